@@ -1,0 +1,180 @@
+"""What makes a run the run it is: identity fields, their canonical form, its digest.
+
+Every field of every `Part` is declared with `identity(...)`; a field declared in any
+other way is refused when the run is hashed, so nobody can add one without deciding.
+Settings that cannot change a result (device, workers, compilation) are not fields of a
+`Part`: they live in `synth.execution.Execution`.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass
+from typing import Any, ClassVar, Literal, Self, Union
+
+_KEY = "identity"
+
+
+def identity(default: Any = MISSING, *, implied: Any = MISSING) -> Any:
+    """Declare a field that can change the result of a run.
+
+    A field added after runs exist states in `implied` the value that older code acted
+    on; while the field has that value it is left out of the canonical form, so the ids
+    of older runs stay what they were.
+    """
+    return dataclasses.field(default=default, metadata={_KEY: True, "implied": implied})
+
+
+def require(condition: bool, field: str, allowed: str, value: object) -> None:
+    """Raise a `ValueError` that names the field, what is allowed, and the value."""
+    if not condition:
+        raise ValueError(f"{field} must be {allowed}; got {value!r}.")
+
+
+def nearest(word: str, words: typing.Iterable[str]) -> str:
+    """A hint that names the closest known word, or all of them."""
+    known = sorted(words)
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A frozen piece of a run's configuration, checked when it is built.
+
+    Values are coerced to the declared type where nothing is lost (1 to 1.0, a list to
+    a tuple), so that equal settings have equal identities.
+    """
+
+    version: ClassVar[int] = 1
+    """Raised when the meaning of the same fields changes."""
+
+    def __post_init__(self) -> None:
+        for name, hint in _hints(type(self)).items():
+            owner = f"{type(self).__name__}.{name}"
+            object.__setattr__(self, name, _coerced(getattr(self, name), hint, owner))
+        self.validate()
+
+    def validate(self) -> None:
+        """Refuse impossible values; subclasses say which."""
+
+    def check(self, condition: bool, field: str, allowed: str) -> None:
+        """`require` for one of this part's own fields."""
+        require(
+            condition, f"{type(self).__name__}.{field}", allowed, getattr(self, field)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain JSON values, with the version."""
+        values = {field.name: getattr(self, field.name) for field in _fields(self)}
+        return {"version": self.version} | {k: _plain(v) for k, v in values.items()}
+
+    def canonical(self) -> dict[str, Any]:
+        """The fields that are hashed: all but those at their implied value."""
+        kept: dict[str, Any] = {"version": self.version}
+        for field in _fields(self):
+            if not field.metadata.get(_KEY):
+                raise TypeError(
+                    f"{type(self).__name__}.{field.name} is not classified: declare it "
+                    "with identity(...), or move it to synth.execution.Execution."
+                )
+            value = getattr(self, field.name)
+            if value != field.metadata["implied"]:
+                kept[field.name] = (
+                    value.canonical() if isinstance(value, Part) else _plain(value)
+                )
+        return kept
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from JSON values; unknown names and other versions are refused.
+
+        Raises
+        ------
+        ValueError
+            Names the unknown field and its nearest match, or the two versions.
+        """
+        given = dict(values)
+        version = given.pop("version", cls.version)
+        require(version == cls.version, f"{cls.__name__}.version", f"{cls.version}, the "
+                "version of this code (the run was made by another one)", version)
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        for name in given.keys() - known.keys():
+            raise ValueError(f"{cls.__name__} has no field {name!r}. "
+                             f"{nearest(name, known)}")
+        for name, field in known.items():
+            if name not in given and field.metadata.get("implied", MISSING) is not MISSING:
+                given[name] = field.metadata["implied"]
+        hints = _hints(cls)
+        for name in given:
+            hint = hints[name]
+            if isinstance(hint, type) and issubclass(hint, Part):
+                given[name] = hint.from_dict(given[name])
+        return cls(**given)
+
+
+def canonical_json(value: Any) -> str:
+    """Sorted, compact JSON without NaN: equal values, equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """Hex sha256 of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def _fields(part: Part) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(part)
+
+
+_HINTS: dict[type, dict[str, Any]] = {}
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    if cls not in _HINTS:
+        names = {field.name for field in dataclasses.fields(cls)}
+        hints = typing.get_type_hints(cls)
+        _HINTS[cls] = {name: hint for name, hint in hints.items() if name in names}
+    return _HINTS[cls]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Part):
+        return value.to_dict()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _coerced(value: Any, hint: Any, owner: str) -> Any:
+    """`value` as `hint` declares it, or a `ValueError` that names `owner`."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        allowed = ", ".join(repr(choice) for choice in arguments)
+        require(value in arguments, owner, f"one of {allowed}", value)
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        rest = [option for option in arguments if option is not type(None)]
+        if len(rest) == 1:
+            return _coerced(value, rest[0], owner)
+        require(isinstance(value, tuple(rest)), owner, f"one of {rest}", value)
+        return value
+    if origin is tuple:
+        require(isinstance(value, list | tuple), owner, "a sequence", value)
+        return tuple(_coerced(item, arguments[0], owner) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    wrong_bool = isinstance(value, bool) and hint is not bool
+    require(
+        isinstance(value, hint) and not wrong_bool, owner, f"of type {hint.__name__}", value
+    )
+    if hint is float:
+        require(math.isfinite(value), owner, "finite", value)
+    return value

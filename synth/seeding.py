@@ -1,0 +1,41 @@
+"""Named random streams: no global seed, and no two uses share a stream.
+
+A stream is a `numpy.random.SeedSequence` whose spawn key is derived from its name, so a
+stream is a function of (seed, name, indices) alone and never of what was drawn before.
+"""
+
+import hashlib
+
+import numpy as np
+
+
+def stream(seed: int, *name: str | int) -> np.random.SeedSequence:
+    """The stream of `seed` called `name`, for instance `stream(0, "train", 17)`.
+
+    >>> stream(0, "train", 1).generate_state(1) == stream(0, "train", 1).generate_state(1)
+    array([ True])
+    >>> stream(0, "train", 1).generate_state(1) == stream(0, "train", 2).generate_state(1)
+    array([False])
+    """
+    if seed < 0:
+        raise ValueError(f"A seed must be a non-negative integer; got {seed!r}.")
+    return np.random.SeedSequence(seed, spawn_key=tuple(_key(part) for part in name))
+
+
+def generator(seed: int, *name: str | int) -> np.random.Generator:
+    """A numpy generator on the named stream."""
+    return np.random.Generator(np.random.PCG64(stream(seed, *name)))
+
+
+def torch_seed(seed: int, *name: str | int) -> int:
+    """A 63-bit seed for a torch generator on the named stream."""
+    return int(stream(seed, *name).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _key(part: str | int) -> int:
+    """A word of a name as an integer; an index stands for itself, apart from words."""
+    if isinstance(part, int):
+        return part
+    # The high bit keeps words and small indices from ever coinciding.
+    word = int.from_bytes(hashlib.sha256(part.encode()).digest()[:4], "big")
+    return word | 1 << 32

@@ -1,0 +1,101 @@
+"""The contract between a task and the rest: rows, evaluation sets, scores.
+
+Letters in names: R rows, T positions in a row, V vocabulary, N horizons, S tokens in a
+flat sequence. A task is pure numpy; it knows no model.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+import numpy as np
+
+from synth.identity import Part
+from synth.metrics import Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig(Part):
+    """What a task draws from; `kind` is its name on the command line and in ids."""
+
+    kind: ClassVar[str]
+
+    def build(self) -> "Task":
+        """The task itself, ready to draw from."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Examples packed into rows of equal length.
+
+    `tokens_RT`: token ids (padding is 0 and belongs to no example).
+    `example_RT`: 0 on padding, else 1, 2, ... counting the examples of the row.
+    `answer_RT`: true where the token belongs to the answer of its example.
+    """
+
+    tokens_RT: np.ndarray
+    example_RT: np.ndarray
+    answer_RT: np.ndarray
+
+    def __post_init__(self) -> None:
+        assert self.tokens_RT.shape == self.example_RT.shape == self.answer_RT.shape
+
+    def __len__(self) -> int:
+        return len(self.tokens_RT)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> Self:
+        return type(self)(self.tokens_RT[rows], self.example_RT[rows], self.answer_RT[rows])
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """A fixed set of rows, and the labels by which its task groups the scores."""
+
+    suite: str
+    rows: Rows
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """What a model said of every token of an evaluation set, teacher-forced.
+
+    Entry [i-1, r, t] is about predicting token t+i of row r from its tokens 0..t.
+    `valid_NRT` is false where t+i lies outside the example that holds t; the other two
+    mean nothing there. Losses are in nats.
+    """
+
+    loss_NRT: np.ndarray
+    correct_NRT: np.ndarray
+    valid_NRT: np.ndarray
+
+
+class Task(ABC):
+    """A generator of training rows and of fixed evaluation sets.
+
+    Rows of training data are a function of (data seed, block, context) alone. Train and
+    test problems are disjoint by construction.
+    """
+
+    vocabulary: Sequence[str]
+    """The printed form of each token id; id 0 is padding."""
+
+    @abstractmethod
+    def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
+        """All rows of one block of the training stream.
+
+        A row holds `context` tokens. The number of rows varies from block to block.
+        """
+
+    @abstractmethod
+    def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
+        """The fixed test sets, with up to `examples` examples in each slice.
+
+        A smaller number gives a prefix of the larger set. Never depends on a run's seed.
+        """
+
+    @abstractmethod
+    def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
+        """The metrics of the task from the model's token scores on `chosen`."""
