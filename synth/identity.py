@@ -101,14 +101,23 @@ class Part:
         """
         given = dict(values)
         version = given.pop("version", cls.version)
-        require(version == cls.version, f"{cls.__name__}.version", f"{cls.version}, the "
-                "version of this code (the run was made by another one)", version)
+        require(
+            version == cls.version,
+            f"{cls.__name__}.version",
+            f"{cls.version}, the "
+            "version of this code (the run was made by another one)",
+            version,
+        )
         known = {field.name: field for field in dataclasses.fields(cls)}
         for name in given.keys() - known.keys():
-            raise ValueError(f"{cls.__name__} has no field {name!r}. "
-                             f"{nearest(name, known)}")
+            raise ValueError(
+                f"{cls.__name__} has no field {name!r}. {nearest(name, known)}"
+            )
         for name, field in known.items():
-            if name not in given and field.metadata.get("implied", MISSING) is not MISSING:
+            if (
+                name not in given
+                and field.metadata.get("implied", MISSING) is not MISSING
+            ):
                 given[name] = field.metadata["implied"]
         hints = _hints(cls)
         for name in given:
@@ -173,7 +182,10 @@ def _coerced(value: Any, hint: Any, owner: str) -> Any:
         value = float(value)
     wrong_bool = isinstance(value, bool) and hint is not bool
     require(
-        isinstance(value, hint) and not wrong_bool, owner, f"of type {hint.__name__}", value
+        isinstance(value, hint) and not wrong_bool,
+        owner,
+        f"of type {hint.__name__}",
+        value,
     )
     if hint is float:
         require(math.isfinite(value), owner, "finite", value)

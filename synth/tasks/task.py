@@ -46,7 +46,9 @@ class Rows:
         return len(self.tokens_RT)
 
     def __getitem__(self, rows: slice | np.ndarray) -> Self:
-        return type(self)(self.tokens_RT[rows], self.example_RT[rows], self.answer_RT[rows])
+        return type(self)(
+            self.tokens_RT[rows], self.example_RT[rows], self.answer_RT[rows]
+        )
 
 
 @dataclass(frozen=True)
