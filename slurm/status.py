@@ -152,8 +152,9 @@ def _run(
 
     own = folder.state()
     if own == "done":
-        held = entry is not None and entry.held
-        return found("done", f"job is still held ({entry.reason})" if held else "")
+        if entry is not None and entry.held:
+            return found("done", f"job is still held ({entry.reason})")
+        return found("done")
     failure = _failure(folder, record)
     if entry and entry.live:
         if entry.held:

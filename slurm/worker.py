@@ -120,18 +120,13 @@ class Worker:
             from synth.config import RunConfig
 
             configs = [RunConfig.from_dict(values) for values in self.configs]
-            rank, world = data_parallel.place()
-            if rank == 0:
-                configs = progress_guard.take_up(self, configs)
+            if data_parallel.place().world > 1:
+                return self._train_together(configs, notices)
+            configs = progress_guard.take_up(self, configs)
             if not configs:
                 print("nothing left to do", flush=True)
                 return {}
-            if notices.received():
-                return self._leave(notices, [])
-            if world > 1:
-                outcomes = data_parallel.train(self, configs)
-            else:
-                outcomes = self._train(configs, notices)
+            outcomes = [] if notices.received() else self._train(configs, notices)
         except Exception as error:
             self._record_failure(error)
             raise
@@ -155,6 +150,31 @@ class Worker:
             time.sleep(2.0)
             found |= {o.run_id: o for o in train(held, root, execution, Lines())}
         return list(found.values())
+
+    def _train_together(
+        self, configs: list["RunConfig"], notices: Notices
+    ) -> dict[str, str]:
+        """Data-parallel: rank 0 leads and speaks, the others share its steps."""
+        from slurm import data_parallel, progress_guard
+        from synth.execution import Execution
+        from synth.progress import Lines
+        from synth.training import train
+
+        place, execution = data_parallel.place(), Execution(**self.execution)
+        meeting = Path(self.root) / ".slurm" / self.launch
+        name = f"{own_job_id()}_{_restarts()}"
+        if place.rank > 0:
+            notices.ignore()  # the leader decides when to stop
+            with data_parallel.joined(meeting / name, place, execution):
+                data_parallel.follow(Path(self.root), execution)
+            return {}
+        outcomes: list[Outcome] = []
+        with data_parallel.joined(meeting / name, place, execution):
+            mine = progress_guard.take_up(self, configs)
+            if mine and not notices.received():
+                root, build = Path(self.root), data_parallel.LeaderPack
+                outcomes = train(mine, root, execution, Lines(), build)
+        return self._leave(notices, outcomes) if mine else {}
 
     def _check_code(self) -> None:
         if self.code and not Path(__file__).is_relative_to(self.code):
