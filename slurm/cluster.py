@@ -225,6 +225,7 @@ def _write_files(options: ClusterOptions) -> None:
     folders = ["etc", "run", "log", "ctld", "munge", "dev", "db"]
     for name in [*folders, *(f"spool/{node}" for node in options.nodes)]:
         (state / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+    state.chmod(0o755)  # munge's socket must be reachable by any user
     (state / "munge").chmod(0o700)
     key = state / "munge" / "munge.key"
     if not key.exists():
