@@ -15,8 +15,8 @@ from .conftest import tiny, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-LONG = 2500
-"""Steps of a run that lasts ten seconds or so."""
+LONG = 1500
+"""Steps of a run that lasts six seconds or so."""
 
 
 def test_array_equals_local(site, assert_undisturbed):
@@ -57,8 +57,8 @@ def test_failure_shows_in_status_and_spares_the_others(site):
     site.wait_for("done", good)
     site.wait_for("failed", bad, timeout_s=10)
     assert "No checkpoint can be read" in site.status(bad).detail
-    state = site.client("squeue", "-h", "-t", "all", "-j", site.job(bad), "-o", "%T")
-    assert until(lambda: state.strip() == "FAILED", 10)
+    state = ["squeue", "-h", "-t", "all", "-j", site.job(bad), "-o", "%T"]
+    assert until(lambda: site.client(*state).strip() == "FAILED", 10)
     assert "PackFailed" in site.status(bad).log.read_text()
 
 
@@ -73,8 +73,8 @@ def test_failure_before_training_leaves_a_traceback(site):
     assert "torch finds no GPU" in site.status(run).detail
     failure = RunFolder(site.root, run.run_id).read_json("failure.json")
     assert failure["traceback"].splitlines()[-1].startswith("ValueError")
-    # Sent again, it waits or runs; the old failure is history.
-    site.submit([run], execution={})
+    # Once its job has ended it can be sent again, and the old failure is history.
+    assert until(lambda: site.submit([run], execution={}).num_jobs == 1, 10)
     assert site.state(run) in ("queued", "running")
     site.wait_for("done", run)
 
@@ -118,24 +118,39 @@ def test_scontrol_requeue(site, assert_undisturbed):
     assert_undisturbed(site, *runs)
 
 
-def test_preemption(site, assert_undisturbed):
-    """A higher-priority job takes the node; the pack checkpoints and comes back."""
-    run = tiny(0, LONG)
-    site.submit([run], sbatch={"nodelist": "n1"})
-    site.wait_for_checkpoint(run)
-    began = time.monotonic()
-    urgent = "-p high -w n1 -n 2 --mem=100 --parsable -o /dev/null --wrap".split()
-    job = site.client("sbatch", *urgent, "sleep 1").strip()
-    state = ["squeue", "-h", "-t", "all", "-j", job, "-o", "%T"]
-    started = ("RUNNING", "COMPLETED", "COMPLETING")
-    assert until(lambda: site.client(*state).strip() in started, 15)
-    assert time.monotonic() - began < 8  # well before the end of the grace time
-    site.wait_for("done", run)
-    record = read_record(site.root, run.run_id)
-    assert record.restarts == 1
-    assert record.reached_step > 0
-    assert "SIGUSR2" in site.status(run).log.read_text()
-    assert_undisturbed(site, run)
+def take_node(site, node: str) -> str:
+    """Send a job that needs all of a node, with priority over packs."""
+    wishes = f"-p high -w {node} -N 1 -n 2 --mem=100 --parsable -o /dev/null --wrap"
+    return site.client("sbatch", *wishes.split(), "sleep 1").strip()
+
+
+@pytest.mark.parametrize("grace_s", [10, 0])
+def test_preemption(site, assert_undisturbed, grace_s):
+    """A higher-priority job takes the node; packs checkpoint and come back."""
+    site.client("scontrol", "update", "partitionname=low", f"gracetime={grace_s}")
+    runs = [tiny(0, LONG), tiny(1, LONG)]
+    try:
+        site.submit(*[[run] for run in runs], sbatch={"nodelist": "n1"})
+        for run in runs:
+            site.wait_for_checkpoint(run)
+        began = time.monotonic()
+        state = ["squeue", "-h", "-t", "all", "-j", take_node(site, "n1"), "-o", "%T"]
+        started = ("RUNNING", "COMPLETED", "COMPLETING")
+        assert until(lambda: site.client(*state).strip() in started, 15)
+        assert time.monotonic() - began < 8  # well before the end of a grace time
+        while "done" not in (seen := {site.state(run) for run in runs}):
+            assert seen <= {"queued", "running"}, site.picture([r.run_id for r in runs])
+            time.sleep(0.5)
+        site.wait_for("done", *runs)
+    finally:
+        site.client("scontrol", "update", "partitionname=low", "gracetime=10")
+    for run in runs:
+        record = read_record(site.root, run.run_id)
+        assert record.restarts == 1
+        assert record.reached_step > 0
+    if grace_s:
+        assert "stopped by" in site.status(runs[0]).log.read_text()
+    assert_undisturbed(site, *runs)
 
 
 def test_preemption_while_loading(site, assert_undisturbed):
@@ -143,9 +158,10 @@ def test_preemption_while_loading(site, assert_undisturbed):
     site.submit([run], sbatch={"nodelist": "n1"})
     running = ["squeue", "-h", "-t", "running", "-j", site.job(run)]
     assert until(lambda: site.client(*running), 10)
-    urgent = "-p high -w n1 -n 2 --mem=100 --parsable -o /dev/null --wrap".split()
-    site.client("sbatch", *urgent, "sleep 1")
+    time.sleep(0.3)
+    take_node(site, "n1")
     site.wait_for("done", run)
+    assert read_record(site.root, run.run_id).restarts == 1
     assert_undisturbed(site, run)
 
 
@@ -178,7 +194,7 @@ def test_time_limit(site, assert_undisturbed):
 
 
 def test_controller_killed_and_restarted(site, assert_undisturbed):
-    run, other = tiny(0, 2 * LONG), tiny(1)
+    run, other = tiny(0, 3 * LONG), tiny(1)
     site.submit([run])
     site.wait_for_checkpoint(run)
     time.sleep(max(0.0, 4 - site_age(site, run)))
