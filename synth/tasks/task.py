@@ -60,6 +60,16 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """One example to look at: `record` for programs, tokens and answer for a drawing."""
+
+    record: Mapping[str, Any]
+    tokens: Sequence[str]
+    answer: Sequence[bool]
+    """Whether each token belongs to the answer."""
+
+
+@dataclass(frozen=True)
 class EvaluationSet:
     """A fixed set of rows, and the labels by which its task groups the scores."""
 
@@ -106,6 +116,10 @@ class Task(ABC):
         A smaller number gives a prefix of the larger set. The seed of a run plays no
         part in them.
         """
+
+    @abstractmethod
+    def samples(self, seed: int, count: int) -> list[Sample]:
+        """`count` examples as they are drawn; fewer are a prefix of more."""
 
     @abstractmethod
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
