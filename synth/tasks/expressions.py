@@ -23,6 +23,7 @@ from synth.tasks.ring import Ring
 OPERATORS = ("neg", "add", "mul", "compose")
 NEG, ADD, MUL, COMPOSE = range(4)
 MAX_OPERATIONS = 32
+_SIZE_BITS = 6
 Law = Literal["split", "chain", "balanced"]
 
 UNUSED = -1
@@ -59,6 +60,14 @@ class Expressions:
         return [
             (j, int(np.searchsorted(falling, -j))) for j in range(len(self.operator_JN))
         ]
+
+    def operands(self, j: int, active: int) -> tuple[np.ndarray, np.ndarray]:
+        """The operands of operation j as places in an array of nodes by columns."""
+        count, column = len(self), np.arange(active)
+        return (
+            self.left_row_JN[j, :active].astype(np.int64) * count + column,
+            self.right_row_JN[j, :active].astype(np.int64) * count + column,
+        )
 
     def take(self, keep_N: np.ndarray) -> Self:
         """The columns where `keep_N` is true, in the same order of drawing."""
@@ -98,42 +107,41 @@ def draw(
     """
     place_N = np.argsort(-operations_N.astype(np.int8), kind="stable")
     count, most = len(operations_N), int(operations_N.max(initial=0))
-    operations_N = operations_N[place_N].astype(np.int64)
-    leaf_LN = rng.integers(0, ring_size, (most + 1, count))
-    choice_JN = rng.integers(0, 1 << 32, (most, count))
     codes = np.array([OPERATORS.index(name) for name in operators])
-
     shape = (most, count)
-    operator_JN, left_JN = np.full(shape, NEG, np.uint8), np.zeros(shape, np.int64)
-    left_row_JN, right_row_JN = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    # What an operand needs to know: how many operations, and its first leaf.
-    size_S = np.zeros((2 * most + 1) * count, np.int64)
-    first_S = np.zeros_like(size_S)
-    size_S[:count] = operations_N
     drawn = Expressions(
-        operations_N, place_N, operator_JN, left_JN, left_row_JN, right_row_JN, leaf_LN
+        operations_N=operations_N[place_N].astype(np.int64),
+        place_N=place_N,
+        operator_JN=np.full(shape, NEG, np.uint8),
+        left_JN=np.zeros(shape, np.uint8),
+        left_row_JN=np.zeros(shape, np.uint8),
+        right_row_JN=np.zeros(shape, np.uint8),
+        leaf_LN=np.full((most + 1, count), UNUSED, np.int64),
     )
+    # What a node needs to know: its first leaf and its size, in one word.
+    node_S = np.empty((2 * most + 1) * count, np.int64)
+    node_S[:count] = drawn.operations_N
+    drawn.leaf_LN[0] = rng.integers(0, ring_size, count)
     for j, active in drawn.steps:
-        column = np.arange(active)
-        node = slice(j * count, j * count + active)
-        below, first = size_S[node] - 1, first_S[node]
-        scaled = choice_JN[j, :active] * len(codes)
-        code = codes[scaled >> 32]
-        negated = code == NEG
-        left = np.where(negated, below, _left(law, below, scaled & 0xFFFFFFFF))
+        choice = rng.integers(0, 1 << 32, active) * len(codes)
+        drawn.leaf_LN[j + 1, :active] = rng.integers(0, ring_size, active)
+        node = node_S[j * count : j * count + active]
+        first, below = node >> _SIZE_BITS, (node & (1 << _SIZE_BITS) - 1) - 1
+        code = codes.take(choice >> 32)
+        left = np.where(code == NEG, below, _left(law, below, choice & 0xFFFFFFFF))
         right = below - left
         rank = first + left
         left_row = np.where(left > 0, j + 1, most + rank)
         right_row = np.where(right > 0, j + 1 + left, most + 1 + rank)
-        left_node, right_node = left_row * count + column, right_row * count + column
-        size_S[left_node], size_S[right_node] = left, right
-        first_S[left_node], first_S[right_node] = first, rank + 1
-        unused = np.flatnonzero(negated)
-        leaf_LN[rank[unused] + 1, unused] = UNUSED
-        operator_JN[j, :active], left_JN[j, :active] = code, left
-        left_row_JN[j, :active], right_row_JN[j, :active] = left_row, right_row
-    # Leaves beyond the last operation exist in no expression.
-    leaf_LN[np.arange(most + 1)[:, None] > operations_N] = UNUSED
+        column = np.arange(active)
+        node_S[left_row * count + column] = (first << _SIZE_BITS) + left
+        node_S[right_row * count + column] = (rank + 1 << _SIZE_BITS) + right
+        drawn.operator_JN[j, :active], drawn.left_JN[j, :active] = code, left
+        drawn.left_row_JN[j, :active] = left_row
+        drawn.right_row_JN[j, :active] = right_row
+    for j, active in drawn.steps:
+        unary = np.flatnonzero(drawn.operator_JN[j, :active] == NEG)
+        drawn.leaf_LN[drawn.right_row_JN[j, unary] - np.uint8(most), unary] = UNUSED
     return drawn
 
 
@@ -167,9 +175,8 @@ def values(expressions: Expressions, ring: Ring) -> np.ndarray:
     leaves = ring.elements(expressions.leaf_LN.ravel())
     node_S = np.concatenate([np.zeros_like(leaves[: most * count]), leaves])
     for j, active in reversed(expressions.steps):
-        column = np.arange(active)
-        left_S = node_S.take(expressions.left_row_JN[j, :active] * count + column, 0)
-        right_S = node_S.take(expressions.right_row_JN[j, :active] * count + column, 0)
+        left_node, right_node = expressions.operands(j, active)
+        left_S, right_S = node_S.take(left_node, 0), node_S.take(right_node, 0)
         code = expressions.operator_JN[j, :active]
         result = node_S[j * count : j * count + active]
         chosen = np.flatnonzero(code == NEG)
@@ -193,7 +200,7 @@ def hashes(expressions: Expressions) -> np.ndarray:
     """
     sum_N = np.zeros(len(expressions), np.uint64)
     for j, active in expressions.steps:
-        left = expressions.left_JN[j, :active]
+        left = expressions.left_JN[j, :active].astype(np.int64)
         key = 4 * left + expressions.operator_JN[j, :active] + 1
         sum_N[:active] += key.view(np.uint64) * _FACTORS[j]
     for i, leaf_N in enumerate(expressions.leaf_LN):

@@ -78,13 +78,13 @@ def printed(
     for j, active in expressions.steps:
         column = np.arange(active)
         code = expressions.operator_JN[j, :active]
-        left = expressions.left_JN[j, :active]
+        left = expressions.left_JN[j, :active].astype(np.int64)
         start = start_S[j * count : j * count + active]
         negations = negations_S.take((j + 1 + left) * count + column)
         negations -= negations_JN[j + 1, :active]
         sign = start + 1 + binary * left + polynomial - negation * negations
-        start_S[expressions.left_row_JN[j, :active] * count + column] = start + 1
-        start_S[expressions.right_row_JN[j, :active] * count + column] = sign + 1
+        left_node, right_node = expressions.operands(j, active)
+        start_S[left_node], start_S[right_node] = start + 1, sign + 1
         tokens_S[start] = np.where(code == NEG, OPERATOR_TOKENS[NEG], np.uint8(OPEN))
         two = np.flatnonzero(code != NEG)
         tokens_S[sign[two]] = OPERATOR_TOKENS[code[two]]
