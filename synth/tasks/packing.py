@@ -1,5 +1,7 @@
 """Whole examples into rows of equal length.
 
+Tokens keep the type that they come in: a block of bytes is copied several times faster
+than one of the wide integers that a model wants, and is widened batch by batch.
 Letters: S tokens in a flat sequence, N examples, R rows, T positions in a row.
 """
 
@@ -62,9 +64,7 @@ def pack_rows(
 
     # The number of an example within its row restarts at 1 with every row.
     number_N = np.arange(1, len(lengths_N) + 1) - np.repeat(firsts_R, np.diff(bounds))
-    # Bytes are copied several times faster than the integers that they become.
-    narrow = np.uint8 if number_N.max(initial=0) < 256 else np.int32
-    example_S = np.repeat(number_N.astype(narrow), lengths_N)
+    example_S = np.repeat(number_N.astype(_example_type(context)), lengths_N)
     answer_S = _answers(answer_start_N, lengths_N)
 
     def rows(values_S: np.ndarray) -> np.ndarray:
@@ -73,11 +73,7 @@ def pack_rows(
         windows = sliding_window_view(np.concatenate([values_S, blank]), context)
         return windows[starts_R] * inside_RT.view(np.uint8).astype(blank.dtype)
 
-    return Rows(
-        rows(tokens_S).astype(np.int32),
-        rows(example_S).astype(np.int32),
-        rows(answer_S),
-    )
+    return Rows(rows(tokens_S), rows(example_S), rows(answer_S))
 
 
 def padded_rows(
@@ -100,10 +96,15 @@ def padded_rows(
             f"length must be at least {most}, the longest example; got {length}."
         )
     inside_NT = np.arange(length) < lengths_N[:, None]
-    tokens_NT = np.full(inside_NT.shape, PADDING, np.int32)
+    tokens_NT = np.full(inside_NT.shape, PADDING, tokens_S.dtype)
     tokens_NT[inside_NT] = tokens_S
     answer_NT = inside_NT & (np.arange(length) >= answer_start_N[:, None])
-    return Rows(tokens_NT, inside_NT.astype(np.int32), answer_NT)
+    return Rows(tokens_NT, inside_NT.astype(_example_type(length)), answer_NT)
+
+
+def _example_type(length: int) -> type:
+    """The narrowest signed integers that count the examples of a row."""
+    return np.int16 if length < 1 << 15 else np.int32
 
 
 def _checked(tokens_S: np.ndarray, offsets: np.ndarray) -> np.ndarray:
