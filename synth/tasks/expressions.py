@@ -23,7 +23,8 @@ from synth.tasks.ring import Ring
 OPERATORS = ("neg", "add", "mul", "compose")
 NEG, ADD, MUL, COMPOSE = range(4)
 MAX_OPERATIONS = 32
-_SIZE_BITS = 6
+_1 = np.uint8(1)
+_FRACTION = np.uint32((1 << 24) - 1)
 Law = Literal["split", "chain", "balanced"]
 
 UNUSED = -1
@@ -65,8 +66,8 @@ class Expressions:
         """The operands of operation j as places in an array of nodes by columns."""
         count, column = len(self), np.arange(active)
         return (
-            self.left_row_JN[j, :active].astype(np.int64) * count + column,
-            self.right_row_JN[j, :active].astype(np.int64) * count + column,
+            np.multiply(self.left_row_JN[j, :active], count, dtype=np.int64) + column,
+            np.multiply(self.right_row_JN[j, :active], count, dtype=np.int64) + column,
         )
 
     def take(self, keep_N: np.ndarray) -> Self:
@@ -103,11 +104,12 @@ def draw(
     Operators and leaves are uniform. Of the m-1 operations below a binary operator,
     law "split" gives the left operand 0..m-1 with equal chances, "chain" all or none,
     "balanced" half of them, an odd one going to a random side; a negation keeps all.
-    A 32-bit word serves each choice, so chances are uniform to within 2^-26.
+    One 24-bit number serves both choices of an operation, so that the chances of a
+    division differ from uniform by at most 2^-22.
     """
     place_N = np.argsort(-operations_N.astype(np.int8), kind="stable")
     count, most = len(operations_N), int(operations_N.max(initial=0))
-    codes = np.array([OPERATORS.index(name) for name in operators])
+    codes = np.array([OPERATORS.index(name) for name in operators], np.uint8)
     shape = (most, count)
     drawn = Expressions(
         operations_N=operations_N[place_N].astype(np.int64),
@@ -118,30 +120,33 @@ def draw(
         right_row_JN=np.zeros(shape, np.uint8),
         leaf_LN=np.full((most + 1, count), UNUSED, np.int64),
     )
-    # What a node needs to know: its first leaf and its size, in one word.
-    node_S = np.empty((2 * most + 1) * count, np.int64)
+    # What a node needs to know, in one word: its first leaf, then its size in 6 bits.
+    # Numbers of operations and leaves stay in bytes, where vectors are widest.
+    node_S = np.empty((2 * most + 1) * count, np.int16)
     node_S[:count] = drawn.operations_N
     drawn.leaf_LN[0] = rng.integers(0, ring_size, count)
     for j, active in drawn.steps:
-        choice = rng.integers(0, 1 << 32, active) * len(codes)
         drawn.leaf_LN[j + 1, :active] = rng.integers(0, ring_size, active)
-        node = node_S[j * count : j * count + active]
-        first, below = node >> _SIZE_BITS, (node & (1 << _SIZE_BITS) - 1) - 1
-        code = codes.take(choice >> 32)
-        left = np.where(code == NEG, below, _left(law, below, choice & 0xFFFFFFFF))
-        right = below - left
-        rank = first + left
-        left_row = np.where(left > 0, j + 1, most + rank)
-        right_row = np.where(right > 0, j + 1 + left, most + 1 + rank)
-        column = np.arange(active)
-        node_S[left_row * count + column] = (first << _SIZE_BITS) + left
-        node_S[right_row * count + column] = (rank + 1 << _SIZE_BITS) + right
-        drawn.operator_JN[j, :active], drawn.left_JN[j, :active] = code, left
-        drawn.left_row_JN[j, :active] = left_row
-        drawn.right_row_JN[j, :active] = right_row
     for j, active in drawn.steps:
-        unary = np.flatnonzero(drawn.operator_JN[j, :active] == NEG)
-        drawn.leaf_LN[drawn.right_row_JN[j, unary] - np.uint8(most), unary] = UNUSED
+        choice = rng.integers(0, 1 << 32, active, np.uint32)
+        scaled = (choice >> 8) * np.uint32(len(codes))
+        code = codes.take(scaled >> 24)
+        node = node_S[j * count : j * count + active]
+        first, below = (node >> 6).astype(np.uint8), (node & 63).astype(np.uint8) - _1
+        left = np.where(code == NEG, below, _left(law, below, scaled & _FRACTION))
+        right, rank = below - left, first + left
+        drawn.operator_JN[j, :active], drawn.left_JN[j, :active] = code, left
+        drawn.left_row_JN[j, :active] = np.where(
+            left > 0, np.uint8(j + 1), rank + np.uint8(most)
+        )
+        drawn.right_row_JN[j, :active] = np.where(
+            right > 0, left + np.uint8(j + 1), rank + np.uint8(most + 1)
+        )
+        left_node, right_node = drawn.operands(j, active)
+        node_S[left_node] = (first.astype(np.int16) << 6) + left
+        node_S[right_node] = ((rank + _1).astype(np.int16) << 6) + right
+        unary = np.flatnonzero(code == NEG)
+        drawn.leaf_LN[rank[unary] + _1, unary] = UNUSED
     return drawn
 
 
@@ -159,11 +164,11 @@ def joined(parts: list[Expressions]) -> Expressions:
     return Expressions(**columns)
 
 
-def _left(law: Law, below: np.ndarray, choice: np.ndarray) -> np.ndarray:
+def _left(law: Law, below: np.ndarray, fraction: np.ndarray) -> np.ndarray:
     """How many of `below` operations a binary operator puts to its left."""
     if law == "split":
-        return choice * (below + 1) >> 32
-    coin = choice >> 31
+        return (fraction * (below + _1) >> 24).astype(np.uint8)
+    coin = (fraction >> 23).astype(np.uint8)
     if law == "chain":
         return below * coin
     return (below + coin) >> 1
