@@ -99,7 +99,9 @@ def printed(
     leaf_S = expressions.leaf_LN.ravel()
     used = np.flatnonzero(leaf_S >= 0)
     leaves = ring.digits(ring.elements(leaf_S[used]))
-    leaf_start = (start_S[most * count :].reshape(-1, count) + base_N).ravel()[used]
+    leaf_start = (start_S[most * count :].reshape(most + 1, count) + base_N).ravel()[
+        used
+    ]
     _write(tokens_S, leaf_start, leaves, BRACKET, UNBRACKET)
     end_N = base_N + question_N
     for pause in range(pause_tokens):

@@ -201,7 +201,8 @@ class Polynomial(Task):
                     "operations=1,negation=yes",
                     exact_R[here_R & negated_R],
                 )
-        for ahead in range(1, min(len(scores.valid_NRT), start_R.max()) + 1):
+        horizon, _, width = scores.valid_NRT.shape
+        for ahead in range(1, min(horizon, width - 1) + 1):
             target_RT = chosen.rows.answer_RT[:, ahead:]
             target_RT = target_RT & scores.valid_NRT[ahead - 1, :, :-ahead]
             for metric, values_NRT in (

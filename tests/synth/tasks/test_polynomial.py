@@ -298,6 +298,13 @@ def test_scores_of_a_perfect_model():
             assert sum(count for _, count in parts) == 40
 
 
+def test_no_examples_give_no_scores():
+    made = task()
+    for chosen in made.evaluation_sets(0):
+        assert len(chosen.rows) == 0
+        assert made.score(chosen, perfect(chosen.rows, 2)) == []
+
+
 def test_one_wrong_coefficient_fails_its_example_and_the_end_token_does_not():
     made = task()
     chosen = made.evaluation_sets(10)[0]
