@@ -19,6 +19,18 @@ in training and 2000 test samples for each m. What they leave open is settled so
 - Train and test: an expression belongs to the test side when the top three bits of its
   hash (`synth.tasks.expressions.hashes`) are zero, an eighth of all. Pause tokens do
   not enter it. Test examples are drawn independently, so a small ring repeats some.
+
+Measured over 2^20 draws for each m, default settings. The zero polynomial is the
+commonest answer at every m; `distinct` is the share of distinct expressions.
+
+    m            1       2       3       4       5      10
+    zero    0.035 %  0.065 %  0.094 %  0.112 %  0.137 %  0.261 %
+    constant 0.19 %   0.30 %   0.40 %   0.45 %   0.52 %   0.77 %
+    distinct 76.6 %   95.3 %   99.4 %  99.96 % 99.998 %   100 %
+
+With "chain" zero has 0.161 % at m = 10, with "balanced" 0.288 %. At m = 1 a quarter of
+the examples are negations, of which there are only 7^5 = 16,807; a long run sees every
+one on the train side, so `score` also gives m = 1 with and without negation.
 """
 
 from collections.abc import Iterator
@@ -195,7 +207,8 @@ class Polynomial(Task):
                     "operations=1,negation=yes",
                     exact_R[here_R & negated_R],
                 )
-        for ahead in range(1, min(len(scores.valid_NRT), start_R.max()) + 1):
+        horizon, _, width = scores.valid_NRT.shape
+        for ahead in range(1, min(horizon, width - 1) + 1):
             target_RT = chosen.rows.answer_RT[:, ahead:]
             target_RT = target_RT & scores.valid_NRT[ahead - 1, :, :-ahead]
             for metric, values_NRT in (
