@@ -17,6 +17,24 @@ CHUNK = 4096
 """Observations centred and multiplied at once."""
 
 
+class Scratch:
+    """Room for one chunk, shared by the moments of many layers.
+
+    Fresh memory for each chunk costs more than the arithmetic on it (page faults).
+    """
+
+    def __init__(self) -> None:
+        self._flat = torch.empty(0, dtype=torch.float64)
+
+    def rows(self, count: int, columns: int, device: torch.device) -> Tensor:
+        """An uninitialised (count, columns) float64 tensor."""
+        if self._flat.numel() < count * columns or self._flat.device != device:
+            self._flat = torch.empty(
+                CHUNK * columns, dtype=torch.float64, device=device
+            )
+        return self._flat[: count * columns].view(count, columns)
+
+
 class Moments:
     """Count, mean and centred products of features and targets, and sums by class.
 
@@ -26,10 +44,15 @@ class Moments:
     """
 
     def __init__(
-        self, num_features: int, num_targets: int, num_classes: int = 0
+        self,
+        num_features: int,
+        num_targets: int,
+        num_classes: int = 0,
+        scratch: Scratch | None = None,
     ) -> None:
         columns = num_features + num_targets
         self.num_features = num_features
+        self.scratch = scratch or Scratch()
         self.count = 0
         self.mean_P = torch.zeros(columns, dtype=torch.float64)
         self.products_PP = torch.zeros(columns, columns, dtype=torch.float64)
@@ -42,10 +65,9 @@ class Moments:
         """Take in observations, on whatever device they are."""
         for start in range(0, len(features_ND), CHUNK):
             stop = min(start + CHUNK, len(features_ND))
-            rows_NP = torch.empty(
-                stop - start, len(self.mean_P), dtype=torch.float64,
-                device=features_ND.device,
-            )  # fmt: skip
+            rows_NP = self.scratch.rows(
+                stop - start, len(self.mean_P), features_ND.device
+            )
             rows_NP[:, : self.num_features] = features_ND[start:stop]
             rows_NP[:, self.num_features :] = targets_NM[start:stop]
             if len(self.class_count_C):
@@ -62,6 +84,7 @@ class Moments:
             self.num_features,
             len(self.mean_P) - self.num_features,
             len(self.class_count_C),
+            self.scratch,
         )
         for part in (self, other):
             total._merge(part.count, part.mean_P, part.products_PP)
@@ -74,7 +97,7 @@ class Moments:
             return
         total = self.count + count
         step_P = mean_P.to(self.mean_P.device) - self.mean_P
-        self.products_PP = self.products_PP + products_PP.to(self.mean_P.device)
+        self.products_PP += products_PP.to(self.mean_P.device)
         self.products_PP.addr_(step_P, step_P, alpha=self.count * count / total)
         self.mean_P = self.mean_P + step_P * (count / total)
         self.count = total
