@@ -4,16 +4,17 @@ The distribution of the token h places ahead, given the tokens of the same examp
 far, is the yardstick of the probes: no model can have a lower expected loss, and the
 distance to it is what a model has still to learn.
 
-Letters in names: E examples, R rows, T positions, V vocabulary, N horizons, D draws.
+Letters in names: E examples of length L, R rows, T positions, V vocabulary, N horizons,
+D draws.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from synth.metrics import Score
+from synth.tasks.packing import pack_rows
 from synth.tasks.task import EvaluationSet, Rows, Task, TokenScores
 
 TEST_SHARE = 8
@@ -23,16 +24,30 @@ TEST_SHARE = 8
 class ExactTask(Task):
     """A task with exact distributions and with named roles of predictions."""
 
-    roles: ClassVar[Sequence[str]]
+    roles: Sequence[str]
     """What a prediction can be about, by number."""
+    length: int
+    """Tokens of an example; all have as many."""
 
     @abstractmethod
-    def distributions(self, rows: Rows, horizon: int) -> np.ndarray:
-        """Exact p(x[t+horizon] | x[..t] of the same example), float64, (R, T, V).
+    def after(self, prefix_RT: np.ndarray, horizon: int) -> np.ndarray:
+        """Exact distribution of the token `horizon` places after each prefix, (R, V).
 
-        NaN where t + horizon leaves the example, or where the task declares no
-        distribution (the questions of a maze).
+        Prefixes start where an example starts and can be continued; NaN where the task
+        declares no distribution (the questions of a maze).
         """
+
+    def distributions(self, rows: Rows, horizon: int) -> np.ndarray:
+        """Exact p(x[t+horizon] | x[..t]), float64, (R, T, V).
+
+        Each row is one example, from position 0. NaN where t + horizon lies beyond it,
+        or where the task declares no distribution.
+        """
+        tokens_RT = rows.tokens_RT
+        p_RTV = np.full((*tokens_RT.shape, len(self.vocabulary)), np.nan)
+        for t in range(tokens_RT.shape[1] - horizon):
+            p_RTV[:, t] = self.after(tokens_RT[:, : t + 1], horizon)
+        return p_RTV
 
     @abstractmethod
     def role(self, chosen: EvaluationSet, horizon: int) -> np.ndarray:
@@ -49,14 +64,10 @@ class ExactTask(Task):
         found: dict[tuple[int, ...], float] = {(): 1.0}
         for _ in range(length):
             tails = list(found)
-            tokens_RT = np.array([[*prefix, *tail, 0] for tail in tails])
-            rows = Rows(
-                tokens_RT, np.ones_like(tokens_RT), np.zeros(tokens_RT.shape, bool)
-            )
-            next_RV = self.distributions(rows, 1)[:, -2]
+            next_EV = self.after(np.array([[*prefix, *tail] for tail in tails]), 1)
             found = {
                 (*tail, int(token)): found[tail] * float(next_V[token])
-                for tail, next_V in zip(tails, next_RV, strict=True)
+                for tail, next_V in zip(tails, next_EV, strict=True)
                 for token in np.flatnonzero(next_V > 0)
             }
         return found
@@ -103,7 +114,7 @@ def problem_hash(draws_ED: np.ndarray) -> np.ndarray:
     """A 64-bit hash of each example's draws: the splitmix64 finaliser, chained.
 
     >>> problem_hash(np.array([[1, 2], [2, 1]])).tolist()
-    [9225347453003640471, 5217301009951271110]
+    [9550467469912592448, 3379748236207159976]
     """
     state_E = np.full(len(draws_ED), 0x9E3779B97F4A7C15, np.uint64)
     with np.errstate(over="ignore"):
@@ -124,39 +135,38 @@ def is_test(draws_ED: np.ndarray) -> np.ndarray:
     return problem_hash(draws_ED) % np.uint64(TEST_SHARE) == 0
 
 
-def packed(tokens_ET: np.ndarray, answer_T: np.ndarray, context: int) -> Rows:
-    """Whole examples of equal length side by side in rows; what is left over is padding.
+def packed(tokens_EL: np.ndarray, answer_start: int, context: int) -> Rows:
+    """Examples of one length L, as many as fit side by side in a row."""
+    count, length = tokens_EL.shape
+    offsets = np.arange(count + 1) * length
+    return pack_rows(
+        tokens_EL.reshape(-1), offsets, np.full(count, answer_start), context, length
+    )
 
-    Examples that do not fill a last row are dropped.
+
+def alone(tokens_EL: np.ndarray, answer_start: int) -> Rows:
+    """Examples of one length L, one a row, from position 0."""
+    answer_EL = np.zeros(tokens_EL.shape, bool)
+    answer_EL[:, answer_start:] = True
+    return Rows(
+        tokens_EL.astype(np.int32), np.ones(tokens_EL.shape, np.int32), answer_EL
+    )
+
+
+def stack_until(batch: Callable[[int], np.ndarray], count: int) -> np.ndarray:
+    """The first `count` examples of batches 0, 1, 2, ..., whatever their sizes.
 
     Raises
     ------
     ValueError
-        When an example is longer than a row.
+        When many batches in a row are empty: the problem space is too small.
     """
-    length = tokens_ET.shape[1]
-    per_row = context // length
-    if per_row == 0:
-        raise ValueError(
-            f"TrainingConfig.context must be at least {length}, the length of an "
-            f"example of this task; got {context}."
-        )
-    count = len(tokens_ET) // per_row
-    rows = Rows(
-        np.zeros((count, context), tokens_ET.dtype),
-        np.zeros((count, context), np.int32),
-        np.zeros((count, context), bool),
+    parts: list[np.ndarray] = []
+    for index in range(64 * (1 + count // 256)):
+        parts.append(batch(index))
+        if sum(map(len, parts)) >= count:
+            return np.concatenate(parts)[:count]
+    raise ValueError(
+        f"Only {sum(map(len, parts))} of {count} test examples were found: the problem "
+        "space of this task is too small to hold some out. Use a larger one."
     )
-    used = per_row * length
-    rows.tokens_RT[:, :used] = tokens_ET[: count * per_row].reshape(count, used)
-    rows.example_RT[:, :used] = np.repeat(np.arange(1, per_row + 1), length)
-    rows.answer_RT[:, :used] = np.tile(answer_T, per_row)
-    return rows
-
-
-def positions_in_example(example_RT: np.ndarray) -> np.ndarray:
-    """Distance of each position from the start of its example, (R, T)."""
-    index_T = np.arange(example_RT.shape[1])
-    starts_RT = np.ones(example_RT.shape, bool)
-    starts_RT[:, 1:] = example_RT[:, 1:] != example_RT[:, :-1]
-    return index_T - np.maximum.accumulate(np.where(starts_RT, index_T, 0), axis=1)
