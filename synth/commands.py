@@ -26,7 +26,7 @@ from synth.tasks.task import TaskConfig
 if TYPE_CHECKING:
     AnyTask = TaskConfig
 else:
-    AnyTask = Union[
+    AnyTask = Union[  # noqa: UP007 - built at run time
         tuple(
             Annotated[config, tyro.conf.subcommand(kind)]
             for kind, config in TASKS.items()
