@@ -3,6 +3,7 @@
 ```
 RUNS/.slurm/20261122-041200-polynomial-3f9a/   one launch: one sbatch, one array
   launch.json        the packs, the profile, the job id once sbatch has answered
+  configs.json       the configuration of every run in them
   12_3_submitted.pkl, 12_3_0_log.out, ...      submitit's files
 RUNS/<run id>/slurm.json                       the job that has the run
 ```
@@ -24,7 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slurm.arrays import Pack
 from slurm.queue import QueueEntry
+from synth.config import RunConfig
 from synth.store import RunFolder, write_atomically
 
 RECORD = "slurm.json"
@@ -87,16 +90,18 @@ class Launch:
 
     @classmethod
     def create(
-        cls, root: Path, label: str, profile: str, packs: Sequence[Sequence[str]]
+        cls, root: Path, label: str, profile: str, packs: Sequence[Pack]
     ) -> "Launch":
         """Make the folder of a new launch and note what it is going to send."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
         word = re.sub(r"[^A-Za-z0-9_.-]+", "-", label) or "runs"
         name = f"{stamp}-{word}-{secrets.token_hex(2)}"
-        launch = cls(
-            name, root / FOLDER / name, profile, time.time(), [list(p) for p in packs]
-        )
+        ids = [[config.run_id for config in pack] for pack in packs]
+        launch = cls(name, root / FOLDER / name, profile, time.time(), ids)
         launch.folder.mkdir(parents=True)
+        configs = {c.run_id: c.to_dict() for pack in packs for c in pack}
+        content = json.dumps(configs).encode() + b"\n"
+        write_atomically(launch.folder / "configs.json", content)
         launch.save()
         return launch
 
@@ -125,8 +130,11 @@ class Launch:
         """Note the job id here and in the folder of every run; safe to repeat."""
         launch = dataclasses.replace(self, job_id=job_id)
         launch.save()
+        configs = json.loads((self.folder / "configs.json").read_bytes())
         for element, pack in enumerate(launch.packs):
             for run_id in pack:
+                config = RunConfig.from_dict(configs[run_id])
+                RunFolder(root, run_id).open(config)
                 known = read_record(root, run_id)
                 # The job may have started already and written more than we know; or
                 # the run may have gone to a later launch.
@@ -189,7 +197,8 @@ def _sent_as(launch: Launch, queue: Mapping[str, QueueEntry]) -> str | None:
     for path in launch.folder.glob("*_log.out"):  # ran before anyone wrote the id down
         return path.name.partition("_")[0]
     for entry in queue.values():
-        if entry.name == launch.name:
+        # A refused job may be listed for a while too, as failed.
+        if entry.live and entry.name == launch.name:
             return entry.job_id.partition("_")[0]
     return None
 

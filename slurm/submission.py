@@ -26,7 +26,6 @@ from slurm.ledger import FOLDER, Launch, launching, read_record, settle
 from slurm.profile import Profile
 from slurm.queue import Ask, Queue, QueueUnavailable
 from slurm.worker import Worker
-from synth.store import RunFolder
 
 
 class SubmissionRefused(RuntimeError):
@@ -252,8 +251,7 @@ def _send(
     ask: Ask,
 ) -> Launch:
     """One sbatch, and its job id on disk."""
-    ids = [[config.run_id for config in pack] for pack in array.packs]
-    launch = Launch.create(root, label, profile.name, ids)
+    launch = Launch.create(root, label, profile.name, array.packs)
     execution = dataclasses.asdict(profile.build_execution())
     workers = [
         Worker(
@@ -279,9 +277,6 @@ def _send(
         job_id = jobs[0].job_id.partition("_")[0]
     except (FailedJobError, FailedSubmissionError, OSError) as error:
         job_id = _after_refusal(launch, error, before, ask)
-    for pack in array.packs:
-        for config in pack:
-            RunFolder(root, config.run_id).open(config)
     return launch.accepted(root, job_id)
 
 
@@ -302,7 +297,7 @@ def _after_refusal(
             list(before),
         ) from None
     for entry in queue.values():
-        if entry.name == launch.name:
+        if entry.live and entry.name == launch.name:
             settle(launch.folder.parent.parent, queue)
             return entry.job_id.partition("_")[0]
     launch.discard()

@@ -179,6 +179,10 @@ class Pack:
         self._unsettled.clear()
         return list(lost.values())
 
+    def has_losses(self) -> bool:
+        """Whether any loss was summed since the last row of metrics."""
+        return any(self._counts)
+
     def recent_losses(self, lanes: Sequence[int]) -> list[float]:
         """Mean training loss per horizon since the last row of metrics, over lanes."""
         kept = [lane for lane in lanes if self._counts[lane]]

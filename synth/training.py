@@ -168,7 +168,8 @@ class _Session:
                 self._settle()
                 self._save()
                 last_save = time.monotonic()
-            if now - last_log >= self.execution.log_every_seconds:
+            due = now - last_log >= self.execution.log_every_seconds
+            if due and pack.has_losses():
                 last_log = now
                 self._report((now - begun) / (step - first_step))
 

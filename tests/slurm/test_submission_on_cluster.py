@@ -57,7 +57,9 @@ def test_launches_before_a_refusal_stay_known(site, monkeypatch):
     def refusing_later(self, path):
         sent.append(path)
         command = genuine(self, path)
-        return command if len(sent) == 1 else [*command[:1], "-p", "nowhere", command[1]]
+        return (
+            command if len(sent) == 1 else [*command[:1], "-p", "nowhere", command[1]]
+        )
 
     monkeypatch.setattr(
         "submitit.SlurmExecutor._make_submission_command", refusing_later
@@ -65,7 +67,9 @@ def test_launches_before_a_refusal_stay_known(site, monkeypatch):
     with pytest.raises(SubmissionRefused, match="invalid partition") as caught:
         site.submit(*packs, sbatch={"begin": "now+1hour"})
     assert [len(launch.packs) for launch in caught.value.sent] == [9]
-    assert [launch.name for launch in launches(site.root)] == [caught.value.sent[0].name]
+    assert [launch.name for launch in launches(site.root)] == [
+        caught.value.sent[0].name
+    ]
     monkeypatch.undo()
     os.environ["SLURM_CONF"] = str(site.options.conf)
     sending = site.submit(*packs, sbatch={"begin": "now+1hour"})
@@ -143,7 +147,9 @@ def test_launcher_killed_before_submission(site):
         root=str(site.root),
         patch="submitit.SlurmExecutor._submit_command",
     )
-    assert subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY).returncode == 9
+    assert (
+        subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY).returncode == 9
+    )
     found = read_status(site.root, [tiny(0).run_id])
     assert "never reached the cluster" in found.news[0]
     assert found.runs[0].state == "new"
@@ -238,7 +244,9 @@ def test_two_nodes_train_one_run_data_parallel(site, tmp_path):
     assert record.reached_step > 0
     ours = RunFolder(site.root, run.run_id).metrics_path.read_text().splitlines()
     alone = RunFolder(tmp_path / "alone", run.run_id).metrics_path.read_text()
-    rows = list(zip(map(json.loads, ours), map(json.loads, alone.splitlines()), strict=True))
+    rows = list(
+        zip(map(json.loads, ours), map(json.loads, alone.splitlines()), strict=True)
+    )
     for mine, theirs in rows:
         assert {**mine, "value": 0} == {**theirs, "value": 0}
         if mine["metric"] in ("loss", "gradient_norm"):
