@@ -1,4 +1,4 @@
-"""`python -m slurm {cluster,profiles,status,logs,cancel}`: after a sweep was launched.
+"""`python -m slurm {cluster,profiles,status,logs,cancel,retry}`: after a launch.
 
 Launching is `python -m sweeps run --on slurm`; here is what one asks afterwards.
 """
@@ -8,9 +8,10 @@ from typing import Annotated, Union
 
 import tyro
 
-from slurm.commands import Cancel, ClusterCommand, Logs, Profiles, StatusCommand
+from slurm.commands import Cancel, ClusterCommand, Logs, Profiles, Retry, StatusCommand
 from slurm.daemons import ClusterError
 from slurm.queue import QueueUnavailable
+from slurm.submission import SubmissionRefused
 
 Command = Union[  # noqa: UP007 - read by tyro at run time
     Annotated[ClusterCommand, tyro.conf.subcommand("cluster")],
@@ -18,11 +19,12 @@ Command = Union[  # noqa: UP007 - read by tyro at run time
     Annotated[StatusCommand, tyro.conf.subcommand("status")],
     Annotated[Logs, tyro.conf.subcommand("logs")],
     Annotated[Cancel, tyro.conf.subcommand("cancel")],
+    Annotated[Retry, tyro.conf.subcommand("retry")],
 ]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; mistakes and a silent cluster give one message and status 2."""
+    """Run one command; mistakes and refusals give one message and status 2."""
     try:
         command = tyro.cli(
             Command,
@@ -36,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
             ),
         )
         return command.run()
-    except (ValueError, ClusterError, QueueUnavailable) as error:
+    except (ValueError, ClusterError, QueueUnavailable, SubmissionRefused) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:

@@ -11,6 +11,7 @@ import tyro
 from slurm import cluster
 from slurm.cluster_files import DEFAULT_STATE, ClusterOptions
 from slurm.profile import available, load
+from slurm.retry import retry
 from slurm.status import cancel, read_status
 
 
@@ -155,4 +156,39 @@ class Cancel:
         for run in found:
             print(f"cancelled  {run.run_id}  job {run.job_id}")
         print(f"{len(found)} runs lost their job")
+        return 0
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Send runs again that no job has: they go on from their last checkpoint."""
+
+    root: tyro.conf.Positional[Path]
+    """The folder of the runs."""
+    profile: str
+    """Cluster profile: a name, or the path of a TOML file."""
+    run_ids: Annotated[tuple[str, ...], tyro.conf.arg(name="runs")] = ()
+    """These runs; all by default."""
+    states: tuple[
+        Literal["failed", "cancelled", "timed out", "stopped", "lost"], ...
+    ] = ("failed", "cancelled", "timed out", "stopped", "lost")
+    """Those in these states."""
+    dry_run: bool = False
+    """Print the plan and what sbatch would get, and send nothing."""
+
+    def run(self) -> int:
+        """The plan, then the job ids."""
+        sending = retry(
+            self.root,
+            load(self.profile),
+            self.run_ids or None,
+            self.states,
+            dry_run=self.dry_run,
+        )
+        print(sending.describe())
+        if self.dry_run:
+            for script in sending.scripts:
+                print(f"\n{script}")
+        for launch in sending.launches:
+            print(f"job {launch.job_id}: {launch.folder}")
         return 0

@@ -31,9 +31,6 @@ OVER = {
 }
 """States of a finished job that say more than "lost"."""
 
-RESUMABLE = ("stopped", "cancelled", "timed out", "lost")
-"""States that the next launch takes up by itself; failed runs wait for a retry."""
-
 
 @dataclass(frozen=True)
 class RunStatus:

@@ -91,8 +91,9 @@ def test_a_refused_submission_leaves_nothing(site, wishes, words):
     with pytest.raises((SubmissionRefused, ValueError), match=words):
         site.submit([tiny(1)], [tiny(2)], **wishes)
     assert everything(site.root) == files
-    assert {k: v.state for k, v in read_queue().items()} == {
-        k: v.state for k, v in queue.items()
+    # SLURM lists some refused jobs for a while, as failed; none of them may be alive.
+    assert {k for k, v in read_queue().items() if v.live} == {
+        k for k, v in queue.items() if v.live
     }
     assert site.state(tiny(1)) == "new"
 
@@ -129,7 +130,6 @@ def test_launcher_killed_between_submission_and_record(site, assert_undisturbed,
     killed = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY)
     assert killed.returncode == 9
     runs = [tiny(0), tiny(1)]
-    assert read_record(site.root, runs[0].run_id) is None or True
     sending = site.submit(*[[run] for run in runs])
     assert sending.num_jobs == 0
     assert len(sending.queued) + len(sending.done) == 2
