@@ -164,7 +164,7 @@ class LanguageModelStates:
     def _states(
         self, tokens_BT: Tensor, example_BT: Tensor | None
     ) -> tuple[list[Tensor], Tensor]:
-        """Embedding and raw outputs of every layer, the last before its norm; logits."""
+        """Embedding and raw output of every layer, the last before its norm; logits."""
         seen: list[Tensor] = []
 
         def remember(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
