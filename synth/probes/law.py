@@ -46,7 +46,7 @@ class LawOptions:
     """Random renumberings of the tokens; their mean residual is reported."""
     folds: int = 4
     """Of sequences, for held-out residuals; below 2 for none."""
-    classes: int = 4096
+    classes: int = 1024
     """One-hot targets: the most frequent tokens, one class for the rest; 0 for none."""
     lens: bool = True
     """Cross-entropy of the logit lens at each layer."""
