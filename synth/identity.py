@@ -122,7 +122,8 @@ class Part:
         hints = _hints(cls)
         for name in given:
             hint = hints[name]
-            if isinstance(hint, type) and issubclass(hint, Part):
+            nested = isinstance(hint, type) and issubclass(hint, Part)
+            if nested and not isinstance(given[name], Part):
                 given[name] = hint.from_dict(given[name])
         return cls(**given)
 

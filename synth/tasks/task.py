@@ -7,7 +7,7 @@ flat sequence. A task is pure numpy; it knows no model.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -24,6 +24,14 @@ class TaskConfig(Part):
     def build(self) -> "Task":
         """The task itself, ready to draw from."""
         raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, the version, and the kind."""
+        return {"kind": self.kind} | super().to_dict()
+
+    def canonical(self) -> dict[str, Any]:
+        """The hashed fields; tasks of two kinds never share an identity."""
+        return {"kind": self.kind} | super().canonical()
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,8 @@ class Task(ABC):
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
         """The fixed test sets, with up to `examples` examples in each slice.
 
-        A smaller number gives a prefix of the larger set. Never depends on a run's seed.
+        A smaller number gives a prefix of the larger set. The seed of a run plays no
+        part in them.
         """
 
     @abstractmethod

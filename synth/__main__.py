@@ -1,0 +1,44 @@
+"""`python -m synth {sample,train,evaluate,describe}`: one run at a time.
+
+Torch is imported by the commands that need it, inside them.
+"""
+
+import sys
+from typing import Annotated, Union
+
+import tyro
+
+from synth.commands import Describe, Evaluate, Sample, Train
+
+Command = Union[  # noqa: UP007 - read by tyro at run time
+    Annotated[Sample, tyro.conf.subcommand("sample")],
+    Annotated[Train, tyro.conf.subcommand("train")],
+    Annotated[Evaluate, tyro.conf.subcommand("evaluate")],
+    Annotated[Describe, tyro.conf.subcommand("describe")],
+]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; user mistakes end in one message and status 2."""
+    try:
+        command = tyro.cli(
+            Command,
+            prog="python -m synth",
+            description="One run: sample its data, train it, evaluate it, describe it.",
+            args=arguments,
+            config=(
+                tyro.conf.OmitArgPrefixes,
+                tyro.conf.OmitSubcommandPrefixes,
+                tyro.conf.ConsolidateSubcommandArgs,
+            ),
+        )
+        return command.run()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

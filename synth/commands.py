@@ -1,0 +1,170 @@
+"""The commands of `python -m synth`, each a dataclass whose fields are its options."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Union
+
+import tyro
+
+from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.describe import as_text, describe_model, describe_run
+from synth.execution import Execution
+from synth.tasks import TASKS
+from synth.tasks.task import TaskConfig
+
+if TYPE_CHECKING:
+    AnyTask = TaskConfig
+else:
+    AnyTask = Union[
+        tuple(
+            Annotated[config, tyro.conf.subcommand(kind)]
+            for kind, config in TASKS.items()
+        )
+    ]
+
+STOPPED = 75
+"""Exit status of a run that a signal stopped: call again to go on (EX_TEMPFAIL)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Print examples of a task."""
+
+    task: AnyTask
+    """The task to draw from."""
+    count: int = 5
+    """How many examples."""
+    seed: int = 0
+    """Of the draw."""
+    operations: int | None = None
+    """Exactly so many operations (polynomial)."""
+    horizon: int = 4
+    """Heads in the drawing."""
+    json: bool = False
+    """One JSON object a line instead of a drawing."""
+
+    def run(self) -> int:
+        """Draw and print."""
+        if self.count < 1:
+            raise ValueError(f"--count must be at least 1; got {self.count}.")
+        task = self.task.build()
+        for sample in task.samples(self.seed, self.count, operations=self.operations):
+            print(
+                json.dumps(sample.record) if self.json else sample.drawing(self.horizon)
+            )
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train one run, or go on with it; calling again does what is missing."""
+
+    task: AnyTask
+    """What the data are."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    execution: Execution = field(default_factory=Execution)
+    seed: int = 0
+    """Of the initial weights, and of the data unless --data-seed says otherwise."""
+    data_seed: int | None = None
+    """Of the training data."""
+    runs: Path = Path("runs")
+    """Where run folders lie."""
+    json: bool = False
+    """Print the outcome as JSON, and no progress."""
+
+    def run(self) -> int:
+        """Train and say how it ended: 0 done, 1 failed or busy, 75 stopped by a signal."""
+        config = RunConfig(
+            task=self.task,
+            model=self.model,
+            objective=self.objective,
+            training=self.training,
+            seed=self.seed,
+            data_seed=self.data_seed,
+        )
+        from synth.progress import Silent, for_terminal
+        from synth.training import train
+
+        progress = Silent() if self.json else for_terminal()
+        (outcome,) = train([config], self.runs, self.execution, progress)
+        if self.json:
+            print(json.dumps(vars(outcome)))
+        else:
+            print(f"{outcome.run_id}: {outcome.state}, {outcome.message}")
+            print(f"folder: {self.runs / outcome.run_id}")
+        return {"done": 0, "stopped": STOPPED}.get(outcome.state, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Evaluate the last checkpoint of a run on its task's fixed test sets."""
+
+    folder: tyro.conf.Positional[Path]
+    """The run's folder, for instance runs/polynomial-n2-1M-s0-3f9a21c7."""
+    examples: int = 2000
+    """Examples in each slice."""
+    step: int | None = None
+    """Checkpoint step; the newest one if not given."""
+    free_running: bool = False
+    """Decode greedily, feeding mistakes back, instead of the teacher-forced pass."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    json: bool = False
+    """One JSON object a line instead of a table."""
+
+    def run(self) -> int:
+        """Evaluate and print."""
+        from synth.scoring import evaluate_folder
+
+        scores = evaluate_folder(
+            self.folder, self.examples, self.step, self.free_running, self.device
+        )
+        for score in scores:
+            if self.json:
+                print(json.dumps(vars(score)))
+            else:
+                print(
+                    f"{score.suite:<14}{score.metric:<22}{score.slice:<24}"
+                    f"{score.value:>9.4f}  n={score.count}"
+                )
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describe:
+    """Print the layers, the parameters and the cost of a model."""
+
+    scale: str = "1M"
+    """A rung of the ladder, or a shape such as d64-L6-h4."""
+    horizon: int = 1
+    """Tokens predicted at each position."""
+    layout: str = "parallel"
+    """parallel, causal, anticausal or linear."""
+    budget: str = "moved"
+    """Head layers moved from the trunk, or added."""
+    context: int = 1024
+    """Tokens in a row."""
+    vocabulary: int | None = None
+    """Size of the vocabulary; that of the polynomial task if not given."""
+    json: bool = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        """Print, or refuse what has no trunk."""
+        model = ModelConfig.from_dict(
+            {"scale": self.scale, "layout": self.layout, "budget": self.budget}
+        )
+        objective = ObjectiveConfig(horizon=self.horizon)
+        training = TrainingConfig(context=self.context)
+        task = TASKS["polynomial"]()
+        config = RunConfig(
+            task=task, model=model, objective=objective, training=training
+        )
+        found: dict[str, Any] = describe_run(config)
+        if self.vocabulary is not None:
+            found = describe_model(model, self.horizon, self.vocabulary, self.context)
+        print(json.dumps(found) if self.json else as_text(found))
+        return 0

@@ -1,0 +1,96 @@
+"""What a model consists of and costs, by arithmetic alone (no torch)."""
+
+from typing import Any
+
+from synth.config import ModelConfig, RunConfig
+
+
+def describe_model(
+    model: ModelConfig, horizon: int, vocab_size: int, context: int
+) -> dict[str, Any]:
+    """Layers, parameters and training FLOPs per token of a model.
+
+    FLOPs count a product-sum as two, forward and backward (6 per weight and token), the
+    unembedding once per head, and causal attention at the given context (6 T d a layer).
+    """
+    shape, trunk = model.shape, model.trunk_layers(horizon)
+    linear = model.layout == "linear"
+    head_layers = 0 if linear else horizon
+    layers = trunk + head_layers
+    maps = (horizon - 1) * shape.width**2 if linear else 0
+    matrices = layers * shape.block_parameters + maps
+    gains = (2 * layers + 1) * shape.width
+    embedding = vocab_size * shape.width
+    depth = trunk + sum(1 for _ in _path(model, horizon)) * (not linear)
+    attention = 6 * context * shape.width * layers
+    return {
+        "scale": model.scale,
+        "width": shape.width,
+        "attention_heads": shape.heads,
+        "mlp_width": shape.mlp_width,
+        "horizon": horizon,
+        "layout": model.layout,
+        "budget": model.budget,
+        "trunk_layers": trunk,
+        "head_layers": head_layers,
+        "linear_maps": (horizon - 1) if linear else 0,
+        "depth_to_head_1": depth,
+        "non_embedding_parameters": matrices + gains,
+        "nominal_parameters": shape.nominal_parameters,
+        "embedding_parameters": 2 * embedding,
+        "parameters": matrices + gains + 2 * embedding,
+        "vocabulary": vocab_size,
+        "context": context,
+        "training_flops_per_token": 6 * (matrices + horizon * embedding) + attention,
+    }
+
+
+def describe_run(config: RunConfig) -> dict[str, Any]:
+    """The model of a run with its task's vocabulary, and the work of the whole run."""
+    vocab_size = len(config.task.build().vocabulary)
+    training = config.training
+    found = describe_model(
+        config.model, config.objective.horizon, vocab_size, training.context
+    )
+    tokens = training.steps * training.tokens_per_step
+    return found | {
+        "run_id": config.run_id,
+        "training_tokens": tokens,
+        "training_flops": tokens * found["training_flops_per_token"],
+    }
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """The description in lines that a person reads."""
+    heads = f"{found['head_layers']} layers"
+    if found["layout"] == "linear":
+        heads = f"the trunk's output and {found['linear_maps']} linear maps"
+    lines = [
+        f"scale {found['scale']}: width {found['width']}, {found['attention_heads']} "
+        f"attention heads, MLP {found['mlp_width']}",
+        f"trunk {found['trunk_layers']} layers; heads 1..{found['horizon']} "
+        f"({found['layout']}, {found['budget']}): {heads}; "
+        f"{found['depth_to_head_1']} layers deep at head 1",
+        f"non-embedding parameters {found['non_embedding_parameters']:,} "
+        f"(12 L d^2 = {found['nominal_parameters']:,})",
+        f"embedding and unembedding {found['embedding_parameters']:,} "
+        f"at a vocabulary of {found['vocabulary']}",
+        f"training {found['training_flops_per_token']:,} FLOP a token "
+        f"at a context of {found['context']}",
+    ]
+    if "run_id" in found:
+        lines.append(
+            f"run {found['run_id']}: {found['training_tokens']:,} tokens, "
+            f"{found['training_flops']:.3g} FLOP"
+        )
+    return "\n".join(lines)
+
+
+def _path(model: ModelConfig, horizon: int) -> list[int]:
+    """The heads from the trunk to head 1."""
+    parents = model.head_parents(horizon)
+    path, head = [1], parents[0]
+    while head is not None:
+        path.append(head)
+        head = parents[head - 1]
+    return path

@@ -1,0 +1,87 @@
+"""What a session ran on: versions, commit, dirty patch, device, threads, precision."""
+
+import functools
+import hashlib
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from synth.execution import Execution
+
+PACKAGES = ("torch", "numpy", "safetensors", "polars", "optuna", "submitit")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def capture(execution: Execution, precision: str, lanes: int) -> dict[str, Any]:
+    """The record of one session for `environment.json`."""
+    import torch
+
+    device = platform.processor() or platform.machine()
+    if execution.device == "cuda":
+        device = torch.cuda.get_device_name()
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": package_versions(),
+        "code": code_state(),
+        "device": device,
+        "device_kind": execution.device,
+        "threads": execution.threads,
+        "compile": execution.compile,
+        "precision": precision,
+        "lanes": lanes,
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "command": sys.argv,
+    }
+
+
+@functools.cache
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages that results may depend on."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+@functools.cache
+def code_state() -> dict[str, str | None]:
+    """Commit of the code, and what differs from it; nulls outside a git checkout.
+
+    `patch` is the output of `git diff HEAD`; files that git does not track are listed in
+    `untracked`.
+    """
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return {"commit": None, "patch": None, "patch_sha256": None, "untracked": None}
+    patch = _git("diff", "HEAD", "--", "*.py", "*.toml", "*.txt") or ""
+    digest = hashlib.sha256(patch.encode()).hexdigest() if patch else None
+    untracked = _git("ls-files", "--others", "--exclude-standard") or ""
+    return {
+        "commit": commit.strip(),
+        "patch": patch or None,
+        "patch_sha256": digest,
+        "untracked": untracked.strip() or None,
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,124 @@
+"""Lanes: K independent models of one shape that train in lock-step.
+
+Letters: K lanes, B batch, T time, D width, E features out, V vocabulary, P parameters.
+No operation mixes lanes, so a lane computes what it would compute alone (bit for bit on
+CPU in eager mode with one thread). With K = 1 the products are plain ones.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from synth.seeding import torch_seed
+
+
+def lane_linear(x_KND: Tensor, weight_KED: Tensor) -> Tensor:
+    """Multiply each lane's rows with its own weight: (K, N, D) to (K, N, E)."""
+    if weight_KED.shape[0] == 1:
+        return functional.linear(x_KND.squeeze(0), weight_KED.squeeze(0)).unsqueeze(0)
+    return torch.bmm(x_KND, weight_KED.transpose(1, 2))
+
+
+def lane_embedding(tokens_KBT: Tensor, weight_KVD: Tensor) -> Tensor:
+    """Look each lane's tokens up in its own table: (K, B, T) to (K, B, T, D)."""
+    num_lanes, vocab, _ = weight_KVD.shape
+    if num_lanes == 1:
+        return functional.embedding(tokens_KBT, weight_KVD.squeeze(0))
+    first_K11 = torch.arange(num_lanes, device=tokens_KBT.device)[:, None, None] * vocab
+    return functional.embedding(tokens_KBT + first_K11, weight_KVD.flatten(0, 1))
+
+
+class FlatLanes:
+    """The parameters of a model as rows of flat tensors, one row a lane.
+
+    `master_KP` holds fp32 weights, matrices first and gains (exempt from decay) last;
+    `grad_KP` their gradients. The parameters of the model are views: of the master
+    itself in fp32, of a bf16 copy otherwise.
+    """
+
+    def __init__(self, model: nn.Module, precision: torch.dtype) -> None:
+        named = sorted(model.named_parameters(), key=lambda item: item[1].dim() == 2)
+        first = named[0][1]
+        self.num_lanes = first.shape[0]
+        self.names = [name for name, _ in named]
+        self.shapes = [parameter.shape[1:] for _, parameter in named]
+        sizes = [parameter[0].numel() for _, parameter in named]
+        self.spans = _spans(sizes)
+        # Gains are the parameters of two axes (K, D).
+        self.num_decayed = sum(
+            size for size, (_, p) in zip(sizes, named, strict=True) if p.dim() > 2
+        )
+        shape = (self.num_lanes, sum(sizes))
+        self.master_KP = torch.zeros(shape, device=first.device)
+        self.grad_KP = torch.zeros_like(self.master_KP)
+        self._compute_KP, self._compute_grad_KP = self.master_KP, self.grad_KP
+        if precision != torch.float32:
+            self._compute_KP = torch.zeros(shape, device=first.device, dtype=precision)
+            self._compute_grad_KP = torch.zeros_like(self._compute_KP)
+        self.attach(model, master=precision == torch.float32)
+        self._parameters = [parameter for _, parameter in named]
+
+    def attach(self, model: nn.Module, master: bool) -> None:
+        """Make the parameters of `model` views of the master or of the working copy."""
+        parameters = dict(model.named_parameters())
+        source = self.master_KP if master else self._compute_KP
+        for name, flat in zip(self.names, self.views(source), strict=True):
+            parameters[name].data = flat
+        if not master or source is self._compute_KP:
+            for name, flat in zip(
+                self.names, self.views(self._compute_grad_KP), strict=True
+            ):
+                parameters[name].grad = flat
+
+    def views(self, flat_KP: Tensor) -> Iterator[Tensor]:
+        """Each parameter of a flat tensor in its own shape, in the order of `names`."""
+        for (start, stop), shape in zip(self.spans, self.shapes, strict=True):
+            yield flat_KP[:, start:stop].unflatten(1, shape)
+
+    def lane(self, flat_KP: Tensor, lane: int) -> dict[str, Tensor]:
+        """One lane of a flat tensor by parameter name, without the lane axis."""
+        return {
+            name: view[lane]
+            for name, view in zip(self.names, self.views(flat_KP), strict=True)
+        }
+
+    def refresh(self) -> None:
+        """Bring the working copy up to date with the master."""
+        if self._compute_KP is not self.master_KP:
+            self._compute_KP.copy_(self.master_KP)
+
+    def zero_grad(self) -> None:
+        """Zero all gradients in place."""
+        self._compute_grad_KP.zero_()
+
+    def gather_grad(self) -> Tensor:
+        """The fp32 gradient of every lane, (K, P)."""
+        if self._compute_grad_KP is not self.grad_KP:
+            self.grad_KP.copy_(self._compute_grad_KP)
+        return self.grad_KP
+
+
+def initialise(lanes: FlatLanes, stds: dict[str, float], seeds: Sequence[int]) -> None:
+    """Draw each lane's weights; one stream per seed and parameter name.
+
+    So a lane's weights depend neither on its neighbours nor on other parameters: layers
+    of the same name start equal across horizons. `stds` gives the standard deviation of
+    each parameter; gains (absent from it) start at 1.
+    """
+    assert len(seeds) == lanes.num_lanes
+    for lane, seed in enumerate(seeds):
+        for name, weight in lanes.lane(lanes.master_KP, lane).items():
+            if name not in stds:
+                weight.fill_(1.0)
+                continue
+            stream = torch.Generator().manual_seed(torch_seed(seed, "init", name))
+            drawn = torch.randn(weight.shape, generator=stream)
+            weight.copy_(drawn * stds[name])
+    lanes.refresh()
+
+
+def _spans(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    ends = torch.tensor(sizes).cumsum(0).tolist()
+    return [(end - size, end) for end, size in zip(ends, sizes, strict=True)]

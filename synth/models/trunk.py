@@ -1,0 +1,127 @@
+"""A decoder layer with a leading lane axis: RMSNorm, rotary positions, SwiGLU, no bias.
+
+Letters: K lanes, B batch, T time, D width, H attention heads, C channels of a head, M
+width of the MLP. The layout is that of LLaMA: norm before each part, 12 L d^2 matrices.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from synth.models.lanes import lane_linear
+from synth.scales import Scale
+
+
+class Cache:
+    """Keys and values of the tokens that one attention layer has seen."""
+
+    def __init__(self) -> None:
+        self.kv: tuple[Tensor, Tensor] | None = None
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Append along time and return all keys and values so far."""
+        if self.kv is not None:
+            k = torch.cat((self.kv[0], k), dim=-2)
+            v = torch.cat((self.kv[1], v), dim=-2)
+        self.kv = (k, v)
+        return k, v
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm with a gain per lane."""
+
+    def __init__(self, num_lanes: int, width: int) -> None:
+        super().__init__()
+        self.gain_KD = nn.Parameter(torch.ones(num_lanes, width))
+
+    def forward(self, x_KNTD: Tensor) -> Tensor:
+        """Norm over the last axis; any axes between lane and width."""
+        gain = self.gain_KD.view(len(self.gain_KD), *[1] * (x_KNTD.dim() - 2), -1)
+        return functional.rms_norm(x_KNTD, x_KNTD.shape[-1:], eps=1e-6) * gain
+
+
+class Rotary(nn.Module):
+    """Rotary positions (base 10,000), computed once per length and type."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self._tables: dict[tuple, tuple[Tensor, Tensor]] = {}
+
+    def table(self, stop: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and signed sines of positions 0..stop-1, each (stop, C)."""
+        key = (stop, like.dtype, like.device)
+        if key not in self._tables:
+            half = self.channels // 2
+            rate = 10_000.0 ** -(torch.arange(half, dtype=torch.float64) / half)
+            angle = torch.arange(stop, dtype=torch.float64)[:, None] * rate
+            cos, sin = angle.cos(), angle.sin()
+            tables = (torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1))
+            self._tables[key] = tuple(t.to(like.device, like.dtype) for t in tables)  # type: ignore[assignment]
+        return self._tables[key]
+
+    def forward(self, x_NHTC: Tensor, start: int) -> Tensor:
+        """Turn each pair of channels by its position, the first being `start`."""
+        stop = start + x_NHTC.shape[-2]
+        cos, sin = (t[start:] for t in self.table(stop, x_NHTC))
+        swapped = torch.cat(x_NHTC.chunk(2, -1)[::-1], -1)
+        return x_NHTC * cos + swapped * sin
+
+
+class Attention(nn.Module):
+    """Causal self-attention through torch's fused kernel."""
+
+    def __init__(self, num_lanes: int, shape: Scale) -> None:
+        super().__init__()
+        width = shape.width
+        self.heads = shape.heads
+        self.qkv_KED = nn.Parameter(torch.empty(num_lanes, 3 * width, width))
+        self.out_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
+        self.rotary = Rotary(width // shape.heads)
+
+    def forward(self, x_KBTD: Tensor, cache: Cache | None = None) -> Tensor:
+        """Attend to this and all earlier positions, and to the cache if there is one."""
+        lanes, batch, time, width = x_KBTD.shape
+        qkv = lane_linear(x_KBTD.flatten(1, 2), self.qkv_KED)
+        qkv = qkv.view(lanes * batch, time, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        start = 0 if cache is None or cache.kv is None else cache.kv[0].shape[-2]
+        q, k = self.rotary(q, start), self.rotary(k, start)
+        if cache is not None:
+            k, v = cache.extend(k, v)
+        assert start == 0 or time == 1, "a cache is filled at once, then token by token"
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=start == 0)
+        mixed = mixed.transpose(1, 2).reshape(lanes, batch * time, width)
+        return lane_linear(mixed, self.out_KDD).view_as(x_KBTD)
+
+
+class MLP(nn.Module):
+    """Gated MLP: (SiLU(x G) * x U) W."""
+
+    def __init__(self, num_lanes: int, shape: Scale) -> None:
+        super().__init__()
+        inner = shape.mlp_width
+        self.gate_up_KMD = nn.Parameter(torch.empty(num_lanes, 2 * inner, shape.width))
+        self.down_KDM = nn.Parameter(torch.empty(num_lanes, shape.width, inner))
+
+    def forward(self, x_KBTD: Tensor) -> Tensor:
+        """Applied at each position alone."""
+        gate, up = lane_linear(x_KBTD.flatten(1, 2), self.gate_up_KMD).chunk(2, -1)
+        down = lane_linear(functional.silu(gate) * up, self.down_KDM)
+        return down.view_as(x_KBTD)
+
+
+class Layer(nn.Module):
+    """One transformer layer: attention and MLP, each added to what it reads."""
+
+    def __init__(self, num_lanes: int, shape: Scale) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(num_lanes, shape.width)
+        self.attention = Attention(num_lanes, shape)
+        self.mlp_norm = RMSNorm(num_lanes, shape.width)
+        self.mlp = MLP(num_lanes, shape)
+
+    def forward(self, x_KBTD: Tensor, cache: Cache | None = None) -> Tensor:
+        """(K, B, T, D) to (K, B, T, D)."""
+        x_KBTD = x_KBTD + self.attention(self.attention_norm(x_KBTD), cache)
+        return x_KBTD + self.mlp(self.mlp_norm(x_KBTD))

@@ -1,0 +1,240 @@
+"""A pack: runs of one shape as the lanes of one program, step by step.
+
+Knows nothing of folders, signals or schedules of checkpoints: `synth.training` does.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from synth.checkpoint import Checkpoint, Place
+from synth.config import RunConfig
+from synth.environment import capture
+from synth.evaluation import score_tokens
+from synth.execution import Execution
+from synth.metrics import Measurement, Score
+from synth.models.heads import MultiTokenModel
+from synth.models.lanes import FlatLanes, initialise
+from synth.objectives import horizon_targets, loss_and_backward
+from synth.optimizer import LaneAdamW
+from synth.tasks.stream import RowStream
+from synth.tasks.task import EvaluationSet
+
+CHECK_EVERY = {"cpu": 1, "cuda": 16}
+"""Steps between two looks at the losses; on a GPU each look waits for the device."""
+_PRECISION = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class Pack:
+    """K runs in lock-step: model, optimiser, data, and the sums behind their metrics."""
+
+    def __init__(
+        self,
+        configs: Sequence[RunConfig],
+        execution: Execution,
+        restored: Sequence[Checkpoint] | None,
+    ) -> None:
+        first = configs[0]
+        self.configs, self.execution = list(configs), execution
+        self.training, self.objective = first.training, first.objective
+        self.device = torch.device(execution.device)
+        self.task = first.task.build()
+        precision = _PRECISION[self.training.precision]
+        with self.device:
+            self.model = self._new_model()
+            self.lanes = FlatLanes(self.model, precision)
+            self.scorer = self.model
+            if precision != torch.float32:
+                self.scorer = self._new_model()
+                self.lanes.attach(self.scorer, master=True)
+        if execution.compile:
+            for layer in (*self.model.trunk, *self.model.heads):
+                layer.compile()
+        self.optimizer = LaneAdamW(self.lanes, [c.training for c in configs])
+        self._sets: dict[int, list[EvaluationSet]] = {}
+        self._unsettled: list[tuple[Tensor, Tensor]] = []
+        self._start(restored)
+
+    def _new_model(self) -> MultiTokenModel:
+        return MultiTokenModel(
+            self.configs[0].model,
+            self.objective.horizon,
+            len(self.task.vocabulary),
+            len(self.configs),
+        )
+
+    def _start(self, restored: Sequence[Checkpoint] | None) -> None:
+        """Initial or restored weights, moments, data cursors and sums."""
+        num_lanes, horizon = len(self.configs), self.objective.horizon
+        cursor = (0, 0)
+        self.step = 0
+        self._loss_sums = [[0.0] * horizon for _ in range(num_lanes)]
+        self._norm_sums = [0.0] * num_lanes
+        self._counts = [0] * num_lanes
+        self.seconds_before: list[dict[str, float]] = [{} for _ in range(num_lanes)]
+        if restored is None:
+            seeds = [config.seed for config in self.configs]
+            initialise(self.lanes, self.model.initial_stds(), seeds)
+        else:
+            cursor, self.step = restored[0].place.cursor, restored[0].place.step
+            for lane, saved in enumerate(restored):
+                self._restore(lane, saved)
+            self.lanes.refresh()
+        # Lanes with the same data seed read one stream.
+        self._seeds = [config.resolved_data_seed for config in self.configs]
+        context = self.training.context
+        self._streams = {
+            seed: RowStream(self.task, seed, context, *cursors)
+            for seed, cursors in zip(
+                self._seeds,
+                [saved.place.cursor for saved in restored]
+                if restored
+                else [cursor] * num_lanes,
+                strict=True,
+            )
+        }
+
+    def _restore(self, lane: int, saved: Checkpoint) -> None:
+        weights = self.lanes.lane(self.lanes.master_KP, lane)
+        if weights.keys() != saved.weights.keys():
+            raise ValueError(
+                f"The checkpoint of {self.configs[lane].run_id} holds other weights than "
+                "its model has; it was made by another version of the code."
+            )
+        for name, weight in weights.items():
+            weight.copy_(saved.weights[name])
+        self.optimizer.restore(lane, saved.moments)
+        sums = saved.place.sums
+        self._loss_sums[lane] = list(sums["losses"])
+        self._norm_sums[lane] = sums["norm"][0]
+        self._counts[lane] = int(sums["count"][0])
+        self.seconds_before[lane] = saved.place.seconds
+
+    @property
+    def tokens(self) -> int:
+        """Training positions that each lane has seen."""
+        return self.step * self.training.tokens_per_step
+
+    def environment(self) -> dict[str, Any]:
+        """What this session runs on."""
+        return capture(self.execution, self.training.precision, len(self.configs))
+
+    def train_step(self, clock: dict[str, float]) -> None:
+        """One optimiser step of every lane; the time of each part goes to `clock`."""
+        began = time.monotonic()
+        taken = {s: r.take(self.training.batch_rows) for s, r in self._streams.items()}
+        rows = [taken[seed] for seed in self._seeds]
+        tokens = self._stacked([r.tokens_RT for r in rows], np.int64)
+        example = self._stacked([r.example_RT for r in rows], np.int32)
+        answer = self._stacked([r.answer_RT for r in rows], np.bool_)
+        generated = time.monotonic()
+        targets = horizon_targets(tokens, example, answer, self.objective)
+        self.lanes.zero_grad()
+        loss_NK = loss_and_backward(self.model, tokens, targets)
+        norm_K = self.optimizer.norms()
+        self._unsettled.append((loss_NK, norm_K))
+        alive = [True] * len(self.configs)
+        if CHECK_EVERY[self.execution.device] == 1:
+            alive = (loss_NK.isfinite().all(0) & norm_K.isfinite()).tolist()
+        self.optimizer.step(self.step, norm_K, alive)
+        self.step += 1
+        clock["data"] += generated - began
+        clock["training"] += time.monotonic() - generated
+
+    def must_check(self) -> bool:
+        """Whether enough steps have gone by to look at their losses."""
+        return len(self._unsettled) >= CHECK_EVERY[self.execution.device]
+
+    def settle(self, alive: Sequence[int]) -> list[tuple[int, int, float, float]]:
+        """Add the steps since the last call to the sums.
+
+        Returns (lane, step, loss, gradient norm) for each living lane that left the
+        finite numbers, at the first step where it did.
+        """
+        lost: dict[int, tuple[int, int, float, float]] = {}
+        first = self.step - len(self._unsettled)
+        for offset, (loss_NK, norm_K) in enumerate(self._unsettled):
+            losses, norms = loss_NK.T.tolist(), norm_K.tolist()
+            for lane in alive:
+                total, norm = sum(losses[lane]), norms[lane]
+                if lane in lost:
+                    continue
+                if not (math.isfinite(total) and math.isfinite(norm)):
+                    lost[lane] = (lane, first + offset + 1, total, norm)
+                    continue
+                sums = self._loss_sums[lane]
+                for index, loss in enumerate(losses[lane]):
+                    sums[index] += loss
+                self._norm_sums[lane] += norm
+                self._counts[lane] += 1
+        self._unsettled.clear()
+        return list(lost.values())
+
+    def recent_losses(self, lanes: Sequence[int]) -> list[float]:
+        """Mean training loss per horizon since the last row of metrics, over lanes."""
+        kept = [lane for lane in lanes if self._counts[lane]]
+        return [
+            float(np.mean([self._loss_sums[k][n] / self._counts[k] for k in kept]))
+            if kept
+            else math.nan
+            for n in range(self.objective.horizon)
+        ]
+
+    def training_rows(self) -> list[list[Measurement]]:
+        """Means since the last call, per lane, and start new sums."""
+        rows: list[list[Measurement]] = []
+        for lane in range(len(self.configs)):
+            scores, count = [], self._counts[lane]
+            if count:
+                for ahead, total in enumerate(self._loss_sums[lane], 1):
+                    slice_ = f"horizon={ahead}"
+                    scores.append(Score("train", "loss", slice_, total / count, count))
+                norm = self._norm_sums[lane] / count
+                scores.append(Score("train", "gradient_norm", "", norm, count))
+            rows.append(self._measured(lane, scores))
+            self._loss_sums[lane] = [0.0] * self.objective.horizon
+            self._norm_sums[lane], self._counts[lane] = 0.0, 0
+        return rows
+
+    def evaluate(self, examples: int) -> list[list[Measurement]]:
+        """Measurements of every lane on the task's fixed sets, in fp32."""
+        if examples not in self._sets:
+            self._sets[examples] = self.task.evaluation_sets(examples)
+        rows: list[list[Measurement]] = [[] for _ in self.configs]
+        for chosen in self._sets[examples]:
+            scored = score_tokens(self.scorer, chosen, self.device)
+            for lane, scores in enumerate(scored):
+                rows[lane] += self._measured(lane, self.task.score(chosen, scores))
+        return rows
+
+    def checkpoint(
+        self, lane: int, metrics_bytes: int, seconds: dict[str, float]
+    ) -> Checkpoint:
+        """One lane's state, on the CPU."""
+        sums = {
+            "losses": self._loss_sums[lane],
+            "norm": [self._norm_sums[lane]],
+            "count": [float(self._counts[lane])],
+        }
+        cursor = self._streams[self._seeds[lane]].cursor
+        place = Place(self.step, self.tokens, metrics_bytes, cursor, sums, seconds)
+        weights = self.lanes.lane(self.lanes.master_KP, lane)
+        moments = self.optimizer.moments(lane)
+        return Checkpoint(
+            place,
+            {name: weight.detach().cpu() for name, weight in weights.items()},
+            {name: moment.cpu() for name, moment in moments.items()},
+        )
+
+    def _measured(self, lane: int, scores: Sequence[Score]) -> list[Measurement]:
+        run_id = self.configs[lane].run_id
+        return [Measurement.of(s, run_id, self.step, self.tokens) for s in scores]
+
+    def _stacked(self, arrays: Sequence[np.ndarray], dtype: type) -> Tensor:
+        stacked = np.stack(arrays).astype(dtype, copy=False)
+        return torch.from_numpy(stacked).to(self.device)

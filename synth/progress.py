@@ -1,0 +1,112 @@
+"""What a person sees while runs train: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from synth.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a pack stands: means over its living lanes."""
+
+    step: int
+    steps: int
+    losses: Sequence[float]
+    """Nats per horizon, next token first."""
+    tokens_per_second: float
+    """Over all lanes."""
+    seconds_left: float
+
+
+class Progress(Protocol):
+    """Receives news of one pack at the log interval."""
+
+    def begin(self, configs: Sequence[RunConfig], step: int) -> None:
+        """The pack starts, or goes on, at `step`."""
+
+    def update(self, moment: Moment) -> None:
+        """Training goes on."""
+
+    def end(self, message: str) -> None:
+        """The pack has ended."""
+
+
+class Silent:
+    """Says nothing."""
+
+    def begin(self, configs: Sequence[RunConfig], step: int) -> None:
+        """Nothing."""
+
+    def update(self, moment: Moment) -> None:
+        """Nothing."""
+
+    def end(self, message: str) -> None:
+        """Nothing."""
+
+
+class Lines:
+    """One plain line per interval, for pipes and log files."""
+
+    def begin(self, configs: Sequence[RunConfig], step: int) -> None:
+        """Name the runs."""
+        names = ", ".join(config.run_id for config in configs)
+        self._say(f"training {names} from step {step} of {configs[0].training.steps}")
+
+    def update(self, moment: Moment) -> None:
+        """One line with everything in it."""
+        self._say(f"step {moment.step}/{moment.steps}  {describe(moment)}")
+
+    def end(self, message: str) -> None:
+        """The last line."""
+        self._say(message)
+
+    def _say(self, text: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+
+
+class Bar:
+    """A bar that redraws in place, for terminals."""
+
+    def begin(self, configs: Sequence[RunConfig], step: int) -> None:
+        """Draw the bar."""
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        name = configs[0].run_id
+        more = f" and {len(configs) - 1} more" if len(configs) > 1 else ""
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.completed}/{task.total}  {task.fields[news]}"),
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(
+            name + more, total=configs[0].training.steps, completed=step, news=""
+        )
+
+    def update(self, moment: Moment) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=moment.step, news=describe(moment))
+
+    def end(self, message: str) -> None:
+        """Leave the last state on the screen."""
+        self._bar.stop()
+        print(message)
+
+
+def describe(moment: Moment) -> str:
+    """Losses, speed and time left in a few words."""
+    losses = " ".join(f"{loss:.3f}" for loss in moment.losses)
+    minutes, seconds = divmod(round(moment.seconds_left), 60)
+    return (
+        f"loss {losses}  {moment.tokens_per_second / 1000:.1f}k tokens/s  "
+        f"{minutes}:{seconds:02d} left"
+    )
+
+
+def for_terminal() -> Progress:
+    """A bar if standard output is a terminal, else lines."""
+    return Bar() if sys.stdout.isatty() else Lines()

@@ -1,0 +1,86 @@
+"""The ladder of model sizes, and what a model of each size costs.
+
+The rungs from 1M up are those of table S14 of arXiv 2404.19737; the smaller ones are
+this suite's own, for CPUs, deep enough for a horizon of 4. Names count non-embedding
+parameters, 12 L d^2 for L layers of width d.
+"""
+
+import re
+from dataclasses import dataclass
+
+from synth.identity import nearest
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The shape of a trunk and its heads: `layers` counts both."""
+
+    width: int
+    layers: int
+    heads: int
+
+    @property
+    def mlp_width(self) -> int:
+        """Width of the gated MLP: 8d/3, to the nearest multiple of 8 (12 L d^2 holds)."""
+        return max(8, 8 * round(self.width / 3))
+
+    @property
+    def block_parameters(self) -> int:
+        """Matrices of one transformer layer: attention 4d^2, gated MLP 3 d m."""
+        return 4 * self.width**2 + 3 * self.width * self.mlp_width
+
+    @property
+    def nominal_parameters(self) -> int:
+        """12 L d^2, the count that gives a rung its name."""
+        return 12 * self.layers * self.width**2
+
+
+SCALES = {
+    "10k": Scale(12, 6, 2),
+    "30k": Scale(24, 5, 2),
+    "100k": Scale(40, 5, 2),
+    "300k": Scale(64, 6, 4),
+    "1M": Scale(128, 5, 4),
+    "3M": Scale(256, 4, 8),
+    "10M": Scale(384, 6, 8),
+    "30M": Scale(512, 10, 8),
+    "100M": Scale(768, 14, 12),
+    "300M": Scale(1024, 25, 16),
+    "1B": Scale(1536, 36, 24),
+}
+
+_EXPLICIT = re.compile(r"d(\d+)-L(\d+)-h(\d+)")
+
+
+def resolve(name: str) -> tuple[str, Scale]:
+    """The scale called `name`, with its canonical name.
+
+    Besides the rungs, `d64-L6-h4` means width 64, 6 layers, 4 attention heads; a shape
+    that is a rung takes the name of the rung.
+
+    >>> resolve("d128-L5-h4")
+    ('1M', Scale(width=128, layers=5, heads=4))
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, or a width that the heads do not divide into even parts.
+    """
+    if name in SCALES:
+        return name, SCALES[name]
+    match = _EXPLICIT.fullmatch(name)
+    if match is None:
+        raise ValueError(
+            f"ModelConfig.scale must be a rung of the ladder or a shape such as "
+            f"'d64-L6-h4'; got {name!r}. {nearest(name, SCALES)}"
+        )
+    width, layers, heads = map(int, match.groups())
+    if min(width, layers, heads) < 1 or width % heads or (width // heads) % 2:
+        raise ValueError(
+            f"ModelConfig.scale {name!r} is impossible: the width must be a positive "
+            "multiple of twice the number of attention heads (rotary positions turn "
+            "pairs)."
+        )
+    shape = Scale(width, layers, heads)
+    names = [rung for rung, known in SCALES.items() if known == shape]
+    return (names[0] if names else name), shape

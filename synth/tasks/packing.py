@@ -1,0 +1,130 @@
+"""Whole examples into rows of equal length.
+
+Letters: S tokens in a flat sequence, N examples, R rows, T positions in a row.
+"""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from synth.tasks.task import Rows
+
+PADDING = 0
+
+
+def pack_rows(
+    tokens_S: np.ndarray,
+    offsets: np.ndarray,
+    answer_start_N: np.ndarray,
+    context: int,
+    longest: int | None = None,
+) -> Rows:
+    """Fill rows of `context` tokens with whole examples, greedily in stream order.
+
+    An example that does not fit opens the next row; what is left of the row is padding.
+
+    examples  a a a | b b | c c c        context 6
+    tokens    a a a b b 0 / c c c 0 0 0
+    example   1 1 1 2 2 0 / 1 1 1 0 0 0
+
+    Parameters
+    ----------
+    tokens_S
+        Token ids of all examples, one after the other.
+    offsets
+        N + 1 positions: example i is `tokens_S[offsets[i]:offsets[i + 1]]`.
+    answer_start_N
+        Index, within its example, of the first answer token; the answer goes from
+        there to the end of the example.
+    context
+        Tokens in a row.
+    longest
+        The longest example that the task can draw, named when one does not fit.
+
+    Raises
+    ------
+    ValueError
+        If an example is longer than the context.
+    """
+    offsets = _checked(tokens_S, offsets)
+    lengths_N = np.diff(offsets)
+    most = int(lengths_N.max(initial=0))
+    if most > context:
+        raise ValueError(
+            f"context must hold a whole example; got context {context}, and an example "
+            f"of {most} tokens. Use a context of at least {longest or most}, the "
+            "longest possible example, or shorter problems."
+        )
+    firsts_R = _first_examples(offsets, context)
+    bounds = np.append(firsts_R, len(lengths_N))
+    starts_R = offsets[firsts_R]
+    inside_RT = np.arange(context) < (offsets[bounds[1:]] - starts_R)[:, None]
+
+    # The number of an example within its row restarts at 1 with every row.
+    number_N = np.arange(1, len(lengths_N) + 1) - np.repeat(firsts_R, np.diff(bounds))
+    example_S = np.repeat(number_N.astype(np.int32), lengths_N)
+    answer_S = _answers(answer_start_N, lengths_N)
+
+    def rows(values_S: np.ndarray, dtype: type) -> np.ndarray:
+        """One window of the flat sequence per row, blanked after its last example."""
+        padded: np.ndarray = np.zeros(len(values_S) + context, dtype)
+        padded[: len(values_S)] = values_S
+        windows = sliding_window_view(padded, context)
+        return windows[starts_R] * inside_RT.astype(dtype, copy=False)
+
+    return Rows(
+        rows(tokens_S, np.int32), rows(example_S, np.int32), rows(answer_S, bool)
+    )
+
+
+def padded_rows(
+    tokens_S: np.ndarray,
+    offsets: np.ndarray,
+    answer_start_N: np.ndarray,
+    length: int | None = None,
+) -> Rows:
+    """One example a row, padded to `length`, or to the longest where none is given.
+
+    For evaluation: position t of a row is position t of its example. The first three
+    parameters are those of `pack_rows`.
+    """
+    offsets = _checked(tokens_S, offsets)
+    lengths_N = np.diff(offsets)
+    most = int(lengths_N.max(initial=0))
+    length = most if length is None else length
+    if most > length:
+        raise ValueError(
+            f"length must be at least {most}, the longest example; got {length}."
+        )
+    inside_NT = np.arange(length) < lengths_N[:, None]
+    tokens_NT = np.full(inside_NT.shape, PADDING, np.int32)
+    tokens_NT[inside_NT] = tokens_S
+    answer_NT = inside_NT & (np.arange(length) >= answer_start_N[:, None])
+    return Rows(tokens_NT, inside_NT.astype(np.int32), answer_NT)
+
+
+def _checked(tokens_S: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    offsets = np.asarray(offsets, np.int64)
+    if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(tokens_S):
+        raise ValueError(
+            f"offsets must run from 0 to the {len(tokens_S)} tokens; got {offsets}."
+        )
+    if (np.diff(offsets) <= 0).any():
+        raise ValueError("offsets must increase: an example has at least one token.")
+    return offsets
+
+
+def _first_examples(offsets: np.ndarray, context: int) -> np.ndarray:
+    """The first example of each row: a chain of jumps, one jump a row."""
+    jump = np.searchsorted(offsets, offsets + context, side="right") - 1
+    jumps, firsts, example = jump.tolist(), [], 0
+    while example < len(offsets) - 1:
+        firsts.append(example)
+        example = jumps[example]
+    return np.array(firsts, np.int64)
+
+
+def _answers(answer_start_N: np.ndarray, lengths_N: np.ndarray) -> np.ndarray:
+    """True from the start of the answer to the end of each example."""
+    runs = np.stack([answer_start_N, lengths_N - answer_start_N], axis=1)
+    pattern = np.tile(np.array([False, True]), len(lengths_N))
+    return np.repeat(pattern, runs.ravel())

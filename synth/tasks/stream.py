@@ -1,0 +1,53 @@
+"""The stream of training rows of one run, with a cursor that can be saved."""
+
+import numpy as np
+
+from synth.tasks.task import Rows, Task
+
+
+class RowStream:
+    """Rows of blocks 0, 1, 2, ... in order; the cursor is (block, row within it).
+
+    What the n-th row holds depends on (task, data seed, context) alone, so batch size,
+    packing, resuming, model and objective cannot change the data.
+    """
+
+    def __init__(
+        self, task: Task, data_seed: int, context: int, block: int = 0, row: int = 0
+    ) -> None:
+        self._task, self._data_seed, self._context = task, data_seed, context
+        self._block, self._row = block, row
+        self._rows: Rows | None = None
+
+    @property
+    def cursor(self) -> tuple[int, int]:
+        """Where the next row comes from; pass it to a new stream to go on there."""
+        return self._block, self._row
+
+    def take(self, count: int) -> Rows:
+        """The next `count` rows."""
+        parts: list[Rows] = []
+        missing = count
+        while missing:
+            if self._rows is None:
+                self._rows = self._task.train_rows(
+                    self._data_seed, self._block, self._context
+                )
+            part = self._rows[self._row : self._row + missing]
+            parts.append(part)
+            missing -= len(part)
+            self._row += len(part)
+            if self._row >= len(self._rows):
+                self._block, self._row, self._rows = self._block + 1, 0, None
+        return concatenate(parts)
+
+
+def concatenate(parts: list[Rows]) -> Rows:
+    """Rows of equal length, one after another."""
+    if len(parts) == 1:
+        return parts[0]
+    return Rows(
+        np.concatenate([part.tokens_RT for part in parts]),
+        np.concatenate([part.example_RT for part in parts]),
+        np.concatenate([part.answer_RT for part in parts]),
+    )

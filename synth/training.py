@@ -1,0 +1,382 @@
+"""The loop: packs of runs train as lanes, are evaluated, checkpointed and closed.
+
+`train` is the one entry for a laptop, a sweep's worker process and a cluster job. It may
+be killed at any instant; called again, it goes on from the last checkpoint.
+"""
+
+import contextlib
+import hashlib
+import time
+import traceback
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from synth import checkpoint as checkpoints
+from synth.checkpoint import Checkpoint, CorruptCheckpoint
+from synth.config import RunConfig
+from synth.execution import Execution
+from synth.interruption import Interruption
+from synth.pack import Pack
+from synth.progress import Moment, Progress, Silent
+from synth.store import RunBusy, RunFolder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one run ended: done, failed, stopped by a signal, or held by another process."""
+
+    run_id: str
+    state: Literal["done", "failed", "stopped", "busy"]
+    message: str
+
+
+def train(
+    configs: Sequence[RunConfig],
+    root: Path,
+    execution: Execution | None = None,
+    progress: Progress | None = None,
+) -> list[Outcome]:
+    """Train runs of one shape side by side, each in its folder below `root`.
+
+    Runs that are done are left alone; runs that another process trains are reported as
+    busy; the others go on from their last checkpoint. Failures are recorded in the run's
+    folder and in the outcome, never raised.
+
+    Raises
+    ------
+    ValueError
+        When the runs cannot share a pack, or a run is given twice.
+    """
+    execution = execution or Execution()
+    _check_pack(configs)
+    found: dict[str, Outcome] = {}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_numerics(execution))
+        mine: list[tuple[RunConfig, RunFolder]] = []
+        for config in configs:
+            folder = RunFolder(root, config.run_id)
+            try:
+                if folder.state() != "done":
+                    stack.enter_context(folder.claim())
+                    folder.open(config)
+            except (RunBusy, ValueError, OSError) as error:
+                state: Literal["busy", "failed"]
+                state = "busy" if isinstance(error, RunBusy) else "failed"
+                found[config.run_id] = Outcome(config.run_id, state, str(error))
+                continue
+            if folder.state() == "done":
+                found[config.run_id] = Outcome(config.run_id, "done", "was done before")
+            else:
+                mine.append((config, folder))
+        interruption = stack.enter_context(Interruption())
+        for step, group in _by_step(mine, found).items():
+            session = _Session(group, step, execution, progress or Silent())
+            for outcome in session.run(interruption):
+                found[outcome.run_id] = outcome
+    return [found[config.run_id] for config in configs]
+
+
+class _Session:
+    """One group of runs that stand at the same step, from there to the end."""
+
+    def __init__(
+        self,
+        group: list[tuple[RunConfig, RunFolder]],
+        step: int | None,
+        execution: Execution,
+        progress: Progress,
+    ) -> None:
+        self.configs = [config for config, _ in group]
+        self.folders = [folder for _, folder in group]
+        self.start = step
+        self.execution, self.progress = execution, progress
+        self.training = self.configs[0].training
+        self.failed: dict[int, str] = {}
+        self.saved: int | None = step
+        self.clock: dict[str, float] = defaultdict(float)
+
+    def run(self, interruption: Interruption) -> list[Outcome]:
+        """Train to the end, a failure of all, or a signal."""
+        message = "done"
+        try:
+            self._prepare()
+            self._loop(interruption)
+            if interruption.received:
+                message = (
+                    f"stopped by {interruption.received} at step {self.pack.step}; "
+                    "run the same command to go on"
+                )
+            else:
+                self._close()
+        except Exception as error:
+            text = "".join(traceback.format_exception(error))
+            for lane in self._alive():
+                self._fail(lane, f"{type(error).__name__}: {error}", text)
+        self.progress.end(self._summary(message))
+        return [self._outcome(lane, message) for lane in range(len(self.configs))]
+
+    def _prepare(self) -> None:
+        restored = None
+        if self.start is not None:
+            restored = [checkpoints.load(folder, self.start) for folder in self.folders]
+        self.pack = Pack(self.configs, self.execution, restored)
+        environment = self.pack.environment()
+        for lane, folder in enumerate(self.folders):
+            folder.remove("failure.json")
+            length = restored[lane].place.metrics_bytes if restored else 0
+            folder.cut_metrics(length)
+            folder.add_session(environment)
+        self.progress.begin(self.configs, self.pack.step)
+
+    def _loop(self, interruption: Interruption) -> None:
+        pack, every = self.pack, self.training.evaluate_every_steps
+        keep = self.execution.keep_checkpoints_every_steps
+        last_save = last_log = time.monotonic()
+        first_step, begun = pack.step, last_log
+        if pack.step == 0:
+            self._record(self.training.evaluation_examples)
+            if keep:
+                self._save()
+        while pack.step < self.training.steps and self._alive():
+            if interruption.received:
+                self._settle()
+                self._save()
+                return
+            pack.train_step(self.clock)
+            if pack.must_check():
+                self._settle()
+            step, now = pack.step, time.monotonic()
+            if step % every == 0 and step < self.training.steps:
+                self._settle()
+                self._record(self.training.evaluation_examples)
+            late = now - last_save >= self.execution.checkpoint_every_seconds
+            if late or (keep and step % keep == 0) or step == self.training.steps:
+                self._settle()
+                self._save()
+                last_save = time.monotonic()
+            if now - last_log >= self.execution.log_every_seconds:
+                last_log = now
+                self._report((now - begun) / (step - first_step))
+
+    def _close(self) -> None:
+        """The last evaluation, then the marker that the run is done."""
+        if not self._alive():
+            return
+        self._record(self.training.final_examples)
+        for lane in self._alive():
+            folder, config = self.folders[lane], self.configs[lane]
+            metrics = hashlib.sha256(folder.metrics_path.read_bytes()).hexdigest()
+            step = self.pack.step
+            folder.write_json(
+                "result.json",
+                {
+                    "run_id": config.run_id,
+                    "steps": step,
+                    "tokens": self.pack.tokens,
+                    "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                    "seconds": self._seconds(lane),
+                    "lanes": len(self.configs),
+                    "headline": self.headline[lane],
+                    "weights": f"checkpoint/{checkpoints.path_at(folder, step).name}",
+                    "metrics_sha256": metrics,
+                },
+            )
+            keep = self.execution.keep_checkpoints_every_steps
+            checkpoints.drop_moments(folder, keep)
+
+    def _record(self, examples: int) -> None:
+        """Append a row of training losses and, with examples, an evaluation."""
+        began = time.monotonic()
+        alive = self._alive()
+        rows = self.pack.training_rows()
+        if examples:
+            for lane, scored in enumerate(self.pack.evaluate(examples)):
+                rows[lane] += scored
+        self.headline = [
+            {f"{r.suite}/{r.metric}": r.value for r in lane_rows if r.slice == ""}
+            for lane_rows in rows
+        ]
+        for lane in alive:
+            self.folders[lane].append_metrics(rows[lane])
+        self.clock["evaluation"] += time.monotonic() - began
+
+    def _save(self) -> None:
+        began = time.monotonic()
+        for lane in self._alive():
+            folder = self.folders[lane]
+            exists = folder.metrics_path.exists()
+            length = folder.metrics_path.stat().st_size if exists else 0
+            saved = self.pack.checkpoint(lane, length, self._seconds(lane))
+            keep = self.execution.keep_checkpoints_every_steps
+            checkpoints.save(folder, saved, keep)
+        self.saved = self.pack.step
+        self.clock["checkpoint"] += time.monotonic() - began
+
+    def _settle(self) -> None:
+        """Look at the losses since the last look; stop lanes that left the numbers."""
+        for lane, step, loss, norm in self.pack.settle(self._alive()):
+            self._fail(
+                lane,
+                f"The loss or its gradient is not finite at step {step}: loss {loss}, "
+                f"gradient norm {norm}. A lower learning rate than "
+                f"{self.configs[lane].training.learning_rate} may help.",
+                None,
+                step,
+            )
+
+    def _fail(
+        self, lane: int, message: str, trace: str | None, step: int | None = None
+    ) -> None:
+        self.failed[lane] = message
+        pack = getattr(self, "pack", None)
+        record = {
+            "run_id": self.configs[lane].run_id,
+            "message": message,
+            "step": step if step is not None else (pack.step if pack else self.start),
+            "last_checkpoint_step": self.saved,
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "traceback": trace,
+        }
+        try:
+            self.folders[lane].write_json("failure.json", record)
+        except OSError as error:  # a full disk: the outcome still says it
+            self.failed[lane] = f"{message} (and failure.json: {error})"
+
+    def _alive(self) -> list[int]:
+        return [lane for lane in range(len(self.configs)) if lane not in self.failed]
+
+    def _seconds(self, lane: int) -> dict[str, float]:
+        before = self.pack.seconds_before[lane]
+        names = before.keys() | self.clock.keys()
+        return {n: before.get(n, 0.0) + self.clock.get(n, 0.0) for n in sorted(names)}
+
+    def _report(self, seconds_per_step: float) -> None:
+        pack, training = self.pack, self.training
+        speed = training.tokens_per_step * len(self.configs) / seconds_per_step
+        moment = Moment(
+            step=pack.step,
+            steps=training.steps,
+            losses=pack.recent_losses(self._alive()),
+            tokens_per_second=speed,
+            seconds_left=seconds_per_step * (training.steps - pack.step),
+        )
+        self.progress.update(moment)
+        for lane in self._alive():
+            news: dict[str, Any] = {
+                "step": pack.step,
+                "steps": training.steps,
+                "losses": pack.recent_losses([lane]),
+                "tokens_per_second": speed / len(self.configs),
+                "seconds_left": moment.seconds_left,
+                "time": time.time(),
+            }
+            self.folders[lane].write_json("progress.json", news)
+
+    def _outcome(self, lane: int, message: str) -> Outcome:
+        run_id = self.configs[lane].run_id
+        if lane in self.failed:
+            return Outcome(run_id, "failed", self.failed[lane])
+        return Outcome(run_id, "done" if message == "done" else "stopped", message)
+
+    def _summary(self, message: str) -> str:
+        if not self.failed:
+            return message
+        return "; ".join(
+            f"{self.configs[k].run_id}: {m}" for k, m in self.failed.items()
+        )
+
+
+def _check_pack(configs: Sequence[RunConfig]) -> None:
+    if not configs:
+        raise ValueError("A pack needs at least one run; got none.")
+    ids = [config.run_id for config in configs]
+    if len(set(ids)) < len(ids):
+        twice = sorted({run_id for run_id in ids if ids.count(run_id) > 1})
+        raise ValueError(f"A run can be in a pack once; given twice: {twice}.")
+    other = [c.run_id for c in configs if c.pack_key != configs[0].pack_key]
+    if other:
+        raise ValueError(
+            f"{other[0]} cannot train beside {ids[0]}: the runs of a pack may differ in "
+            "seed, data seed, learning rate and weight decay alone."
+        )
+
+
+def _by_step(
+    runs: list[tuple[RunConfig, RunFolder]], found: dict[str, Outcome]
+) -> dict[int | None, list[tuple[RunConfig, RunFolder]]]:
+    """Group runs by the step to go on from (`None`: the start).
+
+    Runs of one pack normally share a checkpoint step, since the two newest are kept; if
+    not (regrouped packs), each group trains on its own.
+    """
+    steps: list[set[int]] = []
+    usable: list[tuple[RunConfig, RunFolder]] = []
+    for config, folder in runs:
+        try:
+            steps.append(_loadable(folder))
+            usable.append((config, folder))
+        except CorruptCheckpoint as error:
+            message = (
+                f"No checkpoint can be read: {error} Remove {folder.checkpoints} to "
+                "train the run from the start."
+            )
+            found[config.run_id] = Outcome(config.run_id, "failed", message)
+            with contextlib.suppress(OSError):
+                folder.write_json(
+                    "failure.json", {"run_id": config.run_id, "message": message}
+                )
+    if not usable:
+        return {}
+    common = set.intersection(*steps)
+    if common:
+        return {max(common): usable}
+    groups: dict[int | None, list[tuple[RunConfig, RunFolder]]] = defaultdict(list)
+    for run, known in zip(usable, steps, strict=True):
+        groups[max(known, default=None)].append(run)
+    return groups
+
+
+def _loadable(folder: RunFolder) -> set[int]:
+    """Steps whose checkpoints are whole; damaged ones are passed over for older ones."""
+    known = checkpoints.saved_steps(folder, resumable=True)
+    good: set[int] = set()
+    damaged: CorruptCheckpoint | None = None
+    for step in known:
+        try:
+            checkpoints.load(folder, step)
+            good.add(step)
+        except CorruptCheckpoint as error:
+            damaged = error
+    if damaged and not good:
+        raise damaged
+    return good
+
+
+@contextlib.contextmanager
+def _numerics(execution: Execution) -> Iterator[None]:
+    """Threads and determinism as the execution wants them, put back afterwards."""
+    if execution.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "Execution.device is 'cuda', but torch finds no GPU here. Use device 'cpu'."
+        )
+    threads = torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(execution.threads)
+    torch.use_deterministic_algorithms(execution.device == "cpu")
+    try:
+        with warnings.catch_warnings():
+            # Lanes are rows of a flat tensor: gradients have the gaps of parameters.
+            warnings.filterwarnings("ignore", message="grad and param do not obey")
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+
+
+__all__ = ["Checkpoint", "Outcome", "train"]
