@@ -11,8 +11,15 @@ from functools import cache
 
 import numpy as np
 
-from synth.text.grammar import CHARACTERS, MOST_CHARACTERS, MOST_REPEATS
-from synth.text.grammar import Frame, Grammar, Segment, grammar
+from synth.text.grammar import (
+    CHARACTERS,
+    MOST_CHARACTERS,
+    MOST_REPEATS,
+    Frame,
+    Grammar,
+    Segment,
+    grammar,
+)
 from synth.text.tokenizer import Tokenizer
 
 TEXT, WORD, BOUND, PRONOUN, NAME, END = range(6)
@@ -123,8 +130,8 @@ class Fragments:
         self.options = np.array([row.options for row in rows])
         self.real = np.array([row.real for row in rows])
         self.which = np.array([row.which for row in rows])
-        for name, place in (("frame_uses_x", "X"), ("frame_uses_y", "Y")):
-            number = CHARACTERS.index(place)
+        for name, letter in (("frame_uses_x", "X"), ("frame_uses_y", "Y")):
+            number = CHARACTERS.index(letter)
             uses = [any(s.character == number for s in f.segments) for f in frames]
             setattr(self, name, np.array([*uses, False]))
         aside = self._beats["aside"]
@@ -139,7 +146,12 @@ class Fragments:
 
     def _compile_plots(self) -> None:
         source = self._grammar
-        beat, opens, again, earlier, first, length = [], [], [], [], [], []
+        beat: list[int] = []
+        opens: list[int] = []
+        again: list[int] = []
+        earlier: list[list[int]] = []
+        first: list[int] = []
+        length: list[int] = []
         for plot in source.plots:
             first.append(len(beat))
             length.append(len(plot.beats))

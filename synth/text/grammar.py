@@ -4,6 +4,7 @@ The files under `data/` explain themselves; `data/story` is read for every profi
 `data/book` on top of it for books. Every refusal names the file and the line.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -85,6 +86,10 @@ class Frame:
         """Whether it may open a paragraph."""
         return self.segments[0].kind == "text"
 
+    def names(self, character: int) -> bool:
+        """Whether the name of a character stands in it."""
+        return any(s.kind == "name" and s.character == character for s in self.segments)
+
     @property
     def cast(self) -> int:
         """How many characters it needs: 3 if it names C but not D."""
@@ -114,6 +119,8 @@ class Grammar:
     pronouns: dict[str, tuple[str, str]] = field(default_factory=dict)
     beats: dict[str, tuple[Frame, ...]] = field(default_factory=dict)
     plots: list[Plot] = field(default_factory=list)
+    digest: str = ""
+    """Hex sha256 of the files."""
 
     @property
     def num_frames(self) -> int:
@@ -125,6 +132,16 @@ class Grammar:
         """The different words of all classes, in lower case."""
         entries = (word.text for words in self.classes.values() for word in words)
         return {part.lower() for entry in entries for part in entry.split()}
+
+    @property
+    def all_words(self) -> frozenset[str]:
+        """Every word that can stand in a story, in lower case."""
+        texts = [frame.text for frames in self.beats.values() for frame in frames]
+        texts = [_SLOT.sub(" ", text) for text in texts]
+        for words in self.classes.values():
+            texts += [f"{word.text} {word.plural}" for word in words]
+        texts += [" ".join(pair) for pair in self.pronouns.values()]
+        return frozenset(re.findall(r"[a-z]+", " ".join(texts).lower()))
 
     def parts(self, part: str, characters: int) -> list[Plot]:
         """The plots of a part that a story with so many characters can use.
@@ -169,7 +186,25 @@ def read_grammar(*folders: Path) -> Grammar:
         _read_frames(found, folder / "frames.txt")
     for folder in folders:
         _read_plots(found, folder / "plots.txt")
+    _check_cast(found)
+    files = ("words.txt", "frames.txt", "plots.txt")
+    content = b"".join((folder / f).read_bytes() for folder in folders for f in files)
+    found.digest = hashlib.sha256(content).hexdigest()
     return found
+
+
+def _check_cast(found: Grammar) -> None:
+    """Every opening names each of its characters, whichever frames are drawn."""
+    for plot in found.plots:
+        for character in range(plot.cast if plot.part == "opening" else 0):
+            if not any(
+                all(frame.names(character) for frame in found.beats[beat])
+                for beat in plot.beats
+            ):
+                raise ValueError(
+                    f"The opening {' '.join(plot.beats)!r} may leave out character "
+                    f"{CHARACTERS[character]}: some beat must name it in all frames."
+                )
 
 
 def _sections(path: Path) -> Iterator[tuple[str, list[tuple[str, str]]]]:
@@ -193,20 +228,26 @@ def _read_words(found: Grammar, path: Path) -> None:
     for title, lines in _sections(path):
         if title == "bindings":
             for place, line in lines:
-                scope, name, _, of = _expect(line.split(), 4, place, "scope name = class")
+                scope, name, _, of = _expect(
+                    line.split(), 4, place, "scope name = class"
+                )
                 if scope not in ("story", "episode"):
-                    raise ValueError(f"{place}: a binding lasts for a story or an episode.")
+                    raise ValueError(
+                        f"{place}: a binding lasts for a story or an episode."
+                    )
                 found.bindings[name] = (of, scope)
         elif title == "pronouns":
             for place, line in lines:
                 name, _, rest = line.partition(":")
-                pair = _expect([p.strip() for p in rest.split(",")], 2, place, "two words")
+                pair = _expect(
+                    [p.strip() for p in rest.split(",")], 2, place, "two words"
+                )
                 found.pronouns[name.strip()] = (pair[0], pair[1])
         else:
             entries = ", ".join(line for _, line in lines).split(",")
-            words = [Word.read(entry) for entry in entries if entry.strip()]
             known = {word.text: word for word in found.classes.get(title, ())}
-            found.classes[title] = tuple((known | {w.text: w for w in words}).values())
+            new = [Word.read(entry) for entry in entries if entry.strip()]
+            found.classes[title] = tuple((known | {w.text: w for w in new}).values())
     for name, (of, _) in found.bindings.items():
         if of not in found.classes:
             raise ValueError(f"{path}: binding {name!r} is of unknown class {of!r}.")
@@ -258,7 +299,9 @@ def _slot(slot: str, found: Grammar, place: str) -> Segment:
             return Segment("name", name, character=character)
         if pronoun in found.pronouns:
             return Segment("pronoun", pronoun, character=character)
-        raise ValueError(f"{place}: {{{slot}}} is no pronoun of {list(found.pronouns)}.")
+        raise ValueError(
+            f"{place}: {{{slot}}} is no pronoun of {list(found.pronouns)}."
+        )
     form, key = "", slot
     if slot.startswith(("a ", "An ")):
         form, key = slot.split(" ", 1)

@@ -48,7 +48,9 @@ class NameConfig(Part):
         for name in ("first_pieces", "second_pieces"):
             self.check(getattr(self, name) >= 4, name, "at least 4")
         self.check(self.closed_names >= 4, "closed_names", "at least 4")
-        self.check(self.open_names == 0 or self.open_names >= 4, "open_names", "0 or 4+")
+        self.check(
+            self.open_names == 0 or self.open_names >= 4, "open_names", "0 or 4+"
+        )
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,8 @@ def candidates(
     found.sort(key=lambda entry: order(entry[0]))
     if len(found) < 16:
         raise ValueError(
-            f"The tokeniser yields {len(found)} names of exactly two tokens; at least 16 "
-            "are needed. Use byte-level BPE with a vocabulary of 2048 or more."
+            f"The tokeniser yields {len(found)} names of exactly two tokens; at least "
+            "16 are needed. Use byte-level BPE with a vocabulary of 2048 or more."
         )
     tokens = np.array([(a, b) for _, a, b in found], np.int64)
     return NamePairs(tokens, tuple(name for name, _, _ in found))

@@ -12,8 +12,39 @@ from typing import TypeVar
 from synth.text.grammar import MOST_CHARACTERS, Frame, Grammar, Plot
 
 _T = TypeVar("_T")
-_ONSETS = "b br c ch d dr f fl g gr h j k kl l m n p pr qu r s sh sl t th tr v w z".split()
-_VOWELS = "a e i o u ai ea ee ie oo ou".split()
+_ONSETS = [
+    "b",
+    "br",
+    "c",
+    "ch",
+    "d",
+    "dr",
+    "f",
+    "fl",
+    "g",
+    "gr",
+    "h",
+    "j",
+    "k",
+    "kl",
+    "l",
+    "m",
+    "n",
+    "p",
+    "pr",
+    "qu",
+    "r",
+    "s",
+    "sh",
+    "sl",
+    "t",
+    "th",
+    "tr",
+    "v",
+    "w",
+    "z",
+]
+_VOWELS = ["a", "e", "i", "o", "u", "ai", "ea", "ee", "ie", "oo", "ou"]
 _CODAS = ["", "", "l", "m", "n", "r", "s", "t", "nd", "rt", "x", "ck"]
 
 

@@ -9,7 +9,6 @@ a row, S tokens in a row.
 """
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -75,6 +74,16 @@ class Stories:
     def __len__(self) -> int:
         return len(self.starts_D) - 1
 
+    def document(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens and marks of one story."""
+        inside = slice(self.starts_D[number], self.starts_D[number + 1])
+        return self.tokens_S[inside], self.mark_S[inside]
+
+    def nats(self, number: int) -> np.ndarray:
+        """-log p by token of one story."""
+        assert self.nats_S is not None
+        return self.nats_S[self.starts_D[number] : self.starts_D[number + 1]]
+
 
 class StoryGenerator:
     """Draws blocks of stories; block b of a seed depends on nothing else."""
@@ -129,7 +138,7 @@ class _Draw:
         ]
 
     def _rng(self, name: str) -> np.random.Generator:
-        return generator(self.seed, "story", *self.where, name)
+        return generator(self.seed, self.config.profile, *self.where, name)
 
     def stories(self) -> Stories:
         """The tokens of the block."""
@@ -151,9 +160,7 @@ class _Draw:
         mark_S[begin_G[named_G] + 1] = 2 * self.who_G[named_G] + 2
         starts_D = np.concatenate([[0], ends_G[self.kind_G == END]])
         nats_S = self._nats(begin_G, len(tokens_S)) if self.with_nats else None
-        return Stories(
-            tokens_S, mark_S, starts_D, self.names_DC, self.cast_D, nats_S
-        )
+        return Stories(tokens_S, mark_S, starts_D, self.names_DC, self.cast_D, nats_S)
 
     def _draw_beats(self) -> None:
         """Plots of every story, and their beats in one row."""
@@ -230,9 +237,7 @@ class _Draw:
             aside = (within > 0) & (within <= asides[source])
             filler = within > asides[source]
             uniform = self._rng("extras").random(len(source))
-            number = np.where(
-                aside, parts.num_asides[cast_F], parts.num_fillers
-            )
+            number = np.where(aside, parts.num_asides[cast_F], parts.num_fillers)
             first = np.where(aside, parts.first_aside, parts.first_filler)
             extra = first + (uniform * number).astype(np.int64)
             added = aside | filler
@@ -316,8 +321,14 @@ class _Draw:
         )
         left_out = self.piece_G[word] == parts.empty
         # An optional class holds each word once and nothing as often as all together.
-        add(word, np.where(left_out, np.log(options / np.maximum(options - real, 1)),
-                           np.log(options)))
+        add(
+            word,
+            np.where(
+                left_out,
+                np.log(options / np.maximum(options - real, 1)),
+                np.log(options),
+            ),
+        )
         story_G = self.story_F[self.source_G]
         bound = self.bound_at
         episode = self.episode_F[self.source_G[bound]].copy()

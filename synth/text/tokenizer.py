@@ -92,22 +92,25 @@ class BytePairs(Tokenizer):
         described: dict[str, Any] = json.loads(stored)
         if described["model"]["type"] == "WordPiece":
             raise ValueError(
-                "A WordPiece tokeniser lower-cases and drops spaces, so names cannot be "
-                "told from words. Use a byte-level BPE."
+                "A WordPiece tokeniser lower-cases and drops spaces, so names cannot "
+                "be told from words. Use a byte-level BPE."
             )
         self._tokenizer = tokenizers.Tokenizer.from_str(stored)
-        ends = [name for name in _ENDS if self._tokenizer.token_to_id(name) is not None]
+        numbers = {name: self._tokenizer.token_to_id(name) for name in _ENDS}
+        ends = [number for number in numbers.values() if number is not None]
         if not ends:
             raise ValueError(
                 "The tokenizer.json has no end-of-text token; add one of "
                 f"{', '.join(_ENDS)} to its special tokens."
             )
-        self.end = int(self._tokenizer.token_to_id(ends[0]))
+        self.end = ends[0]
         self._special = {t["content"] for t in described.get("added_tokens", [])}
         size = self._tokenizer.get_vocab_size(with_added_tokens=True)
         raw = [self._tokenizer.id_to_token(i) or "" for i in range(size)]
         self._bytes = [self._as_bytes(token) for token in raw]
-        self.vocabulary = tuple(piece.decode("utf-8", "replace") for piece in self._bytes)
+        self.vocabulary = tuple(
+            piece.decode("utf-8", "replace") for piece in self._bytes
+        )
         self._byte_level = _is_gpt2(described)
 
     def _as_bytes(self, token: str) -> bytes:
@@ -144,7 +147,9 @@ class BytePairs(Tokenizer):
         """The text of ids."""
         if not self._byte_level:
             return self._tokenizer.decode(list(tokens), skip_special_tokens=False)
-        return b"".join(self._bytes[token] for token in tokens).decode("utf-8", "replace")
+        return b"".join(self._bytes[token] for token in tokens).decode(
+            "utf-8", "replace"
+        )
 
 
 def train_byte_pairs(texts: Iterable[str], vocab_size: int) -> BytePairs:
@@ -160,10 +165,13 @@ def train_byte_pairs(texts: Iterable[str], vocab_size: int) -> BytePairs:
 
     if vocab_size < 300:
         raise ValueError(
-            f"vocab_size must be at least 300 (256 bytes and some merges); got {vocab_size}."
+            "vocab_size must be at least 300 (256 bytes and some merges); got "
+            f"{vocab_size}."
         )
     made = tokenizers.Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(
+        add_prefix_space=False, use_regex=True
+    )
     made.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -175,8 +183,8 @@ def train_byte_pairs(texts: Iterable[str], vocab_size: int) -> BytePairs:
     size = made.get_vocab_size()
     if size < vocab_size:
         raise ValueError(
-            f"The training text fills only {size} of the {vocab_size} tokens asked for; "
-            f"use vocab_size {size} or less, or more text."
+            f"The training text fills only {size} of the {vocab_size} tokens asked "
+            f"for; use vocab_size {size} or less, or more text."
         )
     return BytePairs(made.to_str())
 
