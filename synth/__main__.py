@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
             config=(
                 tyro.conf.OmitArgPrefixes,
                 tyro.conf.OmitSubcommandPrefixes,
-                tyro.conf.ConsolidateSubcommandArgs,
+                tyro.conf.CascadeSubcommandArgs,
             ),
         )
         return command.run()

@@ -1,22 +1,32 @@
 """The commands of `python -m synth`, each a dataclass whose fields are its options."""
 
+import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import tyro
 
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import (
+    HeadLayout,
+    ModelConfig,
+    ObjectiveConfig,
+    RunConfig,
+    TrainingConfig,
+)
 from synth.describe import as_text, describe_model, describe_run
+from synth.drawing import draw_targets
 from synth.execution import Execution
+from synth.identity import require
 from synth.tasks import TASKS
+from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.task import TaskConfig
 
 if TYPE_CHECKING:
     AnyTask = TaskConfig
 else:
-    AnyTask = Union[
+    AnyTask = Union[  # noqa: UP007 - built at run time
         tuple(
             Annotated[config, tyro.conf.subcommand(kind)]
             for kind, config in TASKS.items()
@@ -41,18 +51,36 @@ class Sample:
     """Exactly so many operations (polynomial)."""
     horizon: int = 4
     """Heads in the drawing."""
+    scored: Literal["all", "answer"] = "all"
+    """Targets that count in the drawing."""
     json: bool = False
     """One JSON object a line instead of a drawing."""
 
     def run(self) -> int:
         """Draw and print."""
-        if self.count < 1:
-            raise ValueError(f"--count must be at least 1; got {self.count}.")
-        task = self.task.build()
-        for sample in task.samples(self.seed, self.count, operations=self.operations):
-            print(
-                json.dumps(sample.record) if self.json else sample.drawing(self.horizon)
-            )
+        require(self.count >= 1, "--count", "at least 1", self.count)
+        require(self.horizon >= 1, "--horizon", "at least 1", self.horizon)
+        task = self.task
+        if self.operations is not None:
+            if not isinstance(task, PolynomialConfig):
+                raise ValueError(f"--operations has no meaning for task {task.kind!r}.")
+            exact = {
+                "min_operations": self.operations,
+                "max_operations": self.operations,
+            }
+            task = dataclasses.replace(task, **exact)
+        for sample in task.build().samples(self.seed, self.count):
+            if self.json:
+                print(json.dumps(sample.record))
+            else:
+                title = ", ".join(
+                    f"{name} {value}"
+                    for name, value in sample.record.items()
+                    if name != "tokens"
+                )
+                print(
+                    title, draw_targets(sample, self.horizon, self.scored), "", sep="\n"
+                )
         return 0
 
 
@@ -110,8 +138,8 @@ class Evaluate:
     """Checkpoint step; the newest one if not given."""
     free_running: bool = False
     """Decode greedily, feeding mistakes back, instead of the teacher-forced pass."""
-    device: str = "cpu"
-    """cpu or cuda."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where to evaluate."""
     json: bool = False
     """One JSON object a line instead of a table."""
 
@@ -141,9 +169,9 @@ class Describe:
     """A rung of the ladder, or a shape such as d64-L6-h4."""
     horizon: int = 1
     """Tokens predicted at each position."""
-    layout: str = "parallel"
-    """parallel, causal, anticausal or linear."""
-    budget: str = "moved"
+    layout: HeadLayout = "parallel"
+    """What head i stands on."""
+    budget: Literal["moved", "added"] = "moved"
     """Head layers moved from the trunk, or added."""
     context: int = 1024
     """Tokens in a row."""
@@ -154,9 +182,7 @@ class Describe:
 
     def run(self) -> int:
         """Print, or refuse what has no trunk."""
-        model = ModelConfig.from_dict(
-            {"scale": self.scale, "layout": self.layout, "budget": self.budget}
-        )
+        model = ModelConfig(scale=self.scale, layout=self.layout, budget=self.budget)
         objective = ObjectiveConfig(horizon=self.horizon)
         training = TrainingConfig(context=self.context)
         task = TASKS["polynomial"]()

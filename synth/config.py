@@ -183,16 +183,14 @@ class RunConfig(Part):
     def _no_trunk(self) -> str:
         model, horizon = self.model, self.objective.horizon
         layers = model.shape.layers
-        if model.budget == "added":
+        if layers < 2:
             return (
-                f"ModelConfig.scale {model.scale!r} has {layers} layer: no trunk is left "
-                "under a head. Use at least 2 layers."
+                f"ModelConfig.scale {model.scale!r} has {layers} layer, which leaves no "
+                "trunk under a head. Use at least 2 layers."
             )
         deeper = [name for name, scale in SCALES.items() if scale.layers > horizon]
-        longest = max(
-            (n for n in range(1, horizon) if model.trunk_layers(n) >= 1), default=None
-        )
-        ways = [f"horizon {longest}"] if longest else []
+        longest = max(n for n in range(1, horizon) if model.trunk_layers(n) >= 1)
+        ways = [f"horizon {longest}"]
         if deeper:
             order = list(SCALES)
             here = order.index(model.scale) if model.scale in order else 0

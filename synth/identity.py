@@ -48,7 +48,7 @@ def require(condition: bool, field: str, allowed: str, value: object) -> None:
 
 def nearest(word: str, words: typing.Iterable[str]) -> str:
     """A hint that names the closest known word, or all of them."""
-    known = sorted(words)
+    known = list(words)
     close = difflib.get_close_matches(word, known, n=1)
     return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
 

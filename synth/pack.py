@@ -236,5 +236,5 @@ class Pack:
         return [Measurement.of(s, run_id, self.step, self.tokens) for s in scores]
 
     def _stacked(self, arrays: Sequence[np.ndarray], dtype: type) -> Tensor:
-        stacked = np.stack(arrays).astype(dtype, copy=False)
+        stacked: np.ndarray = np.stack(arrays).astype(dtype, copy=False)
         return torch.from_numpy(stacked).to(self.device)

@@ -23,6 +23,8 @@ from synth.tasks.ring import Ring
 OPERATORS = ("neg", "add", "mul", "compose")
 NEG, ADD, MUL, COMPOSE = range(4)
 MAX_OPERATIONS = 32
+_1 = np.uint8(1)
+_FRACTION = np.uint32((1 << 24) - 1)
 Law = Literal["split", "chain", "balanced"]
 
 UNUSED = -1
@@ -60,6 +62,14 @@ class Expressions:
             (j, int(np.searchsorted(falling, -j))) for j in range(len(self.operator_JN))
         ]
 
+    def operands(self, j: int, active: int) -> tuple[np.ndarray, np.ndarray]:
+        """The operands of operation j as places in an array of nodes by columns."""
+        count, column = len(self), np.arange(active)
+        return (
+            np.multiply(self.left_row_JN[j, :active], count, dtype=np.int64) + column,
+            np.multiply(self.right_row_JN[j, :active], count, dtype=np.int64) + column,
+        )
+
     def take(self, keep_N: np.ndarray) -> Self:
         """The columns where `keep_N` is true, in the same order of drawing."""
         kept = np.zeros(len(self), bool)
@@ -94,46 +104,49 @@ def draw(
     Operators and leaves are uniform. Of the m-1 operations below a binary operator,
     law "split" gives the left operand 0..m-1 with equal chances, "chain" all or none,
     "balanced" half of them, an odd one going to a random side; a negation keeps all.
-    A 32-bit word serves each choice, so chances are uniform to within 2^-26.
+    One 24-bit number serves both choices of an operation, so that the chances of a
+    division differ from uniform by at most 2^-22.
     """
     place_N = np.argsort(-operations_N.astype(np.int8), kind="stable")
     count, most = len(operations_N), int(operations_N.max(initial=0))
-    operations_N = operations_N[place_N].astype(np.int64)
-    leaf_LN = rng.integers(0, ring_size, (most + 1, count))
-    choice_JN = rng.integers(0, 1 << 32, (most, count))
-    codes = np.array([OPERATORS.index(name) for name in operators])
-
+    codes = np.array([OPERATORS.index(name) for name in operators], np.uint8)
     shape = (most, count)
-    operator_JN, left_JN = np.full(shape, NEG, np.uint8), np.zeros(shape, np.int64)
-    left_row_JN, right_row_JN = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    # What an operand needs to know: how many operations, and its first leaf.
-    size_S = np.zeros((2 * most + 1) * count, np.int64)
-    first_S = np.zeros_like(size_S)
-    size_S[:count] = operations_N
     drawn = Expressions(
-        operations_N, place_N, operator_JN, left_JN, left_row_JN, right_row_JN, leaf_LN
+        operations_N=operations_N[place_N].astype(np.int64),
+        place_N=place_N,
+        operator_JN=np.full(shape, NEG, np.uint8),
+        left_JN=np.zeros(shape, np.uint8),
+        left_row_JN=np.zeros(shape, np.uint8),
+        right_row_JN=np.zeros(shape, np.uint8),
+        leaf_LN=np.full((most + 1, count), UNUSED, np.int64),
     )
+    # What a node needs to know, in one word: its first leaf, then its size in 6 bits.
+    # Numbers of operations and leaves stay in bytes, where vectors are widest.
+    node_S = np.empty((2 * most + 1) * count, np.int16)
+    node_S[:count] = drawn.operations_N
+    drawn.leaf_LN[0] = rng.integers(0, ring_size, count)
     for j, active in drawn.steps:
-        column = np.arange(active)
-        node = slice(j * count, j * count + active)
-        below, first = size_S[node] - 1, first_S[node]
-        scaled = choice_JN[j, :active] * len(codes)
-        code = codes[scaled >> 32]
-        negated = code == NEG
-        left = np.where(negated, below, _left(law, below, scaled & 0xFFFFFFFF))
-        right = below - left
-        rank = first + left
-        left_row = np.where(left > 0, j + 1, most + rank)
-        right_row = np.where(right > 0, j + 1 + left, most + 1 + rank)
-        left_node, right_node = left_row * count + column, right_row * count + column
-        size_S[left_node], size_S[right_node] = left, right
-        first_S[left_node], first_S[right_node] = first, rank + 1
-        unused = np.flatnonzero(negated)
-        leaf_LN[rank[unused] + 1, unused] = UNUSED
-        operator_JN[j, :active], left_JN[j, :active] = code, left
-        left_row_JN[j, :active], right_row_JN[j, :active] = left_row, right_row
-    # Leaves beyond the last operation exist in no expression.
-    leaf_LN[np.arange(most + 1)[:, None] > operations_N] = UNUSED
+        drawn.leaf_LN[j + 1, :active] = rng.integers(0, ring_size, active)
+    for j, active in drawn.steps:
+        choice = rng.integers(0, 1 << 32, active, np.uint32)
+        scaled = (choice >> 8) * np.uint32(len(codes))
+        code = codes.take(scaled >> 24)
+        node = node_S[j * count : j * count + active]
+        first, below = (node >> 6).astype(np.uint8), (node & 63).astype(np.uint8) - _1
+        left = np.where(code == NEG, below, _left(law, below, scaled & _FRACTION))
+        right, rank = below - left, first + left
+        drawn.operator_JN[j, :active], drawn.left_JN[j, :active] = code, left
+        drawn.left_row_JN[j, :active] = np.where(
+            left > 0, np.uint8(j + 1), rank + np.uint8(most)
+        )
+        drawn.right_row_JN[j, :active] = np.where(
+            right > 0, left + np.uint8(j + 1), rank + np.uint8(most + 1)
+        )
+        left_node, right_node = drawn.operands(j, active)
+        node_S[left_node] = (first.astype(np.int16) << 6) + left
+        node_S[right_node] = ((rank + _1).astype(np.int16) << 6) + right
+        unary = np.flatnonzero(code == NEG)
+        drawn.leaf_LN[rank[unary] + _1, unary] = UNUSED
     return drawn
 
 
@@ -151,11 +164,11 @@ def joined(parts: list[Expressions]) -> Expressions:
     return Expressions(**columns)
 
 
-def _left(law: Law, below: np.ndarray, choice: np.ndarray) -> np.ndarray:
+def _left(law: Law, below: np.ndarray, fraction: np.ndarray) -> np.ndarray:
     """How many of `below` operations a binary operator puts to its left."""
     if law == "split":
-        return choice * (below + 1) >> 32
-    coin = choice >> 31
+        return (fraction * (below + _1) >> 24).astype(np.uint8)
+    coin = (fraction >> 23).astype(np.uint8)
     if law == "chain":
         return below * coin
     return (below + coin) >> 1
@@ -167,9 +180,8 @@ def values(expressions: Expressions, ring: Ring) -> np.ndarray:
     leaves = ring.elements(expressions.leaf_LN.ravel())
     node_S = np.concatenate([np.zeros_like(leaves[: most * count]), leaves])
     for j, active in reversed(expressions.steps):
-        column = np.arange(active)
-        left_S = node_S.take(expressions.left_row_JN[j, :active] * count + column, 0)
-        right_S = node_S.take(expressions.right_row_JN[j, :active] * count + column, 0)
+        left_node, right_node = expressions.operands(j, active)
+        left_S, right_S = node_S.take(left_node, 0), node_S.take(right_node, 0)
         code = expressions.operator_JN[j, :active]
         result = node_S[j * count : j * count + active]
         chosen = np.flatnonzero(code == NEG)
@@ -193,7 +205,7 @@ def hashes(expressions: Expressions) -> np.ndarray:
     """
     sum_N = np.zeros(len(expressions), np.uint64)
     for j, active in expressions.steps:
-        left = expressions.left_JN[j, :active]
+        left = expressions.left_JN[j, :active].astype(np.int64)
         key = 4 * left + expressions.operator_JN[j, :active] + 1
         sum_N[:active] += key.view(np.uint64) * _FACTORS[j]
     for i, leaf_N in enumerate(expressions.leaf_LN):

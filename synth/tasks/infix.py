@@ -20,6 +20,8 @@ SYMBOLS = ("<pad>", "<pause>", "=", ".", "(", ")", "[", "]", "-", "+", "*", "@")
 PAD, PAUSE, EQUALS, END, OPEN, CLOSE, BRACKET, UNBRACKET = range(8)
 OPERATOR_TOKENS = np.array([SYMBOLS.index(sign) for sign in "-+*@"], np.uint8)
 """The sign of each operator code."""
+OPENING_TOKENS = np.array([SYMBOLS.index(sign) for sign in "-((("], np.uint8)
+"""What an expression with that operator begins with."""
 FIRST_COEFFICIENT = len(SYMBOLS)
 
 
@@ -60,8 +62,10 @@ def printed(
     """
     count, most = len(expressions), len(expressions.operator_JN)
     polynomial, binary, negation = ring.degree + 2, ring.degree + 5, ring.degree + 4
-    negations_JN = np.zeros((most + 1, count), np.int64)
-    np.cumsum(expressions.operator_JN == NEG, axis=0, out=negations_JN[1:])
+    negations_JN = np.zeros((most + 1, count), np.uint8)
+    np.cumsum(
+        expressions.operator_JN == NEG, axis=0, dtype=np.uint8, out=negations_JN[1:]
+    )
     negations_S = negations_JN.ravel()
 
     operations_N = expressions.operations_N
@@ -73,27 +77,33 @@ def printed(
     # Every token that nothing below writes is a closing parenthesis.
     tokens_S = np.full(offsets[-1], CLOSE, np.uint8)
 
-    start_S = np.empty((2 * most + 1) * count, np.int64)
-    start_S[:count] = offsets[expressions.place_N]
+    base_N = offsets[expressions.place_N]
+    start_S = np.empty((2 * most + 1) * count, np.int16)  # counted from its base
+    start_S[:count] = 0
     for j, active in expressions.steps:
-        column = np.arange(active)
         code = expressions.operator_JN[j, :active]
         left = expressions.left_JN[j, :active]
         start = start_S[j * count : j * count + active]
-        negations = negations_S.take((j + 1 + left) * count + column)
+        last = np.multiply(left + np.uint8(j + 1), count, dtype=np.int64)
+        negations = negations_S.take(last + np.arange(active))
         negations -= negations_JN[j + 1, :active]
-        sign = start + 1 + binary * left + polynomial - negation * negations
-        start_S[expressions.left_row_JN[j, :active] * count + column] = start + 1
-        start_S[expressions.right_row_JN[j, :active] * count + column] = sign + 1
-        tokens_S[start] = np.where(code == NEG, OPERATOR_TOKENS[NEG], np.uint8(OPEN))
+        sign = start + np.multiply(left, binary, dtype=np.int16)
+        sign += polynomial + 1
+        sign -= np.multiply(negations, negation, dtype=np.int16)
+        left_node, right_node = expressions.operands(j, active)
+        start_S[left_node], start_S[right_node] = start + 1, sign + 1
+        tokens_S[base_N[:active] + start] = OPENING_TOKENS.take(code)
         two = np.flatnonzero(code != NEG)
-        tokens_S[sign[two]] = OPERATOR_TOKENS[code[two]]
+        tokens_S[(base_N[:active] + sign)[two]] = OPERATOR_TOKENS.take(code[two])
 
     leaf_S = expressions.leaf_LN.ravel()
     used = np.flatnonzero(leaf_S >= 0)
     leaves = ring.digits(ring.elements(leaf_S[used]))
-    _write(tokens_S, start_S[most * count :][used], leaves, BRACKET, UNBRACKET)
-    end_N = start_S[:count] + question_N
+    leaf_start = (start_S[most * count :].reshape(most + 1, count) + base_N).ravel()[
+        used
+    ]
+    _write(tokens_S, leaf_start, leaves, BRACKET, UNBRACKET)
+    end_N = base_N + question_N
     for pause in range(pause_tokens):
         tokens_S[end_N + pause] = PAUSE
     _write(tokens_S, end_N + pause_tokens, ring.digits(answers_N), EQUALS, END)

@@ -1,5 +1,7 @@
 """Whole examples into rows of equal length.
 
+Tokens keep the type that they come in: a block of bytes is copied several times faster
+than one of the wide integers that a model wants, and is widened batch by batch.
 Letters: S tokens in a flat sequence, N examples, R rows, T positions in a row.
 """
 
@@ -57,23 +59,21 @@ def pack_rows(
     firsts_R = _first_examples(offsets, context)
     bounds = np.append(firsts_R, len(lengths_N))
     starts_R = offsets[firsts_R]
-    inside_RT = np.arange(context) < (offsets[bounds[1:]] - starts_R)[:, None]
+    filled_R = (offsets[bounds[1:]] - starts_R).astype(np.int32)
+    inside_RT = np.arange(context, dtype=np.int32) < filled_R[:, None]
 
     # The number of an example within its row restarts at 1 with every row.
     number_N = np.arange(1, len(lengths_N) + 1) - np.repeat(firsts_R, np.diff(bounds))
-    example_S = np.repeat(number_N.astype(np.int32), lengths_N)
+    example_S = np.repeat(number_N.astype(_example_type(context)), lengths_N)
     answer_S = _answers(answer_start_N, lengths_N)
 
-    def rows(values_S: np.ndarray, dtype: type) -> np.ndarray:
+    def rows(values_S: np.ndarray) -> np.ndarray:
         """One window of the flat sequence per row, blanked after its last example."""
-        padded: np.ndarray = np.zeros(len(values_S) + context, dtype)
-        padded[: len(values_S)] = values_S
-        windows = sliding_window_view(padded, context)
-        return windows[starts_R] * inside_RT.astype(dtype, copy=False)
+        blank = np.zeros(context, values_S.dtype)
+        windows = sliding_window_view(np.concatenate([values_S, blank]), context)
+        return windows[starts_R] * inside_RT.view(np.uint8).astype(blank.dtype)
 
-    return Rows(
-        rows(tokens_S, np.int32), rows(example_S, np.int32), rows(answer_S, bool)
-    )
+    return Rows(rows(tokens_S), rows(example_S), rows(answer_S))
 
 
 def padded_rows(
@@ -96,10 +96,15 @@ def padded_rows(
             f"length must be at least {most}, the longest example; got {length}."
         )
     inside_NT = np.arange(length) < lengths_N[:, None]
-    tokens_NT = np.full(inside_NT.shape, PADDING, np.int32)
+    tokens_NT = np.full(inside_NT.shape, PADDING, tokens_S.dtype)
     tokens_NT[inside_NT] = tokens_S
     answer_NT = inside_NT & (np.arange(length) >= answer_start_N[:, None])
-    return Rows(tokens_NT, inside_NT.astype(np.int32), answer_NT)
+    return Rows(tokens_NT, inside_NT.astype(_example_type(length)), answer_NT)
+
+
+def _example_type(length: int) -> type:
+    """The narrowest signed integers that count the examples of a row."""
+    return np.int16 if length < 1 << 15 else np.int32
 
 
 def _checked(tokens_S: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -116,10 +121,10 @@ def _checked(tokens_S: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 def _first_examples(offsets: np.ndarray, context: int) -> np.ndarray:
     """The first example of each row: a chain of jumps, one jump a row."""
     jump = np.searchsorted(offsets, offsets + context, side="right") - 1
-    jumps, firsts, example = jump.tolist(), [], 0
+    firsts, example = [], 0
     while example < len(offsets) - 1:
         firsts.append(example)
-        example = jumps[example]
+        example = jump.item(example)
     return np.array(firsts, np.int64)
 
 

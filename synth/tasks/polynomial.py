@@ -19,12 +19,24 @@ in training and 2000 test samples for each m. What they leave open is settled so
 - Train and test: an expression belongs to the test side when the top three bits of its
   hash (`synth.tasks.expressions.hashes`) are zero, an eighth of all. Pause tokens do
   not enter it. Test examples are drawn independently, so a small ring repeats some.
+
+Measured over 2^20 draws for each m, default settings. The zero polynomial is the
+commonest answer at every m; `distinct` is the share of distinct expressions.
+
+    m            1       2       3       4       5      10
+    zero    0.035 %  0.065 %  0.094 %  0.112 %  0.137 %  0.261 %
+    constant 0.19 %   0.30 %   0.40 %   0.45 %   0.52 %   0.77 %
+    distinct 76.6 %   95.3 %   99.4 %  99.96 % 99.998 %   100 %
+
+With "chain" zero has 0.161 % at m = 10, with "balanced" 0.288 %. At m = 1 a quarter of
+the examples are negations, of which there are only 7^5 = 16,807; a long run sees every
+one on the train side, so `score` also gives m = 1 with and without negation.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -33,17 +45,23 @@ from synth.metrics import Score
 from synth.seeding import generator
 from synth.tasks import expressions as trees
 from synth.tasks.expressions import MAX_OPERATIONS, NEG, OPERATORS, Expressions
-from synth.tasks.infix import EQUALS, longest_example, printed, text, vocabulary
+from synth.tasks.infix import longest_example, printed, text, vocabulary
 from synth.tasks.packing import pack_rows, padded_rows
 from synth.tasks.ring import MAX_DEGREE, MAX_MODULUS, ring
-from synth.tasks.task import EvaluationSet, Rows, Task, TaskConfig, TokenScores
+from synth.tasks.task import (
+    EvaluationSet,
+    Rows,
+    Sample,
+    Task,
+    TaskConfig,
+    TokenScores,
+)
 
 BLOCK = 16384
 """Candidates drawn for a block of training data."""
 TEST_BATCH = 4096
 """Candidates drawn at a time for test sets and samples."""
 FLOOR_DRAWS = 1 << 17
-Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +207,8 @@ class Polynomial(Task):
                     "operations=1,negation=yes",
                     exact_R[here_R & negated_R],
                 )
-        for ahead in range(1, min(len(scores.valid_NRT), start_R.max()) + 1):
+        horizon, _, width = scores.valid_NRT.shape
+        for ahead in range(1, min(horizon, width - 1) + 1):
             target_RT = chosen.rows.answer_RT[:, ahead:]
             target_RT = target_RT & scores.valid_NRT[ahead - 1, :, :-ahead]
             for metric, values_NRT in (
@@ -204,57 +223,39 @@ class Polynomial(Task):
         """The number of the likeliest answer in training, from a fixed large draw."""
         return _commonest_answer(self.config, operations)
 
-    def samples(
-        self,
-        seed: int,
-        count: int,
-        operations: int | None = None,
-        split: Split | None = None,
-    ) -> list[dict[str, Any]]:
-        """`count` examples to look at: expression, answer, tokens and side.
+    def samples(self, seed: int, count: int) -> list[Sample]:
+        """`count` examples with m as in training, of both sides of the split.
 
-        `operations` fixes m (else drawn as in training); `split` keeps one side (else
-        both appear as drawn). Fewer are a prefix of more.
+        A record holds `operations`, `expression`, `answer`, `tokens` and `split`.
         """
-        config = self.config
-        found: list[dict[str, Any]] = []
-        if operations is not None and not 1 <= operations <= MAX_OPERATIONS:
-            raise ValueError(
-                f"operations must be from 1 to {MAX_OPERATIONS}; got {operations}."
-            )
-        low, high = (
-            operations or config.min_operations,
-            operations or config.max_operations,
-        )
-        for batch in range(_most_batches(count)):
-            if len(found) >= count:
-                return found[:count]
+        config, found = self.config, list[Sample]()
+        low, high = config.min_operations, config.max_operations
+        while len(found) < count:
+            batch = len(found) // TEST_BATCH
             rng = generator(seed, "polynomial", "sample", batch)
             drawn = self._draw(rng, rng.integers(low, high + 1, TEST_BATCH))
-            test_N = on_test_side(drawn)
-            if split is not None:
-                drawn = drawn.take(test_N == (split == "test"))
-                test_N = np.full(len(drawn), split == "test")
-            found += self._described(drawn, test_N, count - len(found))
-        raise ValueError(self._too_small(str(split), f"{low} to {high}"))
+            found += self._described(drawn, count - len(found))
+        return found
 
-    def _described(
-        self, drawn: Expressions, test_N: np.ndarray, count: int
-    ) -> Iterator[dict[str, Any]]:
+    def _described(self, drawn: Expressions, count: int) -> Iterator[Sample]:
         """The first `count` columns in the order of drawing, in words."""
         answers_N = trees.values(drawn, self.ring)
         shown = printed(drawn, answers_N, self.ring, self.config.pause_tokens)
         digits_NK = self.ring.digits(answers_N)
+        test_N = on_test_side(drawn)
         for place, column in enumerate(np.argsort(drawn.place_N)[:count].tolist()):
             tokens = shown.tokens_S[shown.offsets[place] : shown.offsets[place + 1]]
-            end = tokens.tolist().index(EQUALS) - self.config.pause_tokens
-            yield {
+            start = int(shown.answer_start_N[place])
+            question = tokens[: start - 1 - self.config.pause_tokens]
+            words = [self.vocabulary[token] for token in tokens]
+            record = {
                 "operations": int(drawn.operations_N[column]),
-                "expression": text(tokens[:end], self.vocabulary),
+                "expression": text(question, self.vocabulary),
                 "answer": digits_NK[column].tolist(),
-                "tokens": [self.vocabulary[token] for token in tokens],
+                "tokens": words,
                 "split": "test" if test_N[column] else "train",
             }
+            yield Sample(record, words, [t >= start for t in range(len(words))])
 
     def _draw(self, rng: np.random.Generator, operations_N: np.ndarray) -> Expressions:
         config = self.config

@@ -14,6 +14,9 @@ import numpy as np
 from synth.identity import Part
 from synth.metrics import Score
 
+SAMPLE_CONTEXT = 256
+"""Tokens in a row from which examples are shown."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig(Part):
@@ -57,6 +60,16 @@ class Rows:
         return type(self)(
             self.tokens_RT[rows], self.example_RT[rows], self.answer_RT[rows]
         )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One example to look at: `record` for programs, tokens and answer for a drawing."""
+
+    record: Mapping[str, Any]
+    tokens: Sequence[str]
+    answer: Sequence[bool]
+    """Whether each token belongs to the answer."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +119,28 @@ class Task(ABC):
         A smaller number gives a prefix of the larger set. The seed of a run plays no
         part in them.
         """
+
+    def samples(self, seed: int, count: int) -> list[Sample]:
+        """`count` examples to look at; fewer are a prefix of more.
+
+        Here: the first of the training stream, as their tokens. Tasks override it where
+        a record can say more.
+        """
+        found: list[Sample] = []
+        block = 0
+        while len(found) < count:
+            rows, block = self.train_rows(seed, block, SAMPLE_CONTEXT), block + 1
+            for tokens, example, answer in zip(
+                rows.tokens_RT, rows.example_RT, rows.answer_RT, strict=True
+            ):
+                for number in range(1, int(example.max()) + 1):
+                    inside = example == number
+                    words = [self.vocabulary[token] for token in tokens[inside]]
+                    record = {"tokens": words, "split": "train"}
+                    found.append(Sample(record, words, answer[inside].tolist()))
+                if len(found) >= count:
+                    break
+        return found[:count]
 
     @abstractmethod
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:

@@ -1,0 +1,1 @@
+"""Measurements on trained models: the law of prediction, choice points, information."""

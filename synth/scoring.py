@@ -1,0 +1,90 @@
+"""Evaluate a checkpoint that lies in a run's folder."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from synth import checkpoint as checkpoints
+from synth.config import RunConfig
+from synth.evaluation import greedy_decode, score_tokens
+from synth.metrics import Score
+from synth.models.heads import MultiTokenModel
+from synth.models.lanes import FlatLanes
+from synth.store import RunFolder
+from synth.tasks.task import EvaluationSet
+
+
+def load_model(
+    folder: RunFolder, step: int | None = None, device: str = "cpu"
+) -> tuple[MultiTokenModel, RunConfig, int]:
+    """The fp32 model of a run at a checkpoint (the newest one if `step` is None).
+
+    Raises
+    ------
+    ValueError
+        When the folder holds no run, or no such checkpoint, with the steps it has.
+    """
+    config = folder.config()
+    steps = checkpoints.saved_steps(folder)
+    if not steps:
+        raise ValueError(f"{folder.path} has no checkpoint yet.")
+    step = steps[-1] if step is None else step
+    if step not in steps:
+        raise ValueError(
+            f"{folder.path} has no checkpoint at step {step}; it has {steps}."
+        )
+    weights = checkpoints.load(folder, step).weights
+    vocab_size = len(config.task.build().vocabulary)
+    with torch.device(device):
+        model = MultiTokenModel(config.model, config.objective.horizon, vocab_size, 1)
+        lanes = FlatLanes(model, torch.float32)
+    for name, weight in lanes.lane(lanes.master_KP, 0).items():
+        weight.copy_(weights[name])
+    return model, config, step
+
+
+def evaluate_folder(
+    path: Path, examples: int, step: int | None, free_running: bool, device: str
+) -> list[Score]:
+    """Scores of a run's checkpoint on its task's fixed test sets."""
+    if examples < 1:
+        raise ValueError(f"--examples must be at least 1; got {examples}.")
+    path = path.resolve()
+    folder = RunFolder(path.parent, path.name)
+    model, config, _ = load_model(folder, step, device)
+    task = config.task.build()
+    scores: list[Score] = []
+    for chosen in task.evaluation_sets(examples):
+        if free_running:
+            scores += free_running_scores(model, chosen, torch.device(device))
+        else:
+            (teacher_forced,) = score_tokens(model, chosen, torch.device(device))
+            scores += task.score(chosen, teacher_forced)
+    return scores
+
+
+def free_running_scores(
+    model: MultiTokenModel, chosen: EvaluationSet, device: torch.device
+) -> list[Score]:
+    """Per-token accuracy when the model's own answer tokens are fed back.
+
+    Slices count answer tokens from 1; `sequence` is the share of answers without a
+    mistake, end token included.
+    """
+    rows = chosen.rows
+    (decoded_RT,) = greedy_decode(model, rows, device)
+    right_RT = (decoded_RT == rows.tokens_RT) & rows.answer_RT
+    place_RT = np.cumsum(rows.answer_RT, 1) * rows.answer_RT
+    scores = []
+    for place in range(1, int(place_RT.max()) + 1):
+        here = place_RT == place
+        share, count = float(right_RT[here].mean()), int(here.sum())
+        scores.append(
+            Score(chosen.suite, "free_running", f"answer_token={place}", share, count)
+        )
+    whole = (right_RT.sum(1) == rows.answer_RT.sum(1)).mean()
+    scores.append(
+        Score(chosen.suite, "free_running", "sequence", float(whole), len(rows))
+    )
+    return scores

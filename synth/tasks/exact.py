@@ -1,0 +1,172 @@
+"""Tasks whose generator states the exact distribution of every token it draws.
+
+The distribution of the token h places ahead, given the tokens of the same example so
+far, is the yardstick of the probes: no model can have a lower expected loss, and the
+distance to it is what a model has still to learn.
+
+Letters in names: E examples of length L, R rows, T positions, V vocabulary, N horizons,
+D draws.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from synth.metrics import Score
+from synth.tasks.packing import pack_rows
+from synth.tasks.task import EvaluationSet, Rows, Task, TokenScores
+
+TEST_SHARE = 8
+"""One problem in so many, chosen by its hash, is kept for testing."""
+
+
+class ExactTask(Task):
+    """A task with exact distributions and with named roles of predictions."""
+
+    roles: Sequence[str]
+    """What a prediction can be about, by number."""
+    length: int
+    """Tokens of an example; all have as many."""
+
+    @abstractmethod
+    def after(self, prefix_RT: np.ndarray, horizon: int) -> np.ndarray:
+        """Exact distribution of the token `horizon` places after each prefix, (R, V).
+
+        Prefixes start where an example starts and can be continued; NaN where the task
+        declares no distribution (the questions of a maze).
+        """
+
+    def distributions(self, rows: Rows, horizon: int) -> np.ndarray:
+        """Exact p(x[t+horizon] | x[..t]), float64, (R, T, V).
+
+        Each row is one example, from position 0. NaN where t + horizon lies beyond it,
+        or where the task declares no distribution.
+        """
+        tokens_RT = rows.tokens_RT
+        p_RTV = np.full((*tokens_RT.shape, len(self.vocabulary)), np.nan)
+        for t in range(tokens_RT.shape[1] - horizon):
+            p_RTV[:, t] = self.after(tokens_RT[:, : t + 1], horizon)
+        return p_RTV
+
+    @abstractmethod
+    def role(self, chosen: EvaluationSet, horizon: int) -> np.ndarray:
+        """Number of the role of predicting t+horizon from t, (R, T); -1 is none."""
+
+    def continuations(
+        self, prefix: Sequence[int], length: int
+    ) -> dict[tuple[int, ...], float]:
+        """Exact joint distribution of the next `length` tokens after `prefix`.
+
+        By the chain rule, over sequences of positive probability; meant for small cases
+        and for tests.
+        """
+        found: dict[tuple[int, ...], float] = {(): 1.0}
+        for _ in range(length):
+            tails = list(found)
+            next_EV = self.after(np.array([[*prefix, *tail] for tail in tails]), 1)
+            found = {
+                (*tail, int(token)): found[tail] * float(next_V[token])
+                for tail, next_V in zip(tails, next_EV, strict=True)
+                for token in np.flatnonzero(next_V > 0)
+            }
+        return found
+
+    def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
+        """Loss, accuracy, exact floor and excess by horizon and role.
+
+        The floor is what the exact distribution itself would have scored on the same
+        tokens, so the excess is free of the luck of the draw.
+        """
+        found: list[Score] = []
+        for horizon, (loss, correct, valid) in enumerate(
+            zip(scores.loss_NRT, scores.correct_NRT, scores.valid_NRT, strict=True), 1
+        ):
+            role_RT = self.role(chosen, horizon)
+            floor_RT = self.floor(chosen.rows, horizon)
+            for number, name in enumerate(self.roles):
+                there = valid & (role_RT == number)
+                label = f"horizon={horizon},role={name}"
+                if not there.any():
+                    continue
+                values = {"loss": loss[there], "accuracy": correct[there]}
+                known = there & np.isfinite(floor_RT)
+                if known.any():
+                    values["floor"] = floor_RT[known]
+                    values["excess_loss"] = loss[known] - floor_RT[known]
+                found += [
+                    Score(chosen.suite, metric, label, float(np.mean(v)), len(v))
+                    for metric, v in values.items()
+                ]
+        return found
+
+    def floor(self, rows: Rows, horizon: int) -> np.ndarray:
+        """-log p of each realised token under the exact distribution, nats, (R, T)."""
+        p_RTV = self.distributions(rows, horizon)
+        target_RT = np.zeros(rows.tokens_RT.shape, np.int64)
+        target_RT[:, :-horizon] = rows.tokens_RT[:, horizon:]
+        chosen_RT = np.take_along_axis(p_RTV, target_RT[..., None], -1)[..., 0]
+        with np.errstate(divide="ignore"):
+            return -np.log(chosen_RT)
+
+
+def problem_hash(draws_ED: np.ndarray) -> np.ndarray:
+    """A 64-bit hash of each example's draws: the splitmix64 finaliser, chained.
+
+    >>> problem_hash(np.array([[1, 2], [2, 1]])).tolist()
+    [9550467469912592448, 3379748236207159976]
+    """
+    state_E = np.full(len(draws_ED), 0x9E3779B97F4A7C15, np.uint64)
+    with np.errstate(over="ignore"):
+        for draw_E in draws_ED.T.astype(np.uint64):
+            state_E = (state_E ^ draw_E) + np.uint64(0x9E3779B97F4A7C15)
+            state_E = (state_E ^ (state_E >> np.uint64(30))) * np.uint64(
+                0xBF58476D1CE4E5B9
+            )
+            state_E = (state_E ^ (state_E >> np.uint64(27))) * np.uint64(
+                0x94D049BB133111EB
+            )
+            state_E ^= state_E >> np.uint64(31)
+    return state_E
+
+
+def is_test(draws_ED: np.ndarray) -> np.ndarray:
+    """Whether each problem belongs to the test side of the partition."""
+    return problem_hash(draws_ED) % np.uint64(TEST_SHARE) == 0
+
+
+def packed(tokens_EL: np.ndarray, answer_start: int, context: int) -> Rows:
+    """Examples of one length L, as many as fit side by side in a row."""
+    count, length = tokens_EL.shape
+    offsets = np.arange(count + 1) * length
+    return pack_rows(
+        tokens_EL.reshape(-1), offsets, np.full(count, answer_start), context, length
+    )
+
+
+def alone(tokens_EL: np.ndarray, answer_start: int) -> Rows:
+    """Examples of one length L, one a row, from position 0."""
+    answer_EL = np.zeros(tokens_EL.shape, bool)
+    answer_EL[:, answer_start:] = True
+    return Rows(
+        tokens_EL.astype(np.int32), np.ones(tokens_EL.shape, np.int32), answer_EL
+    )
+
+
+def stack_until(batch: Callable[[int], np.ndarray], count: int) -> np.ndarray:
+    """The first `count` examples of batches 0, 1, 2, ..., whatever their sizes.
+
+    Raises
+    ------
+    ValueError
+        When many batches in a row are empty: the problem space is too small.
+    """
+    parts: list[np.ndarray] = []
+    for index in range(64 * (1 + count // 256)):
+        parts.append(batch(index))
+        if sum(map(len, parts)) >= count:
+            return np.concatenate(parts)[:count]
+    raise ValueError(
+        f"Only {sum(map(len, parts))} of {count} test examples were found: the problem "
+        "space of this task is too small to hold some out. Use a larger one."
+    )

@@ -1,0 +1,243 @@
+"""Identity: golden ids, classified fields, refusals that help."""
+
+import dataclasses
+import json
+
+import pytest
+
+from synth.config import (
+    PER_LANE,
+    ModelConfig,
+    ObjectiveConfig,
+    RunConfig,
+    TrainingConfig,
+)
+from synth.identity import Part, identity
+from synth.scales import SCALES, resolve
+from synth.tasks import TASKS
+from synth.tasks.polynomial import PolynomialConfig
+from tests.conftest import tiny_run
+
+# Ids are promises: folders made by earlier versions carry them. A new field keeps them
+# by stating its `implied` value; a change of meaning raises a `version` and, with it,
+# changes them here on purpose.
+GOLDEN = {
+    "polynomial-n1-30M-s0-30c42da8": lambda: RunConfig(task=PolynomialConfig()),
+    "polynomial-n4-1M-s3-8bc0329e": lambda: RunConfig(
+        task=PolynomialConfig(pause_tokens=5),
+        model=ModelConfig(scale="1M"),
+        objective=ObjectiveConfig(horizon=4, scored="answer"),
+        seed=3,
+    ),
+    "polynomial-n2-d64-L6-h2-s1-5dad36e5": lambda: RunConfig(
+        task=PolynomialConfig(),
+        model=ModelConfig(scale="d64-L6-h2", layout="causal"),
+        objective=ObjectiveConfig(horizon=2),
+        seed=1,
+        data_seed=7,
+    ),
+}
+
+
+@pytest.mark.parametrize("run_id", GOLDEN)
+def test_golden_ids(run_id):
+    assert GOLDEN[run_id]().run_id == run_id
+
+
+def parts():
+    return [RunConfig, ModelConfig, ObjectiveConfig, TrainingConfig, *TASKS.values()]
+
+
+@pytest.mark.parametrize("part", parts())
+def test_every_field_is_classified(part):
+    for field in dataclasses.fields(part):
+        assert field.metadata.get("identity"), f"{part.__name__}.{field.name}"
+
+
+def test_an_unclassified_field_cannot_be_hashed():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Careless(Part):
+        known: int = identity(1)
+        forgotten: int = 2
+
+    with pytest.raises(TypeError, match=r"Careless\.forgotten is not classified"):
+        Careless().canonical()
+
+
+def test_an_added_field_keeps_old_ids_at_its_implied_value():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Grown(Part):
+        known: int = identity(1)
+        added: int = identity(5, implied=0)
+
+    assert Grown(added=0).canonical() == {"version": 1, "known": 1}
+    assert Grown().canonical() == {"version": 1, "known": 1, "added": 5}
+    assert Grown.from_dict({"known": 3}).added == 0
+
+
+@pytest.mark.parametrize("part", parts())
+def test_every_field_changes_the_id(part):
+    """A changed value, whatever the field, is another run."""
+    base = RunConfig(task=PolynomialConfig(), model=ModelConfig(scale="30M"))
+    if part is RunConfig:
+        changed = [
+            dataclasses.replace(base, seed=1),
+            dataclasses.replace(base, data_seed=9),
+        ]
+    else:
+        owner = {
+            ModelConfig: "model",
+            ObjectiveConfig: "objective",
+            TrainingConfig: "training",
+            PolynomialConfig: "task",
+        }.get(part)
+        if owner is None:
+            pytest.skip("covered by the tests of that task")
+        current = getattr(base, owner)
+        changed = []
+        for field in dataclasses.fields(part):
+            for value in other_values(getattr(current, field.name)):
+                try:
+                    new = dataclasses.replace(current, **{field.name: value})
+                except ValueError:
+                    continue
+                if new != current:
+                    changed.append(dataclasses.replace(base, **{owner: new}))
+                    break
+            else:
+                pytest.fail(f"no other value found for {field.name}")
+    ids = {config.run_id for config in changed}
+    assert len(ids) == len(changed)
+    assert base.run_id not in ids
+
+
+def other_values(value):
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1, value - 1, value + 4]
+    if isinstance(value, float):
+        return [value * 0.5]
+    if isinstance(value, tuple):
+        return [value[:-1], value[1:]]
+    choices = ["100M", "causal", "added", "answer", "bf16", "chain"]
+    return [choice for choice in choices if choice != value]
+
+
+def test_configuration_survives_json():
+    for build in GOLDEN.values():
+        config = build()
+        read = RunConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+        assert read == config
+        assert read.run_id == config.run_id
+
+
+def test_equal_settings_have_one_identity():
+    base = tiny_run(seed=4)
+    assert dataclasses.replace(base, data_seed=4) == base
+    assert ModelConfig(scale="d128-L5-h4") == ModelConfig(scale="1M")
+    assert TrainingConfig(weight_decay=1) == TrainingConfig(weight_decay=1.0)
+    one = PolynomialConfig(operators=("neg", "add"))
+    assert one == PolynomialConfig(operators=["add", "neg"])
+
+
+def test_replacing_the_seed_replaces_the_data_seed():
+    base = dataclasses.replace(tiny_run(seed=4), data_seed=4)
+    assert dataclasses.replace(base, seed=5).resolved_data_seed == 5
+
+
+def test_lanes_may_differ_in_the_stated_fields_alone():
+    base = tiny_run()
+    for path in PER_LANE:
+        *owner, name = path.split(".")
+        part = getattr(base, owner[0]) if owner else base
+        new = dataclasses.replace(part, **{name: 3})
+        changed = dataclasses.replace(base, **{owner[0]: new}) if owner else new
+        assert changed.run_id != base.run_id
+        assert changed.pack_key == base.pack_key
+    assert tiny_run(horizon=2).pack_key != base.pack_key
+    assert tiny_run(steps=13).pack_key != base.pack_key
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: ModelConfig(scale="1m"), ["ModelConfig.scale", "'1m'", "1M"]),
+        (lambda: ModelConfig(scale="d10-L4-h4"), ["d10-L4-h4", "multiple"]),
+        (lambda: ModelConfig(layout="serial"), ["layout", "'parallel'", "'serial'"]),
+        (lambda: ObjectiveConfig(horizon=0), ["horizon", "at least 1", "0"]),
+        (lambda: ObjectiveConfig(horizon=2.5), ["horizon", "int", "2.5"]),
+        (lambda: ObjectiveConfig(horizon=True), ["horizon", "int", "True"]),
+        (
+            lambda: TrainingConfig(learning_rate=float("nan")),
+            ["learning_rate", "finite"],
+        ),
+        (lambda: TrainingConfig(steps=10), ["warmup_steps", "9", "2000"]),
+        (lambda: TrainingConfig(precision="fp16"), ["precision", "'bf16'", "'fp16'"]),
+        (lambda: tiny_run(seed=-1), ["seed", "at least 0", "-1"]),
+    ],
+)
+def test_refusals_name_field_value_and_choices(build, words):
+    with pytest.raises(ValueError) as caught:
+        build()
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("scale", "horizon", "words"),
+    [
+        ("3M", 4, ["at most 3", "'3M'", "4 layers", "horizon 3", "'1M'", "'added'"]),
+        ("1M", 5, ["at most 4", "'1M'", "horizon 4", "'added'"]),
+        ("d16-L1-h1", 1, ["1 layer,", "no trunk", "at least 2"]),
+    ],
+)
+def test_a_model_without_trunk_is_refused_with_ways_out(scale, horizon, words):
+    with pytest.raises(ValueError) as caught:
+        tiny_run(horizon=horizon, scale=scale)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_unknown_fields_name_the_nearest():
+    values = tiny_run().to_dict()
+    values["training"]["learning_rates"] = 1.0
+    with pytest.raises(ValueError, match=r"'learning_rates'.*'learning_rate'"):
+        RunConfig.from_dict(values)
+    values = tiny_run().to_dict()
+    values["task"]["kind"] = "polynomials"
+    with pytest.raises(ValueError, match=r"polynomials.*'polynomial'"):
+        RunConfig.from_dict(values)
+
+
+def test_another_version_is_refused_in_words():
+    values = tiny_run().to_dict()
+    values["model"]["version"] = 99
+    with pytest.raises(ValueError, match=r"ModelConfig.version must be 1.*99"):
+        RunConfig.from_dict(values)
+
+
+def test_table_s14_is_the_ladder():
+    paper = {
+        "1M": (128, 5, 4),
+        "3M": (256, 4, 8),
+        "10M": (384, 6, 8),
+        "30M": (512, 10, 8),
+        "100M": (768, 14, 12),
+        "300M": (1024, 25, 16),
+        "1B": (1536, 36, 24),
+    }
+    for name, shape in paper.items():
+        scale = resolve(name)[1]
+        assert (scale.width, scale.layers, scale.heads) == shape
+
+
+def test_the_names_of_rungs_are_their_sizes():
+    units = {"k": 1e3, "M": 1e6, "B": 1e9}
+    for name, scale in SCALES.items():
+        size = float(name[:-1]) * units[name[-1]]
+        assert 0.8 < scale.nominal_parameters / size < 1.2
+        exact = scale.layers * scale.block_parameters
+        assert exact / scale.nominal_parameters == pytest.approx(1, abs=0.02)
+    for name in ("10k", "30k", "100k", "300k", "1M"):
+        assert ModelConfig(scale=name).trunk_layers(4) >= 1
