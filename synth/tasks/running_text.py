@@ -13,7 +13,7 @@ import numpy as np
 from synth.identity import identity, location
 from synth.metrics import Score
 from synth.seeding import generator
-from synth.tasks.task import EvaluationSet, Rows, Task, TaskConfig, TokenScores
+from synth.tasks.task import EvaluationSet, Rows, Sample, Task, TaskConfig, TokenScores
 from synth.text.corpus import read_documents
 from synth.text.encoded import Encoded, encoded_corpus, sampled_texts
 from synth.text.sources import ShuffledWindows, Windows, block_rows
@@ -131,20 +131,16 @@ class RunningText(Task):
                 result.append(Score(chosen.suite, "accuracy", slice_, right, count))
         return result
 
-    def samples(
-        self, seed: int, count: int, *, length: int = 64
-    ) -> list[dict[str, Any]]:
-        """Windows of the training text: text and tokens."""
+    def samples(self, seed: int, count: int, length: int = 64) -> list[Sample]:
+        """Windows of the training text; the record holds text, tokens and split."""
         rows = self._source.windows(seed, 0, count, length)
-        return [
-            {
-                "text": self.tokenizer.decode(tokens),
-                "tokens": tokens,
-                "pieces": [self.vocabulary[token] for token in tokens],
-                "split": "train",
-            }
-            for tokens in rows.tokens_RT.tolist()
-        ]
+        found = []
+        for tokens in rows.tokens_RT.tolist():
+            text = self.tokenizer.decode(tokens)
+            record = {"text": text, "tokens": tokens, "split": "train"}
+            pieces = [self.vocabulary[token] for token in tokens]
+            found.append(Sample(record, pieces, [False] * len(tokens), text))
+        return found
 
 
 def split_tail(whole: Encoded) -> tuple[Encoded, Encoded]:

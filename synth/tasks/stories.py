@@ -21,7 +21,7 @@ from synth.identity import identity, location
 from synth.metrics import Score
 from synth.seeding import generator
 from synth.tasks.mentions import marked_text, score_mentions, story_set
-from synth.tasks.task import EvaluationSet, Rows, Task, TaskConfig, TokenScores
+from synth.tasks.task import EvaluationSet, Rows, Sample, Task, TaskConfig, TokenScores
 from synth.text.cleaning import SPLITS, Split
 from synth.text.corpus import SEPARATOR
 from synth.text.detection import renamed_texts
@@ -175,16 +175,12 @@ class Stories(Task):
         """Accuracy on both tokens of repeated mentions with its splits, and losses."""
         return score_mentions(chosen, scores)
 
-    def samples(
-        self, seed: int, count: int, *, split: Split = "train"
-    ) -> list[dict[str, Any]]:
-        """Documents as dictionaries: text, tokens, roles, names, split, marked text.
+    def samples(self, seed: int, count: int, split: Split = "train") -> list[Sample]:
+        """Whole documents; the record holds text, tokens, roles, names and split.
 
         From the generator, or from the user's corpus with its names replaced. `split`
         is "train" (names as in training), "validation" or "test" (held-out names).
         """
-        if split not in ("train", "validation", "test"):
-            raise ValueError(f"split must be train, validation or test; got {split!r}.")
         names = self._training_names if split == "train" else self._any_names(split)
         found = []
         for tokens, marks in self._documents(names, count, f"sample {split}", seed):
@@ -378,18 +374,23 @@ class Stories(Task):
         for tokens, marks in islice(found, count):
             yield np.array(tokens), np.array(marks, np.uint8)
 
-    def _described(
-        self, tokens: np.ndarray, marks: np.ndarray, split: str
-    ) -> dict[str, Any]:
+    def _described(self, tokens: np.ndarray, marks: np.ndarray, split: str) -> Sample:
         role = roles(marks[None], np.ones((1, len(marks)), np.int32))[0]
         firsts = np.flatnonzero((role == 1) & (np.append(role[1:], 0) == 2))
         names = [self.tokenizer.decode(tokens[i : i + 2].tolist())[1:] for i in firsts]
         text = self.tokenizer.decode(tokens.tolist())
-        return {
+        record = {
             "text": text.removesuffix(SEPARATOR),
             "tokens": tokens.tolist(),
             "roles": role.tolist(),
             "names": names,
             "split": split,
-            "marked": marked_text(tokens, role, self.tokenizer.decode),
         }
+        pieces = [self.vocabulary[token] for token in tokens.tolist()]
+        shown = marked_text(tokens, role, self.tokenizer.decode)
+        return Sample(
+            record,
+            pieces,
+            (role == REPEAT_2).tolist(),
+            shown.removesuffix(SEPARATOR),
+        )
