@@ -14,8 +14,7 @@ from synth.identity import identity, location
 from synth.metrics import Score
 from synth.seeding import generator
 from synth.tasks.task import EvaluationSet, Rows, Sample, Task, TaskConfig, TokenScores
-from synth.text.corpus import read_documents
-from synth.text.encoded import Encoded, encoded_corpus, sampled_texts
+from synth.text.encoded import Encoded, documents_at, encoded_corpus, sampled_texts
 from synth.text.sources import ShuffledWindows, Windows, block_rows
 from synth.text.tokenizer import Tokenizer
 from synth.text.vocabularies import TokenizerConfig, filled_digest, verified
@@ -32,7 +31,7 @@ class TextConfig(TaskConfig):
     """A .txt, .jsonl (.xz, .gz) or .parquet file, or a folder of them."""
     corpus_digest: str = identity("")
     """Hex sha256 of the content; filled in if not given."""
-    tokenizer: TokenizerConfig = identity(TokenizerConfig(kind="characters"))
+    tokenizer: TokenizerConfig = identity(TokenizerConfig(tokens="characters"))
     """Characters by default."""
     hold_out: Literal["tail", "documents"] = identity("tail")
     """The last tenth of the raw text, as is; or one cleaned document in twenty."""
@@ -63,9 +62,9 @@ class RunningText(Task):
         config = self.config
 
         def texts() -> Any:
-            if config.tokenizer.kind == "characters" or config.hold_out == "tail":
+            if config.tokenizer.tokens == "characters" or config.hold_out == "tail":
                 # The alphabet is that of the whole text, held-out part included.
-                return (document.text for document in read_documents(self._path))
+                return (document.text for document in documents_at(self._path))
             return sampled_texts([self._path])
 
         return config.tokenizer.build([config.corpus_digest, config.hold_out], texts)
@@ -79,7 +78,7 @@ class RunningText(Task):
                 self._path, config.corpus_digest, self.tokenizer, chunked=False
             )
             return found.splits["train"], found.splits["test"]
-        documents = [d.text for d in read_documents(self._path)]
+        documents = [d.text for d in documents_at(self._path)]
         encoded = [self.tokenizer.encode(text) for text in documents]
         if len(encoded) > 1:
             encoded = [[*tokens, self.tokenizer.end] for tokens in encoded]

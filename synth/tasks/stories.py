@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -114,9 +113,9 @@ class StoriesConfig(TaskConfig):
                 "StoriesConfig.fixed_stories is for generated stories; a corpus is a "
                 "fixed set already. Leave one of the two out."
             )
-        if self.tokenizer.kind == "characters":
+        if self.tokenizer.tokens == "characters":
             raise ValueError(
-                "TokenizerConfig.kind 'characters' has no names of two tokens. Use "
+                "TokenizerConfig.tokens 'characters' has no names of two tokens. Use "
                 "'bpe' or 'file' for stories, or the task 'text' for characters."
             )
 
@@ -206,7 +205,7 @@ class Stories(Task):
 
     def _make_tokenizer(self) -> Tokenizer:
         config = self.config
-        paths = [Path(p) for p in (config.corpus, config.books) if p]
+        paths = [p for p in (config.corpus, config.books) if p]
         profiles = [] if config.corpus_digest else ["story", "book"]
         if config.books_parts and not config.books_digest and config.corpus_digest:
             profiles = ["book"]

@@ -30,6 +30,7 @@ from synth.text.cleaning import (
 )
 from synth.text.corpus import Document, corpus_files, read_documents
 from synth.text.detection import NameWords
+from synth.text.hub import PREFIX, hub_documents
 from synth.text.tokenizer import Tokenizer
 
 ENCODING_VERSION = 1
@@ -77,14 +78,21 @@ class Corpus:
     """The words taken to be names."""
 
 
-def cleaned_documents(path: Path, chunked: bool) -> Iterator[tuple[Split, str]]:
+def documents_at(place: str) -> Iterator[Document]:
+    """The documents of a path, or of a `hub:` place."""
+    if place.startswith(PREFIX):
+        return hub_documents(place)
+    return read_documents(Path(place))
+
+
+def cleaned_documents(path: str, chunked: bool) -> Iterator[tuple[Split, str]]:
     """Documents ready to be encoded, with their split; exact duplicates left out.
 
     With `chunked`, documents are cut into pieces of 200 to 400 words at paragraphs; all
     pieces of a document have its split.
     """
     seen: set[int] = set()
-    for document in read_documents(path):
+    for document in documents_at(path):
         if is_mostly_notices(document.text):
             continue
         text = clean(document.text)
@@ -97,7 +105,7 @@ def cleaned_documents(path: Path, chunked: bool) -> Iterator[tuple[Split, str]]:
 
 
 def encoded_corpus(
-    path: Path, content: str, tokenizer: Tokenizer, chunked: bool
+    path: str, content: str, tokenizer: Tokenizer, chunked: bool
 ) -> Corpus:
     """The corpus at `path` of digest `content`, from the cache or encoded now."""
     key = digest(
@@ -119,12 +127,12 @@ def _mapped(folder: Path, split: Split, report: dict[str, Any]) -> Encoded:
     return Encoded(np.memmap(path, dtype=report["dtype"], mode="r"), starts_D)
 
 
-def _encode(path: Path, tokenizer: Tokenizer, chunked: bool, folder: Path) -> None:
+def _encode(path: str, tokenizer: Tokenizer, chunked: bool, folder: Path) -> None:
     """Write tokens as they come, so that memory does not grow with the corpus."""
     dtype = "uint16" if len(tokenizer) <= 1 << 16 else "uint32"
     lengths: dict[Split, list[int]] = {split: [] for split in SPLITS}
     texts: dict[Split, list[str]] = {split: [] for split in SPLITS}
-    progress = _Progress(f"encoding {path.name}")
+    progress = _Progress(f"encoding {path}")
     files = {split: (folder / f"{split}.bin").open("wb") for split in SPLITS}
     try:
         for split, text in cleaned_documents(path, chunked):
@@ -139,7 +147,7 @@ def _encode(path: Path, tokenizer: Tokenizer, chunked: bool, folder: Path) -> No
             file.close()
     if not any(lengths.values()):
         raise ValueError(
-            f"{str(path)!r} holds no document"
+            f"{path!r} holds no document"
             + (" of 200 words or more." if chunked else ".")
         )
     for split, counts in lengths.items():
@@ -178,17 +186,19 @@ def _describe(
         (folder / f"{name}.json").write_text(json.dumps(content), "utf-8")
 
 
-def sampled_texts(paths: Iterable[Path], most: int = 50_000_000) -> Iterator[str]:
+def sampled_texts(paths: Iterable[str], most: int = 50_000_000) -> Iterator[str]:
     """Whole training documents to train a tokeniser on: at most `most` characters.
 
     Which of a larger corpus are taken depends on each document's hash alone.
     """
     for path in paths:
-        sizes = sum(file.stat().st_size for file in corpus_files(path))
-        # Packed text is about four times as long; a larger guess only takes fewer.
-        share = min(1.0, most / (4 * sizes))
+        share = 1.0
+        if not path.startswith(PREFIX):
+            size = sum(file.stat().st_size for file in corpus_files(Path(path)))
+            # Packed text is about four times as long; a larger guess only takes fewer.
+            share = min(1.0, most / (4 * size))
         left = most
-        for document in read_documents(path):
+        for document in documents_at(path):
             text = clean(document.text)
             if split_of(Document(document.title, text)) != "train":
                 continue

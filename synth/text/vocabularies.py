@@ -11,6 +11,7 @@ from synth.text.cache import entry
 from synth.text.cleaning import CLEANING_VERSION
 from synth.text.corpus import corpus_digest
 from synth.text.grammar import grammar
+from synth.text.hub import PREFIX, HubPlace
 from synth.text.plain import plain_stories, syllable_names
 from synth.text.tokenizer import BytePairs, Characters, Tokenizer, train_byte_pairs
 
@@ -24,33 +25,42 @@ SYLLABLE_NAMES = 20_000
 class TokenizerConfig(Part):
     """How text becomes tokens."""
 
-    kind: Literal["bpe", "characters", "file"] = identity("bpe")
+    tokens: Literal["bpe", "characters", "file"] = identity("bpe")
     """Byte-level BPE trained on the training text, its characters, or a given file."""
     vocab_size: int = identity(2048)
     """Tokens of a trained BPE."""
-    path: str = location()
-    """A tokenizer.json (kind "file")."""
-    digest: str = identity("")
+    tokenizer_file: str = location()
+    """A tokenizer.json (tokens "file")."""
+    tokenizer_digest: str = identity("")
     """Hex sha256 of that file; filled in if not given."""
 
     def validate(self) -> None:
         """Refuse impossible sizes and files that are absent or not meant."""
         self.check(300 <= self.vocab_size <= 1 << 17, "vocab_size", "300 to 131072")
-        if self.kind == "file":
-            filled = filled_digest(self.path, self.digest, "TokenizerConfig.path")
-            object.__setattr__(self, "digest", filled)
+        if self.tokens == "file":
+            filled = filled_digest(
+                self.tokenizer_file,
+                self.tokenizer_digest,
+                "TokenizerConfig.tokenizer_file",
+            )
+            object.__setattr__(self, "tokenizer_digest", filled)
         else:
-            self.check(self.path == "", "path", f"empty for kind {self.kind!r}")
-            self.check(self.digest == "", "digest", f"empty for kind {self.kind!r}")
+            for name in ("tokenizer_file", "tokenizer_digest"):
+                allowed = f"empty for tokens {self.tokens!r}"
+                self.check(getattr(self, name) == "", name, allowed)
 
     def build(
         self, key: Sequence[str], texts: Callable[[], Iterator[str]]
     ) -> Tokenizer:
         """The tokeniser; `texts` yields the training text that `key` identifies."""
-        if self.kind == "file":
-            path = verified(self.path, self.digest, "TokenizerConfig.path")
-            return BytePairs(path.read_text("utf-8"))
-        if self.kind == "characters":
+        if self.tokens == "file":
+            path = verified(
+                self.tokenizer_file,
+                self.tokenizer_digest,
+                "TokenizerConfig.tokenizer_file",
+            )
+            return BytePairs(Path(path).read_text("utf-8"))
+        if self.tokens == "characters":
             folder = entry(
                 "alphabets",
                 digest([*key, TRAINING_VERSION]),
@@ -82,6 +92,14 @@ def filled_digest(path: str, given: str, field: str) -> str:
     ValueError
         If nothing lies at `path` and no digest is given, or if they disagree.
     """
+    if path.startswith(PREFIX):
+        # The revision is a hash of the content already; nothing is downloaded here.
+        found = digest(HubPlace.parse(path).identity)
+        if given and found != given:
+            raise ValueError(
+                f"{field} {path!r} is not what the digest given stands for."
+            )
+        return found
     if given and not Path(path).exists():
         return given
     if not path:
@@ -95,15 +113,15 @@ def filled_digest(path: str, given: str, field: str) -> str:
     return found
 
 
-def verified(path: str, expected: str, field: str) -> Path:
-    """The path, if what lies there has the digest of the configuration."""
-    if not Path(path).exists():
+def verified(path: str, expected: str, field: str) -> str:
+    """The place, if what lies there has the digest of the configuration."""
+    if not path.startswith(PREFIX) and not Path(path).exists():
         raise ValueError(
             f"{field} {path!r} does not exist here. Give the place of the content with "
             f"sha256 {expected}."
         )
     filled_digest(path, expected, field)
-    return Path(path)
+    return path
 
 
 def _plain(path: str) -> str:
