@@ -69,6 +69,8 @@ class Sample:
         for sample in task.build().samples(self.seed, self.count):
             if self.json:
                 print(json.dumps(sample.record))
+            elif sample.text:
+                print(sample.text, end="\n\n")
             else:
                 title = ", ".join(
                     f"{name} {value}"
