@@ -15,8 +15,10 @@ from .conftest import tiny, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-LONG = 1500
-"""Steps of a run that lasts six seconds or so."""
+LONG = 200
+"""Steps of a run that is to be interrupted."""
+STEP_S = 0.03
+"""How long each of them lasts: six seconds in all."""
 
 
 def test_array_equals_local(site, assert_undisturbed):
@@ -82,7 +84,7 @@ def test_failure_before_training_leaves_a_traceback(site):
 def test_cancel_and_launch_again(site, assert_undisturbed):
     running, neighbour = tiny(0, LONG), tiny(1, LONG)
     waiting = tiny(2, LONG)
-    site.submit([running, neighbour], [waiting], max_running=1)
+    site.submit([running, neighbour], [waiting], max_running=1, step_s=STEP_S)
     site.wait_for_checkpoint(running)
     assert site.state(waiting) == "queued"
     began = time.monotonic()
@@ -100,7 +102,7 @@ def test_cancel_and_launch_again(site, assert_undisturbed):
 
 def test_scancel_from_outside_is_not_a_failure(site):
     run = tiny(0, LONG)
-    site.submit([run])
+    site.submit([run], step_s=STEP_S)
     site.wait_for_checkpoint(run)
     site.client("scancel", site.job(run))
     site.wait_for("cancelled", run, timeout_s=20)
@@ -108,7 +110,7 @@ def test_scancel_from_outside_is_not_a_failure(site):
 
 def test_scontrol_requeue(site, assert_undisturbed):
     runs = [tiny(0, LONG), tiny(1, LONG)]
-    site.submit(runs)
+    site.submit(runs, step_s=STEP_S)
     site.wait_for_checkpoint(runs[0])
     site.client("scontrol", "requeue", site.job(runs[0]))
     site.wait_for("done", *runs)
@@ -130,7 +132,8 @@ def test_preemption(site, assert_undisturbed, grace_s):
     site.client("scontrol", "update", "partitionname=low", f"gracetime={grace_s}")
     runs = [tiny(0, LONG), tiny(1, LONG)][: 2 if grace_s else 1]  # an array, a job
     try:
-        site.submit(*[[run] for run in runs], sbatch={"nodelist": "n1"})
+        packs = [[run] for run in runs]
+        site.submit(*packs, sbatch={"nodelist": "n1"}, step_s=STEP_S)
         for run in runs:
             site.wait_for_checkpoint(run)
         began = time.monotonic()
@@ -167,7 +170,7 @@ def test_preemption_while_loading(site, assert_undisturbed):
 
 def test_node_failure(site, assert_undisturbed):
     run = tiny(0, LONG)
-    site.submit([run])
+    site.submit([run], step_s=STEP_S)
     site.wait_for_checkpoint(run)
     node = read_record(site.root, run.run_id).node
     private.crash_node(site.options, node)
@@ -184,8 +187,8 @@ def test_node_failure(site, assert_undisturbed):
 
 def test_time_limit(site, assert_undisturbed):
     """A limit of one minute: the pack is warned, requeues itself and goes on."""
-    run = tiny(0, 9000)
-    site.submit([run], time=1, signal_delay_s=10)
+    run = tiny(0, 250)
+    site.submit([run], time=1, signal_delay_s=10, step_s=0.2)
     site.wait_for("done", run, timeout_s=150)
     record = read_record(site.root, run.run_id)
     assert record.restarts >= 1
@@ -194,8 +197,8 @@ def test_time_limit(site, assert_undisturbed):
 
 
 def test_controller_killed_and_restarted(site, assert_undisturbed):
-    run, other = tiny(0, 2 * LONG), tiny(1)
-    site.submit([run])
+    run, other = tiny(0, LONG), tiny(1)
+    site.submit([run], step_s=2 * STEP_S)
     site.wait_for_checkpoint(run)
     time.sleep(max(0.0, 4 - site_age(site, run)))
     controller = private.controller_daemon(site.options)
