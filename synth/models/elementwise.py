@@ -89,8 +89,9 @@ class FoldedGain(Function):
     def backward(  # type: ignore[override]
         ctx: Any, grad_KED: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The gain's sum runs lane by lane, so that its order is that of one lane."""
+        """The gain's sum runs lane by lane in one layout, so its order is always one."""
         weight_KED, gain_KD = ctx.saved_tensors
+        grad_KED = grad_KED.contiguous()
         along = [(g * w).sum(0) for g, w in zip(grad_KED, weight_KED, strict=True)]
         return grad_KED * gain_KD[:, None], torch.stack(along)
 
