@@ -17,7 +17,7 @@ TINY = (
     "--modulus 3 --degree 2 --max-operations 2 --max-evaluated 3 --scale d16-L4-h2 "
     "--batch-rows 4 --context 48 --warmup-steps 2 --evaluate-every-steps 5 "
     "--evaluation-examples 4 --final-examples 8"
-).split()  # noqa: SIM905 - as it is typed
+).split()
 
 
 def run(capsys, *words):
@@ -27,7 +27,7 @@ def run(capsys, *words):
 
 
 def test_sample_prints_one_object_a_line(capsys):
-    words = "sample polynomial --operations 3 --count 5 --seed 0 --json".split()  # noqa: SIM905
+    words = "sample polynomial --operations 3 --count 5 --seed 0 --json".split()
     status, out, _ = run(capsys, *words)
     records = [json.loads(line) for line in out.splitlines()]
     assert status == 0
