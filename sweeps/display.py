@@ -2,10 +2,13 @@
 
 import sys
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sweeps.board import Active, Board, clock
 from synth.progress import Outcome
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
 
 LINE_EVERY_SECONDS = 20.0
 TABLE_EVERY_SECONDS = 0.25
@@ -101,7 +104,7 @@ class Table(Silent):
         self._live.stop()
 
 
-def draw(board: Board) -> object:
+def draw(board: Board) -> "RichTable":
     """The table of the packs in training, under the counts."""
     from rich.table import Table as RichTable
 

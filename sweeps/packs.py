@@ -3,6 +3,7 @@
 A pack is no part of a run's identity, so it may be cut anew on every start.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -23,6 +24,4 @@ def _parts(group: Sequence[RunConfig], lanes: int) -> list[Pack]:
     """As few parts as the lanes allow, their sizes equal to within one."""
     count = -(-len(group) // lanes)
     edges = [len(group) * place // count for place in range(count + 1)]
-    return [
-        tuple(group[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True) if a < b
-    ]
+    return [tuple(group[a:b]) for a, b in itertools.pairwise(edges) if a < b]

@@ -17,13 +17,13 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from synth.config import RunConfig
 from synth.execution import Execution
-from synth.progress import Moment
+from synth.progress import Headlines, Moment
 
 
 class Reporter:
@@ -48,7 +48,7 @@ class Reporter:
         """Training goes on."""
         self.send("moment", **dataclasses.asdict(moment))
 
-    def measured(self, step: int, headlines: Mapping[str, Mapping[str, float]]) -> None:
+    def measured(self, step: int, headlines: Headlines) -> None:
         """An evaluation."""
         self.send("measured", step=step, headlines=headlines)
 

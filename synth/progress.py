@@ -9,6 +9,10 @@ from typing import Literal, Protocol
 from synth.config import RunConfig
 
 
+Headlines = Mapping[str, Mapping[str, float | None]]
+"""Run id to `suite/metric` to value; null where a value is not finite."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How one run ended: done, failed, stopped by a signal, or held by another process."""
@@ -40,7 +44,7 @@ class Progress(Protocol):
     def update(self, moment: Moment) -> None:
         """Training goes on."""
 
-    def measured(self, step: int, headlines: Mapping[str, Mapping[str, float]]) -> None:
+    def measured(self, step: int, headlines: Headlines) -> None:
         """An evaluation: for each living run, its `suite/metric` numbers."""
 
     def end(self, message: str) -> None:
@@ -56,7 +60,7 @@ class Silent:
     def update(self, moment: Moment) -> None:
         """Nothing."""
 
-    def measured(self, step: int, headlines: Mapping[str, Mapping[str, float]]) -> None:
+    def measured(self, step: int, headlines: Headlines) -> None:
         """Nothing."""
 
     def end(self, message: str) -> None:
