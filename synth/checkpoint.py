@@ -112,7 +112,7 @@ def load(folder: RunFolder, step: int) -> Checkpoint:
         place = Place(**stored)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptCheckpoint(f"{path / _PLACE} cannot be read ({error}).") from None
-    tensors = {}
+    tensors: dict[str, dict[str, Tensor]] = {}
     for name in (_WEIGHTS, _MOMENTS):
         file = path / name
         if name not in crc or (name == _MOMENTS and not file.exists()):

@@ -10,7 +10,7 @@ import time
 import traceback
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,18 +25,24 @@ from synth.pack import Pack
 from synth.progress import Moment, Outcome, Progress, Silent
 from synth.store import RunBusy, RunFolder
 
+BuildPack = Callable[
+    [Sequence[RunConfig], Execution, Sequence[Checkpoint] | None], Pack
+]
+
 
 def train(
     configs: Sequence[RunConfig],
     root: Path,
     execution: Execution | None = None,
     progress: Progress | None = None,
+    build: BuildPack = Pack,
 ) -> list[Outcome]:
     """Train runs of one shape side by side, each in its folder below `root`.
 
     Runs that are done are left alone; runs that another process trains are reported as
     busy; the others go on from their last checkpoint. Failures are recorded in the run's
-    folder and in the outcome, never raised.
+    folder and in the outcome, never raised. `build` makes the program that trains them
+    (data-parallel training has one of its own).
 
     Raises
     ------
@@ -66,7 +72,7 @@ def train(
                 mine.append((config, folder))
         interruption = stack.enter_context(Interruption())
         for step, group in _by_step(mine, found).items():
-            session = _Session(group, step, execution, progress or Silent())
+            session = _Session(group, step, execution, progress or Silent(), build)
             for outcome in session.run(interruption):
                 found[outcome.run_id] = outcome
     return [found[config.run_id] for config in configs]
@@ -81,7 +87,9 @@ class _Session:
         step: int | None,
         execution: Execution,
         progress: Progress,
+        build: BuildPack,
     ) -> None:
+        self.build = build
         self.configs = [config for config, _ in group]
         self.folders = [folder for _, folder in group]
         self.start = step
@@ -115,7 +123,7 @@ class _Session:
         restored = None
         if self.start is not None:
             restored = [checkpoints.load(folder, self.start) for folder in self.folders]
-        self.pack = Pack(self.configs, self.execution, restored)
+        self.pack = self.build(self.configs, self.execution, restored)
         environment = self.pack.environment()
         for lane, folder in enumerate(self.folders):
             folder.remove("failure.json")
@@ -150,7 +158,8 @@ class _Session:
                 self._settle()
                 self._save()
                 last_save = time.monotonic()
-            if now - last_log >= self.execution.log_every_seconds:
+            due = now - last_log >= self.execution.log_every_seconds
+            if due and pack.has_losses():
                 last_log = now
                 self._report((now - begun) / (step - first_step))
 

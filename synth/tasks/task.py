@@ -70,6 +70,8 @@ class Sample:
     tokens: Sequence[str]
     answer: Sequence[bool]
     """Whether each token belongs to the answer."""
+    text: str = ""
+    """How a person reads it; shown in place of the drawing."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -274,7 +275,7 @@ def test_the_schedule_ends_where_it_should():
     assert rates[9] == pytest.approx(1.0)
     assert rates[10] == pytest.approx(1.0)
     assert rates[99] == pytest.approx(0.03)
-    assert all(a >= b for a, b in zip(rates[9:], rates[10:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates))
     assert rates[54] == pytest.approx(0.03 + 0.97 / 2, abs=0.01)
 
 
