@@ -360,7 +360,7 @@ def test_a_full_disk_fails_in_words_and_can_go_on(tmp_path, monkeypatch):
     assert trained(tmp_path, config) == [expected]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch warns of itself
+@pytest.mark.filterwarnings("ignore")  # torch warns of itself
 def test_compiled_layers_give_the_same_losses(tmp_path, monkeypatch):
     """Traced and differentiated ahead of time; code generation itself is torch's."""
     compile_module = torch.nn.Module.compile
