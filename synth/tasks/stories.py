@@ -86,6 +86,8 @@ class StoriesConfig(TaskConfig):
     """Hex sha256 of their content; filled in if not given."""
     evaluation_length: int = identity(512)
     """Test stories are cut after so many tokens."""
+    grammar_digest: str = identity("")
+    """Hex sha256 of the files of words, frames and plots; filled in if not given."""
 
     def validate(self) -> None:
         """Fill in digests; refuse impossible mixtures and tokenisers without names."""
@@ -94,6 +96,8 @@ class StoriesConfig(TaskConfig):
             if path or given:
                 filled = filled_digest(path, given, f"StoriesConfig.{name}")
                 object.__setattr__(self, f"{name}_digest", filled)
+        if not self.grammar_digest:
+            object.__setattr__(self, "grammar_digest", grammar("book").digest)
         self.check(self.fixed_stories >= 0, "fixed_stories", "at least 0")
         self.check(self.stories_parts >= 0, "stories_parts", "at least 0")
         self.check(self.books_parts >= 0, "books_parts", "at least 0")
@@ -120,7 +124,19 @@ class StoriesConfig(TaskConfig):
             )
 
     def build(self) -> "Stories":
-        """The task, with its tokeniser trained or read from the cache."""
+        """The task, with its tokeniser trained or read from the cache.
+
+        Raises
+        ------
+        ValueError
+            If words, frames or plots are not those that the configuration was made with.
+        """
+        self.check(
+            self.grammar_digest == grammar("book").digest,
+            "grammar_digest",
+            f"{grammar('book').digest}, that of the files under synth/text/data, which "
+            "have changed since",
+        )
         return Stories(self)
 
 
