@@ -1,0 +1,7 @@
+"""The sweeps that come with the suite: one file per experiment family."""
+
+from sweeps.catalogue.quick import quick
+from sweeps.sweep import Sweep
+
+CATALOGUE: dict[str, Sweep] = {sweep.name: sweep for sweep in (quick,)}
+"""The sweeps by name."""
