@@ -1,7 +1,10 @@
 """The sweeps that come with the suite: one file per experiment family."""
 
+from sweeps.catalogue.probes import choice_points, information, prediction_law
 from sweeps.catalogue.quick import quick
 from sweeps.sweep import Sweep
 
-CATALOGUE: dict[str, Sweep] = {sweep.name: sweep for sweep in (quick,)}
+CATALOGUE: dict[str, Sweep] = {
+    sweep.name: sweep for sweep in (quick, choice_points, information, prediction_law)
+}
 """The sweeps by name."""

@@ -257,6 +257,7 @@ def _steps(folder: Path, step: int | None, every: bool) -> list[int]:
 
     if every and step is not None:
         raise ValueError("Give either --step or --every-step.")
+    folder = folder.resolve()
     known = RunFolder(folder.parent, folder.name)
     known.config()  # refuses what is no run folder
     saved = saved_steps(known)
