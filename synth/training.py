@@ -6,12 +6,12 @@ be killed at any instant; called again, it goes on from the last checkpoint.
 
 import contextlib
 import hashlib
+import math
 import time
 import traceback
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,21 +23,12 @@ from synth.config import RunConfig
 from synth.execution import Execution
 from synth.interruption import Interruption
 from synth.pack import Pack
-from synth.progress import Moment, Progress, Silent
+from synth.progress import Moment, Outcome, Progress, Silent
 from synth.store import RunBusy, RunFolder
 
 BuildPack = Callable[
     [Sequence[RunConfig], Execution, Sequence[Checkpoint] | None], Pack
 ]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one run ended: done, failed, stopped by a signal, or held by another process."""
-
-    run_id: str
-    state: Literal["done", "failed", "stopped", "busy"]
-    message: str
 
 
 def train(
@@ -213,6 +204,8 @@ class _Session:
         ]
         for lane in alive:
             self.folders[lane].append_metrics(rows[lane])
+        found = {self.configs[k].run_id: self.headline[k] for k in alive}
+        self.progress.measured(self.pack.step, found)
         self.clock["evaluation"] += time.monotonic() - began
 
     def _save(self) -> None:
@@ -280,7 +273,11 @@ class _Session:
             news: dict[str, Any] = {
                 "step": pack.step,
                 "steps": training.steps,
-                "losses": pack.recent_losses([lane]),
+                # Right after a row of metrics there is no loss to report: null.
+                "losses": [
+                    loss if math.isfinite(loss) else None
+                    for loss in pack.recent_losses([lane])
+                ],
                 "tokens_per_second": speed / len(self.configs),
                 "seconds_left": moment.seconds_left,
                 "time": time.time(),

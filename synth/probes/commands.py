@@ -23,8 +23,8 @@ Statistic = Literal["residual", "adjusted", "held_out", "one_hot"]
 class Law:
     """The law of next-token prediction: a residual for each layer, and their line."""
 
-    run: Path | None = None
-    """A run's folder."""
+    run: tuple[Path, ...] = ()
+    """Folders of one or more runs, measured one after another."""
     model: str | None = None
     """Or a Hugging Face causal language model, by name or path."""
     corpus: Path | None = None
@@ -64,7 +64,7 @@ class Law:
         """Measure and print."""
         from synth.probes.law import LawOptions, measure_law
 
-        if (self.run is None) == (self.model is None):
+        if bool(self.run) == bool(self.model):
             raise ValueError("probe law needs either --run or --model.")
         options = LawOptions(
             offsets=self.offsets,
@@ -87,13 +87,14 @@ class Law:
             return
         from synth.probes.states import RunStates, load_run, task_rows
 
-        assert self.run is not None
-        for step in _steps(self.run, self.step, self.every_step):
-            config, model, _ = load_run(self.run, step, self.device)
-            context = config.training.context
-            rows = task_rows(config.task.build(), self.data, self.examples, context)
-            label = {"run_id": self.run.name, "step": step}
-            yield label, RunStates(model, rows, self.norm, self.last)
+        for run in self.run:
+            for step in _steps(run, self.step, self.every_step):
+                config, model, _ = load_run(run, step, self.device)
+                context = config.training.context
+                task = config.task.build()
+                rows = task_rows(task, self.data, self.examples, context)
+                label = {"run_id": run.name, "step": step}
+                yield label, RunStates(model, rows, self.norm, self.last)
 
     def _language_model(self) -> Any:
         from synth.probes.language_models import (
@@ -229,7 +230,8 @@ def law_table(label: dict[str, Any], report: Any) -> str:
             for statistic, targets in report.layers[names[0]].values.items()
             for target in targets
         ]
-        lines.append(f"\n{path}: {report.layers[names[0]].count} positions")
+        last = report.layers[names[-1]]
+        lines.append(f"\n{path}: {last.count} positions, rank {last.rank}")
         for title, part in (("layer", 0), ("", 1)):
             heads = " ".join(f"{column[part]:>12}" for column in columns)
             lines.append(f"{title:<16}{heads}")
@@ -256,6 +258,7 @@ def _steps(folder: Path, step: int | None, every: bool) -> list[int]:
 
     if every and step is not None:
         raise ValueError("Give either --step or --every-step.")
+    folder = folder.resolve()
     known = RunFolder(folder.parent, folder.name)
     known.config()  # refuses what is no run folder
     saved = saved_steps(known)
