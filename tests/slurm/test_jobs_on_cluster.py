@@ -1,12 +1,12 @@
 """Packs on a real cluster: trained, failed, cancelled, interrupted in every way."""
 
-import dataclasses
 import os
 import time
 
 import pytest
 
 from slurm import cluster as private
+from slurm.__main__ import main
 from slurm.ledger import read_record
 from slurm.status import cancel, read_status
 from synth.store import RunFolder
@@ -64,19 +64,30 @@ def test_failure_shows_in_status_and_spares_the_others(site):
     assert "PackFailed" in site.status(bad).log.read_text()
 
 
-def test_failure_before_training_leaves_a_traceback(site):
-    run = tiny(0)
-    wrong = "export PYTHONPATH=/nowhere"  # after ours: another code would run
-    site.profile = dataclasses.replace(
-        site.profile, execution={**site.profile.execution, "device": "cuda"}
-    )
-    site.submit([run], setup=(wrong,))
+def test_failure_before_training_and_the_commands(site, capsys):
+    """status, logs and retry, for a job that asked for a GPU where there is none."""
+    run, root = tiny(0), str(site.root)
+    site.submit([run], execution={"device": "cuda"})
     site.wait_for("failed", run, timeout_s=30)
     assert "torch finds no GPU" in site.status(run).detail
     failure = RunFolder(site.root, run.run_id).read_json("failure.json")
     assert failure["traceback"].splitlines()[-1].startswith("ValueError")
+    assert main(["status", root]) == 0
+    assert "1 failed" in capsys.readouterr().out
+    assert main(["logs", root, run.run_id[:12]]) == 0
+    assert "torch finds no GPU" in capsys.readouterr().out
     # Once its job has ended it can be sent again, and the old failure is history.
-    assert until(lambda: site.submit([run], execution={}).num_jobs == 1, 10)
+    file = site.root.parent / "site.toml"
+    file.write_text("memory_gb = 0.5\n[environment]\nOMP_NUM_THREADS = 1\n")
+    again = ["retry", root, "--profile", str(file), "--states", "failed"]
+
+    def sent() -> bool:
+        assert main(again) == 0
+        return "1 runs in 1 jobs to send" in capsys.readouterr().out
+
+    assert main([*again, "--dry-run"]) == 0
+    assert "#SBATCH --mem=512M" in capsys.readouterr().out
+    assert until(sent, 10)
     assert site.state(run) in ("queued", "running")
     site.wait_for("done", run)
 

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -257,24 +256,3 @@ def test_two_nodes_train_one_run_data_parallel(site, tmp_path):
     assert len(rows) > 10
     logs = list((site.root / ".slurm").glob("*/*_log.out"))
     assert len(logs) == 4  # one a process
-
-
-def test_packs_per_minute_on_one_node_and_four(site, capsys):
-    """Measured, not judged: `-s` shows the numbers."""
-    spent = {}
-    for name, wishes in (("1", {"nodelist": "n1"}), ("4", {})):
-        runs = [tiny(100 * int(name) + seed) for seed in range(8)]
-        began = time.monotonic()
-        sending = site.submit(*[[run] for run in runs], sbatch=wishes)
-        submitted = time.monotonic() - began
-        site.wait_for("done", *runs, timeout_s=120)
-        spent[name] = time.monotonic() - began
-        sent = sending.launches[0].created
-        firsts = [read_record(site.root, run.run_id).started - sent for run in runs]
-        with capsys.disabled():
-            print(
-                f"\n{name} node(s): 8 packs in {spent[name]:.1f} s, "
-                f"{8 / spent[name] * 60:.0f} a minute; submit {submitted:.2f} s; "
-                f"to the first worker {min(firsts):.2f} s"
-            )
-    assert spent["4"] < 2 * spent["1"]
