@@ -51,6 +51,8 @@ SEEN_OFTEN = 20
 """A token is seen if the training text (or a sample of it) holds it so often."""
 PIECES = (256, 1024)
 """First and second pieces of the names of the tests."""
+SMALL_CORPUS = 2_000_000
+"""Below so many characters, generated stories help to train the tokeniser."""
 SAMPLE_STORIES = 4000
 BLOCK = 100
 BOOK = StoryConfig(profile="book", characters=4, min_characters=2, episodes=6, asides=1)
@@ -201,6 +203,11 @@ class Stories(Task):
         found = []
         for tokens, marks in self._documents(names, count, f"sample {split}", seed):
             found.append(self._described(tokens, marks, split))
+        if not found:
+            raise ValueError(
+                f"{self.config.corpus!r} holds no name that is said twice in one document"
+                f" of the {split} split. Use a longer text, or another one."
+            )
         return found
 
     def report(self) -> dict[str, Any]:
@@ -230,8 +237,12 @@ class Stories(Task):
         versions = [str(grammar(profile).digest) for profile in profiles]
 
         def texts() -> Iterator[str]:
+            found = list(sampled_texts(paths))
+            yield from found
             yield from generated_texts(profiles)
-            yield from sampled_texts(paths)
+            if paths and not profiles and sum(map(len, found)) < SMALL_CORPUS:
+                # Too little to fill a vocabulary, or to give pieces of names.
+                yield from generated_texts(["story"])
 
         return config.tokenizer.build([*key, *versions], texts)
 
