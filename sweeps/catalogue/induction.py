@@ -6,7 +6,8 @@ only looking back helps. `p_open` is the share of stories with open names.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from sweeps.sweep import sweep
 from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
@@ -30,6 +31,7 @@ class Rung:
     tokenizer: TokenizerConfig
     fixed_stories: int
     training: TrainingConfig
+    scored: Literal["all", "answer"] = "all"
 
 
 PAPER_TRAINING = TrainingConfig(
@@ -113,10 +115,20 @@ def _runs(rung: Rung, p_open: float, books_parts: int) -> Iterator[RunConfig]:
                 yield RunConfig(
                     task=task,
                     model=ModelConfig(scale=size),
-                    objective=ObjectiveConfig(horizon=horizon),
+                    objective=ObjectiveConfig(horizon=horizon, scored=rung.scored),
                     training=rung.training,
                     seed=seed,
                 )
+
+
+def _doubled(training: TrainingConfig) -> TrainingConfig:
+    """Appendix J: twice the batch, half the steps, the same tokens."""
+    return replace(
+        training,
+        batch_rows=2 * training.batch_rows,
+        steps=training.steps // 2,
+        evaluate_every_steps=training.evaluate_every_steps // 2,
+    )
 
 
 @sweep(figure="figure 7", claims=("C1", "C2", "C3", "C6"), metric=METRIC)
@@ -131,5 +143,6 @@ def induction(scale: str) -> Iterator[RunConfig]:
 def induction_books(scale: str) -> Iterator[RunConfig]:
     """Stories with a closed list of names alone, and nine to one with books."""
     rung = RUNGS[scale]
+    rung = replace(rung, training=_doubled(rung.training))
     for books_parts in (0, 9):
         yield from _runs(rung, 0.0, books_parts)
