@@ -235,7 +235,7 @@ def test_closed_names_are_few_and_the_mixture_holds_both():
     closed = StoriesConfig(names=NameConfig(p_open=0.0, closed_names=32)).build()
     assert closed.report()["training_names"] == 32
     mixed = StoriesConfig(names=NameConfig(p_open=0.25, closed_names=32)).build()
-    few = set(closed._training_names.text)
+    few = set(closed.names.training.text)
     of_list = [set(s.record["names"]) <= few for s in mixed.samples(0, 400)]
     assert np.mean(of_list) == pytest.approx(0.75, abs=0.08)
 
