@@ -4,6 +4,7 @@ python -m synth probe law --run runs/ID [--json]
 python -m synth probe law --model NAME_OR_PATH --corpus FILE
 python -m synth probe choice-points runs/ID --every-step
 python -m synth probe information runs/ID
+python -m synth probe induction runs/ID --every-step
 """
 
 import json
@@ -205,6 +206,32 @@ class InformationProbe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InductionProbe:
+    """Induction: the prefix-matching score of every attention head."""
+
+    folder: tyro.conf.Positional[Path]
+    """Folder of a run on any task."""
+    step: int | None = None
+    """Checkpoint step; the newest if not given."""
+    every_step: bool = False
+    """All checkpoints, one after another."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    json: bool = False
+    """One JSON object a number, in the long form of metrics.jsonl."""
+
+    def run_command(self) -> int:
+        """Measure and print."""
+        from synth.probes.prefix_matching import prefix_scores
+        from synth.probes.states import load_run
+
+        for step in _steps(self.folder, self.step, self.every_step):
+            config, model, _ = load_run(self.folder, step, self.device)
+            _print_scores(prefix_scores(model), self.folder, config, step, self.json)
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Probe:
     """Measure the papers' explanations and the layer law on a trained model."""
 
@@ -212,6 +239,7 @@ class Probe:
         Annotated[Law, tyro.conf.subcommand("law")],
         Annotated[ChoicePointsProbe, tyro.conf.subcommand("choice-points")],
         Annotated[InformationProbe, tyro.conf.subcommand("information")],
+        Annotated[InductionProbe, tyro.conf.subcommand("induction")],
     ]
     """Which measurement."""
 
