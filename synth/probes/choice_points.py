@@ -88,7 +88,8 @@ def measure_shares(
 
     The objective is that of training: each head's mean over its own scored positions,
     summed over heads. Its parts by horizon and role add up to it, and so do their
-    gradients; norms do not, which is why projections are given beside them.
+    gradients; norms do not, which is why projections are given beside them. Predictions
+    without a role (the question of a maze) are left out.
     """
     parameters = dict(model.named_parameters())
     below = torch.cat(
