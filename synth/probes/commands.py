@@ -65,7 +65,8 @@ class Law:
 
     def run_command(self) -> int:
         """Measure and print."""
-        from synth.probes.law import LawOptions, measure_law
+        from synth.probes.law import LawOptions, measure_law, residual_floor
+        from synth.tasks.exact import ExactTask
 
         if bool(self.run) == bool(self.model):
             raise ValueError("probe law needs either --run or --model.")
@@ -79,8 +80,11 @@ class Law:
             lens=self.lens,
         )
         findings = _Findings("law")
-        for label, source in self._sources(findings):
-            report = measure_law(source, options)
+        for label, source, task in self._sources(findings):
+            floor = None
+            if isinstance(task, ExactTask) and self.data == "test":
+                floor = residual_floor(task, source.rows)
+            report = measure_law(source, options, floor)
             findings.add(report.scores())
             if self.json:
                 print(json.dumps(label | report.to_dict(), allow_nan=False))
@@ -90,9 +94,11 @@ class Law:
             findings.save()
         return 0
 
-    def _sources(self, findings: "_Findings") -> Iterator[tuple[dict[str, Any], Any]]:
+    def _sources(
+        self, findings: "_Findings"
+    ) -> Iterator[tuple[dict[str, Any], Any, Any]]:
         if self.model is not None:
-            yield {"model": self.model}, self._language_model()
+            yield {"model": self.model}, self._language_model(), None
             return
         from synth.probes.states import RunStates, load_run, task_rows
 
@@ -104,7 +110,7 @@ class Law:
                 task = config.task.build()
                 rows = task_rows(task, self.data, self.examples, context)
                 label = {"run_id": run.name, "step": step}
-                yield label, RunStates(model, rows, self.norm, self.last)
+                yield label, RunStates(model, rows, self.norm, self.last), task
 
     def _language_model(self) -> Any:
         from synth.probes.language_models import (
@@ -246,6 +252,8 @@ def law_table(label: dict[str, Any], report: Any) -> str:
     """A report as text: a line a layer, then the fits."""
     heading = " ".join(f"{key}={value}" for key, value in label.items())
     lines = [heading] if heading else []
+    if report.floor is not None:
+        lines.append(f"no state can have a residual t+1 below {report.floor:.5g}")
     for path, names in report.paths.items():
         columns = [
             (statistic, target)

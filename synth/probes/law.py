@@ -30,6 +30,8 @@ from synth.probes.prediction_law import (
 )
 from synth.probes.states import StateBatch, StateSource
 from synth.seeding import generator
+from synth.tasks.exact import ExactTask
+from synth.tasks.task import Rows
 
 SUITE = "prediction-law"
 FITTED = ("residual", "adjusted", "held_out", "one_hot")
@@ -78,6 +80,8 @@ class LawReport:
     layers: dict[str, LayerLaw]
     fits: dict[str, dict[str, dict[str, LawFit]]] = field(default_factory=dict)
     """path -> statistic -> target -> line over layers 1..L, the embedding left out."""
+    floor: float | None = None
+    """The least residual of t+1 that any state could have, where it is known."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; an interval without bounds has nulls."""
@@ -86,6 +90,9 @@ class LawReport:
     def scores(self) -> list[Score]:
         """Long form: one number a row, layers counted along each path."""
         found = []
+        if self.floor is not None:
+            count = next(iter(self.layers.values())).count
+            found.append(Score(SUITE, "residual_floor", "", self.floor, count))
         for path, names in self.paths.items():
             for depth, name in enumerate(names):
                 layer = self.layers[name]
@@ -104,8 +111,14 @@ class LawReport:
         return found
 
 
-def measure_law(source: StateSource, options: LawOptions | None = None) -> LawReport:
+def measure_law(
+    source: StateSource,
+    options: LawOptions | None = None,
+    floor: float | None = None,
+) -> LawReport:
     """Measure every layer of `source` and fit the law along each path.
+
+    `floor` (see `residual_floor`) is carried into the report.
 
     Raises
     ------
@@ -121,7 +134,26 @@ def measure_law(source: StateSource, options: LawOptions | None = None) -> LawRe
     fits = {
         path: _fits(layers, names[1:]) for path, names in source.paths.items()
     }  # layer 0 is the embedding
-    return LawReport(source.paths, layers, fits)
+    return LawReport(source.paths, layers, fits, floor)
+
+
+def residual_floor(task: ExactTask, rows: Sequence[Rows]) -> float | None:
+    """Variance of the next id that no prefix explains, over its variance.
+
+    No function of the tokens so far, linear or not, has a smaller residual on average,
+    so log10 PR cannot fall in a line below it. None where some position has no exact
+    distribution.
+    """
+    within, ids = 0.0, []
+    id_V = np.arange(len(task.vocabulary))
+    for part in rows:
+        p_RTV = task.distributions(part, 1)[:, :-1]
+        if not np.isfinite(p_RTV).all():
+            return None
+        within += float((p_RTV @ id_V**2 - (p_RTV @ id_V) ** 2).sum())
+        ids.append(part.tokens_RT[:, 1:].ravel())
+    every = np.concatenate(ids)
+    return within / float(every.size * every.var())
 
 
 class _Gathered:

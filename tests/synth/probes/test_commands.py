@@ -33,6 +33,7 @@ def test_law_as_tables(capsys, next_token_folder):
     assert status == 0
     assert "trunk 4" in out
     assert "monotone null" in out
+    assert "no state can have a residual t+1 below" in out
 
 
 def test_law_of_a_language_model(capsys, tmp_path):
