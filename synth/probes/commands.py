@@ -179,7 +179,8 @@ class ChoicePointsProbe:
             scores = share_scores(shares, chosen.suite)
             scores += against_exact(model, task, chosen)
             scores += running_scores(model, task, chosen, greedy=False)
-            scores += running_scores(model, task, chosen, greedy=True)
+            if isinstance(task, Maze):  # without a question, all greedy runs are one
+                scores += running_scores(model, task, chosen, greedy=True)
             findings.at(self.folder, config, step)
             findings.show(scores, self.json)
         if self.save:
