@@ -51,7 +51,7 @@ class LawOptions:
     classes: int = 1024
     """One-hot targets: the most frequent tokens, one class for the rest; 0 for none."""
     lens: bool = True
-    """Cross-entropy of the logit lens at each layer."""
+    """Cross-entropy of the logit lens at each layer, for every target ahead."""
 
     def __post_init__(self) -> None:
         if 1 not in self.offsets or len(set(self.offsets)) < len(self.offsets):
@@ -172,7 +172,9 @@ class _Gathered:
             name: [self._moments() for _ in range(max(1, options.folds))]
             for name in self.names
         }
-        self.lens_sum = dict.fromkeys(self.names, 0.0)
+        self.lens_sum = {
+            name: {o: 0.0 for o in options.offsets if o > 0} for name in self.names
+        }
         self.lens_count = 0
         self.sequences = 0
 
@@ -183,7 +185,8 @@ class _Gathered:
         device = batch.tokens_BT.device
         code_VP = self.code_VP.to(device)
         shifted = {o: shift(batch.tokens_BT, o) for o in offsets}
-        next_N = shifted[1][kept_BT]
+        ahead = {o: shifted[o][kept_BT] for o in offsets if o > 0}
+        next_N = ahead[1]
         ids_NM = torch.stack([shifted[o][kept_BT].double() for o in offsets], 1)
         targets_NM = torch.cat([ids_NM, code_VP[next_N]], 1)
         classes_N = self.class_V.to(device)[next_N] if self.num_classes else None
@@ -201,8 +204,9 @@ class _Gathered:
                 )
             if self.options.lens:
                 logits_NV = batch.logits(name)[kept_BT].float()
-                loss = functional.cross_entropy(logits_NV, next_N, reduction="sum")
-                self.lens_sum[name] += loss.item()
+                for offset, ids_N in ahead.items():
+                    loss = functional.cross_entropy(logits_NV, ids_N, reduction="sum")
+                    self.lens_sum[name][offset] += loss.item()
         self.lens_count += len(next_N)
         self.sequences += len(kept_BT)
 
@@ -223,7 +227,10 @@ class _Gathered:
             values["one_hot"] = {"t+1": one_hot, "t+1 adjusted": one_hot * bias}
             values["fuzziness"] = {"t+1": separation_fuzziness(total)}
         if options.lens:
-            values["lens_loss"] = {"t+1": self.lens_sum[name] / self.lens_count}
+            values["lens_loss"] = {
+                f"t+{offset}": total / self.lens_count
+                for offset, total in self.lens_sum[name].items()
+            }
         return LayerLaw(name, found.rank, found.count, values)
 
     def _moments(self) -> Moments:

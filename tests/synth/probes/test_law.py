@@ -88,6 +88,20 @@ def test_positions_never_cross_examples():
     assert shift(torch.tensor([[1, 2, 3]]), -1).tolist() == [[0, 1, 2]]
 
 
+def test_lens_of_a_head_is_its_loss(run_folder):
+    """The last state of head 2 predicts t+2 as head 2 does."""
+    config, model, _ = load_run(run_folder)
+    rows = task_rows(config.task.build(), "test", 30, 48)
+    report = measure_law(RunStates(model, rows), LawOptions(offsets=(1, 2)))
+    tokens = torch.from_numpy(rows[0].tokens_RT).long()
+    logits = model(tokens[None])[1, 0, :, :-2]
+    expected = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), tokens[:, 2:].flatten()
+    )
+    found = report.layers["head 2 (last)"].values["lens_loss"]["t+2"]
+    assert found == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_lens_loss_is_the_cross_entropy(given):
     report = measure_law(given, LawOptions())
     # Equal logits for all 11 tokens: log 11.
