@@ -246,6 +246,8 @@ class InductionProbe:
     """All checkpoints, one after another."""
     device: str = "cpu"
     """cpu or cuda."""
+    save: bool = False
+    """Also write the numbers to probe-induction.jsonl in the run's folder."""
     json: bool = False
     """One JSON object a number, in the long form of metrics.jsonl."""
 
@@ -254,9 +256,13 @@ class InductionProbe:
         from synth.probes.prefix_matching import prefix_scores
         from synth.probes.states import load_run
 
+        findings = _Findings("induction")
         for step in _steps(self.folder, self.step, self.every_step):
             config, model, _ = load_run(self.folder, step, self.device)
-            _print_scores(prefix_scores(model), self.folder, config, step, self.json)
+            findings.at(self.folder, config, step)
+            findings.show(prefix_scores(model), self.json)
+        if self.save:
+            findings.save()
         return 0
 
 
