@@ -50,7 +50,7 @@ class Board:
     @property
     def counts(self) -> Counter[str]:
         """Runs by state, those done before this launch included."""
-        found = Counter(outcome.state for outcome in self.outcomes.values())
+        found: Counter[str] = Counter(o.state for o in self.outcomes.values())
         found["done"] += self.done_before
         found["training"] = sum(len(active.pack) for active in self.active)
         found["elsewhere"] = self.elsewhere

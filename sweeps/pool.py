@@ -18,7 +18,7 @@ from typing import Any
 from sweeps.board import Board
 from sweeps.display import Display
 from sweeps.packs import Pack
-from sweeps.process import WorkerProcess
+from sweeps.process import SOURCE, WorkerProcess
 from synth.config import RunConfig
 from synth.execution import Execution
 from synth.progress import Outcome
@@ -27,7 +27,6 @@ from synth.store import RunBusy, RunFolder
 TICK_SECONDS = 0.1
 LOOK_AGAIN_SECONDS = 0.5
 """Pause between two looks at runs that another launch holds."""
-SOURCE = Path(__file__).resolve().parent.parent
 
 
 class LocalPool:

@@ -1,7 +1,11 @@
 """The sweeps that come with the suite: one file per experiment family."""
 
+from sweeps.catalogue.polynomial import polynomial, polynomial_pause, polynomial_sizes
 from sweeps.catalogue.quick import quick
 from sweeps.sweep import Sweep
 
-CATALOGUE: dict[str, Sweep] = {sweep.name: sweep for sweep in (quick,)}
+CATALOGUE: dict[str, Sweep] = {
+    sweep.name: sweep
+    for sweep in (quick, polynomial, polynomial_pause, polynomial_sizes)
+}
 """The sweeps by name."""
