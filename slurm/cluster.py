@@ -286,14 +286,14 @@ def _stop_all(options: ClusterOptions) -> bool:
     if any(daemon.name == "slurmctld" for daemon in running):
         client(options, "scancel", "-f", "-u", getpass.getuser(), timeout_s=20)
         wait_until(lambda: not client(options, "squeue", "-h").stdout.strip(), 15)
-    steps = _step_daemons(options)
+    # What scancel did not reach, or could not without a controller: nodes would wait
+    # for it.
+    for pid in [*_step_daemons(options), *(p for p, _ in job_processes(options.conf))]:
+        if pid != os.getpid():
+            _kill(pid)
     # Nodes first, munged last: each still needs the ones that started before it.
     for daemon in reversed(daemons):
         daemon.stop()
-    leftover = [pid for pid, _ in job_processes(options.conf)]
-    for pid in [*steps, *leftover]:
-        if pid != os.getpid():
-            _kill(pid)
     return bool(running)
 
 

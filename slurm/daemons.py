@@ -49,23 +49,22 @@ class Daemon:
             return False
         self.pid_file.unlink(missing_ok=True)
         log = self.state / "log" / f"{self.name}.out"
+        # What does not detach by itself becomes the child of a shell that ends at once.
+        script = '"$@"' if self.detaches else '"$@" & echo $! > "$0"'
         with log.open("ab") as out:
-            process = subprocess.Popen(
-                self.command,
+            done = subprocess.run(
+                ["sh", "-c", script, str(self.pid_file), *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
                 env=os.environ | self.environment,
                 start_new_session=True,
                 cwd=self.state,
+                timeout=30,
             )
-        if not self.detaches:
-            self.pid_file.write_text(f"{process.pid}\n")
-            return True
-        code = process.wait(timeout=30)
-        if code:
+        if done.returncode:
             raise ClusterError(
-                f"{self.name} did not start (exit code {code}): "
+                f"{self.name} did not start (exit code {done.returncode}): "
                 f"{' '.join(self.command)}\n{tail(log)}"
             )
         return True

@@ -77,9 +77,20 @@ def joined(meeting: Path, place: Place, execution: Execution) -> Iterator[None]:
     try:
         yield
         if place.rank == 0:
-            _command(_FINISH)
+            with contextlib.suppress(RuntimeError):  # one that died needs no word
+                _command(_FINISH)
     finally:
         distributed.destroy_process_group()
+
+
+def check_shares(config: RunConfig, world: int) -> None:
+    """Refuse a run whose batch cannot give every process a row."""
+    rows = config.training.batch_rows
+    if rows < world:
+        raise ValueError(
+            "TrainingConfig.batch_rows must be at least the number of processes, "
+            f"{world}, in data-parallel training; got {rows}. Use fewer nodes or tasks."
+        )
 
 
 class ShardedPack(Pack):
@@ -92,11 +103,7 @@ class ShardedPack(Pack):
         restored: Sequence[Checkpoint] | None,
     ) -> None:
         rows, world = configs[0].training.batch_rows, distributed.get_world_size()
-        if rows < world:
-            raise ValueError(
-                f"TrainingConfig.batch_rows must be at least the number of processes, "
-                f"{world}, in data-parallel training; got {rows}."
-            )
+        assert rows >= world, "check_shares was not asked"
         super().__init__(configs, execution, restored)
         rank = distributed.get_rank()
         self._mine = slice(rows * rank // world, rows * (rank + 1) // world)
@@ -124,6 +131,7 @@ class LeaderPack(ShardedPack):
         execution: Execution,
         restored: Sequence[Checkpoint] | None,
     ) -> None:
+        check_shares(configs[0], distributed.get_world_size())
         _command(_BUILD)
         step = restored[0].place.step if restored else None
         news = [[config.to_dict() for config in configs], step]

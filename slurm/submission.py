@@ -102,6 +102,11 @@ def submit(
     """
     refuse_inside_job(os.environ)
     root = root.absolute()
+    if profile.num_processes > 1:
+        from slurm.data_parallel import check_shares  # torch: only where it is needed
+
+        for pack in packs:
+            check_shares(pack[0], profile.num_processes)
     if dry_run:
         return _plan(packs, root, profile, label, ask, [])
     with launching(root):

@@ -75,7 +75,7 @@ class Sample:
                 title = ", ".join(
                     f"{name} {value}"
                     for name, value in sample.record.items()
-                    if name != "tokens"
+                    if name != "tokens" and len(str(value)) <= 60
                 )
                 print(
                     title, draw_targets(sample, self.horizon, self.scored), "", sep="\n"

@@ -8,7 +8,6 @@ from typing import Literal, Protocol
 
 from synth.config import RunConfig
 
-
 Headlines = Mapping[str, Mapping[str, float | None]]
 """Run id to `suite/metric` to value; null where a value is not finite."""
 

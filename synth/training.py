@@ -6,6 +6,7 @@ be killed at any instant; called again, it goes on from the last checkpoint.
 
 import contextlib
 import hashlib
+import math
 import time
 import traceback
 import warnings
@@ -272,7 +273,11 @@ class _Session:
             news: dict[str, Any] = {
                 "step": pack.step,
                 "steps": training.steps,
-                "losses": pack.recent_losses([lane]),
+                # Right after a row of metrics there is no loss to report: null.
+                "losses": [
+                    loss if math.isfinite(loss) else None
+                    for loss in pack.recent_losses([lane])
+                ],
                 "tokens_per_second": speed / len(self.configs),
                 "seconds_left": moment.seconds_left,
                 "time": time.time(),

@@ -23,8 +23,8 @@ Statistic = Literal["residual", "adjusted", "held_out", "one_hot"]
 class Law:
     """The law of next-token prediction: a residual for each layer, and their line."""
 
-    run: Path | None = None
-    """A run's folder."""
+    run: tuple[Path, ...] = ()
+    """Folders of one or more runs, measured one after another."""
     model: str | None = None
     """Or a Hugging Face causal language model, by name or path."""
     corpus: Path | None = None
@@ -64,7 +64,7 @@ class Law:
         """Measure and print."""
         from synth.probes.law import LawOptions, measure_law
 
-        if (self.run is None) == (self.model is None):
+        if bool(self.run) == bool(self.model):
             raise ValueError("probe law needs either --run or --model.")
         options = LawOptions(
             offsets=self.offsets,
@@ -87,13 +87,14 @@ class Law:
             return
         from synth.probes.states import RunStates, load_run, task_rows
 
-        assert self.run is not None
-        for step in _steps(self.run, self.step, self.every_step):
-            config, model, _ = load_run(self.run, step, self.device)
-            context = config.training.context
-            rows = task_rows(config.task.build(), self.data, self.examples, context)
-            label = {"run_id": self.run.name, "step": step}
-            yield label, RunStates(model, rows, self.norm, self.last)
+        for run in self.run:
+            for step in _steps(run, self.step, self.every_step):
+                config, model, _ = load_run(run, step, self.device)
+                context = config.training.context
+                task = config.task.build()
+                rows = task_rows(task, self.data, self.examples, context)
+                label = {"run_id": run.name, "step": step}
+                yield label, RunStates(model, rows, self.norm, self.last)
 
     def _language_model(self) -> Any:
         from synth.probes.language_models import (

@@ -79,7 +79,11 @@ class _Telling:
         characters: int,
     ) -> None:
         self.rng, self.source, self.characters = rng, source, characters
-        self.names = [_one(rng, names) for _ in range(MOST_CHARACTERS)]
+        self.names: list[str] = []
+        while len(self.names) < MOST_CHARACTERS:
+            name = _one(rng, names)
+            if name not in self.names:
+                self.names.append(name)
         self.genders = [int(rng.random() * 2) for _ in range(MOST_CHARACTERS)]
         self.bound = {
             name: _one(rng, source.classes[of])

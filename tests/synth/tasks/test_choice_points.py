@@ -167,6 +167,16 @@ def test_impossible_configurations_are_refused(fields, message):
         ChoicePointsConfig(**fields)
 
 
+def test_samples_say_role_and_exact_probability():
+    task = ChoicePointsConfig().build()
+    for sample in task.samples(0, 3):
+        roles, chances = sample.record["roles"], sample.record["probabilities"]
+        assert roles[:4] == [None, "clue", "clue", "forced"]
+        assert chances[:4] == [None, 0.2, 0.2, 1.0]
+        assert chances[roles.index("choice")] in (0.9, 0.025)
+        assert len(roles) == len(chances) == len(sample.tokens)
+
+
 def test_identity_and_round_trip():
     assert (
         ChoicePointsConfig.from_dict(
