@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from sweeps.board import Active, Board, clock
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 LINE_EVERY_SECONDS = 20.0
 TABLE_EVERY_SECONDS = 0.25
+RECORD_EVERY_SECONDS = 10.0
 
 
 class Display(Protocol):
@@ -44,6 +46,36 @@ class Silent:
 
     def close(self) -> None:
         """Nothing."""
+
+
+class Recording(Silent):
+    """Passes everything on, and calls `record` now and then and at the end."""
+
+    def __init__(self, shown: Display, record: Callable[[], object]) -> None:
+        self._shown, self._record = shown, record
+        self._last, self._pause = time.monotonic(), RECORD_EVERY_SECONDS
+
+    def say(self, text: str) -> None:
+        """Passed on."""
+        self._shown.say(text)
+
+    def ended(self, outcome: Outcome, board: Board) -> None:
+        """Passed on."""
+        self._shown.ended(outcome, board)
+
+    def refresh(self, board: Board) -> None:
+        """Passed on; recording takes a twentieth of the time at most."""
+        self._shown.refresh(board)
+        began = time.monotonic()
+        if began - self._last >= self._pause:
+            self._record()
+            self._last = time.monotonic()
+            self._pause = max(RECORD_EVERY_SECONDS, 20 * (self._last - began))
+
+    def close(self) -> None:
+        """Recorded a last time."""
+        self._shown.close()
+        self._record()
 
 
 class Lines(Silent):

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps import costs, provenance
+from sweeps import costs, ledger, provenance
 from sweeps.board import Board
 from sweeps.calibration import Calibration
-from sweeps.display import Display
+from sweeps.display import Display, Recording
 from sweeps.executor import Executor
 from sweeps.plan import plan
 from sweeps.sharing import link_shared
@@ -72,15 +72,24 @@ def launch(
         metric=metric,
         work={config.run_id: costs.flops(config) for config in missing},
     )
+
+    def record() -> None:
+        try:
+            ledger.sync(title, configs, survey(root, configs), metric)
+        except (OSError, ValueError) as error:  # an index: training goes on without
+            display.say(f"the ledger could not be written: {error}")
+
     shared = f" ({linked} shared with other sweeps)" if linked else ""
     display.say(
         f"{len(configs)} runs, {board.done_before} done{shared}; {len(missing)} to "
         f"train in {len(planned.packs)} packs, {slots} at a time, in {root}"
     )
+    recording = Recording(display, record)
     try:
-        return executor.carry_out(planned.packs, root, execution, board, display)
+        record()
+        return executor.carry_out(planned.packs, root, execution, board, recording)
     finally:
-        display.close()
+        recording.close()
         _learn(board, execution, known)
 
 

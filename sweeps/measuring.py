@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sweeps.calibration import Speeds
+from sweeps.calibration import Calibration, Speeds, shape
+from sweeps.packs import MOST_LANES, bytes_per_lane, cut, memory_per_slot
 from sweeps.process import environment_for
 from synth.config import RunConfig
 from synth.execution import Execution
@@ -53,6 +54,25 @@ def measure(
         words = process.stderr.read().strip().splitlines()
     if process.returncode:
         raise ValueError(f"The measurement failed: {words[-1] if words else 'no word'}")
+
+
+def requests_for(
+    configs: Sequence[RunConfig],
+    known: Calibration,
+    execution: Execution,
+    slots: int,
+) -> list[tuple[RunConfig, list[int]]]:
+    """The shapes among the runs that nobody has measured, with lanes worth a try."""
+    room = memory_per_slot(execution, slots)
+    found: dict[str, tuple[RunConfig, list[int]]] = {}
+    for group in cut(configs, max(1, len(configs))):
+        config, key = group[0], shape(group[0], execution)
+        if known.speeds(config, execution) or key in found:
+            continue
+        fit = min(len(group), MOST_LANES, max(1, int(room // bytes_per_lane(config))))
+        lanes = sorted({1, fit} | {k for k in (2, 4, 8) if k < fit})
+        found[key] = (config, lanes)
+    return list(found.values())
 
 
 def time_steps(config: RunConfig, lanes: int, execution: Execution) -> float:

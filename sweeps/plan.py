@@ -194,11 +194,11 @@ def _cells(
     packs: dict[str, list[tuple[float | None, Pack]]] = {}
     for seconds, pack in timed:
         packs.setdefault(pack[0].pack_key, []).append((seconds, pack))
-    names = _names([group[0] for group in groups.values()])
+    names = cell_names([group[0] for group in groups.values()])
     cells = []
     for name, (key, group) in zip(names, groups.items(), strict=True):
         own = packs.get(key, [])
-        seconds = [s for s, _ in own if s is not None]
+        spans = [s for s, _ in own if s is not None]
         found = costs.described(group[0])
         cells.append(
             Cell(
@@ -210,13 +210,13 @@ def _cells(
                 flops_per_run=costs.flops(group[0]),
                 lanes=max((len(pack) for _, pack in own), default=0),
                 packs=len(own),
-                seconds=sum(seconds) if len(seconds) == len(own) else None,
+                seconds=sum(spans) if len(spans) == len(own) else None,
             )
         )
     return cells
 
 
-def _names(configs: Sequence[RunConfig]) -> list[str]:
+def cell_names(configs: Sequence[RunConfig]) -> list[str]:
     """What tells the cells apart: the fields in which they differ."""
     flat = [flatten(config) for config in configs]
     fields = [
@@ -226,7 +226,9 @@ def _names(configs: Sequence[RunConfig]) -> list[str]:
     ]
     names = []
     for config, values in zip(configs, flat, strict=True):
-        words = [f"{config.task.kind} n={config.objective.horizon} {config.model.scale}"]
+        words = [
+            f"{config.task.kind} n={config.objective.horizon} {config.model.scale}"
+        ]
         for name in fields:
             last = name.rpartition(".")[2]
             if last not in ("horizon", "scale", "batch_rows"):
