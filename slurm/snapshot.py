@@ -21,14 +21,19 @@ PACKAGES = ("synth", "slurm")
 HERE = Path(__file__).resolve().parent.parent
 
 
-def take(root: Path, source: Path = HERE, packages: Sequence[str] = PACKAGES) -> Path:
-    """Copy the packages of `source` below a runs folder; returns the copy."""
+def take(
+    root: Path,
+    source: Path = HERE,
+    packages: Sequence[str] = PACKAGES,
+    folder: str = FOLDER,
+) -> Path:
+    """Copy the packages of `source` to `root/folder/code/DIGEST`; returns the copy."""
     files = sorted(_files(source, packages))
     sha = hashlib.sha256()
     for path in files:
         content = (source / path).read_bytes()
         sha.update(f"{path}\0{len(content)}\0".encode() + content)
-    final = root / FOLDER / "code" / sha.hexdigest()[:16]
+    final = root / folder / "code" / sha.hexdigest()[:16]
     if final.exists():
         return final
     temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")

@@ -23,36 +23,36 @@ WORTH_IT = 1.05
 
 
 def cut(
-    configs: Iterable[RunConfig], lanes: int | Callable[[RunConfig, int], int]
+    configs: Iterable[RunConfig], lanes: int | Callable[[RunConfig, int, int], int]
 ) -> list[Pack]:
     """Packs of runs that share shapes, in the order of the sweep.
 
-    `lanes` is the most that a pack may hold, or a function of one of its runs and of
-    how many there are.
+    `lanes` is the most that a pack may hold, or a function of one of its runs, of how
+    many share its shapes, and of the number of such groups.
     """
     groups: dict[str, list[RunConfig]] = defaultdict(list)
     for config in configs:
         groups[config.pack_key].append(config)
     packs = []
     for group in groups.values():
-        most = lanes if isinstance(lanes, int) else lanes(group[0], len(group))
+        most = lanes if isinstance(lanes, int) else lanes(group[0], len(group), len(groups))
         packs += _parts(group, most)
     return packs
 
 
 def chooser(
     calibration: Calibration, execution: Execution, slots: int
-) -> Callable[[RunConfig, int], int]:
+) -> Callable[[RunConfig, int, int], int]:
     """Lanes for a group of runs: by measured throughput where there is one.
 
     Never more than the memory of a slot holds, nor so many that slots stand idle.
     """
     memory = memory_per_slot(execution, slots)
 
-    def lanes(config: RunConfig, runs: int) -> int:
+    def lanes(config: RunConfig, runs: int, groups: int) -> int:
         fit = max(1, int(memory // bytes_per_lane(config)))
-        spread = max(1, -(-runs // slots)) if runs < 2 * slots else runs
-        most = min(MOST_LANES, fit, runs if spread > MOST_LANES else spread)
+        packs_wanted = -(-slots // groups)
+        most = min(MOST_LANES, fit, max(1, runs // packs_wanted))
         measured = calibration.speeds(config, execution)
         best = 1
         if not measured:

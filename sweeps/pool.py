@@ -145,7 +145,7 @@ class Launch:
     def _new_worker(self) -> WorkerProcess:
         taken = {worker.number for worker in self.workers}
         number = next(n for n in range(self.pool.slots) if n not in taken)
-        log = self.root / ".sweep" / f"worker-{number}.log"
+        log = self.root / provenance.FOLDER / f"worker-{number}.log"
         worker = WorkerProcess(number, log, self.execution, self.code)
         self.workers.append(worker)
         self.selector.register(worker, selectors.EVENT_READ, worker)

@@ -14,11 +14,13 @@ from synth.environment import code_state
 from synth.store import RunFolder
 
 PACKAGES = ("synth", "slurm", "sweeps")
+FOLDER = ".sweep"
+"""What a launch keeps beside the runs: the copy of the code, the logs of workers."""
 
 
 def take_copy(root: Path) -> Path:
     """Copy the code below `root` (equal code once); workers run from there."""
-    return snapshot.take(root, packages=PACKAGES)
+    return snapshot.take(root, packages=PACKAGES, folder=FOLDER)
 
 
 @cache
