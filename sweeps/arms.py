@@ -81,11 +81,19 @@ class Arm:
         return arm_key(self.example, [r.name for r in self.ranges])
 
     def run(self, values: dict[str, Any]) -> RunConfig:
-        """The run that tries these values."""
-        training = dataclasses.replace(self.example.training, **values)
+        """The run that tries these values, rounded to three digits."""
+        rounded: dict[str, Any] = {
+            name: round_value(value) for name, value in values.items()
+        }
+        training = dataclasses.replace(self.example.training, **rounded)
         return dataclasses.replace(
             self.example, training=training, seed=self.seed, data_seed=None
         )
+
+
+def round_value(value: float) -> float:
+    """Three significant digits: what a person can quote, and finer than matters."""
+    return float(f"{value:.3g}")
 
 
 def arm_key(config: RunConfig, searched: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sweeps.packs import Pack
 from synth.config import RunConfig
-from synth.progress import Outcome
+from synth.progress import Headlines, Moment, Outcome
 
 
 @dataclass
@@ -32,6 +32,19 @@ class Active:
         """The first run, and how many go with it."""
         more = f" +{len(self.pack) - 1}" if len(self.pack) > 1 else ""
         return self.pack[0].run_id + more
+
+    def update(self, moment: Moment) -> None:
+        """Training goes on."""
+        self.step, self.losses = moment.step, list(moment.losses)
+        self.tokens_per_second = moment.tokens_per_second
+        self.seconds_left = moment.seconds_left
+
+    def measured(self, step: int, headlines: Headlines, metric: str) -> None:
+        """An evaluation: the mean of the metric over the lanes that have it."""
+        self.step = step
+        found = [numbers.get(metric) for numbers in headlines.values()]
+        values = [value for value in found if value is not None]
+        self.score = sum(values) / len(values) if values else None
 
 
 @dataclass

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -12,6 +12,9 @@ from sweeps.loading import find
 from sweeps.sweep import Sweep
 from synth.config import RunConfig
 from synth.execution import Execution
+
+if TYPE_CHECKING:
+    from sweeps.executor import Executor
 
 STOPPED = 75
 """Exit status after a signal: call again to go on (EX_TEMPFAIL)."""
@@ -73,7 +76,7 @@ class Run(Chosen):
     """Train what is missing of a sweep; calling again goes on where it stopped."""
 
     workers: int = 2
-    """Worker processes at a time (locally)."""
+    """Worker processes at a time (locally); 0 trains in this one, for debuggers."""
     lanes: int | None = None
     """Most runs side by side in one process; by measured speed if not given."""
     fail_fast: bool = False
@@ -99,13 +102,12 @@ class Run(Chosen):
             return send(chosen.configs, chosen.root, chosen.title, self.profile)
         from sweeps.display import for_terminal
         from sweeps.launch import Wishes, launch
-        from sweeps.pool import LocalPool
 
         outcomes = launch(
             chosen.title,
             chosen.configs,
             chosen.root,
-            LocalPool(self.workers, self.fail_fast),
+            self._executor(),
             Wishes(
                 execution=self.execution,
                 lanes=self.lanes,
@@ -121,6 +123,14 @@ class Run(Chosen):
         else:
             print(self._closing(chosen, counts))
         return 1 if counts["failed"] else STOPPED if counts["stopped"] else 0
+
+    def _executor(self) -> "Executor":
+        from sweeps.inline import InThisProcess
+        from sweeps.pool import LocalPool
+
+        if self.workers == 0:
+            return InThisProcess(self.fail_fast)
+        return LocalPool(self.workers, self.fail_fast)
 
     def _closing(self, chosen: Resolved, counts: "Counter[str]") -> str:
         """The last line: what ended how, and what to type next."""

@@ -35,7 +35,11 @@ def cut(
         groups[config.pack_key].append(config)
     packs = []
     for group in groups.values():
-        most = lanes if isinstance(lanes, int) else lanes(group[0], len(group), len(groups))
+        most = (
+            lanes
+            if isinstance(lanes, int)
+            else lanes(group[0], len(group), len(groups))
+        )
         packs += _parts(group, most)
     return packs
 
@@ -80,7 +84,7 @@ def bytes_per_lane(config: RunConfig) -> float:
     """Memory of one lane in training: weights, gradients, moments, activations.
 
     Activations are counted as 34 values a token, layer and unit of width, and two rows
-    of the vocabulary a token: an upper estimate, checked by `tests/sweeps`.
+    of the vocabulary a token: meant to be too high rather than too low.
     """
     found = described(config)
     training = config.training

@@ -22,7 +22,7 @@ from sweeps.packs import Pack
 from sweeps.process import WorkerProcess
 from synth.config import RunConfig
 from synth.execution import Execution
-from synth.progress import Outcome
+from synth.progress import Moment, Outcome
 from synth.store import RunBusy, RunFolder
 
 TICK_SECONDS = 0.1
@@ -107,12 +107,8 @@ class Launch:
 
     def _measured(self, worker: WorkerProcess, event: dict[str, Any]) -> None:
         """An evaluation of the pack that a worker trains."""
-        active = worker.active
-        assert active is not None
-        active.step = event["step"]
-        found = [h.get(self.board.metric) for h in event["headlines"].values()]
-        numbers = [value for value in found if value is not None]
-        active.score = sum(numbers) / len(numbers) if numbers else None
+        assert worker.active is not None
+        worker.active.measured(event["step"], event["headlines"], self.board.metric)
 
     def _asked_to_stop(self, config: RunConfig) -> bool:
         """Whether this launch told the worker of a run to stop."""
@@ -169,9 +165,7 @@ class Launch:
         if event["event"] == "begin":
             active.step = event["step"]
         elif event["event"] == "moment":
-            active.step, active.losses = event["step"], event["losses"]
-            active.tokens_per_second = event["tokens_per_second"]
-            active.seconds_left = event["seconds_left"]
+            active.update(Moment(**event["moment"]))
         elif event["event"] == "measured":
             self._measured(worker, event)
         elif event["event"] == "outcomes":
@@ -180,7 +174,13 @@ class Launch:
                 speed = (active.pack[0], len(active.pack), active.tokens_per_second)
                 self.board.speeds.append(speed)
             worker.active = None
-            for outcome in (Outcome(**values) for values in event["outcomes"]):
+            outcomes = [Outcome(**values) for values in event["outcomes"]]
+            if len(outcomes) > 1 and all(o.state == "failed" for o in outcomes):
+                # One lane's trouble may have ended them all.
+                self.display.say(f"a pack of {len(outcomes)} failed: tried one by one")
+                self.queue.extend((config,) for config in active.pack)
+                return
+            for outcome in outcomes:
                 config = configs[outcome.run_id]
                 if outcome.state == "busy":
                     self.held[outcome.run_id] = config

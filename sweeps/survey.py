@@ -6,6 +6,7 @@ second. Nothing is written, and files of older or newer code are read as far as 
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Survey:
         return next((run for run in self.runs if run.error), None)
 
     def errors(self) -> Counter[str]:
-        """Errors, by their first line without numbers, and how often each came."""
+        """Errors, by their first line without its numbers, and how often each came."""
         return Counter(_kind(run.error) for run in self.runs if run.error)
 
 
@@ -133,9 +134,5 @@ def _edited(folder: RunFolder, config: RunConfig) -> str | None:
 
 
 def _kind(error: str | None) -> str:
-    """The first line, cut at its first number, so that like errors count together."""
-    line = (error or "").partition("\n")[0]
-    for place, letter in enumerate(line):
-        if letter.isdigit() and place > 20:
-            return line[:place].rstrip() + " ..."
-    return line
+    """The first line with its numbers left out, so that like errors count together."""
+    return re.sub(r"\d[\w.+-]*", "#", (error or "").partition("\n")[0])

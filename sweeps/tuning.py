@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.arms import Arm, write_table
+from sweeps.arms import Arm, round_value, write_table
 from sweeps.board import Board
 from sweeps.display import Display
 from sweeps.ledger import direction, open_journal
@@ -89,7 +89,7 @@ class Search:
         return {
             "arm": self.arm.key,
             "name": self.arm.name,
-            "training": best.params,
+            "training": {n: round_value(v) for n, v in best.params.items()},
             "value": best.value,
             "run_id": best.user_attrs["run_id"],
             "trials": len(self.study.get_trials(deepcopy=False)),
