@@ -88,14 +88,16 @@ def varied(configs: Sequence[RunConfig]) -> dict[str, list[Any]]:
 
 
 def _study(title: str, root: Path, metric: str) -> "optuna.Study":
+    """Open the study; only a new one is written to the file."""
     import optuna
 
-    return optuna.create_study(
-        study_name=title,
-        storage=open_journal(ledger_path(root)),
-        direction=direction(metric),
-        load_if_exists=True,
-    )
+    storage = open_journal(ledger_path(root))
+    try:
+        return optuna.load_study(study_name=title, storage=storage)
+    except KeyError:
+        return optuna.create_study(
+            study_name=title, storage=storage, direction=direction(metric)
+        )
 
 
 def _follow(

@@ -130,7 +130,7 @@ def test_bad_trials_are_pruned(tmp_path):
             )
         },
         user_attrs={"run_id": "polynomial-of-an-earlier-search"},
-        intermediate_values={step: 0.1 for step in range(20, 120, 20)},
+        intermediate_values=dict.fromkeys(range(20, 120, 20), 0.1),
     )
     study.add_trials([good] * 4)
     _, outcomes = tune(arms, root, metric, 5, LocalPool(1), Execution(), Silent())
