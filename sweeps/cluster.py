@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from sweeps import costs
 from sweeps.packs import cut
 from sweeps.sharing import link_shared
 from sweeps.survey import survey
@@ -10,9 +11,15 @@ from synth.config import RunConfig
 
 
 def send(
-    configs: Sequence[RunConfig], root: Path, label: str, profile_name: str | None
+    configs: Sequence[RunConfig],
+    root: Path,
+    label: str,
+    profile_name: str | None,
+    retry: bool = False,
 ) -> int:
     """Submit what is neither done nor queued, and say which jobs have it.
+
+    Runs that have failed are left out unless `retry`.
 
     Raises
     ------
@@ -29,8 +36,10 @@ def send(
         )
     profile = load(profile_name)
     link_shared(configs, root)
-    done = survey(root, configs).ids("done")
-    missing = [config for config in configs if config.run_id not in done]
+    found = survey(root, configs)
+    over = found.ids("done") if retry else found.ids("done", "failed")
+    missing = [config for config in configs if config.run_id not in over]
+    costs.refuse_impossible(missing)
     packs = [list(pack) for pack in cut(missing, profile.lanes)]
     try:
         sending = submit(packs, root, profile, label)

@@ -99,7 +99,8 @@ class Run(Chosen):
         if self.on == "slurm":
             from sweeps.cluster import send
 
-            return send(chosen.configs, chosen.root, chosen.title, self.profile)
+            place = (chosen.root, chosen.title, self.profile, retry)
+            return send(chosen.configs, *place)
         from sweeps.display import for_terminal
         from sweeps.launch import Wishes, launch
 

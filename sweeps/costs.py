@@ -1,6 +1,7 @@
 """What runs cost, by arithmetic, with each distinct model described once."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from synth.config import ModelConfig, RunConfig
@@ -27,6 +28,26 @@ def flops_per_token(config: RunConfig) -> float:
 def flops(config: RunConfig) -> float:
     """Training cost of a whole run."""
     return tokens(config) * flops_per_token(config)
+
+
+def refuse_impossible(configs: Sequence[RunConfig]) -> None:
+    """Draw the first training block of every task and context, as training will.
+
+    Raises
+    ------
+    ValueError
+        When a task has no rows of a run's context: said here, not hours later.
+    """
+    for config in configs:
+        try:
+            _first_rows(config.task, config.training.context)
+        except ValueError as error:
+            raise ValueError(f"Run {config.run_id} is impossible: {error}") from error
+
+
+@functools.cache
+def _first_rows(task: TaskConfig, context: int) -> int:
+    return len(task.build().train_rows(0, 0, context))
 
 
 @functools.cache

@@ -18,6 +18,7 @@ from sweeps.packs import Pack, chooser, cut
 from sweeps.survey import Survey
 from synth.config import RunConfig
 from synth.execution import Execution
+from synth.identity import require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +109,18 @@ def plan(
 
     `flops_per_second` is the rate that one slot sustains; without it the calibration of
     this machine counts.
+
+    Raises
+    ------
+    ValueError
+        When a run is impossible, or `lanes` or `slots` is below 1.
     """
+    require(lanes is None or lanes >= 1, "--lanes", "at least 1", lanes)
+    require(slots >= 1, "--workers", "at least 1", slots)
     known = calibration or Calibration.load()
     done = found.ids("done") if retry else found.ids("done", "failed")
     missing = [config for config in configs if config.run_id not in done]
+    costs.refuse_impossible(missing)
     packs = cut(missing, lanes or chooser(known, execution, slots))
     timed = [
         (seconds_of(pack, execution, known, flops_per_second), pack) for pack in packs

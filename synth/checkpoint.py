@@ -87,6 +87,9 @@ def save(folder: RunFolder, checkpoint: Checkpoint, keep_every: int = 0) -> None
                 crc[name] = _crc(temporary / name, sync=True)
         place = json.dumps(asdict(checkpoint.place) | {"crc32": crc}, allow_nan=False)
         write_atomically(temporary / _PLACE, place.encode())
+        mode = (temporary / _PLACE).stat().st_mode  # safetensors writes for owners only
+        for name in crc:
+            (temporary / name).chmod(mode)
         if final.exists():  # a damaged one, or one of an undone future
             shutil.rmtree(final)
         os.rename(temporary, final)

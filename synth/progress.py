@@ -95,14 +95,14 @@ class Bar(Silent):
 
         name = configs[0].run_id
         more = f" and {len(configs) - 1} more" if len(configs) > 1 else ""
+        print(name + more)
         self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=16),
             TextColumn("{task.completed}/{task.total}  {task.fields[news]}"),
         )
         self._bar.start()
         self._task = self._bar.add_task(
-            name + more, total=configs[0].training.steps, completed=step, news=""
+            "", total=configs[0].training.steps, completed=step, news=""
         )
 
     def update(self, moment: Moment) -> None:

@@ -1,11 +1,23 @@
 """The sweeps that come with the suite: one file per experiment family."""
 
+from sweeps.catalogue.induction import induction, induction_books
 from sweeps.catalogue.polynomial import polynomial, polynomial_pause, polynomial_sizes
+from sweeps.catalogue.probes import choice_points, information, prediction_law
 from sweeps.catalogue.quick import quick
 from sweeps.sweep import Sweep
 
 CATALOGUE: dict[str, Sweep] = {
     sweep.name: sweep
-    for sweep in (quick, polynomial, polynomial_pause, polynomial_sizes)
+    for sweep in (
+        quick,
+        polynomial,
+        polynomial_pause,
+        polynomial_sizes,
+        induction,
+        induction_books,
+        choice_points,
+        information,
+        prediction_law,
+    )
 }
 """The sweeps by name."""

@@ -230,7 +230,8 @@ def law_table(label: dict[str, Any], report: Any) -> str:
             for statistic, targets in report.layers[names[0]].values.items()
             for target in targets
         ]
-        lines.append(f"\n{path}: {report.layers[names[0]].count} positions")
+        last = report.layers[names[-1]]
+        lines.append(f"\n{path}: {last.count} positions, rank {last.rank}")
         for title, part in (("layer", 0), ("", 1)):
             heads = " ".join(f"{column[part]:>12}" for column in columns)
             lines.append(f"{title:<16}{heads}")
@@ -257,6 +258,7 @@ def _steps(folder: Path, step: int | None, every: bool) -> list[int]:
 
     if every and step is not None:
         raise ValueError("Give either --step or --every-step.")
+    folder = folder.resolve()
     known = RunFolder(folder.parent, folder.name)
     known.config()  # refuses what is no run folder
     saved = saved_steps(known)

@@ -173,7 +173,7 @@ class LawFit:
     null_pearson: float
     """Mean |Pearson| of sorted uniform draws at as many layers."""
     null_share: float
-    """Share of those draws that are at least as straight: small supports the law."""
+    """Share of those draws that lie as close to a line, relative to their spread."""
 
 
 def fit_law(residuals_L: Sequence[float] | np.ndarray) -> LawFit:

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synth import checkpoint as checkpoints
 from synth.config import RunConfig
 from synth.models.heads import MultiTokenModel, TrunkOutput
+from synth.scoring import load_model
 from synth.store import RunFolder
 from synth.tasks.task import Rows, Task
 
@@ -65,25 +65,20 @@ def load_run(
     Raises
     ------
     ValueError
-        When the folder is no run, or has no checkpoint of that step.
+        When the folder is no run, has no checkpoint of that step, or one with other
+        weights than this code's model has.
     """
-    folder = RunFolder(path.parent, path.name)
-    config = folder.config()
-    steps = checkpoints.saved_steps(folder)
-    if not steps or (step is not None and step not in steps):
-        known = ", ".join(map(str, steps)) or "none"
-        raise ValueError(
-            f"{path} has no checkpoint of step {step or 'any'}; there are: {known}. "
-            "Train with --keep-checkpoints-every-steps to keep more."
+    path = path.resolve()
+    try:
+        model, config, step = load_model(
+            RunFolder(path.parent, path.name), step, device
         )
-    chosen = steps[-1] if step is None else step
-    weights = checkpoints.load(folder, chosen).weights
-    task = config.task.build()
-    model = MultiTokenModel(
-        config.model, config.objective.horizon, len(task.vocabulary), 1
-    )
-    model.load_state_dict({name: value[None] for name, value in weights.items()})
-    return config, model.to(device).requires_grad_(False).eval(), chosen
+    except KeyError as error:
+        raise ValueError(
+            f"The checkpoint of {path} has no weight {error}: it was made by another "
+            "version of the code. Probe it with that version, or train it afresh."
+        ) from None
+    return config, model.requires_grad_(False).eval(), step
 
 
 def fresh_norm(x_BTD: Tensor, kind: Literal["rms", "layer"], epsilon: float) -> Tensor:

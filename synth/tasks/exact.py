@@ -105,9 +105,13 @@ class ExactTask(Task):
         """Loss, accuracy, exact floor and excess by horizon and role.
 
         The floor is what the exact distribution itself would have scored on the same
-        tokens, so the excess is free of the luck of the draw.
+        tokens, so the excess is free of the luck of the draw. Without a slice: the
+        excess of head 1 over all tokens that have an exact distribution.
         """
-        found: list[Score] = []
+        excess_RT = scores.loss_NRT[0] - self.floor(chosen.rows, 1)
+        known_RT = scores.valid_NRT[0] & np.isfinite(excess_RT)
+        mean = float(np.mean(excess_RT[known_RT]))
+        found = [Score(chosen.suite, "excess_loss", "", mean, int(known_RT.sum()))]
         for horizon, (loss, correct, valid) in enumerate(
             zip(scores.loss_NRT, scores.correct_NRT, scores.valid_NRT, strict=True), 1
         ):

@@ -66,23 +66,28 @@ FLOOR_DRAWS = 1 << 17
 
 @dataclass(frozen=True, kw_only=True)
 class PolynomialConfig(TaskConfig):
-    """The ring F_p[X]/(X^k), the expressions over it, and how they are shown.
-
-    `modulus` p, a prime; `degree` k, the number of coefficients; `min_operations` to
-    `max_operations` in training; `min_evaluated` to `max_evaluated` in the test sets.
-    """
+    """The ring F_p[X]/(X^k), the expressions over it, and how they are shown."""
 
     kind: ClassVar[str] = "polynomial"
 
     modulus: int = identity(7)
+    """p, a prime: coefficients are integers modulo p."""
     degree: int = identity(5)
+    """k, the number of coefficients of a polynomial."""
     min_operations: int = identity(1)
+    """Fewest operations m of a training expression."""
     max_operations: int = identity(5)
+    """Most operations m of a training expression; m is uniform between the two."""
     min_evaluated: int = identity(1)
+    """Fewest operations in the test sets."""
     max_evaluated: int = identity(10)
+    """Most operations in the test sets; each m has examples of its own."""
     operators: tuple[str, ...] = identity(OPERATORS)
+    """Which of neg, add, mul and compose occur."""
     tree: Literal["split", "chain", "balanced"] = identity("split")
+    """How m-1 operations are divided between the sides of a binary operator."""
     pause_tokens: int = identity(0)
+    """Copies of the pause symbol between the question and `=` (appendix K)."""
 
     def validate(self) -> None:
         """Refuse rings, ranges and operators that the task has no meaning for."""

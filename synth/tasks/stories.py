@@ -86,6 +86,8 @@ class StoriesConfig(TaskConfig):
     """Hex sha256 of their content; filled in if not given."""
     evaluation_length: int = identity(512)
     """Test stories are cut after so many tokens."""
+    grammar_digest: str = identity("")
+    """Hex sha256 of the files of words, frames and plots; filled in if not given."""
 
     def validate(self) -> None:
         """Fill in digests; refuse impossible mixtures and tokenisers without names."""
@@ -94,6 +96,8 @@ class StoriesConfig(TaskConfig):
             if path or given:
                 filled = filled_digest(path, given, f"StoriesConfig.{name}")
                 object.__setattr__(self, f"{name}_digest", filled)
+        if not self.grammar_digest:
+            object.__setattr__(self, "grammar_digest", grammar("book").digest)
         self.check(self.fixed_stories >= 0, "fixed_stories", "at least 0")
         self.check(self.stories_parts >= 0, "stories_parts", "at least 0")
         self.check(self.books_parts >= 0, "books_parts", "at least 0")
@@ -120,7 +124,19 @@ class StoriesConfig(TaskConfig):
             )
 
     def build(self) -> "Stories":
-        """The task, with its tokeniser trained or read from the cache."""
+        """The task, with its tokeniser trained or read from the cache.
+
+        Raises
+        ------
+        ValueError
+            If words, frames or plots are not those that the configuration was made with.
+        """
+        self.check(
+            self.grammar_digest == grammar("book").digest,
+            "grammar_digest",
+            f"{grammar('book').digest}, that of the files under synth/text/data, which "
+            "have changed since",
+        )
         return Stories(self)
 
 
@@ -148,7 +164,8 @@ class Stories(Task):
         """Four suites (more with a corpus), one story a row.
 
         "test": at most 100 stories with any held-out names, the paper's protocol.
-        "test_seen": names whose two tokens are frequent in training.
+        "test_seen": held-out names whose two tokens are frequent in training, made of
+        the pieces of the training names; left out if these pieces are too few.
         "validation": as "test", other names and stories: choose a step on these.
         "training_names" (generated): names as the training stories have them.
         "plain" (a corpus): the test documents as they are, for their loss alone.
@@ -292,10 +309,17 @@ class Stories(Task):
         return NameSource([of_split(self._candidates(*PIECES), split)], [1.0])
 
     def _seen_names(self, split: Split) -> NameSource | None:
-        """Held-out names of frequent tokens; None if there are too few to draw from."""
-        pairs = of_split(self._candidates(*PIECES), split)
+        """Held-out names of frequent tokens; None if there are too few to draw from.
+
+        In generated stories, only of the pieces of which training names are made.
+        """
+        names = self.config.names
+        pieces = (names.first_pieces, names.second_pieces)
+        if self._corpus is not None:
+            pieces = PIECES
+        pairs = of_split(self._candidates(*pieces), split)
         kept = pairs.take(np.flatnonzero(self._seen_V[pairs.tokens_P2].all(1)))
-        if len(kept) < 16 or len(np.unique(kept.tokens_P2[:, 0])) < 8:
+        if len(kept) < 8 or len(np.unique(kept.tokens_P2[:, 0])) < 4:
             return None
         return NameSource([kept], [1.0])
 

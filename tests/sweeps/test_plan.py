@@ -95,5 +95,13 @@ def test_the_plan_command_measures_and_answers_programs(sweep_file, tmp_path, ca
     assert capsys.readouterr().err == ""  # known by now
 
 
+def test_what_is_impossible_is_refused_before_anything_starts(tmp_path):
+    known = Calibration(tmp_path / "c.json")
+    with pytest.raises(ValueError, match=r"Run polynomial-.* is impossible: context"):
+        planned([tiny_run(context=10)], tmp_path, known)
+    with pytest.raises(ValueError, match="--lanes must be at least 1; got 0"):
+        planned(runs(), tmp_path, known, lanes=0)
+
+
 def test_counts_in_words():
     assert [short(n) for n in (950, 31.46e6, 26.2144e9)] == ["950", "31.5M", "26.2B"]

@@ -85,7 +85,7 @@ def test_information_as_a_table(capsys, source_folder):
     [
         (("law",), "either --run or --model"),
         (("law", "--model", "x"), "needs --corpus"),
-        (("law", "--run", "{run}", "--step", "5"), "no checkpoint of step 5"),
+        (("law", "--run", "{run}", "--step", "5"), "no checkpoint at step 5"),
         (("law", "--run", "{run}", "--step", "3", "--every-step"), "either --step or"),
         (("information", "{run}"), "needs a run on sources"),
         (("choice-points", "{run}/no"), "is no run folder"),
