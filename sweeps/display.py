@@ -113,6 +113,7 @@ class Table(Silent):
             console=Console(highlight=False), auto_refresh=False, transient=False
         )
         self._live.start()
+        self._board: Board | None = None
         self._last = 0.0
 
     def say(self, text: str) -> None:
@@ -126,13 +127,15 @@ class Table(Silent):
 
     def refresh(self, board: Board) -> None:
         """Redraw, a few times a second."""
-        now = time.monotonic()
+        self._board, now = board, time.monotonic()
         if now - self._last >= TABLE_EVERY_SECONDS:
             self._last = now
             self._live.update(draw(board), refresh=True)
 
     def close(self) -> None:
-        """Leave the last table on the screen."""
+        """Leave the last state on the screen."""
+        if self._board is not None:
+            self._live.update(draw(self._board), refresh=True)
         self._live.stop()
 
 
@@ -141,6 +144,7 @@ def draw(board: Board) -> "RichTable":
     from rich.table import Table as RichTable
 
     table = RichTable(title=summary(board), title_justify="left", box=None)
+    table.title_style = "bold"
     table.add_column("run", no_wrap=True)
     names = ("step", "loss", board.metric, "tokens/s", "left")
     for name in names:

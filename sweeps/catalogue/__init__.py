@@ -1,6 +1,6 @@
 """The sweeps that come with the suite: one file per experiment family."""
 
-from sweeps.catalogue.induction import induction, induction_books
+from sweeps.catalogue.induction import induction, induction_books, repeats
 from sweeps.catalogue.polynomial import polynomial, polynomial_pause, polynomial_sizes
 from sweeps.catalogue.probes import choice_points, information, prediction_law
 from sweeps.catalogue.quick import quick
@@ -15,6 +15,7 @@ CATALOGUE: dict[str, Sweep] = {
         polynomial_sizes,
         induction,
         induction_books,
+        repeats,
         choice_points,
         information,
         prediction_law,
