@@ -146,13 +146,18 @@ class Show:
         state = standing(path.parent, path.name)
         sessions = (folder.read_json("environment.json") or {}).get("sessions", [])
         failure = folder.read_json("failure.json")
+        error = state.error
+        try:
+            numbers = headline(folder)
+        except ValueError as unreadable:
+            numbers, error = {}, error or str(unreadable)
         found = {
             "run_id": path.name,
             "state": state.state,
-            "error": state.error,
+            "error": error,
             "folder": str(path),
             "config": stored.get("config"),
-            "metrics": headline(folder),
+            "metrics": numbers,
             "progress": folder.read_json("progress.json"),
             "result": folder.read_json("result.json"),
             "failure": failure,

@@ -108,12 +108,20 @@ def headline(folder: RunFolder) -> dict[str, Any]:
 
 
 def metrics(folder: RunFolder) -> list[dict[str, Any]]:
-    """The rows of `metrics.jsonl`; a torn last line is passed over."""
+    """The rows of `metrics.jsonl`; a torn last line is passed over.
+
+    Raises
+    ------
+    ValueError
+        Names a file that cannot be read.
+    """
     try:
         lines = folder.metrics_path.read_bytes().split(b"\n")
+        return [json.loads(line) for line in lines[:-1]]
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in lines[:-1]]
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder.metrics_path} cannot be read: {error}") from None
 
 
 def _edited(folder: RunFolder, config: RunConfig) -> str | None:

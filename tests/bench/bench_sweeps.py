@@ -8,7 +8,7 @@
   training nor evaluation by the runs' own clocks, and not the start of the processes, is
   overhead: claims, folders, checkpoints, results, messages, the ledger.
 - lanes: the same twelve small runs as lanes, one after another in one process, and as
-  one process each; one core, medians of three rounds taken in turn, and equal bytes.
+  one process each; one core, medians of rounds taken in turn, and equal bytes.
 """
 
 import argparse
@@ -141,12 +141,12 @@ def bench_overhead(folder: Path, runs: int) -> None:
         )
 
 
-def bench_lanes(folder: Path) -> None:
+def bench_lanes(folder: Path, rounds: int) -> None:
     """Twelve runs of 10k parameters: three ways on one core."""
     shape = {"SCALE": "10k", "STEPS": 100, "HORIZONS": (1,)}
     path = write_sweep(folder, SEEDS=12, **shape)
     seconds: dict[str, list[float]] = {"lanes": [], "one by one": [], "processes": []}
-    for turn in range(3):
+    for turn in range(rounds):
         for name, lanes in (("lanes", 12), ("one by one", 1)):
             words = ("--workers", 1, "--lanes", lanes, "--runs", f"{name}-{turn}")
             seconds[name].append(call(folder, "run", path, *words)[0])
@@ -194,12 +194,13 @@ def main() -> None:
     parser.add_argument("--part", nargs="+", choices=parts, default=parts)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--folders", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
     work = {
         "plan": lambda folder: bench_plan(folder, chosen.runs),
         "status": lambda folder: bench_status(folder, chosen.folders),
         "overhead": lambda folder: bench_overhead(folder, chosen.runs),
-        "lanes": bench_lanes,
+        "lanes": lambda folder: bench_lanes(folder, chosen.rounds),
     }
     for name in chosen.part:
         with tempfile.TemporaryDirectory() as folder:

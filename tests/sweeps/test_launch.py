@@ -26,6 +26,7 @@ def workers_of(pid):
     return [int(word) for word in found]
 
 
+@pytest.mark.slow
 def test_a_killed_launcher_loses_nothing_and_repeats_nothing(
     sweep_file, tmp_path, expected
 ):
@@ -52,6 +53,7 @@ def test_a_killed_launcher_loses_nothing_and_repeats_nothing(
     assert before == {p: p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_two_launches_at_once_share_the_work(sweep_file, tmp_path, expected):
     path = sweep_file(seeds=1, steps=200, layers=(3,))
     configs = find(str(path))("quick")
@@ -63,6 +65,7 @@ def test_two_launches_at_once_share_the_work(sweep_file, tmp_path, expected):
     assert [sessions(root, config) for config in configs] == [1] * len(configs)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_checkpoints_and_the_next_command(sweep_file, tmp_path, expected):
     path = sweep_file(seeds=1, steps=200, layers=(3,))
     configs = find(str(path))("quick")
@@ -82,6 +85,7 @@ def test_ctrl_c_leaves_checkpoints_and_the_next_command(sweep_file, tmp_path, ex
     assert [content(root, config) for config in configs] == expected(configs)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_replaced(sweep_file, tmp_path, expected):
     path = sweep_file(seeds=2, steps=200, layers=(3,))
     configs = find(str(path))("quick")
@@ -96,6 +100,7 @@ def test_a_worker_that_dies_is_replaced(sweep_file, tmp_path, expected):
     assert [content(root, config) for config in configs] == expected(configs)
 
 
+@pytest.mark.slow
 def test_workers_end_with_their_launcher(sweep_file, tmp_path):
     path = sweep_file(seeds=1, steps=100_000, layers=(3,))
     root = tmp_path / FOLDER
@@ -116,6 +121,7 @@ def copy_of_the_code(place):
     return place
 
 
+@pytest.mark.slow
 def test_queued_runs_train_with_the_code_they_were_launched_with(
     sweep_file, tmp_path, expected
 ):
@@ -135,6 +141,7 @@ def test_queued_runs_train_with_the_code_they_were_launched_with(
     assert [content(root, config) for config in configs] == expected(configs)
 
 
+@pytest.mark.slow
 def test_runs_of_other_code_are_not_gone_on_with(sweep_file, tmp_path):
     path = sweep_file(seeds=1, steps=200, layers=(3,))
     root = tmp_path / FOLDER
@@ -153,6 +160,7 @@ def test_runs_of_other_code_are_not_gone_on_with(sweep_file, tmp_path):
     assert set(survey(root).counts) == {"done"}
 
 
+@pytest.mark.slow
 def test_a_failing_run_stops_nobody_else(sweep_file, tmp_path):
     path = sweep_file(seeds=2, layers=(3,))
     root = tmp_path / FOLDER
