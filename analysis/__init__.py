@@ -1,0 +1,1 @@
+"""What came out: collecting, statistics, figures, claims, the report."""

@@ -1,0 +1,94 @@
+"""The commands of `python -m analysis`, each a dataclass whose fields are its options."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.collect import Collection, collect, read, write
+
+RESULTS = Path("analysis/results")
+"""Committed tables, one a sweep."""
+FIGURES = Path("figures")
+"""Where figures are written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collect:
+    """Gather the run folders of sweeps into one parquet file each."""
+
+    sweeps: tuple[str, ...] = ()
+    """Names of folders below --runs; all of them if none is given."""
+    runs: Path = Path("runs")
+    """Where sweeps lie."""
+    results: Path = RESULTS
+    """Where the parquet files go."""
+    full: bool = False
+    """Read every folder again, also those that did not change."""
+    json: bool = False
+    """Print one JSON object a sweep."""
+
+    def run(self) -> int:
+        """Collect and say what was found."""
+        names = self.sweeps or tuple(
+            path.name for path in sorted(self.runs.glob("*/")) if _holds_runs(path)
+        )
+        if not names:
+            raise ValueError(
+                f"{self.runs} holds no sweep. Train one first: make quick."
+            )
+        for name in names:
+            path = self.results / f"{name}.parquet"
+            previous = read(path) if path.exists() and not self.full else None
+            found = collect(self.runs / name, name, previous)
+            write(found, path)
+            if self.json:
+                print(
+                    json.dumps({"sweep": name, "states": found.states} | _facts(found))
+                )
+            else:
+                print(f"{name}: {summary(found)} -> {path}")
+                for run_id, problem in found.problems.items():
+                    print(f"  {run_id}: {problem}")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quick:
+    """The table and the figure of the quick sweep, from its run folders."""
+
+    runs: Path = Path("runs/quick")
+    """The folder of run folders."""
+    figures: Path = FIGURES
+    """Where quick.png, quick.pdf and quick.csv go."""
+
+    def run(self) -> int:
+        """Collect, print the table, draw."""
+        from analysis.plots import style
+        from analysis.plots.polynomial import polynomial_figure
+        from analysis.tables import polynomial_text, show
+
+        found = collect(self.runs)
+        print(f"{self.runs}: {summary(found)}")
+        figure, table = polynomial_figure(found.frame)
+        show(polynomial_text(found.frame))
+        written = style.save(figure, table, self.figures / "quick")
+        print("written:", *written)
+        return 0
+
+
+def summary(found: Collection) -> str:
+    """How many runs are in which state, and how many rows there are."""
+    states = ", ".join(f"{count} {state}" for state, count in found.states.items())
+    return f"{sum(found.states.values())} runs ({states}), {found.frame.height:,} rows"
+
+
+def _facts(found: Collection) -> dict[str, object]:
+    return {
+        "rows": found.frame.height,
+        "reread": found.reread,
+        "problems": found.problems,
+    }
+
+
+def _holds_runs(path: Path) -> bool:
+    return any((child / "config.json").exists() for child in path.iterdir())

@@ -1,0 +1,1 @@
+"""One function from a table to a figure for each figure of the suite."""

@@ -1,0 +1,111 @@
+"""How every figure looks, and the one way to save it.
+
+Colours are those of Okabe and Ito, told apart by readers with any colour vision; marker
+and line style repeat what the colour says, so a figure survives a grey printer.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import polars as pl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, FAINT, GRID = "#222222", "#767676", "#e4e4e4"
+COLORS = {1: "#3b3b3b", 2: "#0072b2", 4: "#d55e00", 8: "#009e73", 3: "#cc79a7"}
+MARKERS = {1: "o", 2: "s", 4: "^", 8: "D", 3: "v"}
+DASHES = {1: (), 2: (5, 1.5), 4: (2, 1.2), 8: (6, 1.5, 1.5, 1.5), 3: (1, 1)}
+OTHERS = ("#e69f00", "#56b4e9", "#7a5195", "#a05a2c")
+"""Colours of horizons beyond the usual ones, in order."""
+
+PANEL_HEIGHT, PANEL_WIDTH = 2.5, 2.9
+"""Inches at the size a figure is printed."""
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Settings for figures that are printed at their own size; put back afterwards."""
+    settings: Any = sns.axes_style("ticks") | {
+        "font.family": "DejaVu Sans",
+        "font.size": 8.5,
+        "axes.titlesize": 9,
+        "axes.labelsize": 8.5,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "legend.fontsize": 8,
+        "axes.edgecolor": FAINT,
+        "axes.labelcolor": INK,
+        "text.color": INK,
+        "xtick.color": FAINT,
+        "ytick.color": FAINT,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "axes.linewidth": 0.7,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": GRID,
+        "grid.linewidth": 0.6,
+        "lines.linewidth": 1.5,
+        "lines.markersize": 4.5,
+        "legend.frameon": False,
+        "figure.dpi": 100,
+        "savefig.dpi": 200,
+        "pdf.fonttype": 42,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "synth",
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def color_of(horizon: int) -> str:
+    """The colour of a horizon in every figure."""
+    return COLORS.get(horizon, OTHERS[horizon % len(OTHERS)])
+
+
+def marker_of(horizon: int) -> str:
+    """The marker of a horizon in every figure."""
+    return MARKERS.get(horizon, "P")
+
+
+def horizon_label(horizon: int) -> str:
+    """What a legend calls a horizon.
+
+    >>> horizon_label(1), horizon_label(4)
+    ('n = 1 (next token)', 'n = 4')
+    """
+    return "n = 1 (next token)" if horizon == 1 else f"n = {horizon}"
+
+
+def spread_positions(count: int, width: float) -> np.ndarray:
+    """Offsets that keep `count` series apart at one x, centred on 0."""
+    return np.linspace(-width / 2, width / 2, count) if count > 1 else np.zeros(1)
+
+
+def direct_note(axes: Axes, x: float, y: float, text: str, **how: Any) -> None:
+    """A quiet remark inside a panel, in data coordinates unless told otherwise."""
+    axes.text(x, y, text, color=FAINT, fontsize=7.5, **how)
+
+
+def save(figure: Figure, table: pl.DataFrame, path: Path) -> list[Path]:
+    """Write PNG, PDF and the plotted table; equal figures give equal bytes.
+
+    `path` has no suffix. The files carry no date and no version of any program.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = [path.with_suffix(suffix) for suffix in (".png", ".pdf", ".csv")]
+    png, pdf, csv = written
+    how: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.05}
+    nothing = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}
+    with house_style():  # font types and resolution are read when a file is written
+        figure.savefig(png, metadata={"Software": None}, **how)
+        figure.savefig(pdf, metadata=nothing, **how)
+    plt.close(figure)
+    table.write_csv(csv, float_precision=6)
+    return written

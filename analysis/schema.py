@@ -1,0 +1,95 @@
+"""The columns of a sweep's parquet file, declared once.
+
+One row per measured number, with the columns of its run beside it. A run without a
+number has one row whose measurement columns are null, so that no run goes missing.
+"""
+
+from typing import Any
+
+import polars as pl
+
+from synth.metrics import SCHEMA
+
+_TYPES: dict[type, pl.DataType] = {
+    str: pl.String(),
+    int: pl.Int64(),
+    float: pl.Float64(),
+}
+
+MEASURED: dict[str, pl.DataType] = {name: _TYPES[kind] for name, kind in SCHEMA.items()}
+"""Columns of `metrics.jsonl`."""
+
+CONFIGURED: dict[str, tuple[str, pl.DataType]] = {
+    "task": ("task.kind", pl.String()),
+    "scale": ("model.scale", pl.String()),
+    "layout": ("model.layout", pl.String()),
+    "budget": ("model.budget", pl.String()),
+    "horizon": ("objective.horizon", pl.Int64()),
+    "scored": ("objective.scored", pl.String()),
+    "seed": ("seed", pl.Int64()),
+    "data_seed": ("data_seed", pl.Int64()),
+    "steps": ("training.steps", pl.Int64()),
+    "batch_rows": ("training.batch_rows", pl.Int64()),
+    "context": ("training.context", pl.Int64()),
+    "learning_rate": ("training.learning_rate", pl.Float64()),
+    "weight_decay": ("training.weight_decay", pl.Float64()),
+    "precision": ("training.precision", pl.String()),
+    # polynomial
+    "modulus": ("task.modulus", pl.Int64()),
+    "degree": ("task.degree", pl.Int64()),
+    "max_operations": ("task.max_operations", pl.Int64()),
+    "tree": ("task.tree", pl.String()),
+    "pause_tokens": ("task.pause_tokens", pl.Int64()),
+    # stories
+    "open_names": ("task.names.p_open", pl.Float64()),
+    "fixed_stories": ("task.fixed_stories", pl.Int64()),
+    "stories_parts": ("task.stories_parts", pl.Int64()),
+    "books_parts": ("task.books_parts", pl.Int64()),
+}
+"""Columns read from `config.json`, by dotted path; null where a run has no such field."""
+
+FOUND: dict[str, pl.DataType] = {
+    "sweep": pl.String(),
+    "state": pl.String(),
+    "problem": pl.String(),  # the message of failure.json, or what could not be read
+    "parameters": pl.Int64(),  # non-embedding, 12 L d^2 (table S14)
+    "flops_per_token": pl.Float64(),  # of training; null when the vocabulary is unknown
+    "training_seconds": pl.Float64(),
+    "lanes": pl.Int64(),  # runs that trained in the same program
+    "device": pl.String(),
+    "commit": pl.String(),
+    "config": pl.String(),  # the whole configuration as canonical JSON
+    "stamp": pl.String(),  # sizes and times of the files, for incremental collection
+}
+"""Columns about a run that are neither configured nor measured."""
+
+RUN_SCHEMA: dict[str, pl.DataType] = {
+    "sweep": FOUND["sweep"],
+    "run_id": pl.String(),
+    **{name: kind for name, (_, kind) in CONFIGURED.items()},
+    **{name: kind for name, kind in FOUND.items() if name != "sweep"},
+}
+"""One run."""
+
+SWEEP_SCHEMA: dict[str, pl.DataType] = RUN_SCHEMA | {
+    name: kind for name, kind in MEASURED.items() if name != "run_id"
+}
+"""One row of a sweep's parquet file."""
+
+ORDER = ("run_id", "step", "suite", "metric", "slice")
+"""Rows are sorted by these, which together name one number."""
+
+
+def configured(config: dict[str, Any]) -> dict[str, Any]:
+    """The `CONFIGURED` columns of one configuration; null for what it does not have."""
+    found: dict[str, Any] = {}
+    for name, (path, kind) in CONFIGURED.items():
+        value: Any = config
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        found[name] = (
+            float(value) if kind == pl.Float64() and value is not None else value
+        )
+    if found["data_seed"] is None:  # as RunConfig.resolved_data_seed
+        found["data_seed"] = found["seed"]
+    return found

@@ -1,0 +1,49 @@
+"""Parts of a sweep's table: one metric at one moment, slices as columns.
+
+Names of metrics, suites and slices are those of the tasks (`synth.tasks`) and probes
+(`synth.probes`); this is the one place of `analysis` where they are written down.
+"""
+
+import polars as pl
+
+from synth.scales import resolve
+
+IN_DOMAIN, OUT_OF_DOMAIN = "in_domain", "out_of_domain"
+TRAIN = "train"
+EXACT_MATCH, GUESS_FLOOR = "exact_match", "guess_floor"
+OPERATIONS = "operations"
+
+
+def slice_value(name: str, kind: pl.DataType | None = None) -> pl.Expr:
+    """The value of `name=...` in the slice column; null where the slice lacks it.
+
+    A slice is `name=value` pairs with commas: `operations=1,negation=no`.
+    """
+    text = pl.col("slice").str.extract(rf"(?:^|,){name}=([^,]*)")
+    return (text if kind is None else text.cast(kind)).alias(name)
+
+
+def is_slice_of(*names: str) -> pl.Expr:
+    """Whether the slice is made of exactly these names, in this order."""
+    if not names:
+        return pl.col("slice") == ""
+    pattern = ",".join(rf"{name}=[^,]*" for name in names)
+    return pl.col("slice").str.contains(f"^{pattern}$")
+
+
+def measured(frame: pl.DataFrame, metric: str, *suites: str) -> pl.DataFrame:
+    """Rows of one metric, of all suites or of the named ones."""
+    chosen = frame.filter(pl.col("metric") == metric)
+    return chosen.filter(pl.col("suite").is_in(suites)) if suites else chosen
+
+
+def at_end(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows of runs that are done, at their last step."""
+    done = frame.filter(pl.col("state") == "done")
+    return done.filter(pl.col("step") == pl.col("steps"))
+
+
+def by_scale(frame: pl.DataFrame) -> list[str]:
+    """The scales in `frame`, small to large."""
+    names = frame["scale"].drop_nulls().unique().to_list()
+    return sorted(names, key=lambda name: (resolve(name)[1].nominal_parameters, name))

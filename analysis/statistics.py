@@ -1,0 +1,83 @@
+"""Statistics over seeds. Letters in names: S seeds."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over independent values, with its two-sided t interval."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+    spread: float
+    """Standard deviation of the values, n - 1 in the denominator; NaN for one value."""
+
+
+def t_interval(values_S: Iterable[float], confidence: float = 0.95) -> Interval:
+    """Mean and t interval; infinite bounds for one value, NaN for none.
+
+    The bootstrap is no substitute: over three points its nominal 95 % covers 74 %.
+
+    >>> interval = t_interval([0.1, 0.2, 0.3])
+    >>> round(interval.low, 4), round(interval.high, 4)
+    (-0.0484, 0.4484)
+    """
+    values = np.asarray(list(values_S), dtype=np.float64)
+    count = len(values)
+    if count == 0:
+        return Interval(math.nan, math.nan, math.nan, 0, math.nan)
+    mean = float(values.mean())
+    if count == 1:
+        return Interval(mean, -math.inf, math.inf, 1, math.nan)
+    spread = float(values.std(ddof=1))
+    width = t_quantile(0.5 + confidence / 2, count - 1) * spread / math.sqrt(count)
+    return Interval(mean, mean - width, mean + width, count, spread)
+
+
+def t_quantile(probability: float, degrees: float) -> float:
+    """Quantile of Student's t distribution."""
+    return float(stats.t.ppf(probability, degrees))
+
+
+def t_band(values_S: Iterable[float]) -> tuple[float, float]:
+    """`t_interval` as seaborn's `errorbar` wants it; a single seed has no band."""
+    interval = t_interval(values_S)
+    if interval.count < 2:
+        return interval.mean, interval.mean
+    return interval.low, interval.high
+
+
+def over_seeds(frame: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """Mean, t interval and number of seeds of `value` in each group of `by`.
+
+    `frame` has one row for each run (seed) in a group. Groups come sorted; those of a
+    single seed have null bounds.
+    """
+    rows = []
+    for key, group in frame.group_by(by):
+        interval = t_interval(group["value"].drop_nulls().to_list())
+        bounded = interval.count > 1
+        rows.append(
+            dict(zip(by, key, strict=True))
+            | {
+                "mean": interval.mean if interval.count else None,
+                "low": interval.low if bounded else None,
+                "high": interval.high if bounded else None,
+                "seeds": interval.count,
+            }
+        )
+    schema = {name: frame.schema[name] for name in by} | {
+        "mean": pl.Float64(),
+        "low": pl.Float64(),
+        "high": pl.Float64(),
+        "seeds": pl.Int64(),
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row").sort(by)

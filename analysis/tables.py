@@ -1,0 +1,63 @@
+"""Tables for a terminal: plain text in a pipe, ruled on a screen."""
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from analysis.plots.polynomial import polynomial_table
+from analysis.selection import OPERATIONS
+
+
+def percent(mean: float | None, low: float | None, high: float | None) -> str:
+    """A share with its interval, in per cent.
+
+    >>> percent(0.5, 0.412, 0.588)
+    '50.0 [41.2, 58.8]'
+    >>> percent(0.5, None, None)
+    '50.0'
+    """
+    if mean is None:
+        return "-"
+    if low is None or high is None:
+        return f"{100 * mean:.1f}"
+    return f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def polynomial_text(frame: pl.DataFrame) -> Table:
+    """Exact match per size, horizon and m, in per cent, guess floor below."""
+    rows = polynomial_table(frame)
+    operations = rows[OPERATIONS].unique().sort().to_list()
+    table = Table(title="exact match in %, mean [95 % t interval over seeds]")
+    for name in ("size", "horizon", "seeds"):
+        table.add_column(name, justify="right")
+    for m in operations:
+        table.add_column(f"m = {m}", justify="right")
+    for key, group in rows.group_by(["scale", "horizon"], maintain_order=True):
+        cells = {row[OPERATIONS]: row for row in group.iter_rows(named=True)}
+        shown = [
+            percent(*(cells[m][name] for name in ("mean", "low", "high")))
+            if m in cells
+            else "-"
+            for m in operations
+        ]
+        seeds = str(group["seeds"].min())
+        table.add_row(str(key[0]), f"n = {key[1]}", seeds, *shown)
+    table.add_section()
+    floors = dict(
+        rows.group_by(OPERATIONS).agg(pl.col("guess_floor").mean()).iter_rows()
+    )
+    table.add_row(
+        "any",
+        "guess floor",
+        "",
+        *[percent(floors.get(m), None, None) for m in operations],
+    )
+    return table
+
+
+def show(table: Table) -> None:
+    """Print a table; wide enough for its columns when nobody watches."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
