@@ -31,7 +31,7 @@ PANEL_HEIGHT, PANEL_WIDTH = 2.5, 2.9
 @contextmanager
 def house_style() -> Iterator[None]:
     """Settings for figures that are printed at their own size; put back afterwards."""
-    settings: dict[str, Any] = sns.axes_style("ticks") | {
+    settings: Any = sns.axes_style("ticks") | {
         "font.family": "DejaVu Sans",
         "font.size": 8.5,
         "axes.titlesize": 9,
@@ -102,9 +102,10 @@ def save(figure: Figure, table: pl.DataFrame, path: Path) -> list[Path]:
     written = [path.with_suffix(suffix) for suffix in (".png", ".pdf", ".csv")]
     png, pdf, csv = written
     how: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.05}
-    figure.savefig(png, metadata={"Software": None}, **how)
     nothing = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}
-    figure.savefig(pdf, metadata=nothing, **how)
+    with house_style():  # font types and resolution are read when a file is written
+        figure.savefig(png, metadata={"Software": None}, **how)
+        figure.savefig(pdf, metadata=nothing, **how)
     plt.close(figure)
     table.write_csv(csv, float_precision=6)
     return written
