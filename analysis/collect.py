@@ -16,6 +16,7 @@ from typing import Any
 
 import polars as pl
 
+from analysis.cost import flops_per_token
 from analysis.schema import MEASURED, ORDER, RUN_SCHEMA, SWEEP_SCHEMA, configured
 from synth.identity import canonical_json
 from synth.metrics import SCHEMA
@@ -24,6 +25,9 @@ from synth.store import RunFolder
 
 BATCH_BYTES = 64 << 20
 """Lines parsed at a time."""
+PROBES, PROBE = "probe-*.jsonl", "probe/"
+"""What `synth probe --save` leaves in a run's folder, and what its suites get in front:
+probes measure other examples than training, under the same names."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ def collect(
     runs: dict[str, dict[str, Any]] = {}
     kept: list[str] = []
     fresh: list[_Lines] = []
+    probes: list[_Lines] = []
     for path in sorted(folder.iterdir()):
         if not (path / "config.json").exists():
             continue
@@ -78,13 +83,16 @@ def collect(
         if run["run_id"] in runs:
             continue
         runs[run["run_id"]] = run
-        fresh.append(_Lines.of(path, run))
+        fresh.append(_Lines.of(path / "metrics.jsonl", run))
+        probes += [_Lines.of(probe, run) for probe in sorted(path.glob(PROBES))]
     if not runs and not kept:
         raise ValueError(
             f"{folder} holds no run: no folder in it has a config.json. Give the folder "
             "of a sweep, for instance runs/quick."
         )
-    measured = pl.concat([pl.DataFrame(schema=MEASURED), *_parse(fresh)])
+    probed = pl.col("suite").str.replace("^", PROBE)
+    found = [frame.with_columns(probed) for frame in _parse(probes)]
+    measured = pl.concat([pl.DataFrame(schema=MEASURED), *_parse(fresh), *found])
     frame = _joined(runs, measured)
     if kept and previous is not None:
         frame = pl.concat([previous.filter(pl.col("run_id").is_in(kept)), frame])
@@ -102,9 +110,10 @@ def _stamps(previous: pl.DataFrame | None) -> dict[str, tuple[str, str]]:
 def _stamp(path: Path) -> str:
     """Sizes and times of the files that collection reads."""
     parts = []
-    for name in ("config.json", "metrics.jsonl", "result.json", "failure.json"):
+    names = ("config.json", "metrics.jsonl", "result.json", "failure.json")
+    for file in (*(path / name for name in names), *sorted(path.glob(PROBES))):
         try:
-            status = (path / name).stat()
+            status = file.stat()
             parts.append(f"{status.st_size}@{status.st_mtime_ns}")
         except FileNotFoundError:
             parts.append("-")
@@ -127,6 +136,7 @@ def _read_run(path: Path, sweep: str, stamp: str, state: str) -> dict[str, Any]:
             run["parameters"] = resolve(str(run["scale"]))[1].nominal_parameters
         except ValueError as error:
             unread.append(str(error))
+        run["flops_per_token"] = flops_per_token(config)
     else:
         unread.append("config.json: no configuration")
     run["training_seconds"] = _training_seconds(result)
@@ -159,22 +169,23 @@ def _training_seconds(result: dict[str, Any]) -> float | None:
 
 @dataclass(frozen=True)
 class _Lines:
-    """The whole lines of one `metrics.jsonl`, and the run they belong to."""
+    """The whole lines of one file of measurements, and the run they belong to."""
 
     run: dict[str, Any]
+    name: str
     content: bytes
 
     @classmethod
     def of(cls, path: Path, run: dict[str, Any]) -> "_Lines":
         """Read the file, without a last line that has no end (the run was killed)."""
         try:
-            content = (path / "metrics.jsonl").read_bytes()
+            content = path.read_bytes()
         except FileNotFoundError:
             content = b""
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
-            _complain(run, "metrics.jsonl: torn last line")
-        return cls(run, whole)
+            _complain(run, f"{path.name}: torn last line")
+        return cls(run, path.name, whole)
 
 
 def _complain(run: dict[str, Any], text: str) -> None:
@@ -229,7 +240,7 @@ def _parse_slowly(lines: _Lines) -> pl.DataFrame:
         except (ValueError, TypeError):
             bad += 1
     if bad:
-        _complain(lines.run, f"metrics.jsonl: {bad} unreadable lines")
+        _complain(lines.run, f"{lines.name}: {bad} unreadable lines")
     return pl.DataFrame(rows, schema=MEASURED, orient="row")
 
 

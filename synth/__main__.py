@@ -9,11 +9,13 @@ from typing import Annotated, Union
 import tyro
 
 from synth.commands import Describe, Evaluate, Sample, Train
+from synth.probes.commands import Probe
 
 Command = Union[  # noqa: UP007 - read by tyro at run time
     Annotated[Sample, tyro.conf.subcommand("sample")],
     Annotated[Train, tyro.conf.subcommand("train")],
     Annotated[Evaluate, tyro.conf.subcommand("evaluate")],
+    Annotated[Probe, tyro.conf.subcommand("probe")],
     Annotated[Describe, tyro.conf.subcommand("describe")],
 ]
 
@@ -29,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
             config=(
                 tyro.conf.OmitArgPrefixes,
                 tyro.conf.OmitSubcommandPrefixes,
-                tyro.conf.ConsolidateSubcommandArgs,
+                tyro.conf.CascadeSubcommandArgs,
             ),
         )
         return command.run()

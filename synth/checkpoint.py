@@ -87,6 +87,9 @@ def save(folder: RunFolder, checkpoint: Checkpoint, keep_every: int = 0) -> None
                 crc[name] = _crc(temporary / name, sync=True)
         place = json.dumps(asdict(checkpoint.place) | {"crc32": crc}, allow_nan=False)
         write_atomically(temporary / _PLACE, place.encode())
+        mode = (temporary / _PLACE).stat().st_mode  # safetensors writes for owners only
+        for name in crc:
+            (temporary / name).chmod(mode)
         if final.exists():  # a damaged one, or one of an undone future
             shutil.rmtree(final)
         os.rename(temporary, final)
@@ -112,7 +115,7 @@ def load(folder: RunFolder, step: int) -> Checkpoint:
         place = Place(**stored)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptCheckpoint(f"{path / _PLACE} cannot be read ({error}).") from None
-    tensors = {}
+    tensors: dict[str, dict[str, Tensor]] = {}
     for name in (_WEIGHTS, _MOMENTS):
         file = path / name
         if name not in crc or (name == _MOMENTS and not file.exists()):

@@ -26,7 +26,7 @@ from synth.tasks.task import TaskConfig
 if TYPE_CHECKING:
     AnyTask = TaskConfig
 else:
-    AnyTask = Union[
+    AnyTask = Union[  # noqa: UP007 - built at run time
         tuple(
             Annotated[config, tyro.conf.subcommand(kind)]
             for kind, config in TASKS.items()
@@ -64,19 +64,18 @@ class Sample:
         if self.operations is not None:
             if not isinstance(task, PolynomialConfig):
                 raise ValueError(f"--operations has no meaning for task {task.kind!r}.")
-            exact = {
-                "min_operations": self.operations,
-                "max_operations": self.operations,
-            }
-            task = dataclasses.replace(task, **exact)
+            exact = self.operations
+            task = dataclasses.replace(task, min_operations=exact, max_operations=exact)
         for sample in task.build().samples(self.seed, self.count):
             if self.json:
                 print(json.dumps(sample.record))
+            elif sample.text:
+                print(sample.text, end="\n\n")
             else:
                 title = ", ".join(
                     f"{name} {value}"
                     for name, value in sample.record.items()
-                    if name != "tokens"
+                    if name != "tokens" and len(str(value)) <= 60
                 )
                 print(
                     title, draw_targets(sample, self.horizon, self.scored), "", sep="\n"

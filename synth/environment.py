@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import os
 import platform
 import socket
@@ -61,8 +62,13 @@ def code_state() -> dict[str, str | None]:
     """Commit of the code, and what differs from it; nulls outside a git checkout.
 
     `patch` is the output of `git diff HEAD`; files that git does not track are listed in
-    `untracked`.
+    `untracked`. A copy of the code (see `slurm.snapshot`) brings the state of what it was
+    copied from in `code_state.json`.
     """
+    copied = ROOT / "code_state.json"
+    if copied.exists():
+        state: dict[str, str | None] = json.loads(copied.read_bytes())
+        return state
     commit = _git("rev-parse", "HEAD")
     if commit is None:
         return {"commit": None, "patch": None, "patch_sha256": None, "untracked": None}

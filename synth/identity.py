@@ -18,6 +18,7 @@ from dataclasses import MISSING, dataclass
 from typing import Any, ClassVar, Literal, Self, Union
 
 _KEY = "identity"
+_PLACE = "location"
 
 
 def identity(default: Any = MISSING, *, implied: Any = MISSING) -> Any:
@@ -28,6 +29,15 @@ def identity(default: Any = MISSING, *, implied: Any = MISSING) -> Any:
     of older runs stay what they were.
     """
     return dataclasses.field(default=default, metadata={_KEY: True, "implied": implied})
+
+
+def location(default: Any = "") -> Any:
+    """Declare where a file lies: written to `config.json`, no part of the identity.
+
+    It stands beside an identity field that holds the digest of what lies there, so a
+    file may move without becoming another run, and may not change unnoticed.
+    """
+    return dataclasses.field(default=default, metadata={_KEY: True, _PLACE: True})
 
 
 def require(condition: bool, field: str, allowed: str, value: object) -> None:
@@ -83,6 +93,8 @@ class Part:
                     f"{type(self).__name__}.{field.name} is not classified: declare it "
                     "with identity(...), or move it to synth.execution.Execution."
                 )
+            if field.metadata.get(_PLACE):
+                continue
             value = getattr(self, field.name)
             if value != field.metadata["implied"]:
                 kept[field.name] = (

@@ -20,7 +20,7 @@ from synth.execution import Execution
 from synth.metrics import Measurement, Score
 from synth.models.heads import MultiTokenModel
 from synth.models.lanes import FlatLanes, initialise
-from synth.objectives import horizon_targets, loss_and_backward
+from synth.objectives import Targets, horizon_targets, loss_and_backward
 from synth.optimizer import LaneAdamW
 from synth.tasks.stream import RowStream
 from synth.tasks.task import EvaluationSet
@@ -135,7 +135,7 @@ class Pack:
         generated = time.monotonic()
         targets = horizon_targets(tokens, example, answer, self.objective)
         self.lanes.zero_grad()
-        loss_NK = loss_and_backward(self.model, tokens, targets)
+        loss_NK = self.backward(tokens, targets)
         norm_K = self.optimizer.norms()
         self._unsettled.append((loss_NK, norm_K))
         alive = [True] * len(self.configs)
@@ -145,6 +145,10 @@ class Pack:
         self.step += 1
         clock["data"] += generated - began
         clock["training"] += time.monotonic() - generated
+
+    def backward(self, tokens_KBT: Tensor, targets: Targets) -> Tensor:
+        """Losses (N, K); adds to the gradients. Data-parallel packs share this work."""
+        return loss_and_backward(self.model, tokens_KBT, targets)
 
     def must_check(self) -> bool:
         """Whether enough steps have gone by to look at their losses."""
@@ -174,6 +178,10 @@ class Pack:
                 self._counts[lane] += 1
         self._unsettled.clear()
         return list(lost.values())
+
+    def has_losses(self) -> bool:
+        """Whether any loss was summed since the last row of metrics."""
+        return any(self._counts)
 
     def recent_losses(self, lanes: Sequence[int]) -> list[float]:
         """Mean training loss per horizon since the last row of metrics, over lanes."""
@@ -236,5 +244,5 @@ class Pack:
         return [Measurement.of(s, run_id, self.step, self.tokens) for s in scores]
 
     def _stacked(self, arrays: Sequence[np.ndarray], dtype: type) -> Tensor:
-        stacked = np.stack(arrays).astype(dtype, copy=False)
+        stacked: np.ndarray = np.stack(arrays).astype(dtype, copy=False)
         return torch.from_numpy(stacked).to(self.device)

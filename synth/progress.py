@@ -2,11 +2,23 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from synth.config import RunConfig
+
+Headlines = Mapping[str, Mapping[str, float | None]]
+"""Run id to `suite/metric` to value; null where a value is not finite."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one run ended: done, failed, stopped by a signal, or held by another process."""
+
+    run_id: str
+    state: Literal["done", "failed", "stopped", "busy"]
+    message: str
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,9 @@ class Progress(Protocol):
     def update(self, moment: Moment) -> None:
         """Training goes on."""
 
+    def measured(self, step: int, headlines: Headlines) -> None:
+        """An evaluation: for each living run, its `suite/metric` numbers."""
+
     def end(self, message: str) -> None:
         """The pack has ended."""
 
@@ -44,11 +59,14 @@ class Silent:
     def update(self, moment: Moment) -> None:
         """Nothing."""
 
+    def measured(self, step: int, headlines: Headlines) -> None:
+        """Nothing."""
+
     def end(self, message: str) -> None:
         """Nothing."""
 
 
-class Lines:
+class Lines(Silent):
     """One plain line per interval, for pipes and log files."""
 
     def begin(self, configs: Sequence[RunConfig], step: int) -> None:
@@ -68,7 +86,7 @@ class Lines:
         print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
 
 
-class Bar:
+class Bar(Silent):
     """A bar that redraws in place, for terminals."""
 
     def begin(self, configs: Sequence[RunConfig], step: int) -> None:
@@ -77,14 +95,14 @@ class Bar:
 
         name = configs[0].run_id
         more = f" and {len(configs) - 1} more" if len(configs) > 1 else ""
+        print(name + more)
         self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=16),
             TextColumn("{task.completed}/{task.total}  {task.fields[news]}"),
         )
         self._bar.start()
         self._task = self._bar.add_task(
-            name + more, total=configs[0].training.steps, completed=step, news=""
+            "", total=configs[0].training.steps, completed=step, news=""
         )
 
     def update(self, moment: Moment) -> None:

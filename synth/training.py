@@ -6,12 +6,12 @@ be killed at any instant; called again, it goes on from the last checkpoint.
 
 import contextlib
 import hashlib
+import math
 import time
 import traceback
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,17 +23,12 @@ from synth.config import RunConfig
 from synth.execution import Execution
 from synth.interruption import Interruption
 from synth.pack import Pack
-from synth.progress import Moment, Progress, Silent
+from synth.progress import Moment, Outcome, Progress, Silent
 from synth.store import RunBusy, RunFolder
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one run ended: done, failed, stopped by a signal, or held by another process."""
-
-    run_id: str
-    state: Literal["done", "failed", "stopped", "busy"]
-    message: str
+BuildPack = Callable[
+    [Sequence[RunConfig], Execution, Sequence[Checkpoint] | None], Pack
+]
 
 
 def train(
@@ -41,12 +36,14 @@ def train(
     root: Path,
     execution: Execution | None = None,
     progress: Progress | None = None,
+    build: BuildPack = Pack,
 ) -> list[Outcome]:
     """Train runs of one shape side by side, each in its folder below `root`.
 
     Runs that are done are left alone; runs that another process trains are reported as
     busy; the others go on from their last checkpoint. Failures are recorded in the run's
-    folder and in the outcome, never raised.
+    folder and in the outcome, never raised. `build` makes the program that trains them
+    (data-parallel training has one of its own).
 
     Raises
     ------
@@ -76,7 +73,7 @@ def train(
                 mine.append((config, folder))
         interruption = stack.enter_context(Interruption())
         for step, group in _by_step(mine, found).items():
-            session = _Session(group, step, execution, progress or Silent())
+            session = _Session(group, step, execution, progress or Silent(), build)
             for outcome in session.run(interruption):
                 found[outcome.run_id] = outcome
     return [found[config.run_id] for config in configs]
@@ -91,7 +88,9 @@ class _Session:
         step: int | None,
         execution: Execution,
         progress: Progress,
+        build: BuildPack,
     ) -> None:
+        self.build = build
         self.configs = [config for config, _ in group]
         self.folders = [folder for _, folder in group]
         self.start = step
@@ -125,7 +124,7 @@ class _Session:
         restored = None
         if self.start is not None:
             restored = [checkpoints.load(folder, self.start) for folder in self.folders]
-        self.pack = Pack(self.configs, self.execution, restored)
+        self.pack = self.build(self.configs, self.execution, restored)
         environment = self.pack.environment()
         for lane, folder in enumerate(self.folders):
             folder.remove("failure.json")
@@ -160,7 +159,8 @@ class _Session:
                 self._settle()
                 self._save()
                 last_save = time.monotonic()
-            if now - last_log >= self.execution.log_every_seconds:
+            due = now - last_log >= self.execution.log_every_seconds
+            if due and pack.has_losses():
                 last_log = now
                 self._report((now - begun) / (step - first_step))
 
@@ -204,6 +204,8 @@ class _Session:
         ]
         for lane in alive:
             self.folders[lane].append_metrics(rows[lane])
+        found = {self.configs[k].run_id: self.headline[k] for k in alive}
+        self.progress.measured(self.pack.step, found)
         self.clock["evaluation"] += time.monotonic() - began
 
     def _save(self) -> None:
@@ -271,7 +273,11 @@ class _Session:
             news: dict[str, Any] = {
                 "step": pack.step,
                 "steps": training.steps,
-                "losses": pack.recent_losses([lane]),
+                # Right after a row of metrics there is no loss to report: null.
+                "losses": [
+                    loss if math.isfinite(loss) else None
+                    for loss in pack.recent_losses([lane])
+                ],
                 "tokens_per_second": speed / len(self.configs),
                 "seconds_left": moment.seconds_left,
                 "time": time.time(),

@@ -125,8 +125,7 @@ class MultiTokenModel(nn.Module):
 
     def unembed(self, h_KNTD: Tensor) -> Tensor:
         """Logits of any head's states: width to vocabulary."""
-        normed = self.norm(h_KNTD)
-        logits = lane_linear(normed.flatten(1, -2), self.unembedding_KVD)
+        logits = self.norm.then(h_KNTD.flatten(1, -2), self.unembedding_KVD)
         return logits.view(*h_KNTD.shape[:-1], self.vocab_size)
 
     def start_decoding(self) -> list[Cache]:

@@ -99,6 +99,11 @@ class FlatLanes:
             self.grad_KP.copy_(self._compute_grad_KP)
         return self.grad_KP
 
+    def put_grad(self, grad_KP: Tensor) -> None:
+        """Replace the gradient of every lane, as `gather_grad` gave it."""
+        if self._compute_grad_KP is not grad_KP:
+            self._compute_grad_KP.copy_(grad_KP)
+
 
 def initialise(lanes: FlatLanes, stds: dict[str, float], seeds: Sequence[int]) -> None:
     """Draw each lane's weights; one stream per seed and parameter name.

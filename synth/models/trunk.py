@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from synth.models.elementwise import folded, gated, rotate, unit_rms
 from synth.models.lanes import lane_linear
 from synth.scales import Scale
 
@@ -37,7 +38,15 @@ class RMSNorm(nn.Module):
     def forward(self, x_KNTD: Tensor) -> Tensor:
         """Norm over the last axis; any axes between lane and width."""
         gain = self.gain_KD.view(len(self.gain_KD), *[1] * (x_KNTD.dim() - 2), -1)
-        return functional.rms_norm(x_KNTD, x_KNTD.shape[-1:], eps=1e-6) * gain
+        return unit_rms(x_KNTD) * gain
+
+    def then(self, x_KND: Tensor, weight_KED: Tensor) -> Tensor:
+        """The product of the normed rows with a weight, (K, N, E).
+
+        The gain scales the columns of the weight, which costs a pass over the weight
+        and saves several over the activations.
+        """
+        return lane_linear(unit_rms(x_KND), folded(weight_KED, self.gain_KD))
 
 
 class Rotary(nn.Module):
@@ -63,18 +72,18 @@ class Rotary(nn.Module):
     def forward(self, x_NHTC: Tensor, start: int) -> Tensor:
         """Turn each pair of channels by its position, the first being `start`."""
         stop = start + x_NHTC.shape[-2]
-        cos, sin = (t[start:] for t in self.table(stop, x_NHTC))
-        swapped = torch.cat(x_NHTC.chunk(2, -1)[::-1], -1)
-        return x_NHTC * cos + swapped * sin
+        cos_TC, sin_TC = (t[start:] for t in self.table(stop, x_NHTC))
+        return rotate(x_NHTC, cos_TC, sin_TC)
 
 
 class Attention(nn.Module):
-    """Causal self-attention through torch's fused kernel."""
+    """Norm and causal self-attention through torch's fused kernel."""
 
     def __init__(self, num_lanes: int, shape: Scale) -> None:
         super().__init__()
         width = shape.width
         self.heads = shape.heads
+        self.norm = RMSNorm(num_lanes, width)
         self.qkv_KED = nn.Parameter(torch.empty(num_lanes, 3 * width, width))
         self.out_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
         self.rotary = Rotary(width // shape.heads)
@@ -82,11 +91,11 @@ class Attention(nn.Module):
     def forward(self, x_KBTD: Tensor, cache: Cache | None = None) -> Tensor:
         """Attend to this and all earlier positions, and to the cache if there is one."""
         lanes, batch, time, width = x_KBTD.shape
-        qkv = lane_linear(x_KBTD.flatten(1, 2), self.qkv_KED)
+        qkv = self.norm.then(x_KBTD.flatten(1, 2), self.qkv_KED)
         qkv = qkv.view(lanes * batch, time, 3, self.heads, width // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        qk, v = qkv.permute(2, 0, 3, 1, 4).split((2, 1))
         start = 0 if cache is None or cache.kv is None else cache.kv[0].shape[-2]
-        q, k = self.rotary(q, start), self.rotary(k, start)
+        (q, k), v = self.rotary(qk, start), v.squeeze(0)
         if cache is not None:
             k, v = cache.extend(k, v)
         assert start == 0 or time == 1, "a cache is filled at once, then token by token"
@@ -96,19 +105,19 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Gated MLP: (SiLU(x G) * x U) W."""
+    """Norm and gated MLP: (SiLU(x G) * x U) W."""
 
     def __init__(self, num_lanes: int, shape: Scale) -> None:
         super().__init__()
         inner = shape.mlp_width
+        self.norm = RMSNorm(num_lanes, shape.width)
         self.gate_up_KMD = nn.Parameter(torch.empty(num_lanes, 2 * inner, shape.width))
         self.down_KDM = nn.Parameter(torch.empty(num_lanes, shape.width, inner))
 
     def forward(self, x_KBTD: Tensor) -> Tensor:
         """Applied at each position alone."""
-        gate, up = lane_linear(x_KBTD.flatten(1, 2), self.gate_up_KMD).chunk(2, -1)
-        down = lane_linear(functional.silu(gate) * up, self.down_KDM)
-        return down.view_as(x_KBTD)
+        both = self.norm.then(x_KBTD.flatten(1, 2), self.gate_up_KMD)
+        return lane_linear(gated(both), self.down_KDM).view_as(x_KBTD)
 
 
 class Layer(nn.Module):
@@ -116,12 +125,10 @@ class Layer(nn.Module):
 
     def __init__(self, num_lanes: int, shape: Scale) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(num_lanes, shape.width)
         self.attention = Attention(num_lanes, shape)
-        self.mlp_norm = RMSNorm(num_lanes, shape.width)
         self.mlp = MLP(num_lanes, shape)
 
     def forward(self, x_KBTD: Tensor, cache: Cache | None = None) -> Tensor:
         """(K, B, T, D) to (K, B, T, D)."""
-        x_KBTD = x_KBTD + self.attention(self.attention_norm(x_KBTD), cache)
-        return x_KBTD + self.mlp(self.mlp_norm(x_KBTD))
+        x_KBTD = x_KBTD + self.attention(x_KBTD, cache)
+        return x_KBTD + self.mlp(x_KBTD)

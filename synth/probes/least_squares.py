@@ -62,7 +62,8 @@ class Moments:
     def add(
         self, features_ND: Tensor, targets_NM: Tensor, classes_N: Tensor | None = None
     ) -> None:
-        """Take in observations, on whatever device they are."""
+        """Take in observations; the moments move to the device they are on."""
+        self._move(features_ND.device)
         for start in range(0, len(features_ND), CHUNK):
             stop = min(start + CHUNK, len(features_ND))
             rows_NP = self.scratch.rows(
@@ -86,7 +87,10 @@ class Moments:
             len(self.class_count_C),
             self.scratch,
         )
+        device = (self if self.count else other).mean_P.device
+        total._move(device)
         for part in (self, other):
+            part._move(device)  # an empty one may still be where it was made
             total._merge(part.count, part.mean_P, part.products_PP)
             total.class_count_C = total.class_count_C + part.class_count_C
             total.class_sum_CD = total.class_sum_CD + part.class_sum_CD
@@ -96,16 +100,18 @@ class Moments:
         if count == 0:
             return
         total = self.count + count
-        step_P = mean_P.to(self.mean_P.device) - self.mean_P
-        self.products_PP += products_PP.to(self.mean_P.device)
+        step_P = mean_P - self.mean_P
+        self.products_PP += products_PP
         self.products_PP.addr_(step_P, step_P, alpha=self.count * count / total)
         self.mean_P = self.mean_P + step_P * (count / total)
         self.count = total
 
+    def _move(self, device: torch.device) -> None:
+        if self.mean_P.device != device:
+            for name in ("mean_P", "products_PP", "class_count_C", "class_sum_CD"):
+                setattr(self, name, getattr(self, name).to(device))
+
     def _add_classes(self, features_ND: Tensor, classes_N: Tensor) -> None:
-        if self.class_sum_CD.device != features_ND.device:
-            self.class_sum_CD = self.class_sum_CD.to(features_ND.device)
-            self.class_count_C = self.class_count_C.to(features_ND.device)
         self.class_sum_CD.index_add_(0, classes_N, features_ND)
         ones_N = torch.ones_like(classes_N, dtype=torch.float64)
         self.class_count_C.index_add_(0, classes_N, ones_N)
@@ -129,14 +135,12 @@ class Moments:
     def class_products_DC(self) -> Tensor:
         """Centred products of the features with one-hot targets."""
         mean_D = self.mean_P[: self.num_features]
-        count_C = self.class_count_C.cpu()
-        return (self.class_sum_CD.cpu() - count_C[:, None] * mean_D).T
+        return (self.class_sum_CD - self.class_count_C[:, None] * mean_D).T
 
     @property
     def class_squares_C(self) -> Tensor:
         """Centred sums of squares of one-hot targets: n_c (1 - n_c / N)."""
-        count_C = self.class_count_C.cpu()
-        return count_C * (1 - count_C / max(1, self.count))
+        return self.class_count_C * (1 - self.class_count_C / max(1, self.count))
 
 
 @dataclass(frozen=True)

@@ -142,9 +142,9 @@ def separation_fuzziness(moments: Moments) -> float:
     The control statistic of the reference, with the next token as the class: small when
     states of different next tokens lie apart.
     """
-    seen = moments.class_count_C.cpu() > 0
+    seen = moments.class_count_C > 0
     products_DC = moments.class_products_DC[:, seen]
-    count_C = moments.class_count_C.cpu()[seen]
+    count_C = moments.class_count_C[seen]
     between_DD = (products_DC / count_C) @ products_DC.T
     within_DD = moments.feature_products_DD - between_DD
     return float((torch.linalg.pinv(between_DD, hermitian=True) * within_DD).sum())
@@ -173,7 +173,7 @@ class LawFit:
     null_pearson: float
     """Mean |Pearson| of sorted uniform draws at as many layers."""
     null_share: float
-    """Share of those draws that are at least as straight: small supports the law."""
+    """Share of those draws that lie as close to a line, relative to their spread."""
 
 
 def fit_law(residuals_L: Sequence[float] | np.ndarray) -> LawFit:

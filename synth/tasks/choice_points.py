@@ -175,14 +175,20 @@ class ChoicePoints(ExactTask):
             return draws_ED[is_test(draws_ED)]
 
         rows = alone(self._tokens(stack_until(batch, examples)), 1)
+        return [EvaluationSet("test", rows, self.labels(rows.tokens_RT))]
+
+    def labels(self, tokens_RT: np.ndarray) -> dict[str, np.ndarray]:
+        """Kind, position of the choice behind it, and how much that choice determines.
+
+        The same for every example: the layout is fixed.
+        """
         kind_T = np.array([place.kind for place in self.layout])
-        shape = (len(rows), self.length)
-        labels = {
+        shape = tokens_RT.shape
+        return {
             "kind": np.broadcast_to(kind_T, shape),
             "governor": np.broadcast_to(self._governors(), shape),
             "consequence": np.broadcast_to(self._consequences(), shape),
         }
-        return [EvaluationSet("test", rows, labels)]
 
     def role(self, chosen: EvaluationSet, horizon: int) -> np.ndarray:
         """See `ROLES`."""

@@ -8,14 +8,16 @@ Letters in names: E examples of length L, R rows, T positions, V vocabulary, N h
 D draws.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from synth.metrics import Score
 from synth.tasks.packing import pack_rows
-from synth.tasks.task import EvaluationSet, Rows, Task, TokenScores
+from synth.tasks.task import EvaluationSet, Rows, Sample, Task, TokenScores
 
 TEST_SHARE = 8
 """One problem in so many, chosen by its hash, is kept for testing."""
@@ -36,6 +38,33 @@ class ExactTask(Task):
         Prefixes start where an example starts and can be continued; NaN where the task
         declares no distribution (the questions of a maze).
         """
+
+    @abstractmethod
+    def labels(self, tokens_RT: np.ndarray) -> dict[str, np.ndarray]:
+        """What `role` needs to know of each token, by name, (R, T)."""
+
+    def samples(self, seed: int, count: int) -> list[Sample]:
+        """Examples with the role of each token and its exact probability.
+
+        Both are null for the start token, and where the task declares none.
+        """
+        found = []
+        for sample in super().samples(seed, count):
+            ids_RT = np.array([[self.vocabulary.index(word) for word in sample.tokens]])
+            rows = alone(ids_RT, sample.answer.index(True))
+            chosen = EvaluationSet("sample", rows, self.labels(ids_RT))
+            role_T = self.role(chosen, 1)[0, :-1].tolist()
+            chance_T = np.exp(-self.floor(rows, 1)[0, :-1]).tolist()
+            record = dict(sample.record)
+            record["roles"] = [None] + [
+                self.roles[number] if number >= 0 else None for number in role_T
+            ]
+            record["probabilities"] = [None] + [
+                round(chance, 6) if math.isfinite(chance) else None
+                for chance in chance_T
+            ]
+            found.append(replace(sample, record=record))
+        return found
 
     def distributions(self, rows: Rows, horizon: int) -> np.ndarray:
         """Exact p(x[t+horizon] | x[..t]), float64, (R, T, V).
@@ -76,9 +105,13 @@ class ExactTask(Task):
         """Loss, accuracy, exact floor and excess by horizon and role.
 
         The floor is what the exact distribution itself would have scored on the same
-        tokens, so the excess is free of the luck of the draw.
+        tokens, so the excess is free of the luck of the draw. Without a slice: the
+        excess of head 1 over all tokens that have an exact distribution.
         """
-        found: list[Score] = []
+        excess_RT = scores.loss_NRT[0] - self.floor(chosen.rows, 1)
+        known_RT = scores.valid_NRT[0] & np.isfinite(excess_RT)
+        mean = float(np.mean(excess_RT[known_RT]))
+        found = [Score(chosen.suite, "excess_loss", "", mean, int(known_RT.sum()))]
         for horizon, (loss, correct, valid) in enumerate(
             zip(scores.loss_NRT, scores.correct_NRT, scores.valid_NRT, strict=True), 1
         ):

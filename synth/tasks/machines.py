@@ -54,16 +54,28 @@ class Machine:
 
     def sample(self, rng: np.random.Generator, rows: int, length: int) -> np.ndarray:
         """Independent sequences, (R, T)."""
-        cumulative = self.transitions_SVS.reshape(self.num_states, -1).cumsum(1)
+        move_SM, cumulative_SM = self._moves()
         state_R = np.searchsorted(self.start_S.cumsum(), rng.random(rows), side="right")
         state_R = state_R.clip(max=self.num_states - 1)
         tokens_RT = np.empty((rows, length), np.int32)
         for t in range(length):
             # The last cumulative sum may fall short of 1 by rounding.
-            drawn_R = rng.random(rows) * cumulative[state_R, -1]
-            moved_R = (cumulative[state_R] <= drawn_R[:, None]).sum(1)
+            drawn_R = rng.random(rows) * cumulative_SM[state_R, -1]
+            place_R = (cumulative_SM[state_R] <= drawn_R[:, None]).sum(1)
+            moved_R = move_SM[state_R, place_R]
             tokens_RT[:, t], state_R = np.divmod(moved_R, self.num_states)
         return tokens_RT
+
+    def _moves(self) -> tuple[np.ndarray, np.ndarray]:
+        """Possible moves of each state and their cumulative probabilities, (S, M).
+
+        A move is token and next state as one number; short rows are filled up with
+        moves of probability 0.
+        """
+        flat = self.transitions_SVS.reshape(self.num_states, -1)
+        most = int((flat > 0).sum(1).max())
+        move_SM = np.argsort(flat == 0, axis=1, kind="stable")[:, :most]
+        return move_SM, np.take_along_axis(flat, move_SM, axis=1).cumsum(1)
 
     def beliefs(self, tokens_RT: np.ndarray) -> np.ndarray:
         """Exact distribution over states after tokens 0..t, (R, T, S).

@@ -176,23 +176,22 @@ class Maze(ExactTask):
             rng = generator(0, self.config.kind, "test", index)
             names_EC = self._names(rng, TEST_BATCH)
             tokens_EL = self._tokens(rng, names_EC)
-            both = np.concatenate([tokens_EL, names_EC], axis=1)
-            return both[is_test(self.problem(names_EC))]
+            return tokens_EL[is_test(self.problem(names_EC))]
 
-        both = stack_until(batch, examples)
-        rows = alone(both[:, : self.length], self.question)
+        rows = alone(stack_until(batch, examples), self.question)
+        return [EvaluationSet("test", rows, self.labels(rows.tokens_RT))]
+
+    def labels(self, tokens_RT: np.ndarray) -> dict[str, np.ndarray]:
+        """Kind, and position of the turn behind it; the plan is the same for all."""
         plan = self.layout
         before = [QUESTION] * self.question
         kind_T = np.array(before + [plan.kinds[cell] for cell in plan.walk])
         governor_T = np.array(before + [plan.governors[cell] for cell in plan.walk])
         governor_T[governor_T >= 0] += self.question
-        shape = rows.tokens_RT.shape
-        labels = {
-            "kind": np.broadcast_to(kind_T, shape),
-            "governor": np.broadcast_to(governor_T, shape),
-            "names": both[:, self.length :],
+        return {
+            "kind": np.broadcast_to(kind_T, tokens_RT.shape),
+            "governor": np.broadcast_to(governor_T, tokens_RT.shape),
         }
-        return [EvaluationSet("test", rows, labels)]
 
     def role(self, chosen: EvaluationSet, horizon: int) -> np.ndarray:
         """See `synth.tasks.choice_points.ROLES`; questions have none.

@@ -169,10 +169,10 @@ class Sources(ExactTask):
             for index in range(-(-examples // TEST_BATCH))
         ]
         rows = alone(np.concatenate(parts)[:examples], 1)
-        return [EvaluationSet("test", rows, {"part": self.parts(rows.tokens_RT)})]
+        return [EvaluationSet("test", rows, self.labels(rows.tokens_RT))]
 
-    def parts(self, tokens_RT: np.ndarray) -> np.ndarray:
-        """Which part each token is, by number in `roles`; -1 for the start token."""
+    def labels(self, tokens_RT: np.ndarray) -> dict[str, np.ndarray]:
+        """The part that each token is, by number in `roles`; -1 for the start token."""
         part_RT = np.zeros(tokens_RT.shape, np.int64)
         if self.config.family == "coupled":
             place_T = (np.arange(tokens_RT.shape[1]) - 1) % 5
@@ -188,7 +188,7 @@ class Sources(ExactTask):
                 here = place_T == place
                 part_RT[:, here] = first + marker_RT[:, here]
         part_RT[:, 0] = -1
-        return part_RT
+        return {"part": part_RT}
 
     def role(self, chosen: EvaluationSet, horizon: int) -> np.ndarray:
         """The part that the predicted token is."""

@@ -14,6 +14,9 @@ import numpy as np
 from synth.identity import Part
 from synth.metrics import Score
 
+SAMPLE_CONTEXT = 256
+"""Tokens in a row from which examples are shown."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig(Part):
@@ -67,6 +70,8 @@ class Sample:
     tokens: Sequence[str]
     answer: Sequence[bool]
     """Whether each token belongs to the answer."""
+    text: str = ""
+    """How a person reads it; shown in place of the drawing."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +122,27 @@ class Task(ABC):
         part in them.
         """
 
-    @abstractmethod
     def samples(self, seed: int, count: int) -> list[Sample]:
-        """`count` examples as they are drawn; fewer are a prefix of more."""
+        """`count` examples to look at; fewer are a prefix of more.
+
+        Here: the first of the training stream, as their tokens. Tasks override it where
+        a record can say more.
+        """
+        found: list[Sample] = []
+        block = 0
+        while len(found) < count:
+            rows, block = self.train_rows(seed, block, SAMPLE_CONTEXT), block + 1
+            for tokens, example, answer in zip(
+                rows.tokens_RT, rows.example_RT, rows.answer_RT, strict=True
+            ):
+                for number in range(1, int(example.max()) + 1):
+                    inside = example == number
+                    words = [self.vocabulary[token] for token in tokens[inside]]
+                    record = {"tokens": words, "split": "train"}
+                    found.append(Sample(record, words, answer[inside].tolist()))
+                if len(found) >= count:
+                    break
+        return found[:count]
 
     @abstractmethod
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:

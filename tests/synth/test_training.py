@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from synth.config import RunConfig
@@ -274,7 +276,7 @@ def test_the_schedule_ends_where_it_should():
     assert rates[9] == pytest.approx(1.0)
     assert rates[10] == pytest.approx(1.0)
     assert rates[99] == pytest.approx(0.03)
-    assert all(a >= b for a, b in zip(rates[9:], rates[10:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates[9:]))
     assert rates[54] == pytest.approx(0.03 + 0.97 / 2, abs=0.01)
 
 
@@ -356,3 +358,27 @@ def test_a_full_disk_fails_in_words_and_can_go_on(tmp_path, monkeypatch):
     assert not list((tmp_path / config.run_id / "checkpoint").iterdir())
     monkeypatch.undo()
     assert trained(tmp_path, config) == [expected]
+
+
+@pytest.mark.filterwarnings("ignore")  # torch warns of itself
+def test_compiled_layers_give_the_same_losses(tmp_path, monkeypatch):
+    """Traced and differentiated ahead of time; code generation itself is torch's."""
+    compile_module = torch.nn.Module.compile
+    seen = []
+
+    def traced(module):
+        seen.append(module)
+        compile_module(module, backend="aot_eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", traced)
+    config = tiny_run(2)
+    ((eager, _),) = trained(tmp_path / "eager", config)
+    ((compiled, _),) = trained(
+        tmp_path / "compiled", config, execution=Execution(compile=True)
+    )
+    assert len(seen) == 4
+    pairs = zip(eager.splitlines(), compiled.splitlines(), strict=True)
+    for one, other in pairs:
+        first, second = from_line(one.decode()), from_line(other.decode())
+        if first.metric == "loss":
+            assert second.value == pytest.approx(first.value, rel=1e-4)

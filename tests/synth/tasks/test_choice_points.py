@@ -4,6 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from synth.tasks.choice_points import ROLES, ChoicePointsConfig, Kind
 from synth.tasks.exact import alone, is_test, problem_hash
@@ -77,6 +79,34 @@ def test_marginals_equal_enumeration_of_continuations(task, test_set, cut):
             expected[tail[horizon - 1]] += probability
         found = task.distributions(test_set.rows, horizon)[0, cut - 1]
         assert np.allclose(found, expected, atol=1e-12)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    branches=st.integers(2, 6),
+    stretch=st.integers(0, 3),
+    lengths=st.lists(st.integers(0, 3), min_size=3, max_size=4),
+    slip=st.sampled_from([0.0, 0.3]),
+    seed=st.integers(0, 1000),
+)
+def test_closed_form_equals_the_chain_rule_for_any_layout(
+    branches, stretch, lengths, slip, seed
+):
+    config = ChoicePointsConfig(
+        branches=branches, stretch=stretch, consequences=tuple(lengths), slip=slip,
+        variations=6,
+    )  # fmt: skip
+    task = config.build()
+    rng = np.random.default_rng(seed)
+    row = task._tokens(task._draw(rng, 1))[0]
+    cut = int(rng.integers(1, task.length - 4))
+    joint = task.continuations(row[:cut].tolist(), 3)
+    assert sum(joint.values()) == pytest.approx(1)
+    for horizon in (1, 2, 3):
+        expected = np.zeros(len(task.vocabulary))
+        for tail, probability in joint.items():
+            expected[tail[horizon - 1]] += probability
+        assert np.allclose(task.after(row[None, :cut], horizon)[0], expected)
 
 
 def test_marginals_equal_frequencies_of_the_generator(task):
@@ -165,6 +195,16 @@ def test_score_of_the_exact_predictor_has_no_excess(task, test_set):
 def test_impossible_configurations_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         ChoicePointsConfig(**fields)
+
+
+def test_samples_say_role_and_exact_probability():
+    task = ChoicePointsConfig().build()
+    for sample in task.samples(0, 3):
+        roles, chances = sample.record["roles"], sample.record["probabilities"]
+        assert roles[:4] == [None, "clue", "clue", "forced"]
+        assert chances[:4] == [None, 0.2, 0.2, 1.0]
+        assert chances[roles.index("choice")] in (0.9, 0.025)
+        assert len(roles) == len(chances) == len(sample.tokens)
 
 
 def test_identity_and_round_trip():

@@ -113,6 +113,13 @@ def test_train_and_test_are_disjoint(task, test_set):
     assert is_test(task.problem(task.names_of(test_set.rows.tokens_RT))).all()
 
 
+def test_samples_have_no_probabilities_in_the_question(task):
+    (sample,) = task.samples(0, 1)
+    chances = sample.record["probabilities"]
+    assert chances[: task.question - 1] == [None] * (task.question - 1)
+    assert chances[task.question - 1 :] == [1, 1, 1, 1, 1, 1, 0.333333, 1, 1, 1, 1]
+
+
 def test_walk_score_forgives_other_routes_alone(task, test_set):
     shape = (1, *test_set.rows.tokens_RT.shape)
     correct = np.ones(shape, bool)

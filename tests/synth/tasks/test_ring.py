@@ -58,6 +58,13 @@ def test_packed_equals_digits(p, k, name):
     assert np.array_equal(packed, apply(DigitRing(p, k), name, a, b))
 
 
+def test_equal_elements_are_equal_words():
+    r = PackedRing(7, 5)
+    a, b = r.elements(np.random.default_rng(0).integers(0, r.size, (2, 1000)))
+    for word in (r.negate(a), r.add(a, b), r.multiply(a, b), r.compose(a, b)):
+        assert np.array_equal(word, r.from_digits(r.digits(word)))
+
+
 @pytest.mark.parametrize(("p", "k"), [(7, 5), (2, 2), (97, 8), (11, 4)])
 def test_numbers_and_elements_are_inverse(p, k):
     r = ring(p, k)

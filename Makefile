@@ -1,0 +1,56 @@
+# Every job a person does, one line each. `make` alone prints them.
+SWEEP ?= quick
+SCALE ?= quick
+ON ?= local
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+READY = $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup quick test lint format sweep plan status bench clean
+
+help: ## print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt "$$(grep -oE '^torch==[0-9.]+' constraints.txt)"
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+setup: $(READY) ## create .venv with the exact versions of constraints.txt
+
+quick: $(READY) ## train a small grid on two CPU cores; ends with a table and figures/quick.png
+	$(RUN) -m sweeps run quick
+	$(RUN) -m analysis quick
+
+test: $(READY) ## run the tests
+	$(RUN) -m pytest
+
+lint: $(READY) ## ruff and mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(READY) ## let ruff format the code
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+sweep: $(READY) ## run a sweep: make sweep SWEEP=polynomial SCALE=small ON=local
+	$(RUN) -m sweeps run $(SWEEP) --scale $(SCALE) --on $(ON)
+
+plan: $(READY) ## what a sweep would do; nothing is executed
+	$(RUN) -m sweeps plan $(SWEEP) --scale $(SCALE)
+
+status: $(READY) ## where the runs of a sweep stand
+	$(RUN) -m sweeps status $(SWEEP) --scale $(SCALE)
+
+bench: $(READY) ## measure: generators, training speed, memory of heads
+	$(RUN) -m tests.bench.bench_polynomial
+	$(RUN) -m tests.bench.bench_training
+	$(RUN) -m tests.bench.bench_heads
+
+clean: ## remove caches; runs and figures stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

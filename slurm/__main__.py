@@ -1,0 +1,49 @@
+"""`python -m slurm {cluster,profiles,status,logs,cancel,retry}`: after a launch.
+
+Launching is `python -m sweeps run --on slurm`; here is what one asks afterwards.
+"""
+
+import sys
+from typing import Annotated, Union
+
+import tyro
+
+from slurm.commands import Cancel, ClusterCommand, Logs, Profiles, Retry, StatusCommand
+from slurm.daemons import ClusterError
+from slurm.queue import QueueUnavailable
+from slurm.submission import SubmissionRefused
+
+Command = Union[  # noqa: UP007 - read by tyro at run time
+    Annotated[ClusterCommand, tyro.conf.subcommand("cluster")],
+    Annotated[Profiles, tyro.conf.subcommand("profiles")],
+    Annotated[StatusCommand, tyro.conf.subcommand("status")],
+    Annotated[Logs, tyro.conf.subcommand("logs")],
+    Annotated[Cancel, tyro.conf.subcommand("cancel")],
+    Annotated[Retry, tyro.conf.subcommand("retry")],
+]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; mistakes and refusals give one message and status 2."""
+    try:
+        command = tyro.cli(
+            Command,
+            prog="python -m slurm",
+            description="The cluster's side of a sweep.",
+            args=arguments,
+            config=(
+                tyro.conf.OmitArgPrefixes,
+                tyro.conf.OmitSubcommandPrefixes,
+                tyro.conf.ConsolidateSubcommandArgs,
+            ),
+        )
+        return command.run()
+    except (ValueError, ClusterError, QueueUnavailable, SubmissionRefused) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

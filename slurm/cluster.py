@@ -1,0 +1,361 @@
+"""A private SLURM cluster on this machine, for tests and for trying things out.
+
+munge, slurmctld and four slurmd run as root, without systemd, with all their state in
+one folder; optionally slurmdbd and MariaDB for accounting. `up` takes about a second
+and may be called again at any time: it starts what is missing and heals what crashed.
+`down` ends the daemons of this state folder and no others.
+
+    python -m slurm cluster up
+    export SLURM_CONF=/run/synth-slurm/etc/slurm.conf
+    sinfo
+    python -m slurm cluster down --purge
+"""
+
+import contextlib
+import fcntl
+import getpass
+import os
+import secrets
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurm import accounting
+from slurm.cluster_files import ClusterOptions, config_files
+from slurm.daemons import ClusterError, Daemon, job_processes, tail, wait_until
+
+PACKAGES = "munge slurmctld slurmd slurm-client"
+ACCOUNTING_PACKAGES = "slurmdbd mariadb-server"
+
+
+@dataclass(frozen=True)
+class ClusterStatus:
+    """What runs: daemon name to process id or None, and node name to state."""
+
+    daemons: dict[str, int | None]
+    nodes: dict[str, str]
+
+    @property
+    def up(self) -> bool:
+        """Whether every daemon runs and every node takes jobs."""
+        return all(self.daemons.values()) and all(
+            _takes_jobs(state) for state in self.nodes.values()
+        )
+
+
+def why_not(with_accounting: bool = False) -> str | None:
+    """Why no private cluster can run here, as one sentence; None if one can."""
+    if os.geteuid() != 0:
+        return "The private SLURM cluster needs root: its daemons act for any user."
+    programs = ["munged", "slurmctld", "slurmd", "scontrol", "sbatch", "srun"]
+    packages = PACKAGES
+    if with_accounting:
+        programs += accounting.PROGRAMS
+        packages += f" {ACCOUNTING_PACKAGES}"
+    missing = [name for name in programs if shutil.which(name, path=_path()) is None]
+    if missing:
+        return (
+            f"SLURM is not installed (no {', '.join(missing)}): "
+            f"apt-get install --no-install-recommends {packages}"
+        )
+    host = _host()
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return f"The host name {host} does not resolve: add it to /etc/hosts."
+    return None
+
+
+def up(options: ClusterOptions) -> ClusterStatus:
+    """Bring the cluster up, or what is missing of it; returns when it takes jobs.
+
+    Raises
+    ------
+    ClusterError
+        Says what is missing or did not start, with the tails of the logs.
+    """
+    reason = why_not(options.accounting)
+    if reason:
+        raise ClusterError(reason)
+    options.state.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with _lock(options.state):
+        if _written_differs(options):
+            _stop_all(options)
+        _write_files(options)
+        _refuse_taken_ports(options)
+        _start_all(options)
+        _heal(options)
+        if not wait_until(lambda: _nodes_ready(options), 30):
+            raise ClusterError(_complaint(options, "The nodes take no jobs"))
+    return status(options)
+
+
+def down(options: ClusterOptions, purge: bool = False) -> bool:
+    """End the jobs and daemons of this cluster; true if anything ran.
+
+    `purge` also removes the state folder.
+    """
+    if not options.state.exists():
+        return False
+    with _lock(options.state):
+        ran = _stop_all(options)
+        if purge:
+            shutil.rmtree(options.state)
+    return ran
+
+
+def status(options: ClusterOptions) -> ClusterStatus:
+    """Which daemons run and what their nodes say; asks for at most 5 s."""
+    pids = {daemon.name: daemon.pid() for daemon in _daemons(options)}
+    return ClusterStatus(pids, _node_states(options) if pids["slurmctld"] else {})
+
+
+def client(
+    options: ClusterOptions, *command: str, timeout_s: float = 5.0
+) -> subprocess.CompletedProcess[str]:
+    """Run one SLURM client against this cluster; a client that hangs gives code 124."""
+    try:
+        return subprocess.run(
+            command,
+            env=environment(options),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 124, "", "no answer in time")
+
+
+def environment(options: ClusterOptions) -> dict[str, str]:
+    """This process's environment, with the cluster's configuration in it."""
+    return os.environ | {"SLURM_CONF": str(options.conf), "PATH": _path()}
+
+
+def node_daemon(options: ClusterOptions, node: str) -> Daemon:
+    """The slurmd that plays `node`."""
+    return Daemon(
+        f"slurmd-{node}",
+        [_which("slurmd"), "-N", node, "-f", str(options.conf)],
+        options.state / "run" / f"slurmd-{node}.pid",
+        options.state,
+        {"SLURM_CONF": str(options.conf)},
+    )
+
+
+def controller_daemon(options: ClusterOptions) -> Daemon:
+    """The slurmctld of the cluster."""
+    return Daemon(
+        "slurmctld",
+        [_which("slurmctld"), "-f", str(options.conf)],
+        options.state / "run" / "slurmctld.pid",
+        options.state,
+        {"SLURM_CONF": str(options.conf)},
+    )
+
+
+def crash_node(options: ClusterOptions, node: str) -> None:
+    """End a node as a power cut would: daemon and job processes, without warning.
+
+    `scontrol update state=down` alone is no model of a failure: the daemon would go on
+    running the job.
+    """
+    pid = node_daemon(options, node).pid()
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
+    for _ in range(3):  # a dying slurmstepd may leave a child for the next turn
+        for victim in _step_daemons(options, node):
+            _kill(victim)
+        for victim, words in job_processes(options.conf):
+            if words.get("SLURMD_NODENAME") == node:
+                _kill(victim)
+    update = f"nodename={node}", "state=down", "reason=crash"
+    client(options, "scontrol", "update", *update, timeout_s=10)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _step_daemons(options: ClusterOptions, node: str | None = None) -> list[int]:
+    """The slurmstepd of this cluster, known by the node's log that they hold open."""
+    names = [node] if node else options.nodes
+    logs = {str(options.state / "log" / f"slurmd-{name}.log") for name in names}
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            if (folder / "comm").read_text().strip() == "slurmstepd" and any(
+                os.readlink(link) in logs for link in (folder / "fd").iterdir()
+            ):
+                found.append(int(folder.name))
+    return found
+
+
+def _daemons(options: ClusterOptions) -> list[Daemon]:
+    """Every daemon of the cluster, in the order in which they start."""
+    state = options.state
+    munged = Daemon(
+        "munged",
+        [
+            _which("munged"),
+            f"--key-file={state}/munge/munge.key",
+            f"--socket={state}/run/munge.socket",
+            f"--pid-file={state}/run/munged.pid",
+            f"--log-file={state}/munge/munged.log",
+            f"--seed-file={state}/munge/munged.seed",
+            "--num-threads=2",
+        ],
+        state / "run" / "munged.pid",
+        state,
+    )
+    database = accounting.daemons(options) if options.accounting else []
+    nodes = [node_daemon(options, node) for node in options.nodes]
+    return [munged, *database, controller_daemon(options), *nodes]
+
+
+def _write_files(options: ClusterOptions) -> None:
+    state = options.state
+    folders = ["etc", "run", "log", "ctld", "munge", "dev", "db"]
+    for name in [*folders, *(f"spool/{node}" for node in options.nodes)]:
+        (state / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+    state.chmod(0o755)  # munge's socket must be reachable by any user
+    (state / "munge").chmod(0o700)
+    key = state / "munge" / "munge.key"
+    if not key.exists():
+        key.touch(mode=0o400)
+        key.write_bytes(secrets.token_bytes(1024))
+    # A plain file would pass the count and never set CUDA_VISIBLE_DEVICES.
+    for index in range(2):
+        device = state / "dev" / f"nvidia{index}"
+        if not device.exists():
+            os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    for path, text in config_files(options).items():
+        if not path.exists() or path.read_text() != text:
+            path.touch(mode=0o600 if path.name == "slurmdbd.conf" else 0o644)
+            path.write_text(text)
+
+
+def _written_differs(options: ClusterOptions) -> bool:
+    return options.conf.exists() and any(
+        not path.exists() or path.read_text() != text
+        for path, text in config_files(options).items()
+    )
+
+
+def _start_all(options: ClusterOptions) -> None:
+    munged, *database, controller = _daemons(options)[: -len(options.nodes)]
+    socket_file = options.state / "run" / "munge.socket"
+    if munged.pid() is None:
+        socket_file.unlink(missing_ok=True)
+        Path(f"{socket_file}.lock").unlink(missing_ok=True)
+        munged.start()
+    if not wait_until(socket_file.exists, 5):
+        raise ClusterError(_complaint(options, "munged opens no socket"))
+    if database:
+        accounting.start(options)
+    controller.start()
+    for node in options.nodes:
+        node_daemon(options, node).start()
+    if not wait_until(lambda: client(options, "scontrol", "ping").returncode == 0, 15):
+        raise ClusterError(_complaint(options, "slurmctld does not answer"))
+    if database:
+        accounting.register(options)
+
+
+def _heal(options: ClusterOptions) -> None:
+    """Give back nodes that a crash left down or drained."""
+    for node, state in _node_states(options).items():
+        if state.rstrip("*") in ("down", "drain", "drained", "drng", "fail", "unk"):
+            # Refused for a node that came back by itself: that is fine.
+            update = f"nodename={node}", "state=resume"
+            client(options, "scontrol", "update", *update)
+
+
+def _stop_all(options: ClusterOptions) -> bool:
+    daemons = _daemons(options)
+    if (options.state / "db" / "data").exists() and not options.accounting:
+        daemons[1:1] = accounting.daemons(options)
+    running = [daemon for daemon in daemons if daemon.pid() is not None]
+    if any(daemon.name == "slurmctld" for daemon in running):
+        client(options, "scancel", "-f", "-u", getpass.getuser(), timeout_s=20)
+        wait_until(lambda: not client(options, "squeue", "-h").stdout.strip(), 15)
+    # What scancel did not reach, or could not without a controller: nodes would wait
+    # for it.
+    for pid in [*_step_daemons(options), *(p for p, _ in job_processes(options.conf))]:
+        if pid != os.getpid():
+            _kill(pid)
+    # Nodes first, munged last: each still needs the ones that started before it.
+    for daemon in reversed(daemons):
+        daemon.stop()
+    return bool(running)
+
+
+def _node_states(options: ClusterOptions) -> dict[str, str]:
+    shown = client(options, "sinfo", "-h", "-N", "-p", "low", "-o", "%N %t").stdout
+    pairs = (line.split() for line in shown.splitlines())
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def _takes_jobs(state: str) -> bool:
+    return state in ("idle", "mix", "alloc", "comp")
+
+
+def _nodes_ready(options: ClusterOptions) -> bool:
+    states = _node_states(options)
+    return len(states) == len(options.nodes) and all(map(_takes_jobs, states.values()))
+
+
+def _refuse_taken_ports(options: ClusterOptions) -> None:
+    if any(daemon.pid() is not None for daemon in _daemons(options)):
+        return  # some of the ports are taken by this very cluster
+    for port in options.ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                raise ClusterError(
+                    f"Port {port} is taken by another program, or by another cluster: "
+                    "choose another --base-port."
+                ) from None
+
+
+@contextlib.contextmanager
+def _lock(state: Path) -> Iterator[None]:
+    """Let one caller at a time change the cluster in `state`."""
+    path = state / "lock"
+    while True:
+        # Not inherited by the daemons (PEP 446), or they would hold it for ever.
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # The holder before us may have purged the folder: then this file is no
+            # longer the one at that path.
+            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                yield
+                return
+        state.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+
+def _complaint(options: ClusterOptions, what: str) -> str:
+    logs = sorted((options.state / "log").glob("*"))
+    return "\n".join([f"{what}.", *(tail(log) for log in logs if log.stat().st_size)])
+
+
+def _host() -> str:
+    return socket.gethostname().split(".")[0]
+
+
+def _path() -> str:
+    """PATH, with the folders where Debian keeps daemons."""
+    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+
+
+def _which(program: str) -> str:
+    return shutil.which(program, path=_path()) or program

@@ -1,0 +1,170 @@
+"""The configuration files of the private test cluster, as text.
+
+One machine plays four nodes: four slurmd share its host name and listen on ports of
+their own. Nothing here is fit for production: memory is not enforced, GPUs are fake.
+"""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+NUM_NODES = 4
+"""Nodes n1 to n4, of two CPUs and two fake GPUs each."""
+
+DEFAULT_STATE = Path("/run/synth-slurm")
+"""Where the cluster of `make cluster-up` lives."""
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """One private cluster: where it lives and what its tests need from it.
+
+    `base_port` is slurmctld's; slurmdbd and MariaDB take the next two, the nodes
+    `base_port + 11` onwards. `grace_time_s` is the warning that a preempted job gets.
+    """
+
+    state: Path = DEFAULT_STATE
+    base_port: int = 17000
+    accounting: bool = False
+    max_array_size: int = 1001
+    grace_time_s: int = 10
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", Path(self.state).expanduser().absolute())
+        if len(str(self.state)) > 80:
+            raise ValueError(
+                "ClusterOptions.state must be a path of at most 80 characters, since "
+                f"unix sockets live in it; got {len(str(self.state))}: {self.state}"
+            )
+        if any(letter.isspace() for letter in str(self.state)):
+            raise ValueError(
+                f"ClusterOptions.state must hold no blanks; got {str(self.state)!r}"
+            )
+        if not 1024 <= self.base_port <= 65000:
+            raise ValueError(
+                "ClusterOptions.base_port must be from 1024 to 65000; "
+                f"got {self.base_port}"
+            )
+
+    @property
+    def conf(self) -> Path:
+        """The slurm.conf that clients and jobs of this cluster read."""
+        return self.state / "etc" / "slurm.conf"
+
+    @property
+    def nodes(self) -> list[str]:
+        """Node names, n1 first."""
+        return [f"n{i + 1}" for i in range(NUM_NODES)]
+
+    @property
+    def ports(self) -> list[int]:
+        """Every port that the cluster listens on."""
+        database = [self.base_port + 1, self.base_port + 2] if self.accounting else []
+        nodes = [self.base_port + 11 + i for i in range(NUM_NODES)]
+        return [self.base_port, *database, *nodes]
+
+
+def config_files(options: ClusterOptions) -> dict[Path, str]:
+    """Every configuration file of the cluster with its content."""
+    etc = options.state / "etc"
+    files = {
+        options.conf: _slurm_conf(options),
+        etc / "cgroup.conf": "CgroupPlugin=autodetect\n",
+        etc / "plugstack.conf": "",
+        etc / "gres.conf": (
+            f"NodeName=n[1-{NUM_NODES}] Name=gpu Type=fake "
+            f"File={options.state}/dev/nvidia[0-1]\n"
+        ),
+        options.state / "env.sh": f"export SLURM_CONF={options.conf}\n",
+    }
+    if options.accounting:
+        files[etc / "slurmdbd.conf"] = _slurmdbd_conf(options)
+    return files
+
+
+def _accounting(options: ClusterOptions) -> str:
+    if not options.accounting:
+        return (
+            "AccountingStorageType=accounting_storage/none\n"
+            "JobAcctGatherType=jobacct_gather/none"
+        )
+    # Without AccountingStoragePass every client looks for the default munge socket.
+    return f"""\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=localhost
+AccountingStoragePort={options.base_port + 1}
+AccountingStoragePass={options.state}/run/munge.socket
+AccountingStorageTRES=gres/gpu
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=5"""
+
+
+def _slurm_conf(options: ClusterOptions) -> str:
+    state, base = options.state, options.base_port
+    host = socket.gethostname().split(".")[0]
+    last = base + 10 + NUM_NODES
+    # cred_expire: a requeued job waits that long (120 s by default).
+    # config_overrides: declared CPUs and memory may exceed the real ones.
+    # preempt_send_user_signal: without it a preempted job sees SIGTERM alone.
+    return f"""\
+ClusterName=sim
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={base}
+SlurmUser=root
+AuthInfo=socket={state}/run/munge.socket,cred_expire=5
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+StateSaveLocation={state}/ctld
+SlurmdSpoolDir={state}/spool/%n
+SlurmctldPidFile={state}/run/slurmctld.pid
+SlurmdPidFile={state}/run/slurmd-%n.pid
+SlurmctldLogFile={state}/log/slurmctld.log
+SlurmdLogFile={state}/log/slurmd-%n.log
+PlugStackConfig={state}/etc/plugstack.conf
+MailProg=/bin/true
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+PropagateResourceLimits=NONE
+SlurmdParameters=config_overrides
+SlurmctldParameters=preempt_send_user_signal
+ReturnToService=2
+SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=1,bf_continue
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=500
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+JobRequeue=1
+KillWait=5
+MinJobAge=300
+MaxArraySize={options.max_array_size}
+{_accounting(options)}
+GresTypes=gpu
+NodeName=n[1-{NUM_NODES}] NodeHostname={host} NodeAddr=127.0.0.1 \
+Port={base + 11}-{last} CPUs=2 Boards=1 SocketsPerBoard=1 CoresPerSocket=2 \
+ThreadsPerCore=1 RealMemory=5000 Gres=gpu:fake:2 State=UNKNOWN
+PartitionName=low Nodes=n[1-{NUM_NODES}] Default=YES MaxTime=INFINITE State=UP \
+PriorityTier=1 PreemptMode=REQUEUE GraceTime={options.grace_time_s}
+PartitionName=high Nodes=n[1-{NUM_NODES}] Default=NO MaxTime=INFINITE State=UP \
+PriorityTier=10 PreemptMode=OFF
+"""
+
+
+def _slurmdbd_conf(options: ClusterOptions) -> str:
+    state, base = options.state, options.base_port
+    # StorageHost is an address: "localhost" would mean MariaDB's default socket.
+    return f"""\
+AuthType=auth/munge
+AuthInfo=socket={state}/run/munge.socket
+DbdHost=localhost
+DbdAddr=127.0.0.1
+DbdPort={base + 1}
+SlurmUser=root
+LogFile={state}/log/slurmdbd.log
+PidFile={state}/run/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={base + 2}
+StorageUser=slurm
+StoragePass=slurm
+StorageLoc=slurm_acct
+"""

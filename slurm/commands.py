@@ -1,0 +1,194 @@
+"""The commands of `python -m slurm`, each a dataclass with a `run` method."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from slurm import cluster
+from slurm.cluster_files import DEFAULT_STATE, ClusterOptions
+from slurm.profile import available, load
+from slurm.retry import retry
+from slurm.status import cancel, read_status
+
+
+@dataclass(frozen=True)
+class ClusterCommand:
+    """Bring the private test cluster of this machine up or down, or look at it."""
+
+    action: tyro.conf.Positional[Literal["up", "down", "status"]]
+    """What to do; each may be repeated at any time."""
+    state: Path = DEFAULT_STATE
+    """Folder of everything that the cluster writes."""
+    base_port: int = 17000
+    """Port of slurmctld; up to 14 ports above it are used as well."""
+    accounting: bool = False
+    """With slurmdbd and MariaDB, so that sacct works."""
+    max_array_size: int = 1001
+    """Elements of one job array."""
+    grace_time_s: int = 10
+    """Seconds between the warning of a preempted job and its end."""
+    purge: bool = False
+    """With `down`: remove the state folder as well."""
+
+    def run(self) -> int:
+        """Do it, and say what runs."""
+        options = ClusterOptions(
+            self.state,
+            self.base_port,
+            self.accounting,
+            self.max_array_size,
+            self.grace_time_s,
+        )
+        if self.action == "down":
+            ran = cluster.down(options, self.purge)
+            print("The cluster is down." if ran else "The cluster was not running.")
+            return 0
+        if self.action == "up":
+            cluster.up(options)
+        found = cluster.status(options)
+        for name, pid in found.daemons.items():
+            print(f"{name:12} {'down' if pid is None else f'process {pid}'}")
+        for name, state in found.nodes.items():
+            print(f"{name:12} {state}")
+        if found.up:
+            print(f"To use it: export SLURM_CONF={options.conf}")
+        return 0 if found.up else 1
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """List the cluster profiles, or show one with all its values."""
+
+    name: tyro.conf.Positional[str] = ""
+    """A profile's name, or the path of its TOML file; all are listed without one."""
+
+    def run(self) -> int:
+        """Print them; a profile that is not valid ends in its error."""
+        if self.name:
+            for key, value in dataclasses.asdict(load(self.name)).items():
+                print(f"{key:18} {value!r}")
+            return 0
+        for name, path in available().items():
+            load(name)
+            print(f"{name:12} {path}")
+        return 0
+
+
+@dataclass(frozen=True)
+class StatusCommand:
+    """Where every run of a folder stands: folders, queue and accounting merged."""
+
+    root: tyro.conf.Positional[Path]
+    """The folder of the runs."""
+    json: bool = False
+    """Print JSON for programs."""
+
+    def run(self) -> int:
+        """A line for each run, then counts."""
+        found = read_status(self.root)
+        if self.json:
+            rows = [dataclasses.asdict(run) for run in found.runs]
+            print(json.dumps({"runs": rows, "news": found.news}, default=str))
+            return 0
+        for run in found.runs:
+            print(run.line())
+        for sentence in found.news:
+            print(sentence)
+        counts = found.counts()
+        print(", ".join(f"{n} {state}" for state, n in counts.items()) or "no runs")
+        return 0
+
+
+@dataclass(frozen=True)
+class Logs:
+    """Print what the job of a run has printed."""
+
+    root: tyro.conf.Positional[Path]
+    """The folder of the runs."""
+    run_id: tyro.conf.Positional[str]
+    """The run, or the beginning of its id."""
+    lines: int = 50
+    """How many of the last lines; 0 for all."""
+
+    def run(self) -> int:
+        """The path of the log, then its tail."""
+        found = [r for r in read_status(self.root).runs if r.run_id == self.run_id]
+        found = found or [
+            run
+            for run in read_status(self.root).runs
+            if run.run_id.startswith(self.run_id)
+        ]
+        if len(found) != 1:
+            names = ", ".join(run.run_id for run in found) or "none"
+            raise ValueError(
+                f"{self.run_id!r} must name one run of {self.root}; it fits {names}."
+            )
+        log = found[0].log
+        if log is None:
+            raise ValueError(f"{found[0].run_id} was never sent to a cluster.")
+        print(f"{log}")
+        if not log.exists():
+            print("(nothing yet: the job has not started)")
+            return 0
+        text = log.read_text(errors="replace").splitlines()
+        print("\n".join(text[-self.lines :] if self.lines else text))
+        return 0
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """End the jobs of some or all runs; launching again goes on from checkpoints."""
+
+    root: tyro.conf.Positional[Path]
+    """The folder of the runs."""
+    run_ids: Annotated[tuple[str, ...], tyro.conf.arg(name="runs")] = ()
+    """These runs; all by default. Runs that share a job end together."""
+    states: tuple[Literal["queued", "running", "held"], ...] = ()
+    """Those in these states; all that have a job by default."""
+
+    def run(self) -> int:
+        """Cancel, and name every run that lost its job."""
+        found = cancel(self.root, self.run_ids or None, self.states or None)
+        for run in found:
+            print(f"cancelled  {run.run_id}  job {run.job_id}")
+        print(f"{len(found)} runs lost their job")
+        return 0
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Send runs again that no job has: they go on from their last checkpoint."""
+
+    root: tyro.conf.Positional[Path]
+    """The folder of the runs."""
+    profile: str
+    """Cluster profile: a name, or the path of a TOML file."""
+    run_ids: Annotated[tuple[str, ...], tyro.conf.arg(name="runs")] = ()
+    """These runs; all by default."""
+    states: tuple[
+        Literal["failed", "cancelled", "timed out", "stopped", "lost"], ...
+    ] = ("failed", "cancelled", "timed out", "stopped", "lost")
+    """Those in these states."""
+    dry_run: bool = False
+    """Print the plan and what sbatch would get, and send nothing."""
+
+    def run(self) -> int:
+        """The plan, then the job ids."""
+        sending = retry(
+            self.root,
+            load(self.profile),
+            self.run_ids or None,
+            self.states,
+            dry_run=self.dry_run,
+        )
+        print(sending.describe())
+        if self.dry_run:
+            for script in sending.scripts:
+                print(f"\n{script}")
+        for launch in sending.launches:
+            print(f"job {launch.job_id}: {launch.folder}")
+        return 0

@@ -1,0 +1,146 @@
+"""One background program with a pid file: is it ours, start it, stop it.
+
+A process is ours if the pid file names it, it runs the right program, and its command
+line or environment names our state folder. Nothing is ever ended by name alone: the
+machine may run another cluster.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class ClusterError(RuntimeError):
+    """The private cluster could not be brought up or down; the message says why."""
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A program that runs in the background and notes its process id in a file."""
+
+    name: str
+    command: list[str]
+    pid_file: Path
+    state: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    detaches: bool = True
+    stop_timeout_s: float = 15.0
+
+    @property
+    def program(self) -> str:
+        """The program's name as the kernel shows it."""
+        return Path(self.command[0]).name[:15]
+
+    def pid(self) -> int | None:
+        """The process id if this daemon runs, else None."""
+        try:
+            pid = int(self.pid_file.read_text().strip())
+        except (OSError, ValueError):
+            return None
+        return pid if is_ours(pid, self.program, self.state) else None
+
+    def start(self) -> bool:
+        """Start the daemon unless it runs; true if it was started."""
+        if self.pid() is not None:
+            return False
+        self.pid_file.unlink(missing_ok=True)
+        log = self.state / "log" / f"{self.name}.out"
+        # What does not detach by itself becomes the child of a shell that ends at once.
+        script = '"$@"' if self.detaches else '"$@" & echo $! > "$0"'
+        with log.open("ab") as out:
+            done = subprocess.run(
+                ["sh", "-c", script, str(self.pid_file), *self.command],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=os.environ | self.environment,
+                start_new_session=True,
+                cwd=self.state,
+                timeout=30,
+            )
+        if done.returncode:
+            raise ClusterError(
+                f"{self.name} did not start (exit code {done.returncode}): "
+                f"{' '.join(self.command)}\n{tail(log)}"
+            )
+        return True
+
+    def stop(self) -> bool:
+        """End the daemon, politely and then not; true if it was running."""
+        pid = self.pid()
+        if pid is not None:
+            end_process(pid, self.program, self.state, self.stop_timeout_s)
+        self.pid_file.unlink(missing_ok=True)
+        return pid is not None
+
+
+def is_ours(pid: int, program: str, state: Path) -> bool:
+    """Whether a living process runs `program` on behalf of the cluster in `state`."""
+    folder = Path("/proc") / str(pid)
+    try:
+        if (folder / "comm").read_text().strip() != program:
+            return False
+        # The state follows the program's name, which may itself hold brackets.
+        if (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return False
+        words = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
+    except OSError:
+        return False
+    return _names(words, state)
+
+
+def _names(words: bytes, state: Path) -> bool:
+    """Whether a path inside `state` occurs; `/run/a` is no part of `/run/ab`."""
+    return f"{state}/".encode() in words
+
+
+def end_process(pid: int, program: str, state: Path, timeout_s: float) -> None:
+    """TERM, then KILL after `timeout_s`; checks at each turn that the pid is ours."""
+    for sign, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, 5.0)):
+        if not is_ours(pid, program, state):
+            return
+        try:
+            os.kill(pid, sign)
+        except ProcessLookupError:
+            return
+        if wait_until(lambda: not is_ours(pid, program, state), patience_s):
+            return
+    raise ClusterError(f"Process {pid} ({program}) survived SIGKILL.")
+
+
+def job_processes(conf: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Processes of jobs of the cluster whose slurm.conf is `conf`, with environment."""
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            words = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        pairs = (word.decode(errors="replace").partition("=") for word in words)
+        environment = {name: value for name, _, value in pairs}
+        if environment.get("SLURM_CONF") == str(conf) and "SLURM_JOB_ID" in environment:
+            yield int(folder.name), environment
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    """Poll each 0.05 s until `condition` holds; false when the time is over."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def tail(path: Path, num_lines: int = 15) -> str:
+    """The last lines of a log file, headed by its path."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()[-num_lines:]
+    except OSError:
+        return f"({path} cannot be read)"
+    return "\n".join([f"--- {path}", *lines])

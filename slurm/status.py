@@ -1,0 +1,245 @@
+"""Where every run stands: its folder first, then the queue, then accounting.
+
+State        read from
+done         result.json
+failed       failure.json, written after the job took the run up
+running      the job runs and has the run
+queued       the job waits; the reason is the scheduler's
+held         the job waits for a person (scontrol release, or cancel)
+cancelled    by `cancel`, or by scancel as far as anyone remembers
+timed out    the job hit its limit without requeueing itself
+stopped      no job has it, it has a folder: launch again to go on
+lost         the job is gone and nobody knows why: launch again to go on
+new          never begun
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurm import queue as scheduler
+from slurm.ledger import JobRecord, launching, read_record, settle, write_record
+from slurm.queue import Ask, QueueEntry, QueueUnavailable
+from synth.store import RunFolder
+
+OVER = {
+    "CANCELLED": "cancelled",
+    "REVOKED": "cancelled",
+    "TIMEOUT": "timed out",
+    "DEADLINE": "timed out",
+}
+"""States of a finished job that say more than "lost"."""
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run: its state, what there is to say about it, the job that has or had it."""
+
+    run_id: str
+    state: str
+    detail: str = ""
+    job_id: str = ""
+    node: str = ""
+    restarts: int = 0
+    log: Path | None = None
+
+    def line(self) -> str:
+        """One line for a person."""
+        job = f"job {self.job_id}" if self.job_id else ""
+        where = f"on {self.node}" if self.node and self.state == "running" else ""
+        again = f"restarted {self.restarts}x" if self.restarts else ""
+        words = [self.state.ljust(9), self.run_id, job, where, again, self.detail]
+        return "  ".join(word for word in words if word)
+
+
+@dataclass(frozen=True)
+class Status:
+    """Every run that was asked for, and what was learnt on the way."""
+
+    runs: list[RunStatus]
+    news: list[str]
+    queue_known: bool = True
+
+    def counts(self) -> dict[str, int]:
+        """How many runs are in each state."""
+        found: dict[str, int] = {}
+        for run in self.runs:
+            found[run.state] = found.get(run.state, 0) + 1
+        return found
+
+
+def known_runs(root: Path) -> list[str]:
+    """Ids of every run that has a folder with a configuration."""
+    return sorted(path.parent.name for path in root.glob("*/config.json"))
+
+
+def read_status(
+    root: Path, run_ids: Sequence[str] | None = None, ask: Ask = scheduler.ask
+) -> Status:
+    """Merge folders and queue; works without a controller, and says so."""
+    root = root.absolute()
+    run_ids = known_runs(root) if run_ids is None else run_ids
+    news: list[str] = []
+    queue: dict[str, QueueEntry] = {}
+    known = True
+    try:
+        queue = scheduler.read_queue(ask)
+        news += _settle(root, queue)
+    except QueueUnavailable as error:
+        known = False
+        news.append(str(error))
+    records = {run_id: read_record(root, run_id) for run_id in run_ids}
+    history: dict[str, QueueEntry] = {}
+    if known:
+        gone = {
+            record.job_id
+            for run_id, record in records.items()
+            if record
+            and _entry(record, queue) is None
+            and not (root / run_id / "result.json").exists()
+        }
+        history = scheduler.read_history(gone, ask)
+    runs = [_run(root, run_id, records[run_id], queue, history) for run_id in run_ids]
+    if not known:
+        runs = [
+            dataclasses.replace(run, state="unknown") if run.state == "lost" else run
+            for run in runs
+        ]
+    return Status(runs, news, known)
+
+
+def _settle(root: Path, queue: dict[str, QueueEntry]) -> list[str]:
+    if not (root / ".slurm").is_dir():
+        return []
+    try:
+        with launching(root):
+            return settle(root, queue)
+    except ValueError:  # a launcher is at work: what looks half-done is its business
+        return []
+
+
+def _entry(record: JobRecord | None, queue: dict[str, QueueEntry]) -> QueueEntry | None:
+    """The queue's word on a record; an id that was reused is not ours."""
+    entry = queue.get(record.job_id) if record else None
+    return entry if record and entry and entry.name == record.launch else None
+
+
+def _run(
+    root: Path,
+    run_id: str,
+    record: JobRecord | None,
+    queue: dict[str, QueueEntry],
+    history: dict[str, QueueEntry],
+) -> RunStatus:
+    folder = RunFolder(root, run_id)
+    entry = _entry(record, queue)
+    status = RunStatus(run_id, "new")
+    if record:
+        status = dataclasses.replace(
+            status,
+            job_id=record.job_id,
+            node=record.node,
+            restarts=record.restarts,
+            log=record.log(root),
+        )
+
+    def found(state: str, detail: str = "") -> RunStatus:
+        return dataclasses.replace(status, state=state, detail=detail)
+
+    own = folder.state()
+    if own == "done":
+        if entry is not None and entry.held:
+            return found("done", f"job is still held ({entry.reason})")
+        return found("done")
+    failure = _failure(folder, record)
+    if entry and entry.live:
+        if entry.held:
+            return found("held", entry.reason)
+        if entry.state == "PENDING":
+            return found("queued", entry.reason)
+        if failure is not None:
+            return found("failed", failure)
+        return found("running", _step(folder))
+    if own == "running":
+        return found("running", _step(folder))
+    if failure is not None:
+        return found("failed", failure)
+    if record is None:
+        return found(own)
+    if record.cancelled:
+        return found("cancelled")
+    entry = entry or _entry(record, history)
+    if entry is None:
+        return found("lost", "the job is gone and left no word")
+    detail = f"SLURM says {entry.state}" + (
+        f", {entry.reason}" if entry.reason not in ("", "None") else ""
+    )
+    if entry.state == "COMPLETED":  # left to another launch, or cancelled before
+        return found("stopped", detail)
+    return found(OVER.get(entry.state, "lost"), detail)
+
+
+def _failure(folder: RunFolder, record: JobRecord | None) -> str | None:
+    """The failure of the attempt that the record is about; older ones are history."""
+    path = folder.path / "failure.json"
+    try:
+        written = path.stat().st_mtime
+        message = (folder.read_json("failure.json") or {}).get("message", "")
+    except (OSError, ValueError):
+        return None
+    # The record is written when a job takes the run up, so a failure before that
+    # belongs to an earlier launch, and the run has been sent again since.
+    since = (record.started or record.submitted) if record else 0.0
+    return str(message) if written >= since else None
+
+
+def _step(folder: RunFolder) -> str:
+    try:
+        progress = folder.read_json("progress.json")
+    except ValueError:
+        return ""
+    return f"step {progress['step']} of {progress['steps']}" if progress else ""
+
+
+def cancel(
+    root: Path,
+    run_ids: Sequence[str] | None = None,
+    states: Sequence[str] | None = None,
+    ask: Ask = scheduler.ask,
+) -> list[RunStatus]:
+    """End the jobs of the given runs, or of those in the given states.
+
+    Runs that share a job with a chosen one end with it: the whole pack is returned.
+
+    Raises
+    ------
+    QueueUnavailable
+        When scancel gives no answer.
+    """
+    root = root.absolute()
+    chosen = read_status(root, run_ids, ask)
+    if not chosen.queue_known:
+        raise QueueUnavailable(chosen.news[-1])
+    live = ("queued", "running", "held")
+    jobs = {
+        run.job_id
+        for run in chosen.runs
+        if run.job_id
+        and (run.state in live or (run.state == "done" and run.detail))
+        and (states is None or run.state in states)
+    }
+    if not jobs:
+        return []
+    everyone = [r for r in read_status(root, None, ask).runs if r.job_id in jobs]
+    # First the mark, then the signal: a worker that starts meanwhile reads the mark.
+    for run in everyone:
+        record = read_record(root, run.run_id)
+        if record and run.state != "done":
+            write_record(root, run.run_id, dataclasses.replace(record, cancelled=True))
+    ordered = sorted(jobs)
+    for start in range(0, len(ordered), 200):  # a command line has a length
+        answer = ask("scancel", *ordered[start : start + 200])
+        if answer.returncode and "already completing" not in answer.stderr.lower():
+            raise QueueUnavailable(f"scancel failed: {answer.stderr.strip()}")
+    return everyone

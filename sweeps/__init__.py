@@ -1,0 +1,1 @@
+"""Many runs: grids as Python, planned, packed, carried out, resumed, watched, tuned."""

@@ -1,0 +1,19 @@
+"""The sweeps that come with the suite: one file per experiment family."""
+
+from sweeps.catalogue.induction import induction, induction_books
+from sweeps.catalogue.probes import choice_points, information, prediction_law
+from sweeps.catalogue.quick import quick
+from sweeps.sweep import Sweep
+
+CATALOGUE: dict[str, Sweep] = {
+    sweep.name: sweep
+    for sweep in (
+        quick,
+        induction,
+        induction_books,
+        choice_points,
+        information,
+        prediction_law,
+    )
+}
+"""The sweeps by name."""

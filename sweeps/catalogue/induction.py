@@ -1,0 +1,135 @@
+"""Induction in children's stories (section 4.1, figure 7) and with books (appendix J).
+
+The corpus of the paper is not named, so names are an axis here. With a closed list the
+second token of a name is a bigram, and nothing pays for looking back; with open names
+only looking back helps. `p_open` is the share of stories with open names.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sweeps.sweep import sweep
+from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.tasks.stories import StoriesConfig
+from synth.text.names import NameConfig
+from synth.text.stories import StoryConfig
+from synth.text.vocabularies import TokenizerConfig
+
+METRIC = "test_seen/second_token_accuracy"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What a scale of the sweeps trains."""
+
+    sizes: tuple[str, ...]
+    seeds: int
+    p_open: tuple[float, ...]
+    story: StoryConfig
+    names: dict[str, int]
+    tokenizer: TokenizerConfig
+    fixed_stories: int
+    training: TrainingConfig
+
+
+PAPER_TRAINING = TrainingConfig(
+    steps=100_000,
+    batch_rows=128,
+    context=2048,
+    learning_rate=1e-4,
+    warmup_steps=2000,
+    precision="bf16",
+    evaluate_every_steps=1100,  # about 90 evaluations, one an epoch
+    evaluation_examples=100,
+    final_examples=1000,
+)
+RUNGS = {
+    # Few second pieces and many mentions: what forms within a small budget.
+    "quick": Rung(
+        sizes=("d64-L4-h4",),
+        seeds=2,
+        p_open=(0.0, 1.0),
+        story=StoryConfig(asides=2),
+        names={"first_pieces": 64, "second_pieces": 64, "closed_names": 16},
+        tokenizer=TokenizerConfig(),
+        fixed_stories=0,
+        training=TrainingConfig(
+            steps=2000,
+            batch_rows=16,
+            context=256,
+            learning_rate=3e-3,
+            warmup_steps=40,
+            evaluate_every_steps=100,
+            evaluation_examples=64,
+            final_examples=500,
+        ),
+    ),
+    "small": Rung(
+        sizes=("1M", "3M", "10M"),
+        seeds=3,
+        p_open=(0.0, 0.1, 1.0),
+        story=StoryConfig(),
+        names={},
+        tokenizer=TokenizerConfig(vocab_size=4096),
+        fixed_stories=0,
+        training=TrainingConfig(
+            steps=3000,
+            batch_rows=64,
+            context=256,
+            learning_rate=1e-3,
+            warmup_steps=60,
+            precision="bf16",
+            evaluate_every_steps=100,
+            evaluation_examples=256,
+            final_examples=1000,
+        ),
+    ),
+    # 26.2B tokens over 90 epochs leave 0.29B tokens of stories: about a million.
+    "paper": Rung(
+        sizes=("1M", "3M", "10M", "30M", "100M", "300M", "1B"),
+        seeds=2,
+        p_open=(0.0, 1.0),
+        story=StoryConfig(),
+        names={"closed_names": 1024},
+        tokenizer=TokenizerConfig(vocab_size=4096),
+        fixed_stories=1_000_000,
+        training=PAPER_TRAINING,
+    ),
+}
+
+
+def _runs(rung: Rung, p_open: float, books_parts: int) -> Iterator[RunConfig]:
+    """Both losses at every size and seed, on the same data."""
+    task = StoriesConfig(
+        story=rung.story,
+        names=NameConfig(p_open=p_open, **rung.names),
+        tokenizer=rung.tokenizer,
+        fixed_stories=rung.fixed_stories,
+        books_parts=books_parts,
+    )
+    for size in rung.sizes:
+        for horizon in (1, 2):
+            for seed in range(rung.seeds):
+                yield RunConfig(
+                    task=task,
+                    model=ModelConfig(scale=size),
+                    objective=ObjectiveConfig(horizon=horizon),
+                    training=rung.training,
+                    seed=seed,
+                )
+
+
+@sweep(figure="figure 7", claims=("C1", "C2", "C3", "C6"), metric=METRIC)
+def induction(scale: str) -> Iterator[RunConfig]:
+    """Second-token accuracy on names: closed lists against open names, n = 1 and 2."""
+    rung = RUNGS[scale]
+    for p_open in rung.p_open:
+        yield from _runs(rung, p_open, books_parts=0)
+
+
+@sweep(figure="figure S14", claims=("C4", "C5", "C6"), metric=METRIC)
+def induction_books(scale: str) -> Iterator[RunConfig]:
+    """Stories with a closed list of names alone, and nine to one with books."""
+    rung = RUNGS[scale]
+    for books_parts in (0, 9):
+        yield from _runs(rung, 0.0, books_parts)

@@ -1,0 +1,145 @@
+"""Runs for the probes: choice points (5.1), information (5.2), the layer law.
+
+What they are for is read off their checkpoints:
+
+    python -m synth probe choice-points runs/choice-points-quick/ID
+    python -m synth probe information runs/information-quick/ID
+    python -m synth probe law --run runs/prediction-law-quick/*
+
+The objective is on all tokens: these sources have no questions, but for the maze.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sweeps.sweep import sweep
+from synth.config import (
+    HeadLayout,
+    ModelConfig,
+    ObjectiveConfig,
+    RunConfig,
+    TrainingConfig,
+)
+from synth.tasks.choice_points import ChoicePointsConfig
+from synth.tasks.maze import MazeConfig
+from synth.tasks.polynomial import PolynomialConfig
+from synth.tasks.sources import SourcesConfig
+from synth.tasks.task import TaskConfig
+
+
+@dataclass(frozen=True)
+class _Size:
+    """What a scale means for the probes."""
+
+    models: tuple[str, ...]
+    deep: str
+    """A model with enough layers for a line."""
+    horizons: tuple[int, ...]
+    seeds: int
+    training: TrainingConfig
+
+
+SIZES = {
+    "quick": _Size(
+        ("100k",),
+        "d40-L8-h4",
+        (1, 4),
+        3,
+        TrainingConfig(
+            steps=800,
+            batch_rows=32,
+            context=128,
+            learning_rate=3e-3,
+            warmup_steps=50,
+            evaluate_every_steps=100,
+            evaluation_examples=128,
+            final_examples=500,
+        ),
+    ),
+    "small": _Size(
+        ("1M", "10M"),
+        "d256-L12-h8",
+        (1, 2, 4),
+        5,
+        TrainingConfig(
+            steps=8000,
+            batch_rows=64,
+            context=256,
+            learning_rate=1e-3,
+            warmup_steps=200,
+            evaluate_every_steps=500,
+            evaluation_examples=256,
+        ),
+    ),
+    "paper": _Size(("30M", "100M"), "100M", (1, 2, 4), 5, TrainingConfig()),
+}
+
+
+def _grid(
+    scale: str,
+    tasks: tuple[TaskConfig, ...],
+    models: tuple[str, ...],
+    layouts: tuple[HeadLayout, ...] = ("parallel",),
+) -> Iterator[RunConfig]:
+    size = SIZES[scale]
+    for task in tasks:
+        for model in models:
+            for horizon in size.horizons:
+                # Layouts differ from two heads on.
+                for layout in layouts if horizon > 1 else ("parallel",):
+                    for seed in range(size.seeds):
+                        yield RunConfig(
+                            task=task,
+                            model=ModelConfig(scale=model, layout=layout),
+                            objective=ObjectiveConfig(horizon=horizon),
+                            training=size.training,
+                            seed=seed,
+                        )
+
+
+@sweep(
+    figure="learning of decisions, and what weighs on them",
+    claims=("C12", "C13", "C15"),
+    metric="test/excess_loss",
+)
+def choice_points(scale: str) -> Iterator[RunConfig]:
+    """Choice points with three lengths of consequence; from `small` on also mazes."""
+    tasks: tuple[TaskConfig, ...] = (ChoicePointsConfig(),)
+    if scale != "quick":
+        tasks += (MazeConfig(),)
+    return _grid(scale, tasks, SIZES[scale].models)
+
+
+@sweep(
+    figure="how well X is predicted, by I(X;Y)",
+    claims=("C14",),
+    metric="test/excess_loss",
+)
+def information(scale: str) -> Iterator[RunConfig]:
+    """Coupled pairs of equal H(X) and rising I(X;Y); from `small` on also chains."""
+    coupled = SourcesConfig(family="coupled", symbols=8, couplings=(0.0, 0.5, 1.0))
+    tasks: tuple[TaskConfig, ...] = (coupled,)
+    if scale != "quick":
+        tasks += (SourcesConfig(order=2), SourcesConfig(family="hidden"))
+    return _grid(scale, tasks, SIZES[scale].models)
+
+
+@sweep(
+    figure="prediction residual by layer",
+    claims=("C21", "C22", "C23"),
+    metric="test/excess_loss",
+)
+def prediction_law(scale: str) -> Iterator[RunConfig]:
+    """Deep models on a hidden source; from `small` on also polynomials.
+
+    Parallel heads shorten the way to head 1 by n - 1 layers; anticausal ones keep it, so
+    that a slope can be compared at equal depth.
+    """
+    tasks: tuple[TaskConfig, ...] = (
+        SourcesConfig(family="hidden", symbols=16, states=16),
+    )
+    layouts: tuple[HeadLayout, ...] = ("parallel", "anticausal")
+    if scale != "quick":
+        tasks += (PolynomialConfig(),)
+        layouts += ("linear",)
+    return _grid(scale, tasks, (SIZES[scale].deep,), layouts)

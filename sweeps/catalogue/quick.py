@@ -1,0 +1,33 @@
+"""The first sweep that a new user runs: two minutes on two CPU cores."""
+
+from collections.abc import Iterator
+
+from sweeps.sweep import sweep
+from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.tasks.polynomial import PolynomialConfig
+
+
+@sweep(figure="accuracy by number of operations", claims=("C7",), scales=("quick",))
+def quick(scale: str) -> Iterator[RunConfig]:
+    """Polynomial arithmetic on F_2[X]/(X^3): 10k and 30k models, n = 1, 2, 4, 3 seeds."""
+    for size in ("10k", "30k"):
+        for horizon in (1, 2, 4):
+            for seed in range(3):
+                yield RunConfig(
+                    task=PolynomialConfig(
+                        modulus=2, degree=3, max_operations=3, max_evaluated=5
+                    ),
+                    model=ModelConfig(scale=size),
+                    objective=ObjectiveConfig(horizon=horizon, scored="answer"),
+                    training=TrainingConfig(
+                        steps=800,
+                        batch_rows=16,
+                        context=64,
+                        learning_rate=6e-3,
+                        warmup_steps=40,
+                        evaluate_every_steps=200,
+                        evaluation_examples=64,
+                        final_examples=500,
+                    ),
+                    seed=seed,
+                )

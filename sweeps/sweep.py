@@ -1,0 +1,112 @@
+"""What a sweep is: a function of the scale that yields runs, and what it is for.
+
+```python
+@sweep(figure="figure 8", claims=("C7", "C8"))
+def polynomial(scale: str) -> Iterator[RunConfig]:
+    \"\"\"Accuracy against the number of operations.\"\"\"
+    for seed in range(5):
+        yield RunConfig(...)
+```
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from synth.config import RunConfig
+from synth.identity import nearest
+
+SCALES = ("quick", "small", "paper")
+"""Minutes on two CPU cores; an hour or so on a GPU; as in the paper."""
+
+Grid = Callable[[str], Iterable[RunConfig]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A family of runs; calling it with a scale gives them in order."""
+
+    name: str
+    """What a person types; part of the folder's name."""
+    about: str
+    """One sentence: the first line of the function's docstring."""
+    grid: Grid
+    """Yields the runs of a scale."""
+    figure: str
+    """The figure (of the paper, or of the sweep's own) that the runs feed."""
+    claims: tuple[str, ...]
+    """Claims that the runs test; empty for none."""
+    scales: tuple[str, ...]
+    """The scales that it knows, the default one first."""
+    metric: str
+    """`suite/metric` shown while it runs and kept in its ledger."""
+
+    def __call__(self, scale: str) -> list[RunConfig]:
+        """The runs of a scale.
+
+        Raises
+        ------
+        ValueError
+            For a scale that the sweep does not know, an impossible run, or one run
+            given twice.
+        """
+        if scale not in self.scales:
+            raise ValueError(
+                f"Sweep {self.name!r} has no scale {scale!r}. "
+                f"{nearest(scale, self.scales)}"
+            )
+        try:
+            found = list(self.grid(scale))
+        except ValueError as error:
+            raise ValueError(
+                f"Sweep {self.name!r} at scale {scale!r} holds an impossible run: "
+                f"{error}"
+            ) from error
+        for place, config in enumerate(found):
+            if not isinstance(config, RunConfig):
+                raise ValueError(
+                    f"Sweep {self.name!r} must yield RunConfig objects; item {place} "
+                    f"is a {type(config).__name__}."
+                )
+        ids = [config.run_id for config in found]
+        if len(set(ids)) < len(ids):
+            twice = next(run_id for run_id in ids if ids.count(run_id) > 1)
+            raise ValueError(
+                f"Sweep {self.name!r} at scale {scale!r} yields run {twice} more than "
+                "once. Two runs that differ in nothing are one run; vary the seed."
+            )
+        return found
+
+    def folder(self, scale: str) -> str:
+        """Name of the folder that holds the run folders of a scale."""
+        return self.name if self.scales == (self.name,) else f"{self.name}-{scale}"
+
+    def root(self, runs: Path, scale: str) -> Path:
+        """The folder that holds the run folders of a scale."""
+        return runs / self.folder(scale)
+
+
+def sweep(
+    *,
+    figure: str = "",
+    claims: tuple[str, ...] = (),
+    scales: tuple[str, ...] = SCALES,
+    metric: str = "in_domain/exact_match",
+    name: str | None = None,
+) -> Callable[[Grid], Sweep]:
+    """Turn a function of the scale into a `Sweep`, named after the function."""
+
+    def declared(grid: Grid) -> Sweep:
+        first_line = (grid.__doc__ or "").strip().partition("\n")[0]
+        own_name = getattr(grid, "__name__", "sweep").replace("_", "-")
+        return Sweep(
+            name=name or own_name,
+            about=first_line,
+            grid=grid,
+            figure=figure,
+            claims=claims,
+            scales=scales,
+            metric=metric,
+        )
+
+    return declared

@@ -1,0 +1,299 @@
+"""Do losses over several tokens weigh choice points more? (arXiv 2404.19737, 5.1, L.3)
+
+Counted: a wrong turn whose consequences are hard until it is seen costs the n-step
+predictor n (n+1) / 2 loss terms, an inconsequential token n; next-token prediction pays
+one for each. Measured, on a model: which share of the loss, and of the gradient, falls
+on which role of prediction, and whether free running suffers from wrong turns.
+
+Letters: N horizons, R rows, T positions, V vocabulary, P parameters.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from synth.config import ObjectiveConfig
+from synth.metrics import Score
+from synth.models.heads import MultiTokenModel
+from synth.objectives import horizon_targets
+from synth.prediction import token_losses
+from synth.probes.calibration import log_probabilities
+from synth.seeding import torch_seed
+from synth.tasks.choice_points import ROLES
+from synth.tasks.exact import ExactTask
+from synth.tasks.task import EvaluationSet
+
+WEIGHTY = ("choice", "consequent-undecided")
+"""Roles whose terms are hard because of a choice that is not seen yet."""
+
+
+def loss_terms(horizon: int, consequence: int) -> int:
+    """Terms of the n-step loss that a choice not yet seen makes hard, one by one.
+
+    The choice stands at position 0 and determines the `consequence` tokens after it; a
+    term is a (position, head) pair that predicts any of them before position 0 is seen.
+
+    >>> [loss_terms(n, consequence=n - 1) for n in range(1, 5)]
+    [1, 3, 6, 10]
+    >>> [loss_terms(n, consequence=0) for n in range(1, 5)]
+    [1, 2, 3, 4]
+    """
+    return sum(
+        1
+        for position in range(-horizon - 1, consequence + 1)
+        for head in range(1, horizon + 1)
+        if position < 0 <= position + head <= consequence
+    )
+
+
+def loss_terms_formula(horizon: int, consequence: int) -> int:
+    """The same in closed form: head k sees min(k, consequence + 1) hard terms.
+
+    n (n+1) / 2 when the consequences outlast the horizon, n when there are none.
+    """
+    m = min(horizon, consequence + 1)
+    return m * (m + 1) // 2 + (horizon - m) * m
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one horizon and role weigh in the training objective, on some rows."""
+
+    horizon: int
+    role: str
+    terms: int
+    """Scored (position, head) pairs."""
+    loss: float
+    """Their part of the objective, in nats, as training weighs it."""
+    gradient_norm: float
+    """Norm of the gradient of that part, over all parameters."""
+    trunk_norm: float
+    """The same over what all heads share below them: embedding and trunk."""
+    projection: float
+    """<part, whole> / |whole|^2 of gradients: sums to 1 over all shares."""
+    trunk_projection: float
+    """The same over embedding and trunk."""
+
+
+def measure_shares(
+    model: MultiTokenModel,
+    task: ExactTask,
+    chosen: EvaluationSet,
+    objective: ObjectiveConfig,
+) -> list[Share]:
+    """Loss and gradient of each horizon and role on `chosen`, in one batch.
+
+    The objective is that of training: each head's mean over its own scored positions,
+    summed over heads. Its parts by horizon and role add up to it, and so do their
+    gradients; norms do not, which is why projections are given beside them.
+    """
+    parameters = dict(model.named_parameters())
+    below = torch.cat(
+        [
+            torch.full((p.numel(),), name.startswith(("embedding", "trunk")))
+            for name, p in parameters.items()
+        ]
+    ).to(model.embedding_KVD.device)
+    model.requires_grad_()
+    try:
+        parts = list(_objective_parts(model, task, chosen, objective))
+        gradients = [_gradient(part.loss, parameters) for part in parts]
+    finally:
+        model.requires_grad_(False)
+    whole = torch.stack(gradients).sum(0)
+    return [
+        Share(
+            horizon=part.horizon,
+            role=part.role,
+            terms=part.terms,
+            loss=part.loss.item(),
+            gradient_norm=gradient.norm().item(),
+            trunk_norm=gradient[below].norm().item(),
+            projection=(gradient @ whole / (whole @ whole)).item(),
+            trunk_projection=(
+                gradient[below] @ whole[below] / (whole[below] @ whole[below])
+            ).item(),
+        )
+        for part, gradient in zip(parts, gradients, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A differentiable piece of the objective."""
+
+    horizon: int
+    role: str
+    terms: int
+    loss: Tensor
+
+
+def _objective_parts(
+    model: MultiTokenModel,
+    task: ExactTask,
+    chosen: EvaluationSet,
+    objective: ObjectiveConfig,
+) -> Iterator[_Part]:
+    """The objective on all rows of `chosen`, piece by piece."""
+    device, rows = model.embedding_KVD.device, chosen.rows
+    tokens, example, answer = (
+        torch.from_numpy(np.ascontiguousarray(values))[None].to(device)
+        for values in (rows.tokens_RT.astype(np.int64), rows.example_RT, rows.answer_RT)
+    )
+    targets = horizon_targets(tokens, example, answer, objective)
+    states = model.head_states(model.run_trunk(tokens))
+    for horizon, state in enumerate(states, 1):
+        wanted_KN = targets.tokens_NKBT[horizon - 1].flatten(1)
+        weight_N = targets.weights_NKBT[horizon - 1].flatten()
+        logits_KNV = model.unembed(state).flatten(1, 2)
+        loss_N = token_losses(logits_KNV, wanted_KN)[0] * weight_N
+        role_N = torch.from_numpy(task.role(chosen, horizon).reshape(-1)).to(device)
+        for number in torch.unique(role_N[(weight_N > 0) & (role_N >= 0)]).tolist():
+            here = (weight_N > 0) & (role_N == number)
+            yield _Part(
+                horizon, task.roles[number], int(here.sum()), loss_N[here].sum()
+            )
+
+
+def _gradient(loss: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+    """Gradient over all parameters as one float64 vector; zero where unused."""
+    found = torch.autograd.grad(
+        loss, list(parameters.values()), retain_graph=True, allow_unused=True
+    )
+    pieces = [
+        torch.zeros_like(p) if g is None else g
+        for g, p in zip(found, parameters.values(), strict=True)
+    ]
+    return torch.cat([piece.flatten() for piece in pieces]).double()
+
+
+def share_scores(shares: list[Share], suite: str) -> list[Score]:
+    """Shares of the whole by horizon and role, and summed over horizons by role.
+
+    Metrics `term_share`, `loss_share`, `gradient_share` and `trunk_gradient_share` (of
+    the sum of norms), `projection_share` and `trunk_projection_share`. The role
+    "choice-point" joins the choice and the consequents that it leaves undecided.
+    """
+    columns: dict[str, Callable[[Share], float]] = {
+        "term_share": lambda s: s.terms,
+        "loss_share": lambda s: s.loss,
+        "gradient_share": lambda s: s.gradient_norm,
+        "trunk_gradient_share": lambda s: s.trunk_norm,
+        "projection_share": lambda s: s.projection,
+        "trunk_projection_share": lambda s: s.trunk_projection,
+    }
+    groups: dict[str, list[Share]] = {}
+    for share in shares:
+        groups.setdefault(f"horizon={share.horizon},role={share.role}", []).append(
+            share
+        )
+        groups.setdefault(f"role={share.role}", []).append(share)
+        if share.role in WEIGHTY:
+            groups.setdefault("role=choice-point", []).append(share)
+    found = []
+    for metric, value in columns.items():
+        whole = sum(map(value, shares))
+        for label, members in groups.items():
+            terms = sum(share.terms for share in members)
+            part = sum(map(value, members)) / whole
+            found.append(Score(suite, metric, label, part, terms))
+    return found
+
+
+@torch.no_grad()
+def free_run(
+    model: MultiTokenModel, tokens_RT: np.ndarray, start: int, greedy: bool
+) -> np.ndarray:
+    """Rows continued by head 1 from position `start` on, its own tokens fed back.
+
+    Sampled at temperature 1 from a fixed stream, or greedy; (R, T).
+    """
+    device = model.embedding_KVD.device
+    draw = torch.Generator(device).manual_seed(torch_seed(0, "choice-points", "free"))
+    cache = model.start_decoding()
+    shown = torch.from_numpy(tokens_RT[:, :start].astype(np.int64))[None].to(device)
+    written = [shown]
+    for _ in range(tokens_RT.shape[1] - start):
+        logits_KBV = model.decode(shown, cache)
+        if greedy:
+            shown = logits_KBV.argmax(-1, keepdim=True)
+        else:
+            probabilities = logits_KBV.float().softmax(-1)[0]
+            shown = torch.multinomial(probabilities, 1, generator=draw)[None]
+        written.append(shown)
+    return torch.cat(written, -1)[0].cpu().numpy()
+
+
+def running_scores(
+    model: MultiTokenModel, task: ExactTask, chosen: EvaluationSet, greedy: bool
+) -> list[Score]:
+    """Quality on true prefixes (forced) and on the model's own (free), same yardstick.
+
+    The yardstick is the exact distribution: a token is possible when p allows it after
+    the prefix. After its first impossible token a free run is derailed, and every later
+    token of it counts as impossible. Metrics, with "forced" or "free" as the slice:
+    `possible` (share of answer tokens), `sound` (share of examples without an
+    impossible token), `right_choice` (share of choices that are the likeliest branch; a
+    derailed run takes none), and `gap`, forced minus free `possible`. The generator
+    itself has 1, 1 and 1 - slip.
+    """
+    suite = f"{chosen.suite}-{'greedy' if greedy else 'sampled'}"
+    start = int(chosen.rows.answer_RT[0].argmax())
+    choice_R1T = task.role(chosen, 1)[:, start - 1 : -1] == ROLES.index("choice")
+    forced_possible, forced_right = _forced(model, task, chosen, start, greedy)
+    written_RT = free_run(model, chosen.rows.tokens_RT, start, greedy)
+    possible, right = walk_along(task, written_RT, start)
+    values = {
+        ("possible", "forced"): forced_possible,
+        ("possible", "free"): possible,
+        ("sound", "forced"): forced_possible.prod(1),
+        ("sound", "free"): possible.all(1),
+        ("right_choice", "forced"): forced_right[choice_R1T],
+        ("right_choice", "free"): right[choice_R1T],
+    }
+    found = [
+        Score(suite, metric, f"running={mode}", float(np.mean(v)), v.size)
+        for (metric, mode), v in values.items()
+        if v.size
+    ]
+    gap = float(forced_possible.mean() - possible.mean())
+    return [*found, Score(suite, "gap", "", gap, possible.size)]
+
+
+def walk_along(
+    task: ExactTask, tokens_RT: np.ndarray, start: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each token from `start` on: possible so far, and a likeliest one; (R, T')."""
+    possible = np.zeros((len(tokens_RT), tokens_RT.shape[1] - start), bool)
+    right = np.zeros_like(possible)
+    alive = np.arange(len(tokens_RT))
+    for t in range(start, tokens_RT.shape[1]):
+        if not len(alive):
+            break
+        p_RV = task.after(tokens_RT[alive, :t], 1)
+        taken_R = p_RV[np.arange(len(alive)), tokens_RT[alive, t]]
+        right[alive, t - start] = taken_R >= p_RV.max(1) - 1e-12
+        alive = alive[taken_R > 0]
+        possible[alive, t - start] = True
+    return possible, right & possible
+
+
+def _forced(
+    model: MultiTokenModel,
+    task: ExactTask,
+    chosen: EvaluationSet,
+    start: int,
+    greedy: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probability that head 1's token is possible, and likeliest, on true prefixes."""
+    p_RTV = task.distributions(chosen.rows, 1)[:, start - 1 : -1]
+    q_RTV = np.zeros_like(p_RTV)
+    for part, logs_NRTV in log_probabilities(model, chosen.rows, heads=1):
+        q_RTV[part] = np.exp(logs_NRTV[0, :, start - 1 : -1])
+    if greedy:
+        q_RTV = np.eye(q_RTV.shape[-1])[q_RTV.argmax(-1)]
+    likeliest = p_RTV >= p_RTV.max(-1, keepdims=True) - 1e-12
+    return (q_RTV * (p_RTV > 0)).sum(-1), (q_RTV * likeliest).sum(-1)

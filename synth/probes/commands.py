@@ -1,0 +1,280 @@
+"""The commands of `python -m synth probe`, each a dataclass whose fields are options.
+
+python -m synth probe law --run runs/ID [--json]
+python -m synth probe law --model NAME_OR_PATH --corpus FILE
+python -m synth probe choice-points runs/ID --every-step
+python -m synth probe information runs/ID
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union
+
+import tyro
+
+from synth.metrics import Measurement, Score, to_lines
+
+Statistic = Literal["residual", "adjusted", "held_out", "one_hot"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Law:
+    """The law of next-token prediction: a residual for each layer, and their line."""
+
+    run: tuple[Path, ...] = ()
+    """Folders of one or more runs, measured one after another."""
+    model: str | None = None
+    """Or a Hugging Face causal language model, by name or path."""
+    corpus: Path | None = None
+    """Texts for --model: .jsonl with a field "text", else divided by blank lines."""
+    step: int | None = None
+    """Checkpoint step of --run; the newest if not given."""
+    every_step: bool = False
+    """All checkpoints of --run, one after another."""
+    data: Literal["test", "train"] = "test"
+    """Probe --run on its task's test sets, or on rows like those of training."""
+    examples: int = 1000
+    """Examples in each slice (test), rows (train), or texts (--model)."""
+    offsets: tuple[int, ...] = (1,)
+    """Targets: 1 next token, 2 the one after, 0 current, -1 previous."""
+    permutations: int = 10
+    """Random renumberings of the tokens."""
+    folds: int = 4
+    """For held-out residuals; below 2 for none."""
+    classes: int = 1024
+    """One-hot targets; 0 for none."""
+    lens: bool = True
+    """Cross-entropy of the logit lens."""
+    norm: Literal["fresh", "standardised", "none"] = "fresh"
+    """Of every state but the last; "fresh" is the reference."""
+    last: Literal["trained", "same"] = "trained"
+    """Norm of the last state; "trained" is the reference."""
+    context: int = 512
+    """Tokens at which the texts of --corpus are cut."""
+    text_seed: int = 666
+    """Of the choice of texts; 666 is the reference."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    json: bool = False
+    """Print JSON instead of tables."""
+
+    def run_command(self) -> int:
+        """Measure and print."""
+        from synth.probes.law import LawOptions, measure_law
+
+        if bool(self.run) == bool(self.model):
+            raise ValueError("probe law needs either --run or --model.")
+        options = LawOptions(
+            offsets=self.offsets,
+            permutations=self.permutations,
+            folds=self.folds,
+            classes=self.classes,
+            lens=self.lens,
+        )
+        for label, source in self._sources():
+            report = measure_law(source, options)
+            if self.json:
+                print(json.dumps(label | report.to_dict(), allow_nan=False))
+            else:
+                print(law_table(label, report))
+        return 0
+
+    def _sources(self) -> Iterator[tuple[dict[str, Any], Any]]:
+        if self.model is not None:
+            yield {"model": self.model}, self._language_model()
+            return
+        from synth.probes.states import RunStates, load_run, task_rows
+
+        for run in self.run:
+            for step in _steps(run, self.step, self.every_step):
+                config, model, _ = load_run(run, step, self.device)
+                context = config.training.context
+                task = config.task.build()
+                rows = task_rows(task, self.data, self.examples, context)
+                label = {"run_id": run.name, "step": step}
+                yield label, RunStates(model, rows, self.norm, self.last)
+
+    def _language_model(self) -> Any:
+        from synth.probes.language_models import (
+            LanguageModelStates,
+            load_language_model,
+            read_corpus,
+            sample_texts,
+        )
+
+        assert self.model is not None
+        if self.corpus is None:
+            raise ValueError("probe law --model needs --corpus FILE.")
+        texts = sample_texts(read_corpus(self.corpus), self.examples, self.text_seed)
+        model, tokenizer = load_language_model(self.model, self.device)
+        ids = [tokenizer(text)["input_ids"] for text in texts]
+        return LanguageModelStates(
+            model, ids, self.norm, self.last, self.context, self.lens
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoicePointsProbe:
+    """Choice points: shares of loss and gradient, calibration, forced against free."""
+
+    folder: tyro.conf.Positional[Path]
+    """Folder of a run on choice-points or maze."""
+    step: int | None = None
+    """Checkpoint step; the newest if not given."""
+    every_step: bool = False
+    """All checkpoints, one after another."""
+    examples: int = 500
+    """Test examples."""
+    gradient_examples: int = 128
+    """Test examples behind the shares of loss and gradient."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    json: bool = False
+    """One JSON object a number, in the long form of metrics.jsonl."""
+
+    def run_command(self) -> int:
+        """Measure and print."""
+        from synth.probes.calibration import against_exact
+        from synth.probes.choice_points import (
+            measure_shares,
+            running_scores,
+            share_scores,
+        )
+        from synth.probes.states import load_run
+        from synth.tasks.choice_points import ChoicePoints
+        from synth.tasks.maze import Maze
+
+        for step in _steps(self.folder, self.step, self.every_step):
+            config, model, _ = load_run(self.folder, step, self.device)
+            task = config.task.build()
+            if not isinstance(task, ChoicePoints | Maze):
+                raise ValueError(
+                    f"probe choice-points needs a run on choice-points or maze; "
+                    f"{self.folder} is on {config.task.kind}."
+                )
+            (chosen,) = task.evaluation_sets(self.examples)
+            (fewer,) = task.evaluation_sets(self.gradient_examples)
+            shares = measure_shares(model, task, fewer, config.objective)
+            scores = share_scores(shares, chosen.suite)
+            scores += against_exact(model, task, chosen)
+            scores += running_scores(model, task, chosen, greedy=False)
+            scores += running_scores(model, task, chosen, greedy=True)
+            _print_scores(scores, self.folder, config, step, self.json)
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class InformationProbe:
+    """Information: exact entropies of a source, a model's, and the decomposition."""
+
+    folder: tyro.conf.Positional[Path]
+    """Folder of a run on sources."""
+    step: int | None = None
+    """Checkpoint step; the newest if not given."""
+    every_step: bool = False
+    """All checkpoints, one after another."""
+    examples: int = 500
+    """Test sequences."""
+    prefixes: int = 64
+    """Prefixes of each kind after which every next token is tried."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    json: bool = False
+    """One JSON object a number, in the long form of metrics.jsonl."""
+
+    def run_command(self) -> int:
+        """Measure and print."""
+        from synth.probes.information import information_scores
+        from synth.probes.states import load_run
+        from synth.tasks.sources import Sources
+
+        for step in _steps(self.folder, self.step, self.every_step):
+            config, model, _ = load_run(self.folder, step, self.device)
+            task = config.task.build()
+            if not isinstance(task, Sources):
+                raise ValueError(
+                    f"probe information needs a run on sources; {self.folder} is on "
+                    f"{config.task.kind}."
+                )
+            (chosen,) = task.evaluation_sets(self.examples)
+            scores = information_scores(model, task, chosen, self.prefixes)
+            _print_scores(scores, self.folder, config, step, self.json)
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Measure the papers' explanations and the layer law on a trained model."""
+
+    what: Union[  # noqa: UP007 - read by tyro at run time
+        Annotated[Law, tyro.conf.subcommand("law")],
+        Annotated[ChoicePointsProbe, tyro.conf.subcommand("choice-points")],
+        Annotated[InformationProbe, tyro.conf.subcommand("information")],
+    ]
+    """Which measurement."""
+
+    def run(self) -> int:
+        """Measure and print."""
+        return self.what.run_command()
+
+
+def law_table(label: dict[str, Any], report: Any) -> str:
+    """A report as text: a line a layer, then the fits."""
+    heading = " ".join(f"{key}={value}" for key, value in label.items())
+    lines = [heading] if heading else []
+    for path, names in report.paths.items():
+        columns = [
+            (statistic, target)
+            for statistic, targets in report.layers[names[0]].values.items()
+            for target in targets
+        ]
+        last = report.layers[names[-1]]
+        lines.append(f"\n{path}: {last.count} positions, rank {last.rank}")
+        for title, part in (("layer", 0), ("", 1)):
+            heads = " ".join(f"{column[part]:>12}" for column in columns)
+            lines.append(f"{title:<16}{heads}")
+        for name in names:
+            values = [report.layers[name].values[s][t] for s, t in columns]
+            cells = " ".join(f"{value:>12.5g}" for value in values)
+            lines.append(f"{name:<16}{cells}")
+        for statistic, fits in report.fits[path].items():
+            for target, fit in fits.items():
+                lines.append(
+                    f"line {statistic} {target}: slope {fit.slope:+.4f} "
+                    f"[{fit.slope_low:+.4f}, {fit.slope_high:+.4f}] decades a layer, "
+                    f"factor {fit.factor:.3f}, R2 {fit.r_squared:.3f}, Pearson "
+                    f"{fit.pearson:+.3f} (monotone null: {fit.null_pearson:.3f}, as "
+                    f"straight in {fit.null_share:.1%}), {fit.layers} layers"
+                )
+    return "\n".join(lines)
+
+
+def _steps(folder: Path, step: int | None, every: bool) -> list[int]:
+    """Checkpoint steps to measure, oldest first."""
+    from synth.checkpoint import saved_steps
+    from synth.store import RunFolder
+
+    if every and step is not None:
+        raise ValueError("Give either --step or --every-step.")
+    folder = folder.resolve()
+    known = RunFolder(folder.parent, folder.name)
+    known.config()  # refuses what is no run folder
+    saved = saved_steps(known)
+    if not saved:
+        raise ValueError(f"{folder} has no checkpoint yet.")
+    return saved if every else [saved[-1] if step is None else step]
+
+
+def _print_scores(
+    scores: list[Score], folder: Path, config: Any, step: int, as_json: bool
+) -> None:
+    tokens = step * config.training.tokens_per_step
+    if as_json:
+        rows = [Measurement.of(s, folder.name, step, tokens) for s in scores]
+        print(to_lines(rows), end="")
+        return
+    print(f"{folder.name} step {step}")
+    for s in scores:
+        print(f"{s.suite:<14}{s.metric:<26}{s.slice:<42}{s.value:>12.5f}  n={s.count}")

@@ -1,0 +1,204 @@
+"""Scores of repeated names: accuracy of both tokens, its splits, references, losses.
+
+Letters in names: R rows, T positions, N horizons, M repeated mentions, V vocabulary.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from synth.metrics import Score
+from synth.tasks.task import EvaluationSet, Rows, TokenScores
+from synth.text.roles import REPEAT_1, REPEAT_2, repeats, roles
+
+DISTANCES = (1, 16, 32, 64, 128, 256, 512, 1 << 20)
+"""Edges of the slices by distance to the mention before, in tokens."""
+
+
+def story_set(
+    suite: str,
+    documents: Sequence[tuple[np.ndarray, np.ndarray]],
+    nats: Sequence[np.ndarray] | None,
+    seen_V: np.ndarray,
+    length: int,
+) -> EvaluationSet:
+    """One document a row, cut or padded to `length`; labels for `score_mentions`.
+
+    `documents` are tokens and marks; `nats` the known -log p of generated tokens.
+    """
+    shape = (len(documents), length)
+    tokens_RT = np.zeros(shape, np.int64)
+    mark_RT = np.zeros(shape, np.uint8)
+    example_RT = np.zeros(shape, np.int32)
+    for row, (tokens, marks) in enumerate(documents):
+        size = min(length, len(tokens))
+        tokens_RT[row, :size], mark_RT[row, :size] = tokens[:size], marks[:size]
+        example_RT[row, :size] = 1
+    role_RT = roles(mark_RT, example_RT)
+    found = repeats(mark_RT, example_RT)
+    oracle_M, floor_M = _references(tokens_RT, role_RT, found.row_M, found.at_M)
+    labels = {
+        "role_RT": role_RT,
+        "row_M": found.row_M,
+        "at_M": found.at_M,
+        "distance_M": found.distance_M,
+        "names_M": _names_in_row(mark_RT)[found.row_M],
+        "number_M": found.number_M,
+        "seen_M": seen_V[tokens_RT[found.row_M, found.at_M]]
+        & seen_V[tokens_RT[found.row_M, found.at_M - 1]],
+        "oracle_M": oracle_M,
+        "floor_M": floor_M,
+    }
+    if nats is not None:
+        labels["nats_RT"] = np.zeros(shape)
+        for row, cost in enumerate(nats):
+            size = min(length, len(cost))
+            labels["nats_RT"][row, :size] = cost[:size]
+    return EvaluationSet(
+        suite, Rows(tokens_RT, example_RT, role_RT == REPEAT_2), labels
+    )
+
+
+def _names_in_row(mark_RT: np.ndarray) -> np.ndarray:
+    """How many different names each row holds."""
+    most = int(mark_RT.max(initial=0))
+    return sum(
+        (
+            (mark_RT == mark).any(axis=1).astype(np.int64)
+            for mark in range(2, most + 1, 2)
+        ),
+        start=np.zeros(len(mark_RT), np.int64),
+    )
+
+
+def _references(
+    tokens_RT: np.ndarray, role_RT: np.ndarray, row_M: np.ndarray, at_M: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether two fixed rules get each mention right.
+
+    Oracle: the token that followed the same first token last time. Floor: the second
+    token of the name mentioned last, whatever the first token is.
+    """
+    oracle = np.zeros(len(row_M), bool)
+    floor = np.zeros(len(row_M), bool)
+    for m, (row, at) in enumerate(zip(row_M.tolist(), at_M.tolist(), strict=True)):
+        tokens, role = tokens_RT[row], role_RT[row]
+        same = np.flatnonzero(tokens[: at - 1] == tokens[at - 1])
+        oracle[m] = len(same) > 0 and tokens[same[-1] + 1] == tokens[at]
+        last = np.flatnonzero((role[: at - 1] > 0) & (role[: at - 1] % 2 == 0))
+        floor[m] = len(last) > 0 and tokens[last[-1]] == tokens[at]
+    return oracle, floor
+
+
+def score_mentions(chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
+    """All scores of one suite.
+
+    second_token_accuracy   head 1 at the second token of repeated mentions, with slices
+                            tokens=seen|unseen, names=k, distance=a-b, mention=k
+    second_token_stderr     its standard error, over stories
+    second_token_by_story   the mean over stories of each story's accuracy
+    second_token_loss       nats at these tokens
+    second_token_oracle, second_token_floor, unseen_share     references
+    first_token_accuracy, first_token_loss      the same for the first token
+    loss                    mean over all tokens, horizon=i
+    loss_floor              nats a token of the choices made by the generator
+    """
+    suite, labels = chosen.suite, chosen.labels
+    result: list[Score] = []
+    for ahead, (loss_RT, valid_RT) in enumerate(
+        zip(scores.loss_NRT, scores.valid_NRT, strict=True), 1
+    ):
+        if valid_RT.any():
+            mean = float(loss_RT[valid_RT].astype(np.float64).mean())
+            count = int(valid_RT.sum())
+            result.append(Score(suite, "loss", f"horizon={ahead}", mean, count))
+    if "nats_RT" in labels:
+        told = np.roll(scores.valid_NRT[0], 1, axis=1)
+        told[:, 0] = False
+        floor = labels["nats_RT"][told]
+        result.append(Score(suite, "loss_floor", "", float(floor.mean()), floor.size))
+    row_M, at_M = labels["row_M"], labels["at_M"]
+    if len(row_M) == 0:
+        return result
+    correct_M = scores.correct_NRT[0, row_M, at_M - 1].astype(np.float64)
+    loss_M = scores.loss_NRT[0, row_M, at_M - 1]
+
+    def add(metric: str, values: np.ndarray, slice_: str = "") -> None:
+        if len(values):
+            mean = float(np.asarray(values, np.float64).mean())
+            result.append(Score(suite, metric, slice_, mean, len(values)))
+
+    for slice_, inside_M in _slices(chosen).items():
+        add("second_token_accuracy", correct_M[inside_M], slice_)
+    add("second_token_loss", loss_M)
+    add("second_token_oracle", labels["oracle_M"])
+    add("second_token_floor", labels["floor_M"])
+    add("unseen_share", ~labels["seen_M"])
+    number_R = np.bincount(row_M)
+    right_R = np.bincount(row_M, correct_M)
+    stories = np.flatnonzero(number_R)
+    add("second_token_by_story", right_R[stories] / number_R[stories])
+    stderr = _standard_error(right_R[stories], number_R[stories])
+    result.append(Score(suite, "second_token_stderr", "", stderr, len(stories)))
+    row, at = np.nonzero(labels["role_RT"] == REPEAT_1)
+    row, at = row[at > 0], at[at > 0]
+    add("first_token_accuracy", scores.correct_NRT[0, row, at - 1])
+    add("first_token_loss", scores.loss_NRT[0, row, at - 1])
+    return result
+
+
+def _slices(chosen: EvaluationSet) -> dict[str, np.ndarray]:
+    """Which mentions belong to each slice; the empty slice holds all."""
+    labels = chosen.labels
+    seen, names = labels["seen_M"], labels["names_M"]
+    distance, number = labels["distance_M"], labels["number_M"]
+    slices = {"": np.ones(len(seen), bool), "tokens=seen": seen, "tokens=unseen": ~seen}
+    for k in np.unique(names).tolist():
+        slices[f"names={k}"] = names == k
+    for low, high in pairwise(DISTANCES):
+        text = f"distance={low}-{high - 1}" if high < 1 << 20 else f"distance={low}+"
+        slices[text] = (distance >= low) & (distance < high)
+    for k in (2, 3, 4):
+        slices[f"mention={k}"] = number == k
+    slices["mention=5+"] = number >= 5
+    return slices
+
+
+def _standard_error(right_R: np.ndarray, number_R: np.ndarray) -> float:
+    """Of a ratio of sums over stories: the mentions of one story hang together."""
+    count = len(number_R)
+    if count < 2:
+        return float("nan")
+    residual = right_R - right_R.sum() / number_R.sum() * number_R
+    variance = count / (count - 1) * (residual**2).sum()
+    return float(np.sqrt(variance) / number_R.sum())
+
+
+def marked_text(
+    tokens: np.ndarray, role: np.ndarray, decode: Callable[[list[int]], str]
+) -> str:
+    """The text with names in brackets; a scored second token follows a bar and a star.
+
+    [Zorbel] met [Kindor]. "Hello, [Zor|bel*]!"
+    """
+    parts: list[str] = []
+    at = 0
+    while at < len(tokens):
+        end = at + 1
+        if (
+            role[at] in (1, REPEAT_1)
+            and end < len(tokens)
+            and role[end] in (2, REPEAT_2)
+        ):
+            end += 1
+            name = [decode([token]) for token in tokens[at:end].tolist()]
+            scored = role[at + 1] == REPEAT_2
+            inner = f"{name[0].strip()}|{name[1]}*" if scored else "".join(name).strip()
+            parts.append(f" [{inner}]")
+        else:
+            while end < len(tokens) and role[end] == 0:
+                end += 1
+            parts.append(decode(tokens[at:end].tolist()))
+        at = end
+    return "".join(parts)

@@ -1,0 +1,158 @@
+"""Plain language modelling of the user's own text: losses, and nothing scored.
+
+With characters as tokens and the last tenth held out this is the set-up in which small
+GPTs are known on Tiny Shakespeare; see `TextConfig`.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from synth.identity import identity, location
+from synth.metrics import Score
+from synth.seeding import generator
+from synth.tasks.task import EvaluationSet, Rows, Sample, Task, TaskConfig, TokenScores
+from synth.text.encoded import Encoded, documents_at, encoded_corpus, sampled_texts
+from synth.text.sources import ShuffledWindows, Windows, block_rows
+from synth.text.tokenizer import Tokenizer
+from synth.text.vocabularies import TokenizerConfig, filled_digest, verified
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig(TaskConfig):
+    """A text to learn, and the part of it that is held out."""
+
+    kind: ClassVar[str] = "text"
+    version: ClassVar[int] = 1
+
+    corpus: str = location()
+    """A .txt, .jsonl (.xz, .gz) or .parquet file, or a folder of them."""
+    corpus_digest: str = identity("")
+    """Hex sha256 of the content; filled in if not given."""
+    tokenizer: TokenizerConfig = identity(TokenizerConfig(tokens="characters"))
+    """Characters by default."""
+    hold_out: Literal["tail", "documents"] = identity("tail")
+    """The last tenth of the raw text, as is; or one cleaned document in twenty."""
+    evaluation_length: int = identity(65)
+    """Tokens in a row of the tests: one more than the targets that it gives."""
+
+    def validate(self) -> None:
+        """Fill in the digest."""
+        filled = filled_digest(self.corpus, self.corpus_digest, "TextConfig.corpus")
+        object.__setattr__(self, "corpus_digest", filled)
+        self.check(self.evaluation_length >= 2, "evaluation_length", "at least 2")
+
+    def build(self) -> "RunningText":
+        """The task, with the text encoded or read from the cache."""
+        return RunningText(self)
+
+
+class RunningText(Task):
+    """Windows of a text, each once an epoch; tests on the part held out."""
+
+    def __init__(self, config: TextConfig) -> None:
+        self.config = config
+        self._path = verified(config.corpus, config.corpus_digest, "TextConfig.corpus")
+        self.tokenizer = self._make_tokenizer()
+        self.vocabulary = self.tokenizer.vocabulary
+
+    def _make_tokenizer(self) -> Tokenizer:
+        config = self.config
+
+        def texts() -> Any:
+            if config.tokenizer.tokens == "characters" or config.hold_out == "tail":
+                # The alphabet is that of the whole text, held-out part included.
+                return (document.text for document in documents_at(self._path))
+            return sampled_texts([self._path])
+
+        return config.tokenizer.build([config.corpus_digest, config.hold_out], texts)
+
+    @cached_property
+    def _parts(self) -> tuple[Encoded, Encoded]:
+        """The training text and the text held out."""
+        config = self.config
+        if config.hold_out == "documents":
+            found = encoded_corpus(
+                self._path, config.corpus_digest, self.tokenizer, chunked=False
+            )
+            return found.splits["train"], found.splits["test"]
+        documents = [d.text for d in documents_at(self._path)]
+        encoded = [self.tokenizer.encode(text) for text in documents]
+        if len(encoded) > 1:
+            encoded = [[*tokens, self.tokenizer.end] for tokens in encoded]
+        tokens = np.concatenate([np.array(t, np.uint32) for t in encoded])
+        starts = np.cumsum([0, *[len(t) for t in encoded]])
+        return split_tail(Encoded(tokens, starts))
+
+    @cached_property
+    def _source(self) -> ShuffledWindows:
+        train = self._parts[0]
+        return ShuffledWindows(train.tokens_S, train.starts_D)
+
+    def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
+        """Windows of the training text, about 65,000 tokens a block."""
+        count = block_rows(context, 1)
+        return _rows(self._source.windows(data_seed, block, count, context))
+
+    def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
+        """Random windows of the held-out text, the same for every run."""
+        test, length = self._parts[1], self.config.evaluation_length
+        if examples == 0:
+            return []
+        last = len(test.tokens_S) - length
+        if last < 0:
+            raise ValueError(
+                f"The held-out text has {len(test.tokens_S)} tokens, fewer than "
+                f"TextConfig.evaluation_length = {length}. Use a longer text."
+            )
+        start = generator(0, "text", "test").integers(0, last + 1, examples)
+        index = start[:, None] + np.arange(length)
+        first_S = np.zeros(len(test.tokens_S), bool)
+        first_S[test.starts_D[:-1]] = True
+        first = first_S[index]
+        first[:, 0] = True
+        example = np.cumsum(first, axis=1, dtype=np.int32)
+        marks = np.zeros(index.shape, np.uint8)
+        windows = Windows(np.asarray(test.tokens_S[index]), marks, example)
+        return [EvaluationSet("test", _rows(windows))]
+
+    def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
+        """Loss in nats and accuracy of the top token, for each horizon."""
+        result = []
+        for ahead, valid in enumerate(scores.valid_NRT, 1):
+            if valid.any():
+                loss = float(scores.loss_NRT[ahead - 1][valid].astype(float).mean())
+                right = float(scores.correct_NRT[ahead - 1][valid].mean())
+                count, slice_ = int(valid.sum()), f"horizon={ahead}"
+                result.append(Score(chosen.suite, "loss", slice_, loss, count))
+                result.append(Score(chosen.suite, "accuracy", slice_, right, count))
+        return result
+
+    def samples(self, seed: int, count: int, length: int = 64) -> list[Sample]:
+        """Windows of the training text; the record holds text, tokens and split."""
+        rows = self._source.windows(seed, 0, count, length)
+        found = []
+        for tokens in rows.tokens_RT.tolist():
+            text = self.tokenizer.decode(tokens)
+            record = {"text": text, "tokens": tokens, "split": "train"}
+            pieces = [self.vocabulary[token] for token in tokens]
+            found.append(Sample(record, pieces, [False] * len(tokens), text))
+        return found
+
+
+def split_tail(whole: Encoded) -> tuple[Encoded, Encoded]:
+    """The first nine tenths of the tokens, and the last tenth."""
+    cut = len(whole.tokens_S) * 9 // 10
+    before = whole.starts_D[whole.starts_D < cut]
+    after = whole.starts_D[whole.starts_D > cut] - cut
+    return (
+        Encoded(whole.tokens_S[:cut], np.append(before, cut)),
+        Encoded(whole.tokens_S[cut:], np.insert(after, 0, 0)),
+    )
+
+
+def _rows(windows: Windows) -> Rows:
+    nothing = np.zeros(windows.tokens_RT.shape, bool)
+    return Rows(windows.tokens_RT, windows.example_RT, nothing)

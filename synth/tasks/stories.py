@@ -1,0 +1,419 @@
+"""Induction in children's stories: who was that name again?
+
+Section 4.1 and figure 7 of arXiv 2404.19737, and appendix J for the mixture with books.
+A character's name is two random tokens. Its first token depends on what the story
+means; the second follows from the first mention alone, by induction. Scored is the
+second token of every mention but a name's first one: head 1, teacher-forced, top 1.
+
+Letters in names: R rows, T positions, V vocabulary, M repeated mentions, D documents.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Any, ClassVar
+
+import numpy as np
+
+from synth.identity import identity, location
+from synth.metrics import Score
+from synth.seeding import generator
+from synth.tasks.mentions import marked_text, score_mentions, story_set
+from synth.tasks.task import EvaluationSet, Rows, Sample, Task, TaskConfig, TokenScores
+from synth.text.cleaning import SPLITS, Split
+from synth.text.corpus import SEPARATOR
+from synth.text.detection import renamed_texts
+from synth.text.encoded import Corpus, encoded_corpus, sampled_texts
+from synth.text.grammar import grammar
+from synth.text.names import NameConfig, NamePairs, NameSource, candidates, of_split
+from synth.text.roles import REPEAT_2, roles
+from synth.text.sources import (
+    EndlessStories,
+    FixedDocuments,
+    FixedStories,
+    Mixture,
+    Source,
+    block_rows,
+)
+from synth.text.stories import StoryConfig, StoryGenerator
+from synth.text.tokenizer import Tokenizer
+from synth.text.vocabularies import (
+    TokenizerConfig,
+    filled_digest,
+    generated_texts,
+    verified,
+)
+
+PAPER_STORIES = 100
+"""Test stories of the paper's protocol."""
+SEEN_OFTEN = 20
+"""A token is seen if the training text (or a sample of it) holds it so often."""
+PIECES = (256, 1024)
+"""First and second pieces of the names of the tests."""
+SAMPLE_STORIES = 4000
+BLOCK = 100
+BOOK = StoryConfig(profile="book", characters=4, min_characters=2, episodes=6, asides=1)
+"""Generated books: six episodes, more words, names always of the open pool."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoriesConfig(TaskConfig):
+    """What is read in training, and how it becomes tokens."""
+
+    kind: ClassVar[str] = "stories"
+    version: ClassVar[int] = 1
+
+    story: StoryConfig = identity(StoryConfig())
+    """The generated stories."""
+    names: NameConfig = identity(NameConfig())
+    """The names of the generated stories."""
+    tokenizer: TokenizerConfig = identity(TokenizerConfig())
+    """The tokeniser; one is trained on the training text by default."""
+    fixed_stories: int = identity(0)
+    """Train on so many generated stories in epochs; 0 never repeats a story."""
+    corpus: str = location()
+    """Files of stories to train and test on in place of generated ones."""
+    corpus_digest: str = identity("")
+    """Hex sha256 of their content; filled in if not given."""
+    stories_parts: int = identity(1)
+    """Of stories_parts + books_parts windows, so many are stories."""
+    books_parts: int = identity(0)
+    """Windows of books among them: 9 for the mixture of appendix J."""
+    books: str = location()
+    """Files of books; generated books if not given."""
+    books_digest: str = identity("")
+    """Hex sha256 of their content; filled in if not given."""
+    evaluation_length: int = identity(512)
+    """Test stories are cut after so many tokens."""
+    grammar_digest: str = identity("")
+    """Hex sha256 of the files of words, frames and plots; filled in if not given."""
+
+    def validate(self) -> None:
+        """Fill in digests; refuse impossible mixtures and tokenisers without names."""
+        for name in ("corpus", "books"):
+            path, given = getattr(self, name), getattr(self, f"{name}_digest")
+            if path or given:
+                filled = filled_digest(path, given, f"StoriesConfig.{name}")
+                object.__setattr__(self, f"{name}_digest", filled)
+        if not self.grammar_digest:
+            object.__setattr__(self, "grammar_digest", grammar("book").digest)
+        self.check(self.fixed_stories >= 0, "fixed_stories", "at least 0")
+        self.check(self.stories_parts >= 0, "stories_parts", "at least 0")
+        self.check(self.books_parts >= 0, "books_parts", "at least 0")
+        self.check(
+            self.stories_parts + self.books_parts >= 1,
+            "stories_parts",
+            "at least 1 if books_parts is 0",
+        )
+        self.check(
+            self.books_parts > 0 or not self.books_digest,
+            "books_parts",
+            "at least 1 when books are given",
+        )
+        self.check(self.evaluation_length >= 16, "evaluation_length", "at least 16")
+        if self.corpus_digest and self.fixed_stories:
+            raise ValueError(
+                "StoriesConfig.fixed_stories is for generated stories; a corpus is a "
+                "fixed set already. Leave one of the two out."
+            )
+        if self.tokenizer.tokens == "characters":
+            raise ValueError(
+                "TokenizerConfig.tokens 'characters' has no names of two tokens. Use "
+                "'bpe' or 'file' for stories, or the task 'text' for characters."
+            )
+
+    def build(self) -> "Stories":
+        """The task, with its tokeniser trained or read from the cache.
+
+        Raises
+        ------
+        ValueError
+            If words, frames or plots are not those that the configuration was made with.
+        """
+        self.check(
+            self.grammar_digest == grammar("book").digest,
+            "grammar_digest",
+            f"{grammar('book').digest}, that of the files under synth/text/data, which "
+            "have changed since",
+        )
+        return Stories(self)
+
+
+class Stories(Task):
+    """Rows of running stories; tests on stories with held-out names."""
+
+    def __init__(self, config: StoriesConfig) -> None:
+        self.config = config
+        self.tokenizer = self._make_tokenizer()
+        self.vocabulary = self.tokenizer.vocabulary
+        self._known = grammar("book").all_words
+        if self._corpus is not None:
+            self._known |= frozenset(self._corpus.report["words"])
+
+    def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
+        """Consecutive windows of the training text, about 65,000 tokens a block."""
+        config = self.config
+        group = config.stories_parts + config.books_parts
+        count = block_rows(context, group)
+        rows = self._source.windows(data_seed, block, count, context)
+        role_RT = roles(rows.mark_RT, rows.example_RT)
+        return Rows(rows.tokens_RT, rows.example_RT, role_RT == REPEAT_2)
+
+    def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
+        """Four suites (more with a corpus), one story a row.
+
+        "test": at most 100 stories with any held-out names, the paper's protocol.
+        "test_seen": held-out names whose two tokens are frequent in training, made of
+        the pieces of the training names; left out if these pieces are too few.
+        "validation": as "test", other names and stories: choose a step on these.
+        "training_names" (generated): names as the training stories have them.
+        "plain" (a corpus): the test documents as they are, for their loss alone.
+        """
+        few = min(examples, PAPER_STORIES)
+        wanted = [
+            ("test", self._any_names("test"), few),
+            ("test_seen", self._seen_names("test"), examples),
+            ("validation", self._any_names("validation"), examples),
+        ]
+        if self._corpus is None:
+            wanted.append(("training_names", self._training_names, examples))
+        sets = [
+            self._story_set(suite, names, number)
+            for suite, names, number in wanted
+            if names is not None and number > 0
+        ]
+        if self._corpus is not None and examples > 0:
+            sets.append(self._plain_set(examples))
+        return sets
+
+    def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
+        """Accuracy on both tokens of repeated mentions with its splits, and losses."""
+        return score_mentions(chosen, scores)
+
+    def samples(self, seed: int, count: int, split: Split = "train") -> list[Sample]:
+        """Whole documents; the record holds text, tokens, roles, names and split.
+
+        From the generator, or from the user's corpus with its names replaced. `split`
+        is "train" (names as in training), "validation" or "test" (held-out names).
+        """
+        names = self._training_names if split == "train" else self._any_names(split)
+        found = []
+        for tokens, marks in self._documents(names, count, f"sample {split}", seed):
+            found.append(self._described(tokens, marks, split))
+        return found
+
+    def report(self) -> dict[str, Any]:
+        """Sizes of the name pools, and what is known of the training text."""
+        test = self._any_names("test")
+        seen = self._seen_P(test)
+        sizes = {
+            "training_names": self._training_names.num_names,
+            "test_names": test.num_names,
+            "test_first_tokens": len(np.unique(test.tokens_P2[:, 0])),
+            "test_second_tokens": len(np.unique(test.tokens_P2[:, 1])),
+            "unseen_share": float(1 - seen.mean()),
+        }
+        found: dict[str, Any] = {"tokenizer": self.tokenizer.digest, **sizes}
+        if self._corpus is not None:
+            kept = ("documents", "tokens", "leakage", "name_words")
+            found["corpus"] = {name: self._corpus.report[name] for name in kept}
+        return found
+
+    def _make_tokenizer(self) -> Tokenizer:
+        config = self.config
+        paths = [p for p in (config.corpus, config.books) if p]
+        profiles = [] if config.corpus_digest else ["story", "book"]
+        if config.books_parts and not config.books_digest and config.corpus_digest:
+            profiles = ["book"]
+        key = [*profiles, config.corpus_digest, config.books_digest]
+        versions = [str(grammar(profile).digest) for profile in profiles]
+
+        def texts() -> Iterator[str]:
+            yield from generated_texts(profiles)
+            yield from sampled_texts(paths)
+
+        return config.tokenizer.build([*key, *versions], texts)
+
+    @cached_property
+    def _corpus(self) -> Corpus | None:
+        config = self.config
+        return self._encoded(config.corpus, config.corpus_digest, "corpus")
+
+    def _encoded(self, path: str, content: str, field: str) -> Corpus | None:
+        if not content:
+            return None
+        place = verified(path, content, f"StoriesConfig.{field}")
+        return encoded_corpus(place, content, self.tokenizer, chunked=True)
+
+    @cached_property
+    def _source(self) -> Source:
+        """Where training windows come from."""
+        config = self.config
+        stories: Source
+        if self._corpus is not None:
+            stories = FixedDocuments.of(self._corpus.splits["train"])
+        elif config.fixed_stories:
+            stories = FixedStories(self._training_stories, config.fixed_stories)
+        else:
+            stories = EndlessStories(self._training_stories)
+        if not config.books_parts:
+            return stories
+        books = self._encoded(config.books, config.books_digest, "books")
+        return Mixture(
+            [
+                stories,
+                FixedDocuments.of(books.splits["train"])
+                if books is not None
+                else EndlessStories(self._book_stories),
+            ],
+            [config.stories_parts, config.books_parts],
+        )
+
+    @cached_property
+    def _training_stories(self) -> StoryGenerator:
+        return StoryGenerator(self.config.story, self.tokenizer, self._training_names)
+
+    @cached_property
+    def _book_stories(self) -> StoryGenerator:
+        pairs = of_split(self._candidates(*PIECES), "train")
+        return StoryGenerator(BOOK, self.tokenizer, NameSource([pairs], [1.0]))
+
+    def _candidates(self, first_pieces: int, second_pieces: int) -> NamePairs:
+        return candidates(self.tokenizer, first_pieces, second_pieces, self._known)
+
+    @cached_property
+    def _training_names(self) -> NameSource:
+        """Closed list and open pool, cut from the training pairs without overlap."""
+        names = self.config.names
+        pairs = of_split(
+            self._candidates(names.first_pieces, names.second_pieces), "train"
+        )
+        most = names.closed_names if names.p_open < 1 else 0
+        if len(pairs) <= most:
+            raise ValueError(
+                f"NameConfig.closed_names must be below {len(pairs)}, the names of "
+                f"this tokeniser; got {names.closed_names}. Use more pieces."
+            )
+        closed = pairs.take(range(most))
+        stop = most + names.open_names if names.open_names else len(pairs)
+        open_ = pairs.take(range(most, min(stop, len(pairs))))
+        ranks = np.arange(1, most + 1, dtype=float)
+        return NameSource(
+            [closed, open_],
+            [1 - names.p_open, names.p_open],
+            [ranks**-names.zipf, np.ones(len(open_))],
+        )
+
+    def _any_names(self, split: Split) -> NameSource:
+        return NameSource([of_split(self._candidates(*PIECES), split)], [1.0])
+
+    def _seen_names(self, split: Split) -> NameSource | None:
+        """Held-out names of frequent tokens; None if there are too few to draw from.
+
+        In generated stories, only of the pieces of which training names are made.
+        """
+        names = self.config.names
+        pieces = (names.first_pieces, names.second_pieces)
+        if self._corpus is not None:
+            pieces = PIECES
+        pairs = of_split(self._candidates(*pieces), split)
+        kept = pairs.take(np.flatnonzero(self._seen_V[pairs.tokens_P2].all(1)))
+        if len(kept) < 8 or len(np.unique(kept.tokens_P2[:, 0])) < 4:
+            return None
+        return NameSource([kept], [1.0])
+
+    def _seen_P(self, names: NameSource) -> np.ndarray:
+        return self._seen_V[names.tokens_P2].all(axis=1)
+
+    @cached_property
+    def _seen_V(self) -> np.ndarray:
+        """Whether the training text holds a token often: files whole, else a sample."""
+        size = len(self.vocabulary)
+        counts = np.zeros(size, np.int64)
+        config = self.config
+        if config.stories_parts:
+            if self._corpus is not None:
+                counts += self._corpus.splits["train"].counts(size)
+            else:
+                drawn = self._training_stories.draw(0, 0, SAMPLE_STORIES, "seen")
+                counts += np.bincount(drawn.tokens_S, minlength=size)
+        if config.books_parts:
+            books = self._encoded(config.books, config.books_digest, "books")
+            if books is not None:
+                counts += books.splits["train"].counts(size)
+            else:
+                drawn = self._book_stories.draw(0, 0, SAMPLE_STORIES // 8, "seen")
+                counts += np.bincount(drawn.tokens_S, minlength=size)
+        return counts >= SEEN_OFTEN
+
+    def _story_set(self, suite: str, names: NameSource, count: int) -> EvaluationSet:
+        """Rows of `count` stories; a smaller count gives the first of them."""
+        nats: list[np.ndarray] | None = [] if self._corpus is None else None
+        documents = list(self._documents(names, count, suite, 0, nats))
+        return story_set(
+            suite, documents, nats, self._seen_V, self.config.evaluation_length
+        )
+
+    def _plain_set(self, count: int) -> EvaluationSet:
+        assert self._corpus is not None
+        test = self._corpus.splits["test"]
+        documents = [
+            (test.document(d), np.zeros(len(test.document(d)), np.uint8))
+            for d in range(min(count, len(test)))
+        ]
+        length = self.config.evaluation_length
+        return story_set("plain", documents, None, self._seen_V, length)
+
+    def _documents(
+        self,
+        names: NameSource,
+        count: int,
+        stream: str,
+        seed: int,
+        nats: list[np.ndarray] | None = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Tokens and marks of stories whose characters bear `names`."""
+        if self._corpus is not None:
+            yield from self._renamed(self._corpus, names, count, stream, seed)
+            return
+        stories = StoryGenerator(self.config.story, self.tokenizer, names)
+        for block in range(-(-count // BLOCK)):
+            drawn = stories.draw(seed, block, BLOCK, stream, with_nats=nats is not None)
+            for d in range(min(BLOCK, count - block * BLOCK)):
+                if nats is not None:
+                    nats.append(drawn.nats(d))
+                yield drawn.document(d)
+
+    def _renamed(
+        self, corpus: Corpus, names: NameSource, count: int, stream: str, seed: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Documents of a corpus with their names replaced."""
+        split: Split = next((s for s in SPLITS if s in stream), "test")
+        rng = generator(seed, "renamed", stream)
+        found = renamed_texts(
+            corpus.texts[split], corpus.names, names, self.tokenizer, rng
+        )
+        for tokens, marks in islice(found, count):
+            yield np.array(tokens), np.array(marks, np.uint8)
+
+    def _described(self, tokens: np.ndarray, marks: np.ndarray, split: str) -> Sample:
+        role = roles(marks[None], np.ones((1, len(marks)), np.int32))[0]
+        firsts = np.flatnonzero((role == 1) & (np.append(role[1:], 0) == 2))
+        names = [self.tokenizer.decode(tokens[i : i + 2].tolist())[1:] for i in firsts]
+        text = self.tokenizer.decode(tokens.tolist())
+        record = {
+            "text": text.removesuffix(SEPARATOR),
+            "tokens": tokens.tolist(),
+            "roles": role.tolist(),
+            "names": names,
+            "split": split,
+        }
+        pieces = [self.vocabulary[token] for token in tokens.tolist()]
+        shown = marked_text(tokens, role, self.tokenizer.decode)
+        return Sample(
+            record,
+            pieces,
+            (role == REPEAT_2).tolist(),
+            shown.removesuffix(SEPARATOR),
+        )

@@ -1,0 +1,1 @@
+"""Running text: generated stories, corpora of files, tokenisers, two-token names."""

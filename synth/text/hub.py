@@ -1,0 +1,115 @@
+"""Hub data sets as documents, through the optional `datasets` library.
+
+A place is written `hub:<owner>/<name>@<revision>`, with `/<file>` for one plain text
+file of the repository and `#<number>` for its first documents alone. The revision is a
+full commit hash: a branch is not a version. `KNOWN` holds short names.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from synth.text.corpus import SEPARATOR, Document, document_of
+
+PREFIX = "hub:"
+KNOWN = {
+    "tinystories": "roneneldan/TinyStories@f54c09fd23315a6f9c86f9dc80f725de7d8f9c64"
+    "/TinyStoriesV2-GPT4-train.txt",
+    "pg19": "emozilla/pg19@c021754c8e01c5b1cc83a1f549c1f97fbbb756b8",
+    "gutenberg": "common-pile/project_gutenberg_filtered"
+    "@3cdf6879c807f4e4e063f2ceb23bc268d8c29ab7",
+}
+"""Pinned sets by short name: `hub:pg19#500`."""
+_SPEC = re.compile(
+    r"(?P<name>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})(?:/(?P<file>[^#]+))?"
+    r"(?:#(?P<most>[1-9]\d*))?"
+)
+
+
+@dataclass(frozen=True)
+class HubPlace:
+    """One data set of the hub at one revision."""
+
+    name: str
+    revision: str
+    file: str | None
+    most: int | None
+
+    @classmethod
+    def parse(cls, place: str) -> "HubPlace":
+        """From `hub:...`; a short name of `KNOWN` is replaced by what it stands for."""
+        text = place.removeprefix(PREFIX)
+        short, mark, most = text.partition("#")
+        match = _SPEC.fullmatch(KNOWN.get(short, short) + mark + most)
+        if match is None:
+            raise ValueError(
+                f"{place!r} is no place on the hub. Write hub:<owner>/<name>@<commit>, "
+                "the commit as 40 hex digits (a branch is not a version), or one of "
+                f"{', '.join(PREFIX + name for name in KNOWN)}."
+            )
+        number = int(match["most"]) if match["most"] else None
+        return cls(match["name"], match["revision"], match["file"], number)
+
+    @property
+    def identity(self) -> list[str | int | None]:
+        """What determines the documents."""
+        return ["hub", self.name, self.revision, self.file, self.most]
+
+
+def hub_documents(
+    place: str, load: Callable[..., Iterable[dict[str, Any]]] | None = None
+) -> Iterator[Document]:
+    """The training split of a data set, streamed; `load` stands in for the library.
+
+    Raises
+    ------
+    ValueError
+        If `datasets` is not installed, or the hub cannot be reached.
+    """
+    found = HubPlace.parse(place)
+    rows = (load or _load)(found)
+    if found.file is not None:
+        documents = text_documents(row["text"] for row in rows)
+    else:
+        documents = (document_of(row, place) for row in rows)
+    yield from islice(documents, found.most)
+
+
+def text_documents(lines: Iterable[str]) -> Iterator[Document]:
+    """Documents of a text that the library hands out line by line."""
+    gathered: list[str] = []
+    for line in lines:
+        if line.strip() == SEPARATOR:
+            text = "\n".join(gathered).strip()
+            if text:
+                yield Document("", text)
+            gathered = []
+        else:
+            gathered.append(line.rstrip("\n"))
+    text = "\n".join(gathered).strip()
+    if text:
+        yield Document("", text)
+
+
+def _load(place: HubPlace) -> Iterable[dict[str, Any]]:
+    try:
+        from datasets import load_dataset
+    except ImportError:
+        raise ValueError(
+            "Hub data sets need the library 'datasets': install the extra 'hub', or "
+            "give the path of a downloaded file."
+        ) from None
+    try:
+        if place.file is None:
+            return load_dataset(
+                place.name, revision=place.revision, split="train", streaming=True
+            )
+        file = f"hf://datasets/{place.name}@{place.revision}/{place.file}"
+        return load_dataset("text", data_files=file, split="train", streaming=True)
+    except (ConnectionError, OSError) as error:
+        raise ValueError(
+            f"The hub cannot be reached for {place.name!r} ({type(error).__name__}). "
+            "Give the path of a downloaded .txt, .jsonl or .parquet file instead."
+        ) from error

@@ -1,0 +1,210 @@
+"""The private cluster itself: up, down, both again, and after a crash."""
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from slurm import cluster
+from slurm.__main__ import main
+from slurm.cluster_files import ClusterOptions, config_files
+from slurm.daemons import ClusterError, Daemon, is_ours, job_processes
+from slurm.queue import read_history
+
+from .conftest import free_base_port, until
+
+needs_slurm = pytest.mark.skipif(
+    cluster.why_not() is not None, reason=str(cluster.why_not())
+)
+
+
+@pytest.fixture
+def own(tmp_path_factory):
+    """A cluster of one test's own, not up yet; nothing of it is left afterwards."""
+    import shutil
+    import tempfile
+
+    options = ClusterOptions(
+        tempfile.mkdtemp(prefix="synth-up-", dir="/tmp"), free_base_port()
+    )
+    yield options
+    cluster.down(options, purge=True)
+    shutil.rmtree(options.state, ignore_errors=True)
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.cluster
+@needs_slurm
+def test_up_and_down_in_every_order(own):
+    first = cluster.up(own)
+    assert first.up
+    began = time.monotonic()
+    assert cluster.up(own) == first  # the same processes
+    assert time.monotonic() - began < 2
+    assert all(listening(port) for port in own.ports)
+    shown = cluster.client(own, "sinfo", "-h", "-p", "low", "-o", "%D %t").stdout
+    assert shown.split() == ["4", "idle"]
+
+    os.kill(first.daemons["slurmctld"], signal.SIGKILL)
+    os.kill(first.daemons["slurmd-n2"], signal.SIGKILL)
+    os.kill(first.daemons["munged"], signal.SIGKILL)
+    healed = cluster.up(own)
+    assert healed.up
+    assert healed.daemons["slurmd-n1"] == first.daemons["slurmd-n1"]
+    assert healed.daemons["slurmd-n2"] != first.daemons["slurmd-n2"]
+
+    # Another configuration means another cluster: all daemons are new.
+    other = ClusterOptions(own.state, own.base_port, max_array_size=5)
+    assert set(cluster.up(other).daemons.values()).isdisjoint(healed.daemons.values())
+    shown = cluster.client(other, "scontrol", "show", "config").stdout
+    assert "MaxArraySize            = 5" in shown
+
+    assert cluster.down(own) is True
+    assert cluster.down(own) is False
+    assert not any(cluster.status(own).daemons.values())
+    assert not any(listening(port) for port in own.ports)
+    assert own.conf.exists()
+    cluster.down(own, purge=True)
+    assert not own.state.exists()
+
+
+@pytest.mark.cluster
+@needs_slurm
+def test_down_ends_running_jobs_and_leaves_no_process(own):
+    cluster.up(own)
+    wrap = ["sbatch", "--mem=100", "-o", "/dev/null", "--wrap", "srun sleep 600"]
+    assert cluster.client(own, *wrap).returncode == 0
+    assert until(lambda: len(list(job_processes(own.conf))) >= 3, 15)
+    # Without a controller nobody can cancel the job: its processes go all the same.
+    os.kill(cluster.status(own).daemons["slurmctld"], signal.SIGKILL)
+    cluster.down(own)
+    assert until(lambda: not list(job_processes(own.conf)), 5)
+
+
+@pytest.mark.cluster
+@needs_slurm
+def test_two_callers_at_once_make_one_cluster(own):
+    found, errors = [], []
+
+    def call() -> None:
+        try:
+            found.append(cluster.up(own))
+        except Exception as error:
+            errors.append(error)
+
+    callers = [threading.Thread(target=call) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert errors == []
+    assert found[0] == found[1]
+
+
+@pytest.mark.cluster
+@needs_slurm
+def test_a_port_that_is_taken_is_named(own):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", own.ports[-1]))
+        taken.listen()
+        with pytest.raises(ClusterError, match=f"Port {own.ports[-1]} is taken"):
+            cluster.up(own)
+
+
+@pytest.mark.cluster
+@needs_slurm
+def test_the_command(own, capsys):
+    where = ["--state", str(own.state), "--base-port", str(own.base_port)]
+    assert main(["cluster", "status", *where]) == 1
+    assert main(["cluster", "up", *where]) == 0
+    assert f"export SLURM_CONF={own.conf}" in capsys.readouterr().out
+    assert main(["cluster", "down", "--purge", *where]) == 0
+    assert main(["cluster", "down", *where]) == 0
+    assert "was not running" in capsys.readouterr().out
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+@pytest.mark.skipif(
+    cluster.why_not(with_accounting=True) is not None,
+    reason=str(cluster.why_not(with_accounting=True)),
+)
+def test_accounting_remembers_jobs(own, monkeypatch):
+    options = ClusterOptions(own.state, own.base_port, accounting=True)
+    assert cluster.up(options).up
+    wrap = ["sbatch", "--mem=100", "-o", "/dev/null", "--parsable", "--wrap", "exit 3"]
+    job = cluster.client(options, *wrap).stdout.strip()
+    asked = ["sacct", "-n", "-P", "-X", "-j", job, "-o", "State,ExitCode"]
+    assert until(lambda: "FAILED|3:0" in cluster.client(options, *asked).stdout, 20)
+    assert cluster.down(options)
+    assert cluster.up(options).up  # the database is there still
+    monkeypatch.setenv("SLURM_CONF", str(options.conf))
+    entry = read_history([job])[job]
+    assert (entry.state, entry.reason, entry.name) == ("FAILED", "exit 3:0", "wrap")
+    assert not entry.live
+
+
+@pytest.mark.parametrize(
+    ("wishes", "words"),
+    [
+        ({"state": "/tmp/" + "x" * 90}, "at most 80 characters"),
+        ({"state": "/tmp/a b"}, "no blanks"),
+        ({"base_port": 80}, "from 1024 to 65000; got 80"),
+    ],
+)
+def test_impossible_options_are_refused(wishes, words, capsys):
+    with pytest.raises(ValueError, match=words):
+        ClusterOptions(**wishes)
+    flags = [f"--{key.replace('_', '-')}={value}" for key, value in wishes.items()]
+    assert main(["cluster", "up", *flags]) == 2
+    assert "error: ClusterOptions" in capsys.readouterr().err
+
+
+def test_why_not_names_what_is_missing(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert "needs root" in cluster.why_not()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    assert "no munged, slurmctld" in cluster.why_not()
+    assert "apt-get install" in cluster.why_not(with_accounting=True)
+
+
+def test_every_path_of_the_configuration_is_inside_the_state_folder():
+    options = ClusterOptions("/some/where", accounting=True)
+    for path, text in config_files(options).items():
+        assert path.is_relative_to("/some/where")
+        for word in text.replace("=", " ").replace(",", " ").split():
+            if word.startswith("/"):
+                assert word.startswith(("/some/where/", "/bin/true")), word
+
+
+def test_a_process_is_ours_only_with_our_folder(tmp_path):
+    state = tmp_path / "state"
+    (state / "log").mkdir(parents=True)
+    sleep = ["tail", "-f", "/dev/null", f"{state}/x"]
+    (state / "x").touch()
+    daemon = Daemon("sleeper", sleep, state / "pid", state, detaches=False)
+    assert daemon.start() is True
+    assert until(lambda: daemon.pid() is not None, 5)
+    assert daemon.start() is False
+    pid = daemon.pid()
+    assert not is_ours(pid, "slurmctld", state)
+    assert not is_ours(pid, "tail", tmp_path / "stat")
+    assert daemon.stop() is True
+    assert not is_ours(pid, "tail", state)
+    assert daemon.stop() is False
+    # A pid file that names somebody else's process is no reason to end it.
+    with subprocess.Popen(["tail", "-f", "/dev/null"]) as other:
+        (state / "pid").write_text(f"{other.pid}\n")
+        assert daemon.pid() is None
+        daemon.stop()
+        assert other.poll() is None
+        other.kill()

@@ -1,0 +1,112 @@
+"""Profiles: every shipped one loads, every mistake is named."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from slurm.profile import SHIPPED, Profile, available, from_values, load, minutes, read
+from synth.execution import Execution
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """No profile of the person who runs the tests."""
+    monkeypatch.setenv("SYNTH_PROFILES", str(tmp_path / "own"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "own").mkdir()
+    return tmp_path / "own"
+
+
+def test_every_shipped_profile_loads():
+    names = sorted(path.stem for path in SHIPPED.glob("*.toml"))
+    assert names == ["cpu", "example", "private"]
+    assert sorted(available()) == names
+    for name in names:
+        assert load(name).name == name
+
+
+def test_the_example_explains_every_key():
+    text = (SHIPPED / "example.toml").read_text()
+    for field in dataclasses.fields(Profile):
+        if field.name not in ("name", "wckey"):
+            assert field.name in text, field.name
+
+
+def test_the_example_means_what_it_says():
+    profile = load("example")
+    assert profile.time == 240
+    assert profile.environment == {"OMP_NUM_THREADS": "4"}
+    assert profile.build_execution() == Execution(
+        device="cuda", checkpoint_every_seconds=300.0
+    )
+
+
+def test_own_profiles_come_first(own_folder):
+    (own_folder / "cpu.toml").write_text("partition = 'mine'\n")
+    assert load("cpu").partition == "mine"
+    assert load(str(own_folder / "cpu.toml")).partition == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90", 90),
+        ("90:30", 91),
+        ("02:30:00", 150),
+        ("00:00:01", 1),
+        ("1-0", 1440),
+        ("2-12", 3600),
+        ("1-01:01", 1501),
+        ("1-00:00:01", 1441),
+    ],
+)
+def test_times_as_slurm_writes_them(text, expected):
+    assert minutes("site", text) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"partitoin": "gpu"}, "no key 'partitoin'.*Did you mean 'partition'"),
+        ({"time": "an hour"}, "time must be minutes, .* got 'an hour'"),
+        ({"time": "1:2:3:4"}, "time must be minutes"),
+        ({"time": "1.5"}, "time must be minutes"),
+        ({"time": 0}, "time must be at least 1; got 0"),
+        ({"time": 2.5}, "time must be a whole number; got 2.5"),
+        ({"cpus": True}, "cpus must be a whole number; got True"),
+        ({"gpus": -1}, "gpus must be at least 0; got -1"),
+        ({"memory_gb": "8G"}, "memory_gb must be a number; got '8G'"),
+        ({"memory_gb": 0}, "memory_gb must be above 0; got 0"),
+        ({"setup": "module load"}, "setup must be a list of texts"),
+        ({"setup": [1]}, "setup must be a list of texts"),
+        ({"max_running": 0}, "max_running must be at least 1; got 0"),
+        ({"time": 1, "signal_delay_s": 60}, "below the time limit of 60 s; got 60"),
+        ({"environment": {"a b": 1}}, "environment must hold names .* got 'a b'"),
+        ({"environment": {"A": [1]}}, "environment.A must be text, a number"),
+        ({"environment": "A=1"}, "environment must be a table; got 'A=1'"),
+        ({"sbatch": {"array": "0-3"}}, "sbatch.array must not be set.*max_running"),
+        ({"execution": {"devise": "cpu"}}, "no key 'devise'. Did you mean 'device'"),
+        ({"execution": {"threads": 0}}, "threads must be at least 1; got 0"),
+    ],
+)
+def test_mistakes_are_named(values, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        from_values("site", values)
+    assert "'site'" in str(caught.value)
+
+
+def test_files_are_named_too(own_folder):
+    (own_folder / "a.toml").write_text("time = \n")
+    with pytest.raises(ValueError, match=r"a\.toml is not valid TOML"):
+        read(own_folder / "a.toml")
+    (own_folder / "b.toml").write_text("time = 0\n")
+    with pytest.raises(ValueError, match=r"b\.toml: profile 'b': time"):
+        read(own_folder / "b.toml")
+
+
+def test_unknown_profiles_are_refused_with_a_way_out():
+    with pytest.raises(ValueError, match=r"'cpus'.*Did you mean 'cpu'.*example.toml"):
+        load("cpus")
+    with pytest.raises(ValueError, match="no profile file"):
+        load(str(Path("nowhere.toml")))

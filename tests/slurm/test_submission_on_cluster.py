@@ -1,0 +1,277 @@
+"""Sending packs to a real cluster: limits, refusals, killed launchers, snapshots."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from slurm import snapshot
+from slurm.ledger import launches, read_record
+from slurm.queue import read_queue
+from slurm.status import read_status
+from slurm.submission import SubmissionRefused, submit
+from synth.execution import Execution
+from synth.store import RunFolder
+from synth.training import train
+
+from .conftest import MAX_ARRAY_SIZE, tiny, until
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+REPOSITORY = Path(snapshot.HERE)
+
+
+def everything(root: Path) -> list[str]:
+    """All there is below a folder."""
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def test_more_packs_than_an_array_takes(site):
+    """Twenty packs become arrays of 9, 9 and 2; held in the queue, then cancelled."""
+    packs = [[tiny(seed)] for seed in range(2 * MAX_ARRAY_SIZE + 2)]
+    later = {"begin": "now+1hour"}
+    sending = site.submit(*packs, sbatch=later)
+    assert [len(launch.packs) for launch in sending.launches] == [9, 9, 2]
+    queue = read_queue()
+    assert sorted(entry.name for entry in queue.values() if entry.live) == sorted(
+        launch.name for launch in sending.launches for _ in launch.packs
+    )
+    again = site.submit(*packs, [tiny(99)], sbatch=later)
+    assert (len(again.queued), again.num_jobs) == (20, 1)
+    assert site.job(tiny(99)).isdigit()  # a list of one is no array
+
+
+def test_launches_before_a_refusal_stay_known(site, monkeypatch):
+    """The queue takes nine jobs, then no more; a later launch sends the rest."""
+    packs = [[tiny(seed)] for seed in range(MAX_ARRAY_SIZE + 3)]
+    genuine = __import__("submitit").SlurmExecutor._make_submission_command
+    sent = []
+
+    def refusing_later(self, path):
+        sent.append(path)
+        command = genuine(self, path)
+        return (
+            command if len(sent) == 1 else [*command[:1], "-p", "nowhere", command[1]]
+        )
+
+    monkeypatch.setattr(
+        "submitit.SlurmExecutor._make_submission_command", refusing_later
+    )
+    with pytest.raises(SubmissionRefused, match="invalid partition") as caught:
+        site.submit(*packs, sbatch={"begin": "now+1hour"})
+    assert [len(launch.packs) for launch in caught.value.sent] == [9]
+    assert [launch.name for launch in launches(site.root)] == [
+        caught.value.sent[0].name
+    ]
+    monkeypatch.undo()
+    os.environ["SLURM_CONF"] = str(site.options.conf)
+    sending = site.submit(*packs, sbatch={"begin": "now+1hour"})
+    assert (len(sending.queued), sending.num_jobs) == (9, 3)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "words"),
+    [
+        ({"partition": "nowhere"}, "invalid partition"),
+        ({"gpus": 3}, "node configuration is not available"),
+        ({"memory_gb": 999.0}, "[Mm]emory"),
+        ({"sbatch": {"array": "0-1000"}}, "max_running"),
+    ],
+)
+def test_a_refused_submission_leaves_nothing(site, wishes, words):
+    site.submit([tiny(0)], sbatch={"begin": "now+1hour"})
+    files, queue = everything(site.root), read_queue()
+    with pytest.raises((SubmissionRefused, ValueError), match=words):
+        site.submit([tiny(1)], [tiny(2)], **wishes)
+    assert everything(site.root) == files
+    # SLURM lists some refused jobs for a while, as failed; none of them may be alive.
+    assert {k for k, v in read_queue().items() if v.live} == {
+        k for k, v in queue.items() if v.live
+    }
+    assert site.state(tiny(1)) == "new"
+
+
+KILLED = """
+    import os, sys
+    sys.path.insert(0, {repository!r})
+    from pathlib import Path
+    from tests.slurm.conftest import tiny
+    from slurm.profile import Profile
+    from slurm.submission import submit
+    import submitit.core.utils, slurm.ledger
+
+    def die(*_, **__):
+        os._exit(9)
+
+    {patch} = die
+    profile = Profile(name="test", memory_gb=0.5, environment={{"OMP_NUM_THREADS": "1"}})
+    submit([[tiny(0)], [tiny(1)]], Path({root!r}), profile, "test")
+"""
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        "slurm.ledger.Launch.accepted",  # after sbatch, before our records
+        "submitit.core.utils.JobPaths.move_temporary_file",  # right after sbatch
+    ],
+)
+def test_launcher_killed_between_submission_and_record(site, assert_undisturbed, patch):
+    script = textwrap.dedent(KILLED).format(
+        repository=str(REPOSITORY), root=str(site.root), patch=patch
+    )
+    killed = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY)
+    assert killed.returncode == 9
+    runs = [tiny(0), tiny(1)]
+    sending = site.submit(*[[run] for run in runs])
+    assert sending.num_jobs == 0
+    assert len(sending.queued) + len(sending.done) == 2
+    assert any("is recorded now" in sentence for sentence in sending.news)
+    site.wait_for("done", *runs)
+    assert_undisturbed(site, *runs)
+    for run in runs:
+        sessions = RunFolder(site.root, run.run_id).read_json("environment.json")
+        assert len(sessions["sessions"]) == 1
+
+
+def test_launcher_killed_before_submission(site):
+    script = textwrap.dedent(KILLED).format(
+        repository=str(REPOSITORY),
+        root=str(site.root),
+        patch="submitit.SlurmExecutor._submit_command",
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY).returncode == 9
+    )
+    found = read_status(site.root, [tiny(0).run_id])
+    assert "never reached the cluster" in found.news[0]
+    assert found.runs[0].state == "new"
+    assert list(launches(site.root)) == []
+
+
+def test_a_killed_worker_is_reported_without_accounting(site):
+    run = tiny(0, 4000)
+    site.submit([run], sbatch={"comment": "to be killed"})
+    site.wait_for_checkpoint(run)
+    (pid,) = site.client("scontrol", "listpids", f"{site.job(run)}.0").splitlines()[1:2]
+    os.kill(int(pid.split()[0]), 9)
+    site.wait_for("lost", run, timeout_s=15)
+    assert "SLURM says FAILED" in site.status(run).detail
+    assert site.submit([run], sbatch={"begin": "now+1hour"}).num_jobs == 1
+    assert site.state(run) == "queued"
+
+
+def test_the_dry_run_shows_what_sbatch_gets(site):
+    packs = [[tiny(0)], [tiny(1)]]
+    profile = site.profile
+    plan = submit(packs, site.root, profile, "test", dry_run=True)
+    assert not site.root.exists()
+    assert read_queue().keys() == read_queue().keys()
+    sending = site.submit(*packs)
+    launch = sending.launches[0]
+    script = launch.folder / f"{launch.job_id}_submission.sh"
+    code = re.search(r"code/([0-9a-f]{16})", script.read_text())
+    assert code is not None
+    expected = plan.scripts[0].replace("DATE-TIME-test", launch.name)
+    assert script.read_text() == expected.replace("DIGEST", code[1])
+    site.wait_for("done", tiny(0), tiny(1))
+
+
+def test_queued_jobs_run_the_code_that_they_were_submitted_with(site, tmp_path):
+    """The sources change after submission; the job is not impressed."""
+    checkout = tmp_path / "checkout"
+    for package in snapshot.PACKAGES:
+        subprocess.run(["mkdir", "-p", str(checkout)], check=True)
+        subprocess.run(["cp", "-r", str(REPOSITORY / package), checkout], check=True)
+    script = f"""
+        import sys
+        sys.path.insert(0, {str(checkout)!r}); sys.path.append({str(REPOSITORY)!r})
+        from pathlib import Path
+        from tests.slurm.conftest import tiny
+        from slurm.profile import Profile
+        from slurm.submission import submit
+        profile = Profile(name="test", memory_gb=0.5, sbatch={{"begin": "now+2"}})
+        submit([[tiny(0)]], Path({str(site.root)!r}), profile, "test")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    subprocess.run(command, cwd=checkout, check=True)
+    (checkout / "synth" / "training.py").write_text("raise RuntimeError('edited')\n")
+    site.wait_for("done", tiny(0))
+    found = RunFolder(site.root, tiny(0).run_id).read_json("environment.json")
+    assert found["sessions"][0]["code"].keys() >= {"commit", "patch"}
+
+
+def test_nested_submission_is_refused(site):
+    script = f"""
+        import sys
+        sys.path.insert(0, {str(REPOSITORY)!r})
+        from pathlib import Path
+        from tests.slurm.conftest import tiny
+        from slurm.profile import Profile
+        from slurm.submission import submit
+        submit([[tiny(0)]], Path({str(site.root)!r}), Profile(name="test"))
+    """
+    file = site.root.parent / "nested.py"
+    file.write_text(textwrap.dedent(script))
+    log = site.root.parent / "nested.log"
+    wrap = f"{sys.executable} {file}"
+    words = ["sbatch", "--parsable", "--array=0-1", "-o", str(log), "--mem=500"]
+    job = site.client(*words, "--open-mode=append", "--wrap", wrap)
+    own = {job.strip(), f"{job.strip()}_0", f"{job.strip()}_1"}
+    assert until(lambda: log.exists() and log.read_text().count("ValueError") == 2, 30)
+    assert "a job must not submit others" in log.read_text()
+    assert {key for key, entry in read_queue().items() if entry.live} <= own
+    assert not site.root.exists()
+
+
+def test_two_nodes_train_one_run_data_parallel(site, tmp_path):
+    """Four processes on two nodes, requeued once: as one process, up to rounding."""
+    run = tiny(0, 150)
+    train([run], tmp_path / "alone", Execution())
+    site.submit([run], nodes=2, tasks=2, execution={"checkpoint_every_seconds": 0.2})
+    site.wait_for_checkpoint(run)
+    site.client("scontrol", "requeue", site.job(run))
+    site.wait_for("done", run, timeout_s=120)
+    record = read_record(site.root, run.run_id)
+    assert record.restarts == 1
+    assert record.reached_step > 0
+    ours = RunFolder(site.root, run.run_id).metrics_path.read_text().splitlines()
+    alone = RunFolder(tmp_path / "alone", run.run_id).metrics_path.read_text()
+    rows = list(
+        zip(map(json.loads, ours), map(json.loads, alone.splitlines()), strict=True)
+    )
+    for mine, theirs in rows:
+        assert {**mine, "value": 0} == {**theirs, "value": 0}
+        if mine["metric"] in ("loss", "gradient_norm"):
+            assert math.isclose(mine["value"], theirs["value"], rel_tol=2e-4)
+    assert len(rows) > 10
+    logs = list((site.root / ".slurm").glob("*/*_log.out"))
+    assert len(logs) == 4  # one a process
+
+
+def test_packs_per_minute_on_one_node_and_four(site, capsys):
+    """Measured, not judged: `-s` shows the numbers."""
+    spent = {}
+    for name, wishes in (("1", {"nodelist": "n1"}), ("4", {})):
+        runs = [tiny(100 * int(name) + seed) for seed in range(8)]
+        began = time.monotonic()
+        sending = site.submit(*[[run] for run in runs], sbatch=wishes)
+        submitted = time.monotonic() - began
+        site.wait_for("done", *runs, timeout_s=120)
+        spent[name] = time.monotonic() - began
+        sent = sending.launches[0].created
+        firsts = [read_record(site.root, run.run_id).started - sent for run in runs]
+        with capsys.disabled():
+            print(
+                f"\n{name} node(s): 8 packs in {spent[name]:.1f} s, "
+                f"{8 / spent[name] * 60:.0f} a minute; submit {submitted:.2f} s; "
+                f"to the first worker {min(firsts):.2f} s"
+            )
+    assert spent["4"] < 2 * spent["1"]

@@ -1,0 +1,237 @@
+"""The worker outside of a cluster: signals, requeue, records, what it refuses."""
+
+import dataclasses
+import inspect
+import os
+import pickle
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import submitit
+from submitit.core import job_environment, utils
+from submitit.slurm import slurm as submitit_slurm
+
+from slurm import progress_guard, worker
+from slurm.ledger import JobRecord, read_record, write_record
+from slurm.snapshot import HERE, take
+from slurm.worker import PackFailed, Worker, own_job_id, requeue
+from synth.execution import Execution
+from synth.store import RunFolder
+from synth.training import train
+
+from .conftest import tiny
+
+
+def make(root, *configs, **wishes) -> Worker:
+    values = {
+        "root": str(root),
+        "launch": "mine",
+        "element": 0,
+        "configs": [config.to_dict() for config in configs],
+        "execution": dataclasses.asdict(Execution()),
+        "max_idle_restarts": 3,
+        "profile": "test",
+        "submitted": 1000.0,
+        "code": "",
+    }
+    return Worker(**values | wishes)
+
+
+@pytest.fixture(autouse=True)
+def outside(monkeypatch):
+    """No job's environment, and the handlers of this process put back."""
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    before = {number: signal.getsignal(number) for number in worker.SIGNALS}
+    before[signal.SIGCONT] = signal.getsignal(signal.SIGCONT)
+    yield
+    signal.set_wakeup_fd(-1)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def scheduler(tmp_path, monkeypatch):
+    """Stand-ins for squeue and scontrol that write down what they are asked."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+
+    def install(name, answer="", code=0, error=""):
+        path = folder / name
+        path.write_text(
+            f"#!/bin/sh\necho {name} $* >> {tmp_path}/asked\n"
+            f"printf '%s' '{answer}'\nprintf '%s' '{error}' >&2\nexit {code}\n"
+        )
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    install("squeue", "RUNNING")
+    install("scontrol")
+    install.asked = lambda: (tmp_path / "asked").read_text().splitlines()
+    return install
+
+
+def test_submitit_has_what_we_use():
+    """Private names of submitit 1.5; another version must be read before it is used."""
+    assert submitit.__version__.startswith("1.5.")
+    assert inspect.signature(
+        submitit_slurm.SlurmExecutor._make_submission_file_text
+    ).parameters.keys() == {"self", "command", "uid"}
+    for owner, name in (
+        (submitit.SlurmExecutor, "_submitit_command_str"),
+        (submitit.SlurmExecutor, "_internal_update_parameters"),
+        (submitit.SlurmExecutor, "_submit_command"),
+        (utils.JobPaths, "move_temporary_file"),
+        (job_environment.JobEnvironment, "_handle_signals"),
+    ):
+        assert hasattr(owner, name), name
+
+
+def test_the_pickle_loads_without_torch(tmp_path):
+    """A signal while a slow module loads would kill the job: nothing slow may load."""
+    path = tmp_path / "worker.pkl"
+    path.write_bytes(pickle.dumps(make(tmp_path, tiny(0))))
+    script = f"""
+        import pickle, sys
+        found = pickle.load(open({str(path)!r}, "rb"))
+        assert found.element == 0
+        slow = {{"torch", "numpy", "submitit"}} & set(sys.modules)
+        assert not slow, slow
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    subprocess.run(command, check=True, cwd=HERE)
+
+
+def test_a_pack_is_trained_and_recorded(tmp_path):
+    runs = [tiny(0, 6), tiny(1, 6)]
+    states = make(tmp_path, *runs)()
+    assert set(states.values()) == {"done"}
+    record = read_record(tmp_path, runs[1].run_id)
+    assert (record.launch, record.job_id, record.restarts) == ("mine", "12", 0)
+    assert make(tmp_path, *runs)() == {}
+
+
+def test_failures_are_raised_after_the_others_are_done(tmp_path):
+    good, bad = tiny(0, 6), tiny(1, 6)
+    folder = RunFolder(tmp_path, bad.run_id)
+    folder.open(bad)
+    (folder.checkpoints / "step-000000002").mkdir(parents=True)
+    (folder.checkpoints / "step-000000002" / "moments.safetensors").touch()
+    with pytest.raises(PackFailed, match=bad.run_id):
+        make(tmp_path, good, bad)()
+    assert RunFolder(tmp_path, good.run_id).state() == "done"
+
+
+def test_another_code_than_submitted_is_refused(tmp_path):
+    run = tiny(0, 6)
+    with pytest.raises(RuntimeError, match="not the code that it was submitted with"):
+        make(tmp_path, run, code=str(tmp_path / "code"))()
+    failure = RunFolder(tmp_path, run.run_id).read_json("failure.json")
+    assert "PYTHONPATH" in failure["message"]
+    assert "Traceback" in failure["traceback"]
+
+
+def test_runs_of_later_launches_and_cancelled_ones_are_left(tmp_path):
+    later, cancelled, mine = tiny(0), tiny(1), tiny(2)
+    record = JobRecord("later", 0, "99", "test", 2000.0)
+    mark = JobRecord("mine", 0, "12", "test", 1000.0, cancelled=True)
+    older = JobRecord("older", 4, "7_4", "test", 500.0, cancelled=True)
+    for config, known in ((later, record), (cancelled, mark), (mine, older)):
+        RunFolder(tmp_path, config.run_id).open(config)
+        write_record(tmp_path, config.run_id, known)
+    runs = [later, cancelled, mine]
+    assert progress_guard.take_up(make(tmp_path, *runs), runs) == [mine]
+    assert read_record(tmp_path, later.run_id) == record
+    taken = read_record(tmp_path, mine.run_id)
+    assert (taken.launch, taken.job_id, taken.cancelled) == ("mine", "12", False)
+
+
+def test_restarts_without_progress_come_to_an_end(tmp_path, monkeypatch):
+    run = tiny(0)
+    folder = RunFolder(tmp_path, run.run_id)
+    own = make(tmp_path, run)
+
+    def restart(number: int) -> int:
+        monkeypatch.setenv("SLURM_RESTART_COUNT", str(number))
+        progress_guard.take_up(own, [run])
+        return read_record(tmp_path, run.run_id).idle_restarts
+
+    assert [restart(n) for n in (0, 1, 2)] == [0, 1, 2]
+    step = folder.checkpoints / "step-000000005"
+    step.mkdir(parents=True)
+    (step / "moments.safetensors").touch()
+    assert [restart(n) for n in (3, 4, 5)] == [0, 1, 2]
+    with pytest.raises(RuntimeError, match="3 times in a row without a new checkpoint"):
+        restart(6)
+
+
+@pytest.mark.parametrize(
+    ("number", "shown", "requeued"),
+    [
+        (signal.SIGUSR2, "RUNNING", True),
+        (signal.SIGTERM, "RUNNING", True),  # preemption, as a site without USR2 does it
+        (signal.SIGTERM, "CANCELLED", False),  # scancel
+    ],
+)
+def test_signals_checkpoint_and_requeue(
+    tmp_path, monkeypatch, scheduler, number, shown, requeued
+):
+    scheduler("squeue", shown)
+    run = tiny(0, 3000)
+
+    def train_for_a_while(configs, root, execution, progress):
+        os.kill(os.getpid(), number)  # before training listens: it must not be lost
+        return train(configs, root, execution, progress)
+
+    monkeypatch.setattr("synth.training.train", train_for_a_while)
+    with pytest.raises(SystemExit):
+        make(tmp_path, run)()
+    assert 0 < max(progress_guard.saved_steps(RunFolder(tmp_path, run.run_id))) < 3000
+    assert ("scontrol requeue 12" in scheduler.asked()) == requeued
+
+
+def test_requeue_tolerates_what_slurm_did_already(scheduler, capsys):
+    scheduler("scontrol", code=1, error="Job is pending execution")
+    requeue()
+    assert "requeued" in capsys.readouterr().out
+    scheduler("scontrol", code=1, error="Access/permission denied")
+    scheduler("squeue", "COMPLETING")
+    requeue()
+    scheduler("squeue", "RUNNING")
+    with pytest.raises(RuntimeError, match=r"denied.*launch the sweep again"):
+        requeue()
+
+
+def test_an_element_names_itself(monkeypatch):
+    """SLURM_JOB_ID of the last element is the id of the whole array."""
+    assert own_job_id() == "12"
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    assert own_job_id() == "12_3"
+
+
+def test_snapshots_are_shared_and_complete(tmp_path):
+    first = take(tmp_path)
+    assert take(tmp_path) == first
+    for package in ("synth", "slurm"):
+        names = {p.relative_to(HERE) for p in (HERE / package).rglob("*.py")}
+        assert names == {p.relative_to(first) for p in (first / package).rglob("*.py")}
+    checkout = tmp_path / "checkout"
+    for package in ("synth", "slurm"):
+        subprocess.run(["mkdir", "-p", checkout], check=True)
+        subprocess.run(["cp", "-r", HERE / package, checkout], check=True)
+    assert take(tmp_path, checkout) == first
+    (checkout / "synth" / "novel.py").touch()
+    assert take(tmp_path, checkout) != first
+    script = "from synth.environment import code_state; print(code_state()['commit'])"
+    shown = subprocess.check_output(
+        [sys.executable, "-c", script], cwd=first, text=True
+    )
+    assert shown == subprocess.check_output(
+        [sys.executable, "-c", script], cwd=HERE, text=True
+    )

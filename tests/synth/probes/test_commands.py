@@ -1,0 +1,97 @@
+"""`python -m synth probe`: what it prints, and what it refuses."""
+
+import json
+
+import pytest
+
+from synth.__main__ import main
+from synth.metrics import from_line
+
+
+def run(capsys, *arguments):
+    status = main(["probe", *map(str, arguments)])
+    shown = capsys.readouterr()
+    return status, shown.out, shown.err
+
+
+def test_law_of_a_run_as_json(capsys, run_folder):
+    status, out, _ = run(
+        capsys, "law", "--run", run_folder, "--examples", 60, "--json", "--every-step"
+    )
+    reports = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert [report["step"] for report in reports] == [0, 3, 6]
+    assert reports[0]["run_id"] == run_folder.name
+    fit = reports[-1]["fits"]["head 1"]["residual"]["t+1"]
+    assert fit["slope_low"] <= fit["slope"] <= fit["slope_high"]
+
+
+def test_law_as_tables(capsys, next_token_folder):
+    status, out, _ = run(
+        capsys, "law", "--run", next_token_folder, "--examples", 60, "--norm", "none"
+    )
+    assert status == 0
+    assert "trunk 4" in out
+    assert "monotone null" in out
+
+
+def test_law_of_a_language_model(capsys, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    tokenizers = pytest.importorskip("tokenizers")
+    alphabet = {c: i for i, c in enumerate("abcdefgh ")}
+    plain = tokenizers.Tokenizer(tokenizers.models.WordLevel(alphabet, unk_token=" "))
+    plain.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
+    transformers.PreTrainedTokenizerFast(tokenizer_object=plain).save_pretrained(
+        tmp_path
+    )
+    config = transformers.LlamaConfig(
+        vocab_size=9, hidden_size=8, intermediate_size=12, num_hidden_layers=3,
+        num_attention_heads=2, num_key_value_heads=2,
+    )  # fmt: skip
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    corpus = tmp_path / "texts.txt"
+    corpus.write_text("\n\n".join(["abca bcda", "fghe dcba", "abab abba c"] * 9))
+    status, out, _ = run(
+        capsys, "law", "--model", tmp_path, "--corpus", corpus, "--json"
+    )
+    assert status == 0
+    report = json.loads(out.splitlines()[-1])
+    assert report["paths"]["stack"][-1] == "layer 3 (last)"
+    assert report["layers"]["embedding"]["count"] == 9 * (8 + 8 + 10)
+
+
+def test_choice_points_in_the_long_form(capsys, run_folder):
+    status, out, _ = run(
+        capsys, "choice-points", run_folder, "--examples", 20,
+        "--gradient-examples", 10, "--json",
+    )  # fmt: skip
+    rows = [from_line(line) for line in out.splitlines()]
+    assert status == 0
+    assert {row.run_id for row in rows} == {run_folder.name}
+    assert {row.step for row in rows} == {6}
+    assert {"gradient_share", "divergence", "gap"} <= {row.metric for row in rows}
+
+
+def test_information_as_a_table(capsys, source_folder):
+    status, out, _ = run(
+        capsys, "information", source_folder, "--examples", 20, "--prefixes", 4
+    )
+    assert status == 0
+    assert "mutual_information" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("law",), "either --run or --model"),
+        (("law", "--model", "x"), "needs --corpus"),
+        (("law", "--run", "{run}", "--step", "5"), "no checkpoint at step 5"),
+        (("law", "--run", "{run}", "--step", "3", "--every-step"), "either --step or"),
+        (("information", "{run}"), "needs a run on sources"),
+        (("choice-points", "{run}/no"), "is no run folder"),
+    ],
+)
+def test_mistakes_end_in_one_message(capsys, run_folder, arguments, message):
+    status, _, err = run(capsys, *(a.format(run=run_folder) for a in arguments))
+    assert status == 2
+    assert message in err

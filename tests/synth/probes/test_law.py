@@ -1,0 +1,168 @@
+"""The law on models: targets, rules of normalisation, paths, language models."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from synth.config import ModelConfig
+from synth.models.heads import MultiTokenModel
+from synth.probes.law import LawOptions, measure_law, positions, shift
+from synth.probes.prediction_law import prediction_residuals
+from synth.probes.states import RunStates, StateBatch, load_run, task_rows
+
+LAYOUTS = ("parallel", "causal", "anticausal", "linear")
+
+
+class GivenStates:
+    """A source of states written down beforehand."""
+
+    def __init__(self, tokens_BT, states, size):
+        self.tokens_BT, self.states = torch.as_tensor(tokens_BT), states
+        self.paths = {"stack": list(states)}
+        self.width = next(iter(states.values())).shape[-1]
+        self.token_counts = np.bincount(np.ravel(tokens_BT), minlength=size)
+
+    def batches(self):
+        for start in range(0, len(self.tokens_BT), 7):
+            part = slice(start, start + 7)
+            yield StateBatch(
+                self.tokens_BT[part],
+                torch.ones_like(self.tokens_BT[part]),
+                {name: x[part] for name, x in self.states.items()},
+                lambda name, part=part: self.states[name][part] @ torch.ones(
+                    self.width, 11, dtype=torch.float64),
+            )  # fmt: skip
+
+
+@pytest.fixture
+def given():
+    draw = torch.Generator().manual_seed(0)
+    tokens = torch.randint(11, (40, 12), generator=draw)
+    states = {
+        name: torch.randn(40, 12, 5, generator=draw, dtype=torch.float64)
+        for name in ("embedding", "layer 1", "layer 2")
+    }
+    states["layer 2"][:, :-1, 0] += tokens[:, 1:]
+    return GivenStates(tokens, states, 11)
+
+
+def test_residuals_are_those_of_the_plain_function_on_shifted_tokens(given):
+    report = measure_law(given, LawOptions(permutations=2, folds=3))
+    ids = given.tokens_BT[:, 1:].reshape(-1)
+    for name, states in given.states.items():
+        expected = prediction_residuals([states[:, :-1].reshape(-1, 5)], ids)[0]
+        assert report.layers[name].values["residual"]["t+1"] == pytest.approx(expected)
+    assert report.layers["layer 1"].count == 40 * 11
+    fit = report.fits["stack"]["residual"]["t+1"]
+    assert fit.layers == 2
+    assert fit.slope < -0.1
+
+
+def test_targets_share_the_positions_that_have_them_all(given):
+    report = measure_law(given, LawOptions(offsets=(-1, 0, 1, 3), permutations=0))
+    layer = report.layers["layer 2"]
+    assert layer.count == 40 * (12 - 1 - 3)
+    x = given.states["layer 2"][:, 1:-3].reshape(-1, 5)
+    for offset in (-1, 0, 1, 3):
+        ids = given.tokens_BT[:, 1 + offset : 9 + offset].reshape(-1)
+        expected = prediction_residuals([x], ids)[0]
+        found = layer.values["residual"][f"t{offset:+d}"]
+        assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_positions_never_cross_examples():
+    example = torch.tensor([[1, 1, 1, 2, 2, 0]])
+    assert positions(example, (1,)).tolist() == [
+        [True, True, False, True, False, False]
+    ]
+    assert positions(example, (1, 2)).sum() == 1
+    assert shift(torch.tensor([[1, 2, 3]]), -1).tolist() == [[0, 1, 2]]
+
+
+def test_lens_loss_is_the_cross_entropy(given):
+    report = measure_law(given, LawOptions())
+    # Equal logits for all 11 tokens: log 11.
+    assert report.layers["layer 1"].values["lens_loss"]["t+1"] == pytest.approx(
+        np.log(11)
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_paths_end_in_what_the_head_unembeds(layout):
+    torch.manual_seed(0)
+    model = MultiTokenModel(ModelConfig(scale="d16-L5-h2", layout=layout), 3, 11, 1)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    tokens = torch.randint(1, 11, (4, 9))
+    from synth.tasks.task import Rows
+
+    ones = np.ones(tokens.shape, np.int32)
+    source = RunStates(model, [Rows(tokens.numpy(), ones, ones > 0)])
+    (batch,) = source.batches()
+    logits = model(tokens[None])
+    depth = {"parallel": [3, 3, 3], "causal": [3, 4, 5], "anticausal": [5, 4, 3]}
+    for head in (1, 2, 3):
+        path = source.paths[f"head {head}"]
+        assert torch.allclose(batch.logits(path[-1]), logits[head - 1, 0], atol=1e-5)
+        unembedded = batch.states[path[-1]] @ model.unembedding_KVD[0].T
+        assert torch.allclose(unembedded, logits[head - 1, 0], atol=1e-5)
+        layers = {"linear": [5, 6, 6]}.get(layout) or depth[layout]
+        assert len(path) == 1 + layers[head - 1]
+        middle = batch.states[path[1]]
+        assert torch.allclose(middle.square().mean(-1), torch.ones(()), atol=1e-3)
+
+
+def test_rules_of_normalisation(run_folder):
+    config, model, step = load_run(run_folder)
+    assert step == 6
+    rows = task_rows(config.task.build(), "test", 4, 48)
+
+    def state(name, **rule):
+        return next(iter(RunStates(model, rows, **rule).batches())).states[name]
+
+    raw = model.trunk_states(torch.from_numpy(rows[0].tokens_RT).long()[None])[1][0]
+    assert torch.equal(state("trunk 1", norm="none"), raw)
+    standard = state("trunk 1", norm="standardised")
+    assert torch.allclose(standard.mean(-1), torch.zeros(()), atol=1e-5)
+    same = state("head 1 (last)", last="same")
+    assert torch.allclose(same.square().mean(-1), torch.ones(()), atol=1e-3)
+    trained = state("head 1 (last)")
+    assert torch.allclose(trained, same * model.norm.gain_KD[0], atol=1e-6)
+
+
+def test_a_run_is_measured_along_every_head(run_folder):
+    config, model, _ = load_run(run_folder, 3)
+    rows = task_rows(config.task.build(), "test", 60, 48)
+    report = measure_law(RunStates(model, rows), LawOptions(offsets=(0, 1, 2)))
+    assert list(report.paths) == ["head 1", "head 2", "head 3"]
+    assert set(report.fits["head 2"]["residual"]) == {
+        "t+0", "t+1", "t+2", "t+1 permuted",
+    }  # fmt: skip
+    scores = report.scores()
+    assert len({(s.metric, s.slice) for s in scores}) == len(scores)
+    json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_probing_rows_of_training_come_from_a_seed_of_their_own(run_folder):
+    config, _, _ = load_run(run_folder)
+    task = config.task.build()
+    rows = task_rows(task, "train", 700, 48)
+    assert sum(map(len, rows)) == 700
+    assert not np.array_equal(
+        rows[0].tokens_RT[:5], task.train_rows(0, 0, 48).tokens_RT[:5]
+    )
+
+
+def test_missing_checkpoints_are_named(run_folder, tmp_path):
+    with pytest.raises(ValueError, match="no checkpoint at step 5"):
+        load_run(run_folder, 5)
+    with pytest.raises(ValueError, match="is no run folder"):
+        load_run(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("offsets", [(2,), (1, 1)])
+def test_offsets_without_the_next_token_are_refused(offsets):
+    with pytest.raises(ValueError, match="must hold 1"):
+        LawOptions(offsets=offsets)

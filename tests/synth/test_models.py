@@ -1,0 +1,134 @@
+"""Sizes, names, initial values, decoding caches and what `describe` claims."""
+
+import itertools
+
+import pytest
+import torch
+
+from synth.config import ModelConfig, ObjectiveConfig, RunConfig
+from synth.describe import describe_model
+from synth.models.heads import MultiTokenModel
+from synth.models.lanes import FlatLanes, initialise, lane_embedding, lane_linear
+from synth.models.trunk import Rotary
+from synth.tasks.polynomial import PolynomialConfig
+
+LAYOUTS = ["parallel", "causal", "anticausal", "linear"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("budget", ["moved", "added"])
+@pytest.mark.parametrize("horizon", [1, 2, 4])
+def test_described_parameters_are_those_of_the_model(layout, budget, horizon):
+    config = ModelConfig(scale="100k", layout=layout, budget=budget)
+    model = MultiTokenModel(config, horizon, vocab_size=17, num_lanes=1)
+    real = sum(parameter.numel() for parameter in model.parameters())
+    assert describe_model(config, horizon, 17, 64)["parameters"] == real
+
+
+@pytest.mark.parametrize("layout", ["parallel", "causal", "anticausal"])
+def test_moved_heads_keep_the_size_exactly(layout):
+    config = ModelConfig(scale="1M", layout=layout)
+    sizes = {describe_model(config, n, 32, 64)["parameters"] for n in (1, 2, 3, 4)}
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize(
+    ("layout", "depths"),
+    [("parallel", [5, 4, 2]), ("causal", [5, 4, 2]), ("anticausal", [5, 5, 5])],
+)
+def test_depth_to_head_1(layout, depths):
+    """FACTS of appendix B: L - n + 1, but L where near heads stand on far ones."""
+    config = ModelConfig(scale="1M", layout=layout)
+    found = [describe_model(config, n, 32, 64)["depth_to_head_1"] for n in (1, 2, 4)]
+    assert found == depths
+
+
+def test_layers_of_one_name_start_equal_across_horizons_and_lanes():
+    config = ModelConfig(scale="d16-L5-h2")
+    weights = []
+    for horizon, lanes in ((1, 1), (3, 2)):
+        model = MultiTokenModel(config, horizon, 11, lanes)
+        flat = FlatLanes(model, torch.float32)
+        initialise(flat, model.initial_stds(), [7, 8][:lanes])
+        weights.append(flat.lane(flat.master_KP, 0))
+    shared = weights[0].keys() & weights[1].keys()
+    assert "trunk.0.attention.qkv_KED" in shared
+    for name in shared:
+        assert torch.equal(weights[0][name], weights[1][name])
+    first, second = (
+        weights[1]["heads.0.mlp.down_KDM"],
+        weights[1]["heads.1.mlp.down_KDM"],
+    )
+    assert not torch.equal(first, second)
+
+
+def test_different_seeds_start_differently():
+    model = MultiTokenModel(ModelConfig(scale="d16-L4-h2"), 1, 11, 2)
+    flat = FlatLanes(model, torch.float32)
+    initialise(flat, model.initial_stds(), [0, 1])
+    for name, weight in flat.lane(flat.master_KP, 0).items():
+        other = flat.lane(flat.master_KP, 1)[name]
+        assert torch.equal(weight, other) == name.endswith("gain_KD")
+
+
+def test_gains_are_exempt_from_decay_and_nothing_else():
+    model = MultiTokenModel(ModelConfig(scale="d16-L4-h2"), 2, 11, 1)
+    flat = FlatLanes(model, torch.float32)
+    decayed = [
+        n
+        for n, (_, stop) in zip(flat.names, flat.spans, strict=True)
+        if stop <= flat.num_decayed
+    ]
+    exempt = [n for n in flat.names if n not in decayed]
+    assert exempt
+    assert all(name.endswith("gain_KD") for name in exempt)
+    assert not any(name.endswith("gain_KD") for name in decayed)
+
+
+def test_plain_and_stacked_products_agree_bit_for_bit():
+    torch.manual_seed(0)
+    for lanes, rows, inputs, outputs in itertools.product(
+        (1, 3), (64,), (12, 40), (24, 64)
+    ):
+        x = torch.randn(lanes, rows, inputs)
+        weight = torch.randn(lanes, outputs, inputs)
+        stacked = lane_linear(x, weight)
+        for lane in range(lanes):
+            assert torch.equal(stacked[lane], x[lane] @ weight[lane].T)
+
+
+def test_each_lane_reads_its_own_table():
+    table = torch.randn(3, 7, 4)
+    tokens = torch.randint(0, 7, (3, 2, 5))
+    found = lane_embedding(tokens, table)
+    for lane in range(3):
+        assert torch.equal(found[lane], table[lane][tokens[lane]])
+
+
+def test_rotary_positions_are_relative():
+    rotary = Rotary(8)
+    q, k = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
+
+    def product(i, j):
+        return (rotary(q, i) * rotary(k, j)).sum().item()
+
+    assert product(5, 3) == pytest.approx(product(9, 7), abs=1e-5)
+    assert product(5, 3) != pytest.approx(product(5, 4), abs=1e-3)
+    assert rotary(q, 11).norm().item() == pytest.approx(q.norm().item(), rel=1e-5)
+
+
+def test_the_paper_models_can_be_described_and_the_impossible_refused():
+    for scale in ("30M", "100M", "300M", "1B"):
+        for horizon in (1, 2, 4):
+            config = RunConfig(
+                task=PolynomialConfig(),
+                model=ModelConfig(scale=scale),
+                objective=ObjectiveConfig(horizon=horizon),
+            )
+            assert config.model.trunk_layers(horizon) >= 6
+    with pytest.raises(ValueError, match="no trunk"):
+        RunConfig(
+            task=PolynomialConfig(),
+            model=ModelConfig(scale="3M"),
+            objective=ObjectiveConfig(horizon=4),
+        )

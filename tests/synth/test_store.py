@@ -1,0 +1,105 @@
+"""Run folders, metrics lines and atomic writes."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+
+from synth.metrics import SCHEMA, Measurement, Score, from_line, to_lines
+from synth.store import RunBusy, RunFolder, write_atomically
+from tests.conftest import tiny_run
+
+
+def row(value=0.5):
+    return Measurement.of(Score("s", "m", "x=1", value, 3), "run", 7, 70)
+
+
+def test_lines_survive_a_round_trip_in_schema_order():
+    (line,) = to_lines([row()]).splitlines()
+    assert list(json.loads(line)) == list(SCHEMA)
+    assert from_line(line) == row()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_values_that_are_no_numbers_become_null(value):
+    (line,) = to_lines([row(value)]).splitlines()
+    assert json.loads(line)["value"] is None
+
+
+def test_a_foreign_line_is_refused():
+    with pytest.raises(ValueError, match="columns"):
+        from_line('{"run_id": "x"}')
+
+
+def test_states(tmp_path):
+    config = tiny_run()
+    folder = RunFolder(tmp_path, config.run_id)
+    assert folder.state() == "new"
+    with folder.claim():
+        folder.open(config)
+        assert folder.state() == "running"
+    assert folder.state() == "stopped"
+    folder.write_json("failure.json", {})
+    assert folder.state() == "failed"
+    folder.write_json("result.json", {})
+    assert folder.state() == "done"
+
+
+def test_a_claim_dies_with_its_process(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from synth.store import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1]), 'r').claim():\n"
+        "    print('held', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    folder = RunFolder(tmp_path, "r")
+    with pytest.raises(RunBusy, match=f"process {process.pid} on "), folder.claim():
+        pass
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    with folder.claim():
+        pass
+
+
+def test_metrics_are_cut_back_and_loss_is_noticed(tmp_path):
+    folder = RunFolder(tmp_path, "run")
+    folder.path.mkdir()
+    length = folder.append_metrics([row(), row()])
+    folder.append_metrics([row()])
+    with folder.metrics_path.open("a") as file:
+        file.write('{"torn')
+    folder.cut_metrics(length)
+    lines = folder.metrics_path.read_text().splitlines()
+    assert [from_line(line) for line in lines] == [row(), row()]
+    with pytest.raises(ValueError, match="lines were lost"):
+        folder.cut_metrics(length + 1)
+
+
+def test_an_atomic_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file.json"
+    write_atomically(path, b"old")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_unreadable_json_names_the_file(tmp_path):
+    folder = RunFolder(tmp_path, "run")
+    folder.path.mkdir()
+    (folder.path / "config.json").write_text('{"run_id": ')
+    with pytest.raises(ValueError, match=r"config\.json is not valid JSON"):
+        folder.config()

@@ -1,0 +1,87 @@
+import multiprocessing
+import os
+import time
+
+import pytest
+
+from synth.text.cache import MANIFEST, cache_folder, entry
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTH_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def fill(content, calls):
+    def build(to):
+        calls.append(content)
+        (to / "a.bin").write_bytes(content)
+
+    return build
+
+
+def test_built_once(folder):
+    calls = []
+    path = entry("kind", "key", fill(b"x" * 100, calls))
+    again = entry("kind", "key", fill(b"y", calls))
+    assert path == again == folder / "kind" / "key"
+    assert (path / "a.bin").read_bytes() == b"x" * 100
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("harm", ["truncate", "lose", "manifest", "garbage"])
+def test_torn_entries_are_made_anew(folder, harm):
+    path = entry("kind", "key", fill(b"x" * 100, []))
+    if harm == "truncate":
+        os.truncate(path / "a.bin", 50)
+    elif harm == "lose":
+        (path / "a.bin").unlink()
+    elif harm == "manifest":
+        (path / MANIFEST).unlink()
+    else:
+        (path / MANIFEST).write_text("[1, 2")
+    calls = []
+    entry("kind", "key", fill(b"z" * 10, calls))
+    assert len(calls) == 1
+    assert (path / "a.bin").read_bytes() == b"z" * 10
+    assert [p.name for p in (folder / "kind").iterdir()] == ["key"]
+
+
+def test_a_failed_build_leaves_nothing(folder):
+    def build(to):
+        (to / "a.bin").write_bytes(b"half")
+        raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        entry("kind", "key", build)
+    assert list((folder / "kind").iterdir()) == []
+
+
+def _race(folder, number):
+    os.environ["SYNTH_CACHE"] = str(folder)
+
+    def build(to):
+        for part in range(3):
+            (to / f"{part}.bin").write_bytes(b"same" * 1000)
+            time.sleep(0.02)
+
+    path = entry("kind", "key", build)
+    assert [(path / f"{p}.bin").read_bytes() for p in range(3)] == [b"same" * 1000] * 3
+
+
+def test_writers_may_race(folder):
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_race, args=(folder, i)) for i in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 6
+    assert [p.name for p in (folder / "kind").iterdir()] == ["key"]
+
+
+def test_where_it_lies(monkeypatch, tmp_path):
+    monkeypatch.delenv("SYNTH_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "synth"

@@ -1,0 +1,92 @@
+import pytest
+
+from synth.text.cleaning import chunks, clean, fingerprint, leakage, split_of
+from synth.text.corpus import Document
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (
+            "\u201cHi,\u201d she said\u2014it\u2019s late\u2026",
+            '"Hi," she said--it\'s late...',
+        ),
+        ("It\u00e2\u20ac\u2122s caf\u00c3\u00a9", "It's caf\u00e9"),
+        (
+            "An \u00c2ngstr\u00f6m \u00c2 is kept",
+            "An \u00c2ngstr\u00f6m \u00c2 is kept",
+        ),
+        ("one\r\ntwo\r\n\r\n\r\nthree", "one\ntwo\n\nthree"),
+        ("a <|endoftext|>b", "a b"),
+        ("tabs\tand   spaces  \n next", "tabs and spaces\nnext"),
+        ("Text.\n\nProduced by nobody\n\nMore.", "Text.\n\nMore."),
+        ("A pretext is no notice.", "A pretext is no notice."),
+        ("The Gutenberg bible\n\nstays out", "stays out"),
+    ],
+)
+def test_clean(raw, expected):
+    assert clean(raw) == expected
+
+
+def test_cleaning_twice_changes_nothing():
+    text = "\u201cOne\u201d\u2014two\r\n\r\nIt\u00e2\u20ac\u2122s."
+    assert clean(clean(text)) == clean(text)
+
+
+def paragraph(words, start=0):
+    return " ".join(f"w{start + i}" for i in range(words))
+
+
+def test_chunks_are_whole_paragraphs_of_the_right_size():
+    text = "\n\n".join(paragraph(90, 100 * i) for i in range(20))
+    found = list(chunks(text))
+    assert all(200 <= len(chunk.split()) <= 400 for chunk in found)
+    paragraphs = set(text.split("\n\n"))
+    assert all(p in paragraphs for chunk in found for p in chunk.split("\n\n"))
+    assert sum(len(chunk.split()) for chunk in found) >= 1800 - 200
+
+
+def test_long_paragraphs_are_cut_at_sentences():
+    text = " ".join(
+        f"This is sentence number {i} of a very long paragraph." for i in range(200)
+    )
+    found = list(chunks(text))
+    assert len(found) >= 4
+    assert all(chunk.endswith(".") for chunk in found)
+    assert all(200 <= len(chunk.split()) <= 400 for chunk in found)
+
+
+def test_short_texts_give_nothing():
+    assert list(chunks(paragraph(150))) == []
+
+
+def test_splits_go_by_title_first():
+    one = split_of(Document("Rapunzel", "A first telling."))
+    assert split_of(Document("RAPUNZEL!", "Quite another one.")) == one
+    found = [split_of(Document("", f"text {i}")) for i in range(4000)]
+    # Numbers are no words: these all look alike, so they share a split.
+    assert len(set(found)) == 1
+    names = [
+        split_of(Document("", f"text {chr(97 + i % 26)}{'ab' * (i // 26)}"))
+        for i in range(4000)
+    ]
+    assert 100 < names.count("test") < 320
+    assert 100 < names.count("validation") < 320
+
+
+def test_fingerprints_ignore_punctuation_and_case():
+    assert fingerprint("Once, upon a TIME!") == fingerprint("once upon a time")
+    assert fingerprint("once upon a time") != fingerprint("once upon a tim")
+
+
+def test_leakage_finds_a_copied_document():
+    def words(start):
+        return " ".join(
+            chr(97 + i % 26) * (1 + i // 26) for i in range(start, start + 60)
+        )
+
+    shared = words(0)
+    found = leakage([words(200), shared], [shared, words(400)])
+    assert (found.documents, found.duplicates) == (2, 1)
+    assert found.shared == pytest.approx(0.5)
+    assert leakage([words(200)], [words(400)]).shared == 0

@@ -1,0 +1,123 @@
+"""Corpora on disk, and names in their prose."""
+
+import json
+
+import numpy as np
+import pytest
+
+from synth.text.corpus import corpus_digest
+from synth.text.detection import NameWords, renamed
+from synth.text.encoded import cleaned_documents, encoded_corpus, sampled_texts
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory, texts):
+    """Ninety documents of three stories each; one of them twice."""
+    path = tmp_path_factory.mktemp("corpus") / "tales.jsonl"
+    rows = [
+        {
+            "title": f"Tale {'abcdefghij'[i % 10] * (i // 10 + 1)}",
+            "text": "\n\n".join(texts[3 * i : 3 * i + 3]),
+        }
+        for i in range(90)
+    ]
+    rows.append({"title": "Told again", "text": rows[0]["text"]})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_every_token_comes_back(corpus, tokenizer):
+    found = encoded_corpus(corpus, corpus_digest_of(corpus), tokenizer, chunked=True)
+    by_split = {split: [] for split in found.splits}
+    for split, text in cleaned_documents(corpus, chunked=True):
+        by_split[split].append(text)
+    for split, encoded in found.splits.items():
+        assert len(encoded) == len(by_split[split])
+        for d, text in enumerate(by_split[split]):
+            *tokens, end = encoded.document(d).tolist()
+            assert end == tokenizer.end
+            assert tokenizer.decode(tokens) == text
+    assert isinstance(found.splits["train"].tokens_S, np.memmap)
+
+
+def corpus_digest_of(path):
+    from pathlib import Path
+
+    return corpus_digest(Path(path))
+
+
+def test_no_leakage_and_no_duplicates(corpus, tokenizer):
+    found = encoded_corpus(corpus, corpus_digest_of(corpus), tokenizer, chunked=True)
+    assert found.report["leakage"]["duplicates"] == 0
+    assert found.report["leakage"]["shared"] < 0.02
+    pieces = [text for _, text in cleaned_documents(corpus, chunked=True)]
+    assert len(set(pieces)) == len(pieces)
+
+
+def test_counts(corpus, tokenizer):
+    found = encoded_corpus(corpus, corpus_digest_of(corpus), tokenizer, chunked=True)
+    train = found.splits["train"]
+    assert train.counts(len(tokenizer)).sum() == len(train.tokens_S)
+    assert train.counts(len(tokenizer))[tokenizer.end] == len(train)
+
+
+def test_encoded_once(corpus, tokenizer, monkeypatch):
+    digest = corpus_digest_of(corpus)
+    encoded_corpus(corpus, digest, tokenizer, chunked=True)
+
+    def never(*_):
+        raise AssertionError("encoded again")
+
+    monkeypatch.setattr("synth.text.encoded._encode", never)
+    encoded_corpus("/nowhere.jsonl", digest, tokenizer, chunked=True)
+    with pytest.raises(AssertionError, match="encoded again"):
+        encoded_corpus(corpus, digest, tokenizer, chunked=False)
+
+
+def test_only_training_text_trains_the_tokeniser(corpus):
+    train = {
+        text for split, text in cleaned_documents(corpus, False) if split == "train"
+    }
+    sampled = list(sampled_texts([corpus]))
+    assert sampled
+    assert set(sampled) <= train
+    assert sum(map(len, sampled_texts([corpus], most=5000))) <= 5000
+
+
+def test_short_documents_alone_are_refused(tmp_path, tokenizer):
+    path = tmp_path / "a.txt"
+    path.write_text("Too short.")
+    with pytest.raises(ValueError, match="no document of 200 words or more"):
+        encoded_corpus(str(path), corpus_digest(path), tokenizer, chunked=True)
+
+
+PROSE = (
+    'When Heidi went up, old Peter came with Heidi\'s goats. "Heidi!" cried Peter.\n\n'
+    "Heidi laughed, and Peter said that Heidi was late. In the village, Clara waited."
+)
+
+
+def test_names_are_found_by_rule():
+    words = NameWords.of([PROSE, "The village of old was late; went up and came."])
+    assert {"Heidi", "Peter", "Clara"} <= words.words
+    found = words.in_text(PROSE)
+    assert set(found) == {"Heidi", "Peter"}  # Clara has one mention
+    assert len(found["Heidi"]) == 3  # not after the quote, nor after the blank line
+    assert all(PROSE[at - 1] == " " for starts in found.values() for at in starts)
+
+
+def test_renamed_prose_encodes_like_its_text(tokenizer, pairs):
+    words = NameWords.of([PROSE])
+    mentions = words.in_text(PROSE)
+    tokens, marks = renamed(PROSE, mentions, pairs.tokens_P2[:2], tokenizer)
+    *body, end = tokens
+    assert end == tokenizer.end
+    text = tokenizer.decode(body)
+    assert tokenizer.encode(text) == body
+    for place, name in enumerate(mentions):
+        new = pairs.text[place]
+        assert text.count(f" {new}") == len(mentions[name])
+        assert [
+            t for t, m in zip(tokens, marks, strict=True) if m == 2 * place + 1
+        ] == [pairs.tokens_P2[place, 0]] * len(mentions[name])
+    assert '"Heidi!"' in text  # without a space before it, and so left alone
