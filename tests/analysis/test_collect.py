@@ -1,6 +1,7 @@
 """Collection: nothing is lost in silence, nothing is read twice."""
 
 import json
+import shutil
 import time
 
 import polars as pl
@@ -224,3 +225,27 @@ def test_a_folder_without_runs_is_a_message_not_a_traceback(tmp_path, capsys):
         collect(tmp_path)
     with pytest.raises(ValueError, match="no folder of runs"):
         collect(tmp_path / "nothing")
+
+
+def test_a_copied_folder_counts_once_and_is_said(sweep):
+    before = collect(sweep).frame
+    first = sorted(sweep.iterdir())[0]
+    shutil.copytree(first, sweep / f"{first.name}-copy")
+    for previous in (None, before):
+        found = collect(sweep, previous=previous)
+        assert found.states == {"done": 10}
+        assert found.frame.drop("stamp").equals(before.drop("stamp"))
+        assert f"{first.name}-copy" in found.problems
+        assert first.name in found.problems[f"{first.name}-copy"]
+
+
+def test_unchanged_folders_give_the_same_table_as_a_full_reading(sweep):
+    before = collect(sweep).frame
+    write_run(sweep, polynomial_run(horizon=4), [], state="failed")
+    added = collect(sweep, previous=before)
+    assert added.reread == 1
+    assert added.frame.equals(collect(sweep).frame)
+    again = collect(sweep, previous=added.frame)
+    assert again.reread == 0
+    assert again.frame.equals(added.frame)
+    assert (again.states, again.problems) == (added.states, added.problems)

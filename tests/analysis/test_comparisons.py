@@ -192,3 +192,29 @@ def test_formation_is_interpolated():
     assert found["formed"].to_list() == [150.0, None]
     own = formation(curves)
     assert own["formed"].to_list() == pytest.approx([125.0, 150.0])
+
+
+def test_a_run_that_ends_at_the_floor_has_formed_nothing():
+    curves = pl.concat(
+        [
+            curve("never", 1, [0, 100, 200], [0.0, 0.0, 0.0]),
+            curve("guessing", 1, [0, 100, 200], [0.0, 0.3, 0.3]),
+            curve("learnt", 1, [0, 100, 200], [0.3, 0.3, 0.9]),
+        ]
+    )
+    formed = dict(formation(curves, floor=0.3).select("run_id", "formed").iter_rows())
+    assert formed["never"] is None
+    assert formed["guessing"] is None
+    assert formed["learnt"] == pytest.approx(150)
+    assert formation(curves)["formed"][2] is None  # sorted: guessing, learnt, never
+
+
+def test_equal_cost_invents_no_score_before_the_first_measurement():
+    curves = pl.concat(
+        [
+            curve("late", 1, [100, 200], [0.8, 0.9]),
+            curve("short", 2, [0, 50], [0.0, 0.5]),
+        ]
+    )
+    matched = at_equal_cost(curves, [], "horizon", "tokens")
+    assert matched["run_id"].to_list() == ["short"]
