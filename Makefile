@@ -2,13 +2,14 @@
 SWEEP ?= quick
 SCALE ?= quick
 ON ?= local
+PROFILE ?= private
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quick test lint format sweep plan status bench clean
+.PHONY: help setup quick test lint format sweep plan status cluster-up cluster-down bench clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -38,13 +39,19 @@ format: $(READY) ## let ruff format the code
 	$(VENV)/bin/ruff format .
 
 sweep: $(READY) ## run a sweep: make sweep SWEEP=polynomial SCALE=small ON=local
-	$(RUN) -m sweeps run $(SWEEP) --scale $(SCALE) --on $(ON)
+	$(RUN) -m sweeps run $(SWEEP) --scale $(SCALE) --on $(ON) $(if $(filter slurm,$(ON)),--profile $(PROFILE))
 
 plan: $(READY) ## what a sweep would do; nothing is executed
 	$(RUN) -m sweeps plan $(SWEEP) --scale $(SCALE)
 
 status: $(READY) ## where the runs of a sweep stand
 	$(RUN) -m sweeps status $(SWEEP) --scale $(SCALE)
+
+cluster-up: $(READY) ## a private SLURM cluster on this machine, for trying things out (root)
+	$(RUN) -m slurm cluster up
+
+cluster-down: $(READY) ## end the private SLURM cluster
+	$(RUN) -m slurm cluster down --purge
 
 bench: $(READY) ## measure: generators, training speed, memory of heads
 	$(RUN) -m tests.bench.bench_polynomial
