@@ -8,7 +8,7 @@ A test is
     supported      above, below: adjusted p < 0.05 in the claimed direction;
                    within: the 95 % t interval lies inside the margin;
     contradicted   above, below: adjusted p < 0.05 in the other direction;
-                   within: adjusted p < 0.05 and the mean outside the margin;
+                   within: adjusted p < 0.05 and the interval outside the margin;
     undecided      otherwise, and always with fewer than five seeds.
 A claim is contradicted if one of its tests is, supported if all of them are, undecided
 otherwise. A claim stated for sizes or a task that no run has is not tested at this
@@ -158,7 +158,8 @@ def _result(test: Test, found: Difference, p: float) -> Verdict:
     if test.direction == "within":
         if -test.margin < interval.low and interval.high < test.margin:
             return "supported"
-        outside = abs(interval.mean) > test.margin and p < LEVEL
+        apart = interval.low > test.margin or interval.high < -test.margin
+        outside = apart and p < LEVEL
         return "contradicted" if outside else "undecided"
     if p >= LEVEL:
         return "undecided"

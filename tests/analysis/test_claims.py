@@ -101,7 +101,8 @@ def polynomial_verdicts(tmp_path, **how):
     ("gain", "reading"), [(0.2, "supported"), (-0.2, "contradicted"), (0, "undecided")]
 )
 def test_polynomial_claims_read_right_below_their_scale(tmp_path, gain, reading):
-    found = polynomial_verdicts(tmp_path, gain=gain, pauses=(0, 5))
+    # One draw; how often the rule errs is what the simulation above is for.
+    found = polynomial_verdicts(tmp_path, gain=gain, pauses=(0, 5), rng_seed=8)
     for name in ("C7", "C10"):
         assert found[name].verdict == "not tested at this scale"
         assert f"would read {reading}" in found[name].reason
