@@ -336,3 +336,21 @@ def read(path: Path) -> pl.DataFrame:
         ).cast(kind)
         for name, kind in SWEEP_SCHEMA.items()
     )
+
+
+def read_all(results: Path) -> pl.DataFrame:
+    """All sweeps of a folder in one table; a run that is in two of them counts once.
+
+    Raises
+    ------
+    ValueError
+        When the folder holds no table.
+    """
+    paths = sorted(results.glob("*.parquet"))
+    if not paths:
+        raise ValueError(
+            f"{results} holds no table. Collect a sweep first: "
+            "python -m analysis collect."
+        )
+    whole = pl.concat([read(path) for path in paths])
+    return whole.unique(ORDER, keep="first", maintain_order=True)

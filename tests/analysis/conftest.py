@@ -66,10 +66,17 @@ def write_run(root, config, rows, state="done", tail=""):
 
 
 def write_polynomial_sweep(
-    root, gain=0.2, seeds=5, noise=0.01, horizons=(1, 2), scales=("10k",), pauses=(0,)
+    root,
+    gain=0.2,
+    seeds=5,
+    noise=0.01,
+    horizons=(1, 2),
+    scales=("10k",),
+    pauses=(0,),
+    rng_seed=5,
 ):
     """A sweep in which a longer horizon adds `gain`, the seed a shared shift."""
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(rng_seed)
     for scale in scales:
         for pause in pauses:
             for seed in range(seeds):
