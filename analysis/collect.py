@@ -108,7 +108,9 @@ def collect(
         probed = pl.col("suite").str.replace("^", PROBE)
         found = [rows.with_columns(probed) for rows in _parse(probes)]
         empty = pl.DataFrame(schema=MEASURED)
-        frame = _joined(runs, _in_order(pl.concat([empty, *_parse(fresh), *found, *old])))
+        frame = _joined(
+            runs, _in_order(pl.concat([empty, *_parse(fresh), *found, *old]))
+        )
     states = Counter(run["state"] for run in runs.values())
     wrong = {run_id: run["problem"] for run_id, run in runs.items() if run["problem"]}
     reread = len(runs) - len(kept)
