@@ -113,6 +113,40 @@ class Claims:
         return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """Rebuild every figure that the collected tables have data for."""
+
+    only: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Figures to draw, such as layer-law; all of them if none is given."""
+    results: Path = RESULTS
+    """Where the parquet files lie."""
+    figures: Path = FIGURES
+    """Where PNG, PDF and the plotted tables go."""
+
+    def run(self) -> int:
+        """Draw; say what is left out, and why."""
+        from analysis.plots import families, style
+
+        for name in self.only:
+            if name not in families.FIGURES:
+                raise ValueError(
+                    f"No figure {name!r}. {nearest(name, families.FIGURES)}"
+                )
+        frame = read_all(self.results)
+        for name, draw in families.FIGURES.items():
+            if self.only and name not in self.only:
+                continue
+            try:
+                figure, table = draw(frame)
+            except ValueError as error:
+                print(f"{name}: left out, {error}")
+                continue
+            style.save(figure, table, self.figures / name)
+            print(f"{name}: {self.figures / name}.png, .pdf, .csv")
+        return 0
+
+
 def summary(found: Collection) -> str:
     """How many runs are in which state, and how many rows there are."""
     states = ", ".join(f"{count} {state}" for state, count in found.states.items())
