@@ -102,7 +102,9 @@ def polynomial_verdicts(tmp_path, **how):
 )
 def test_polynomial_claims_read_right_below_their_scale(tmp_path, gain, reading):
     # One draw; how often the rule errs is what the simulation above is for.
-    found = polynomial_verdicts(tmp_path, gain=gain, pauses=(0, 5), noise=0.003, rng_seed=8)
+    found = polynomial_verdicts(
+        tmp_path, gain=gain, pauses=(0, 5), noise=0.003, rng_seed=8
+    )
     for name in ("C7", "C10"):
         assert found[name].verdict == "not tested at this scale"
         assert f"would read {reading}" in found[name].reason

@@ -7,7 +7,12 @@ from analysis.__main__ import main
 from analysis.collect import collect
 from analysis.plots import style
 from analysis.plots.polynomial import polynomial_figure, polynomial_table
-from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
+from tests.analysis.conftest import (
+    polynomial_rows,
+    polynomial_run,
+    write_polynomial_sweep,
+    write_run,
+)
 
 
 def test_polynomial_table_golden(tmp_path):
@@ -63,3 +68,12 @@ def test_quick_prints_and_draws(sweep, tmp_path, capsys):
         ".pdf",
         ".png",
     ]
+
+
+def test_settings_are_never_averaged_as_if_they_were_seeds(tmp_path):
+    write_polynomial_sweep(tmp_path, pauses=(0, 5))
+    frame = collect(tmp_path).frame
+    with pytest.raises(ValueError, match="differ in pause_tokens"):
+        polynomial_table(frame)
+    one = polynomial_table(frame.filter(pl.col("pause_tokens") == 0))
+    assert one["seeds"].unique().to_list() == [5]
