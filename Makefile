@@ -2,13 +2,14 @@
 SWEEP ?= quick
 SCALE ?= quick
 ON ?= local
+PROFILE ?= private
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quick test lint format sweep plan status bench clean
+.PHONY: help setup quick test lint format sweep plan status cluster-up cluster-down bench clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -26,7 +27,8 @@ quick: $(READY) ## train a small grid on two CPU cores; ends with a table and fi
 	$(RUN) -m analysis quick
 
 test: $(READY) ## run the tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 -m 'not cluster'
+	$(RUN) -m pytest -m cluster
 
 lint: $(READY) ## ruff and mypy
 	$(VENV)/bin/ruff check .
@@ -38,7 +40,7 @@ format: $(READY) ## let ruff format the code
 	$(VENV)/bin/ruff format .
 
 sweep: $(READY) ## run a sweep: make sweep SWEEP=polynomial SCALE=small ON=local
-	$(RUN) -m sweeps run $(SWEEP) --scale $(SCALE) --on $(ON)
+	$(RUN) -m sweeps run $(SWEEP) --scale $(SCALE) --on $(ON) $(if $(filter slurm,$(ON)),--profile $(PROFILE))
 
 plan: $(READY) ## what a sweep would do; nothing is executed
 	$(RUN) -m sweeps plan $(SWEEP) --scale $(SCALE)
@@ -46,10 +48,21 @@ plan: $(READY) ## what a sweep would do; nothing is executed
 status: $(READY) ## where the runs of a sweep stand
 	$(RUN) -m sweeps status $(SWEEP) --scale $(SCALE)
 
+cluster-up: $(READY) ## a private SLURM cluster on this machine, for trying things out (root)
+	$(RUN) -m slurm cluster up
+
+cluster-down: $(READY) ## end the private SLURM cluster
+	$(RUN) -m slurm cluster down --purge
+
 bench: $(READY) ## measure: generators, training speed, memory of heads
 	$(RUN) -m tests.bench.bench_polynomial
+	$(RUN) -m tests.bench.bench_stories
 	$(RUN) -m tests.bench.bench_training
 	$(RUN) -m tests.bench.bench_heads
+	$(RUN) -m tests.bench.bench_law
+	$(RUN) -m tests.bench.bench_probes
+	$(RUN) -m tests.bench.bench_sweeps
+	$(RUN) -m tests.bench.bench_cluster
 
 clean: ## remove caches; runs and figures stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from synth.config import RunConfig
 
-Pack = list[RunConfig]
+Pack = Sequence[RunConfig]
 """Runs that train as lanes of one program, in one job."""
 
 

@@ -144,6 +144,7 @@ def node_daemon(options: ClusterOptions, node: str) -> Daemon:
         options.state / "run" / f"slurmd-{node}.pid",
         options.state,
         {"SLURM_CONF": str(options.conf)},
+        stop_timeout_s=6.0,  # one that reports to a dead controller takes longer
     )
 
 

@@ -134,7 +134,10 @@ class Launch:
         for element, pack in enumerate(launch.packs):
             for run_id in pack:
                 config = RunConfig.from_dict(configs[run_id])
-                RunFolder(root, run_id).open(config)
+                folder = RunFolder(root, run_id)
+                folder.path.mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(ValueError):  # the worker complains of it
+                    folder.open(config)
                 known = read_record(root, run_id)
                 # The job may have started already and written more than we know; or
                 # the run may have gone to a later launch.

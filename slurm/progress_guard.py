@@ -1,5 +1,6 @@
 """Which runs of its pack a worker may take up, and whether restarts still pay."""
 
+import contextlib
 import dataclasses
 import os
 import socket
@@ -32,7 +33,9 @@ def take_up(worker: Worker, configs: Sequence[RunConfig]) -> list[RunConfig]:
         folder = RunFolder(root, config.run_id)
         if folder.state() == "done":
             continue
-        folder.open(config)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(ValueError):  # training refuses it, and it alone
+            folder.open(config)
         known = read_record(root, config.run_id)
         if (
             known

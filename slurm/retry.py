@@ -41,7 +41,7 @@ def retry(
 
 def pack_up(configs: Sequence[RunConfig], lanes: int) -> list[Pack]:
     """Runs that can train side by side, at most `lanes` to a pack."""
-    groups: dict[str, Pack] = defaultdict(list)
+    groups: dict[str, list[RunConfig]] = defaultdict(list)
     for config in configs:
         groups[config.pack_key].append(config)
     return [

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slurm.ledger import FOLDER
@@ -21,14 +21,19 @@ PACKAGES = ("synth", "slurm")
 HERE = Path(__file__).resolve().parent.parent
 
 
-def take(root: Path, source: Path = HERE) -> Path:
-    """Copy the packages of `source` below a runs folder; returns the copy."""
-    files = sorted(_files(source))
+def take(
+    root: Path,
+    source: Path = HERE,
+    packages: Sequence[str] = PACKAGES,
+    folder: str = FOLDER,
+) -> Path:
+    """Copy the packages of `source` to `root/folder/code/DIGEST`; returns the copy."""
+    files = sorted(_files(source, packages))
     sha = hashlib.sha256()
     for path in files:
         content = (source / path).read_bytes()
         sha.update(f"{path}\0{len(content)}\0".encode() + content)
-    final = root / FOLDER / "code" / sha.hexdigest()[:16]
+    final = root / folder / "code" / sha.hexdigest()[:16]
     if final.exists():
         return final
     temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
@@ -48,8 +53,8 @@ def take(root: Path, source: Path = HERE) -> Path:
     return final
 
 
-def _files(source: Path) -> Iterator[Path]:
-    for package in PACKAGES:
+def _files(source: Path, packages: Sequence[str]) -> Iterator[Path]:
+    for package in packages:
         for path in (source / package).rglob("*"):
             parts = path.relative_to(source).parts
             if path.is_file() and "__pycache__" not in parts and path.suffix != ".pyc":

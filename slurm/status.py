@@ -122,7 +122,9 @@ def _settle(root: Path, queue: dict[str, QueueEntry]) -> list[str]:
 def _entry(record: JobRecord | None, queue: dict[str, QueueEntry]) -> QueueEntry | None:
     """The queue's word on a record; an id that was reused is not ours."""
     entry = queue.get(record.job_id) if record else None
-    return entry if record and entry and entry.name == record.launch else None
+    # slurmdbd forgets the name of a job that ends before its start was written down.
+    names = (record.launch, "allocation") if record else ()
+    return entry if entry and entry.name in names else None
 
 
 def _run(

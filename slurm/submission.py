@@ -26,6 +26,7 @@ from slurm.ledger import FOLDER, Launch, launching, read_record, settle
 from slurm.profile import Profile
 from slurm.queue import Ask, Queue, QueueUnavailable
 from slurm.worker import Worker
+from synth.execution import Execution
 
 
 class SubmissionRefused(RuntimeError):
@@ -85,10 +86,13 @@ def submit(
     profile: Profile,
     label: str = "runs",
     *,
+    execution: Execution | None = None,
     dry_run: bool = False,
     ask: Ask = scheduler.ask,
 ) -> Sending:
     """Send every run of `packs` that is neither done nor queued; one job per pack.
+
+    `execution` is what the profile says unless given here.
 
     Raises
     ------
@@ -115,9 +119,10 @@ def submit(
         if not sending.arrays:
             return sending
         code = snapshot.take(root)
+        how = execution or profile.build_execution()
         sent: list[Launch] = []
         for array in sending.arrays:
-            sent.append(_send(array, sent, root, profile, label, code, ask))
+            sent.append(_send(array, sent, root, profile, how, label, code, ask))
     return dataclasses.replace(sending, launches=sent)
 
 
@@ -155,7 +160,9 @@ def _plan(
     ids = [config.run_id for pack in packs for config in pack]
     done = {run for run in ids if (root / run / "result.json").exists()}
     live = live_runs(root, [run for run in ids if run not in done], queue)
-    rest = [[c for c in pack if c.run_id not in done | live.keys()] for pack in packs]
+    rest: list[Pack] = [
+        [c for c in pack if c.run_id not in done | live.keys()] for pack in packs
+    ]
     room = None
     if profile.max_submitted is not None:
         room = profile.max_submitted - sum(entry.live for entry in queue.values())
@@ -251,20 +258,20 @@ def _send(
     before: Sequence[Launch],
     root: Path,
     profile: Profile,
+    execution: Execution,
     label: str,
     code: Path,
     ask: Ask,
 ) -> Launch:
     """One sbatch, and its job id on disk."""
     launch = Launch.create(root, label, profile.name, array.packs)
-    execution = dataclasses.asdict(profile.build_execution())
     workers = [
         Worker(
             root=str(root),
             launch=launch.name,
             element=element,
             configs=[config.to_dict() for config in pack],
-            execution=execution,
+            execution=dataclasses.asdict(execution),
             max_idle_restarts=profile.max_idle_restarts,
             profile=profile.name,
             submitted=launch.created,

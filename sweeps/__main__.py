@@ -1,4 +1,4 @@
-"""`python -m sweeps {list,run}`: many runs at a time.
+"""`python -m sweeps {list,plan,run,status,retry,show,tune,ledger}`: many runs.
 
 Torch is imported in the worker processes alone.
 """
@@ -8,11 +8,18 @@ from typing import Annotated, Union
 
 import tyro
 
-from sweeps.commands import List, Run
+from sweeps.commands import PlanCommand, Retry, Run, Tune
+from sweeps.looking import Ledger, List, Show, Status
 
 Command = Union[  # noqa: UP007 - read by tyro at run time
     Annotated[List, tyro.conf.subcommand("list")],
+    Annotated[PlanCommand, tyro.conf.subcommand("plan")],
     Annotated[Run, tyro.conf.subcommand("run")],
+    Annotated[Status, tyro.conf.subcommand("status")],
+    Annotated[Retry, tyro.conf.subcommand("retry")],
+    Annotated[Show, tyro.conf.subcommand("show")],
+    Annotated[Tune, tyro.conf.subcommand("tune")],
+    Annotated[Ledger, tyro.conf.subcommand("ledger")],
 ]
 
 
@@ -36,6 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 0
+    except OSError as error:  # a folder that may not be written, a full disk
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

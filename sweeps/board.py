@@ -5,7 +5,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from sweeps.packs import Pack
-from synth.progress import Outcome
+from synth.config import RunConfig
+from synth.progress import Headlines, Moment, Outcome
 
 
 @dataclass
@@ -32,6 +33,19 @@ class Active:
         more = f" +{len(self.pack) - 1}" if len(self.pack) > 1 else ""
         return self.pack[0].run_id + more
 
+    def update(self, moment: Moment) -> None:
+        """Training goes on."""
+        self.step, self.losses = moment.step, list(moment.losses)
+        self.tokens_per_second = moment.tokens_per_second
+        self.seconds_left = moment.seconds_left
+
+    def measured(self, step: int, headlines: Headlines, metric: str) -> None:
+        """An evaluation: the mean of the metric over the lanes that have it."""
+        self.step = step
+        found = [numbers.get(metric) for numbers in headlines.values()]
+        values = [value for value in found if value is not None]
+        self.score = sum(values) / len(values) if values else None
+
 
 @dataclass
 class Board:
@@ -43,6 +57,8 @@ class Board:
     work: dict[str, float]
     active: list[Active] = field(default_factory=list)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    speeds: list[tuple[RunConfig, int, float]] = field(default_factory=list)
+    """Measured: a run of the pack, its lanes, tokens per second of all of them."""
     elsewhere: int = 0
     """Runs that another launch trains right now."""
     began: float = field(default_factory=time.monotonic)
@@ -50,7 +66,7 @@ class Board:
     @property
     def counts(self) -> Counter[str]:
         """Runs by state, those done before this launch included."""
-        found = Counter(outcome.state for outcome in self.outcomes.values())
+        found: Counter[str] = Counter(o.state for o in self.outcomes.values())
         found["done"] += self.done_before
         found["training"] = sum(len(active.pack) for active in self.active)
         found["elsewhere"] = self.elsewhere

@@ -1,16 +1,20 @@
-"""The commands of `python -m sweeps`, each a dataclass whose fields are its options."""
+"""The commands of `python -m sweeps` that train, plan or search."""
 
 import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from sweeps.loading import find
 from sweeps.sweep import Sweep
+from synth.config import RunConfig
 from synth.execution import Execution
-from synth.identity import nearest
+
+if TYPE_CHECKING:
+    from sweeps.executor import Executor
 
 STOPPED = 75
 """Exit status after a signal: call again to go on (EX_TEMPFAIL)."""
@@ -18,85 +22,246 @@ STOPPED = 75
 Name = Annotated[str, tyro.conf.Positional]
 
 
-def find(name: str) -> Sweep:
-    """The sweep of a name."""
-    from sweeps.catalogue import CATALOGUE
-
-    if name not in CATALOGUE:
-        raise ValueError(f"No sweep is called {name!r}. {nearest(name, CATALOGUE)}")
-    return CATALOGUE[name]
-
-
 @dataclass(frozen=True, kw_only=True)
-class List:
-    """List the sweeps of the catalogue."""
-
-    json: bool = False
-    """Print JSON."""
-
-    def run(self) -> int:
-        """Print a line a sweep."""
-        from sweeps.catalogue import CATALOGUE
-
-        for name, sweep in CATALOGUE.items():
-            if self.json:
-                found = {
-                    "name": name,
-                    "about": sweep.about,
-                    "figure": sweep.figure,
-                    "claims": sweep.claims,
-                    "scales": {scale: len(sweep(scale)) for scale in sweep.scales},
-                }
-                print(json.dumps(found))
-            else:
-                print(f"{name:<20} {sweep.about}")
-        return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """Train what is missing of a sweep; calling again goes on where it stopped."""
+class Chosen:
+    """Which runs: a sweep, a scale, and where their folders lie."""
 
     sweep: Name
-    """A sweep of the catalogue."""
+    """A sweep of the catalogue, or a file of your own: path/to/my_sweep.py[:name]."""
     scale: str | None = None
     """quick, small or paper; the sweep's first scale if not given."""
-    workers: int = 2
-    """Worker processes at a time."""
-    lanes: int = 4
-    """Most runs that train side by side in one process."""
-    fail_fast: bool = False
-    """Stop at the first failing run."""
-    execution: Execution = field(default_factory=Execution)
+    tuned: Path | None = None
+    """Table of tuned values (tuned.json) that replace the sweep's own."""
     runs: Path = Path("runs")
     """Where run folders lie."""
     json: bool = False
-    """Print the outcomes as JSON, and no progress."""
+    """Print JSON for programs."""
+
+    def resolve(self) -> "Resolved":
+        """Load the sweep and build its runs."""
+        sweep = find(self.sweep)
+        scale = self.scale or sweep.scales[0]
+        configs, folder = sweep(scale), sweep.folder(scale)
+        if self.tuned is not None:
+            from sweeps.arms import with_tuned
+
+            configs, folder = with_tuned(configs, self.tuned), f"{folder}-tuned"
+        return Resolved(sweep, scale, configs, self.runs / folder, folder)
+
+    def words(self) -> str:
+        """The arguments that name the same runs again."""
+        parts = [self.sweep]
+        if self.scale is not None:
+            parts.append(f"--scale {self.scale}")
+        if self.tuned is not None:
+            parts.append(f"--tuned {self.tuned}")
+        if self.runs != Path("runs"):
+            parts.append(f"--runs {self.runs}")
+        return " ".join(parts)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A sweep at a scale, with its runs and their place."""
+
+    sweep: Sweep
+    scale: str
+    configs: list[RunConfig]
+    root: Path
+    title: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Chosen):
+    """Train what is missing of a sweep; calling again goes on where it stopped."""
+
+    workers: int = 2
+    """Worker processes at a time (locally); 0 trains in this one, for debuggers."""
+    lanes: int | None = None
+    """Most runs side by side in one process; by measured speed if not given."""
+    fail_fast: bool = False
+    """Stop at the first failing run."""
+    accept_code_change: bool = False
+    """Go on with runs that other code began."""
+    on: Literal["local", "slurm"] = "local"
+    """Where to train."""
+    profile: str | None = None
+    """Cluster profile, for --on slurm."""
+    execution: Execution = field(default_factory=Execution)
 
     def run(self) -> int:
         """0: all done; 1: some failed; 75: stopped by a signal."""
-        from sweeps.display import for_terminal
-        from sweeps.launch import launch
-        from sweeps.pool import LocalPool
+        return self.train(retry=False)
 
-        sweep = find(self.sweep)
-        scale = self.scale or sweep.scales[0]
-        configs, root = sweep(scale), sweep.root(self.runs, scale)
+    def train(self, retry: bool) -> int:
+        """Launch, and say how it ended."""
+        chosen = self.resolve()
+        if self.on == "slurm":
+            from sweeps.cluster import send
+
+            place = (chosen.root, chosen.title, self.profile, retry)
+            return send(chosen.configs, *place)
+        from sweeps.display import for_terminal
+        from sweeps.launch import Wishes, launch
+
         outcomes = launch(
-            configs,
-            root,
-            LocalPool(self.workers, self.fail_fast),
-            self.execution,
+            chosen.title,
+            chosen.configs,
+            chosen.root,
+            self._executor(),
+            Wishes(
+                execution=self.execution,
+                lanes=self.lanes,
+                retry=retry,
+                accept_code_change=self.accept_code_change,
+            ),
             for_terminal(self.json),
-            sweep.metric,
-            self.lanes,
+            chosen.sweep.metric,
         )
-        counts = Counter(outcome.state for outcome in outcomes)
+        counts: Counter[str] = Counter(outcome.state for outcome in outcomes)
         if self.json:
             print(json.dumps([vars(outcome) for outcome in outcomes]))
-        elif not outcomes:
-            print(f"{len(configs)} runs, all done before, in {root}")
         else:
-            words = ", ".join(f"{count} {state}" for state, count in counts.items())
-            print(f"{words}, in {root}")
+            print(self._closing(chosen, counts))
         return 1 if counts["failed"] else STOPPED if counts["stopped"] else 0
+
+    def _executor(self) -> "Executor":
+        from sweeps.inline import InThisProcess
+        from sweeps.pool import LocalPool
+
+        if self.workers == 0:
+            return InThisProcess(self.fail_fast)
+        return LocalPool(self.workers, self.fail_fast)
+
+    def _closing(self, chosen: Resolved, counts: "Counter[str]") -> str:
+        """The last line: what ended how, and what to type next."""
+        from sweeps.survey import survey
+
+        if not counts:
+            failed = survey(chosen.root, chosen.configs).counts["failed"]
+            done = len(chosen.configs) - failed
+            if not failed:
+                return f"{done} runs, all done before, in {chosen.root}"
+            return (
+                f"{done} runs done before, {failed} failed; "
+                f"python -m sweeps retry {self.words()}"
+            )
+        said = ", ".join(f"{count} {state}" for state, count in counts.items())
+        line = f"{said}, in {chosen.root}"
+        if counts["failed"]:
+            line += f"\nfailed runs again: python -m sweeps retry {self.words()}"
+        elif counts["stopped"]:
+            line += f"\nto go on: python -m sweeps run {self.words()}"
+        return line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry(Run):
+    """Train failed runs again, from their last checkpoint, and what is missing."""
+
+    def run(self) -> int:
+        """As `run`."""
+        return self.train(retry=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanCommand(Chosen):
+    """Print what a launch would do: states, sizes, packs, time. Nothing is trained."""
+
+    workers: int = 2
+    """Worker processes (or GPUs) at a time."""
+    lanes: int | None = None
+    """Most runs side by side in one process; by measured speed if not given."""
+    flops_per_second: float | None = None
+    """Estimate with this sustained rate of a worker or GPU (4e14, say)."""
+    calibrate: bool = False
+    """Measure the shapes that are not measured yet: a few seconds each."""
+    execution: Execution = field(default_factory=Execution)
+
+    def run(self) -> int:
+        """Print the plan."""
+        from sweeps.calibration import Calibration
+        from sweeps.plan import plan
+        from sweeps.survey import survey
+
+        chosen = self.resolve()
+        known = Calibration.load()
+        if self.calibrate:
+            self._measure(chosen.configs, known)
+        found = plan(
+            chosen.title,
+            chosen.configs,
+            survey(chosen.root, chosen.configs),
+            self.execution,
+            self.workers,
+            lanes=self.lanes,
+            flops_per_second=self.flops_per_second,
+            calibration=known,
+        )
+        print(found.to_json() if self.json else found.as_text())
+        return 0
+
+    def _measure(self, configs: list[RunConfig], known: "object") -> None:
+        import sys
+
+        from sweeps.calibration import Calibration
+        from sweeps.measuring import measure, requests_for
+
+        assert isinstance(known, Calibration)
+        requests = requests_for(configs, known, self.execution, self.workers)
+        for config, speeds in measure(requests, self.execution):
+            for lanes, speed in speeds.items():
+                known.learn(config, self.execution, lanes, speed)
+            words = ", ".join(f"{k}: {v / 1000:.1f}k" for k, v in speeds.items())
+            print(f"{config.run_id}  tokens/s by lanes  {words}", file=sys.stderr)
+        known.save()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tune(Chosen):
+    """Search training values by TPE with a pruner, equally for every arm of a sweep."""
+
+    search: tuple[str, ...] = ("learning_rate",)
+    """Fields of the training configuration: NAME, or NAME=LOW:HIGH[:linear]."""
+    trials: int = 16
+    """Trials of each arm."""
+    metric: str | None = None
+    """suite/metric[/slice]; the sweep's own if not given. Losses are minimised."""
+    seed: int = 1000
+    """Of the trial runs and of the sampler; none of the sweep's own seeds."""
+    workers: int = 2
+    """Worker processes at a time."""
+    execution: Execution = field(default_factory=Execution)
+
+    def run(self) -> int:
+        """Search, write the table of winning values, and print it."""
+        from sweeps.arms import arms_of
+        from sweeps.display import for_terminal
+        from sweeps.pool import LocalPool
+        from sweeps.tuning import TABLE, tune
+        from synth.identity import require
+
+        require(self.trials >= 1, "--trials", "at least 1", self.trials)
+        chosen = self.resolve()
+        root = chosen.root.with_name(f"{chosen.root.name}-tuning")
+        rows, outcomes = tune(
+            arms_of(chosen.configs, self.search, self.seed),
+            root,
+            self.metric or chosen.sweep.metric,
+            self.trials,
+            LocalPool(self.workers),
+            self.execution,
+            for_terminal(self.json),
+        )
+        if self.json:
+            print(json.dumps(rows))
+        else:
+            for row in rows:
+                values = ", ".join(f"{k} {v:.3g}" for k, v in row["training"].items())
+                edge = "  (at the edge of its range)" if row["at_edge"] else ""
+                print(f"{row['name']:<40}{values}  {row['value']:.4f}{edge}")
+            print(
+                f"table: {root / TABLE}\nto use it: python -m sweeps run {self.words()} "
+                f"--tuned {root / TABLE}"
+            )
+        return STOPPED if any(o.state == "stopped" for o in outcomes) else 0

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from sweeps.board import Active, Board, clock
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 LINE_EVERY_SECONDS = 20.0
 TABLE_EVERY_SECONDS = 0.25
+RECORD_EVERY_SECONDS = 10.0
 
 
 class Display(Protocol):
@@ -44,6 +46,36 @@ class Silent:
 
     def close(self) -> None:
         """Nothing."""
+
+
+class Recording(Silent):
+    """Passes everything on, and calls `record` now and then and at the end."""
+
+    def __init__(self, shown: Display, record: Callable[[], object]) -> None:
+        self._shown, self._record = shown, record
+        self._last, self._pause = time.monotonic(), RECORD_EVERY_SECONDS
+
+    def say(self, text: str) -> None:
+        """Passed on."""
+        self._shown.say(text)
+
+    def ended(self, outcome: Outcome, board: Board) -> None:
+        """Passed on."""
+        self._shown.ended(outcome, board)
+
+    def refresh(self, board: Board) -> None:
+        """Passed on; recording takes a twentieth of the time at most."""
+        self._shown.refresh(board)
+        began = time.monotonic()
+        if began - self._last >= self._pause:
+            self._record()
+            self._last = time.monotonic()
+            self._pause = max(RECORD_EVERY_SECONDS, 20 * (self._last - began))
+
+    def close(self) -> None:
+        """Recorded a last time."""
+        self._shown.close()
+        self._record()
 
 
 class Lines(Silent):
@@ -81,6 +113,7 @@ class Table(Silent):
             console=Console(highlight=False), auto_refresh=False, transient=False
         )
         self._live.start()
+        self._board: Board | None = None
         self._last = 0.0
 
     def say(self, text: str) -> None:
@@ -94,13 +127,15 @@ class Table(Silent):
 
     def refresh(self, board: Board) -> None:
         """Redraw, a few times a second."""
-        now = time.monotonic()
+        self._board, now = board, time.monotonic()
         if now - self._last >= TABLE_EVERY_SECONDS:
             self._last = now
             self._live.update(draw(board), refresh=True)
 
     def close(self) -> None:
-        """Leave the last table on the screen."""
+        """Leave the last state on the screen."""
+        if self._board is not None:
+            self._live.update(draw(self._board), refresh=True)
         self._live.stop()
 
 
@@ -109,6 +144,7 @@ def draw(board: Board) -> "RichTable":
     from rich.table import Table as RichTable
 
     table = RichTable(title=summary(board), title_justify="left", box=None)
+    table.title_style = "bold"
     table.add_column("run", no_wrap=True)
     names = ("step", "loss", board.metric, "tokens/s", "left")
     for name in names:

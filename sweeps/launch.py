@@ -4,73 +4,102 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeps import costs, ledger, provenance
 from sweeps.board import Board
-from sweeps.display import Display
+from sweeps.calibration import Calibration
+from sweeps.display import Display, Recording
 from sweeps.executor import Executor
-from sweeps.packs import Pack, cut
+from sweeps.plan import plan
+from sweeps.sharing import link_shared
+from sweeps.survey import survey
 from synth.config import RunConfig
-from synth.describe import describe_run
 from synth.execution import Execution
 from synth.progress import Outcome
-from synth.store import RunFolder, State
 
 
-@dataclass(frozen=True)
-class Survey:
-    """The runs of a sweep by the state of their folders."""
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """How a launch is to be carried out."""
 
-    runs: dict[RunConfig, State]
-
-    def having(self, *states: State) -> list[RunConfig]:
-        """The runs in one of the states, in the order of the sweep."""
-        return [config for config, state in self.runs.items() if state in states]
-
-
-def survey(configs: Sequence[RunConfig], root: Path) -> Survey:
-    """Look at the folder of every run."""
-    return Survey({c: RunFolder(root, c.run_id).state() for c in configs})
+    execution: Execution
+    lanes: int | None = None
+    """Most runs in a pack; chosen by measurement if not given."""
+    retry: bool = False
+    """Train failed runs again."""
+    accept_code_change: bool = False
+    """Go on with runs that other code began."""
 
 
 def launch(
+    title: str,
     configs: Sequence[RunConfig],
     root: Path,
     executor: Executor,
-    execution: Execution,
+    wishes: Wishes,
     display: Display,
     metric: str,
-    lanes: int,
-    retry: bool = False,
 ) -> list[Outcome]:
-    """Train what is missing; failed runs too if `retry`."""
-    found = survey(configs, root)
-    wanted: list[State] = ["new", "stopped", "running"]
-    if retry:
-        wanted.append("failed")
-    missing = found.having(*wanted)
-    if not missing:
+    """Train what is missing; failed runs too if asked for.
+
+    Raises
+    ------
+    ValueError
+        When unfinished runs were begun by other code, unless that is accepted.
+    """
+    linked = link_shared(configs, root)
+    found = survey(root, configs)
+    execution, slots = wishes.execution, executor.slots
+    known = Calibration.load()
+    planned = plan(
+        title,
+        configs,
+        found,
+        execution,
+        slots,
+        lanes=wishes.lanes,
+        retry=wishes.retry,
+        calibration=known,
+    )
+    if not planned.packs:
         return []
-    packs = longest_first(cut(missing, lanes))
+    begun = found.ids("stopped", "failed") if wishes.retry else found.ids("stopped")
+    if not wishes.accept_code_change:
+        provenance.refuse_other_code(root, sorted(begun))
+    missing = [config for pack in planned.packs for config in pack]
     board = Board(
         total=len(configs),
-        done_before=len(found.having("done")),
+        done_before=found.counts["done"],
         metric=metric,
-        work={config.run_id: flops(config) for config in missing},
+        work={config.run_id: costs.flops(config) for config in missing},
     )
+
+    def record() -> None:
+        try:
+            ledger.sync(title, configs, survey(root, configs), metric)
+        except (OSError, ValueError) as error:  # an index: training goes on without
+            display.say(f"the ledger could not be written: {error}")
+
+    shared = f" ({linked} shared with other sweeps)" if linked else ""
     display.say(
-        f"{len(configs)} runs, {board.done_before} done; {len(missing)} to train in "
-        f"{len(packs)} packs, {executor.slots} at a time, in {root}"
+        f"{len(configs)} runs, {board.done_before} done{shared}; {len(missing)} to "
+        f"train in {len(planned.packs)} packs, {slots} at a time, in {root}"
     )
+    recording = Recording(display, record)
     try:
-        return executor.carry_out(packs, root, execution, board, display)
+        record()
+        return executor.carry_out(planned.packs, root, execution, board, recording)
     finally:
-        display.close()
+        recording.close()
+        _learn(board, execution, known)
 
 
-def flops(config: RunConfig) -> float:
-    """Training cost of a run."""
-    return float(describe_run(config)["training_flops"])
-
-
-def longest_first(packs: Sequence[Pack]) -> list[Pack]:
-    """The costly packs first, so that no long one is left for the end."""
-    return sorted(packs, key=lambda pack: -sum(map(flops, pack)))
+def _learn(board: Board, execution: Execution, known: Calibration) -> None:
+    """Keep the speeds that packs reached, for later plans."""
+    if not board.speeds:
+        return
+    for config, lanes, speed in board.speeds:
+        known.learn(config, execution, lanes, speed)
+    try:
+        known.save()
+    except OSError:
+        pass  # a read-only home: the next plan knows less, nothing is lost

@@ -1,23 +1,116 @@
 """Which runs train together: packs of lanes that share every shape.
 
-A pack is no part of a run's identity, so it may be cut anew on every start.
+A pack is no part of a run's identity, so it may be cut anew on every start. How many
+lanes a pack gets is a matter of speed and memory alone.
 """
 
 import itertools
+import os
+import subprocess
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from sweeps.calibration import Calibration
+from sweeps.costs import described
 from synth.config import RunConfig
+from synth.execution import Execution
 
 Pack = tuple[RunConfig, ...]
 
+MOST_LANES = 16
+WORTH_IT = 1.05
+"""More lanes must raise the measured throughput by this factor at least."""
 
-def cut(configs: Iterable[RunConfig], lanes: int) -> list[Pack]:
-    """Packs of at most `lanes` runs that share shapes, in the order of the sweep."""
+
+def cut(
+    configs: Iterable[RunConfig], lanes: int | Callable[[RunConfig, int, int], int]
+) -> list[Pack]:
+    """Packs of runs that share shapes, in the order of the sweep.
+
+    `lanes` is the most that a pack may hold, or a function of one of its runs, of how
+    many share its shapes, and of the number of such groups.
+    """
     groups: dict[str, list[RunConfig]] = defaultdict(list)
     for config in configs:
         groups[config.pack_key].append(config)
-    return [part for group in groups.values() for part in _parts(group, lanes)]
+    packs = []
+    for group in groups.values():
+        most = (
+            lanes
+            if isinstance(lanes, int)
+            else lanes(group[0], len(group), len(groups))
+        )
+        packs += _parts(group, most)
+    return packs
+
+
+def chooser(
+    calibration: Calibration, execution: Execution, slots: int
+) -> Callable[[RunConfig, int, int], int]:
+    """Lanes for a group of runs: by measured throughput where there is one.
+
+    Never more than the memory of a slot holds, nor so many that slots stand idle.
+    """
+    memory = memory_per_slot(execution, slots)
+
+    def lanes(config: RunConfig, runs: int, groups: int) -> int:
+        fit = max(1, int(memory // bytes_per_lane(config)))
+        packs_wanted = -(-slots // groups)
+        most = min(MOST_LANES, fit, max(1, runs // packs_wanted))
+        measured = calibration.speeds(config, execution)
+        best = 1
+        if not measured:
+            return max(1, min(most, usual_lanes(config, execution)))
+        for count in sorted(k for k in measured if k <= most):
+            if measured[count] > WORTH_IT * measured.get(best, 0.0):
+                best = count
+        return best
+
+    return lanes
+
+
+def usual_lanes(config: RunConfig, execution: Execution) -> int:
+    """What suits a shape that nobody has measured yet.
+
+    On a CPU a few lanes hide the overhead of small operations, which large models do
+    not have. A GPU wants some 64 thousand tokens in a step.
+    """
+    if execution.device == "cuda":
+        return max(1, 2**16 // config.training.tokens_per_step)
+    return 4 if config.model.shape.nominal_parameters < 200_000 else 1
+
+
+def bytes_per_lane(config: RunConfig) -> float:
+    """Memory of one lane in training: weights, gradients, moments, activations.
+
+    Activations are counted as 34 values a token, layer and unit of width, and two rows
+    of the vocabulary a token: meant to be too high rather than too low.
+    """
+    found = described(config)
+    training = config.training
+    layers = found["trunk_layers"] + found["head_layers"]
+    per_token = 34 * found["width"] * layers + 2 * found["vocabulary"]
+    attention = found["attention_heads"] * training.context * layers
+    return 4.0 * (
+        5 * found["parameters"] + training.tokens_per_step * (per_token + attention)
+    )
+
+
+def memory_per_slot(execution: Execution, slots: int) -> float:
+    """Bytes that one worker may fill, with a fifth left free."""
+    if execution.device == "cuda":
+        return 0.8 * _gpu_bytes() / slots
+    pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 0.8 * pages / slots
+
+
+def _gpu_bytes() -> float:
+    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        return float(done.stdout.split()[0]) * 2**20
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
+        return 16 * 2.0**30
 
 
 def _parts(group: Sequence[RunConfig], lanes: int) -> list[Pack]:

@@ -15,30 +15,28 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from sweeps import provenance
 from sweeps.board import Board
 from sweeps.display import Display
 from sweeps.packs import Pack
 from sweeps.process import WorkerProcess
 from synth.config import RunConfig
 from synth.execution import Execution
-from synth.progress import Outcome
+from synth.progress import Moment, Outcome
 from synth.store import RunBusy, RunFolder
 
 TICK_SECONDS = 0.1
 LOOK_AGAIN_SECONDS = 0.5
 """Pause between two looks at runs that another launch holds."""
-SOURCE = Path(__file__).resolve().parent.parent
 
 
 class LocalPool:
     """At most `slots` worker processes on this machine."""
 
-    def __init__(
-        self, slots: int, fail_fast: bool = False, code: Path = SOURCE
-    ) -> None:
+    def __init__(self, slots: int, fail_fast: bool = False) -> None:
         if slots < 1:
             raise ValueError(f"--workers must be at least 1; got {slots}.")
-        self.slots, self.fail_fast, self.code = slots, fail_fast, code
+        self.slots, self.fail_fast = slots, fail_fast
 
     def carry_out(
         self,
@@ -49,13 +47,13 @@ class LocalPool:
         display: Display,
     ) -> list[Outcome]:
         """Train the packs; see `sweeps.executor.Executor`."""
-        launch = _Launch(self, packs, root, execution, board, display)
-        with _signals(launch):
+        launch = Launch(self, packs, root, execution, board, display)
+        with counting_signals(launch):
             launch.work()
         return list(board.outcomes.values())
 
 
-class _Launch:
+class Launch:
     """One call of the pool: its queue, its workers, and what became of the runs."""
 
     def __init__(
@@ -68,6 +66,7 @@ class _Launch:
         display: Display,
     ) -> None:
         self.pool, self.root, self.execution = pool, root, execution
+        self.code = provenance.take_copy(root)
         self.board, self.display = board, display
         self.queue: deque[Pack] = deque(packs)
         self.held: dict[str, RunConfig] = {}
@@ -81,7 +80,7 @@ class _Launch:
     def work(self) -> None:
         """Until every run has ended, or a signal has been obeyed."""
         try:
-            while self.queue or self.held or any(w.active for w in self.workers):
+            while self._more() or self.held or any(w.active for w in self.workers):
                 self._obey()
                 if self.stopping and not self.workers:
                     break
@@ -99,8 +98,21 @@ class _Launch:
         left = [c for pack in self.queue for c in pack] + list(self.held.values())
         for config in left:
             message = "not begun; run the same command to go on"
-            self._end(Outcome(config.run_id, "stopped", message))
+            self.end(Outcome(config.run_id, "stopped", message))
         self.board.active = []
+
+    def _more(self) -> bool:
+        """Whether packs wait; a search thinks of new ones here."""
+        return bool(self.queue)
+
+    def _measured(self, worker: WorkerProcess, event: dict[str, Any]) -> None:
+        """An evaluation of the pack that a worker trains."""
+        assert worker.active is not None
+        worker.active.measured(event["step"], event["headlines"], self.board.metric)
+
+    def _asked_to_stop(self, config: RunConfig) -> bool:
+        """Whether this launch told the worker of a run to stop."""
+        return self.stopping
 
     def _obey(self) -> None:
         """React to Ctrl-C: once, checkpoint and stop; twice, stop at once."""
@@ -129,8 +141,8 @@ class _Launch:
     def _new_worker(self) -> WorkerProcess:
         taken = {worker.number for worker in self.workers}
         number = next(n for n in range(self.pool.slots) if n not in taken)
-        log = self.root / ".sweep" / f"worker-{number}.log"
-        worker = WorkerProcess(number, log, self.execution, self.pool.code)
+        log = self.root / provenance.FOLDER / f"worker-{number}.log"
+        worker = WorkerProcess(number, log, self.execution, self.code)
         self.workers.append(worker)
         self.selector.register(worker, selectors.EVENT_READ, worker)
         return worker
@@ -153,22 +165,29 @@ class _Launch:
         if event["event"] == "begin":
             active.step = event["step"]
         elif event["event"] == "moment":
-            active.step, active.losses = event["step"], event["losses"]
-            active.tokens_per_second = event["tokens_per_second"]
-            active.seconds_left = event["seconds_left"]
+            active.update(Moment(**event["moment"]))
         elif event["event"] == "measured":
-            active.step = event["step"]
-            found = [h.get(self.board.metric) for h in event["headlines"].values()]
-            numbers = [value for value in found if value is not None]
-            active.score = sum(numbers) / len(numbers) if numbers else None
+            self._measured(worker, event)
         elif event["event"] == "outcomes":
             configs = {config.run_id: config for config in active.pack}
+            if active.tokens_per_second is not None:
+                speed = (active.pack[0], len(active.pack), active.tokens_per_second)
+                self.board.speeds.append(speed)
             worker.active = None
-            for outcome in (Outcome(**values) for values in event["outcomes"]):
+            outcomes = [Outcome(**values) for values in event["outcomes"]]
+            if len(outcomes) > 1 and all(o.state == "failed" for o in outcomes):
+                # One lane's trouble may have ended them all.
+                self.display.say(f"a pack of {len(outcomes)} failed: tried one by one")
+                self.queue.extend((config,) for config in active.pack)
+                return
+            for outcome in outcomes:
+                config = configs[outcome.run_id]
                 if outcome.state == "busy":
-                    self.held[outcome.run_id] = configs[outcome.run_id]
+                    self.held[outcome.run_id] = config
+                elif outcome.state == "stopped" and not self._asked_to_stop(config):
+                    self.queue.append((config,))  # somebody else ended the worker
                 else:
-                    self._end(outcome)
+                    self.end(outcome)
 
     def _bury(self, worker: WorkerProcess, status: int) -> None:
         """A worker died under its pack: blame a single run, or try each alone."""
@@ -179,7 +198,7 @@ class _Launch:
         if self.stopping:
             for config in pack:
                 text = "stopped; run the same command to go on"
-                self._end(Outcome(config.run_id, "stopped", text))
+                self.end(Outcome(config.run_id, "stopped", text))
         elif len(pack) > 1:
             self.display.say(f"{message} Its {len(pack)} runs are tried one by one.")
             self.queue.extend((config,) for config in pack)
@@ -188,7 +207,7 @@ class _Launch:
             self.display.say(f"{message} {pack[0].run_id} is tried once more.")
             self.queue.append(pack)
         else:
-            self._end(_crash(self.root, pack[0], message))
+            self.end(_crash(self.root, pack[0], message))
 
     def _look_at_held(self) -> None:
         """Runs of another launch: done there, failed there, or free again."""
@@ -202,11 +221,12 @@ class _Launch:
                 continue
             del self.held[run_id]
             if state == "done":
-                self._end(Outcome(run_id, "done", "done by another launch"))
+                self.end(Outcome(run_id, "done", "done by another launch"))
             else:
                 self.queue.append((config,))
 
-    def _end(self, outcome: Outcome) -> None:
+    def end(self, outcome: Outcome) -> None:
+        """Note how a run ended."""
         self.board.outcomes[outcome.run_id] = outcome
         self._show()
         self.display.ended(outcome, self.board)
@@ -234,7 +254,7 @@ def _crash(root: Path, config: RunConfig, message: str) -> Outcome:
 
 
 @contextlib.contextmanager
-def _signals(launch: _Launch) -> Iterator[None]:
+def counting_signals(launch: Launch) -> Iterator[None]:
     """Count Ctrl-C and SIGTERM instead of dying from them."""
 
     def count(number: int, frame: FrameType | None) -> None:

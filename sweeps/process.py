@@ -13,6 +13,9 @@ from sweeps.board import Active
 from sweeps.packs import Pack
 from synth.execution import Execution
 
+SOURCE = Path(__file__).resolve().parent.parent
+"""The folder that holds the packages of this project."""
+
 
 class WorkerProcess:
     """A fresh interpreter with a fixed number of threads, and the pack it works on."""
@@ -30,7 +33,7 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env=_environment(execution.threads, code),
+                env=environment_for(execution.threads, code),
                 start_new_session=True,  # Ctrl-C is the launcher's to pass on
             )
         os.set_blocking(self._stdout.fileno(), False)
@@ -98,7 +101,8 @@ class WorkerProcess:
             self.process.send_signal(number)
 
 
-def _environment(threads: int, code: Path) -> dict[str, str]:
+def environment_for(threads: int, code: Path = SOURCE) -> dict[str, str]:
+    """The variables of a child process that runs the code in `code`."""
     fixed = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     paths = [str(code), os.environ.get("PYTHONPATH", "")]
     fixed["PYTHONPATH"] = os.pathsep.join(filter(None, paths))

@@ -78,8 +78,8 @@ class Sweep:
         return found
 
     def folder(self, scale: str) -> str:
-        """Name of the folder that holds the run folders of a scale."""
-        return self.name if self.scales == (self.name,) else f"{self.name}-{scale}"
+        """Name of that folder: `NAME-SCALE`, or `NAME` when there is one scale alone."""
+        return self.name if len(self.scales) == 1 else f"{self.name}-{scale}"
 
     def root(self, runs: Path, scale: str) -> Path:
         """The folder that holds the run folders of a scale."""

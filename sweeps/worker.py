@@ -46,7 +46,7 @@ class Reporter:
 
     def update(self, moment: Moment) -> None:
         """Training goes on."""
-        self.send("moment", **dataclasses.asdict(moment))
+        self.send("moment", moment=dataclasses.asdict(moment))
 
     def measured(self, step: int, headlines: Headlines) -> None:
         """An evaluation."""

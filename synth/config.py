@@ -6,6 +6,7 @@ change a result (device, threads, compilation, log interval) is in `synth.execut
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
 from synth.identity import Part, canonical_json, digest, identity, nearest
@@ -210,7 +211,7 @@ class RunConfig(Part):
         """The seed of the training data."""
         return self.seed if self.data_seed is None else self.data_seed
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """Readable prefix and 8 hex digits of the identity's sha256."""
         words = (
@@ -222,7 +223,7 @@ class RunConfig(Part):
         )
         return "-".join(words)
 
-    @property
+    @cached_property
     def pack_key(self) -> str:
         """Equal for runs that can train as lanes of one program."""
         shared = self.canonical()

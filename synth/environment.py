@@ -62,25 +62,38 @@ def code_state() -> dict[str, str | None]:
     """Commit of the code, and what differs from it; nulls outside a git checkout.
 
     `patch` is the output of `git diff HEAD`; files that git does not track are listed in
-    `untracked`. A copy of the code (see `slurm.snapshot`) brings the state of what it was
+    `untracked`. `synth_sha256` is the digest of this package's sources: what trained.
+    A copy of the code (see `slurm.snapshot`) brings the state of what it was
     copied from in `code_state.json`.
     """
     copied = ROOT / "code_state.json"
     if copied.exists():
-        state: dict[str, str | None] = json.loads(copied.read_bytes())
-        return state
+        stored: dict[str, str | None] = json.loads(copied.read_bytes())
+        return stored
+    state: dict[str, str | None]
+    state = {"commit": None, "patch": None, "patch_sha256": None, "untracked": None}
+    state["synth_sha256"] = _sources()
     commit = _git("rev-parse", "HEAD")
     if commit is None:
-        return {"commit": None, "patch": None, "patch_sha256": None, "untracked": None}
+        return state
     patch = _git("diff", "HEAD", "--", "*.py", "*.toml", "*.txt") or ""
     digest = hashlib.sha256(patch.encode()).hexdigest() if patch else None
     untracked = _git("ls-files", "--others", "--exclude-standard") or ""
-    return {
+    return state | {
         "commit": commit.strip(),
         "patch": patch or None,
         "patch_sha256": digest,
         "untracked": untracked.strip() or None,
     }
+
+
+def _sources() -> str:
+    package, sha = Path(__file__).resolve().parent, hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        content = path.read_bytes()
+        name = path.relative_to(package).as_posix()
+        sha.update(f"{name}\0{len(content)}\0".encode() + content)
+    return sha.hexdigest()
 
 
 def _git(*arguments: str) -> str | None:

@@ -1,6 +1,7 @@
 """The sweeps that come with the suite: one file per experiment family."""
 
-from sweeps.catalogue.induction import induction, induction_books
+from sweeps.catalogue.induction import induction, induction_books, repeats
+from sweeps.catalogue.polynomial import polynomial, polynomial_pause, polynomial_sizes
 from sweeps.catalogue.probes import choice_points, information, prediction_law
 from sweeps.catalogue.quick import quick
 from sweeps.sweep import Sweep
@@ -9,8 +10,12 @@ CATALOGUE: dict[str, Sweep] = {
     sweep.name: sweep
     for sweep in (
         quick,
+        polynomial,
+        polynomial_pause,
+        polynomial_sizes,
         induction,
         induction_books,
+        repeats,
         choice_points,
         information,
         prediction_law,

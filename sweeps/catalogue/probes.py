@@ -130,16 +130,15 @@ def information(scale: str) -> Iterator[RunConfig]:
     metric="test/excess_loss",
 )
 def prediction_law(scale: str) -> Iterator[RunConfig]:
-    """Deep models on a hidden source; from `small` on also polynomials.
+    """Deep models on choice points; from `small` on also a chain and polynomials.
 
     Parallel heads shorten the way to head 1 by n - 1 layers; anticausal ones keep it, so
     that a slope can be compared at equal depth.
     """
-    tasks: tuple[TaskConfig, ...] = (
-        SourcesConfig(family="hidden", symbols=16, states=16),
-    )
+    tasks: tuple[TaskConfig, ...] = (ChoicePointsConfig(),)
     layouts: tuple[HeadLayout, ...] = ("parallel", "anticausal")
     if scale != "quick":
-        tasks += (PolynomialConfig(),)
+        chain = SourcesConfig(symbols=8, order=3, concentration=0.1)
+        tasks += (chain, PolynomialConfig())
         layouts += ("linear",)
     return _grid(scale, tasks, (SIZES[scale].deep,), layouts)

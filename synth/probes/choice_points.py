@@ -88,7 +88,8 @@ def measure_shares(
 
     The objective is that of training: each head's mean over its own scored positions,
     summed over heads. Its parts by horizon and role add up to it, and so do their
-    gradients; norms do not, which is why projections are given beside them.
+    gradients; norms do not, which is why projections are given beside them. Predictions
+    without a role (the question of a maze) are left out.
     """
     parameters = dict(model.named_parameters())
     below = torch.cat(
@@ -238,7 +239,9 @@ def running_scores(
     `possible` (share of answer tokens), `sound` (share of examples without an
     impossible token), `right_choice` (share of choices that are the likeliest branch; a
     derailed run takes none), and `gap`, forced minus free `possible`. The generator
-    itself has 1, 1 and 1 - slip.
+    itself has 1, 1 and 1 - slip. Forced `sound` multiplies the forced chances of an
+    example's tokens. Greedy runs differ by their questions alone: choice points have
+    none, so there a greedy run is one path, however many rows it fills.
     """
     suite = f"{chosen.suite}-{'greedy' if greedy else 'sampled'}"
     start = int(chosen.rows.answer_RT[0].argmax())

@@ -4,6 +4,7 @@ python -m synth probe law --run runs/ID [--json]
 python -m synth probe law --model NAME_OR_PATH --corpus FILE
 python -m synth probe choice-points runs/ID --every-step
 python -m synth probe information runs/ID
+python -m synth probe induction runs/ID --every-step
 """
 
 import json
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Literal, Union
 import tyro
 
 from synth.metrics import Measurement, Score, to_lines
+from synth.store import write_atomically
 
 Statistic = Literal["residual", "adjusted", "held_out", "one_hot"]
 
@@ -57,15 +59,20 @@ class Law:
     """Of the choice of texts; 666 is the reference."""
     device: str = "cpu"
     """cpu or cuda."""
+    save: bool = False
+    """Also write the numbers to probe-law.jsonl in the run's folder."""
     json: bool = False
     """Print JSON instead of tables."""
 
     def run_command(self) -> int:
         """Measure and print."""
-        from synth.probes.law import LawOptions, measure_law
+        from synth.probes.law import LawOptions, measure_law, residual_floor
+        from synth.tasks.exact import ExactTask
 
         if bool(self.run) == bool(self.model):
             raise ValueError("probe law needs either --run or --model.")
+        if self.save and self.model:
+            raise ValueError("--save writes into a run's folder: it needs --run.")
         options = LawOptions(
             offsets=self.offsets,
             permutations=self.permutations,
@@ -73,28 +80,38 @@ class Law:
             classes=self.classes,
             lens=self.lens,
         )
-        for label, source in self._sources():
-            report = measure_law(source, options)
+        findings = _Findings("law")
+        for label, source, task in self._sources(findings):
+            floor = None
+            if isinstance(task, ExactTask) and self.data == "test":
+                floor = residual_floor(task, source.rows)
+            report = measure_law(source, options, floor)
+            findings.add(report.scores())
             if self.json:
                 print(json.dumps(label | report.to_dict(), allow_nan=False))
             else:
                 print(law_table(label, report))
+        if self.save:
+            findings.save()
         return 0
 
-    def _sources(self) -> Iterator[tuple[dict[str, Any], Any]]:
+    def _sources(
+        self, findings: "_Findings"
+    ) -> Iterator[tuple[dict[str, Any], Any, Any]]:
         if self.model is not None:
-            yield {"model": self.model}, self._language_model()
+            yield {"model": self.model}, self._language_model(), None
             return
         from synth.probes.states import RunStates, load_run, task_rows
 
         for run in self.run:
             for step in _steps(run, self.step, self.every_step):
                 config, model, _ = load_run(run, step, self.device)
+                findings.at(run, config, step)
                 context = config.training.context
                 task = config.task.build()
                 rows = task_rows(task, self.data, self.examples, context)
                 label = {"run_id": run.name, "step": step}
-                yield label, RunStates(model, rows, self.norm, self.last)
+                yield label, RunStates(model, rows, self.norm, self.last), task
 
     def _language_model(self) -> Any:
         from synth.probes.language_models import (
@@ -131,6 +148,8 @@ class ChoicePointsProbe:
     """Test examples behind the shares of loss and gradient."""
     device: str = "cpu"
     """cpu or cuda."""
+    save: bool = False
+    """Also write the numbers to probe-choice-points.jsonl in the run's folder."""
     json: bool = False
     """One JSON object a number, in the long form of metrics.jsonl."""
 
@@ -146,6 +165,7 @@ class ChoicePointsProbe:
         from synth.tasks.choice_points import ChoicePoints
         from synth.tasks.maze import Maze
 
+        findings = _Findings("choice-points")
         for step in _steps(self.folder, self.step, self.every_step):
             config, model, _ = load_run(self.folder, step, self.device)
             task = config.task.build()
@@ -160,8 +180,12 @@ class ChoicePointsProbe:
             scores = share_scores(shares, chosen.suite)
             scores += against_exact(model, task, chosen)
             scores += running_scores(model, task, chosen, greedy=False)
-            scores += running_scores(model, task, chosen, greedy=True)
-            _print_scores(scores, self.folder, config, step, self.json)
+            if isinstance(task, Maze):  # without a question, all greedy runs are one
+                scores += running_scores(model, task, chosen, greedy=True)
+            findings.at(self.folder, config, step)
+            findings.show(scores, self.json)
+        if self.save:
+            findings.save()
         return 0
 
 
@@ -181,6 +205,8 @@ class InformationProbe:
     """Prefixes of each kind after which every next token is tried."""
     device: str = "cpu"
     """cpu or cuda."""
+    save: bool = False
+    """Also write the numbers to probe-information.jsonl in the run's folder."""
     json: bool = False
     """One JSON object a number, in the long form of metrics.jsonl."""
 
@@ -190,6 +216,7 @@ class InformationProbe:
         from synth.probes.states import load_run
         from synth.tasks.sources import Sources
 
+        findings = _Findings("information")
         for step in _steps(self.folder, self.step, self.every_step):
             config, model, _ = load_run(self.folder, step, self.device)
             task = config.task.build()
@@ -200,7 +227,42 @@ class InformationProbe:
                 )
             (chosen,) = task.evaluation_sets(self.examples)
             scores = information_scores(model, task, chosen, self.prefixes)
-            _print_scores(scores, self.folder, config, step, self.json)
+            findings.at(self.folder, config, step)
+            findings.show(scores, self.json)
+        if self.save:
+            findings.save()
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class InductionProbe:
+    """Induction: the prefix-matching score of every attention head."""
+
+    folder: tyro.conf.Positional[Path]
+    """Folder of a run on any task."""
+    step: int | None = None
+    """Checkpoint step; the newest if not given."""
+    every_step: bool = False
+    """All checkpoints, one after another."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    save: bool = False
+    """Also write the numbers to probe-induction.jsonl in the run's folder."""
+    json: bool = False
+    """One JSON object a number, in the long form of metrics.jsonl."""
+
+    def run_command(self) -> int:
+        """Measure and print."""
+        from synth.probes.prefix_matching import prefix_scores
+        from synth.probes.states import load_run
+
+        findings = _Findings("induction")
+        for step in _steps(self.folder, self.step, self.every_step):
+            config, model, _ = load_run(self.folder, step, self.device)
+            findings.at(self.folder, config, step)
+            findings.show(prefix_scores(model), self.json)
+        if self.save:
+            findings.save()
         return 0
 
 
@@ -212,6 +274,7 @@ class Probe:
         Annotated[Law, tyro.conf.subcommand("law")],
         Annotated[ChoicePointsProbe, tyro.conf.subcommand("choice-points")],
         Annotated[InformationProbe, tyro.conf.subcommand("information")],
+        Annotated[InductionProbe, tyro.conf.subcommand("induction")],
     ]
     """Which measurement."""
 
@@ -224,6 +287,8 @@ def law_table(label: dict[str, Any], report: Any) -> str:
     """A report as text: a line a layer, then the fits."""
     heading = " ".join(f"{key}={value}" for key, value in label.items())
     lines = [heading] if heading else []
+    if report.floor is not None:
+        lines.append(f"no state can have a residual t+1 below {report.floor:.5g}")
     for path, names in report.paths.items():
         columns = [
             (statistic, target)
@@ -267,14 +332,41 @@ def _steps(folder: Path, step: int | None, every: bool) -> list[int]:
     return saved if every else [saved[-1] if step is None else step]
 
 
-def _print_scores(
-    scores: list[Score], folder: Path, config: Any, step: int, as_json: bool
-) -> None:
-    tokens = step * config.training.tokens_per_step
-    if as_json:
-        rows = [Measurement.of(s, folder.name, step, tokens) for s in scores]
-        print(to_lines(rows), end="")
-        return
-    print(f"{folder.name} step {step}")
-    for s in scores:
-        print(f"{s.suite:<14}{s.metric:<26}{s.slice:<42}{s.value:>12.5f}  n={s.count}")
+class _Findings:
+    """Measured numbers on their way to the terminal and to run folders."""
+
+    def __init__(self, probe: str) -> None:
+        self._file = f"probe-{probe}.jsonl"
+        self._rows: dict[Path, list[Measurement]] = {}
+        self._place: tuple[Path, int, int] | None = None
+
+    def at(self, folder: Path, config: Any, step: int) -> None:
+        """What comes next was measured on this run at this step."""
+        tokens = step * config.training.tokens_per_step
+        self._place = folder.resolve(), step, tokens
+
+    def add(self, scores: list[Score]) -> list[Measurement]:
+        """Keep the scores of a run in the long form; those of other models are not."""
+        if self._place is None:
+            return []
+        folder, step, tokens = self._place
+        rows = [Measurement.of(score, folder.name, step, tokens) for score in scores]
+        self._rows.setdefault(folder, []).extend(rows)
+        return rows
+
+    def show(self, scores: list[Score], as_json: bool) -> None:
+        """Keep and print the scores."""
+        rows = self.add(scores)
+        if as_json:
+            print(to_lines(rows), end="")
+            return
+        print(f"{rows[0].run_id} step {rows[0].step}")
+        for s in scores:
+            print(
+                f"{s.suite:<14}{s.metric:<26}{s.slice:<42}{s.value:>12.5f}  n={s.count}"
+            )
+
+    def save(self) -> None:
+        """Write one file into each run's folder, replacing that of an earlier call."""
+        for folder, rows in self._rows.items():
+            write_atomically(folder / self._file, to_lines(rows).encode())

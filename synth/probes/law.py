@@ -30,6 +30,8 @@ from synth.probes.prediction_law import (
 )
 from synth.probes.states import StateBatch, StateSource
 from synth.seeding import generator
+from synth.tasks.exact import ExactTask
+from synth.tasks.task import Rows
 
 SUITE = "prediction-law"
 FITTED = ("residual", "adjusted", "held_out", "one_hot")
@@ -49,7 +51,7 @@ class LawOptions:
     classes: int = 1024
     """One-hot targets: the most frequent tokens, one class for the rest; 0 for none."""
     lens: bool = True
-    """Cross-entropy of the logit lens at each layer."""
+    """Cross-entropy of the logit lens at each layer, for every target ahead."""
 
     def __post_init__(self) -> None:
         if 1 not in self.offsets or len(set(self.offsets)) < len(self.offsets):
@@ -78,6 +80,8 @@ class LawReport:
     layers: dict[str, LayerLaw]
     fits: dict[str, dict[str, dict[str, LawFit]]] = field(default_factory=dict)
     """path -> statistic -> target -> line over layers 1..L, the embedding left out."""
+    floor: float | None = None
+    """The least residual of t+1 that any state could have, where it is known."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; an interval without bounds has nulls."""
@@ -86,6 +90,9 @@ class LawReport:
     def scores(self) -> list[Score]:
         """Long form: one number a row, layers counted along each path."""
         found = []
+        if self.floor is not None:
+            count = next(iter(self.layers.values())).count
+            found.append(Score(SUITE, "residual_floor", "", self.floor, count))
         for path, names in self.paths.items():
             for depth, name in enumerate(names):
                 layer = self.layers[name]
@@ -104,8 +111,14 @@ class LawReport:
         return found
 
 
-def measure_law(source: StateSource, options: LawOptions | None = None) -> LawReport:
+def measure_law(
+    source: StateSource,
+    options: LawOptions | None = None,
+    floor: float | None = None,
+) -> LawReport:
     """Measure every layer of `source` and fit the law along each path.
+
+    `floor` (see `residual_floor`) is carried into the report.
 
     Raises
     ------
@@ -121,7 +134,26 @@ def measure_law(source: StateSource, options: LawOptions | None = None) -> LawRe
     fits = {
         path: _fits(layers, names[1:]) for path, names in source.paths.items()
     }  # layer 0 is the embedding
-    return LawReport(source.paths, layers, fits)
+    return LawReport(source.paths, layers, fits, floor)
+
+
+def residual_floor(task: ExactTask, rows: Sequence[Rows]) -> float | None:
+    """Variance of the next id that no prefix explains, over its variance.
+
+    No function of the tokens so far, linear or not, has a smaller residual on average,
+    so log10 PR cannot fall in a line below it. None where some position has no exact
+    distribution.
+    """
+    within, ids = 0.0, []
+    id_V = np.arange(len(task.vocabulary))
+    for part in rows:
+        p_RTV = task.distributions(part, 1)[:, :-1]
+        if not np.isfinite(p_RTV).all():
+            return None
+        within += float((p_RTV @ id_V**2 - (p_RTV @ id_V) ** 2).sum())
+        ids.append(part.tokens_RT[:, 1:].ravel())
+    every = np.concatenate(ids)
+    return within / float(every.size * every.var())
 
 
 class _Gathered:
@@ -140,7 +172,9 @@ class _Gathered:
             name: [self._moments() for _ in range(max(1, options.folds))]
             for name in self.names
         }
-        self.lens_sum = dict.fromkeys(self.names, 0.0)
+        self.lens_sum = {
+            name: {o: 0.0 for o in options.offsets if o > 0} for name in self.names
+        }
         self.lens_count = 0
         self.sequences = 0
 
@@ -151,7 +185,8 @@ class _Gathered:
         device = batch.tokens_BT.device
         code_VP = self.code_VP.to(device)
         shifted = {o: shift(batch.tokens_BT, o) for o in offsets}
-        next_N = shifted[1][kept_BT]
+        ahead = {o: shifted[o][kept_BT] for o in offsets if o > 0}
+        next_N = ahead[1]
         ids_NM = torch.stack([shifted[o][kept_BT].double() for o in offsets], 1)
         targets_NM = torch.cat([ids_NM, code_VP[next_N]], 1)
         classes_N = self.class_V.to(device)[next_N] if self.num_classes else None
@@ -169,8 +204,9 @@ class _Gathered:
                 )
             if self.options.lens:
                 logits_NV = batch.logits(name)[kept_BT].float()
-                loss = functional.cross_entropy(logits_NV, next_N, reduction="sum")
-                self.lens_sum[name] += loss.item()
+                for offset, ids_N in ahead.items():
+                    loss = functional.cross_entropy(logits_NV, ids_N, reduction="sum")
+                    self.lens_sum[name][offset] += loss.item()
         self.lens_count += len(next_N)
         self.sequences += len(kept_BT)
 
@@ -191,7 +227,10 @@ class _Gathered:
             values["one_hot"] = {"t+1": one_hot, "t+1 adjusted": one_hot * bias}
             values["fuzziness"] = {"t+1": separation_fuzziness(total)}
         if options.lens:
-            values["lens_loss"] = {"t+1": self.lens_sum[name] / self.lens_count}
+            values["lens_loss"] = {
+                f"t+{offset}": total / self.lens_count
+                for offset, total in self.lens_sum[name].items()
+            }
         return LayerLaw(name, found.rank, found.count, values)
 
     def _moments(self) -> Moments:

@@ -3,6 +3,7 @@
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.maze import MazeConfig
 from synth.tasks.polynomial import PolynomialConfig
+from synth.tasks.repeats import RepeatsConfig
 from synth.tasks.running_text import TextConfig
 from synth.tasks.sources import SourcesConfig
 from synth.tasks.stories import StoriesConfig
@@ -16,6 +17,7 @@ TASKS: dict[str, type[TaskConfig]] = {
         MazeConfig,
         SourcesConfig,
         StoriesConfig,
+        RepeatsConfig,
         TextConfig,
     )
 }

@@ -37,7 +37,9 @@ def story_set(
         example_RT[row, :size] = 1
     role_RT = roles(mark_RT, example_RT)
     found = repeats(mark_RT, example_RT)
-    oracle_M, floor_M = _references(tokens_RT, role_RT, found.row_M, found.at_M)
+    oracle_M, floor_M, majority_M = _references(
+        tokens_RT, role_RT, found.row_M, found.at_M
+    )
     labels = {
         "role_RT": role_RT,
         "row_M": found.row_M,
@@ -49,6 +51,7 @@ def story_set(
         & seen_V[tokens_RT[found.row_M, found.at_M - 1]],
         "oracle_M": oracle_M,
         "floor_M": floor_M,
+        "majority_M": majority_M,
     }
     if nats is not None:
         labels["nats_RT"] = np.zeros(shape)
@@ -74,32 +77,39 @@ def _names_in_row(mark_RT: np.ndarray) -> np.ndarray:
 
 def _references(
     tokens_RT: np.ndarray, role_RT: np.ndarray, row_M: np.ndarray, at_M: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Whether two fixed rules get each mention right.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Whether three fixed rules get each mention right.
 
     Oracle: the token that followed the same first token last time. Floor: the second
-    token of the name mentioned last, whatever the first token is.
+    token of the name mentioned last, whatever the first token is. Majority: the second
+    token seen most often so far, which also takes no look at the first token.
     """
     oracle = np.zeros(len(row_M), bool)
     floor = np.zeros(len(row_M), bool)
+    majority = np.zeros(len(row_M), bool)
     for m, (row, at) in enumerate(zip(row_M.tolist(), at_M.tolist(), strict=True)):
         tokens, role = tokens_RT[row], role_RT[row]
         same = np.flatnonzero(tokens[: at - 1] == tokens[at - 1])
         oracle[m] = len(same) > 0 and tokens[same[-1] + 1] == tokens[at]
         last = np.flatnonzero((role[: at - 1] > 0) & (role[: at - 1] % 2 == 0))
-        floor[m] = len(last) > 0 and tokens[last[-1]] == tokens[at]
-    return oracle, floor
+        if len(last):
+            floor[m] = tokens[last[-1]] == tokens[at]
+            majority[m] = np.bincount(tokens[last]).argmax() == tokens[at]
+    return oracle, floor, majority
 
 
 def score_mentions(chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
     """All scores of one suite.
 
     second_token_accuracy   head 1 at the second token of repeated mentions, with slices
-                            tokens=seen|unseen, names=k, distance=a-b, mention=k
+                            tokens=seen|unseen, names=k, distance=a-b, mention=k;
+                            guess=none are the mentions that neither of the two
+                            guessing rules below gets right: only looking back does
     second_token_stderr     its standard error, over stories
     second_token_by_story   the mean over stories of each story's accuracy
     second_token_loss       nats at these tokens
-    second_token_oracle, second_token_floor, unseen_share     references
+    second_token_oracle, second_token_floor, second_token_majority, unseen_share
+                            references: what rules score that know no language
     first_token_accuracy, first_token_loss      the same for the first token
     loss                    mean over all tokens, horizon=i
     loss_floor              nats a token of the choices made by the generator
@@ -134,6 +144,7 @@ def score_mentions(chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
     add("second_token_loss", loss_M)
     add("second_token_oracle", labels["oracle_M"])
     add("second_token_floor", labels["floor_M"])
+    add("second_token_majority", labels["majority_M"])
     add("unseen_share", ~labels["seen_M"])
     number_R = np.bincount(row_M)
     right_R = np.bincount(row_M, correct_M)
@@ -153,7 +164,13 @@ def _slices(chosen: EvaluationSet) -> dict[str, np.ndarray]:
     labels = chosen.labels
     seen, names = labels["seen_M"], labels["names_M"]
     distance, number = labels["distance_M"], labels["number_M"]
-    slices = {"": np.ones(len(seen), bool), "tokens=seen": seen, "tokens=unseen": ~seen}
+    guessed = labels["floor_M"] | labels["majority_M"]
+    slices = {
+        "": np.ones(len(seen), bool),
+        "tokens=seen": seen,
+        "tokens=unseen": ~seen,
+        "guess=none": ~guessed,
+    }
     for k in np.unique(names).tolist():
         slices[f"names={k}"] = names == k
     for low, high in pairwise(DISTANCES):

@@ -26,7 +26,8 @@ from synth.text.corpus import SEPARATOR
 from synth.text.detection import renamed_texts
 from synth.text.encoded import Corpus, encoded_corpus, sampled_texts
 from synth.text.grammar import grammar
-from synth.text.names import NameConfig, NamePairs, NameSource, candidates, of_split
+from synth.text.names import NameConfig, NameSource
+from synth.text.pools import NamePools
 from synth.text.roles import REPEAT_2, roles
 from synth.text.sources import (
     EndlessStories,
@@ -49,8 +50,8 @@ PAPER_STORIES = 100
 """Test stories of the paper's protocol."""
 SEEN_OFTEN = 20
 """A token is seen if the training text (or a sample of it) holds it so often."""
-PIECES = (256, 1024)
-"""First and second pieces of the names of the tests."""
+SMALL_CORPUS = 2_000_000
+"""Below so many characters, generated stories help to train the tokeniser."""
 SAMPLE_STORIES = 4000
 BLOCK = 100
 BOOK = StoryConfig(profile="book", characters=4, min_characters=2, episodes=6, asides=1)
@@ -145,11 +146,15 @@ class Stories(Task):
 
     def __init__(self, config: StoriesConfig) -> None:
         self.config = config
+        for name in ("corpus", "books"):
+            if content := getattr(config, f"{name}_digest"):
+                verified(getattr(config, name), content, f"StoriesConfig.{name}")
         self.tokenizer = self._make_tokenizer()
         self.vocabulary = self.tokenizer.vocabulary
-        self._known = grammar("book").all_words
+        known = grammar("book").all_words
         if self._corpus is not None:
-            self._known |= frozenset(self._corpus.report["words"])
+            known |= frozenset(self._corpus.report["words"])
+        self.names = NamePools(config.names, self.tokenizer, known)
 
     def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
         """Consecutive windows of the training text, about 65,000 tokens a block."""
@@ -172,12 +177,16 @@ class Stories(Task):
         """
         few = min(examples, PAPER_STORIES)
         wanted = [
-            ("test", self._any_names("test"), few),
-            ("test_seen", self._seen_names("test"), examples),
-            ("validation", self._any_names("validation"), examples),
+            ("test", self.names.any("test"), few),
+            (
+                "test_seen",
+                self.names.seen("test", self._seen_V, self._corpus is None),
+                examples,
+            ),
+            ("validation", self.names.any("validation"), examples),
         ]
         if self._corpus is None:
-            wanted.append(("training_names", self._training_names, examples))
+            wanted.append(("training_names", self.names.training, examples))
         sets = [
             self._story_set(suite, names, number)
             for suite, names, number in wanted
@@ -197,18 +206,23 @@ class Stories(Task):
         From the generator, or from the user's corpus with its names replaced. `split`
         is "train" (names as in training), "validation" or "test" (held-out names).
         """
-        names = self._training_names if split == "train" else self._any_names(split)
+        names = self.names.training if split == "train" else self.names.any(split)
         found = []
         for tokens, marks in self._documents(names, count, f"sample {split}", seed):
             found.append(self._described(tokens, marks, split))
+        if not found:
+            raise ValueError(
+                f"{self.config.corpus!r} holds no name that is said twice in one document"
+                f" of the {split} split. Use a longer text, or another one."
+            )
         return found
 
     def report(self) -> dict[str, Any]:
         """Sizes of the name pools, and what is known of the training text."""
-        test = self._any_names("test")
-        seen = self._seen_P(test)
+        test = self.names.any("test")
+        seen = self._seen_V[test.tokens_P2].all(axis=1)
         sizes = {
-            "training_names": self._training_names.num_names,
+            "training_names": self.names.training.num_names,
             "test_names": test.num_names,
             "test_first_tokens": len(np.unique(test.tokens_P2[:, 0])),
             "test_second_tokens": len(np.unique(test.tokens_P2[:, 1])),
@@ -230,21 +244,24 @@ class Stories(Task):
         versions = [str(grammar(profile).digest) for profile in profiles]
 
         def texts() -> Iterator[str]:
+            found = list(sampled_texts(paths))
+            yield from found
             yield from generated_texts(profiles)
-            yield from sampled_texts(paths)
+            if paths and not profiles and sum(map(len, found)) < SMALL_CORPUS:
+                # Too little to fill a vocabulary, or to give pieces of names.
+                yield from generated_texts(["story"])
 
         return config.tokenizer.build([*key, *versions], texts)
 
     @cached_property
     def _corpus(self) -> Corpus | None:
         config = self.config
-        return self._encoded(config.corpus, config.corpus_digest, "corpus")
+        return self._encoded(config.corpus, config.corpus_digest)
 
-    def _encoded(self, path: str, content: str, field: str) -> Corpus | None:
+    def _encoded(self, path: str, content: str) -> Corpus | None:
         if not content:
             return None
-        place = verified(path, content, f"StoriesConfig.{field}")
-        return encoded_corpus(place, content, self.tokenizer, chunked=True)
+        return encoded_corpus(path, content, self.tokenizer, chunked=True)
 
     @cached_property
     def _source(self) -> Source:
@@ -259,7 +276,7 @@ class Stories(Task):
             stories = EndlessStories(self._training_stories)
         if not config.books_parts:
             return stories
-        books = self._encoded(config.books, config.books_digest, "books")
+        books = self._encoded(config.books, config.books_digest)
         return Mixture(
             [
                 stories,
@@ -272,59 +289,11 @@ class Stories(Task):
 
     @cached_property
     def _training_stories(self) -> StoryGenerator:
-        return StoryGenerator(self.config.story, self.tokenizer, self._training_names)
+        return StoryGenerator(self.config.story, self.tokenizer, self.names.training)
 
     @cached_property
     def _book_stories(self) -> StoryGenerator:
-        pairs = of_split(self._candidates(*PIECES), "train")
-        return StoryGenerator(BOOK, self.tokenizer, NameSource([pairs], [1.0]))
-
-    def _candidates(self, first_pieces: int, second_pieces: int) -> NamePairs:
-        return candidates(self.tokenizer, first_pieces, second_pieces, self._known)
-
-    @cached_property
-    def _training_names(self) -> NameSource:
-        """Closed list and open pool, cut from the training pairs without overlap."""
-        names = self.config.names
-        pairs = of_split(
-            self._candidates(names.first_pieces, names.second_pieces), "train"
-        )
-        most = names.closed_names if names.p_open < 1 else 0
-        if len(pairs) <= most:
-            raise ValueError(
-                f"NameConfig.closed_names must be below {len(pairs)}, the names of "
-                f"this tokeniser; got {names.closed_names}. Use more pieces."
-            )
-        closed = pairs.take(range(most))
-        stop = most + names.open_names if names.open_names else len(pairs)
-        open_ = pairs.take(range(most, min(stop, len(pairs))))
-        ranks = np.arange(1, most + 1, dtype=float)
-        return NameSource(
-            [closed, open_],
-            [1 - names.p_open, names.p_open],
-            [ranks**-names.zipf, np.ones(len(open_))],
-        )
-
-    def _any_names(self, split: Split) -> NameSource:
-        return NameSource([of_split(self._candidates(*PIECES), split)], [1.0])
-
-    def _seen_names(self, split: Split) -> NameSource | None:
-        """Held-out names of frequent tokens; None if there are too few to draw from.
-
-        In generated stories, only of the pieces of which training names are made.
-        """
-        names = self.config.names
-        pieces = (names.first_pieces, names.second_pieces)
-        if self._corpus is not None:
-            pieces = PIECES
-        pairs = of_split(self._candidates(*pieces), split)
-        kept = pairs.take(np.flatnonzero(self._seen_V[pairs.tokens_P2].all(1)))
-        if len(kept) < 8 or len(np.unique(kept.tokens_P2[:, 0])) < 4:
-            return None
-        return NameSource([kept], [1.0])
-
-    def _seen_P(self, names: NameSource) -> np.ndarray:
-        return self._seen_V[names.tokens_P2].all(axis=1)
+        return StoryGenerator(BOOK, self.tokenizer, self.names.books)
 
     @cached_property
     def _seen_V(self) -> np.ndarray:
@@ -339,7 +308,7 @@ class Stories(Task):
                 drawn = self._training_stories.draw(0, 0, SAMPLE_STORIES, "seen")
                 counts += np.bincount(drawn.tokens_S, minlength=size)
         if config.books_parts:
-            books = self._encoded(config.books, config.books_digest, "books")
+            books = self._encoded(config.books, config.books_digest)
             if books is not None:
                 counts += books.splits["train"].counts(size)
             else:

@@ -67,10 +67,14 @@ def is_mostly_notices(text: str) -> bool:
 
 
 def chunks(text: str, least: int = 200, most: int = 400) -> Iterator[str]:
-    """Pieces of whole paragraphs of `least` to `most` words; shorter rests are dropped.
+    """A text of up to `most` words whole; a longer one in pieces, shorter rests dropped.
 
-    A paragraph of more than `most` words is cut at ends of sentences.
+    Pieces are whole paragraphs that add up to `least` to `most` words; a paragraph of
+    more than `most` words is cut at ends of sentences.
     """
+    if len(text.split()) <= most:
+        yield text
+        return
     gathered: list[str] = []
     words = 0
     for paragraph in text.split("\n\n"):

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -88,16 +89,20 @@ def documents_at(place: str) -> Iterator[Document]:
 def cleaned_documents(path: str, chunked: bool) -> Iterator[tuple[Split, str]]:
     """Documents ready to be encoded, with their split; exact duplicates left out.
 
-    With `chunked`, documents are cut into pieces of 200 to 400 words at paragraphs; all
-    pieces of a document have its split.
+    With `chunked`, documents of more than 400 words are cut into pieces at paragraphs;
+    all pieces of a document have its split, unless it is the only document.
     """
     seen: set[int] = set()
-    for document in documents_at(path):
+    documents = documents_at(path)
+    first = list(islice(documents, 2))
+    for document in chain(first, documents):
         if is_mostly_notices(document.text):
             continue
         text = clean(document.text)
         split = split_of(Document(document.title, text))
         for piece in chunks(text) if chunked else [text]:
+            if len(first) == 1:
+                split = split_of(Document("", piece))
             mark = fingerprint(piece)
             if piece and mark not in seen:
                 seen.add(mark)
@@ -146,10 +151,7 @@ def _encode(path: str, tokenizer: Tokenizer, chunked: bool, folder: Path) -> Non
         for file in files.values():
             file.close()
     if not any(lengths.values()):
-        raise ValueError(
-            f"{path!r} holds no document"
-            + (" of 200 words or more." if chunked else ".")
-        )
+        raise ValueError(f"{path!r} holds no text.")
     for split, counts in lengths.items():
         starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         np.save(folder / f"{split}-starts.npy", starts.astype(np.int64))
@@ -187,7 +189,7 @@ def _describe(
 
 
 def sampled_texts(paths: Iterable[str], most: int = 50_000_000) -> Iterator[str]:
-    """Whole training documents to train a tokeniser on: at most `most` characters.
+    """Training documents to train a tokeniser on, whole: at most `most` characters each.
 
     Which of a larger corpus are taken depends on each document's hash alone.
     """
@@ -198,11 +200,10 @@ def sampled_texts(paths: Iterable[str], most: int = 50_000_000) -> Iterator[str]
             # Packed text is about four times as long; a larger guess only takes fewer.
             share = min(1.0, most / (4 * size))
         left = most
-        for document in documents_at(path):
-            text = clean(document.text)
-            if split_of(Document(document.title, text)) != "train":
+        for split, text in cleaned_documents(path, chunked=False):
+            if split != "train" or fingerprint(text[:1000]) / 2**64 > share:
                 continue
-            if fingerprint(text[:1000]) / 2**64 > share or len(text) > left:
+            if len(text) > left:
                 continue
             left -= len(text)
             yield text

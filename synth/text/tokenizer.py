@@ -8,7 +8,7 @@ holds the two to equal ids).
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -211,8 +211,3 @@ def _is_gpt2(described: dict[str, Any]) -> bool:
         and before.get("use_regex", True)
         and not before.get("add_prefix_space")
     )
-
-
-def printed(tokens: Sequence[int], tokenizer: Tokenizer) -> list[str]:
-    """Each token's own text."""
-    return [tokenizer.vocabulary[token] for token in tokens]

@@ -82,6 +82,7 @@ def site(
 ) -> Iterator["Site"]:
     """The cluster, healthy and empty, with a runs folder of this test's own."""
     monkeypatch.setenv("SLURM_CONF", str(options.conf))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "slow_steps"))
     private.up(options)
     yield Site(options, tmp_path / "runs")
     private.client(options, "scancel", "-f", "-u", "root", timeout_s=20)
@@ -120,8 +121,12 @@ class Site:
         )
     )
 
-    def submit(self, *packs: Pack, **wishes) -> Sending:
+    def submit(self, *packs: Pack, step_s: float = 0.0, **wishes) -> Sending:
+        """Send packs; `step_s` makes each of their steps last that much longer."""
         profile = dataclasses.replace(self.profile, **wishes)
+        if step_s:
+            variables = {**profile.environment, "STEP_SECONDS": str(step_s)}
+            profile = dataclasses.replace(profile, environment=variables)
         return submit(list(packs), self.root, profile, "test")
 
     def client(self, *command: str, timeout_s: float = 10.0) -> str:

@@ -1,12 +1,12 @@
 """Packs on a real cluster: trained, failed, cancelled, interrupted in every way."""
 
-import dataclasses
 import os
 import time
 
 import pytest
 
 from slurm import cluster as private
+from slurm.__main__ import main
 from slurm.ledger import read_record
 from slurm.status import cancel, read_status
 from synth.store import RunFolder
@@ -15,8 +15,10 @@ from .conftest import tiny, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-LONG = 1500
-"""Steps of a run that lasts six seconds or so."""
+LONG = 200
+"""Steps of a run that is to be interrupted."""
+STEP_S = 0.03
+"""How long each of them lasts: six seconds in all."""
 
 
 def test_array_equals_local(site, assert_undisturbed):
@@ -62,19 +64,29 @@ def test_failure_shows_in_status_and_spares_the_others(site):
     assert "PackFailed" in site.status(bad).log.read_text()
 
 
-def test_failure_before_training_leaves_a_traceback(site):
-    run = tiny(0)
-    wrong = "export PYTHONPATH=/nowhere"  # after ours: another code would run
-    site.profile = dataclasses.replace(
-        site.profile, execution={**site.profile.execution, "device": "cuda"}
-    )
-    site.submit([run], setup=(wrong,))
+def test_failure_before_training_and_the_commands(site, capsys):
+    """status, logs and retry, for a job that asked for a GPU where there is none."""
+    run, root = tiny(0), str(site.root)
+    site.submit([run], execution={"device": "cuda"})
     site.wait_for("failed", run, timeout_s=30)
     assert "torch finds no GPU" in site.status(run).detail
     failure = RunFolder(site.root, run.run_id).read_json("failure.json")
     assert failure["traceback"].splitlines()[-1].startswith("ValueError")
+    assert main(["status", root]) == 0
+    assert "1 failed" in capsys.readouterr().out
+    assert main(["logs", root, run.run_id[:12]]) == 0
+    assert "torch finds no GPU" in capsys.readouterr().out
     # Once its job has ended it can be sent again, and the old failure is history.
-    assert until(lambda: site.submit([run], execution={}).num_jobs == 1, 10)
+    file = site.root.parent / "site.toml"
+    file.write_text("memory_gb = 0.5\n[environment]\nOMP_NUM_THREADS = 1\n")
+    again = ["retry", root, "--profile", str(file), "--states", "failed"]
+
+    def says(words: str, *more: str) -> bool:
+        assert main([*again, *more]) == 0
+        return words in capsys.readouterr().out
+
+    assert until(lambda: says("#SBATCH --mem=512M", "--dry-run"), 20)
+    assert says("1 runs in 1 jobs to send")
     assert site.state(run) in ("queued", "running")
     site.wait_for("done", run)
 
@@ -82,7 +94,7 @@ def test_failure_before_training_leaves_a_traceback(site):
 def test_cancel_and_launch_again(site, assert_undisturbed):
     running, neighbour = tiny(0, LONG), tiny(1, LONG)
     waiting = tiny(2, LONG)
-    site.submit([running, neighbour], [waiting], max_running=1)
+    site.submit([running, neighbour], [waiting], max_running=1, step_s=STEP_S)
     site.wait_for_checkpoint(running)
     assert site.state(waiting) == "queued"
     began = time.monotonic()
@@ -100,7 +112,7 @@ def test_cancel_and_launch_again(site, assert_undisturbed):
 
 def test_scancel_from_outside_is_not_a_failure(site):
     run = tiny(0, LONG)
-    site.submit([run])
+    site.submit([run], step_s=STEP_S)
     site.wait_for_checkpoint(run)
     site.client("scancel", site.job(run))
     site.wait_for("cancelled", run, timeout_s=20)
@@ -108,7 +120,7 @@ def test_scancel_from_outside_is_not_a_failure(site):
 
 def test_scontrol_requeue(site, assert_undisturbed):
     runs = [tiny(0, LONG), tiny(1, LONG)]
-    site.submit(runs)
+    site.submit(runs, step_s=STEP_S)
     site.wait_for_checkpoint(runs[0])
     site.client("scontrol", "requeue", site.job(runs[0]))
     site.wait_for("done", *runs)
@@ -130,7 +142,8 @@ def test_preemption(site, assert_undisturbed, grace_s):
     site.client("scontrol", "update", "partitionname=low", f"gracetime={grace_s}")
     runs = [tiny(0, LONG), tiny(1, LONG)][: 2 if grace_s else 1]  # an array, a job
     try:
-        site.submit(*[[run] for run in runs], sbatch={"nodelist": "n1"})
+        packs = [[run] for run in runs]
+        site.submit(*packs, sbatch={"nodelist": "n1"}, step_s=STEP_S)
         for run in runs:
             site.wait_for_checkpoint(run)
         began = time.monotonic()
@@ -167,7 +180,7 @@ def test_preemption_while_loading(site, assert_undisturbed):
 
 def test_node_failure(site, assert_undisturbed):
     run = tiny(0, LONG)
-    site.submit([run])
+    site.submit([run], step_s=STEP_S)
     site.wait_for_checkpoint(run)
     node = read_record(site.root, run.run_id).node
     private.crash_node(site.options, node)
@@ -184,8 +197,8 @@ def test_node_failure(site, assert_undisturbed):
 
 def test_time_limit(site, assert_undisturbed):
     """A limit of one minute: the pack is warned, requeues itself and goes on."""
-    run = tiny(0, 9000)
-    site.submit([run], time=1, signal_delay_s=10)
+    run = tiny(0, 250)
+    site.submit([run], time=1, signal_delay_s=10, step_s=0.2)
     site.wait_for("done", run, timeout_s=150)
     record = read_record(site.root, run.run_id)
     assert record.restarts >= 1
@@ -194,8 +207,8 @@ def test_time_limit(site, assert_undisturbed):
 
 
 def test_controller_killed_and_restarted(site, assert_undisturbed):
-    run, other = tiny(0, 2 * LONG), tiny(1)
-    site.submit([run])
+    run, other = tiny(0, LONG), tiny(1)
+    site.submit([run], step_s=2 * STEP_S)
     site.wait_for_checkpoint(run)
     time.sleep(max(0.0, 4 - site_age(site, run)))
     controller = private.controller_daemon(site.options)

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -157,8 +156,8 @@ def test_launcher_killed_before_submission(site):
 
 
 def test_a_killed_worker_is_reported_without_accounting(site):
-    run = tiny(0, 4000)
-    site.submit([run], sbatch={"comment": "to be killed"})
+    run = tiny(0, 200)
+    site.submit([run], sbatch={"comment": "to be killed"}, step_s=0.1)
     site.wait_for_checkpoint(run)
     (pid,) = site.client("scontrol", "listpids", f"{site.job(run)}.0").splitlines()[1:2]
     os.kill(int(pid.split()[0]), 9)
@@ -225,7 +224,9 @@ def test_nested_submission_is_refused(site):
     words = ["sbatch", "--parsable", "--array=0-1", "-o", str(log), "--mem=500"]
     job = site.client(*words, "--open-mode=append", "--wrap", wrap)
     own = {job.strip(), f"{job.strip()}_0", f"{job.strip()}_1"}
-    assert until(lambda: log.exists() and log.read_text().count("ValueError") == 2, 30)
+    assert until(
+        lambda: log.exists() and log.read_text().count("ValueError: ") == 2, 30
+    )
     assert "a job must not submit others" in log.read_text()
     assert {key for key, entry in read_queue().items() if entry.live} <= own
     assert not site.root.exists()
@@ -233,9 +234,10 @@ def test_nested_submission_is_refused(site):
 
 def test_two_nodes_train_one_run_data_parallel(site, tmp_path):
     """Four processes on two nodes, requeued once: as one process, up to rounding."""
-    run = tiny(0, 150)
+    run = tiny(0, 80)
     train([run], tmp_path / "alone", Execution())
-    site.submit([run], nodes=2, tasks=2, execution={"checkpoint_every_seconds": 0.2})
+    often = {"checkpoint_every_seconds": 0.2}
+    site.submit([run], nodes=2, tasks=2, execution=often, step_s=0.02)
     site.wait_for_checkpoint(run)
     site.client("scontrol", "requeue", site.job(run))
     site.wait_for("done", run, timeout_s=120)
@@ -254,24 +256,3 @@ def test_two_nodes_train_one_run_data_parallel(site, tmp_path):
     assert len(rows) > 10
     logs = list((site.root / ".slurm").glob("*/*_log.out"))
     assert len(logs) == 4  # one a process
-
-
-def test_packs_per_minute_on_one_node_and_four(site, capsys):
-    """Measured, not judged: `-s` shows the numbers."""
-    spent = {}
-    for name, wishes in (("1", {"nodelist": "n1"}), ("4", {})):
-        runs = [tiny(100 * int(name) + seed) for seed in range(8)]
-        began = time.monotonic()
-        sending = site.submit(*[[run] for run in runs], sbatch=wishes)
-        submitted = time.monotonic() - began
-        site.wait_for("done", *runs, timeout_s=120)
-        spent[name] = time.monotonic() - began
-        sent = sending.launches[0].created
-        firsts = [read_record(site.root, run.run_id).started - sent for run in runs]
-        with capsys.disabled():
-            print(
-                f"\n{name} node(s): 8 packs in {spent[name]:.1f} s, "
-                f"{8 / spent[name] * 60:.0f} a minute; submit {submitted:.2f} s; "
-                f"to the first worker {min(firsts):.2f} s"
-            )
-    assert spent["4"] < 2 * spent["1"]

@@ -127,6 +127,16 @@ def test_failures_are_raised_after_the_others_are_done(tmp_path):
     assert RunFolder(tmp_path, good.run_id).state() == "done"
 
 
+def test_a_folder_of_another_run_spoils_no_neighbour(tmp_path):
+    good, bad = tiny(0, 6), tiny(1, 6)
+    folder = RunFolder(tmp_path, bad.run_id)
+    folder.path.mkdir(parents=True)
+    folder.write_json("config.json", {"run_id": "x", "config": {}})
+    with pytest.raises(PackFailed, match="does not describe run"):
+        make(tmp_path, good, bad)()
+    assert RunFolder(tmp_path, good.run_id).state() == "done"
+
+
 def test_another_code_than_submitted_is_refused(tmp_path):
     run = tiny(0, 6)
     with pytest.raises(RuntimeError, match="not the code that it was submitted with"):

@@ -33,6 +33,7 @@ def test_law_as_tables(capsys, next_token_folder):
     assert status == 0
     assert "trunk 4" in out
     assert "monotone null" in out
+    assert "no state can have a residual t+1 below" in out
 
 
 def test_law_of_a_language_model(capsys, tmp_path):
@@ -72,6 +73,18 @@ def test_choice_points_in_the_long_form(capsys, run_folder):
     assert {"gradient_share", "divergence", "gap"} <= {row.metric for row in rows}
 
 
+def test_numbers_are_saved_beside_the_run(capsys, next_token_folder):
+    folder = next_token_folder
+    few = ("--examples", 20, "--save")
+    assert run(capsys, "law", "--run", folder, *few, "--every-step")[0] == 0
+    assert run(capsys, "choice-points", folder, *few, "--gradient-examples", 9)[0] == 0
+    rows = [from_line(x) for x in (folder / "probe-law.jsonl").read_text().splitlines()]
+    assert {row.step for row in rows} == {0, 3, 6}
+    assert {row.tokens for row in rows} == {0, 3 * 4 * 48, 6 * 4 * 48}
+    assert {"residual", "fit_slope"} <= {row.metric for row in rows}
+    assert (folder / "probe-choice-points.jsonl").stat().st_size
+
+
 def test_information_as_a_table(capsys, source_folder):
     status, out, _ = run(
         capsys, "information", source_folder, "--examples", 20, "--prefixes", 4
@@ -85,6 +98,7 @@ def test_information_as_a_table(capsys, source_folder):
     [
         (("law",), "either --run or --model"),
         (("law", "--model", "x"), "needs --corpus"),
+        (("law", "--model", "x", "--save"), "it needs --run"),
         (("law", "--run", "{run}", "--step", "5"), "no checkpoint at step 5"),
         (("law", "--run", "{run}", "--step", "3", "--every-step"), "either --step or"),
         (("information", "{run}"), "needs a run on sources"),

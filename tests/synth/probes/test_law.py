@@ -8,9 +8,16 @@ import torch
 
 from synth.config import ModelConfig
 from synth.models.heads import MultiTokenModel
-from synth.probes.law import LawOptions, measure_law, positions, shift
+from synth.probes.law import (
+    LawOptions,
+    measure_law,
+    positions,
+    residual_floor,
+    shift,
+)
 from synth.probes.prediction_law import prediction_residuals
 from synth.probes.states import RunStates, StateBatch, load_run, task_rows
+from synth.tasks.sources import SourcesConfig
 
 LAYOUTS = ("parallel", "causal", "anticausal", "linear")
 
@@ -81,6 +88,20 @@ def test_positions_never_cross_examples():
     assert shift(torch.tensor([[1, 2, 3]]), -1).tolist() == [[0, 1, 2]]
 
 
+def test_lens_of_a_head_is_its_loss(run_folder):
+    """The last state of head 2 predicts t+2 as head 2 does."""
+    config, model, _ = load_run(run_folder)
+    rows = task_rows(config.task.build(), "test", 30, 48)
+    report = measure_law(RunStates(model, rows), LawOptions(offsets=(1, 2)))
+    tokens = torch.from_numpy(rows[0].tokens_RT).long()
+    logits = model(tokens[None])[1, 0, :, :-2]
+    expected = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), tokens[:, 2:].flatten()
+    )
+    found = report.layers["head 2 (last)"].values["lens_loss"]["t+2"]
+    assert found == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_lens_loss_is_the_cross_entropy(given):
     report = measure_law(given, LawOptions())
     # Equal logits for all 11 tokens: log 11.
@@ -143,6 +164,18 @@ def test_a_run_is_measured_along_every_head(run_folder):
     scores = report.scores()
     assert len({(s.metric, s.slice) for s in scores}) == len(scores)
     json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_floor_is_what_the_best_state_leaves():
+    """States that hold the exact mean reach it; nothing linear in them goes below."""
+    task = SourcesConfig(symbols=4, concentration=0.3, length=40).build()
+    rows = task.evaluation_sets(600)[0].rows
+    floor = residual_floor(task, [rows])
+    p_RTV = task.distributions(rows, 1)[:, :-1]
+    best = (p_RTV @ np.arange(len(task.vocabulary))).reshape(-1, 1)
+    found = prediction_residuals([best], rows.tokens_RT[:, 1:].ravel())[0]
+    assert found == pytest.approx(floor, rel=0.02)
+    assert 0.2 < floor < 0.95
 
 
 def test_probing_rows_of_training_come_from_a_seed_of_their_own(run_folder):

@@ -136,6 +136,19 @@ def test_oracle_and_floor(task):
         found = by_name(task.score(chosen, answers(chosen, chosen.rows.answer_RT)))
         assert found["second_token_oracle", ""].value > 0.99
         assert 0.2 < found["second_token_floor", ""].value < 0.7
+        assert 0.4 < found["second_token_majority", ""].value < 0.9
+
+
+def test_guessing_rules_score_nothing_where_none_is_right(task):
+    chosen = task.evaluation_sets(100)[0]
+    for rule in ("floor_M", "majority_M"):
+        right = np.zeros(chosen.rows.answer_RT.shape, bool)
+        right[chosen.labels["row_M"], chosen.labels["at_M"]] = chosen.labels[rule]
+        found = by_name(task.score(chosen, answers(chosen, right)))
+        assert found["second_token_accuracy", "guess=none"].value == 0
+        assert found["second_token_accuracy", "guess=none"].count > 100
+        name = f"second_token_{rule[:-2]}"
+        assert found["second_token_accuracy", ""].value == found[name, ""].value
 
 
 def test_a_bigram_model_fails_on_held_out_names(task):
@@ -235,7 +248,7 @@ def test_closed_names_are_few_and_the_mixture_holds_both():
     closed = StoriesConfig(names=NameConfig(p_open=0.0, closed_names=32)).build()
     assert closed.report()["training_names"] == 32
     mixed = StoriesConfig(names=NameConfig(p_open=0.25, closed_names=32)).build()
-    few = set(closed._training_names.text)
+    few = set(closed.names.training.text)
     of_list = [set(s.record["names"]) <= few for s in mixed.samples(0, 400)]
     assert np.mean(of_list) == pytest.approx(0.75, abs=0.08)
 

@@ -56,8 +56,10 @@ def test_long_paragraphs_are_cut_at_sentences():
     assert all(200 <= len(chunk.split()) <= 400 for chunk in found)
 
 
-def test_short_texts_give_nothing():
-    assert list(chunks(paragraph(150))) == []
+def test_short_texts_stay_whole_and_short_rests_are_dropped():
+    assert list(chunks(paragraph(150))) == [paragraph(150)]
+    text = paragraph(300) + "\n\n" + paragraph(150, 1000)
+    assert list(chunks(text)) == [paragraph(300)]
 
 
 def test_splits_go_by_title_first():

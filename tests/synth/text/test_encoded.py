@@ -84,10 +84,18 @@ def test_only_training_text_trains_the_tokeniser(corpus):
     assert sum(map(len, sampled_texts([corpus], most=5000))) <= 5000
 
 
-def test_short_documents_alone_are_refused(tmp_path, tokenizer):
+def test_a_single_document_is_split_by_pieces(tmp_path, texts):
     path = tmp_path / "a.txt"
-    path.write_text("Too short.")
-    with pytest.raises(ValueError, match="no document of 200 words or more"):
+    path.write_text("\n\n".join(texts[:300]))
+    found = [split for split, _ in cleaned_documents(str(path), chunked=True)]
+    assert set(found) == {"train", "validation", "test"}
+    assert found.count("train") > 0.8 * len(found)
+
+
+def test_an_empty_corpus_is_refused(tmp_path, tokenizer):
+    path = tmp_path / "a.txt"
+    path.write_text("\n \n")
+    with pytest.raises(ValueError, match="holds no text"):
         encoded_corpus(str(path), corpus_digest(path), tokenizer, chunked=True)
 
 

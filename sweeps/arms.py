@@ -1,0 +1,173 @@
+"""Arms of a search: what is tuned apart, and the table of what won.
+
+An arm is a cell of the grid without its seeds and without the values that are searched.
+Every arm gets the same search space around its own default, the same number of trials
+and the same seed, so that no objective is tuned harder than another.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeps.plan import cell_names
+from synth.config import RunConfig, TrainingConfig
+from synth.identity import digest, nearest
+from synth.store import write_atomically
+
+SEARCHABLE = {
+    field.name: field.type
+    for field in dataclasses.fields(TrainingConfig)
+    if field.type in (float, "float")
+}
+FACTOR = 10.0
+"""A range that is not given goes from a tenth of the default to ten times it."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """One searched field of `TrainingConfig`."""
+
+    name: str
+    low: float
+    high: float
+    log: bool
+
+    @classmethod
+    def parse(cls, text: str, default: TrainingConfig) -> "Range":
+        """Read `learning_rate`, `learning_rate=1e-4:1e-2` or `beta2=0.9:0.999:linear`.
+
+        Raises
+        ------
+        ValueError
+            For a field that is no number, or a range that is none.
+        """
+        name, _, given = text.partition("=")
+        if name not in SEARCHABLE:
+            raise ValueError(f"--search {text!r}: {nearest(name, SEARCHABLE)}")
+        value = float(getattr(default, name))
+        if not given:
+            return cls(name, value / FACTOR, value * FACTOR, True)
+        try:
+            low, high, *rest = given.split(":")
+            found = cls(name, float(low), float(high), rest != ["linear"])
+        except ValueError:
+            raise ValueError(
+                f"--search {text!r} must look like {name}=LOW:HIGH or "
+                f"{name}=LOW:HIGH:linear."
+            ) from None
+        if not 0 <= found.low < found.high or (found.log and found.low == 0):
+            raise ValueError(
+                f"--search {text!r}: the low end must be below the high end, and above "
+                "0 unless the range is linear."
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One cell to tune: any of its runs, and what is searched."""
+
+    name: str
+    example: RunConfig
+    ranges: tuple[Range, ...]
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Equal for the runs of this arm."""
+        return arm_key(self.example, [r.name for r in self.ranges])
+
+    def run(self, values: dict[str, Any]) -> RunConfig:
+        """The run that tries these values, rounded to three digits."""
+        rounded: dict[str, Any] = {
+            name: round_value(value) for name, value in values.items()
+        }
+        training = dataclasses.replace(self.example.training, **rounded)
+        return dataclasses.replace(
+            self.example, training=training, seed=self.seed, data_seed=None
+        )
+
+
+def round_value(value: float) -> float:
+    """Three significant digits: what a person can quote, and finer than matters."""
+    return float(f"{value:.3g}")
+
+
+def arm_key(config: RunConfig, searched: Iterable[str]) -> str:
+    """Digest of a run without its seeds and without the searched fields."""
+    values = config.canonical()
+    values.pop("seed", None)
+    values.pop("data_seed", None)
+    for name in searched:
+        values["training"].pop(name, None)
+    return digest(values)[:16]
+
+
+def arms_of(
+    configs: Sequence[RunConfig], search: Sequence[str], seed: int
+) -> list[Arm]:
+    """The arms of a sweep, in its order.
+
+    Raises
+    ------
+    ValueError
+        When the tuning seed is one of the sweep's own: the values would be chosen on
+        the runs that they are then used for.
+    """
+    if seed in {config.seed for config in configs}:
+        raise ValueError(
+            f"--seed {seed} is a seed of the sweep itself; tune on another one, so that "
+            "the winning values are not chosen on the runs that they are used for."
+        )
+    first: dict[str, RunConfig] = {}
+    for config in configs:
+        names = [text.partition("=")[0] for text in search]
+        first.setdefault(arm_key(config, names), config)
+    names = cell_names(list(first.values()))
+    return [
+        Arm(
+            name,
+            config,
+            tuple(Range.parse(text, config.training) for text in search),
+            seed,
+        )
+        for name, config in zip(names, first.values(), strict=True)
+    ]
+
+
+def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the winning values: one row an arm."""
+    write_atomically(path, json.dumps(list(rows), indent=1).encode() + b"\n")
+
+
+def with_tuned(configs: Iterable[RunConfig], path: Path) -> list[RunConfig]:
+    """The same runs with the winning values of their arms.
+
+    Raises
+    ------
+    ValueError
+        When the table cannot be read or lacks an arm.
+    """
+    try:
+        table = json.loads(path.read_bytes())
+        won = {row["arm"]: row["training"] for row in table}
+        searched = sorted({name for values in won.values() for name in values})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is no table of tuned values ({error}). `python -m sweeps tune` "
+            "writes one."
+        ) from None
+    found = []
+    for config in configs:
+        key = arm_key(config, searched)
+        if key not in won:
+            raise ValueError(
+                f"{path} has no values for {config.run_id}: it was tuned on other "
+                "cells. Run `python -m sweeps tune` for this sweep and scale."
+            )
+        training = dataclasses.replace(config.training, **won[key])
+        found.append(dataclasses.replace(config, training=training))
+    return found

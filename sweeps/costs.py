@@ -1,0 +1,62 @@
+"""What runs cost, by arithmetic, with each distinct model described once."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from synth.config import ModelConfig, RunConfig
+from synth.describe import describe_model
+from synth.tasks.task import TaskConfig
+
+
+def described(config: RunConfig) -> dict[str, Any]:
+    """Parameters, vocabulary and FLOPs of a run's model."""
+    training, horizon = config.training, config.objective.horizon
+    return _model(config.model, horizon, _vocabulary(config.task), training.context)
+
+
+def tokens(config: RunConfig) -> int:
+    """Training positions of a whole run."""
+    return config.training.steps * config.training.tokens_per_step
+
+
+def flops_per_token(config: RunConfig) -> float:
+    """Training cost of a token, forward and backward."""
+    return float(described(config)["training_flops_per_token"])
+
+
+def flops(config: RunConfig) -> float:
+    """Training cost of a whole run."""
+    return tokens(config) * flops_per_token(config)
+
+
+def refuse_impossible(configs: Sequence[RunConfig]) -> None:
+    """Draw the first training block of every task and context, as training will.
+
+    Raises
+    ------
+    ValueError
+        When a task has no rows of a run's context: said here, not hours later.
+    """
+    for config in configs:
+        try:
+            _first_rows(config.task, config.training.context)
+        except ValueError as error:
+            raise ValueError(f"Run {config.run_id} is impossible: {error}") from error
+
+
+@functools.cache
+def _first_rows(task: TaskConfig, context: int) -> int:
+    return len(task.build().train_rows(0, 0, context))
+
+
+@functools.cache
+def _vocabulary(task: TaskConfig) -> int:
+    return len(task.build().vocabulary)
+
+
+@functools.cache
+def _model(
+    model: ModelConfig, horizon: int, vocabulary: int, context: int
+) -> dict[str, Any]:
+    return describe_model(model, horizon, vocabulary, context)

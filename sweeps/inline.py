@@ -1,0 +1,72 @@
+"""Training in this process, one pack after another: for debuggers and for tests."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweeps.board import Active, Board
+from sweeps.display import Display
+from sweeps.packs import Pack
+from synth.execution import Execution
+from synth.progress import Headlines, Moment, Outcome
+
+
+class InThisProcess:
+    """No workers, no copy of the code; a breakpoint works."""
+
+    slots = 1
+
+    def __init__(self, fail_fast: bool = False) -> None:
+        self.fail_fast = fail_fast
+
+    def carry_out(
+        self,
+        packs: Sequence[Pack],
+        root: Path,
+        execution: Execution,
+        board: Board,
+        display: Display,
+    ) -> list[Outcome]:
+        """Train the packs; see `sweeps.executor.Executor`. A busy run stays busy."""
+        from synth.training import train
+
+        over = False
+        for pack in packs:
+            if over:
+                message = "not begun; run the same command to go on"
+                outcomes = [Outcome(c.run_id, "stopped", message) for c in pack]
+            else:
+                board.active = [Active(pack)]
+                news = _News(board, display)
+                outcomes = train(pack, root, execution, news)
+                board.active = []
+            for outcome in outcomes:
+                board.outcomes[outcome.run_id] = outcome
+                display.ended(outcome, board)
+                failed = outcome.state == "failed" and self.fail_fast
+                over = over or failed or outcome.state == "stopped"
+        return list(board.outcomes.values())
+
+
+class _News:
+    """Keeps the board up to date."""
+
+    def __init__(self, board: Board, display: Display) -> None:
+        self._board, self._display = board, display
+
+    def begin(self, configs: Sequence[object], step: int) -> None:
+        """Training starts, or goes on."""
+        self._board.active[0].step = step
+        self._display.refresh(self._board)
+
+    def update(self, moment: Moment) -> None:
+        """Training goes on."""
+        self._board.active[0].update(moment)
+        self._display.refresh(self._board)
+
+    def measured(self, step: int, headlines: Headlines) -> None:
+        """An evaluation."""
+        self._board.active[0].measured(step, headlines, self._board.metric)
+        self._display.refresh(self._board)
+
+    def end(self, message: str) -> None:
+        """The outcome follows."""

@@ -1,0 +1,86 @@
+"""Sweeps by name, or from a user's own Python file."""
+
+import hashlib
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+
+from sweeps.sweep import Sweep
+from synth.identity import nearest
+
+
+def find(name: str) -> Sweep:
+    """The sweep of a name of the catalogue, or of a file: `my_sweep.py[:name]`.
+
+    Raises
+    ------
+    ValueError
+        When there is none, when a file fails, or when it holds several and none is
+        named.
+    """
+    path, colon, chosen = name.rpartition(":")
+    if not colon or not path.endswith(".py"):
+        path, chosen = name, ""
+    if path.endswith(".py"):
+        return _choose(_in_file(Path(path)), path, chosen)
+    from sweeps.catalogue import CATALOGUE
+
+    if name not in CATALOGUE:
+        raise ValueError(
+            f"No sweep is called {name!r}. {nearest(name, CATALOGUE)} A sweep of your "
+            "own is named by its file, for instance path/to/my_sweep.py."
+        )
+    return CATALOGUE[name]
+
+
+def _choose(found: dict[str, Sweep], path: str, chosen: str) -> Sweep:
+    if not found:
+        raise ValueError(
+            f"{path} holds no sweep. Decorate a function of the scale that yields "
+            "RunConfig objects with `@sweep(...)` from sweeps.sweep."
+        )
+    if not chosen and len(found) == 1:
+        return next(iter(found.values()))
+    if chosen not in found:
+        wanted = f"no sweep {chosen!r}" if chosen else f"{len(found)} sweeps"
+        raise ValueError(
+            f"{path} holds {wanted}. Choose one: "
+            f"{', '.join(f'{path}:{name}' for name in found)}."
+        )
+    return found[chosen]
+
+
+def _in_file(path: Path) -> dict[str, Sweep]:
+    """The sweeps that a file defines (not those that it imports from the catalogue)."""
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}.")
+    from sweeps.catalogue import CATALOGUE
+
+    key = f"_sweep_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(key, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[key] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        trace = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in trace if Path(frame.filename) == path]
+        if isinstance(error, SyntaxError):
+            lines = [error.lineno]
+        where = f" (line {lines[-1]})" if lines else ""
+        raise ValueError(
+            f"{path}{where} fails: {type(error).__name__}: {error}"
+        ) from error
+    shipped = set(map(id, CATALOGUE.values()))
+    values = [value for value in vars(module).values() if isinstance(value, Sweep)]
+    found = {value.name: value for value in values if id(value) not in shipped}
+    taken = found.keys() & CATALOGUE.keys()
+    if taken:
+        raise ValueError(
+            f"{path} calls a sweep {sorted(taken)[0]!r}, as one of the catalogue is "
+            "called; their folders would mix. Give it another name."
+        )
+    return found

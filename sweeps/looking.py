@@ -1,0 +1,242 @@
+"""The commands of `python -m sweeps` that look at runs: list, status, show, ledger."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from sweeps.commands import Chosen, Name
+from sweeps.survey import STATES, Survey, headline, standing, survey
+
+
+@dataclass(frozen=True, kw_only=True)
+class List:
+    """List the sweeps of the catalogue, with the figure and the claims of each."""
+
+    json: bool = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        """Two lines a sweep, or one object."""
+        from sweeps.catalogue import CATALOGUE
+
+        for name, sweep in CATALOGUE.items():
+            runs = {scale: len(sweep(scale)) for scale in sweep.scales}
+            if self.json:
+                found = {
+                    "name": name,
+                    "about": sweep.about,
+                    "figure": sweep.figure,
+                    "claims": sweep.claims,
+                    "runs": runs,
+                }
+                print(json.dumps(found))
+                continue
+            counts = ", ".join(f"{scale} {count}" for scale, count in runs.items())
+            claims = ", ".join(sweep.claims) or "none"
+            print(f"{name:<18} {sweep.about}")
+            print(f"{'':<18} {sweep.figure}; claims {claims}; runs: {counts}")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """Where the runs of a sweep stand, the first error, and what to type next."""
+
+    sweep: tyro.conf.Positional[str | None] = None
+    """A sweep, or the folder of one; every folder of --runs if not given."""
+    scale: str | None = None
+    """quick, small or paper; the sweep's first scale if not given."""
+    tuned: Path | None = None
+    """The table that the runs were launched with."""
+    runs: Path = Path("runs")
+    """Where run folders lie."""
+    json: bool = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        """One block a sweep; 1 when a run has failed, else 0."""
+        blocks = list(self._blocks())
+        if self.json:
+            print(json.dumps([as_dict(*block) for block in blocks]))
+        elif not blocks:
+            print(f"There are no runs in {self.runs}.")
+        else:
+            print("\n\n".join(as_text(*block) for block in blocks))
+        return 1 if any(found.counts["failed"] for _, found, _ in blocks) else 0
+
+    def _blocks(self) -> "list[tuple[str, Survey, str | None]]":
+        if self.sweep is None:
+            roots = sorted(self.runs.iterdir()) if self.runs.is_dir() else []
+            found = [survey(root) for root in roots if root.is_dir()]
+            return [(f.root.name, f, None) for f in found if f.runs]
+        path = Path(self.sweep)
+        if path.is_dir():
+            return [(path.name, survey(path), None)]
+        chosen = Chosen(
+            sweep=self.sweep, scale=self.scale, tuned=self.tuned, runs=self.runs
+        )
+        resolved = chosen.resolve()
+        seen = survey(resolved.root, resolved.configs)
+        return [(resolved.title, seen, chosen.words())]
+
+
+def as_dict(title: str, found: Survey, words: str | None) -> dict[str, Any]:
+    """A survey for programs."""
+    return {
+        "sweep": title,
+        "folder": str(found.root),
+        "counts": {state: found.counts[state] for state in STATES},
+        "errors": [
+            {"run_id": run.run_id, "state": run.state, "error": run.error}
+            for run in found.runs
+            if run.error
+        ],
+        "next": next_command(found, words),
+    }
+
+
+def as_text(title: str, found: Survey, words: str | None) -> str:
+    """A survey for people."""
+    counts = ", ".join(f"{found.counts[s]} {s}" for s in STATES if found.counts[s])
+    lines = [f"{title}: {len(found.runs)} runs: {counts}  ({found.root})"]
+    for kind, count in found.errors().most_common():
+        lines.append(f"  {count} x {kind}")
+    first = found.first_error
+    if first is not None:
+        lines.append(f"  first error: {first.run_id}: {first.error}")
+        lines.append(f"  more on it: python -m sweeps show {found.root / first.run_id}")
+    command = next_command(found, words)
+    if command:
+        lines.append(f"  next: {command}")
+    return "\n".join(lines)
+
+
+def next_command(found: Survey, words: str | None) -> str | None:
+    """What to type next; `None` when everything is done."""
+    counts = found.counts
+    name = words or "SWEEP [--scale SCALE]"
+    if counts["failed"]:
+        return f"python -m sweeps retry {name}"
+    if counts["new"] or counts["stopped"]:
+        return f"python -m sweeps run {name}"
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """One run: its configuration, state, last metrics, sessions and paths."""
+
+    run_id: Name
+    """A run id, its beginning, or the path of its folder."""
+    runs: Path = Path("runs")
+    """Where run folders lie (at any depth of two)."""
+    json: bool = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        """Print it."""
+        from synth.store import RunFolder
+
+        path = self._path()
+        folder = RunFolder(path.parent, path.name)
+        stored = folder.read_json("config.json") or {}
+        state = standing(path.parent, path.name)
+        sessions = (folder.read_json("environment.json") or {}).get("sessions", [])
+        failure = folder.read_json("failure.json")
+        error = state.error
+        try:
+            numbers = headline(folder)
+        except ValueError as unreadable:
+            numbers, error = {}, error or str(unreadable)
+        found = {
+            "run_id": path.name,
+            "state": state.state,
+            "error": error,
+            "folder": str(path),
+            "config": stored.get("config"),
+            "metrics": numbers,
+            "progress": folder.read_json("progress.json"),
+            "result": folder.read_json("result.json"),
+            "failure": failure,
+            "sessions": sessions,
+            "checkpoints": sorted(str(p) for p in folder.checkpoints.glob("step-*")),
+        }
+        print(json.dumps(found) if self.json else _described(found))
+        return 0
+
+    def _path(self) -> Path:
+        given = Path(self.run_id)
+        if (given / "config.json").exists():
+            return given.absolute()
+        matches = [
+            path.parent
+            for pattern in (f"{self.run_id}*", f"*/{self.run_id}*")
+            for path in self.runs.glob(f"{pattern}/config.json")
+        ]
+        exact = [path for path in matches if path.name == self.run_id]
+        different = {path.resolve(): path for path in exact or matches}
+        if len(different) == 1:
+            return next(iter(different.values())).absolute()
+        names = ", ".join(str(path) for path in sorted(different.values())[:5])
+        several = f"fits {len(different)} runs: {names}" if names else "fits no run"
+        raise ValueError(
+            f"{self.run_id!r} {several} below {self.runs}. Give a whole run id, or the "
+            "path of its folder; `python -m sweeps status --json` lists them."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger(Chosen):
+    """Rebuild the ledger of a sweep (an Optuna journal) from its run folders."""
+
+    def run(self) -> int:
+        """Write it and say where it lies."""
+        from sweeps import ledger
+
+        chosen = self.resolve()
+        found = survey(chosen.root, chosen.configs)
+        study = ledger.rebuild(chosen.title, chosen.configs, found, chosen.sweep.metric)
+        path = ledger.ledger_path(chosen.root)
+        if self.json:
+            print(json.dumps({"path": str(path), "trials": len(study.trials)}))
+        else:
+            print(f"{len(study.trials)} trials in {path}")
+            print(f"to look at it: optuna-dashboard {path}")
+        return 0
+
+
+def _described(found: dict[str, Any]) -> str:
+    lines = [f"{found['run_id']}: {found['state']}"]
+    if found["error"]:
+        lines.append(f"  error        {found['error']}")
+    lines.append(f"  folder       {found['folder']}")
+    config = found["config"] or {}
+    for part in ("task", "model", "objective", "training"):
+        values = config.get(part) or {}
+        words = ", ".join(f"{k} {v}" for k, v in values.items() if k != "version")
+        lines.append(f"  {part:<12} {words}")
+    seeds = {name: config.get(name) for name in ("seed", "data_seed")}
+    lines.append(f"  {'seed':<12} {', '.join(f'{k} {v}' for k, v in seeds.items())}")
+    progress = found["progress"]
+    if progress and found["state"] != "done":
+        lines.append(f"  progress     step {progress['step']} of {progress['steps']}")
+    for name, value in found["metrics"].items():
+        number = "not finite" if value is None else f"{value:.4f}"
+        lines.append(f"  {name:<34} {number}")
+    for session in found["sessions"]:
+        code = session.get("code") or {}
+        dirty = " with local changes" if code.get("patch_sha256") else ""
+        lines.append(
+            f"  session      {session.get('started')} on {session.get('host')}, "
+            f"{session.get('device_kind')}, {session.get('threads')} threads, "
+            f"{session.get('lanes')} lanes, commit {str(code.get('commit'))[:10]}{dirty}"
+        )
+    for path in found["checkpoints"]:
+        lines.append(f"  checkpoint   {path}")
+    trace = (found["failure"] or {}).get("traceback")
+    if trace:
+        lines += ["", trace.rstrip()]
+    return "\n".join(lines)

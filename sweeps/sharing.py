@@ -1,0 +1,40 @@
+"""One run, one folder: sweeps that hold the same run share it.
+
+Figure 8 and figure S16 show the same 100M runs. When a sweep is launched, a run that it
+has no folder for, but a neighbouring sweep has, becomes a symbolic link to that folder:
+claims, results and checkpoints are then shared, and nothing is trained twice.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from synth.config import RunConfig
+
+
+def link_shared(configs: Sequence[RunConfig], root: Path) -> int:
+    """Link the runs that other folders beside `root` hold; returns how many."""
+    if not root.parent.is_dir():
+        return 0
+    wanted = {config.run_id for config in configs}
+    for run_id in wanted:
+        path = root / run_id
+        if path.is_symlink() and not path.exists():
+            path.unlink()  # its target was removed
+    wanted = {run_id for run_id in wanted if not (root / run_id).exists()}
+    linked = 0
+    for other in sorted(root.parent.iterdir()):
+        if not wanted or other == root or not other.is_dir():
+            continue
+        for entry in os.scandir(other):
+            own = entry.name in wanted and not entry.is_symlink()
+            if own and (other / entry.name / "config.json").exists():
+                root.mkdir(parents=True, exist_ok=True)
+                target = Path("..") / other.name / entry.name
+                try:
+                    (root / entry.name).symlink_to(target)
+                    linked += 1
+                except FileExistsError:
+                    pass  # another launch was faster
+                wanted.discard(entry.name)
+    return linked

@@ -1,0 +1,146 @@
+"""Where the runs of a sweep stand, read from their folders alone.
+
+One directory listing a run at most: ten thousand folders are looked through in about a
+second. Nothing is written, and files of older or newer code are read as far as they go.
+"""
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synth.config import RunConfig
+from synth.store import RunFolder, State
+
+STATES: tuple[State, ...] = ("new", "running", "stopped", "done", "failed")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One run: its state, and what its folder says is wrong."""
+
+    run_id: str
+    state: State
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The runs of a sweep, in its order."""
+
+    root: Path
+    runs: list[Standing]
+
+    @property
+    def counts(self) -> Counter[State]:
+        """How many runs are in each state."""
+        return Counter(run.state for run in self.runs)
+
+    def ids(self, *states: State) -> set[str]:
+        """The run ids in any of the states."""
+        return {run.run_id for run in self.runs if run.state in states}
+
+    @property
+    def first_error(self) -> Standing | None:
+        """The first run with an error."""
+        return next((run for run in self.runs if run.error), None)
+
+    def errors(self) -> Counter[str]:
+        """Errors, by their first line without its numbers, and how often each came."""
+        return Counter(_kind(run.error) for run in self.runs if run.error)
+
+
+def survey(root: Path, configs: Sequence[RunConfig] | None = None) -> Survey:
+    """Look at the folders of the given runs, or of all that lie below `root`."""
+    try:
+        present = {entry.name for entry in os.scandir(root) if entry.is_dir()}
+    except FileNotFoundError:
+        present = set()
+    except PermissionError as error:
+        raise ValueError(f"{root} cannot be read: {error.strerror}.") from None
+    if configs is None:
+        names: Iterable[str] = sorted(n for n in present if not n.startswith("."))
+    else:
+        names = [config.run_id for config in configs]
+    known = {config.run_id: config for config in configs or ()}
+    runs = []
+    for name in names:
+        if name not in present:
+            runs.append(Standing(name, "new"))
+        elif configs is not None or (root / name / "config.json").exists():
+            runs.append(standing(root, name, known.get(name)))
+    return Survey(root, runs)
+
+
+def standing(root: Path, run_id: str, config: RunConfig | None = None) -> Standing:
+    """One run; with its configuration, that of an unfinished folder is compared."""
+    folder = RunFolder(root, run_id)
+    try:
+        state = folder.state()
+        if state == "done":
+            return Standing(run_id, state)
+        if state == "failed":
+            record = folder.read_json("failure.json")
+            return Standing(run_id, state, str(record.get("message")))
+        if state == "stopped" and config is not None:
+            return Standing(run_id, state, _edited(folder, config))
+        return Standing(run_id, state)
+    except (OSError, ValueError, AttributeError) as error:
+        return Standing(run_id, "failed", str(error))
+
+
+def headline(folder: RunFolder) -> dict[str, Any]:
+    """The last whole-suite metrics of a run: of its result, else of its metrics."""
+    result = folder.read_json("result.json")
+    if result is not None:
+        return dict(result.get("headline") or {})
+    rows = metrics(folder)
+    last = max((row["step"] for row in rows), default=None)
+    return {
+        f"{row['suite']}/{row['metric']}": row["value"]
+        for row in rows
+        if row["step"] == last and row["slice"] == ""
+    }
+
+
+def metrics(folder: RunFolder) -> list[dict[str, Any]]:
+    """The rows of `metrics.jsonl`; a torn last line is passed over.
+
+    Raises
+    ------
+    ValueError
+        Names a file that cannot be read.
+    """
+    try:
+        lines = folder.metrics_path.read_bytes().split(b"\n")
+        return [json.loads(line) for line in lines[:-1]]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder.metrics_path} cannot be read: {error}") from None
+
+
+def _edited(folder: RunFolder, config: RunConfig) -> str | None:
+    """What `RunFolder.open` would refuse, said before anything starts."""
+    stored = folder.read_json("config.json")
+    if stored is None or stored.get("config") == config.to_dict():
+        return None
+    try:
+        if RunConfig.from_dict(stored["config"]).run_id == config.run_id:
+            return None
+        found = "describes another run"
+    except (KeyError, TypeError, ValueError) as error:
+        found = f"cannot be used ({error})"
+    return (
+        f"{folder.path / 'config.json'} {found}: it was changed after it was written, or "
+        "by another version. Move the folder away to train this run afresh."
+    )
+
+
+def _kind(error: str | None) -> str:
+    """The first line with its numbers left out, so that like errors count together."""
+    return re.sub(r"\d[\w.+-]*", "#", (error or "").partition("\n")[0])

@@ -1,0 +1,255 @@
+"""Search of training values: TPE with a median pruner, one study an arm.
+
+Trials are runs like any other, in folders below `runs/NAME-tuning/`; the studies lie in
+a journal file beside them, so a search goes on where it stopped, and several launches
+may share it. A pruned trial stops at an evaluation and keeps its checkpoint. With
+workers in parallel the order of results, hence the points proposed, is not repeatable;
+the points tried and their values are all in the journal.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.arms import Arm, round_value, write_table
+from sweeps.board import Board
+from sweeps.display import Display
+from sweeps.ledger import direction, open_journal
+from sweeps.packs import Pack
+from sweeps.pool import Launch, LocalPool, counting_signals
+from sweeps.process import WorkerProcess
+from sweeps.survey import metrics
+from synth.config import RunConfig
+from synth.execution import Execution
+from synth.progress import Outcome
+from synth.store import RunFolder
+
+if TYPE_CHECKING:
+    import optuna
+
+JOURNAL, TABLE = "tuning.log", "tuned.json"
+
+
+@dataclass
+class Search:
+    """One arm's study, and its trials that train here and now."""
+
+    arm: Arm
+    study: "optuna.Study"
+    trials: int
+    """Trials in all, those of earlier launches included."""
+    running: "dict[str, optuna.Trial]" = field(default_factory=dict)
+    """By run id."""
+    resumable: "deque[tuple[RunConfig, optuna.Trial]]" = field(default_factory=deque)
+    """Trials that an earlier launch left unfinished."""
+
+    def next_run(self) -> RunConfig | None:
+        """A point to try; `None` when the trials are used up."""
+        from optuna.trial import TrialState
+
+        if self.resumable:
+            config, trial = self.resumable.popleft()
+            self.running[config.run_id] = trial
+            return config
+        # A run that failed counts: a rate at which training diverges is an answer.
+        known = self.study.get_trials(deepcopy=False)
+        if sum(t.state != TrialState.WAITING for t in known) >= self.trials:
+            return None
+        trial = self.study.ask()
+        values = {
+            r.name: trial.suggest_float(r.name, r.low, r.high, log=r.log)
+            for r in self.arm.ranges
+        }
+        config = self.arm.run(values)
+        if config.run_id in self.running:
+            self.study.tell(trial, state=TrialState.FAIL)
+            return None
+        trial.set_user_attr("run_id", config.run_id)
+        self.running[config.run_id] = trial
+        return config
+
+    def best(self) -> dict[str, Any] | None:
+        """The row of the winning table; `None` when no trial has ended well."""
+        from optuna.trial import TrialState
+
+        whole = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if not whole:
+            return None
+        best = self.study.best_trial
+        edges = [
+            r.name
+            for r in self.arm.ranges
+            if min(
+                best.params[r.name] / max(r.low, 1e-30), r.high / best.params[r.name]
+            )
+            < 1.2
+        ]
+        return {
+            "arm": self.arm.key,
+            "name": self.arm.name,
+            "training": {n: round_value(v) for n, v in best.params.items()},
+            "value": best.value,
+            "run_id": best.user_attrs["run_id"],
+            "trials": len(self.study.get_trials(deepcopy=False)),
+            "complete": len(whole),
+            "at_edge": edges,
+        }
+
+
+def tune(
+    arms: Sequence[Arm],
+    root: Path,
+    metric: str,
+    trials: int,
+    pool: LocalPool,
+    execution: Execution,
+    display: Display,
+) -> tuple[list[dict[str, Any]], list[Outcome]]:
+    """Search every arm; returns the rows of the winning table, also written, and news.
+
+    `metric` is `suite/metric` or `suite/metric/slice`; losses are minimised.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    root.mkdir(parents=True, exist_ok=True)
+    storage = open_journal(root / JOURNAL)
+    searches = [_search(arm, storage, root, metric, trials) for arm in arms]
+    board = Board(len(arms) * trials, 0, metric, {})
+    board.done_before = sum(_ended(search) for search in searches)
+    launch = _TuningLaunch(pool, searches, root, execution, board, display, metric)
+    display.say(
+        f"{len(arms)} arms of {trials} trials, {board.done_before} trials ended before, "
+        f"{pool.slots} at a time, in {root}"
+    )
+    try:
+        with counting_signals(launch):
+            launch.work()
+    finally:
+        display.close()
+    rows = [row for search in searches if (row := search.best())]
+    write_table(root / TABLE, rows)
+    return rows, list(board.outcomes.values())
+
+
+class _TuningLaunch(Launch):
+    """A launch whose packs are thought of one at a time."""
+
+    def __init__(
+        self,
+        pool: LocalPool,
+        searches: Sequence[Search],
+        root: Path,
+        execution: Execution,
+        board: Board,
+        display: Display,
+        metric: str,
+    ) -> None:
+        super().__init__(pool, [], root, execution, board, display)
+        self.searches, self.metric = list(searches), metric
+        self.pruned: set[str] = set()
+
+    def _more(self) -> bool:
+        """Ask for a point when a worker could take it, the arms in turn."""
+        free = self.pool.slots - sum(1 for w in self.workers if w.active)
+        wanted = free - len(self.queue)
+        order = sorted(self.searches, key=lambda s: (len(s.running), _ended(s)))
+        for search in order if wanted > 0 and not self.stopping else ():
+            config = search.next_run()
+            if config is not None:
+                pack: Pack = (config,)
+                self.queue.append(pack)
+                break
+        return bool(self.queue)
+
+    def _measured(self, worker: WorkerProcess, event: dict[str, Any]) -> None:
+        """Report the value, and stop the trial if the pruner says so."""
+        super()._measured(worker, event)
+        assert worker.active is not None
+        (config,) = worker.active.pack
+        found = self._find(config.run_id)
+        step = event["step"]
+        if found is None or not 0 < step < config.training.steps:
+            return
+        value = value_of(RunFolder(self.root, config.run_id), self.metric)
+        if value is None:
+            return
+        trial = found.running[config.run_id]
+        trial.report(value, step)
+        if trial.should_prune() and not self.stopping:
+            self.pruned.add(config.run_id)
+            worker.stop()
+
+    def _asked_to_stop(self, config: RunConfig) -> bool:
+        return self.stopping or config.run_id in self.pruned
+
+    def end(self, outcome: Outcome) -> None:
+        """Tell the study."""
+        from optuna.trial import TrialState
+
+        run_id, found = outcome.run_id, self._find(outcome.run_id)
+        if found is not None and (outcome.state != "stopped" or run_id in self.pruned):
+            trial = found.running.pop(run_id)
+            value = value_of(RunFolder(self.root, run_id), self.metric)
+            if outcome.state == "done" and value is not None:
+                found.study.tell(trial, value)
+            elif run_id in self.pruned:
+                found.study.tell(trial, state=TrialState.PRUNED)
+                outcome = Outcome(run_id, "done", "pruned")
+            else:
+                trial.set_user_attr("error", outcome.message)
+                found.study.tell(trial, state=TrialState.FAIL)
+        super().end(outcome)
+
+    def _find(self, run_id: str) -> Search | None:
+        return next((s for s in self.searches if run_id in s.running), None)
+
+
+def value_of(folder: RunFolder, metric: str) -> float | None:
+    """The last value of `suite/metric` or `suite/metric/slice` in a run's folder."""
+    suite, _, rest = metric.partition("/")
+    name, _, part = rest.partition("/")
+    wanted = (suite, name, part)
+    for row in reversed(metrics(folder)):
+        if (row["suite"], row["metric"], row["slice"]) == wanted:
+            value: float | None = row["value"]
+            return value
+    return None
+
+
+def _search(arm: Arm, storage: Any, root: Path, metric: str, trials: int) -> Search:
+    """Open an arm's study; the default values are its first point."""
+    import optuna
+    from optuna.trial import Trial, TrialState
+
+    study = optuna.create_study(
+        study_name=f"{arm.name} [{arm.key}]",
+        storage=storage,
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
+        direction=direction(metric),
+        load_if_exists=True,
+    )
+    known = study.get_trials(deepcopy=False)
+    # Every arm has the same points to begin with; a search that goes on has new ones.
+    study.sampler = optuna.samplers.TPESampler(
+        n_startup_trials=5, seed=arm.seed + len(known)
+    )
+    if not known:
+        default = {r.name: getattr(arm.example.training, r.name) for r in arm.ranges}
+        if all(r.low <= default[r.name] <= r.high for r in arm.ranges):
+            study.enqueue_trial(default)
+    found = Search(arm, study, trials)
+    for trial in known:
+        if trial.state != TrialState.RUNNING or len(trial.params) < len(arm.ranges):
+            continue
+        config = arm.run(trial.params)
+        if RunFolder(root, config.run_id).state() != "running":
+            found.resumable.append((config, Trial(study, trial._trial_id)))
+    return found
+
+
+def _ended(search: Search) -> int:
+    found = search.study.get_trials(deepcopy=False)
+    return sum(trial.state.is_finished() for trial in found)

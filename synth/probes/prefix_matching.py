@@ -1,0 +1,78 @@
+"""Which attention heads look for what came after this token last time.
+
+On rows that repeat a random segment of P tokens, an induction head at position t in a
+later round attends to position t - P + 1, the token after the last occurrence of the
+present one. Its prefix-matching score is the attention it puts there, averaged over
+positions; an even spread would put 1 / (t + 1). After Olsson et al. (arXiv 2209.11895).
+
+Letters: K lanes, B batch, T time, H attention heads, L layers.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from synth.metrics import Score
+from synth.models.heads import MultiTokenModel
+from synth.models.trunk import Attention, Layer
+from synth.seeding import generator
+
+SUITE = "prefix_matching"
+
+
+@torch.no_grad()
+def prefix_matching(
+    model: MultiTokenModel, period: int = 24, rounds: int = 3, rows: int = 16
+) -> Tensor:
+    """Score of every attention head on the way to prediction head 1, (K, L, H).
+
+    Rows are random tokens of the model's vocabulary, the same on every call, so any
+    model can be measured, whatever it was trained on.
+    """
+    rng = generator(0, "probe", SUITE)
+    most = model.vocab_size
+    segments = np.stack(
+        [rng.permutation(most)[: min(period, most)] for _ in range(rows)]
+    )
+    length = segments.shape[1]
+    tokens = torch.from_numpy(np.tile(segments, rounds)).to(model.embedding_KVD.device)
+    x = model.embed(tokens.expand(model.num_lanes, -1, -1))
+    at = torch.arange(length, tokens.shape[1], device=tokens.device)
+    scores = []
+    layers = [*model.trunk, *(model.heads[head - 1] for head in model.path(1))]
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            break
+        weights_KBHTT = attention_weights(layer.attention, x)
+        there = weights_KBHTT[..., at, at - length + 1]
+        scores.append(there.mean(dim=(1, 3)))
+        x = layer(x)
+    return torch.stack(scores, dim=1)
+
+
+def attention_weights(attention: Attention, x_KBTD: Tensor) -> Tensor:
+    """The attention pattern that the fused kernel never shows, (K, B, H, T, T)."""
+    lanes, batch, time, width = x_KBTD.shape
+    channels = width // attention.heads
+    qkv = attention.norm.then(x_KBTD.flatten(1, 2), attention.qkv_KED)
+    qkv = qkv.view(lanes * batch, time, 3, attention.heads, channels)
+    q, k = attention.rotary(qkv.permute(2, 0, 3, 1, 4)[:2], 0)
+    score = q @ k.transpose(-2, -1) / math.sqrt(channels)
+    later = torch.ones(time, time, dtype=torch.bool, device=x_KBTD.device).triu(1)
+    weights = score.float().masked_fill(later, -math.inf).softmax(-1)
+    return weights.view(lanes, batch, attention.heads, time, time)
+
+
+def prefix_scores(model: MultiTokenModel, lane: int = 0) -> list[Score]:
+    """One score for every attention head of a lane, and the largest of them."""
+    found_LH = prefix_matching(model)[lane].cpu()
+    count = 16 * 48
+    scores = [
+        Score(SUITE, "attention", f"layer={layer},head={head}", float(value), count)
+        for layer, heads in enumerate(found_LH, 1)
+        for head, value in enumerate(heads, 1)
+    ]
+    best = float(found_LH.max())
+    return [*scores, Score(SUITE, "attention", "best", best, count)]

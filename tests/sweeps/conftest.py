@@ -1,0 +1,155 @@
+"""A small sweep, a file that holds one, and launches of it in real processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from synth.training import train
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+MY_SWEEP = '''
+"""A sweep of one's own."""
+
+from collections.abc import Iterator
+
+from sweeps.sweep import sweep
+from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.tasks.polynomial import PolynomialConfig
+
+
+@sweep(figure="mine", claims=("C7",), scales=("quick", "small"))
+def depths(scale: str) -> Iterator[RunConfig]:
+    """Some depths, two horizons."""
+    for layers in LAYERS:
+        for horizon in (1, 2):
+            for seed in range({"quick": SEEDS, "small": 7}[scale]):
+                yield RunConfig(
+                    task=PolynomialConfig(
+                        modulus=3, degree=2, max_operations=2, max_evaluated=3
+                    ),
+                    model=ModelConfig(scale=f"d16-L{layers}-h2"),
+                    objective=ObjectiveConfig(horizon=horizon),
+                    training=TrainingConfig(
+                        steps=STEPS,
+                        batch_rows=4,
+                        context=48,
+                        learning_rate=3e-3,
+                        warmup_steps=2,
+                        evaluate_every_steps=5,
+                        evaluation_examples=4,
+                        final_examples=8,
+                    ),
+                    seed=seed,
+                )
+'''
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    """Measurements of other launches must not cut the packs of these tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def write_sweep(folder, seeds=2, steps=12, layers=(3, 4)):
+    """Write the file with so many seeds and steps, for models of these depths."""
+    path, text = folder / "my_sweep.py", MY_SWEEP
+    for name, value in (("SEEDS", seeds), ("STEPS", steps), ("LAYERS", layers)):
+        text = text.replace(name, str(value))
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def sweep_file(tmp_path):
+    """Writes the file into the folder of the test."""
+    return lambda **sizes: write_sweep(tmp_path, **sizes)
+
+
+@pytest.fixture(scope="session")
+def expected(tmp_path_factory):
+    """The bytes of runs that were trained alone, one after another, undisturbed."""
+    known = {}
+
+    def contents(configs):
+        for config in configs:
+            if config.run_id not in known:
+                root = tmp_path_factory.mktemp("calm")
+                torch.set_num_threads(1)
+                (outcome,) = train([config], root)
+                assert outcome.state == "done", outcome
+                known[config.run_id] = content(root, config)
+        return [known[config.run_id] for config in configs]
+
+    return contents
+
+
+def command(*arguments, source=REPOSITORY):
+    """`python -m sweeps` with its environment."""
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(source),
+        "PYTHONWARNINGS": "error",
+    }
+    words = [sys.executable, "-m", "sweeps", *map(str, arguments)]
+    return words, environment
+
+
+def start(*arguments, cwd, source=REPOSITORY):
+    """Start `python -m sweeps` in the background."""
+    words, environment = command(*arguments, source=source)
+    return subprocess.Popen(
+        words,
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def call(*arguments, cwd, status=0, source=REPOSITORY):
+    """Call `python -m sweeps` and return what it printed."""
+    process = start(*arguments, cwd=cwd, source=source)
+    try:
+        out, err = process.communicate(timeout=240)
+    finally:
+        process.kill()
+    assert process.returncode == status, (process.returncode, out, err)
+    return out if status != 2 else err
+
+
+def wait_until(condition, seconds=120.0, process=None):
+    """Until a condition holds; fails when the process ends before."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        ended = process is not None and process.poll() is not None
+        assert not ended, process.communicate()
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def content(root, config):
+    """Everything that must be reproducible: metrics and weights, as bytes."""
+    folder = root / config.run_id
+    weights = f"checkpoint/step-{config.training.steps:09d}/weights.safetensors"
+    return (folder / "metrics.jsonl").read_bytes(), (folder / weights).read_bytes()
+
+
+def sessions(root, config):
+    """How many processes have worked on a run."""
+    stored = json.loads((root / config.run_id / "environment.json").read_bytes())
+    return len(stored["sessions"])
+
+
+def kill(process):
+    """`kill -9`."""
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)

@@ -1,0 +1,105 @@
+"""What a person sees: plain lines in a pipe, a table on a terminal."""
+
+import io
+import os
+import pty
+import subprocess
+
+from sweeps import display
+from sweeps.board import Active, Board, clock
+from sweeps.display import Lines, Recording, Silent, draw, summary
+from synth.progress import Moment, Outcome
+from tests.conftest import tiny_run
+from tests.sweeps.conftest import call, command
+
+
+def board():
+    configs = [tiny_run(seed=seed) for seed in range(5)]
+    found = Board(6, 1, "in_domain/exact_match", {c.run_id: 1.0 for c in configs})
+    active = Active((configs[0], configs[1]))
+    active.update(Moment(6, 12, [0.5, 0.7], 12_345.0, 3.0))
+    values = {"a": {"in_domain/exact_match": 0.25}, "b": {"in_domain/exact_match": 0.5}}
+    active.measured(6, values, "in_domain/exact_match")
+    found.active = [active]
+    run_id = configs[2].run_id
+    found.outcomes[run_id] = Outcome(run_id, "failed", "it broke")
+    return found
+
+
+def test_counts_and_time_left():
+    found = board()
+    text = "6 runs: 1 done, 2 training, 2 waiting, 1 failed; about "
+    assert summary(found).startswith(text)
+    # One run of five has ended and two stand at a half: 2 of 5 parts are over.
+    found.began -= 20.0
+    assert 29.5 < found.seconds_left < 31
+    assert [clock(s) for s in (None, 5.2, 125, 4000)] == [
+        "-",
+        "0:05",
+        "2:05",
+        "1:06:40",
+    ]
+
+
+def test_the_table_shows_what_is_asked_for():
+    from rich.console import Console
+
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(draw(board()))
+    text = console.export_text()
+    run = tiny_run().run_id
+    for word in (f"{run} +1", "6/12", "0.500", "0.375", "12.3k", "0:03", "tokens/s"):
+        assert word in text
+
+
+def test_lines(capsys):
+    lines, found = Lines(), board()
+    lines.ended(found.outcomes[tiny_run(seed=2).run_id], found)
+    assert "(2/6): it broke" in capsys.readouterr().out
+    lines.refresh(found)
+    assert capsys.readouterr().out == ""
+    lines._last -= display.LINE_EVERY_SECONDS
+    lines.refresh(found)
+    text = capsys.readouterr().out
+    assert "step 6/12 loss 0.500 score 0.375 12.3k/s 0:03 left" in text
+
+
+def test_recording_is_seldom_and_at_the_end():
+    calls = []
+    recording = Recording(Silent(), lambda: calls.append(1))
+    for _ in range(5):
+        recording.refresh(board())
+    assert not calls
+    recording._last -= display.RECORD_EVERY_SECONDS
+    recording.refresh(board())
+    recording.refresh(board())
+    recording.close()
+    assert len(calls) == 2
+
+
+def test_no_escape_codes_in_a_pipe_and_a_table_on_a_terminal(sweep_file, tmp_path):
+    path = sweep_file(seeds=1, layers=(3,))
+    out = call("run", path, "--workers", 0, cwd=tmp_path)
+    assert "\x1b" not in out
+    assert "2 done" in out
+    words, environment = command("run", path, "--runs", "other", "--workers", 0)
+    ours, theirs = pty.openpty()
+    environment |= {"TERM": "xterm", "COLUMNS": "120"}
+    done = subprocess.Popen(
+        words, cwd=tmp_path, env=environment, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(ours, 1 << 16)
+        except OSError:
+            break
+        if not piece:
+            break
+        seen += piece
+    assert done.wait(60) == 0, seen
+    os.close(ours)
+    assert b"\x1b[" in seen
+    assert b"2 runs: 2 done" in seen
+    assert b"tokens/s" in seen

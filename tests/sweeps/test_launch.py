@@ -1,0 +1,217 @@
+"""Launches in real processes: interrupted, shared, repeated, and equal bit for bit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sweeps.loading import find
+from sweeps.survey import survey
+from synth.store import RunFolder
+from tests.sweeps.conftest import call, content, kill, sessions, start, wait_until
+
+FOLDER = "runs/depths-quick"
+
+
+def workers_of(pid):
+    """Process ids of the worker processes of a launcher."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += (task / "children").read_text().split()
+    return [int(word) for word in found]
+
+
+@pytest.mark.slow
+def test_a_killed_launcher_loses_nothing_and_repeats_nothing(
+    sweep_file, tmp_path, expected
+):
+    """`kill -9` in the middle of 24 runs on two workers, and start again at once."""
+    path = sweep_file(seeds=6, steps=40)
+    configs = find(str(path))("quick")
+    root = tmp_path / FOLDER
+    process = start("run", path, cwd=tmp_path)
+    wait_until(lambda: len(list(root.glob("*/result.json"))) >= 4, process=process)
+    kill(process)
+    half = survey(root, configs)
+    assert 0 < half.counts["done"] < 24
+    finished = {
+        run_id: (root / run_id / "result.json").stat().st_mtime_ns
+        for run_id in half.ids("done")
+    }
+    call("run", path, cwd=tmp_path)
+    assert survey(root, configs).counts == {"done": 24}
+    assert [content(root, config) for config in configs] == expected(configs)
+    for run_id, written in finished.items():
+        assert (root / run_id / "result.json").stat().st_mtime_ns == written
+    before = {p: p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file()}
+    assert "24 runs, all done before" in call("run", path, cwd=tmp_path)
+    assert before == {p: p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file()}
+
+
+@pytest.mark.slow
+def test_two_launches_at_once_share_the_work(sweep_file, tmp_path, expected):
+    path = sweep_file(seeds=1, steps=200, layers=(3,))
+    configs = find(str(path))("quick")
+    root = tmp_path / FOLDER
+    both = [start("run", path, "--workers", 1, cwd=tmp_path) for _ in range(2)]
+    printed = [process.communicate(timeout=200)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], printed
+    assert [content(root, config) for config in configs] == expected(configs)
+    assert [sessions(root, config) for config in configs] == [1] * len(configs)
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_checkpoints_and_the_next_command(sweep_file, tmp_path, expected):
+    path = sweep_file(seeds=1, steps=200, layers=(3,))
+    configs = find(str(path))("quick")
+    root = tmp_path / FOLDER
+    process = start("run", path, cwd=tmp_path)
+    wait_until(lambda: list(root.glob("*/metrics.jsonl")), process=process)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 75, (out, err)
+    assert f"to go on: python -m sweeps run {path}" in out
+    assert "Traceback" not in err
+    found = survey(root, configs)
+    assert found.counts["stopped"] >= 1
+    assert not found.counts["running"]
+    call("run", path, cwd=tmp_path)
+    assert [content(root, config) for config in configs] == expected(configs)
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_replaced(sweep_file, tmp_path, expected):
+    path = sweep_file(seeds=2, steps=200, layers=(3,))
+    configs = find(str(path))("quick")
+    root = tmp_path / FOLDER
+    process = start("run", path, cwd=tmp_path)
+    wait_until(lambda: list(root.glob("*/metrics.jsonl")), process=process)
+    os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, (out, err)
+    assert "ended by signal 9" in out
+    assert "tried one by one" in out
+    assert [content(root, config) for config in configs] == expected(configs)
+
+
+@pytest.mark.slow
+def test_workers_end_with_their_launcher(sweep_file, tmp_path):
+    path = sweep_file(seeds=1, steps=100_000, layers=(3,))
+    root = tmp_path / FOLDER
+    process = start("run", path, cwd=tmp_path)
+    wait_until(lambda: list(root.glob("*/metrics.jsonl")), process=process)
+    workers = workers_of(process.pid)
+    assert len(workers) == 2
+    kill(process)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 30)
+    assert survey(root).counts["stopped"] == 2
+
+
+def copy_of_the_code(place):
+    """A user's checkout, to be edited."""
+    here = Path(__file__).resolve().parents[2]
+    for package in ("synth", "sweeps", "slurm"):
+        subprocess.run(["cp", "-r", here / package, place / package], check=True)
+    return place
+
+
+@pytest.mark.slow
+def test_queued_runs_train_with_the_code_they_were_launched_with(
+    sweep_file, tmp_path, expected
+):
+    path = sweep_file(seeds=1, steps=200, layers=(3,))
+    configs = find(str(path))("quick")
+    (tmp_path / "checkout").mkdir()
+    source = copy_of_the_code(tmp_path / "checkout")
+    root = tmp_path / FOLDER
+    process = start(
+        "run", path, "--lanes", 1, "--workers", 1, cwd=tmp_path, source=source
+    )
+    wait_until(lambda: list(root.glob(".sweep/code/[0-9a-f]*")), process=process)
+    for module in (source / "synth").rglob("*.py"):
+        module.write_text("raise RuntimeError('edited')\n")
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, (out, err)
+    assert [content(root, config) for config in configs] == expected(configs)
+
+
+@pytest.mark.slow
+def test_runs_of_other_code_are_not_gone_on_with(sweep_file, tmp_path):
+    path = sweep_file(seeds=1, steps=200, layers=(3,))
+    root = tmp_path / FOLDER
+    process = start("run", path, cwd=tmp_path)
+    wait_until(lambda: list(root.glob("*/metrics.jsonl")), process=process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    (tmp_path / "checkout").mkdir()
+    source = copy_of_the_code(tmp_path / "checkout")
+    with (source / "synth/training.py").open("a") as file:
+        file.write("\n# an edit\n")
+    err = call("run", path, cwd=tmp_path, status=2, source=source)
+    assert "unfinished runs were begun by other code" in err
+    assert "--accept-code-change" in err
+    call("run", path, "--accept-code-change", cwd=tmp_path, source=source)
+    assert set(survey(root).counts) == {"done"}
+
+
+@pytest.mark.slow
+def test_a_failing_run_stops_nobody_else(sweep_file, tmp_path):
+    path = sweep_file(seeds=2, layers=(3,))
+    root = tmp_path / FOLDER
+    first, *others = find(str(path))("quick")
+    folder = RunFolder(root, first.run_id)
+    folder.path.mkdir(parents=True)
+    (folder.path / "metrics.jsonl").mkdir()  # cannot be written to
+    out = call("run", path, cwd=tmp_path, status=1)
+    assert f"failed runs again: python -m sweeps retry {path}" in out
+    found = survey(root, [first, *others])
+    assert found.counts == {"failed": 1, "done": len(others)}
+    out = call("status", path, cwd=tmp_path, status=1)
+    assert "IsADirectoryError" in out
+    assert f"next: python -m sweeps retry {path}" in out
+    assert "Traceback" in call("show", root / first.run_id, cwd=tmp_path)
+    # What failed is left alone by `run`, and taken up by `retry`.
+    assert "1 failed" in call("run", path, cwd=tmp_path)
+    (folder.path / "metrics.jsonl").rmdir()
+    call("retry", path, "--workers", 0, cwd=tmp_path)
+    assert survey(root, [first, *others]).counts == {"done": 4}
+
+
+def test_fail_fast(sweep_file, tmp_path):
+    path = sweep_file(seeds=1)
+    root = tmp_path / FOLDER
+    for config in find(str(path))("quick"):
+        (root / config.run_id / "metrics.jsonl").mkdir(parents=True)
+    arguments = ("run", path, "--fail-fast", "--lanes", 1, "--json")
+    outcomes = json.loads(call(*arguments, "--workers", 1, cwd=tmp_path, status=1))
+    states = [outcome["state"] for outcome in outcomes]
+    assert states.count("failed") == 1
+    assert states.count("stopped") == len(states) - 1
+
+
+def test_python_takes_no_part_of_torch_to_look(tmp_path):
+    """Listing, planning and looking stay light."""
+    code = (
+        "import sys; sys.argv[0] = 'sweeps'; from sweeps.__main__ import main\n"
+        "assert main(['plan', 'quick']) == 0 and main(['status']) == 0\n"
+        "heavy = {'torch', 'optuna', 'submitit', 'polars'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    here = str(Path(__file__).resolve().parents[2])
+    environment = os.environ | {"PYTHONPATH": here}
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True
+    )
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "status", "tune", "retry"])
+def test_mistakes_end_in_one_message(command, tmp_path):
+    err = call(command, "quik", cwd=tmp_path, status=2)
+    assert "Did you mean 'quick'" in err
+    assert "Traceback" not in err

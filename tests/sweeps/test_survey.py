@@ -1,0 +1,226 @@
+"""What folders say, whatever happened to them; and folders that sweeps share."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from sweeps.display import Silent
+from sweeps.inline import InThisProcess
+from sweeps.launch import Wishes, launch
+from sweeps.looking import Show, Status
+from sweeps.sharing import link_shared
+from sweeps.survey import headline, survey
+from synth.execution import Execution
+from synth.store import RunFolder
+from synth.training import train
+from tests.conftest import tiny_run
+
+OFTEN = Execution(checkpoint_every_seconds=0.0)
+
+
+def go(configs, root, **wishes):
+    """A launch in this process."""
+    return launch(
+        "mine",
+        configs,
+        root,
+        InThisProcess(),
+        Wishes(execution=OFTEN, **wishes),
+        Silent(),
+        "in_domain/exact_match",
+    )
+
+
+def test_states_of_a_sweep(tmp_path):
+    new, stopped, failed, done, busy = configs = [tiny_run(seed=s) for s in range(5)]
+    train([done], tmp_path)
+    for config in (stopped, failed, busy):
+        RunFolder(tmp_path, config.run_id).open(config)
+    record = {"message": "ValueError: at step 12 it broke\nmore"}
+    RunFolder(tmp_path, failed.run_id).write_json("failure.json", record)
+    with RunFolder(tmp_path, busy.run_id).claim():
+        found = survey(tmp_path, configs)
+    states = [run.state for run in found.runs]
+    assert states == ["new", "stopped", "failed", "done", "running"]
+    assert found.first_error.run_id == failed.run_id
+    assert list(found.errors()) == ["ValueError: at step # it broke"]
+    assert found.ids("new", "done") == {new.run_id, done.run_id}
+    # Without the sweep's file, the folders alone.
+    assert survey(tmp_path).counts == {"stopped": 2, "failed": 1, "done": 1}
+    assert survey(tmp_path / "nowhere").runs == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", "{ torn", "config.json is not valid JSON"),
+        ("config.json", '{"config": {"task": 3}}', "changed after it was written"),
+        ("failure.json", '{"mess', "failure.json is not valid JSON"),
+        ("failure.json", "[]", "has no attribute"),
+    ],
+)
+def test_damaged_files_are_named_and_nothing_is_lost(tmp_path, name, content, message):
+    config = tiny_run()
+    folder = RunFolder(tmp_path, config.run_id)
+    folder.open(config)
+    (folder.path / name).write_text(content)
+    found = survey(tmp_path, [config])
+    assert message in found.runs[0].error
+    assert (folder.path / name).read_text() == content
+
+
+def test_a_config_edited_by_hand_is_refused_and_kept(tmp_path):
+    edited, other = tiny_run(seed=0), tiny_run(seed=1)
+    folder = RunFolder(tmp_path, edited.run_id)
+    folder.open(edited)
+    stored = folder.read_json("config.json")
+    stored["config"]["training"]["learning_rate"] = 1.0
+    folder.write_json("config.json", stored)
+    assert "changed after it was written" in survey(tmp_path, [edited]).runs[0].error
+    outcomes = {o.run_id: o for o in go([edited, other], tmp_path)}
+    assert outcomes[edited.run_id].state == "failed"
+    assert "Move the folder away" in outcomes[edited.run_id].message
+    assert outcomes[other.run_id].state == "done"
+    assert folder.read_json("config.json") == stored
+
+
+def test_a_damaged_checkpoint_is_passed_over_or_named(tmp_path):
+    config = tiny_run(steps=12)
+    train([config], tmp_path / "calm", OFTEN)
+    expected = (tmp_path / "calm" / config.run_id / "metrics.jsonl").read_bytes()
+    root = tmp_path / "torn"
+    folder = RunFolder(root, config.run_id)
+    kept = Execution(checkpoint_every_seconds=0.0, keep_checkpoints_every_steps=0)
+    _stop_at(config, root, kept, 8)
+    newest, *_ = sorted(folder.checkpoints.glob("step-*"), reverse=True)
+    weights = newest / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-7] + b"damaged")
+    assert [o.state for o in go([config], root)] == ["done"]
+    assert folder.metrics_path.read_bytes() == expected
+    root = tmp_path / "lost"
+    folder = RunFolder(root, config.run_id)
+    _stop_at(config, root, kept, 8)
+    for weights in folder.checkpoints.glob("step-*/weights.safetensors"):
+        weights.write_bytes(b"")
+    (outcome,) = go([config], root)
+    assert outcome.state == "failed"
+    assert "Remove" in outcome.message
+    assert survey(root, [config]).runs[0].error == outcome.message
+
+
+def _stop_at(config, root, execution, step):
+    """Train until a signal comes at a step."""
+    import signal
+
+    from synth.progress import Silent as Quiet
+
+    class Stop(Quiet):
+        def update(self, moment):
+            if moment.step >= step:
+                signal.raise_signal(signal.SIGTERM)
+
+    import dataclasses
+
+    often = dataclasses.replace(execution, log_every_seconds=0.0)
+    (outcome,) = train([config], root, often, Stop())
+    assert outcome.state == "stopped"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounts a small tmpfs: needs root")
+def test_a_full_disk_is_named_and_gone_on_from(tmp_path):
+    config = tiny_run(scale="d32-L4-h2")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        (outcome,) = train([config], disk)
+        assert outcome.state == "failed"
+        assert "No space left" in outcome.message or "write" in outcome.message
+        grow = ["mount", "-o", "remount,size=20m", str(disk)]
+        subprocess.run(grow, check=True)
+        assert survey(disk, [config]).runs[0].state in ("failed", "stopped")
+        (outcome,) = go([config], disk, retry=True)
+        assert outcome.state == "done", outcome
+        train([config], tmp_path / "calm")
+        expected = tmp_path / "calm" / config.run_id / "metrics.jsonl"
+        found = disk / config.run_id / "metrics.jsonl"
+        assert found.read_bytes() == expected.read_bytes()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_folder_that_may_not_be_written_is_named(tmp_path):
+    """As an ordinary user: root may write anywhere."""
+    root = tmp_path / "locked"
+    root.mkdir(mode=0o555)
+    config = tiny_run()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:  # pragma: no cover
+        if os.getuid() == 0:
+            os.setgroups([])
+            os.setuid(65534)
+        message = "none"
+        try:
+            RunFolder(root, config.run_id).open(config)
+        except OSError as error:
+            message = str(error)
+        os.write(write, message.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    message = os.read(read, 1000).decode()
+    os.close(read)
+    os.close(write)
+    assert "Permission denied" in message
+    assert config.run_id in message
+
+
+def test_sweeps_share_the_runs_that_both_have(tmp_path):
+    first, both, second = (tiny_run(seed=seed) for seed in range(3))
+    go([first, both], tmp_path / "one")
+    root = tmp_path / "two"
+    outcomes = go([both, second], root)
+    assert [outcome.run_id for outcome in outcomes] == [second.run_id]
+    assert (root / both.run_id).is_symlink()
+    assert survey(root, [both, second]).counts == {"done": 2}
+    assert link_shared([both, second], root) == 0
+    # The other sweep's folder is removed: the run is trained here.
+    subprocess.run(["rm", "-r", str(tmp_path / "one")], check=True)
+    assert [o.state for o in go([both, second], root)] == ["done"]
+    assert not (root / both.run_id).is_symlink()
+
+
+def test_status_and_show_name_the_next_step(tmp_path, capsys):
+    config = tiny_run()
+    train([config], tmp_path / "mine")
+    assert Status(runs=tmp_path).run() == 0
+    assert "mine: 1 runs: 1 done" in capsys.readouterr().out
+    assert Status(sweep=str(tmp_path / "mine"), json=True).run() == 0
+    assert json.loads(capsys.readouterr().out)[0]["counts"]["done"] == 1
+    assert Show(run_id=config.run_id[:20], runs=tmp_path).run() == 0
+    text = capsys.readouterr().out
+    for word in (config.run_id, "done", "in_domain/exact_match", "learning_rate 0.003"):
+        assert word in text
+    assert Show(run_id=config.run_id, runs=tmp_path, json=True).run() == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["config"] == config.to_dict()
+    assert found["metrics"] == headline(RunFolder(tmp_path / "mine", config.run_id))
+    with pytest.raises(ValueError, match="fits no run below"):
+        Show(run_id="polynomial-n7", runs=tmp_path).run()
+
+
+def test_folders_of_older_code_stay_readable(tmp_path, capsys):
+    """Fields that this code does not know, or files that it would write otherwise."""
+    folder = tmp_path / "mine/polynomial-n1-old-s0-00000000"
+    folder.mkdir(parents=True)
+    config = {"task": {"kind": "abolished", "version": 0}, "colour": "blue", "seed": 3}
+    (folder / "config.json").write_text(json.dumps({"config": config}))
+    (folder / "result.json").write_text('{"headline": {"in_domain/accuracy": 0.5}}')
+    assert survey(tmp_path / "mine").counts == {"done": 1}
+    assert Status(runs=tmp_path).run() == 0
+    assert Show(run_id=str(folder)).run() == 0
+    assert "in_domain/accuracy" in capsys.readouterr().out

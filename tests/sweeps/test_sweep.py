@@ -1,0 +1,160 @@
+"""What a sweep is, the catalogue, and sweeps in a user's own file."""
+
+import dataclasses
+
+import pytest
+
+from sweeps.catalogue import CATALOGUE
+from sweeps.catalogue.polynomial import polynomial, polynomial_pause, polynomial_sizes
+from sweeps.loading import find
+from sweeps.sweep import SCALES, sweep
+from synth.config import RunConfig
+from tests.conftest import tiny_run
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_sweep_builds_at_every_scale_and_says_what_it_is_for(name):
+    chosen = CATALOGUE[name]
+    assert chosen.name == name
+    assert chosen.about.endswith(".")
+    assert chosen.figure
+    assert all(claim[0] == "C" and claim[1:].isdigit() for claim in chosen.claims)
+    for scale in chosen.scales:
+        configs = chosen(scale)
+        assert configs
+        assert len({config.run_id for config in configs}) == len(configs)
+
+
+def training(config):
+    """The values of table S13, in its order."""
+    t = config.training
+    return (
+        t.tokens_per_step / 2**20,
+        t.steps,
+        t.warmup_steps,
+        t.learning_rate,
+        t.context,
+        t.decay_ratio,
+        t.beta1,
+        t.beta2,
+        t.weight_decay,
+        t.clip_norm,
+    )
+
+
+def test_the_paper_scale_is_tables_s13_and_s14():
+    faithful = {"30M": (512, 10, 8, 1024), "100M": (768, 14, 12, 2048)}
+    runs = polynomial_sizes("paper")
+    pairs = {(c.model.scale, c.training.context) for c in runs}
+    assert pairs == {("30M", 1024), ("100M", 2048), ("100M", 1024)}
+    for config in polynomial("paper") + polynomial_pause("paper") + runs:
+        width, layers, heads, context = faithful[config.model.scale]
+        shape = config.model.shape
+        assert (shape.width, shape.layers, shape.heads) == (width, layers, heads)
+        rest = (0.03, 0.9, 0.95, 0.1, 1.0)
+        expected = (0.25, 100_000, 2000, 1e-4, config.training.context, *rest)
+        assert training(config) == expected
+        assert config.training.context in (context, 1024)
+        task = config.task
+        assert (task.modulus, task.degree, task.max_operations) == (7, 5, 5)
+        assert config.training.final_examples == 2000
+
+
+def test_sizes_are_compared_at_their_own_and_at_one_context():
+    for scale in SCALES:
+        runs = polynomial_sizes(scale)
+        cells = {(c.model.scale, c.training.context) for c in runs}
+        sizes, contexts = {size for size, _ in cells}, {t for _, t in cells}
+        assert (len(sizes), len(contexts), len(cells)) == (2, 2, 3)
+        assert len({c.training.tokens_per_step for c in runs}) == 1
+        smaller = runs[0].model.scale
+        assert {t for size, t in cells if size == smaller} == {min(contexts)}
+
+
+def test_the_runs_of_figure_8_are_those_of_the_other_two_figures():
+    for scale in SCALES:
+        figure_8 = {config.run_id for config in polynomial(scale)}
+        assert figure_8 < {config.run_id for config in polynomial_pause(scale)}
+        assert figure_8 < {config.run_id for config in polynomial_sizes(scale)}
+
+
+def test_every_cell_has_the_same_seeds():
+    """Differences are paired by seed, so a missing seed would waste its partners."""
+    for chosen in CATALOGUE.values():
+        for scale in chosen.scales:
+            seeds = {}
+            for config in chosen(scale):
+                cell = dataclasses.replace(config, seed=0).run_id
+                seeds.setdefault(cell, set()).add(config.seed)
+            assert len({frozenset(found) for found in seeds.values()}) == 1
+
+
+def test_a_sweep_refuses_what_is_no_sweep():
+    @sweep()
+    def odd(scale: str):
+        """Odd."""
+        yield tiny_run()
+        yield tiny_run() if scale == "quick" else "a string"
+
+    with pytest.raises(ValueError, match="more than once"):
+        odd("quick")
+    with pytest.raises(ValueError, match="item 1 is a str"):
+        odd("small")
+    with pytest.raises(ValueError, match="Did you mean 'paper'"):
+        odd("papr")
+
+    @sweep()
+    def impossible(scale: str):
+        """Impossible."""
+        yield tiny_run(horizon=9)
+
+    with pytest.raises(ValueError, match="holds an impossible run: ObjectiveConfig"):
+        impossible("quick")
+
+
+def test_a_sweep_of_a_users_own_file(sweep_file):
+    path = sweep_file(seeds=2)
+    found = find(str(path))
+    assert (found.name, found.figure, found.claims) == ("depths", "mine", ("C7",))
+    configs = found("quick")
+    assert len(configs) == 8
+    assert all(isinstance(config, RunConfig) for config in configs)
+    assert find(f"{path}:depths")("quick") == configs
+    assert found.folder("small") == "depths-small"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "holds no sweep. Decorate a function"),
+        ("x = (", r"\(line 1\) fails: SyntaxError"),
+        ("x = 1\ny = x / 0", r"\(line 2\) fails: ZeroDivisionError"),
+        ("from sweeps.catalogue.quick import quick", "holds no sweep"),
+        (
+            "from sweeps.sweep import sweep\n@sweep()\ndef polynomial(scale): ...",
+            "one of the catalogue is called",
+        ),
+        (
+            "from sweeps.sweep import sweep\n@sweep()\ndef a(scale): ...\n"
+            "@sweep()\ndef b(scale): ...",
+            "holds 2 sweeps. Choose one: .*:a, .*:b",
+        ),
+    ],
+)
+def test_a_file_that_holds_no_sweep(tmp_path, text, message):
+    path = tmp_path / "odd.py"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        find(str(path))
+
+
+def test_names_that_are_not_known():
+    with pytest.raises(ValueError, match="There is no file"):
+        find("nowhere.py")
+    with pytest.raises(ValueError, match="Did you mean 'polynomial'"):
+        find("polynomia")
+
+
+def test_folders_are_named_after_sweep_and_scale():
+    assert CATALOGUE["quick"].folder("quick") == "quick"
+    assert CATALOGUE["polynomial"].folder("paper") == "polynomial-paper"

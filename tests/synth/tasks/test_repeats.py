@@ -1,0 +1,66 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from synth.tasks.repeats import Repeats, RepeatsConfig, on_test_side
+from synth.tasks.task import TokenScores
+
+
+def test_rows_repeat_their_segment():
+    task = RepeatsConfig().build()
+    rows = task.train_rows(0, 0, 64)
+    for tokens, answer in zip(rows.tokens_RT[:200], rows.answer_RT, strict=False):
+        period = int(np.flatnonzero(tokens[1:] == tokens[0])[0]) + 1
+        assert 8 <= period <= 24
+        assert len(set(tokens[:period].tolist())) == period
+        assert (tokens[period:] == tokens[:-period]).all()
+        assert answer.tolist() == [t > period for t in range(64)]
+
+
+def test_rows_depend_on_seed_and_block_alone():
+    def digest(seed, block):
+        tokens = Repeats(RepeatsConfig()).train_rows(seed, block, 64).tokens_RT
+        return hashlib.sha256(tokens.tobytes()).hexdigest()
+
+    assert digest(0, 1) == digest(0, 1)
+    assert len({digest(0, 0), digest(0, 1), digest(1, 0)}) == 3
+
+
+def test_train_and_test_are_disjoint():
+    task = RepeatsConfig().build()
+    assert not on_test_side(task.train_rows(0, 0, 64).tokens_RT).any()
+    (few,), (more,) = task.evaluation_sets(20), task.evaluation_sets(100)
+    assert on_test_side(more.rows.tokens_RT).all()
+    assert (few.rows.tokens_RT == more.rows.tokens_RT[:20]).all()
+
+
+def test_an_eighth_is_for_testing():
+    rng = np.random.default_rng(0)
+    segments = rng.random((20_000, 64)).argsort(1)[:, :8] + 1
+    assert on_test_side(segments).mean() == pytest.approx(1 / 8, abs=0.01)
+
+
+def test_scores():
+    task = RepeatsConfig().build()
+    (chosen,) = task.evaluation_sets(10)
+    shape = (1, *chosen.rows.tokens_RT.shape)
+    right = np.zeros(shape, bool)
+    right[0, :, :-1] = chosen.rows.answer_RT[:, 1:]
+    valid = np.ones(shape, bool)
+    valid[..., -1] = False
+    found = {
+        (s.metric, s.slice): s.value
+        for s in task.score(chosen, TokenScores(np.ones(shape), right, valid))
+    }
+    assert found["accuracy", ""] == found["accuracy", "round=1"] == 1.0
+    assert found["loss", "horizon=1"] == 1.0
+    assert 1 / 24 <= found["floor", ""] <= 1 / 8
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("symbols", 4), ("min_period", 2), ("max_period", 100)]
+)
+def test_refuses_impossible_segments(field, value):
+    with pytest.raises(ValueError, match=f"RepeatsConfig.{field} must be"):
+        RepeatsConfig(**{field: value})
