@@ -23,6 +23,7 @@ from typing import Literal
 import polars as pl
 
 from analysis.comparisons import Difference, holm, seeds_to_resolve
+from analysis.selection import size_name
 
 Verdict = Literal["supported", "contradicted", "undecided", "not tested at this scale"]
 Direction = Literal["above", "below", "within"]
@@ -180,18 +181,6 @@ def _together(results: Sequence[Verdict]) -> Verdict:
 
 def _fewest(outcomes: Sequence[Outcome]) -> int:
     return min(len(outcome.test.values_S) for outcome in outcomes)
-
-
-def size_name(parameters: int) -> str:
-    """A parameter count as people say it.
-
-    >>> size_name(10_368), size_name(31_457_280), size_name(153_600)
-    ('10.4k', '31.5M', '154k')
-    """
-    for unit, name in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if parameters >= unit:
-            return f"{parameters / unit:.3g}{name}"
-    return str(parameters)
 
 
 def outcome_table(judgement: Judgement) -> pl.DataFrame:

@@ -147,6 +147,26 @@ class Figures:
         return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """One self-contained HTML page: verdicts, figures, runs, provenance."""
+
+    results: Path = RESULTS
+    """Where the parquet files lie."""
+    output: Path = Path("report.html")
+    """The page."""
+
+    def run(self) -> int:
+        """Write the page."""
+        from analysis.report import report
+
+        page = report(read_all(self.results))
+        self.output.parent.mkdir(parents=True, exist_ok=True)
+        self.output.write_text(page, encoding="utf-8")
+        print(f"{self.output}: {len(page) / 1e6:.1f} MB; open it in a browser")
+        return 0
+
+
 def summary(found: Collection) -> str:
     """How many runs are in which state, and how many rows there are."""
     states = ", ".join(f"{count} {state}" for state, count in found.states.items())

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import polars as pl
 
-from analysis.claims import Direction, Test, size_name
+from analysis.claims import Direction, Test
 from analysis.comparisons import formation, paired, with_setting
 from analysis.selection import (
     EXACT_MATCH,
@@ -13,6 +13,7 @@ from analysis.selection import (
     at_end,
     is_slice_of,
     measured,
+    size_name,
     slice_value,
 )
 

@@ -70,6 +70,7 @@ def curve_figure(
                     axes.plot(
                         at, [0.02] * len(at), "|", color=color, ms=8, transform=where
                     )
+            style.short_numbers(axes)
             axes.set_title(f"{scale} non-embedding parameters")
             if rising:
                 axes.set_ylim(0, 1)

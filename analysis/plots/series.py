@@ -59,6 +59,7 @@ def series_figure(
             axes.set(xlabel="", ylabel="", title=title.format(value))
             if log:
                 axes.set_xscale("log")
+            style.mark_values(axes, rows[x])
             if limits is not None:
                 axes.set_ylim(*limits)
             if reference is not None:

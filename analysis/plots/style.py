@@ -16,6 +16,9 @@ import polars as pl
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from analysis.selection import size_name
 
 INK, FAINT, GRID = "#222222", "#767676", "#e4e4e4"
 COLORS = {1: "#3b3b3b", 2: "#0072b2", 4: "#d55e00", 8: "#009e73", 3: "#cc79a7"}
@@ -91,6 +94,21 @@ def spread_positions(count: int, width: float) -> np.ndarray:
 def direct_note(axes: Axes, x: float, y: float, text: str, **how: Any) -> None:
     """A quiet remark inside a panel, in data coordinates unless told otherwise."""
     axes.text(x, y, text, color=FAINT, fontsize=7.5, **how)
+
+
+def mark_values(axes: Axes, values: pl.Series, most: int = 11) -> None:
+    """Put a tick at each value of a whole-number axis that has few; 31.5M for millions."""
+    if not values.dtype.is_integer() or values.n_unique() > most:
+        return
+    here = values.unique().sort().to_list()
+    axes.set_xticks(here, [size_name(value) for value in here])
+    axes.minorticks_off()
+
+
+def short_numbers(axes: Axes, ticks: int = 4) -> None:
+    """At most so many ticks, with SI prefixes: 800k."""
+    axes.xaxis.set_major_locator(MaxNLocator(ticks))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
 def save(figure: Figure, table: pl.DataFrame, path: Path) -> list[Path]:
