@@ -343,6 +343,8 @@ def read(path: Path) -> pl.DataFrame:
 def read_all(results: Path) -> pl.DataFrame:
     """All sweeps of a folder in one table; a run that is in two of them counts once.
 
+    It is taken whole from one table: where it is done, else where it went furthest.
+
     Raises
     ------
     ValueError
@@ -354,5 +356,18 @@ def read_all(results: Path) -> pl.DataFrame:
             f"{results} holds no table. Collect a sweep first: "
             "python -m analysis collect."
         )
-    whole = pl.concat([read(path) for path in paths])
-    return whole.unique(ORDER, keep="first", maintain_order=True)
+    whole = pl.concat(
+        [read(path).with_columns(table=pl.lit(i)) for i, path in enumerate(paths)]
+    )
+    best = (
+        whole.group_by("run_id", "table")
+        .agg((pl.col("state") == "done").any().alias("done"), pl.col("step").max())
+        .sort(
+            ["run_id", "done", "step", "table"],
+            descending=[False, True, True, False],
+            nulls_last=True,
+        )
+        .unique("run_id", keep="first", maintain_order=True)
+    )
+    chosen = whole.join(best, on=["run_id", "table"], how="semi", maintain_order="left")
+    return chosen.drop("table")

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from analysis.__main__ import main
-from analysis.collect import collect, read, write
+from analysis.collect import collect, read, read_all, write
 from analysis.cost import flops_per_token
 from analysis.schema import ORDER, SWEEP_SCHEMA
 from synth.describe import describe_run
@@ -249,3 +249,14 @@ def test_unchanged_folders_give_the_same_table_as_a_full_reading(sweep):
     assert again.reread == 0
     assert again.frame.equals(added.frame)
     assert (again.states, again.problems) == (added.states, added.problems)
+
+
+def test_a_run_in_two_sweeps_is_taken_whole_from_where_it_is_done(tmp_path):
+    config = polynomial_run()
+    early = polynomial_rows(config, constant, steps=(0, 50))
+    write_run(tmp_path / "a", config, early, state="stopped")
+    write_run(tmp_path / "b", config, polynomial_rows(config, constant))
+    for name in ("a", "b"):
+        write(collect(tmp_path / name), tmp_path / "results" / f"{name}.parquet")
+    whole = read_all(tmp_path / "results")
+    assert whole.equals(read(tmp_path / "results" / "b.parquet"))
