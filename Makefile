@@ -39,7 +39,7 @@ format: $(READY) ## let ruff format the code
 	$(VENV)/bin/ruff format .
 
 sweep: $(READY) ## run a sweep: make sweep SWEEP=polynomial SCALE=small ON=local
-	$(RUN) -m sweeps run $(SWEEP) --scale $(SCALE) --on $(ON)
+	$(RUN) -m sweeps run $(SWEEP) --scale $(SCALE) --on $(ON) $(if $(filter slurm,$(ON)),--profile $(PROFILE))
 
 plan: $(READY) ## what a sweep would do; nothing is executed
 	$(RUN) -m sweeps plan $(SWEEP) --scale $(SCALE)
