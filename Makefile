@@ -27,7 +27,8 @@ quick: $(READY) ## train a small grid on two CPU cores; ends with a table and fi
 	$(RUN) -m analysis quick
 
 test: $(READY) ## run the tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 -m 'not cluster'
+	$(RUN) -m pytest -m cluster
 
 lint: $(READY) ## ruff and mypy
 	$(VENV)/bin/ruff check .
@@ -55,8 +56,13 @@ cluster-down: $(READY) ## end the private SLURM cluster
 
 bench: $(READY) ## measure: generators, training speed, memory of heads
 	$(RUN) -m tests.bench.bench_polynomial
+	$(RUN) -m tests.bench.bench_stories
 	$(RUN) -m tests.bench.bench_training
 	$(RUN) -m tests.bench.bench_heads
+	$(RUN) -m tests.bench.bench_law
+	$(RUN) -m tests.bench.bench_probes
+	$(RUN) -m tests.bench.bench_sweeps
+	$(RUN) -m tests.bench.bench_cluster
 
 clean: ## remove caches; runs and figures stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
