@@ -112,7 +112,7 @@ def _claim(one: Judgement) -> str:
     if one.outcomes:
         tests = outcome_table(one).drop("claim")
         parts.append(
-            f"<details><summary>{tests.height} tests</summary>{_table(tests)}</details>"
+            f"<details><summary>tests: {tests.height}</summary>{_table(tests)}</details>"
         )
     if one.verdict not in ("supported", "contradicted"):
         command = words(claim.settled_by)
