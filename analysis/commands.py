@@ -167,6 +167,19 @@ class Report:
         return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Notebooks:
+    """Execute the percent scripts of analysis/notebooks into .ipynb files."""
+
+    def run(self) -> int:
+        """Run them on the committed tables; from the root of the repository."""
+        from analysis.notebooks.display import execute_all
+
+        for path in execute_all(Path.cwd()):
+            print(path)
+        return 0
+
+
 def summary(found: Collection) -> str:
     """How many runs are in which state, and how many rows there are."""
     states = ", ".join(f"{count} {state}" for state, count in found.states.items())
