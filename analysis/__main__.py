@@ -1,6 +1,6 @@
 """What came out of the runs.
 
-python -m analysis {collect,quick,claims,figures,report,notebooks}
+python -m analysis {collect,quick,claims,matched,figures,report,notebooks}
 """
 
 import sys
@@ -8,7 +8,15 @@ from typing import Annotated, Union
 
 import tyro
 
-from analysis.commands import Claims, Collect, Figures, Notebooks, Quick, Report
+from analysis.commands import (
+    Claims,
+    Collect,
+    Figures,
+    Matched,
+    Notebooks,
+    Quick,
+    Report,
+)
 
 Command = Union[  # noqa: UP007 - read by tyro at run time
     Annotated[Collect, tyro.conf.subcommand("collect")],
@@ -16,6 +24,7 @@ Command = Union[  # noqa: UP007 - read by tyro at run time
     Annotated[Claims, tyro.conf.subcommand("claims")],
     Annotated[Figures, tyro.conf.subcommand("figures")],
     Annotated[Report, tyro.conf.subcommand("report")],
+    Annotated[Matched, tyro.conf.subcommand("matched")],
     Annotated[Notebooks, tyro.conf.subcommand("notebooks")],
 ]
 
