@@ -260,8 +260,8 @@ def at_equal_cost(
     """One row a run: its `value` at the largest cost that all cells of its seed reached.
 
     `curves` has rows of one metric, with `step` and `value`; values between evaluations
-    are interpolated linearly. Runs of equal `by` and data seed are matched, whatever
-    their value of `between`.
+    are interpolated linearly; a run that was not measured that early has no row. Runs
+    of equal `by` and data seed are matched, whatever their value of `between`.
 
     Raises
     ------
@@ -279,7 +279,10 @@ def at_equal_cost(
             continue
         reach = min(float(run[cost].to_numpy().max()) for run in runs)
         for run in runs:
-            value = np.interp(reach, run[cost].to_numpy(), run["value"].to_numpy())
+            known_costs = run[cost].to_numpy()
+            if reach < known_costs[0]:  # not measured so early: nothing to compare
+                continue
+            value = np.interp(reach, known_costs, run["value"].to_numpy())
             named = {name: run[name][0] for name in (*keys, between, "run_id")}
             rows.append(named | {cost: reach, "value": float(value)})
     schema = {name: known.schema[name] for name in (*keys, between, "run_id")}
@@ -302,18 +305,23 @@ def matched_table(curves: pl.DataFrame, cost: str) -> pl.DataFrame:
     return compared(pl.concat(parts), [*by, "horizon"])
 
 
-def formation(curves: pl.DataFrame, level: float | None = None) -> pl.DataFrame:
+def formation(
+    curves: pl.DataFrame, level: float | None = None, floor: float = 0.0
+) -> pl.DataFrame:
     """One row a run: the tokens after which its score first reached `level`.
 
-    Without a level, half of the run's own last score. Tokens are interpolated between
-    evaluations; null when the level was never reached.
+    Without a level, half-way from `floor` (the score of guessing) to the run's own last
+    score. Tokens are interpolated between evaluations; null when the level was never
+    reached, or when the run ended no better than the floor: it formed nothing.
     """
     rows = []
     ordered = curves.drop_nulls("value").sort("run_id", "step")
     for run in ordered.partition_by("run_id", maintain_order=True):
         tokens, values = run["tokens"].to_numpy(), run["value"].to_numpy()
-        wanted = values[-1] / 2 if level is None else level
-        above = np.flatnonzero(values >= wanted)
+        wanted = (floor + values[-1]) / 2 if level is None else level
+        above = np.flatnonzero((values >= wanted) & (values > floor))
+        if values[-1] <= floor:
+            above = above[:0]
         reached = None
         if len(above):
             at = int(above[0])

@@ -1,13 +1,14 @@
 """Collection: nothing is lost in silence, nothing is read twice."""
 
 import json
+import shutil
 import time
 
 import polars as pl
 import pytest
 
 from analysis.__main__ import main
-from analysis.collect import collect, read, write
+from analysis.collect import collect, read, read_all, write
 from analysis.cost import flops_per_token
 from analysis.schema import ORDER, SWEEP_SCHEMA
 from synth.describe import describe_run
@@ -224,3 +225,38 @@ def test_a_folder_without_runs_is_a_message_not_a_traceback(tmp_path, capsys):
         collect(tmp_path)
     with pytest.raises(ValueError, match="no folder of runs"):
         collect(tmp_path / "nothing")
+
+
+def test_a_copied_folder_counts_once_and_is_said(sweep):
+    before = collect(sweep).frame
+    first = sorted(sweep.iterdir())[0]
+    shutil.copytree(first, sweep / f"{first.name}-copy")
+    for previous in (None, before):
+        found = collect(sweep, previous=previous)
+        assert found.states == {"done": 10}
+        assert found.frame.drop("stamp").equals(before.drop("stamp"))
+        assert f"{first.name}-copy" in found.problems
+        assert first.name in found.problems[f"{first.name}-copy"]
+
+
+def test_unchanged_folders_give_the_same_table_as_a_full_reading(sweep):
+    before = collect(sweep).frame
+    write_run(sweep, polynomial_run(horizon=4), [], state="failed")
+    added = collect(sweep, previous=before)
+    assert added.reread == 1
+    assert added.frame.equals(collect(sweep).frame)
+    again = collect(sweep, previous=added.frame)
+    assert again.reread == 0
+    assert again.frame.equals(added.frame)
+    assert (again.states, again.problems) == (added.states, added.problems)
+
+
+def test_a_run_in_two_sweeps_is_taken_whole_from_where_it_is_done(tmp_path):
+    config = polynomial_run()
+    early = polynomial_rows(config, constant, steps=(0, 50))
+    write_run(tmp_path / "a", config, early, state="stopped")
+    write_run(tmp_path / "b", config, polynomial_rows(config, constant))
+    for name in ("a", "b"):
+        write(collect(tmp_path / name), tmp_path / "results" / f"{name}.parquet")
+    whole = read_all(tmp_path / "results")
+    assert whole.equals(read(tmp_path / "results" / "b.parquet"))

@@ -214,3 +214,29 @@ def test_equal_flops_take_from_the_longer_horizon_what_it_costs(results):
     tokens, flops = matched_table(rows, "tokens"), matched_table(rows, "flops")
     assert tokens["pairs"].to_list() == [5, 5]
     assert (flops["difference"] < tokens["difference"]).all()
+
+
+def test_a_run_that_ends_at_the_floor_has_formed_nothing():
+    curves = pl.concat(
+        [
+            curve("never", 1, [0, 100, 200], [0.0, 0.0, 0.0]),
+            curve("guessing", 1, [0, 100, 200], [0.0, 0.3, 0.3]),
+            curve("learnt", 1, [0, 100, 200], [0.3, 0.3, 0.9]),
+        ]
+    )
+    formed = dict(formation(curves, floor=0.3).select("run_id", "formed").iter_rows())
+    assert formed["never"] is None
+    assert formed["guessing"] is None
+    assert formed["learnt"] == pytest.approx(150)
+    assert formation(curves)["formed"][2] is None  # sorted: guessing, learnt, never
+
+
+def test_equal_cost_invents_no_score_before_the_first_measurement():
+    curves = pl.concat(
+        [
+            curve("late", 1, [100, 200], [0.8, 0.9]),
+            curve("short", 2, [0, 50], [0.0, 0.5]),
+        ]
+    )
+    matched = at_equal_cost(curves, [], "horizon", "tokens")
+    assert matched["run_id"].to_list() == ["short"]

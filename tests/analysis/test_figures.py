@@ -9,7 +9,12 @@ from analysis.collect import collect, read_all, write
 from analysis.plots import families, style
 from analysis.plots.curves import curve_figure
 from analysis.plots.polynomial import polynomial_figure, polynomial_table
-from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
+from tests.analysis.conftest import (
+    polynomial_rows,
+    polynomial_run,
+    write_polynomial_sweep,
+    write_run,
+)
 
 
 def test_polynomial_table_golden(tmp_path):
@@ -133,3 +138,12 @@ def test_command_draws_all_and_names_what_it_leaves_out(sweep, tmp_path, capsys)
         assert first.read_bytes() == second.read_bytes(), name
     assert main(["figures", "figure-9"]) == 2
     assert "No figure 'figure-9'" in capsys.readouterr().err
+
+
+def test_settings_are_never_averaged_as_if_they_were_seeds(tmp_path):
+    write_polynomial_sweep(tmp_path, pauses=(0, 5))
+    frame = collect(tmp_path).frame
+    with pytest.raises(ValueError, match="differ in pause_tokens"):
+        polynomial_table(frame)
+    one = polynomial_table(frame.filter(pl.col("pause_tokens") == 0))
+    assert one["seeds"].unique().to_list() == [5]
