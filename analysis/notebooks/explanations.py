@@ -15,7 +15,8 @@
 # that were trained on sources whose right answers are known exactly.
 
 # %%
-# ruff: noqa: D100
+"""The collected tables, read once."""
+
 import os
 from pathlib import Path
 

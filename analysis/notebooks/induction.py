@@ -15,7 +15,8 @@
 # from its first mention. Who learns to look back, and when?
 
 # %%
-# ruff: noqa: D100
+"""The collected tables, read once."""
+
 import os
 from pathlib import Path
 

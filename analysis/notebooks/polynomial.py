@@ -16,7 +16,8 @@
 # the collected tables of the repository.
 
 # %%
-# ruff: noqa: D100
+"""The collected tables, read once."""
+
 import os
 from pathlib import Path
 
