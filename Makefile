@@ -9,7 +9,7 @@ RUN = $(VENV)/bin/python
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quick test lint format sweep plan status retry dashboard collect figures report cluster-up cluster-down bench clean
+.PHONY: help setup quick test lint format sweep plan status retry tune dashboard collect figures claims notebooks report cluster-up cluster-down bench clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -51,15 +51,24 @@ status: $(READY) ## where the runs of a sweep stand
 retry: $(READY) ## train the failed runs of a sweep again
 	$(RUN) -m sweeps retry $(SWEEP) --scale $(SCALE)
 
+tune: $(READY) ## search learning rates, equally for every objective
+	$(RUN) -m sweeps tune $(SWEEP) --scale $(SCALE)
+
 dashboard: $(READY) ## the ledger of a sweep in a browser (needs the dashboard extra)
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dashboard]'
-	$(VENV)/bin/optuna-dashboard "$$($(RUN) -m sweeps ledger $(SWEEP) --scale $(SCALE))"
+	$(VENV)/bin/optuna-dashboard runs/$(if $(filter quick repeats,$(SWEEP)),$(SWEEP),$(SWEEP)-$(SCALE))/ledger.log
 
 collect: $(READY) ## run folders of all sweeps to analysis/results/*.parquet
 	$(RUN) -m analysis collect
 
 figures: $(READY) ## rebuild every figure from analysis/results/, without training
 	$(RUN) -m analysis figures
+
+claims: $(READY) ## a verdict on each claim of the papers
+	$(RUN) -m analysis claims
+
+notebooks: $(READY) ## execute analysis/notebooks/ on the committed tables
+	$(RUN) -m analysis notebooks
 
 report: $(READY) ## one self-contained HTML page from analysis/results/
 	$(RUN) -m analysis report
