@@ -1,0 +1,147 @@
+"""Mamba-2: a recurrence with one decay per head, in chunks (arXiv 2405.21060).
+
+```
+z, x, B, C, dt = W_in norm(u)        x, B, C pass a short causal convolution and SiLU
+a_t = exp(dt_t A)                    one number per head and position, A < 0
+S_t = a_t S_(t-1) + B_t (dt_t x_t)   state of a head, S x P; B and C serve all heads
+y_t = C_t S_t + D x_t                output W_out norm(y * SiLU(z))
+```
+
+Within a chunk the sum over earlier positions is a masked product (section 6 of the
+paper); between chunks the states are carried on. Decays are differences of cumulative
+sums in fp64, so a strong decay early in a chunk costs later ones no precision.
+
+Letters: K lanes, B batch, N = K B sequences, T time, J chunks, Q positions of a chunk, D
+width, H heads, P channels of a head, I = H P, S state.
+
+As the authors' code, without biases: the steps dt start between 0.001 and 0.1, and -A
+between 1 and 16, spread over the heads. Here the spread is fixed and a learnt offset
+(log factor for A) starts at nothing: gains are stored as 1, which stands for that.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from synth.mixers import WINDOW, MambaShape
+from synth.models.lanes import lane_linear
+from synth.models.norm import RMSNorm
+from synth.models.recurrence import (
+    Memory,
+    carried,
+    chunked,
+    convolve,
+    spread,
+    widened,
+    with_past,
+)
+from synth.scales import Scale
+
+FIRST_STEPS = (1e-3, 1e-1)
+"""Range of dt at the start, geometric over the heads."""
+FIRST_RATES = (1.0, 16.0)
+"""Range of -A at the start, linear over the heads."""
+
+
+def scan(
+    x_NTHP: Tensor,
+    log_decay_NTH: Tensor,
+    b_NTS: Tensor,
+    c_NTS: Tensor,
+    chunk: int,
+    initial_NHSP: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """y_t = C_t S_t for S_t = a_t S_(t-1) + B_t x_t, and the last state.
+
+    Exact for every length; the end of the last chunk is filled with zeros, which leave
+    the state as it is.
+    """
+    time = x_NTHP.shape[1]
+    chunk = min(chunk, time)
+    x_NJHQP = chunked(x_NTHP, chunk).transpose(2, 3)
+    b_NJ1QS = chunked(b_NTS, chunk).unsqueeze(2)
+    c_NJ1QS = chunked(c_NTS, chunk).unsqueeze(2)
+    log_NJHQ = chunked(log_decay_NTH.double(), chunk).transpose(2, 3).cumsum(-1)
+    last_NJH1 = log_NJHQ[..., -1:]
+    later = torch.ones(chunk, chunk, dtype=torch.bool, device=x_NTHP.device).triu(1)
+    between = (log_NJHQ[..., :, None] - log_NJHQ[..., None, :]).to(x_NTHP.dtype)
+    weight_NJHQQ = between.masked_fill(later, -math.inf).exp()
+    weight_NJHQQ = weight_NJHQQ * (c_NJ1QS @ b_NJ1QS.transpose(-2, -1))
+    y_NJHQP = weight_NJHQQ @ x_NJHQP
+
+    to_end_NJHQ1 = (last_NJH1 - log_NJHQ).exp().to(x_NTHP.dtype)[..., None]
+    update_NJHSP = b_NJ1QS.transpose(-2, -1) @ (x_NJHQP * to_end_NJHQ1)
+    decay_NJH11 = last_NJH1.exp().to(x_NTHP.dtype)[..., None]
+    before_NJHSP, state_NHSP = carried(decay_NJH11, update_NJHSP, initial_NHSP)
+    from_start_NJHQ1 = log_NJHQ.exp().to(x_NTHP.dtype)[..., None]
+    y_NJHQP = y_NJHQP + (c_NJ1QS @ before_NJHSP) * from_start_NJHQ1
+    return y_NJHQP.transpose(2, 3).flatten(1, 2)[:, :time], state_NHSP
+
+
+class Mamba2(nn.Module):
+    """Norm and Mamba-2 layer with about as many weights as attention."""
+
+    def __init__(self, num_lanes: int, shape: Scale) -> None:
+        super().__init__()
+        self.shape = inner = MambaShape.of(shape)
+        self.norm = RMSNorm(num_lanes, shape.width)
+        features = inner.inner + inner.convolved + inner.heads
+        self.in_KED = nn.Parameter(torch.empty(num_lanes, features, shape.width))
+        self.convolution_KCW = nn.Parameter(
+            torch.empty(num_lanes, inner.convolved, WINDOW)
+        )
+        self.step_KH = nn.Parameter(torch.empty(num_lanes, inner.heads))
+        self.decay_KH = nn.Parameter(torch.empty(num_lanes, inner.heads))
+        self.skip_KH = nn.Parameter(torch.empty(num_lanes, inner.heads))
+        self.gated_norm = RMSNorm(num_lanes, inner.inner)
+        self.out_KDI = nn.Parameter(torch.empty(num_lanes, shape.width, inner.inner))
+
+    def forward(self, u_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
+        """Mix this and all earlier positions, remembered ones among them."""
+        lanes, batch, time, _ = u_KBTD.shape
+        shape = self.shape
+        both = self.norm.then(u_KBTD.flatten(1, 2), self.in_KED)
+        z_KNI, xbc_KNC, dt_KNH = both.split(
+            (shape.inner, shape.convolved, shape.heads), -1
+        )
+        longer = with_past(xbc_KNC.unflatten(1, (batch, time)), memory, WINDOW - 1)
+        xbc_NTC = functional.silu(convolve(longer, self.convolution_KCW)).flatten(0, 1)
+        x_NTI, b_NTS, c_NTS = widened(xbc_NTC).split(
+            (shape.inner, shape.state, shape.state), -1
+        )
+        x_NTHP = x_NTI.unflatten(-1, (shape.heads, shape.channels))
+        dt_KNH, log_decay_KNH, skip_KNH = self._rates(widened(dt_KNH))
+        sequences = (lanes * batch, time, shape.heads)
+        y_NTHP, state = scan(
+            x_NTHP * dt_KNH.reshape(*sequences, 1),
+            log_decay_KNH.reshape(sequences),
+            b_NTS,
+            c_NTS,
+            shape.chunk,
+            None if memory is None else memory.state,
+        )
+        if memory is not None:
+            memory.state = state
+        y_NTHP = y_NTHP + x_NTHP * skip_KNH.reshape(*sequences, 1)
+        y_KNI = y_NTHP.reshape(z_KNI.shape).to(z_KNI.dtype) * functional.silu(z_KNI)
+        return self.gated_norm.then(y_KNI, self.out_KDI).view_as(u_KBTD)
+
+    def _rates(self, raw_KNH: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Steps dt, log decays dt A and skips, each (K, N, H)."""
+        heads = self.shape.heads
+
+        def over_heads(parameter_KH: Tensor) -> Tensor:
+            return spread(widened(parameter_KH)[:, None], *raw_KNH.shape)
+
+        span = torch.linspace(0, 1, heads, dtype=torch.float64).tolist()
+        low, high = (math.log(step) for step in FIRST_STEPS)
+        steps = [math.exp(low + (high - low) * s) for s in span]
+        # The inverse of softplus, so that dt starts there for an input of 0.
+        offsets = raw_KNH.new_tensor([s + math.log(-math.expm1(-s)) for s in steps])
+        slow, fast = FIRST_RATES
+        rates = raw_KNH.new_tensor([slow + (fast - slow) * s for s in span])
+        dt_KNH = functional.softplus(raw_KNH + offsets + (over_heads(self.step_KH) - 1))
+        decay_KNH = -rates * (over_heads(self.decay_KH) - 1).exp()
+        return dt_KNH, dt_KNH * decay_KNH, over_heads(self.skip_KH)
