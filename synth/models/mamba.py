@@ -26,14 +26,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synth.mixers import WINDOW, MambaShape
+from synth.models.elementwise import folded, unit_rms
 from synth.models.lanes import lane_linear
 from synth.models.norm import RMSNorm
 from synth.models.recurrence import (
     Memory,
+    by_lane,
     carried,
     chunked,
     convolve,
-    spread,
     widened,
     with_past,
 )
@@ -100,48 +101,57 @@ class Mamba2(nn.Module):
 
     def forward(self, u_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
         """Mix this and all earlier positions, remembered ones among them."""
-        lanes, batch, time, _ = u_KBTD.shape
+        return by_lane(self._mix, u_KBTD, memory, dict(self.named_parameters()))
+
+    def _mix(
+        self,
+        u_KBTD: Tensor,
+        tail_KBTC: Tensor | None,
+        state_KBHSP: Tensor | None,
+        weights: dict[str, Tensor],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The layer, the end of the convolution's input, and the state."""
         shape = self.shape
-        both = self.norm.then(u_KBTD.flatten(1, 2), self.in_KED)
-        z_KNI, xbc_KNC, dt_KNH = both.split(
+        weight = folded(weights["in_KED"], weights["norm.gain_KD"])
+        both = lane_linear(unit_rms(u_KBTD.flatten(1, 2)), weight)
+        z_KBTI, xbc_KBTC, dt_KBTH = both.view(*u_KBTD.shape[:-1], -1).split(
             (shape.inner, shape.convolved, shape.heads), -1
         )
-        longer = with_past(xbc_KNC.unflatten(1, (batch, time)), memory, WINDOW - 1)
-        xbc_NTC = functional.silu(convolve(longer, self.convolution_KCW)).flatten(0, 1)
-        x_NTI, b_NTS, c_NTS = widened(xbc_NTC).split(
+        longer = with_past(xbc_KBTC, tail_KBTC, WINDOW - 1)
+        xbc = functional.silu(convolve(longer, weights["convolution_KCW"]))
+        x_KBTI, b_KBTS, c_KBTS = widened(xbc).split(
             (shape.inner, shape.state, shape.state), -1
         )
-        x_NTHP = x_NTI.unflatten(-1, (shape.heads, shape.channels))
-        dt_KNH, log_decay_KNH, skip_KNH = self._rates(widened(dt_KNH))
-        sequences = (lanes * batch, time, shape.heads)
-        y_NTHP, state = scan(
-            x_NTHP * dt_KNH.reshape(*sequences, 1),
-            log_decay_KNH.reshape(sequences),
-            b_NTS,
-            c_NTS,
+        x_KBTHP = x_KBTI.unflatten(-1, (shape.heads, shape.channels))
+        dt_KBTH, log_decay_KBTH = self._rates(widened(dt_KBTH), weights)
+        y_NTHP, state_NHSP = scan(
+            (x_KBTHP * dt_KBTH[..., None]).flatten(0, 1),
+            log_decay_KBTH.flatten(0, 1),
+            b_KBTS.flatten(0, 1),
+            c_KBTS.flatten(0, 1),
             shape.chunk,
-            None if memory is None else memory.state,
+            None if state_KBHSP is None else state_KBHSP.flatten(0, 1),
         )
-        if memory is not None:
-            memory.state = state
-        y_NTHP = y_NTHP + x_NTHP * skip_KNH.reshape(*sequences, 1)
-        y_KNI = y_NTHP.reshape(z_KNI.shape).to(z_KNI.dtype) * functional.silu(z_KNI)
-        return self.gated_norm.then(y_KNI, self.out_KDI).view_as(u_KBTD)
+        skip_KH = widened(weights["skip_KH"])
+        y_KBTHP = y_NTHP.view(x_KBTHP.shape) + x_KBTHP * skip_KH[:, None, None, :, None]
+        y_KBTI = y_KBTHP.flatten(-2).to(both.dtype) * functional.silu(z_KBTI)
+        weight = folded(weights["out_KDI"], weights["gated_norm.gain_KD"])
+        out = lane_linear(unit_rms(y_KBTI.flatten(1, 2)), weight)
+        state_KBHSP = state_NHSP.unflatten(0, u_KBTD.shape[:2])
+        return out.view_as(u_KBTD), longer[:, :, 1 - WINDOW :], state_KBHSP
 
-    def _rates(self, raw_KNH: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Steps dt, log decays dt A and skips, each (K, N, H)."""
-        heads = self.shape.heads
-
-        def over_heads(parameter_KH: Tensor) -> Tensor:
-            return spread(widened(parameter_KH)[:, None], *raw_KNH.shape)
-
-        span = torch.linspace(0, 1, heads, dtype=torch.float64).tolist()
+    def _rates(
+        self, raw_KBTH: Tensor, weights: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Steps dt and log decays dt A, each (K, B, T, H)."""
+        span = torch.linspace(0, 1, self.shape.heads, dtype=torch.float64).tolist()
         low, high = (math.log(step) for step in FIRST_STEPS)
         steps = [math.exp(low + (high - low) * s) for s in span]
         # The inverse of softplus, so that dt starts there for an input of 0.
-        offsets = raw_KNH.new_tensor([s + math.log(-math.expm1(-s)) for s in steps])
+        offsets = raw_KBTH.new_tensor([s + math.log(-math.expm1(-s)) for s in steps])
         slow, fast = FIRST_RATES
-        rates = raw_KNH.new_tensor([slow + (fast - slow) * s for s in span])
-        dt_KNH = functional.softplus(raw_KNH + offsets + (over_heads(self.step_KH) - 1))
-        decay_KNH = -rates * (over_heads(self.decay_KH) - 1).exp()
-        return dt_KNH, dt_KNH * decay_KNH, over_heads(self.skip_KH)
+        rates_H = raw_KBTH.new_tensor([slow + (fast - slow) * s for s in span])
+        offset_KH = offsets + (widened(weights["step_KH"]) - 1)
+        dt_KBTH = functional.softplus(raw_KBTH + offset_KH[:, None, None])
+        rate_KH = rates_H * (widened(weights["decay_KH"]) - 1).exp()
+        return dt_KBTH, -dt_KBTH * rate_KH[:, None, None]

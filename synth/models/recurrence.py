@@ -1,11 +1,11 @@
-"""What recurrent mixers share: chunks, states between chunks, shifts, lane parameters.
+"""What recurrent mixers share: lanes in turn, chunks, states between them, the past.
 
 Letters: K lanes, B batch, N = K B sequences, T time, Q positions of a chunk, J chunks, C
-channels, W window. Decays are kept as logarithms; sums run in fp32 or wider. Gradients
-of parameters are summed lane by lane in one layout, so that a lane's bits do not depend
-on its neighbours.
+channels, W window.
+Decays are kept as logarithms; sums over time run in fp32 or wider.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,25 +22,6 @@ class Memory:
         """The last inputs, as many as the shift or the convolution looks back."""
         self.state: Tensor | None = None
         """The state of the recurrence."""
-
-
-class Spread(Function):
-    """A lane's parameter repeated over positions."""
-
-    @staticmethod
-    def forward(ctx: Any, parameter: Tensor, size: tuple[int, ...]) -> Tensor:
-        """Expand axes of size 1 to `size` (a view)."""
-        pairs = enumerate(zip(parameter.shape[1:], size[1:], strict=True))
-        ctx.axes = [axis for axis, (old, new) in pairs if old != new]
-        return parameter.expand(size)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        """Sums over the repeated axes, one lane after the other."""
-        if not ctx.axes:
-            return grad, None
-        sums = [g.contiguous().sum(ctx.axes, keepdim=True) for g in grad]
-        return torch.stack(sums), None
 
 
 class ShortConvolution(Function):
@@ -61,16 +42,14 @@ class ShortConvolution(Function):
     def backward(  # type: ignore[override]
         ctx: Any, grad_KBTC: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The mirrored convolution, and sums over batch and time by lane."""
+        """The mirrored convolution, and sums over batch and time."""
         x_KBTC, weight_KCW = ctx.saved_tensors
         time, window = grad_KBTC.shape[2], weight_KCW.shape[-1]
         grad_x, grad_weight = torch.zeros_like(x_KBTC), torch.empty_like(weight_KCW)
         for back in range(window):
             part = slice(back, back + time)
             grad_x[:, :, part].addcmul_(grad_KBTC, _at(weight_KCW, back))
-            for lane, (g, x) in enumerate(zip(grad_KBTC, x_KBTC, strict=True)):
-                along = (g * x[:, part]).contiguous()
-                grad_weight[lane, :, back] = along.sum((0, 1))
+            grad_weight[..., back] = (grad_KBTC * x_KBTC[:, :, part]).sum((1, 2))
         return grad_x, grad_weight
 
 
@@ -78,25 +57,47 @@ def _at(weight_KCW: Tensor, back: int) -> Tensor:
     return weight_KCW[:, None, None, :, back]
 
 
-def spread(parameter: Tensor, *size: int) -> Tensor:
-    """`parameter` expanded to `size`; axes of size 1 are repeated."""
-    return Spread.apply(parameter, size)  # type: ignore[no-any-return]
-
-
 def convolve(x_KBTC: Tensor, weight_KCW: Tensor) -> Tensor:
     """Short causal convolution of an input that begins with its W - 1 predecessors."""
     return ShortConvolution.apply(x_KBTC, weight_KCW)  # type: ignore[no-any-return]
 
 
-def with_past(x_KBTC: Tensor, memory: Memory | None, count: int) -> Tensor:
-    """The input after its `count` predecessors: remembered ones, or zeros."""
-    if memory is None or memory.tail is None:
-        longer = functional.pad(x_KBTC, (0, 0, count, 0))
-    else:
-        longer = torch.cat((memory.tail, x_KBTC), dim=2)
-    if memory is not None:
-        memory.tail = longer[:, :, longer.shape[2] - count :]
-    return longer
+def by_lane(
+    mix: Callable[..., tuple[Tensor, Tensor, Tensor]],
+    x_KBTD: Tensor,
+    memory: Memory | None,
+    weights: dict[str, Tensor],
+) -> Tensor:
+    """`mix(x, tail, state, weights)`, on CPU one lane after the other.
+
+    Vector instructions round exponentials differently from the scalar ones that finish
+    a tensor, and where a tensor ends depends on the lanes in it. Alone, a lane has its
+    own bits. A GPU, where bits are not promised, takes all lanes at once.
+    """
+    memory = memory or Memory()
+    lanes = len(x_KBTD)
+    if lanes == 1 or x_KBTD.device.type != "cpu":
+        out, memory.tail, memory.state = mix(x_KBTD, memory.tail, memory.state, weights)
+        return out
+    split = {name: weight.split(1) for name, weight in weights.items()}
+    none = (None,) * lanes
+    tails = none if memory.tail is None else memory.tail.split(1)
+    states = none if memory.state is None else memory.state.split(1)
+    found = [
+        mix(x, tails[k], states[k], {name: w[k] for name, w in split.items()})
+        for k, x in enumerate(x_KBTD.split(1))
+    ]
+    out, memory.tail, memory.state = (
+        torch.cat(parts) for parts in zip(*found, strict=True)
+    )
+    return out
+
+
+def with_past(x_KBTC: Tensor, tail_KBTC: Tensor | None, count: int) -> Tensor:
+    """The input after its `count` predecessors: those given, or zeros."""
+    if tail_KBTC is None:
+        return functional.pad(x_KBTC, (0, 0, count, 0))
+    return torch.cat((tail_KBTC, x_KBTC), dim=2)
 
 
 def widened(x: Tensor) -> Tensor:

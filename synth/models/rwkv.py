@@ -32,7 +32,14 @@ from synth.mixers import RWKVShape
 from synth.models.elementwise import folded, unit_rms
 from synth.models.lanes import lane_linear
 from synth.models.norm import RMSNorm
-from synth.models.recurrence import Memory, carried, chunked, spread, widened, with_past
+from synth.models.recurrence import (
+    Memory,
+    by_lane,
+    carried,
+    chunked,
+    widened,
+    with_past,
+)
 from synth.scales import Scale
 
 FASTEST = math.exp(-0.5)
@@ -96,55 +103,63 @@ class TimeMix(nn.Module):
 
     def forward(self, u_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
         """Mix this and all earlier positions, remembered ones among them."""
+        return by_lane(self._mix, u_KBTD, memory, dict(self.named_parameters()))
+
+    def _mix(
+        self,
+        u_KBTD: Tensor,
+        tail_KB1D: Tensor | None,
+        state_KBHPP: Tensor | None,
+        weights: dict[str, Tensor],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The layer, the last normed input, and the state."""
+        longer = with_past(unit_rms(u_KBTD), tail_KB1D, 1)
+        rkvg, log_decay_KNI = self._project(longer, weights)
         shape = self.shape
-        rkvg_4KNI, log_decay_KNI = self._project(u_KBTD, memory)
-        r, k, v, g = rkvg_4KNI.unbind(0)
         sequences = (-1, u_KBTD.shape[2], shape.heads, shape.channels)
-        r, k, v = (widened(x) for x in (r, k, v))
+        r, k, v = (widened(x) for x in rkvg[:3])
         r_NTHP, k_NTHP, v_NTHP = (x.reshape(sequences) for x in (r, k, v))
-        y_NTHP, state = scan(
+        y_NTHP, state_NHPP = scan(
             r_NTHP,
             k_NTHP,
             v_NTHP,
             log_decay_KNI.reshape(sequences),
             shape.chunk,
-            None if memory is None else memory.state,
+            None if state_KBHPP is None else state_KBHPP.flatten(0, 1),
         )
-        if memory is not None:
-            memory.state = state
-        bonus_KNI = spread(widened(self.bonus_KI)[:, None], *k.shape)
-        own_NTH1 = (r * k * bonus_KNI).reshape(sequences).sum(-1, keepdim=True)
+        own_KNI = r * k * widened(weights["bonus_KI"])[:, None]
+        own_NTH1 = own_KNI.reshape(sequences).sum(-1, keepdim=True)
         y_NTHP = unit_rms(y_NTHP + own_NTH1 * v_NTHP)
-        y_KNI = y_NTHP.reshape(g.shape).to(g.dtype) * functional.silu(g)
+        gate_KNI = functional.silu(rkvg[3])
+        y_KNI = y_NTHP.reshape(gate_KNI.shape).to(gate_KNI.dtype) * gate_KNI
         # The gain of the norm commutes with the gate, so it goes into the output.
-        out = lane_linear(y_KNI, folded(self.out_KDI, self.head_norm.gain_KD))
-        return out.view_as(u_KBTD)
+        weight = folded(weights["out_KDI"], weights["head_norm.gain_KD"])
+        out = lane_linear(y_KNI, weight).view_as(u_KBTD)
+        return out, longer[:, :, -1:], state_NHPP.unflatten(0, u_KBTD.shape[:2])
 
-    def _project(self, u_KBTD: Tensor, memory: Memory | None) -> tuple[Tensor, Tensor]:
-        """Receptance, key, value and gate (4, K, N, I), and log decays (K, N, I)."""
-        lanes, batch, time, width = u_KBTD.shape
-        shape = self.shape
-        longer = with_past(unit_rms(u_KBTD), memory, 1)
-        unit, earlier = longer[:, :, 1:], longer[:, :, :-1]
-        change_K1ND = (earlier - unit).reshape(lanes, 1, batch * time, width)
-        share_K51D = self.shift_KF.view(lanes, 5, 1, width)
-        ramp_D = torch.linspace(0, 1, width, device=unit.device, dtype=unit.dtype)
-        share_K5ND = spread(share_K51D, lanes, 5, batch * time, width) * ramp_D
-        mixed_K5ND = torch.addcmul(
-            unit.reshape(change_K1ND.shape), change_K1ND, share_K5ND
+    def _project(
+        self, longer_KBTD: Tensor, weights: dict[str, Tensor]
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Receptance, key, value and gate, and log decays, each (K, N, I).
+
+        The gain of the first norm is folded into what follows the token shift.
+        """
+        lanes, _, _, width = longer_KBTD.shape
+        unit_KND = longer_KBTD[:, :, 1:].flatten(1, 2)
+        change_KND = longer_KBTD[:, :, :-1].flatten(1, 2) - unit_KND
+        ramp_D = torch.linspace(0, 1, width, device=unit_KND.device)
+        shares = (weights["shift_KF"].view(lanes, 5, width) * ramp_D).unbind(1)
+        gain_KD = weights["norm.gain_KD"]
+        maps = folded(weights["rkvg_KED"], gain_KD).chunk(4, dim=1)
+        down = folded(weights["decay_down_KRD"], gain_KD)
+        *rkvg, thin_KNR = (
+            lane_linear(
+                torch.addcmul(unit_KND, change_KND, share[:, None].to(unit_KND.dtype)),
+                weight,
+            )
+            for share, weight in zip(shares, (*maps, down), strict=True)
         )
-        weight = folded(self.rkvg_KED, self.norm.gain_KD)
-        rkvg = torch.bmm(
-            mixed_K5ND[:, :4].flatten(0, 1),
-            weight.view(4 * lanes, shape.inner, width).transpose(1, 2),
-        )
-        down = folded(self.decay_down_KRD, self.norm.gain_KD)
-        thin_KNR = lane_linear(mixed_K5ND[:, 4], down).tanh()
-        logit_KNI = widened(lane_linear(thin_KNR, self.decay_up_KIR))
-        first_I = torch.linspace(*FIRST_DECAYS, shape.channels).repeat(shape.heads)
-        offset_KI = widened(self.decay_KI) - 1 + first_I.to(logit_KNI)
-        logit_KNI = logit_KNI + spread(offset_KI[:, None], *logit_KNI.shape)
-        return (
-            rkvg.view(lanes, 4, -1, shape.inner).transpose(0, 1),
-            -FASTEST * logit_KNI.sigmoid(),
-        )
+        logit_KNI = widened(lane_linear(thin_KNR.tanh(), weights["decay_up_KIR"]))
+        first_I = torch.linspace(*FIRST_DECAYS, self.shape.channels).to(logit_KNI)
+        offset_KI = widened(weights["decay_KI"]) - 1 + first_I.repeat(self.shape.heads)
+        return tuple(rkvg), -FASTEST * (logit_KNI + offset_KI[:, None]).sigmoid()

@@ -1,6 +1,5 @@
 """Recurrent mixers: sizes, exactness, causality, lanes, decoding, training, probes."""
 
-import copy
 import dataclasses
 
 import numpy as np
@@ -16,19 +15,19 @@ from synth.mixers import mixer_shape
 from synth.models import mamba, rwkv
 from synth.models.heads import MultiTokenModel
 from synth.models.lanes import FlatLanes, initialise
-from synth.models.recurrence import Memory, convolve, spread
+from synth.models.recurrence import Memory, convolve
 from synth.objectives import horizon_targets, loss_and_backward
 from synth.probes.law import LawOptions, measure_law
 from synth.probes.prefix_matching import prefix_matching
 from synth.probes.states import RunStates
 from synth.scales import SCALES
-from synth.scoring import free_running_scores, load_model
+from synth.scoring import load_model
 from synth.store import RunFolder
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.task import Rows
 from synth.training import train
 from tests.conftest import tiny_run
-from tests.synth.test_objectives import BATCH, LAYOUTS, VOCAB, batch, naive_losses
+from tests.synth.test_objectives import LAYOUTS, VOCAB, batch, naive_losses
 from tests.synth.test_training import content, trained
 
 RECURRENT = ["mamba2", "rwkv"]
@@ -141,7 +140,7 @@ def test_chunks_equal_the_recurrence(mixer, time, strength, dtype, tolerance):
 def test_the_fastest_decay_overflows_nowhere():
     """Every log decay at its bound over whole chunks of the real length."""
     r, k, v, decay, state = random_inputs("rwkv", 96, torch.float32, 1e9)
-    assert decay.min() == pytest.approx(-rwkv.FASTEST)
+    assert decay.min().item() == pytest.approx(-rwkv.FASTEST)
     inputs = [r, k, v, decay, state]
     found = rwkv.scan(r, k, v, decay, 32, state)
     expected = step_by_step("rwkv", inputs)
@@ -179,8 +178,6 @@ def test_convolution_equals_torch():
         found = convolve(x, weight)[lane].transpose(1, 2)
         assert torch.allclose(found, plain, atol=1e-12)
     assert torch.autograd.gradcheck(convolve, (x, weight))
-    gain = torch.randn(2, 1, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda g: spread(g, 2, 7, 5).square(), (gain,))
 
 
 @pytest.mark.parametrize("mixer", RECURRENT)
@@ -293,11 +290,11 @@ def test_a_run_trains_stops_and_goes_on_as_if_it_had_not(mixer, tmp_path, monkey
 
     plain = Pack.train_step
 
-    def fails_once(self):
+    def fails_once(self, clock):
         if self.step == 7:
             monkeypatch.setattr(Pack, "train_step", plain)
             raise RuntimeError("power cut")
-        return plain(self)
+        return plain(self, clock)
 
     monkeypatch.setattr(Pack, "train_step", fails_once)
     often = Execution(checkpoint_every_seconds=0.0)
@@ -307,7 +304,6 @@ def test_a_run_trains_stops_and_goes_on_as_if_it_had_not(mixer, tmp_path, monkey
     assert outcome.state == "done", outcome
     assert content(tmp_path / "cut", config) == expected
     folder = RunFolder(tmp_path / "whole", config.run_id)
-    assert free_running_scores(folder.path.parent, config.run_id) if False else True
     model, loaded, step = load_model(folder, None, "cpu")
     assert (loaded, step) == (config, 12)
 
@@ -333,5 +329,4 @@ def test_the_law_is_measured_along_every_head(mixer):
 def test_prefix_matching_needs_attention():
     model, _ = build("rwkv")
     with pytest.raises(ValueError, match=r"ModelConfig\.mixer is 'rwkv'"):
-        prefix_matching(copy.copy(model))
-    assert BATCH
+        prefix_matching(model)
