@@ -159,7 +159,7 @@ def mixer_shape(mixer: Mixer, shape: Scale) -> MixerShape:
 
     >>> from synth.scales import SCALES
     >>> mixer_shape("mamba2", SCALES["1M"])
-    MambaShape(width=128, heads=4, channels=32, state=60, chunk=64)
+    MambaShape(width=128, heads=4, channels=32, state=58, chunk=64)
     """
     if mixer == "mamba2":
         return MambaShape.of(shape)

@@ -1,6 +1,7 @@
 """Recurrent mixers: sizes, exactness, causality, lanes, decoding, training, probes."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.task import Rows
 from synth.training import train
 from tests.conftest import tiny_run
+from tests.synth.test_commands import TINY, run
 from tests.synth.test_objectives import LAYOUTS, VOCAB, batch, naive_losses
 from tests.synth.test_training import content, trained
 
@@ -304,7 +306,7 @@ def test_a_run_trains_stops_and_goes_on_as_if_it_had_not(mixer, tmp_path, monkey
     assert outcome.state == "done", outcome
     assert content(tmp_path / "cut", config) == expected
     folder = RunFolder(tmp_path / "whole", config.run_id)
-    model, loaded, step = load_model(folder, None, "cpu")
+    _, loaded, step = load_model(folder, None, "cpu")
     assert (loaded, step) == (config, 12)
 
 
@@ -324,6 +326,20 @@ def test_the_law_is_measured_along_every_head(mixer):
     values = [layer.values["residual"]["t+1"] for layer in report.layers.values()]
     assert all(0 < value <= 1 for value in values)
     assert len(set(values)) > 4
+
+
+@pytest.mark.parametrize("mixer", RECURRENT)
+def test_the_mixer_is_an_option_of_describe_and_train(mixer, tmp_path, capsys):
+    status, out, _ = run(capsys, *f"describe --mixer {mixer} --json".split())
+    assert status == 0
+    expected = describe_model(ModelConfig(scale="1M", mixer=mixer), 1, 19, 1024)
+    assert expected.items() <= json.loads(out).items()
+    words = ["train", "polynomial", *TINY, "--mixer", mixer, "--steps", 3]
+    status, out, _ = run(capsys, *words, "--runs", tmp_path, "--json")
+    assert status == 0
+    (folder,) = tmp_path.glob("polynomial-*")
+    saved = json.loads((folder / "config.json").read_text())
+    assert RunConfig.from_dict(saved).model.mixer == mixer
 
 
 def test_prefix_matching_needs_attention():
