@@ -68,7 +68,7 @@ class MambaShape:
     heads: int
     channels: int
     state: int
-    chunk: int = 64
+    chunk: int = 32
 
     @classmethod
     def of(cls, shape: Scale) -> Self:
@@ -159,7 +159,7 @@ def mixer_shape(mixer: Mixer, shape: Scale) -> MixerShape:
 
     >>> from synth.scales import SCALES
     >>> mixer_shape("mamba2", SCALES["1M"])
-    MambaShape(width=128, heads=4, channels=32, state=58, chunk=64)
+    MambaShape(width=128, heads=4, channels=32, state=58, chunk=32)
     """
     if mixer == "mamba2":
         return MambaShape.of(shape)

@@ -30,7 +30,7 @@ from synth.training import train
 from tests.conftest import tiny_run
 from tests.synth.test_commands import TINY, run
 from tests.synth.test_objectives import LAYOUTS, VOCAB, batch, naive_losses
-from tests.synth.test_training import content, trained
+from tests.synth.test_training import content, metrics, trained
 
 RECURRENT = ["mamba2", "rwkv"]
 LONG = 70
@@ -311,6 +311,24 @@ def test_a_run_trains_stops_and_goes_on_as_if_it_had_not(mixer, tmp_path, monkey
 
 
 @pytest.mark.parametrize("mixer", RECURRENT)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_in_a_pack_equals_itself_alone_bit_for_bit(mixer, precision, tmp_path):
+    runs = [recurrent_run(mixer, seed=seed, precision=precision) for seed in (0, 1)]
+    together = trained(tmp_path / "pack", *runs)
+    alone = [trained(tmp_path / "alone", config)[0] for config in runs]
+    assert together == alone
+
+
+@pytest.mark.parametrize("mixer", RECURRENT)
+def test_training_learns(mixer, tmp_path):
+    config = recurrent_run(mixer, steps=100, batch_rows=8, evaluate_every_steps=25)
+    trained(tmp_path, config)
+    rows = metrics(tmp_path, config)
+    losses = [r.value for r in rows if (r.suite, r.metric) == ("train", "loss")]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("mixer", RECURRENT)
 def test_the_law_is_measured_along_every_head(mixer):
     model, _ = build(mixer, "causal")
     tokens = torch.randint(
@@ -339,7 +357,7 @@ def test_the_mixer_is_an_option_of_describe_and_train(mixer, tmp_path, capsys):
     assert status == 0
     (folder,) = tmp_path.glob("polynomial-*")
     saved = json.loads((folder / "config.json").read_text())
-    assert RunConfig.from_dict(saved).model.mixer == mixer
+    assert RunConfig.from_dict(saved["config"]).model.mixer == mixer
 
 
 def test_prefix_matching_needs_attention():
