@@ -9,7 +9,7 @@ RUN = $(VENV)/bin/python
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quick test lint format sweep plan status cluster-up cluster-down bench clean
+.PHONY: help setup quick test lint format sweep plan status retry dashboard collect figures report cluster-up cluster-down bench clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -27,7 +27,8 @@ quick: $(READY) ## train a small grid on two CPU cores; ends with a table and fi
 	$(RUN) -m analysis quick
 
 test: $(READY) ## run the tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 -m 'not cluster'
+	$(RUN) -m pytest -m cluster
 
 lint: $(READY) ## ruff and mypy
 	$(VENV)/bin/ruff check .
@@ -47,6 +48,22 @@ plan: $(READY) ## what a sweep would do; nothing is executed
 status: $(READY) ## where the runs of a sweep stand
 	$(RUN) -m sweeps status $(SWEEP) --scale $(SCALE)
 
+retry: $(READY) ## train the failed runs of a sweep again
+	$(RUN) -m sweeps retry $(SWEEP) --scale $(SCALE)
+
+dashboard: $(READY) ## the ledger of a sweep in a browser (needs the dashboard extra)
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dashboard]'
+	$(VENV)/bin/optuna-dashboard "$$($(RUN) -m sweeps ledger $(SWEEP) --scale $(SCALE))"
+
+collect: $(READY) ## run folders of all sweeps to analysis/results/*.parquet
+	$(RUN) -m analysis collect
+
+figures: $(READY) ## rebuild every figure from analysis/results/, without training
+	$(RUN) -m analysis figures
+
+report: $(READY) ## one self-contained HTML page from analysis/results/
+	$(RUN) -m analysis report
+
 cluster-up: $(READY) ## a private SLURM cluster on this machine, for trying things out (root)
 	$(RUN) -m slurm cluster up
 
@@ -55,8 +72,13 @@ cluster-down: $(READY) ## end the private SLURM cluster
 
 bench: $(READY) ## measure: generators, training speed, memory of heads
 	$(RUN) -m tests.bench.bench_polynomial
+	$(RUN) -m tests.bench.bench_stories
 	$(RUN) -m tests.bench.bench_training
 	$(RUN) -m tests.bench.bench_heads
+	$(RUN) -m tests.bench.bench_law
+	$(RUN) -m tests.bench.bench_probes
+	$(RUN) -m tests.bench.bench_sweeps
+	$(RUN) -m tests.bench.bench_cluster
 
 clean: ## remove caches; runs and figures stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

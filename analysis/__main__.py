@@ -1,15 +1,18 @@
-"""`python -m analysis {collect,quick}`: what came out of the runs."""
+"""`python -m analysis {collect,quick,claims,figures,report}`: what came out of the runs."""
 
 import sys
 from typing import Annotated, Union
 
 import tyro
 
-from analysis.commands import Collect, Quick
+from analysis.commands import Claims, Collect, Figures, Quick, Report
 
 Command = Union[  # noqa: UP007 - read by tyro at run time
     Annotated[Collect, tyro.conf.subcommand("collect")],
     Annotated[Quick, tyro.conf.subcommand("quick")],
+    Annotated[Claims, tyro.conf.subcommand("claims")],
+    Annotated[Figures, tyro.conf.subcommand("figures")],
+    Annotated[Report, tyro.conf.subcommand("report")],
 ]
 
 

@@ -5,9 +5,12 @@ Nothing is dropped in silence: every folder has at least one row, with its state
 what could not be read is said in `problem` and counted.
 """
 
+import contextlib
+import fnmatch
 import io
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,14 +19,19 @@ from typing import Any
 
 import polars as pl
 
+from analysis.cost import flops_per_token
 from analysis.schema import MEASURED, ORDER, RUN_SCHEMA, SWEEP_SCHEMA, configured
 from synth.identity import canonical_json
 from synth.metrics import SCHEMA
 from synth.scales import resolve
 from synth.store import RunFolder
 
+STAMPED = ("config.json", "metrics.jsonl", "result.json", "failure.json")
 BATCH_BYTES = 64 << 20
 """Lines parsed at a time."""
+PROBES, PROBE = "probe-*.jsonl", "probe/"
+"""What `synth probe --save` leaves in a run's folder, and what its suites get in front:
+probes measure other examples than training, under the same names."""
 
 
 @dataclass(frozen=True)
@@ -63,52 +71,87 @@ def collect(
             f"{folder} is no folder of runs. Train some first, or name another folder."
         )
     sweep = folder.resolve().name if sweep is None else sweep
-    known = _stamps(previous)
+    known = _known_runs(previous)
     runs: dict[str, dict[str, Any]] = {}
     kept: list[str] = []
     fresh: list[_Lines] = []
+    probes: list[_Lines] = []
+    copies: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
-        if not (path / "config.json").exists():
+        files = _files(path)
+        if "config.json" not in files:
             continue
-        stamp, state = _stamp(path), RunFolder(folder, path.name).state()
-        if known.get(path.name) == (stamp, state):
-            kept.append(path.name)
+        stamp, state = _stamp(files), RunFolder(folder, path.name).state()
+        run = known.get(path.name)
+        unchanged = run is not None and (run["stamp"], run["state"]) == (stamp, state)
+        if run is None or not unchanged:
+            run = _read_run(path, sweep, stamp, state)
+        run_id = run["run_id"]
+        if run_id in runs:
+            copies[path.name] = f"a second folder of run {run_id}: left out"
             continue
-        run = _read_run(path, sweep, stamp, state)
-        if run["run_id"] in runs:
+        runs[run_id] = run | {"sweep": sweep}
+        if unchanged:
+            kept.append(run_id)
             continue
-        runs[run["run_id"]] = run
-        fresh.append(_Lines.of(path, run))
-    if not runs and not kept:
+        fresh.append(_Lines.of(path / "metrics.jsonl", runs[run_id]))
+        probes += [_Lines.of(path / n, runs[run_id]) for n in files if _is_probe(n)]
+    if not runs:
         raise ValueError(
             f"{folder} holds no run: no folder in it has a config.json. Give the folder "
             "of a sweep, for instance runs/quick."
         )
-    measured = pl.concat([pl.DataFrame(schema=MEASURED), *_parse(fresh)])
-    frame = _joined(runs, measured)
-    if kept and previous is not None:
-        frame = pl.concat([previous.filter(pl.col("run_id").is_in(kept)), frame])
-    frame = frame.with_columns(sweep=pl.lit(sweep)).sort(ORDER, nulls_last=True)
-    return _summarised(frame, len(runs))
+    if previous is not None and not fresh and len(kept) == len(known):
+        frame = previous.with_columns(sweep=pl.lit(sweep))
+    else:
+        old = [] if previous is None else [_measurements(previous, kept)]
+        probed = pl.col("suite").str.replace("^", PROBE)
+        found = [rows.with_columns(probed) for rows in _parse(probes)]
+        empty = pl.DataFrame(schema=MEASURED)
+        frame = _joined(
+            runs, _in_order(pl.concat([empty, *_parse(fresh), *found, *old]))
+        )
+    states = Counter(run["state"] for run in runs.values())
+    wrong = {run_id: run["problem"] for run_id, run in runs.items() if run["problem"]}
+    reread = len(runs) - len(kept)
+    return Collection(frame, dict(sorted(states.items())), wrong | copies, reread)
 
 
-def _stamps(previous: pl.DataFrame | None) -> dict[str, tuple[str, str]]:
+def _known_runs(previous: pl.DataFrame | None) -> dict[str, dict[str, Any]]:
+    """The runs of an earlier table, which is sorted by run: one row of each."""
     if previous is None:
         return {}
-    rows = previous.select("run_id", "stamp", "state").unique().iter_rows()
-    return {run_id: (stamp, state) for run_id, stamp, state in rows}
+    first = pl.col("run_id").ne_missing(pl.col("run_id").shift())
+    rows = previous.filter(first).select(*RUN_SCHEMA).iter_rows(named=True)
+    return {row["run_id"]: row for row in rows}
 
 
-def _stamp(path: Path) -> str:
-    """Sizes and times of the files that collection reads."""
-    parts = []
-    for name in ("config.json", "metrics.jsonl", "result.json", "failure.json"):
-        try:
-            status = (path / name).stat()
-            parts.append(f"{status.st_size}@{status.st_mtime_ns}")
-        except FileNotFoundError:
-            parts.append("-")
-    return " ".join(parts)
+def _measurements(previous: pl.DataFrame, kept: list[str]) -> pl.DataFrame:
+    """What was measured in the kept runs; a run without a number has no row here."""
+    rows = previous.select(*MEASURED).filter(pl.col("metric").is_not_null())
+    if len(kept) == previous["run_id"].n_unique():
+        return rows
+    return rows.filter(pl.col("run_id").is_in(kept))
+
+
+def _is_probe(name: str) -> bool:
+    return fnmatch.fnmatch(name, PROBES)
+
+
+def _files(path: Path) -> dict[str, os.stat_result]:
+    """The files of a run that collection reads, by name in order."""
+    found: dict[str, os.stat_result] = {}
+    with contextlib.suppress(NotADirectoryError), os.scandir(path) as entries:
+        for entry in entries:
+            if entry.name in STAMPED or _is_probe(entry.name):
+                with contextlib.suppress(FileNotFoundError):  # replaced meanwhile
+                    found[entry.name] = entry.stat()
+    return dict(sorted(found.items()))
+
+
+def _stamp(files: dict[str, os.stat_result]) -> str:
+    """Names, sizes and times of the files."""
+    return " ".join(f"{n}:{s.st_size}@{s.st_mtime_ns}" for n, s in files.items())
 
 
 def _read_run(path: Path, sweep: str, stamp: str, state: str) -> dict[str, Any]:
@@ -127,6 +170,7 @@ def _read_run(path: Path, sweep: str, stamp: str, state: str) -> dict[str, Any]:
             run["parameters"] = resolve(str(run["scale"]))[1].nominal_parameters
         except ValueError as error:
             unread.append(str(error))
+        run["flops_per_token"] = flops_per_token(config)
     else:
         unread.append("config.json: no configuration")
     run["training_seconds"] = _training_seconds(result)
@@ -159,22 +203,23 @@ def _training_seconds(result: dict[str, Any]) -> float | None:
 
 @dataclass(frozen=True)
 class _Lines:
-    """The whole lines of one `metrics.jsonl`, and the run they belong to."""
+    """The whole lines of one file of measurements, and the run they belong to."""
 
     run: dict[str, Any]
+    name: str
     content: bytes
 
     @classmethod
     def of(cls, path: Path, run: dict[str, Any]) -> "_Lines":
         """Read the file, without a last line that has no end (the run was killed)."""
         try:
-            content = (path / "metrics.jsonl").read_bytes()
+            content = path.read_bytes()
         except FileNotFoundError:
             content = b""
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
-            _complain(run, "metrics.jsonl: torn last line")
-        return cls(run, whole)
+            _complain(run, f"{path.name}: torn last line")
+        return cls(run, path.name, whole)
 
 
 def _complain(run: dict[str, Any], text: str) -> None:
@@ -229,27 +274,41 @@ def _parse_slowly(lines: _Lines) -> pl.DataFrame:
         except (ValueError, TypeError):
             bad += 1
     if bad:
-        _complain(lines.run, f"metrics.jsonl: {bad} unreadable lines")
+        _complain(lines.run, f"{lines.name}: {bad} unreadable lines")
     return pl.DataFrame(rows, schema=MEASURED, orient="row")
 
 
-def _joined(runs: dict[str, dict[str, Any]], measured: pl.DataFrame) -> pl.DataFrame:
-    """Measured rows with their run's columns; the last of two equal names wins."""
-    table = pl.DataFrame(list(runs.values()), schema=RUN_SCHEMA, orient="row")
-    measured = measured.unique(ORDER, keep="last", maintain_order=True)
-    joined = table.join(measured, on="run_id", how="left", maintain_order="left_right")
-    return joined.select(pl.col(name).cast(kind) for name, kind in SWEEP_SCHEMA.items())
+def _in_order(measured: pl.DataFrame) -> pl.DataFrame:
+    """Sorted by `ORDER`; of rows that name one number, the last that was written.
 
-
-def _summarised(frame: pl.DataFrame, reread: int) -> Collection:
-    runs = frame.select("run_id", "state", "problem").unique().sort("run_id")
-    problems = runs.filter(pl.col("problem").is_not_null())
-    return Collection(
-        frame,
-        dict(sorted(Counter(runs["state"].to_list()).items())),
-        dict(problems.select("run_id", "problem").iter_rows()),
-        reread,
+    Names are sorted as ranks, several times faster than as text.
+    """
+    names = [name for name in ORDER if MEASURED[name] == pl.String()]
+    ranks = [
+        pl.col(name).cast(pl.Enum(measured[name].drop_nulls().unique().sort()))
+        for name in names
+    ]
+    ranked = measured.with_columns(ranks).sort(
+        ORDER, nulls_last=True, maintain_order=True
     )
+    changes = [
+        pl.col(n).to_physical().ne_missing(pl.col(n).to_physical().shift(-1))
+        for n in ORDER
+    ]
+    last = pl.any_horizontal(changes)
+    last |= pl.int_range(pl.len()) == pl.len() - 1
+    return ranked.filter(last).with_columns(
+        pl.col(name).cast(pl.String) for name in names
+    )
+
+
+def _joined(runs: dict[str, dict[str, Any]], measured: pl.DataFrame) -> pl.DataFrame:
+    """Measured rows, in their order, with the columns of their run."""
+    table = pl.DataFrame(list(runs.values()), schema=RUN_SCHEMA, orient="row")
+    joined = table.sort("run_id").join(
+        measured, on="run_id", how="left", maintain_order="left_right"
+    )
+    return joined.select(*SWEEP_SCHEMA)
 
 
 def write(collection: Collection, path: Path) -> None:
@@ -279,3 +338,36 @@ def read(path: Path) -> pl.DataFrame:
         ).cast(kind)
         for name, kind in SWEEP_SCHEMA.items()
     )
+
+
+def read_all(results: Path) -> pl.DataFrame:
+    """All sweeps of a folder in one table; a run that is in two of them counts once.
+
+    It is taken whole from one table: where it is done, else where it went furthest.
+
+    Raises
+    ------
+    ValueError
+        When the folder holds no table.
+    """
+    paths = sorted(results.glob("*.parquet"))
+    if not paths:
+        raise ValueError(
+            f"{results} holds no table. Collect a sweep first: "
+            "python -m analysis collect."
+        )
+    whole = pl.concat(
+        [read(path).with_columns(table=pl.lit(i)) for i, path in enumerate(paths)]
+    )
+    best = (
+        whole.group_by("run_id", "table")
+        .agg((pl.col("state") == "done").any().alias("done"), pl.col("step").max())
+        .sort(
+            ["run_id", "done", "step", "table"],
+            descending=[False, True, True, False],
+            nulls_last=True,
+        )
+        .unique("run_id", keep="first", maintain_order=True)
+    )
+    chosen = whole.join(best, on=["run_id", "table"], how="semi", maintain_order="left")
+    return chosen.drop("table")

@@ -4,7 +4,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.collect import Collection, collect, read, write
+import tyro
+
+from analysis.collect import Collection, collect, read, read_all, write
+from synth.identity import nearest
 
 RESULTS = Path("analysis/results")
 """Committed tables, one a sweep."""
@@ -73,6 +76,94 @@ class Quick:
         show(polynomial_text(found.frame))
         written = style.save(figure, table, self.figures / "quick")
         print("written:", *written)
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claims:
+    """A verdict on each claim, by one rule, from the collected tables."""
+
+    only: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Claims to show, such as C7; all of them if none is given."""
+    results: Path = RESULTS
+    """Where the parquet files lie."""
+    tests: bool = False
+    """Also print the tests behind each verdict."""
+    json: bool = False
+    """Print one JSON object a claim, its tests included."""
+
+    def run(self) -> int:
+        """Judge and print."""
+        from analysis.statements import CLAIMS, judge_all
+        from analysis.tables import claims_text, outcomes_text, show
+
+        known = [claim.id for claim in CLAIMS]
+        for name in self.only:
+            if name not in known:
+                raise ValueError(f"No claim {name!r}. {nearest(name, known)}")
+        judgements = judge_all(read_all(self.results), self.only)
+        if self.json:
+            for judgement in judgements:
+                print(json.dumps(judgement.to_dict()))
+            return 0
+        show(claims_text(judgements))
+        for judgement in judgements if self.tests or self.only else []:
+            if judgement.outcomes:
+                show(outcomes_text(judgement))
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """Rebuild every figure that the collected tables have data for."""
+
+    only: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Figures to draw, such as layer-law; all of them if none is given."""
+    results: Path = RESULTS
+    """Where the parquet files lie."""
+    figures: Path = FIGURES
+    """Where PNG, PDF and the plotted tables go."""
+
+    def run(self) -> int:
+        """Draw; say what is left out, and why."""
+        from analysis.plots import families, style
+
+        for name in self.only:
+            if name not in families.FIGURES:
+                raise ValueError(
+                    f"No figure {name!r}. {nearest(name, families.FIGURES)}"
+                )
+        frame = read_all(self.results)
+        for name, draw in families.FIGURES.items():
+            if self.only and name not in self.only:
+                continue
+            try:
+                figure, table = draw(frame)
+            except ValueError as error:
+                print(f"{name}: left out, {error}")
+                continue
+            style.save(figure, table, self.figures / name)
+            print(f"{name}: {self.figures / name}.png, .pdf, .csv")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """One self-contained HTML page: verdicts, figures, runs, provenance."""
+
+    results: Path = RESULTS
+    """Where the parquet files lie."""
+    output: Path = Path("report.html")
+    """The page."""
+
+    def run(self) -> int:
+        """Write the page."""
+        from analysis.report import report
+
+        page = report(read_all(self.results))
+        self.output.parent.mkdir(parents=True, exist_ok=True)
+        self.output.write_text(page, encoding="utf-8")
+        print(f"{self.output}: {len(page) / 1e6:.1f} MB; open it in a browser")
         return 0
 
 

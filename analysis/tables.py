@@ -1,9 +1,12 @@
 """Tables for a terminal: plain text in a pipe, ruled on a screen."""
 
+from collections.abc import Sequence
+
 import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from analysis.claims import Judgement, outcome_table
 from analysis.plots.polynomial import polynomial_table
 from analysis.selection import OPERATIONS
 
@@ -52,6 +55,41 @@ def polynomial_text(frame: pl.DataFrame) -> Table:
         "",
         *[percent(floors.get(m), None, None) for m in operations],
     )
+    return table
+
+
+def claims_text(judgements: Sequence[Judgement]) -> Table:
+    """A row a claim: verdict, why, and what would settle it."""
+    table = Table(title="what the runs say about the papers' claims")
+    for name in ("claim", "verdict", "because", "to settle it"):
+        table.add_column(name, overflow="fold")
+    for one in judgements:
+        claim = one.claim
+        table.add_row(
+            f"{claim.id} {claim.says}", one.verdict, one.reason, claim.settled_by
+        )
+    return table
+
+
+def outcomes_text(judgement: Judgement) -> Table:
+    """A row a test of one claim."""
+    table = Table(title=f"{judgement.claim.id} {judgement.claim.says}")
+    table.add_column("test", overflow="fold")
+    for name in ("mean", "95 % t interval", "seeds", "p (Holm)", "expected", "result"):
+        table.add_column(name)
+    for row in outcome_table(judgement).iter_rows(named=True):
+        bounds = (
+            "-" if row["low"] is None else f"[{row['low']:+.3g}, {row['high']:+.3g}]"
+        )
+        table.add_row(
+            row["test"],
+            f"{row['mean']:+.3g}",
+            bounds,
+            str(row["seeds"]),
+            f"{row['p_holm']:.2g}",
+            row["expected"],
+            row["result"] + ("" if row["counted"] else " (not counted)"),
+        )
     return table
 
 

@@ -7,6 +7,7 @@ and the same seed, so that no objective is tuned harder than another.
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,13 @@ class Range:
                 "0 unless the range is linear."
             )
         return found
+
+    def at_edge(self, value: float) -> bool:
+        """Whether a value lies in the outer twentieth: the range may be too narrow."""
+        low, high = self.low, self.high
+        if self.log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return not 0.05 <= (value - low) / (high - low) <= 0.95
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,19 @@ class Calibration:
         self.shapes.setdefault(key, {})[lanes] = speed
         self.flops[key] = flops_per_token(config)
 
+    def observe(
+        self, config: RunConfig, execution: Execution, lanes: int, speed: float
+    ) -> None:
+        """Take up what a real pack reached, unless the shape was calibrated.
+
+        One number of lanes is kept: packs that trained at other times, beside other
+        work, do not compare.
+        """
+        known = self.shapes.setdefault(shape(config, execution), {})
+        if len(known) < 2:
+            known.clear()
+            self.learn(config, execution, lanes, speed)
+
     def save(self) -> None:
         """Merge with what other launches wrote meanwhile, and write."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +139,10 @@ class Calibration:
             fcntl.flock(lock, fcntl.LOCK_EX)
             known = Calibration.load(self.path.parent)
             for key, speeds in self.shapes.items():
-                known.shapes.setdefault(key, {}).update(speeds)
+                theirs = known.shapes.get(key, {})
+                # What was only observed (one entry) gives way to a calibration.
+                if len(speeds) > 1 or len(theirs) < 2:
+                    known.shapes[key] = speeds
                 known.flops[key] = self.flops[key]
             entries = [
                 {

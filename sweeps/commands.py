@@ -14,6 +14,7 @@ from synth.config import RunConfig
 from synth.execution import Execution
 
 if TYPE_CHECKING:
+    from sweeps.calibration import Calibration
     from sweeps.executor import Executor
 
 STOPPED = 75
@@ -201,13 +202,11 @@ class PlanCommand(Chosen):
         print(found.to_json() if self.json else found.as_text())
         return 0
 
-    def _measure(self, configs: list[RunConfig], known: "object") -> None:
+    def _measure(self, configs: list[RunConfig], known: "Calibration") -> None:
         import sys
 
-        from sweeps.calibration import Calibration
         from sweeps.measuring import measure, requests_for
 
-        assert isinstance(known, Calibration)
         requests = requests_for(configs, known, self.execution, self.workers)
         for config, speeds in measure(requests, self.execution):
             for lanes, speed in speeds.items():

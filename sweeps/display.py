@@ -1,6 +1,7 @@
 """What a person sees of a launch: one live table on a terminal, plain lines elsewhere."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -49,11 +50,19 @@ class Silent:
 
 
 class Recording(Silent):
-    """Passes everything on, and calls `record` now and then and at the end."""
+    """Passes everything on, and calls `record` at the start, now and then, at the end.
+
+    In a thread, all but the last time: a slow disk holds no training up.
+    """
 
     def __init__(self, shown: Display, record: Callable[[], object]) -> None:
         self._shown, self._record = shown, record
-        self._last, self._pause = time.monotonic(), RECORD_EVERY_SECONDS
+        self._start()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._record)
+        self._thread.start()
+        self._last = time.monotonic()
 
     def say(self, text: str) -> None:
         """Passed on."""
@@ -64,17 +73,16 @@ class Recording(Silent):
         self._shown.ended(outcome, board)
 
     def refresh(self, board: Board) -> None:
-        """Passed on; recording takes a twentieth of the time at most."""
+        """Passed on; a new recording starts when the last is over and some time old."""
         self._shown.refresh(board)
-        began = time.monotonic()
-        if began - self._last >= self._pause:
-            self._record()
-            self._last = time.monotonic()
-            self._pause = max(RECORD_EVERY_SECONDS, 20 * (self._last - began))
+        due = time.monotonic() - self._last >= RECORD_EVERY_SECONDS
+        if due and not self._thread.is_alive():
+            self._start()
 
     def close(self) -> None:
         """Recorded a last time."""
         self._shown.close()
+        self._thread.join()
         self._record()
 
 

@@ -86,7 +86,6 @@ def launch(
     )
     recording = Recording(display, record)
     try:
-        record()
         return executor.carry_out(planned.packs, root, execution, board, recording)
     finally:
         recording.close()
@@ -98,7 +97,7 @@ def _learn(board: Board, execution: Execution, known: Calibration) -> None:
     if not board.speeds:
         return
     for config, lanes, speed in board.speeds:
-        known.learn(config, execution, lanes, speed)
+        known.observe(config, execution, lanes, speed)
     try:
         known.save()
     except OSError:

@@ -59,7 +59,7 @@ def chooser(
         most = min(MOST_LANES, fit, max(1, runs // packs_wanted))
         measured = calibration.speeds(config, execution)
         best = 1
-        if not measured:
+        if len(measured) < 2:  # nothing to compare
             return max(1, min(most, usual_lanes(config, execution)))
         for count in sorted(k for k in measured if k <= most):
             if measured[count] > WORTH_IT * measured.get(best, 0.0):

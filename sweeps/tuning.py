@@ -78,14 +78,8 @@ class Search:
         if not whole:
             return None
         best = self.study.best_trial
-        edges = [
-            r.name
-            for r in self.arm.ranges
-            if min(
-                best.params[r.name] / max(r.low, 1e-30), r.high / best.params[r.name]
-            )
-            < 1.2
-        ]
+        ranges = self.arm.ranges
+        edges = [r.name for r in ranges if r.at_edge(best.params[r.name])]
         return {
             "arm": self.arm.key,
             "name": self.arm.name,

@@ -1,4 +1,4 @@
-"""`python -m synth {sample,train,evaluate,describe}`: one run at a time.
+"""`python -m synth {sample,train,evaluate,probe,describe}`: one run at a time.
 
 Torch is imported by the commands that need it, inside them.
 """
@@ -20,21 +20,25 @@ Command = Union[  # noqa: UP007 - read by tyro at run time
 ]
 
 
+def parse(arguments: list[str] | None = None) -> Command:
+    """The command that the words describe; misspelt ones end with status 2."""
+    return tyro.cli(
+        Command,
+        prog="python -m synth",
+        description="One run: sample its data, train it, evaluate it, describe it.",
+        args=arguments,
+        config=(
+            tyro.conf.OmitArgPrefixes,
+            tyro.conf.OmitSubcommandPrefixes,
+            tyro.conf.CascadeSubcommandArgs,
+        ),
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; user mistakes end in one message and status 2."""
     try:
-        command = tyro.cli(
-            Command,
-            prog="python -m synth",
-            description="One run: sample its data, train it, evaluate it, describe it.",
-            args=arguments,
-            config=(
-                tyro.conf.OmitArgPrefixes,
-                tyro.conf.OmitSubcommandPrefixes,
-                tyro.conf.CascadeSubcommandArgs,
-            ),
-        )
-        return command.run()
+        return parse(arguments).run()
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

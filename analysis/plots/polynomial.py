@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.plots import style
+from analysis.schema import CONFIGURED
 from analysis.selection import (
     EXACT_MATCH,
     GUESS_FLOOR,
@@ -39,8 +40,32 @@ def accuracy_by_operations(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _check_one_setting(final: pl.DataFrame) -> None:
+    cell = ["scale", "horizon", "seed", "data_seed"]
+    runs = final.unique("run_id", maintain_order=True)
+    twice = runs.filter(pl.struct(cell).is_duplicated())
+    if twice.is_empty():
+        return
+    first = twice.row(0, named=True)
+    same = twice.filter(pl.all_horizontal(pl.col(n) == first[n] for n in cell))
+    names = [n for n in CONFIGURED if n not in cell and same[n].n_unique() > 1]
+    raise ValueError(
+        f"Runs {' and '.join(same['run_id'].sort()[:2])} have one size, horizon and "
+        f"seed, but differ in {', '.join(names) or 'a setting without a column'}. Draw "
+        "each setting on its own."
+    )
+
+
 def polynomial_table(frame: pl.DataFrame) -> pl.DataFrame:
-    """Mean exact match with its t interval, per size, horizon and number of operations."""
+    """Mean exact match with its t interval, per size, horizon and number of operations.
+
+    Raises
+    ------
+    ValueError
+        When two runs of a size, horizon and seed differ in another setting: a mean over
+        them would pass for one over seeds.
+    """
+    _check_one_setting(at_end(frame).filter(is_slice_of(OPERATIONS)))
     rows = accuracy_by_operations(frame)
     by = ["parameters", "scale", "horizon", OPERATIONS]
     floors = rows.group_by(by).agg(pl.col("guess_floor").mean())

@@ -16,6 +16,9 @@ import polars as pl
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from analysis.selection import size_name
 
 INK, FAINT, GRID = "#222222", "#767676", "#e4e4e4"
 COLORS = {1: "#3b3b3b", 2: "#0072b2", 4: "#d55e00", 8: "#009e73", 3: "#cc79a7"}
@@ -31,7 +34,7 @@ PANEL_HEIGHT, PANEL_WIDTH = 2.5, 2.9
 @contextmanager
 def house_style() -> Iterator[None]:
     """Settings for figures that are printed at their own size; put back afterwards."""
-    settings: dict[str, Any] = sns.axes_style("ticks") | {
+    settings: Any = sns.axes_style("ticks") | {
         "font.family": "DejaVu Sans",
         "font.size": 8.5,
         "axes.titlesize": 9,
@@ -93,6 +96,21 @@ def direct_note(axes: Axes, x: float, y: float, text: str, **how: Any) -> None:
     axes.text(x, y, text, color=FAINT, fontsize=7.5, **how)
 
 
+def mark_values(axes: Axes, values: pl.Series, most: int = 11) -> None:
+    """Put a tick at each value of a whole-number axis that has few; 31.5M for millions."""
+    if not values.dtype.is_integer() or values.n_unique() > most:
+        return
+    here = values.unique().sort().to_list()
+    axes.set_xticks(here, [size_name(value) for value in here])
+    axes.minorticks_off()
+
+
+def short_numbers(axes: Axes, ticks: int = 4) -> None:
+    """At most so many ticks, with SI prefixes: 800k."""
+    axes.xaxis.set_major_locator(MaxNLocator(ticks))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+
+
 def save(figure: Figure, table: pl.DataFrame, path: Path) -> list[Path]:
     """Write PNG, PDF and the plotted table; equal figures give equal bytes.
 
@@ -102,9 +120,10 @@ def save(figure: Figure, table: pl.DataFrame, path: Path) -> list[Path]:
     written = [path.with_suffix(suffix) for suffix in (".png", ".pdf", ".csv")]
     png, pdf, csv = written
     how: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.05}
-    figure.savefig(png, metadata={"Software": None}, **how)
     nothing = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}
-    figure.savefig(pdf, metadata=nothing, **how)
+    with house_style():  # font types and resolution are read when a file is written
+        figure.savefig(png, metadata={"Software": None}, **how)
+        figure.savefig(pdf, metadata=nothing, **how)
     plt.close(figure)
     table.write_csv(csv, float_precision=6)
     return written

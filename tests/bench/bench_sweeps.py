@@ -112,7 +112,7 @@ def _status(folder: Path, root: Path) -> float:
     command = [sys.executable, "-m", "sweeps", "status", str(root)]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True)
-    assert done.returncode == 1, done.stderr  # some have failed
+    assert done.returncode == 0, done.stderr
     return time.monotonic() - began
 
 

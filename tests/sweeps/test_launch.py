@@ -172,7 +172,7 @@ def test_a_failing_run_stops_nobody_else(sweep_file, tmp_path):
     assert f"failed runs again: python -m sweeps retry {path}" in out
     found = survey(root, [first, *others])
     assert found.counts == {"failed": 1, "done": len(others)}
-    out = call("status", path, cwd=tmp_path, status=1)
+    out = call("status", path, cwd=tmp_path)
     assert "IsADirectoryError" in out
     assert f"next: python -m sweeps retry {path}" in out
     assert "Traceback" in call("show", root / first.run_id, cwd=tmp_path)

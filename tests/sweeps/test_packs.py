@@ -88,3 +88,15 @@ def test_measurements_are_kept_and_merged(tmp_path):
     assert known.speed(tiny_run(), Execution(device="cuda"), 1) is None
     known.path.write_text("{ torn")
     assert Calibration.load(tmp_path).shapes == {}
+
+
+def test_what_packs_reach_in_passing_does_not_choose_lanes(tmp_path):
+    known = Calibration.load(tmp_path)
+    known.observe(tiny_run(), CPU, 1, 100.0)
+    known.observe(tiny_run(), CPU, 3, 50.0)
+    assert known.speeds(tiny_run(), CPU) == {3: 50.0}
+    assert chooser(known, CPU, slots=1)(tiny_run(), 8, 1) == 4
+    known.save()
+    known.learn(tiny_run(), CPU, 1, 100.0)
+    known.observe(tiny_run(), CPU, 2, 1.0)
+    assert known.speeds(tiny_run(), CPU) == {1: 100.0, 3: 50.0}

@@ -60,6 +60,9 @@ def test_ranges():
         with pytest.raises(ValueError, match=message):
             Range.parse(text, default)
     assert round_value(0.00123456) == 0.00123
+    assert [linear.at_edge(v) for v in (0.0, 0.1, 0.29)] == [True, False, True]
+    log = Range("learning_rate", 1e-4, 1e-2, True)
+    assert [log.at_edge(v) for v in (1.1e-4, 1e-3, 9.9e-3)] == [True, False, True]
 
 
 def test_a_search_is_equal_for_all_arms_and_goes_on(tmp_path):

@@ -37,7 +37,7 @@ def test_moved_heads_keep_the_size_exactly(layout):
     [("parallel", [5, 4, 2]), ("causal", [5, 4, 2]), ("anticausal", [5, 5, 5])],
 )
 def test_depth_to_head_1(layout, depths):
-    """FACTS of appendix B: L - n + 1, but L where near heads stand on far ones."""
+    """Appendix B: L - n + 1, but L where near heads stand on far ones."""
     config = ModelConfig(scale="1M", layout=layout)
     found = [describe_model(config, n, 32, 64)["depth_to_head_1"] for n in (1, 2, 4)]
     assert found == depths

@@ -1,0 +1,316 @@
+"""Comparisons between cells of a sweep, paired on common training data.
+
+Two runs of one data seed saw the same bytes, so their difference has less noise than
+either score. Letters in names: S seeds, C clusters (stories, or runs).
+"""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from analysis.schema import CONFIGURED
+from analysis.statistics import Interval, t_interval
+from synth.identity import digest
+
+COSTS = ("tokens", "flops", "seconds")
+"""What runs can be matched on besides parameters."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Paired differences of one comparison."""
+
+    interval: Interval
+    p_value: float
+    """Two-sided, paired t test; 1 for fewer than two pairs."""
+
+    @classmethod
+    def of(cls, differences_S: Iterable[float]) -> "Difference":
+        """The interval and the test of independent differences."""
+        values_S = list(differences_S)
+        return cls(t_interval(values_S), t_test(values_S))
+
+
+def t_test(differences_S: Sequence[float]) -> float:
+    """Two-sided p value of a mean of zero.
+
+    >>> round(t_test([0.1, 0.2, 0.3]), 4)
+    0.0742
+    """
+    interval = t_interval(differences_S)
+    if interval.count < 2:
+        return 1.0
+    if interval.spread == 0:
+        return 0.0 if interval.mean else 1.0
+    t = abs(interval.mean) / (interval.spread / math.sqrt(interval.count))
+    return float(2 * stats.t.sf(t, interval.count - 1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p values after Holm: the share of families with any false alarm is kept.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p_values, kind="stable")
+    adjusted = [0.0] * len(p_values)
+    so_far = 0.0
+    for rank, place in enumerate(order.tolist()):
+        so_far = max(so_far, (len(p_values) - rank) * p_values[place])
+        adjusted[place] = min(1.0, so_far)
+    return adjusted
+
+
+def seeds_to_resolve(
+    spread: float, difference: float, power: float = 0.8, level: float = 0.05
+) -> int | None:
+    """Pairs of seeds with which a paired t test would find `difference`.
+
+    `spread` is the standard deviation of paired differences. None: more than 1000.
+
+    >>> seeds_to_resolve(spread=0.02, difference=0.02)
+    10
+    """
+    if not (spread > 0 and abs(difference) > 0):
+        return 2 if spread == 0 and difference else None
+    for seeds in range(2, 1001):
+        shift = abs(difference) / spread * math.sqrt(seeds)
+        bound = stats.t.ppf(1 - level / 2, seeds - 1)
+        if stats.nct.sf(bound, seeds - 1, shift) >= power:
+            return seeds
+    return None
+
+
+def cluster_bootstrap(
+    values_C: Sequence[float],
+    weights_C: Sequence[float] | None = None,
+    draws: int = 4000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap of a (weighted) mean over many clusters.
+
+    Clusters are the stories where scores of single stories are at hand, since mentions
+    within a story hang together. It is not for a handful of seeds.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 20 clusters, where its intervals are too short.
+    """
+    values = np.asarray(values_C, np.float64)
+    count = len(values)
+    if count < 20:
+        raise ValueError(
+            f"cluster_bootstrap needs at least 20 clusters; got {count}. Use "
+            "t_interval for seeds."
+        )
+    weights = np.ones(count) if weights_C is None else np.asarray(weights_C, np.float64)
+    rng = np.random.default_rng([seed, count])
+    picked = rng.multinomial(count, np.full(count, 1 / count), size=draws) * weights
+    means = picked @ values / picked.sum(1)
+    low, high = np.quantile(means, [0.025, 0.975]).tolist()
+    mean = float(np.average(values, weights=weights))
+    return Interval(mean, low, high, count, float(values.std(ddof=1)))
+
+
+def with_setting(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
+    """Add `setting`: equal for runs that differ in seeds and the `varied` columns alone.
+
+    `varied` are names of `CONFIGURED` columns. Learning rate and weight decay do not
+    count, since each cell has its own after tuning, unless a cell has more than one.
+    """
+    tuned = ("learning_rate", "weight_decay")
+    loose = _settings(frame, *varied, *tuned)
+    cell = ["setting", *varied, "data_seed", "seed"]
+    crowded = loose.group_by(cell).agg(pl.col("run_id").n_unique().alias("runs"))
+    if crowded.is_empty() or crowded["runs"].max() == 1:
+        return loose
+    return _settings(frame, *varied)
+
+
+def _settings(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
+    paths = ["seed", "data_seed", *(CONFIGURED[name][0] for name in varied)]
+    known = frame["config"].drop_nulls().unique().sort().to_list()
+    keys = {config: _without(config, paths) for config in known}
+    table = pl.DataFrame(
+        {"config": list(keys), "setting": list(keys.values())},
+        schema={"config": pl.String(), "setting": pl.String()},
+    )
+    return frame.join(table, on="config", how="left", maintain_order="left")
+
+
+def _without(config: str, paths: Iterable[str]) -> str:
+    stored: dict[str, Any] = json.loads(config)
+    for path in paths:
+        *parents, name = path.split(".")
+        owner: Any = stored
+        for parent in parents:
+            owner = owner.get(parent, {})
+        owner.pop(name, None)
+    return digest(stored)[:8]
+
+
+def paired(
+    rows: pl.DataFrame, by: list[str], between: str, first: Any, second: Any
+) -> pl.DataFrame:
+    """`value` of the cell `second` minus that of `first`, for each common data seed.
+
+    `rows` has one row a run in each group of `by`; the result has the columns of `by`,
+    `data_seed`, `first`, `second` and `difference`, sorted.
+
+    Raises
+    ------
+    ValueError
+        When a cell has two runs of one seed: it is unclear which one is meant.
+    """
+    keys = [*by, "data_seed"]
+    sides = []
+    for name, cell in (("first", first), ("second", second)):
+        side = rows.filter(pl.col(between) == cell).select(
+            *keys, pl.col("value").alias(name)
+        )
+        side = side.drop_nulls(name)
+        twice = side.filter(side.select(keys).is_duplicated())
+        if twice.height:
+            raise ValueError(
+                f"{between}={cell} has several runs for {twice.select(keys).row(0)} "
+                f"(columns {keys}). Group by what tells them apart."
+            )
+        sides.append(side)
+    joined = sides[0].join(sides[1], on=keys, nulls_equal=True)
+    difference = (pl.col("second") - pl.col("first")).alias("difference")
+    return joined.with_columns(difference).sort(keys)
+
+
+def compared(differences: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """Mean paired difference, interval, p value (plain and Holm) and power hint by group.
+
+    `resolves_with` is the number of seeds that would find a difference as large as the
+    one seen, at 80 % power.
+    """
+    rows = []
+    for key, group in differences.group_by(by, maintain_order=True):
+        found = Difference.of(group["difference"].to_list())
+        interval, many = found.interval, found.interval.count > 1
+        rows.append(
+            dict(zip(by, key, strict=True))
+            | {
+                "difference": interval.mean,
+                "low": interval.low if many else None,
+                "high": interval.high if many else None,
+                "pairs": interval.count,
+                "p": found.p_value,
+                "resolves_with": seeds_to_resolve(interval.spread, interval.mean)
+                if many
+                else None,
+            }
+        )
+    numbers = ("difference", "low", "high", "pairs", "p", "resolves_with")
+    kinds = {name: pl.Float64() for name in numbers} | {
+        "pairs": pl.Int64(),
+        "resolves_with": pl.Int64(),
+    }
+    schema = {name: differences.schema[name] for name in by} | kinds
+    table = pl.DataFrame(rows, schema=schema, orient="row")
+    return table.with_columns(
+        p_holm=pl.Series(holm(table["p"].to_list()), dtype=pl.Float64())
+    )
+
+
+def interaction(
+    first: pl.DataFrame, second: pl.DataFrame, by: list[str]
+) -> pl.DataFrame:
+    """Difference of differences: `second` minus `first`, two results of `paired`."""
+    keys = [*by, "data_seed"]
+    joined = first.select(*keys, pl.col("difference").alias("first")).join(
+        second.select(*keys, pl.col("difference").alias("second")),
+        on=keys,
+        nulls_equal=True,
+    )
+    gap = (pl.col("second") - pl.col("first")).alias("difference")
+    return joined.with_columns(gap).sort(keys)
+
+
+def with_costs(curves: pl.DataFrame) -> pl.DataFrame:
+    """Add `flops` and `seconds` spent up to each row; null where they are unknown.
+
+    Seconds are the run's total, in proportion to steps; they include evaluation, and
+    runs that trained as lanes of one program share them.
+    """
+    share = pl.col("step") / pl.col("steps")
+    return curves.with_columns(
+        flops=pl.col("tokens") * pl.col("flops_per_token"),
+        seconds=pl.col("training_seconds") * share,
+    )
+
+
+def at_equal_cost(
+    curves: pl.DataFrame, by: list[str], between: str, cost: str
+) -> pl.DataFrame:
+    """One row a run: its `value` at the largest cost that all cells of its seed reached.
+
+    `curves` has rows of one metric, with `step` and `value`; values between evaluations
+    are interpolated linearly; a run that was not measured that early has no row. Runs
+    of equal `by` and data seed are matched, whatever their value of `between`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown cost.
+    """
+    if cost not in COSTS:
+        raise ValueError(f"cost must be one of {', '.join(COSTS)}; got {cost!r}.")
+    known = with_costs(curves).drop_nulls([cost, "value"]).sort("run_id", "step")
+    keys = [*by, "data_seed"]
+    rows = []
+    for _, group in known.group_by(keys, maintain_order=True):
+        runs = group.partition_by("run_id", maintain_order=True)
+        if group[between].n_unique() < 2:
+            continue
+        reach = min(float(run[cost].to_numpy().max()) for run in runs)
+        for run in runs:
+            known_costs = run[cost].to_numpy()
+            if reach < known_costs[0]:  # not measured so early: nothing to compare
+                continue
+            value = np.interp(reach, known_costs, run["value"].to_numpy())
+            named = {name: run[name][0] for name in (*keys, between, "run_id")}
+            rows.append(named | {cost: reach, "value": float(value)})
+    schema = {name: known.schema[name] for name in (*keys, between, "run_id")}
+    schema |= {cost: pl.Float64(), "value": pl.Float64()}
+    table = pl.DataFrame(rows, schema=schema, orient="row")
+    return table.sort(*keys, between)
+
+
+def formation(
+    curves: pl.DataFrame, level: float | None = None, floor: float = 0.0
+) -> pl.DataFrame:
+    """One row a run: the tokens after which its score first reached `level`.
+
+    Without a level, half-way from `floor` (the score of guessing) to the run's own last
+    score. Tokens are interpolated between evaluations; null when the level was never
+    reached, or when the run ended no better than the floor: it formed nothing.
+    """
+    rows = []
+    ordered = curves.drop_nulls("value").sort("run_id", "step")
+    for run in ordered.partition_by("run_id", maintain_order=True):
+        tokens, values = run["tokens"].to_numpy(), run["value"].to_numpy()
+        wanted = (floor + values[-1]) / 2 if level is None else level
+        above = np.flatnonzero((values >= wanted) & (values > floor))
+        if values[-1] <= floor:
+            above = above[:0]
+        reached = None
+        if len(above):
+            at = int(above[0])
+            reached = float(tokens[at])
+            if at:
+                rise = (wanted - values[at - 1]) / (values[at] - values[at - 1])
+                reached = float(tokens[at - 1] + rise * (tokens[at] - tokens[at - 1]))
+        rows.append({"run_id": run["run_id"][0], "formed": reached, "level": wanted})
+    schema = {"run_id": pl.String(), "formed": pl.Float64(), "level": pl.Float64()}
+    return pl.DataFrame(rows, schema=schema, orient="row")

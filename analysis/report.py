@@ -1,0 +1,215 @@
+"""One HTML page that holds everything: verdicts first, where it comes from last.
+
+No script, no font and no image comes from elsewhere; the page opens from disk.
+"""
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import polars as pl
+from matplotlib.figure import Figure
+
+from analysis.claims import RULE, Judgement, outcome_table
+from analysis.plots import families, style
+from analysis.selection import size_name
+from analysis.statements import judge_all
+
+STYLE = """
+:root{--ink:#222;--faint:#666;--line:#e0e0e0;--paper:#fff;color-scheme:light}
+*{box-sizing:border-box}
+body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);
+ max-width:60rem;margin:0 auto;padding:1rem;overflow-wrap:break-word}
+h1{font-size:1.6rem;line-height:1.2}h2{margin-top:2.5rem;font-size:1.25rem}
+.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;width:100%}
+th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line);
+ vertical-align:top;font-variant-numeric:tabular-nums}
+td.number{text-align:right;white-space:nowrap}
+.claim{border-left:.35rem solid #999;padding:.2rem .8rem;margin:1rem 0}
+.supported{border-color:#009e73}.contradicted{border-color:#d55e00}
+.undecided{border-color:#e69f00}.verdict{font-weight:600}
+.faint{color:var(--faint);font-size:.85rem}
+code,pre{font-size:.82rem;white-space:pre-wrap}
+figure{margin:1.5rem 0}img{max-width:100%;height:auto}
+nav a{margin-right:1rem}
+"""
+KNOWN_VERDICTS = (
+    "supported",
+    "contradicted",
+    "undecided",
+    "not tested at this scale",
+)
+
+
+def report(frame: pl.DataFrame, drawn: dict[str, Figure] | None = None) -> str:
+    """The page, from the table of all runs; equal tables give equal pages.
+
+    `drawn` replaces the figures of `families.FIGURES`.
+    """
+    judgements = judge_all(frame)
+    figures, left_out = _figures(frame) if drawn is None else (drawn, {})
+    body = [
+        "<h1>What predicting several tokens teaches: claims and evidence</h1>",
+        '<nav><a href="#claims">claims</a><a href="#figures">figures</a>'
+        '<a href="#runs">runs</a><a href="#provenance">provenance</a></nav>',
+        f"<p>{_lead(frame, judgements)}</p>",
+        '<h2 id="claims">Claims</h2>',
+        *map(_claim, judgements),
+        f"<details><summary>The rule</summary><pre>{html.escape(RULE)}</pre></details>",
+        '<h2 id="figures">Figures</h2>',
+        *(_figure(name, figure) for name, figure in figures.items()),
+        *(
+            f'<p class="faint">{html.escape(name)} is left out: {html.escape(why)}.</p>'
+            for name, why in left_out.items()
+        ),
+        '<h2 id="runs">Runs</h2>',
+        _table(_runs(frame)),
+        '<h2 id="provenance">Provenance</h2>',
+        _table(_provenance(frame)),
+        _problems(frame),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<link rel="icon" href="data:,"><title>Claims and evidence</title>'
+        f"<style>{STYLE}</style></head><body>\n"
+        + "\n".join(body)
+        + "\n</body></html>\n"
+    )
+
+
+def _lead(frame: pl.DataFrame, judgements: Sequence[Judgement]) -> str:
+    done = frame.filter(pl.col("state") == "done")
+    counts = [
+        f"{sum(one.verdict == name for one in judgements)} {name}"
+        for name in KNOWN_VERDICTS
+    ]
+    largest = done["parameters"].max()
+    reach = (
+        f" of up to {size_name(largest)} non-embedding parameters"
+        if isinstance(largest, int)
+        else ""
+    )
+    return (
+        f"{done['run_id'].n_unique()} finished runs{reach}. Of {len(judgements)} claims: "
+        f"{', '.join(counts)}."
+    )
+
+
+def _claim(one: Judgement) -> str:
+    claim, words = one.claim, html.escape
+    kind = one.verdict.split()[0]
+    caveat = f" {words(claim.caveat)}" if claim.caveat else ""
+    parts = [
+        f'<section class="claim {kind}" id="{claim.id}">',
+        f"<p><strong>{claim.id}</strong> {words(claim.says)} "
+        f'<span class="faint">{words(claim.source)}</span><br>'
+        f'<span class="verdict">{one.verdict}</span>: {words(one.reason)}.{caveat}</p>',
+    ]
+    if one.outcomes:
+        tests = outcome_table(one).drop("claim")
+        parts.append(
+            f"<details><summary>{tests.height} tests</summary>{_table(tests)}</details>"
+        )
+    if one.verdict not in ("supported", "contradicted"):
+        command = words(claim.settled_by)
+        parts.append(f'<p class="faint">To settle it: <code>{command}</code></p>')
+    return "".join(parts) + "</section>"
+
+
+def _figures(frame: pl.DataFrame) -> tuple[dict[str, Figure], dict[str, str]]:
+    drawn, left_out = {}, {}
+    for name, draw in families.FIGURES.items():
+        try:
+            drawn[name] = draw(frame)[0]
+        except ValueError as error:
+            left_out[name] = str(error)
+    return drawn, left_out
+
+
+def _figure(name: str, figure: Figure) -> str:
+    picture = io.BytesIO()
+    with style.house_style():
+        figure.savefig(
+            picture,
+            format="png",
+            dpi=150,
+            bbox_inches="tight",
+            pad_inches=0.05,
+            metadata={"Software": None},
+        )
+    plt.close(figure)
+    data = base64.b64encode(picture.getvalue()).decode()
+    about = (
+        (families.FIGURES[name].__doc__ or name) if name in families.FIGURES else name
+    )
+    text = html.escape(about.strip())
+    return (
+        f'<figure id="{html.escape(name)}"><img alt="{text}" '
+        f'src="data:image/png;base64,{data}">'
+        f'<figcaption class="faint">{html.escape(name)}: {text}</figcaption></figure>'
+    )
+
+
+def _table(table: pl.DataFrame) -> str:
+    heads = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
+    rows = "".join(
+        "<tr>" + "".join(map(_cell, row)) + "</tr>" for row in table.iter_rows()
+    )
+    return (
+        f'<div class="wide"><table><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return f"<td>{'yes' if value else 'no'}</td>"
+    if isinstance(value, int | float):
+        text = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+        return f'<td class="number">{text}</td>'
+    return f"<td>{'' if value is None else html.escape(str(value))}</td>"
+
+
+def _runs(frame: pl.DataFrame) -> pl.DataFrame:
+    """What was run: task, size, horizon, tokens, seeds, best-known costs."""
+    by = ["sweep", "task", "scale", "parameters", "horizon", "state"]
+    runs = frame.sort("step", nulls_last=True).unique(
+        "run_id", keep="last", maintain_order=True
+    )
+    return (
+        runs.group_by(by)
+        .agg(
+            pl.len().alias("runs"),
+            pl.col("seed").n_unique().alias("seeds"),
+            pl.col("tokens").max(),
+            pl.col("learning_rate").n_unique().alias("learning rates"),
+            pl.col("training_seconds").median().alias("median seconds"),
+        )
+        .sort(by, nulls_last=True)
+    )
+
+
+def _provenance(frame: pl.DataFrame) -> pl.DataFrame:
+    by = ["sweep", "device", "commit", "precision"]
+    runs = pl.col("run_id").n_unique().alias("runs")
+    return frame.group_by(by).agg(runs).sort(by, nulls_last=True)
+
+
+def _problems(frame: pl.DataFrame) -> str:
+    bad = frame.filter(pl.col("problem").is_not_null())
+    rows: Iterable[tuple[str, str]] = (
+        bad.select("run_id", "problem").unique().sort("run_id").iter_rows()
+    )
+    items = "".join(
+        f"<li><code>{html.escape(run_id)}</code> {html.escape(problem)}</li>"
+        for run_id, problem in rows
+    )
+    return (
+        f"<h3>Problems</h3><ul>{items}</ul>"
+        if items
+        else "<p>No run had a problem.</p>"
+    )

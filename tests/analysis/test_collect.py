@@ -1,0 +1,262 @@
+"""Collection: nothing is lost in silence, nothing is read twice."""
+
+import json
+import shutil
+import time
+
+import polars as pl
+import pytest
+
+from analysis.__main__ import main
+from analysis.collect import collect, read, read_all, write
+from analysis.cost import flops_per_token
+from analysis.schema import ORDER, SWEEP_SCHEMA
+from synth.describe import describe_run
+from tests.analysis.conftest import (
+    other_seed,
+    polynomial_rows,
+    polynomial_run,
+    write_run,
+)
+
+
+def constant(m, step):
+    return 0.5
+
+
+def test_table_has_the_declared_columns_and_order(sweep):
+    found = collect(sweep)
+    assert dict(found.frame.schema) == SWEEP_SCHEMA
+    assert found.frame.equals(found.frame.sort(ORDER, nulls_last=True))
+    assert found.states == {"done": 10}
+    assert not found.problems
+    assert found.frame["sweep"].unique().to_list() == ["polynomial-test"]
+    assert found.frame.height == 10 * 3 * (4 * 2 + 1)
+
+
+def test_values_arrive_unchanged(tmp_path):
+    config = polynomial_run(horizon=4, seed=3)
+    rows = polynomial_rows(config, lambda m, step: m / 10 + step / 1000)
+    write_run(tmp_path, config, rows)
+    frame = collect(tmp_path).frame
+    back = frame.select("step", "suite", "metric", "slice", "value", "count", "tokens")
+    sent = {
+        (r.step, r.suite, r.metric, r.slice, r.value, r.count, r.tokens) for r in rows
+    }
+    assert set(back.iter_rows()) == sent
+    first = frame.row(0, named=True)
+    assert (first["horizon"], first["seed"], first["data_seed"]) == (4, 3, 3)
+    assert first["training_seconds"] == 12.5
+    assert first["lanes"] == 3
+
+
+def test_every_state_is_counted_and_kept(tmp_path):
+    base = polynomial_run()
+    rows = polynomial_rows(base, constant)
+    write_run(tmp_path, base, rows)
+    write_run(tmp_path, other_seed(base, 1), [], state="failed")
+    write_run(tmp_path, other_seed(base, 2), rows[:3], state="stopped")
+    (tmp_path / "notes").mkdir()
+    found = collect(tmp_path)
+    assert found.states == {"done": 1, "failed": 1, "stopped": 1}
+    assert found.frame["run_id"].n_unique() == 3
+    failed = found.frame.filter(pl.col("state") == "failed")
+    assert failed["problem"].to_list() == ["out of memory"]
+    assert failed["value"].to_list() == [None]
+
+
+def test_torn_line_is_dropped_and_said(tmp_path):
+    config = polynomial_run()
+    rows = polynomial_rows(config, constant)
+    write_run(tmp_path, config, rows, "stopped", tail='{"run_id": "poly')
+    found = collect(tmp_path)
+    assert found.frame.height == len(rows)
+    assert found.problems == {config.run_id: "metrics.jsonl: torn last line"}
+
+
+@pytest.mark.parametrize(
+    "line", ['{"run_id": 3\n', '{"step": 1}\n', "[1]\n", "NaN\n", '{"value": NaN}\n']
+)
+def test_bad_lines_are_counted_and_spare_their_neighbours(tmp_path, line):
+    good, bad = polynomial_run(), polynomial_run(seed=1)
+    rows = polynomial_rows(good, constant)
+    write_run(tmp_path, good, rows)
+    write_run(tmp_path, bad, polynomial_rows(bad, constant), tail=line)
+    found = collect(tmp_path)
+    assert found.problems == {bad.run_id: "metrics.jsonl: 1 unreadable lines"}
+    assert found.frame.height == 2 * len(rows)
+    assert found.frame["value"].null_count() == 0
+
+
+def test_missing_and_broken_files(tmp_path):
+    config = polynomial_run()
+    folder = write_run(tmp_path, config, polynomial_rows(config, constant))
+    (folder / "metrics.jsonl").unlink()
+    (folder / "config.json").write_text("{ not json")
+    found = collect(tmp_path)
+    assert found.frame.height == 1
+    assert "config.json" in found.problems[config.run_id]
+
+
+def test_repeated_rows_count_once_and_the_last_one_wins(tmp_path):
+    config = polynomial_run()
+    first = polynomial_rows(config, lambda m, step: 0.1)
+    second = polynomial_rows(config, lambda m, step: 0.9)
+    write_run(tmp_path, config, [*first, *second])
+    frame = collect(tmp_path).frame.filter(pl.col("metric") == "exact_match")
+    assert frame.height == 12
+    assert frame["value"].unique().to_list() == [0.9]
+
+
+def test_probe_rows_join_under_their_own_suites(tmp_path):
+    config = polynomial_run()
+    rows = polynomial_rows(config, constant)
+    folder = write_run(tmp_path, config, rows)
+    before = collect(tmp_path)
+    lines = (folder / "metrics.jsonl").read_text()
+    (folder / "probe-law.jsonl").write_text(lines + '{"torn')
+    after = collect(tmp_path, previous=before.frame)
+    assert after.reread == 1
+    assert after.frame.height == 2 * len(rows)
+    probed = after.frame.filter(pl.col("suite").str.starts_with("probe/"))
+    assert probed.height == len(rows)
+    assert after.problems == {config.run_id: "probe-law.jsonl: torn last line"}
+
+
+def test_only_changed_folders_are_read_again(sweep):
+    first = collect(sweep)
+    assert first.reread == 10
+    second = collect(sweep, previous=first.frame)
+    assert second.reread == 0
+    assert second.frame.equals(first.frame)
+    config = polynomial_run(seed=77)
+    write_run(sweep, config, polynomial_rows(config, constant))
+    changed = next(path for path in sweep.iterdir() if path.name != config.run_id)
+    (changed / "metrics.jsonl").write_text("")
+    third = collect(sweep, previous=first.frame)
+    assert third.reread == 2
+    assert third.frame.equals(collect(sweep).frame)
+
+
+def test_a_removed_folder_leaves_the_table(sweep):
+    first = collect(sweep)
+    gone = next(iter(sweep.iterdir()))
+    for file in gone.iterdir():
+        file.unlink()
+    gone.rmdir()
+    again = collect(sweep, previous=first.frame)
+    assert gone.name not in again.frame["run_id"].to_list()
+    assert again.states == {"done": 9}
+
+
+def test_an_edited_config_is_seen(sweep):
+    first = collect(sweep)
+    folder = next(iter(sweep.iterdir()))
+    stored = json.loads((folder / "config.json").read_text())
+    stored["config"]["training"]["learning_rate"] = 0.125
+    (folder / "config.json").write_text(json.dumps(stored))
+    again = collect(sweep, previous=first.frame)
+    assert again.reread == 1
+    edited = again.frame.filter(pl.col("run_id") == folder.name)
+    assert edited["learning_rate"].unique().to_list() == [0.125]
+
+
+def test_written_tables_are_equal_bytes_and_come_back(sweep, tmp_path):
+    found = collect(sweep)
+    write(found, tmp_path / "a.parquet")
+    write(collect(sweep), tmp_path / "b.parquet")
+    assert (tmp_path / "a.parquet").read_bytes() == (
+        tmp_path / "b.parquet"
+    ).read_bytes()
+    assert read(tmp_path / "a.parquet").equals(found.frame)
+    with pytest.raises(ValueError, match="does not exist"):
+        read(tmp_path / "c.parquet")
+
+
+def test_two_thousand_folders_in_seconds(tmp_path):
+    config = polynomial_run()
+    stored = json.dumps({"config": config.to_dict()})
+    lines = "".join(
+        json.dumps(row.__dict__) + "\n" for row in polynomial_rows(config, constant)
+    )
+    for number in range(2000):
+        name = f"polynomial-n1-10k-s{number}"
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(
+            f'{{"run_id": "{name}", ' + stored[1:]
+        )
+        text = lines.replace(config.run_id, name)
+        (tmp_path / name / "metrics.jsonl").write_text(text)
+        (tmp_path / name / "result.json").write_text("{}")
+    start = time.perf_counter()
+    found = collect(tmp_path)
+    first = time.perf_counter() - start
+    assert found.states == {"done": 2000}
+    assert found.frame.height == 2000 * 27
+    assert first < 20, "10,000 folders belong in seconds"
+    start = time.perf_counter()
+    assert collect(tmp_path, previous=found.frame).reread == 0
+    assert time.perf_counter() - start < first
+
+
+def test_flops_are_those_of_describe():
+    config = polynomial_run(horizon=4)
+    expected = describe_run(config)["training_flops_per_token"]
+    assert flops_per_token(config.to_dict()) == expected
+    assert flops_per_token(polynomial_run().to_dict()) < expected
+    assert flops_per_token({"task": {"kind": "stories"}}) is None
+    assert flops_per_token({}) is None
+
+
+def test_command_writes_one_file_a_sweep(sweep, tmp_path, capsys):
+    arguments = ["collect", "--runs", str(sweep.parent), "--results"]
+    assert main([*arguments, str(tmp_path / "results"), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["states"] == {"done": 10}
+    assert [p.name for p in (tmp_path / "results").iterdir()] == [
+        "polynomial-test.parquet"
+    ]
+
+
+def test_a_folder_without_runs_is_a_message_not_a_traceback(tmp_path, capsys):
+    assert main(["collect", "--runs", str(tmp_path)]) == 2
+    assert "holds no sweep" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="holds no run"):
+        collect(tmp_path)
+    with pytest.raises(ValueError, match="no folder of runs"):
+        collect(tmp_path / "nothing")
+
+
+def test_a_copied_folder_counts_once_and_is_said(sweep):
+    before = collect(sweep).frame
+    first = sorted(sweep.iterdir())[0]
+    shutil.copytree(first, sweep / f"{first.name}-copy")
+    for previous in (None, before):
+        found = collect(sweep, previous=previous)
+        assert found.states == {"done": 10}
+        assert found.frame.drop("stamp").equals(before.drop("stamp"))
+        assert f"{first.name}-copy" in found.problems
+        assert first.name in found.problems[f"{first.name}-copy"]
+
+
+def test_unchanged_folders_give_the_same_table_as_a_full_reading(sweep):
+    before = collect(sweep).frame
+    write_run(sweep, polynomial_run(horizon=4), [], state="failed")
+    added = collect(sweep, previous=before)
+    assert added.reread == 1
+    assert added.frame.equals(collect(sweep).frame)
+    again = collect(sweep, previous=added.frame)
+    assert again.reread == 0
+    assert again.frame.equals(added.frame)
+    assert (again.states, again.problems) == (added.states, added.problems)
+
+
+def test_a_run_in_two_sweeps_is_taken_whole_from_where_it_is_done(tmp_path):
+    config = polynomial_run()
+    early = polynomial_rows(config, constant, steps=(0, 50))
+    write_run(tmp_path / "a", config, early, state="stopped")
+    write_run(tmp_path / "b", config, polynomial_rows(config, constant))
+    for name in ("a", "b"):
+        write(collect(tmp_path / name), tmp_path / "results" / f"{name}.parquet")
+    whole = read_all(tmp_path / "results")
+    assert whole.equals(read(tmp_path / "results" / "b.parquet"))
