@@ -1,11 +1,22 @@
-"""`python -m analysis {collect,quick,claims,figures,report}`: what came out of the runs."""
+"""What came out of the runs.
+
+python -m analysis {collect,quick,claims,matched,figures,report,notebooks}
+"""
 
 import sys
 from typing import Annotated, Union
 
 import tyro
 
-from analysis.commands import Claims, Collect, Figures, Quick, Report
+from analysis.commands import (
+    Claims,
+    Collect,
+    Figures,
+    Matched,
+    Notebooks,
+    Quick,
+    Report,
+)
 
 Command = Union[  # noqa: UP007 - read by tyro at run time
     Annotated[Collect, tyro.conf.subcommand("collect")],
@@ -13,6 +24,8 @@ Command = Union[  # noqa: UP007 - read by tyro at run time
     Annotated[Claims, tyro.conf.subcommand("claims")],
     Annotated[Figures, tyro.conf.subcommand("figures")],
     Annotated[Report, tyro.conf.subcommand("report")],
+    Annotated[Matched, tyro.conf.subcommand("matched")],
+    Annotated[Notebooks, tyro.conf.subcommand("notebooks")],
 ]
 
 

@@ -122,7 +122,7 @@ def judge(claim: Claim, frame: pl.DataFrame) -> Judgement:
     outcomes = tuple(judge_tests(stated or tests))
     counted = [outcome for outcome in outcomes if outcome.counted]
     reading = _together([outcome.result for outcome in counted])
-    seeds = f"{_fewest(counted)} seeds or more" if counted else "no seeds"
+    seeds = _seeds(counted)
     if not stated:
         largest = max(test.parameters for test in tests)
         reason = (
@@ -179,8 +179,11 @@ def _together(results: Sequence[Verdict]) -> Verdict:
     return "undecided"
 
 
-def _fewest(outcomes: Sequence[Outcome]) -> int:
-    return min(len(outcome.test.values_S) for outcome in outcomes)
+def _seeds(outcomes: Sequence[Outcome]) -> str:
+    counts = [len(outcome.test.values_S) for outcome in outcomes]
+    low, high = min(counts), max(counts)
+    text = f"{low} seeds" if low == high else f"{low} to {high} seeds"
+    return text + (f" where {ENOUGH_SEEDS} are needed" if low < ENOUGH_SEEDS else "")
 
 
 def outcome_table(judgement: Judgement) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -114,6 +115,38 @@ class Claims:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Matched:
+    """Longer horizons against n = 1 at equal tokens, FLOP or seconds, paired by seed."""
+
+    suite: str = "in_domain"
+    """Suite of the metric."""
+    metric: str = "exact_match"
+    """What is compared; interpolated between evaluations."""
+    part: str = ""
+    """Slice of the metric, such as operations=2."""
+    cost: Literal["tokens", "flops", "seconds"] = "flops"
+    """What is equal on both sides; FLOP are unknown for stories."""
+    results: Path = RESULTS
+    """Where the parquet files lie."""
+
+    def run(self) -> int:
+        """Compare and print."""
+        from analysis.comparisons import matched_table
+        from analysis.plots.curves import curve_rows
+        from analysis.tables import matched_text, show
+
+        rows = curve_rows(read_all(self.results), self.metric, self.suite, self.part)
+        if rows.is_empty():
+            raise ValueError(
+                f"No finished run has {self.suite}/{self.metric} with slice "
+                f"{self.part!r} in {self.results}."
+            )
+        title = f"{self.suite}/{self.metric} at equal {self.cost}, minus n = 1"
+        show(matched_text(matched_table(rows, self.cost), title))
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Figures:
     """Rebuild every figure that the collected tables have data for."""
 
@@ -164,6 +197,19 @@ class Report:
         self.output.parent.mkdir(parents=True, exist_ok=True)
         self.output.write_text(page, encoding="utf-8")
         print(f"{self.output}: {len(page) / 1e6:.1f} MB; open it in a browser")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notebooks:
+    """Execute the percent scripts of analysis/notebooks into .ipynb files."""
+
+    def run(self) -> int:
+        """Run them on the committed tables; from the root of the repository."""
+        from analysis.notebooks.display import execute_all
+
+        for path in execute_all(Path.cwd()):
+            print(path)
         return 0
 
 

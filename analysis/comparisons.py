@@ -38,7 +38,10 @@ class Difference:
 
 
 def t_test(differences_S: Sequence[float]) -> float:
-    """Two-sided p value of a mean of zero.
+    """Two-sided p value of a mean of zero; 1 for differences without any spread.
+
+    Equal differences in every seed come from a floor or a count, not from a sample: all
+    runs of a cell gave one and the same answer. They are no evidence about new seeds.
 
     >>> round(t_test([0.1, 0.2, 0.3]), 4)
     0.0742
@@ -46,8 +49,8 @@ def t_test(differences_S: Sequence[float]) -> float:
     interval = t_interval(differences_S)
     if interval.count < 2:
         return 1.0
-    if interval.spread == 0:
-        return 0.0 if interval.mean else 1.0
+    if interval.spread <= 1e-12 * max(1.0, abs(interval.mean)):
+        return 1.0
     t = abs(interval.mean) / (interval.spread / math.sqrt(interval.count))
     return float(2 * stats.t.sf(t, interval.count - 1))
 
@@ -72,13 +75,14 @@ def seeds_to_resolve(
 ) -> int | None:
     """Pairs of seeds with which a paired t test would find `difference`.
 
-    `spread` is the standard deviation of paired differences. None: more than 1000.
+    `spread` is the standard deviation of paired differences. None: more than 1000, or
+    no difference, or no spread to judge by.
 
     >>> seeds_to_resolve(spread=0.02, difference=0.02)
     10
     """
-    if not (spread > 0 and abs(difference) > 0):
-        return 2 if spread == 0 and difference else None
+    if not (spread > 1e-12 and abs(difference) > 0):
+        return None
     for seeds in range(2, 1001):
         shift = abs(difference) / spread * math.sqrt(seeds)
         bound = stats.t.ppf(1 - level / 2, seeds - 1)
@@ -285,6 +289,20 @@ def at_equal_cost(
     schema |= {cost: pl.Float64(), "value": pl.Float64()}
     table = pl.DataFrame(rows, schema=schema, orient="row")
     return table.sort(*keys, between)
+
+
+def matched_table(curves: pl.DataFrame, cost: str) -> pl.DataFrame:
+    """Every longer horizon minus n = 1 at equal cost, by setting, size and horizon."""
+    by = ["task", "scale", "setting"]
+    at = at_equal_cost(with_setting(curves, "horizon"), by, "horizon", cost)
+    parts = [
+        paired(at, by, "horizon", 1, n).with_columns(horizon=pl.lit(n, pl.Int64()))
+        for n in at["horizon"].unique().sort().to_list()
+        if n > 1
+    ]
+    if not parts:
+        raise ValueError("No two horizons share a setting and a data seed.")
+    return compared(pl.concat(parts), [*by, "horizon"])
 
 
 def formation(

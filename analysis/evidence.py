@@ -337,10 +337,9 @@ def choice_shares(frame: pl.DataFrame) -> Iterator[Test]:
     """C12: the choice point's share of gradient, n minus 1 (its terms are a count)."""
     rows = _finished(frame, "choice-points")
     rows = rows.filter(pl.col("slice") == "role=choice-point")
-    for metric in ("term_share", "gradient_share"):
-        here = measured(rows, metric, "probe/test")
-        what = f"{metric.replace('_', ' ')} of choice points"
-        yield from _against_next_token(here, [], what, "above", lambda key: True)
+    here = measured(rows, "gradient_share", "probe/test")
+    what = "gradient share of choice points"
+    yield from _against_next_token(here, [], what, "above", lambda key: True)
 
 
 def _gains(rows: pl.DataFrame, first: str, second: str, what: str) -> Iterator[Test]:

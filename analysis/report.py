@@ -36,6 +36,8 @@ code,pre{font-size:.82rem;white-space:pre-wrap}
 figure{margin:1.5rem 0}img{max-width:100%;height:auto}
 nav a{margin-right:1rem}
 """
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""What the browser lets the page load: pictures inside it, nothing else."""
 KNOWN_VERDICTS = (
     "supported",
     "contradicted",
@@ -74,6 +76,7 @@ def report(frame: pl.DataFrame, drawn: dict[str, Figure] | None = None) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<link rel="icon" href="data:,"><title>Claims and evidence</title>'
         f"<style>{STYLE}</style></head><body>\n"
         + "\n".join(body)
@@ -112,7 +115,7 @@ def _claim(one: Judgement) -> str:
     if one.outcomes:
         tests = outcome_table(one).drop("claim")
         parts.append(
-            f"<details><summary>{tests.height} tests</summary>{_table(tests)}</details>"
+            f"<details><summary>tests: {tests.height}</summary>{_table(tests)}</details>"
         )
     if one.verdict not in ("supported", "contradicted"):
         command = words(claim.settled_by)

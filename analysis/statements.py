@@ -16,7 +16,7 @@ def _sweep(name: str, then: str = "") -> str:
     )
 
 
-_PROBED = "python -m synth probe {} runs/{}-small/ID --save"
+_PROBED = "python -m synth probe {} runs/{}-paper/ID --save"
 
 CLAIMS = (
     Claim(

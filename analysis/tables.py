@@ -93,6 +93,28 @@ def outcomes_text(judgement: Judgement) -> Table:
     return table
 
 
+def matched_text(compared: pl.DataFrame, title: str) -> Table:
+    """A row a comparison: difference, interval, pairs, p, seeds that would resolve it."""
+    table = Table(title=title)
+    names = ("task", "size", "setting", "n", "difference", "95 % t interval")
+    for name in (*names, "pairs", "p (Holm)", "seeds to resolve"):
+        table.add_column(name)
+    for row in compared.iter_rows(named=True):
+        known = row["low"] is not None
+        table.add_row(
+            row["task"],
+            row["scale"],
+            row["setting"],
+            str(row["horizon"]),
+            f"{row['difference']:+.3g}",
+            f"[{row['low']:+.3g}, {row['high']:+.3g}]" if known else "-",
+            str(row["pairs"]),
+            f"{row['p_holm']:.2g}",
+            str(row["resolves_with"] or "-"),
+        )
+    return table
+
+
 def show(table: Table) -> None:
     """Print a table; wide enough for its columns when nobody watches."""
     console = Console()

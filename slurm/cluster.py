@@ -251,20 +251,36 @@ def _written_differs(options: ClusterOptions) -> bool:
 
 
 def _start_all(options: ClusterOptions) -> None:
+    """Start what does not run, and go on until the controller answers.
+
+    A daemon that was just killed still has a process for a moment and looks alive, so
+    starting is repeated while waiting; it does nothing to those that run.
+    """
     munged, *database, controller = _daemons(options)[: -len(options.nodes)]
-    socket_file = options.state / "run" / "munge.socket"
-    if munged.pid() is None:
-        socket_file.unlink(missing_ok=True)
-        Path(f"{socket_file}.lock").unlink(missing_ok=True)
-        munged.start()
-    if not wait_until(socket_file.exists, 5):
+    nodes = [node_daemon(options, node) for node in options.nodes]
+
+    def authentication_is_up() -> bool:
+        socket_file = options.state / "run" / "munge.socket"
+        if munged.pid() is None:
+            socket_file.unlink(missing_ok=True)
+            Path(f"{socket_file}.lock").unlink(missing_ok=True)
+            munged.start()
+        # A dead one leaves its socket behind, and daemons that believe it hang.
+        ask = ["munge", "--no-input", f"--socket={socket_file}"]
+        return subprocess.run(ask, capture_output=True).returncode == 0
+
+    def controller_answers() -> bool:
+        if not authentication_is_up():
+            return False
+        for daemon in (controller, *nodes):
+            daemon.start()
+        return client(options, "scontrol", "ping").returncode == 0
+
+    if not wait_until(authentication_is_up, 5):
         raise ClusterError(_complaint(options, "munged opens no socket"))
     if database:
         accounting.start(options)
-    controller.start()
-    for node in options.nodes:
-        node_daemon(options, node).start()
-    if not wait_until(lambda: client(options, "scontrol", "ping").returncode == 0, 15):
+    if not wait_until(controller_answers, 20):
         raise ClusterError(_complaint(options, "slurmctld does not answer"))
     if database:
         accounting.register(options)

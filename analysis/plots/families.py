@@ -1,6 +1,7 @@
 """The figures of the papers and of the probes, each from the table of all runs."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import polars as pl
 from matplotlib.figure import Figure
@@ -16,10 +17,11 @@ from analysis.selection import (
     slice_value,
 )
 
+Table = TypeVar("Table", pl.DataFrame, pl.Series)
 Drawn = tuple[Figure, pl.DataFrame]
 
 
-def _some(rows: pl.DataFrame, what: str) -> pl.DataFrame:
+def _some(rows: Table, what: str) -> Table:
     if rows.is_empty():
         raise ValueError(f"no finished run has {what}")
     return rows
@@ -36,7 +38,8 @@ def figure_7(frame: pl.DataFrame) -> Drawn:
 
 def figure_s14(frame: pl.DataFrame) -> Drawn:
     """Induction against size: stories alone, and nine to one with books."""
-    both = pl.col("books_parts").is_not_null() & (pl.col("open_names") == 0)
+    mixed = frame.filter(pl.col("books_parts") > 0)["open_names"].drop_nulls()
+    both = pl.col("open_names").is_in(_some(mixed.unique().sort(), "books").to_list())
     return _induction(frame, both, "books_parts", "{} parts books to 1 stories")
 
 

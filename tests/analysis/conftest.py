@@ -1,14 +1,20 @@
 """Run folders made by hand: what analysis reads, without training anything."""
 
+import itertools
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from analysis.collect import collect, write
+from analysis.evidence import SECOND_TOKEN
 from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
 from synth.metrics import Measurement, to_lines
+from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.polynomial import PolynomialConfig
+from synth.tasks.sources import SourcesConfig
+from synth.tasks.stories import StoriesConfig
 
 
 def polynomial_run(horizon=1, seed=0, scale="10k", pause=0, evaluated=4):
@@ -44,6 +50,8 @@ def polynomial_rows(config, exact_match, steps=(0, 50, 100)):
                 where = (run_id, step, step * per_step)
                 rows.append(Measurement(*where, suite, metric, part, value, 500))
         where = (run_id, step, step * per_step)
+        value = exact_match(1, step)
+        rows.append(Measurement(*where, "in_domain", "exact_match", "", value, 1000))
         value = 2.0 - step / 100
         rows.append(Measurement(*where, "train", "loss", "horizon=1", value, 64))
     return rows
@@ -102,3 +110,92 @@ def sweep(tmp_path):
 def other_seed(config, seed):
     """The same run with another seed."""
     return replace(config, seed=seed)
+
+
+def write_stories_sweep(root, sizes=("1M", "3M"), seeds=5, unseen=0.0, **effects):
+    """Stories, alone and with books, n = 1 and 2, with the effects that are named.
+
+    gain: of n = 2; mix_gain: of the books, which also bring it earlier.
+    """
+    rng = np.random.default_rng(2)
+    gain, mix_gain = effects.get("gain", 0.2), effects.get("mix_gain", 0.3)
+    training = TrainingConfig(steps=100, batch_rows=2, context=64, warmup_steps=1)
+    cells = itertools.product(sizes, (0, 9), (1, 2), range(seeds))
+    for size, parts, horizon, seed in cells:
+        config = RunConfig(
+            task=StoriesConfig(books_parts=parts),
+            model=ModelConfig(scale=size),
+            objective=ObjectiveConfig(horizon=horizon),
+            training=training,
+            seed=seed,
+        )
+        end = 0.3 + gain * (horizon > 1) + mix_gain * (parts > 0)
+        end += 0.005 * rng.standard_normal()
+        curve = {0: 0.0, 50: end * (0.8 if parts else 0.2), 100: end}
+        numbers = [("test_seen", step, "", value) for step, value in curve.items()]
+        numbers += [("test", 100, "tokens=seen", end)]
+        numbers += [("test", 100, "tokens=unseen", unseen * end)]
+        rows = [
+            Measurement(
+                config.run_id, step, step * 128, suite, SECOND_TOKEN, part, value, 900
+            )
+            for suite, step, part, value in numbers
+        ]
+        write_run(root, config, rows)
+
+
+def write_probed_sweep(root, seeds=5, choice_gain=0.3):
+    """Choice points and coupled sources with what training and probes measure."""
+    rng = np.random.default_rng(3)
+    training = TrainingConfig(steps=100, batch_rows=2, context=64, warmup_steps=1)
+    tasks = (ChoicePointsConfig(), SourcesConfig(family="coupled"))
+    for task, horizon, seed in itertools.product(tasks, (1, 4), range(seeds)):
+        config = RunConfig(
+            task=task,
+            model=ModelConfig(scale="100k"),
+            objective=ObjectiveConfig(horizon=horizon),
+            training=training,
+            seed=seed,
+        )
+        noise = 0.01 * rng.standard_normal(3)
+        gain = choice_gain * (horizon > 1)
+        measured = [
+            ("excess_loss", "horizon=1,role=choice", 1.0 - gain + noise[0]),
+            ("excess_loss", "horizon=1,role=forced", 0.5),
+            ("excess_loss", "horizon=1,role=X,coupling=0", 0.4),
+            ("excess_loss", "horizon=1,role=X,coupling=1", 0.4 - gain + noise[1]),
+        ]
+        probed = [
+            ("test", "term_share", "role=choice-point", 0.1 + 0.1 * (horizon > 1)),
+            ("test", "gradient_share", "role=choice-point", 0.2 + gain + noise[2]),
+            ("test-sampled", "gap", "", 0.3 - gain / 2 + noise[1]),
+        ]
+        probed += [
+            ("prediction-law", "residual", f"path=head 1,layer={n},target=t+1", 0.8**n)
+            for n in range(5)
+        ]
+        part = "path=head 1,of=residual,target=t+1"
+        probed += [
+            ("prediction-law", "fit_null_share", part, 0.001 + abs(noise[0]) / 10),
+            ("prediction-law", "fit_slope", part, -0.1 + noise[1]),
+        ]
+        at = (config.run_id, 100, 12800)
+        folder = write_run(
+            root,
+            config,
+            [Measurement(*at, "test", m, s, v, 100) for m, s, v in measured],
+        )
+        rows = [Measurement(*at, suite, m, s, v, 100) for suite, m, s, v in probed]
+        (folder / "probe-all.jsonl").write_text(to_lines(rows))
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory):
+    """Tables of all families, as `collect` leaves them; a few hundred kB, made here."""
+    root = tmp_path_factory.mktemp("analysis")
+    write_polynomial_sweep(root / "p", scales=("10k", "30k"), pauses=(0, 5))
+    write_stories_sweep(root / "s")
+    write_probed_sweep(root / "c")
+    for name in ("p", "s", "c"):
+        write(collect(root / name), root / "results" / f"{name}.parquet")
+    return root / "results"

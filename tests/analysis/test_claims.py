@@ -12,10 +12,13 @@ from analysis.collect import collect, read_all, write
 from analysis.statements import CLAIMS, judge_all
 from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
 from synth.metrics import Measurement
-from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.polynomial import PolynomialConfig
-from synth.tasks.stories import StoriesConfig
-from tests.analysis.conftest import write_polynomial_sweep, write_run
+from tests.analysis.conftest import (
+    write_polynomial_sweep,
+    write_probed_sweep,
+    write_run,
+    write_stories_sweep,
+)
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
 
@@ -157,81 +160,47 @@ def test_at_the_claimed_scale_it_is_a_verdict(tmp_path):
     assert [worse[c] for c in ("C7", "C8", "C9")] == ["contradicted"] * 3
 
 
-def stories(tmp_path, small_gain, unseen, mix_gain=0.3):
-    training = TrainingConfig(steps=100, batch_rows=2, context=64, warmup_steps=1)
-    rng = np.random.default_rng(2)
-    for parts in (0, 9):
-        for horizon in (1, 2):
-            for seed in range(5):
-                config = RunConfig(
-                    task=StoriesConfig(books_parts=parts),
-                    model=ModelConfig(scale="1M"),
-                    objective=ObjectiveConfig(horizon=horizon),
-                    training=training,
-                    seed=seed,
-                )
-                end = 0.3 + small_gain * (horizon > 1) + mix_gain * (parts > 0)
-                end += 0.005 * rng.standard_normal()
-                start_slow = parts == 0
-                curve = {0: 0.0, 50: end * (0.2 if start_slow else 0.8), 100: end}
-                rows = [
-                    Measurement(
-                        config.run_id, step, step * 128, "test_seen",
-                        "second_token_accuracy", "", value, 900,
-                    )
-                    for step, value in curve.items()
-                ]  # fmt: skip
-                rows += [
-                    Measurement(
-                        config.run_id, 100, 12800, "test", "second_token_accuracy",
-                        f"tokens={part}", value, 400,
-                    )
-                    for part, value in (("seen", end), ("unseen", unseen * end))
-                ]  # fmt: skip
-                write_run(tmp_path, config, rows)
-    return {one.claim.id: one.verdict for one in judge_all(collect(tmp_path).frame)}
+def verdicts(root):
+    return {one.claim.id: one.verdict for one in judge_all(collect(root).frame)}
 
 
 def test_induction_claims_both_ways(tmp_path):
-    as_said = stories(tmp_path / "a", small_gain=0.2, unseen=0.0)
+    write_stories_sweep(tmp_path / "a")
+    as_said = verdicts(tmp_path / "a")
     assert [as_said[c] for c in ("C1", "C3", "C4", "C5")] == ["supported"] * 4
     assert as_said["C2"] == "not tested at this scale"
-    against = stories(tmp_path / "b", small_gain=-0.1, unseen=1.0, mix_gain=-0.1)
+    write_stories_sweep(tmp_path / "b", gain=-0.1, unseen=1.0, mix_gain=-0.1)
+    against = verdicts(tmp_path / "b")
     assert [against[c] for c in ("C1", "C3", "C4", "C5")] == ["contradicted"] * 4
 
 
-def choices(tmp_path, choice_gain):
-    training = TrainingConfig(steps=100, batch_rows=2, context=64, warmup_steps=1)
-    rng = np.random.default_rng(3)
-    for horizon in (1, 4):
-        for seed in range(5):
-            config = RunConfig(
-                task=ChoicePointsConfig(),
-                model=ModelConfig(scale="100k"),
-                objective=ObjectiveConfig(horizon=horizon),
-                training=training,
-                seed=seed,
-            )
-            rows = [
-                Measurement(
-                    config.run_id, 100, 1, "test", "excess_loss",
-                    f"horizon=1,role={role}", value, 100,
-                )
-                for role, value in (
-                    ("choice", 1.0 - choice_gain * (horizon > 1)
-                     + 0.01 * rng.standard_normal()),
-                    ("forced", 0.5),
-                )
-            ]  # fmt: skip
-            write_run(tmp_path, config, rows)
-    (found,) = judge_all(collect(tmp_path).frame, only=("C13",))
-    return found.verdict
+def test_large_models_and_formed_circuits(tmp_path):
+    write_stories_sweep(tmp_path / "a", sizes=("100M",), gain=-0.2, mix_gain=0.6)
+    harmed = verdicts(tmp_path / "a")
+    assert [harmed[c] for c in ("C2", "C5", "C6")] == [
+        "supported",
+        "contradicted",
+        "contradicted",
+    ]
+    assert harmed["C1"] == "not tested at this scale"
+    write_stories_sweep(tmp_path / "b", sizes=("100M",), gain=0.0, mix_gain=0.5)
+    equal = verdicts(tmp_path / "b")
+    assert [equal[c] for c in ("C2", "C5", "C6")] == [
+        "undecided",
+        "supported",
+        "supported",
+    ]
 
 
-def test_choice_points_both_ways(tmp_path):
-    assert choices(tmp_path / "a", 0.3) == "supported"
-    assert choices(tmp_path / "b", -0.3) == "contradicted"
-    assert choices(tmp_path / "c", 0.0) == "undecided"
+@pytest.mark.parametrize(
+    ("gain", "verdict"),
+    [(0.15, "supported"), (-0.15, "contradicted"), (0.0, "undecided")],
+)
+def test_probed_claims_both_ways(tmp_path, gain, verdict):
+    write_probed_sweep(tmp_path, choice_gain=gain)
+    found = verdicts(tmp_path)
+    assert [found[c] for c in ("C12", "C13", "C14", "C15")] == [verdict] * 4
+    assert found["C21"] == "supported"
 
 
 def test_a_run_in_two_sweeps_counts_once(tmp_path):

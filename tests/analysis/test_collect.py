@@ -31,7 +31,7 @@ def test_table_has_the_declared_columns_and_order(sweep):
     assert found.states == {"done": 10}
     assert not found.problems
     assert found.frame["sweep"].unique().to_list() == ["polynomial-test"]
-    assert found.frame.height == 10 * 3 * (4 * 2 + 1)
+    assert found.frame.height == 10 * 3 * (4 * 2 + 2)
 
 
 def test_values_arrive_unchanged(tmp_path):
@@ -104,7 +104,7 @@ def test_repeated_rows_count_once_and_the_last_one_wins(tmp_path):
     second = polynomial_rows(config, lambda m, step: 0.9)
     write_run(tmp_path, config, [*first, *second])
     frame = collect(tmp_path).frame.filter(pl.col("metric") == "exact_match")
-    assert frame.height == 12
+    assert frame.height == 15
     assert frame["value"].unique().to_list() == [0.9]
 
 
@@ -192,7 +192,7 @@ def test_two_thousand_folders_in_seconds(tmp_path):
     found = collect(tmp_path)
     first = time.perf_counter() - start
     assert found.states == {"done": 2000}
-    assert found.frame.height == 2000 * 27
+    assert found.frame.height == 2000 * 30
     assert first < 20, "10,000 folders belong in seconds"
     start = time.perf_counter()
     assert collect(tmp_path, previous=found.frame).reread == 0

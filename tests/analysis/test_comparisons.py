@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from analysis.collect import collect
+from analysis.__main__ import main
+from analysis.collect import collect, read_all
 from analysis.comparisons import (
     Difference,
     at_equal_cost,
@@ -14,11 +15,13 @@ from analysis.comparisons import (
     formation,
     holm,
     interaction,
+    matched_table,
     paired,
     seeds_to_resolve,
     t_test,
     with_setting,
 )
+from analysis.plots.curves import curve_rows
 from analysis.selection import at_end, measured
 from tests.analysis.conftest import (
     polynomial_rows,
@@ -29,7 +32,8 @@ from tests.analysis.conftest import (
 
 
 def exact_match(frame):
-    return measured(with_setting(frame, "horizon"), "exact_match")
+    rows = measured(with_setting(frame, "horizon"), "exact_match")
+    return rows.filter(pl.col("slice") != "")
 
 
 def test_pairing_removes_what_seeds_share(sweep):
@@ -106,6 +110,7 @@ def test_t_test_is_that_of_scipy():
     assert t_test(values) == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
     assert t_test([0.3]) == 1.0
     assert t_test([0.0, 0.0]) == 1.0
+    assert t_test([0.3 - 0.1, 0.2, 0.4 - 0.2]) == 1.0, "a floor is no evidence"
 
 
 def test_holm_by_hand_and_under_the_null():
@@ -192,6 +197,23 @@ def test_formation_is_interpolated():
     assert found["formed"].to_list() == [150.0, None]
     own = formation(curves)
     assert own["formed"].to_list() == pytest.approx([125.0, 150.0])
+
+
+def test_command_compares_at_equal_cost(results, capsys):
+    arguments = ["matched", "--results", str(results), "--part", "operations=1"]
+    for cost in ("tokens", "flops", "seconds"):
+        assert main([*arguments, "--cost", cost]) == 0
+        assert f"at equal {cost}" in capsys.readouterr().out
+    assert main(["matched", "--results", str(results), "--metric", "beauty"]) == 2
+    assert "No finished run has in_domain/beauty" in capsys.readouterr().err
+
+
+def test_equal_flops_take_from_the_longer_horizon_what_it_costs(results):
+    rows = curve_rows(read_all(results), "exact_match", "in_domain", "operations=1")
+    rows = rows.filter(pl.col("task") == "polynomial", pl.col("pause_tokens") == 0)
+    tokens, flops = matched_table(rows, "tokens"), matched_table(rows, "flops")
+    assert tokens["pairs"].to_list() == [5, 5]
+    assert (flops["difference"] < tokens["difference"]).all()
 
 
 def test_a_run_that_ends_at_the_floor_has_formed_nothing():

@@ -1,11 +1,13 @@
 """Figures: the right numbers, the same bytes."""
 
+import matplotlib.pyplot as plt
 import polars as pl
 import pytest
 
 from analysis.__main__ import main
-from analysis.collect import collect
-from analysis.plots import style
+from analysis.collect import collect, read_all, write
+from analysis.plots import families, style
+from analysis.plots.curves import curve_figure
 from analysis.plots.polynomial import polynomial_figure, polynomial_table
 from tests.analysis.conftest import (
     polynomial_rows,
@@ -68,6 +70,74 @@ def test_quick_prints_and_draws(sweep, tmp_path, capsys):
         ".pdf",
         ".png",
     ]
+
+
+@pytest.fixture(scope="module")
+def everything(results):
+    return read_all(results)
+
+
+@pytest.mark.parametrize("name", list(families.FIGURES))
+def test_every_figure_draws_what_is_there(everything, name):
+    figure, table = families.FIGURES[name](everything)
+    assert table.height > 0
+    assert len(figure.axes) >= 1
+    drawn = [
+        line for axes in figure.axes for line in axes.lines if len(line.get_xdata())
+    ]
+    assert drawn
+    plt.close(figure)
+
+
+def test_induction_figure_plots_the_means_of_its_runs(everything):
+    figure, table = families.figure_7(everything)
+    rows = everything.filter(
+        (pl.col("task") == "stories") & (pl.col("books_parts") == 0),
+        pl.col("suite") == "test_seen",
+        pl.col("step") == 100,
+        pl.col("horizon") == 2,
+        pl.col("scale") == "3M",
+    )
+    found = table.filter(pl.col("horizon") == 2).sort("parameters")["mean"].to_list()
+    assert found[-1] == pytest.approx(rows["value"].mean())
+    assert rows.height == 5
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("cost", ["tokens", "flops", "seconds"])
+def test_curves_against_every_cost(everything, cost):
+    here = everything.filter(pl.col("task") == "polynomial")
+    here = here.filter(pl.col("pause_tokens") == 0)
+    figure, table = curve_figure(
+        here, "exact_match", "in_domain", "operations=1", cost=cost
+    )
+    assert table[cost].max() > 0
+    assert table.height == 3 * 5 * 2 * 2
+    plt.close(figure)
+
+
+def test_curves_refuse_what_they_cannot_draw(everything):
+    with pytest.raises(ValueError, match="cost must be one of"):
+        curve_figure(everything, "exact_match", "in_domain", cost="joules")
+    with pytest.raises(ValueError, match="No finished run has"):
+        curve_figure(everything, "beauty", "in_domain")
+
+
+def test_command_draws_all_and_names_what_it_leaves_out(sweep, tmp_path, capsys):
+    write(collect(sweep), tmp_path / "r" / "s.parquet")
+    arguments = ["figures", "--results", str(tmp_path / "r"), "--figures"]
+    assert main([*arguments, str(tmp_path / "a")]) == 0
+    printed = capsys.readouterr().out
+    assert "figure-7-induction: left out, no finished run has task stories" in printed
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    drawn = [name for name in names if name.endswith(".png")]
+    assert drawn == ["curves-polynomial.png", "figure-8-polynomial.png"]
+    assert main([*arguments, str(tmp_path / "b")]) == 0
+    for name in names:
+        first, second = tmp_path / "a" / name, tmp_path / "b" / name
+        assert first.read_bytes() == second.read_bytes(), name
+    assert main(["figures", "figure-9"]) == 2
+    assert "No figure 'figure-9'" in capsys.readouterr().err
 
 
 def test_settings_are_never_averaged_as_if_they_were_seeds(tmp_path):

@@ -1,0 +1,1 @@
+"""Percent scripts with their executed notebooks: text and calls, nothing else."""

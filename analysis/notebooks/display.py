@@ -1,0 +1,69 @@
+"""What the notebooks call: a figure or the reason for its absence, verdicts as text."""
+
+from pathlib import Path
+
+import jupytext
+import matplotlib.pyplot as plt
+import nbformat
+import polars as pl
+from matplotlib.figure import Figure
+from nbconvert.preprocessors import ExecutePreprocessor
+
+from analysis.claims import Judgement
+from analysis.plots import families
+from analysis.statements import judge_all
+
+HERE = Path(__file__).parent
+
+
+def drawn(name: str, frame: pl.DataFrame) -> Figure | str:
+    """The figure of that name; why there is none where its runs are missing."""
+    try:
+        figure = families.FIGURES[name](frame)[0]
+    except ValueError as error:
+        return f"{name} is left out: {error}"
+    plt.close(figure)  # or a notebook shows it twice
+    return figure
+
+
+def verdicts(frame: pl.DataFrame, *claims: str) -> list[Judgement]:
+    """Print the verdict on each claim, and return them."""
+    judgements = judge_all(frame, claims)
+    for one in judgements:
+        print(f"{one.claim.id} {one.claim.says}\n    {one.verdict}: {one.reason}\n")
+    return judgements
+
+
+def scripts() -> list[Path]:
+    """The percent scripts of this folder."""
+    return [
+        path
+        for path in sorted(HERE.glob("*.py"))
+        if path.read_text().startswith("# ---")
+    ]
+
+
+def execute(script: Path, at: Path) -> nbformat.NotebookNode:
+    """Run a percent script as a notebook, with `at` as the working directory.
+
+    Execution times and cell ids are left out, so that equal results give equal files.
+    """
+    notebook = jupytext.read(script)
+    for place, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{place}"
+    runner = ExecutePreprocessor(
+        timeout=300, kernel_name="python3", record_timing=False
+    )
+    runner.preprocess(notebook, {"metadata": {"path": str(at)}})
+    notebook.metadata.pop("language_info", None)
+    return notebook
+
+
+def execute_all(at: Path) -> list[Path]:
+    """Execute every script and write its notebook beside it."""
+    written = []
+    for script in scripts():
+        path = script.with_suffix(".ipynb")
+        nbformat.write(execute(script, at), path)
+        written.append(path)
+    return written

@@ -1,0 +1,41 @@
+"""Notebooks run from end to end, on the fixture, and match their scripts."""
+
+from pathlib import Path
+
+import pytest
+
+jupytext = pytest.importorskip("jupytext")
+nbformat = pytest.importorskip("nbformat")
+pytest.importorskip("ipykernel")
+
+from analysis.notebooks.display import execute, scripts  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_there_is_one_a_family():
+    names = [path.stem for path in scripts()]
+    assert names == ["explanations", "induction", "polynomial"]
+
+
+@pytest.mark.parametrize("script", scripts(), ids=lambda path: path.stem)
+def test_executes_on_the_fixture(script, results, monkeypatch):
+    monkeypatch.setenv("SYNTH_RESULTS", str(results))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    notebook = execute(script, ROOT)
+    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
+    assert not [o for o in outputs if o.output_type == "error"]
+    pictures = [o for o in outputs if "image/png" in o.get("data", {})]
+    assert len(pictures) >= 3
+    text = "".join(o.get("text", "") for o in outputs)
+    assert "supported" in text
+
+
+@pytest.mark.parametrize("script", scripts(), ids=lambda path: path.stem)
+def test_committed_notebook_is_that_script_executed(script):
+    notebook = nbformat.read(script.with_suffix(".ipynb"), as_version=4)
+    written = [(cell.cell_type, cell.source) for cell in notebook.cells]
+    assert written == [(c.cell_type, c.source) for c in jupytext.read(script).cells]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in code)
