@@ -19,6 +19,7 @@ from synth.describe import as_text, describe_model, describe_run
 from synth.drawing import draw_targets
 from synth.execution import Execution
 from synth.identity import require
+from synth.mixers import Mixer
 from synth.tasks import TASKS
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.task import TaskConfig
@@ -172,6 +173,8 @@ class Describe:
     """What head i stands on."""
     budget: Literal["moved", "added"] = "moved"
     """Head layers moved from the trunk, or added."""
+    mixer: Mixer = "attention"
+    """What mixes positions in each layer."""
     context: int = 1024
     """Tokens in a row."""
     vocabulary: int | None = None
@@ -181,7 +184,12 @@ class Describe:
 
     def run(self) -> int:
         """Print, or refuse what has no trunk."""
-        model = ModelConfig(scale=self.scale, layout=self.layout, budget=self.budget)
+        model = ModelConfig(
+            scale=self.scale,
+            layout=self.layout,
+            budget=self.budget,
+            mixer=self.mixer,
+        )
         objective = ObjectiveConfig(horizon=self.horizon)
         training = TrainingConfig(context=self.context)
         task = TASKS["polynomial"]()

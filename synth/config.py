@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
 from synth.identity import Part, canonical_json, digest, identity, nearest
+from synth.mixers import Mixer
 from synth.scales import SCALES, Scale, resolve
 from synth.tasks import TASKS
 from synth.tasks.task import TaskConfig
@@ -29,6 +30,8 @@ class ModelConfig(Part):
     """What head i stands on: the trunk, the head before it, or the head after it."""
     budget: Literal["moved", "added"] = identity("moved")
     """Head layers are taken from the trunk (equal size, as the paper), or added."""
+    mixer: Mixer = identity("attention", implied="attention")
+    """What mixes positions in each layer; every mixer has about 4 d^2 weights."""
 
     def validate(self) -> None:
         """Give the scale its canonical name, or refuse it."""

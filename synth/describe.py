@@ -3,6 +3,7 @@
 from typing import Any
 
 from synth.config import ModelConfig, RunConfig
+from synth.mixers import mixer_shape
 
 
 def describe_model(
@@ -11,20 +12,24 @@ def describe_model(
     """Layers, parameters and training FLOPs per token of a model.
 
     FLOPs count a product-sum as two, forward and backward (6 per weight and token), the
-    unembedding once per head, and causal attention at the given context (6 T d a layer).
+    unembedding once per head, and what the mixer does between positions: 6 T d a layer
+    for causal attention at the given context, see `synth.mixers` for the recurrences.
     """
     shape, trunk = model.shape, model.trunk_layers(horizon)
     linear = model.layout == "linear"
     head_layers = 0 if linear else horizon
     layers = trunk + head_layers
     maps = (horizon - 1) * shape.width**2 if linear else 0
-    matrices = layers * shape.block_parameters + maps
-    gains = (2 * layers + 1) * shape.width
+    mixer = mixer_shape(model.mixer, shape)
+    mlp = 3 * shape.width * shape.mlp_width
+    matrices = layers * (mixer.matrices + mlp) + maps
+    gains = (2 * layers + 1) * shape.width + layers * mixer.gains
     embedding = vocab_size * shape.width
     depth = trunk + sum(1 for _ in _path(model, horizon)) * (not linear)
-    attention = 6 * context * shape.width * layers
+    mixing = layers * mixer.training_flops(context)
     return {
         "scale": model.scale,
+        "mixer": model.mixer,
         "width": shape.width,
         "attention_heads": shape.heads,
         "mlp_width": shape.mlp_width,
@@ -41,7 +46,7 @@ def describe_model(
         "parameters": matrices + gains + 2 * embedding,
         "vocabulary": vocab_size,
         "context": context,
-        "training_flops_per_token": 6 * (matrices + horizon * embedding) + attention,
+        "training_flops_per_token": 6 * (matrices + horizon * embedding) + mixing,
     }
 
 
@@ -67,7 +72,7 @@ def as_text(found: dict[str, Any]) -> str:
         heads = f"the trunk's output and {found['linear_maps']} linear maps"
     lines = [
         f"scale {found['scale']}: width {found['width']}, {found['attention_heads']} "
-        f"attention heads, MLP {found['mlp_width']}",
+        f"{found['mixer']} heads, MLP {found['mlp_width']}",
         f"trunk {found['trunk_layers']} layers; heads 1..{found['horizon']} "
         f"({found['layout']}, {found['budget']}): {heads}; "
         f"{found['depth_to_head_1']} layers deep at head 1",

@@ -21,7 +21,9 @@ from torch import Tensor, nn
 
 from synth.config import ModelConfig
 from synth.models.lanes import lane_embedding, lane_linear
-from synth.models.trunk import Cache, Layer, RMSNorm
+from synth.models.norm import RMSNorm
+from synth.models.recurrence import Memory
+from synth.models.trunk import Cache, Layer
 
 
 class LinearHead(nn.Module):
@@ -31,7 +33,7 @@ class LinearHead(nn.Module):
         super().__init__()
         self.map_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
 
-    def forward(self, x_KBTD: Tensor, cache: Cache | None = None) -> Tensor:
+    def forward(self, x_KBTD: Tensor, cache: Cache | Memory | None = None) -> Tensor:
         """(K, B, T, D) to (K, B, T, D); nothing to cache."""
         return lane_linear(x_KBTD.flatten(1, 2), self.map_KDD).view_as(x_KBTD)
 
@@ -39,7 +41,7 @@ class LinearHead(nn.Module):
 class TrunkOutput(nn.Module):
     """The first head of the linear arrangement: the trunk's output itself."""
 
-    def forward(self, x_KBTD: Tensor, cache: Cache | None = None) -> Tensor:
+    def forward(self, x_KBTD: Tensor, cache: Cache | Memory | None = None) -> Tensor:
         """A view, so that the head's state is a tensor of its own."""
         return x_KBTD.view_as(x_KBTD)
 
@@ -59,17 +61,19 @@ class MultiTokenModel(nn.Module):
         self.horizon = horizon
         self.vocab_size = vocab_size
         self.num_layers = shape.layers
+        self.new_cache = Cache if config.mixer == "attention" else Memory
         self.parents = config.head_parents(horizon)
         self.embedding_KVD = nn.Parameter(
             torch.empty(num_lanes, vocab_size, shape.width)
         )
         self.trunk = nn.ModuleList(
-            Layer(num_lanes, shape) for _ in range(config.trunk_layers(horizon))
+            Layer(num_lanes, shape, config.mixer)
+            for _ in range(config.trunk_layers(horizon))
         )
         heads: list[nn.Module] = []
         for index in range(horizon):
             if config.layout != "linear":
-                heads.append(Layer(num_lanes, shape))
+                heads.append(Layer(num_lanes, shape, config.mixer))
             elif index == 0:
                 heads.append(TrunkOutput())
             else:
@@ -128,11 +132,11 @@ class MultiTokenModel(nn.Module):
         logits = self.norm.then(h_KNTD.flatten(1, -2), self.unembedding_KVD)
         return logits.view(*h_KNTD.shape[:-1], self.vocab_size)
 
-    def start_decoding(self) -> list[Cache]:
+    def start_decoding(self) -> list[Cache | Memory]:
         """An empty cache for each layer on the way to head 1."""
-        return [Cache() for _ in (*self.trunk, *self.path(1))]
+        return [self.new_cache() for _ in (*self.trunk, *self.path(1))]
 
-    def decode(self, tokens_KBT: Tensor, cache: list[Cache]) -> Tensor:
+    def decode(self, tokens_KBT: Tensor, cache: list[Cache | Memory]) -> Tensor:
         """Next-token logits (K, B, V) after these tokens, which join the cache."""
         x_KBTD = self.embed(tokens_KBT)
         layers = [*self.trunk, *(self.heads[head - 1] for head in self.path(1))]
@@ -157,7 +161,7 @@ class MultiTokenModel(nn.Module):
             if parameter.dim() == 2:
                 continue
             std = 1 / math.sqrt(parameter.shape[-1])
-            if name.endswith(("out_KDD", "down_KDM")):
+            if name.endswith(("out_KDD", "out_KDI", "down_KDM")):
                 std /= math.sqrt(2 * self.num_layers)
             elif name == "unembedding_KVD":
                 std = 1 / parameter.shape[-1]

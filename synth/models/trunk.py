@@ -2,14 +2,20 @@
 
 Letters: K lanes, B batch, T time, D width, H attention heads, C channels of a head, M
 width of the MLP. The layout is that of LLaMA: norm before each part, 12 L d^2 matrices.
+Attention may be replaced by a recurrence (`synth.models.mamba`, `synth.models.rwkv`).
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from synth.models.elementwise import folded, gated, rotate, unit_rms
+from synth.mixers import Mixer
+from synth.models.elementwise import gated, rotate
 from synth.models.lanes import lane_linear
+from synth.models.mamba import Mamba2
+from synth.models.norm import RMSNorm
+from synth.models.recurrence import Memory
+from synth.models.rwkv import TimeMix
 from synth.scales import Scale
 
 
@@ -26,27 +32,6 @@ class Cache:
             v = torch.cat((self.kv[1], v), dim=-2)
         self.kv = (k, v)
         return k, v
-
-
-class RMSNorm(nn.Module):
-    """Root-mean-square norm with a gain per lane."""
-
-    def __init__(self, num_lanes: int, width: int) -> None:
-        super().__init__()
-        self.gain_KD = nn.Parameter(torch.ones(num_lanes, width))
-
-    def forward(self, x_KNTD: Tensor) -> Tensor:
-        """Norm over the last axis; any axes between lane and width."""
-        gain = self.gain_KD.view(len(self.gain_KD), *[1] * (x_KNTD.dim() - 2), -1)
-        return unit_rms(x_KNTD) * gain
-
-    def then(self, x_KND: Tensor, weight_KED: Tensor) -> Tensor:
-        """The product of the normed rows with a weight, (K, N, E).
-
-        The gain scales the columns of the weight, which costs a pass over the weight
-        and saves several over the activations.
-        """
-        return lane_linear(unit_rms(x_KND), folded(weight_KED, self.gain_KD))
 
 
 class Rotary(nn.Module):
@@ -120,15 +105,33 @@ class MLP(nn.Module):
         return lane_linear(gated(both), self.down_KDM).view_as(x_KBTD)
 
 
-class Layer(nn.Module):
-    """One transformer layer: attention and MLP, each added to what it reads."""
+MIXERS: dict[Mixer, type[nn.Module]] = {
+    "attention": Attention,
+    "mamba2": Mamba2,
+    "rwkv": TimeMix,
+}
 
-    def __init__(self, num_lanes: int, shape: Scale) -> None:
+
+class Layer(nn.Module):
+    """One layer: a mixer of positions and an MLP, each added to what it reads.
+
+    The mixer is registered under its own name, so weights say what they belong to.
+    """
+
+    def __init__(
+        self, num_lanes: int, shape: Scale, mixer: Mixer = "attention"
+    ) -> None:
         super().__init__()
-        self.attention = Attention(num_lanes, shape)
+        self.kind = mixer
+        self.add_module(mixer, MIXERS[mixer](num_lanes, shape))
         self.mlp = MLP(num_lanes, shape)
 
-    def forward(self, x_KBTD: Tensor, cache: Cache | None = None) -> Tensor:
+    @property
+    def mixer(self) -> nn.Module:
+        """The part that looks at other positions."""
+        return self.get_submodule(self.kind)
+
+    def forward(self, x_KBTD: Tensor, cache: Cache | Memory | None = None) -> Tensor:
         """(K, B, T, D) to (K, B, T, D)."""
-        x_KBTD = x_KBTD + self.attention(x_KBTD, cache)
+        x_KBTD = x_KBTD + self._modules[self.kind](x_KBTD, cache)  # type: ignore[misc]
         return x_KBTD + self.mlp(x_KBTD)

@@ -45,7 +45,12 @@ def prefix_matching(
     for layer in layers:
         if not isinstance(layer, Layer):
             break
-        weights_KBHTT = attention_weights(layer.attention, x)
+        if not isinstance(layer.mixer, Attention):
+            raise ValueError(
+                "Prefix matching reads attention patterns; this model's ModelConfig.mixer "
+                f"is {layer.kind!r}, which has none. Use a run with mixer 'attention'."
+            )
+        weights_KBHTT = attention_weights(layer.mixer, x)
         there = weights_KBHTT[..., at, at - length + 1]
         scores.append(there.mean(dim=(1, 3)))
         x = layer(x)

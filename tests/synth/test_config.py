@@ -120,7 +120,7 @@ def other_values(value):
         return [value * 0.5]
     if isinstance(value, tuple):
         return [value[:-1], value[1:]]
-    choices = ["100M", "causal", "added", "answer", "bf16", "chain"]
+    choices = ["100M", "causal", "added", "answer", "bf16", "chain", "rwkv"]
     return [choice for choice in choices if choice != value]
 
 

@@ -1,0 +1,130 @@
+"""What recurrent mixers share: lanes in turn, chunks, states between them, the past.
+
+Letters: K lanes, B batch, N = K B sequences, T time, Q positions of a chunk, J chunks, C
+channels, W window.
+Decays are kept as logarithms; sums over time run in fp32 or wider.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional
+
+
+class Memory:
+    """What a recurrent layer keeps of the tokens it has seen."""
+
+    def __init__(self) -> None:
+        self.tail: Tensor | None = None
+        """The last inputs, as many as the shift or the convolution looks back."""
+        self.state: Tensor | None = None
+        """The state of the recurrence."""
+
+
+class ShortConvolution(Function):
+    """Causal depthwise convolution over time, each lane and channel with its weights."""
+
+    @staticmethod
+    def forward(ctx: Any, x_KBTC: Tensor, weight_KCW: Tensor) -> Tensor:
+        """(K, B, T + W - 1, C) to (K, B, T, C); the last weight meets the position."""
+        ctx.save_for_backward(x_KBTC, weight_KCW)
+        window = weight_KCW.shape[-1]
+        time = x_KBTC.shape[2] - window + 1
+        out = x_KBTC[:, :, :time] * _at(weight_KCW, 0)
+        for back in range(1, window):
+            out.addcmul_(x_KBTC[:, :, back : back + time], _at(weight_KCW, back))
+        return out
+
+    @staticmethod
+    def backward(  # type: ignore[override]
+        ctx: Any, grad_KBTC: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The mirrored convolution, and sums over batch and time."""
+        x_KBTC, weight_KCW = ctx.saved_tensors
+        time, window = grad_KBTC.shape[2], weight_KCW.shape[-1]
+        grad_x, grad_weight = torch.zeros_like(x_KBTC), torch.empty_like(weight_KCW)
+        for back in range(window):
+            part = slice(back, back + time)
+            grad_x[:, :, part].addcmul_(grad_KBTC, _at(weight_KCW, back))
+            grad_weight[..., back] = (grad_KBTC * x_KBTC[:, :, part]).sum((1, 2))
+        return grad_x, grad_weight
+
+
+def _at(weight_KCW: Tensor, back: int) -> Tensor:
+    return weight_KCW[:, None, None, :, back]
+
+
+def convolve(x_KBTC: Tensor, weight_KCW: Tensor) -> Tensor:
+    """Short causal convolution of an input that begins with its W - 1 predecessors."""
+    return ShortConvolution.apply(x_KBTC, weight_KCW)  # type: ignore[no-any-return]
+
+
+def by_lane(
+    mix: Callable[..., tuple[Tensor, Tensor, Tensor]],
+    x_KBTD: Tensor,
+    memory: Memory | None,
+    weights: dict[str, Tensor],
+) -> Tensor:
+    """`mix(x, tail, state, weights)`, on CPU one lane after the other.
+
+    Vector instructions round exponentials differently from the scalar ones that finish
+    a tensor, and where a tensor ends depends on the lanes in it. Alone, a lane has its
+    own bits. A GPU, where bits are not promised, takes all lanes at once.
+    """
+    memory = memory or Memory()
+    lanes = len(x_KBTD)
+    if lanes == 1 or x_KBTD.device.type != "cpu":
+        out, memory.tail, memory.state = mix(x_KBTD, memory.tail, memory.state, weights)
+        return out
+    split = {name: weight.split(1) for name, weight in weights.items()}
+    none = (None,) * lanes
+    tails = none if memory.tail is None else memory.tail.split(1)
+    states = none if memory.state is None else memory.state.split(1)
+    found = [
+        mix(x, tails[k], states[k], {name: w[k] for name, w in split.items()})
+        for k, x in enumerate(x_KBTD.split(1))
+    ]
+    out, memory.tail, memory.state = (
+        torch.cat(parts) for parts in zip(*found, strict=True)
+    )
+    return out
+
+
+def with_past(x_KBTC: Tensor, tail_KBTC: Tensor | None, count: int) -> Tensor:
+    """The input after its `count` predecessors: those given, or zeros."""
+    if tail_KBTC is None:
+        return functional.pad(x_KBTC, (0, 0, count, 0))
+    return torch.cat((tail_KBTC, x_KBTC), dim=2)
+
+
+def widened(x: Tensor) -> Tensor:
+    """In fp32, or fp64 if it is that already."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def chunked(x_NTX: Tensor, chunk: int) -> Tensor:
+    """(N, T, ...) to (N, J, Q, ...), the end filled with zeros."""
+    missing = -x_NTX.shape[1] % chunk
+    if missing:
+        padding = [0, 0] * (x_NTX.dim() - 2) + [0, missing]
+        x_NTX = functional.pad(x_NTX, padding)
+    return x_NTX.unflatten(1, (-1, chunk))
+
+
+def carried(
+    decay_NJX: Tensor, update_NJX: Tensor, initial_NX: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """States before each chunk (N, J, ...), and the state after the last (N, ...).
+
+    s[j+1] = decay[j] s[j] + update[j], decays broadcast over the update's axes.
+    """
+    updates = update_NJX.unbind(1)
+    state = torch.zeros_like(updates[0]) if initial_NX is None else initial_NX
+    before = []
+    for decay, update in zip(decay_NJX.unbind(1), updates, strict=True):
+        before.append(state)
+        state = torch.addcmul(update, decay, state)
+    return torch.stack(before, 1), state
