@@ -84,6 +84,7 @@ bench: $(READY) ## measure: generators, training speed, memory of heads
 	$(RUN) -m tests.bench.bench_stories
 	$(RUN) -m tests.bench.bench_training
 	$(RUN) -m tests.bench.bench_heads
+	$(RUN) -m tests.bench.bench_mixers
 	$(RUN) -m tests.bench.bench_law
 	$(RUN) -m tests.bench.bench_probes
 	$(RUN) -m tests.bench.bench_sweeps
