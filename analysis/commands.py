@@ -186,7 +186,7 @@ class Report:
 
     results: Path = RESULTS
     """Where the parquet files lie."""
-    output: Path = Path("report.html")
+    output: Path = FIGURES / "report.html"
     """The page."""
 
     def run(self) -> int:
