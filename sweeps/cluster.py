@@ -16,10 +16,12 @@ def send(
     label: str,
     profile_name: str | None,
     retry: bool = False,
+    dry_run: bool = False,
 ) -> int:
     """Submit what is neither done nor queued, and say which jobs have it.
 
-    Runs that have failed are left out unless `retry`.
+    Runs that have failed are left out unless `retry`. A dry run submits nothing and
+    prints the plan and the text that sbatch would get.
 
     Raises
     ------
@@ -42,10 +44,12 @@ def send(
     costs.refuse_impossible(missing)
     packs = [list(pack) for pack in cut(missing, profile.lanes)]
     try:
-        sending = submit(packs, root, profile, label)
+        sending = submit(packs, root, profile, label, dry_run=dry_run)
     except (QueueUnavailable, SubmissionRefused) as error:
         raise ValueError(str(error)) from error
     print(sending.describe())
+    if dry_run:
+        print(*sending.scripts, sep="\n")
     for launch in sending.launches:
         print(f"job {launch.job_id}: {launch.folder}")
     return 0

@@ -12,6 +12,7 @@ from sweeps.loading import find
 from sweeps.sweep import Sweep
 from synth.config import RunConfig
 from synth.execution import Execution
+from synth.identity import require
 
 if TYPE_CHECKING:
     from sweeps.calibration import Calibration
@@ -88,6 +89,8 @@ class Run(Chosen):
     """Where to train."""
     profile: str | None = None
     """Cluster profile, for --on slurm."""
+    dry_run: bool = False
+    """With --on slurm: print the plan and the sbatch text, submit nothing."""
     execution: Execution = field(default_factory=Execution)
 
     def run(self) -> int:
@@ -100,8 +103,13 @@ class Run(Chosen):
         if self.on == "slurm":
             from sweeps.cluster import send
 
-            place = (chosen.root, chosen.title, self.profile, retry)
-            return send(chosen.configs, *place)
+            place = (chosen.root, chosen.title, self.profile)
+            return send(chosen.configs, *place, retry=retry, dry_run=self.dry_run)
+        if self.dry_run:
+            raise ValueError(
+                "--dry-run goes with --on slurm; for this machine: "
+                f"python -m sweeps plan {self.words()}"
+            )
         from sweeps.display import for_terminal
         from sweeps.launch import Wishes, launch
 
@@ -238,7 +246,6 @@ class Tune(Chosen):
         from sweeps.display import for_terminal
         from sweeps.pool import LocalPool
         from sweeps.tuning import TABLE, tune
-        from synth.identity import require
 
         require(self.trials >= 1, "--trials", "at least 1", self.trials)
         chosen = self.resolve()

@@ -18,8 +18,9 @@ def test_missing_runs_go_in_packs_of_the_profile(tmp_path, monkeypatch, capsys):
     failed.write_json("failure.json", {"message": "it broke"})
     sent = []
 
-    def submit(packs, root, profile, label):
+    def submit(packs, root, profile, label, dry_run):
         sent.append([[config.seed for config in pack] for pack in packs])
+        assert not dry_run
         assert (root, profile.name, label) == (tmp_path / "mine", "cpu", "mine")
         return Sending([], [], [], [], [], [])
 

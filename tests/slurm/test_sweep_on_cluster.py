@@ -1,0 +1,55 @@
+"""What a person types for a cluster: a sweep of their own, through the command line."""
+
+import pytest
+
+from slurm.cluster import why_not
+from slurm.status import read_status
+from sweeps.__main__ import main
+from tests.slurm.conftest import tiny, until
+
+SWEEP = '''
+from sweeps.sweep import sweep
+from tests.slurm.conftest import tiny
+
+
+@sweep(scales=("quick",), name="own")
+def own(scale):
+    """Two tiny runs."""
+    return [tiny(0), tiny(1)]
+'''
+PROFILE = """
+partition = "low"
+time = 20
+memory_gb = 0.5
+lanes = 2
+[environment]
+OMP_NUM_THREADS = "1"
+"""
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "")
+def test_a_sweep_goes_to_the_cluster_and_comes_back(
+    site, tmp_path, capsys, assert_undisturbed
+):
+    sweep, profile = tmp_path / "own.py", tmp_path / "mine.toml"
+    sweep.write_text(SWEEP)
+    profile.write_text(PROFILE)
+    words = ["run", str(sweep), "--runs", str(tmp_path), "--on", "slurm"]
+    words += ["--profile", str(profile)]
+    site.root = tmp_path / "own"
+
+    assert main([*words, "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "2 runs in 1 jobs to send" in out
+    assert "#SBATCH" in out
+    assert not list(site.root.glob("polynomial-*/slurm.json"))
+
+    assert main(words) == 0
+    assert "job " in capsys.readouterr().out
+    assert until(
+        lambda: [r.state for r in read_status(site.root).runs] == ["done", "done"], 90
+    ), read_status(site.root)
+    assert_undisturbed(site, tiny(0), tiny(1))
+    assert main(words) == 0
+    assert "0 runs in 0 jobs to send" in capsys.readouterr().out
