@@ -88,6 +88,7 @@ bench: $(READY) ## measure: generators, training speed, memory of heads
 	$(RUN) -m tests.bench.bench_law
 	$(RUN) -m tests.bench.bench_probes
 	$(RUN) -m tests.bench.bench_sweeps
+	$(RUN) -m tests.bench.bench_collect
 	$(RUN) -m tests.bench.bench_cluster
 
 clean: ## remove caches; runs and figures stay
