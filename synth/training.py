@@ -18,12 +18,13 @@ from typing import Any, Literal
 import torch
 
 from synth import checkpoint as checkpoints
-from synth.checkpoint import Checkpoint, CorruptCheckpoint
+from synth.checkpoint import Checkpoint
 from synth.config import RunConfig
 from synth.execution import Execution
 from synth.interruption import Interruption
 from synth.pack import Pack
 from synth.progress import Moment, Outcome, Progress, Silent
+from synth.resuming import by_step
 from synth.store import RunBusy, RunFolder
 
 BuildPack = Callable[
@@ -72,7 +73,7 @@ def train(
             else:
                 mine.append((config, folder))
         interruption = stack.enter_context(Interruption())
-        for step, group in _by_step(mine, found).items():
+        for step, group in by_step(mine, found).items():
             session = _Session(group, step, execution, progress or Silent(), build)
             for outcome in session.run(interruption):
                 found[outcome.run_id] = outcome
@@ -311,57 +312,6 @@ def _check_pack(configs: Sequence[RunConfig]) -> None:
             f"{other[0]} cannot train beside {ids[0]}: the runs of a pack may differ in "
             "seed, data seed, learning rate and weight decay alone."
         )
-
-
-def _by_step(
-    runs: list[tuple[RunConfig, RunFolder]], found: dict[str, Outcome]
-) -> dict[int | None, list[tuple[RunConfig, RunFolder]]]:
-    """Group runs by the step to go on from (`None`: the start).
-
-    Runs of one pack normally share a checkpoint step, since the two newest are kept; if
-    not (regrouped packs), each group trains on its own.
-    """
-    steps: list[set[int]] = []
-    usable: list[tuple[RunConfig, RunFolder]] = []
-    for config, folder in runs:
-        try:
-            steps.append(_loadable(folder))
-            usable.append((config, folder))
-        except CorruptCheckpoint as error:
-            message = (
-                f"No checkpoint can be read: {error} Remove {folder.checkpoints} to "
-                "train the run from the start."
-            )
-            found[config.run_id] = Outcome(config.run_id, "failed", message)
-            with contextlib.suppress(OSError):
-                folder.write_json(
-                    "failure.json", {"run_id": config.run_id, "message": message}
-                )
-    if not usable:
-        return {}
-    common = set.intersection(*steps)
-    if common:
-        return {max(common): usable}
-    groups: dict[int | None, list[tuple[RunConfig, RunFolder]]] = defaultdict(list)
-    for run, known in zip(usable, steps, strict=True):
-        groups[max(known, default=None)].append(run)
-    return groups
-
-
-def _loadable(folder: RunFolder) -> set[int]:
-    """Steps whose checkpoints are whole; damaged ones are passed over for older ones."""
-    known = checkpoints.saved_steps(folder, resumable=True)
-    good: set[int] = set()
-    damaged: CorruptCheckpoint | None = None
-    for step in known:
-        try:
-            checkpoints.load(folder, step)
-            good.add(step)
-        except CorruptCheckpoint as error:
-            damaged = error
-    if damaged and not good:
-        raise damaged
-    return good
 
 
 @contextlib.contextmanager
