@@ -17,6 +17,7 @@ from analysis.commands import (
     Quick,
     Report,
 )
+from synth import command_line
 
 Command = Union[  # noqa: UP007 - read by tyro at run time
     Annotated[Collect, tyro.conf.subcommand("collect")],
@@ -31,20 +32,12 @@ Command = Union[  # noqa: UP007 - read by tyro at run time
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; user mistakes end in one message and status 2."""
-    try:
-        command = tyro.cli(
-            Command,
-            prog="python -m analysis",
-            description="Collect run folders, draw figures, judge claims, report.",
-            args=arguments,
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-        )
-        return command.run()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        return 0
+    about = "Collect run folders, draw figures, judge claims, report."
+    return command_line.status(
+        lambda: command_line.parse(
+            Command, "python -m analysis", about, arguments
+        ).run()
+    )
 
 
 if __name__ == "__main__":

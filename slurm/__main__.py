@@ -12,6 +12,7 @@ from slurm.commands import Cancel, ClusterCommand, Logs, Profiles, Retry, Status
 from slurm.daemons import ClusterError
 from slurm.queue import QueueUnavailable
 from slurm.submission import SubmissionRefused
+from synth import command_line
 
 Command = Union[  # noqa: UP007 - read by tyro at run time
     Annotated[ClusterCommand, tyro.conf.subcommand("cluster")],
@@ -25,24 +26,15 @@ Command = Union[  # noqa: UP007 - read by tyro at run time
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; mistakes and refusals give one message and status 2."""
-    try:
-        command = tyro.cli(
-            Command,
-            prog="python -m slurm",
-            description="The cluster's side of a sweep.",
-            args=arguments,
-            config=(
-                tyro.conf.OmitArgPrefixes,
-                tyro.conf.OmitSubcommandPrefixes,
-                tyro.conf.ConsolidateSubcommandArgs,
-            ),
-        )
-        return command.run()
-    except (ValueError, ClusterError, QueueUnavailable, SubmissionRefused) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        return 0
+    about = "The cluster's side of a sweep."
+    at_the_end = tyro.conf.ConsolidateSubcommandArgs
+
+    def call() -> int:
+        return command_line.parse(
+            Command, "python -m slurm", about, arguments, at_the_end
+        ).run()
+
+    return command_line.status(call, ClusterError, QueueUnavailable, SubmissionRefused)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import tyro
 
 from sweeps.commands import PlanCommand, Retry, Run, Tune
 from sweeps.looking import Ledger, List, Show, Status
+from synth import command_line
 
 Command = Union[  # noqa: UP007 - read by tyro at run time
     Annotated[List, tyro.conf.subcommand("list")],
@@ -25,29 +26,19 @@ Command = Union[  # noqa: UP007 - read by tyro at run time
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; user mistakes end in one message and status 2."""
+    about = "Many runs: list, plan, run, watch and tune sweeps."
+    at_the_end = tyro.conf.ConsolidateSubcommandArgs
+
+    def call() -> int:
+        return command_line.parse(
+            Command, "python -m sweeps", about, arguments, at_the_end
+        ).run()
+
     try:
-        command = tyro.cli(
-            Command,
-            prog="python -m sweeps",
-            description="Many runs: list, plan, run, watch and tune sweeps.",
-            args=arguments,
-            config=(
-                tyro.conf.OmitArgPrefixes,
-                tyro.conf.OmitSubcommandPrefixes,
-                tyro.conf.ConsolidateSubcommandArgs,
-            ),
-        )
-        return command.run()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        # OSError: a folder that may not be written, a full disk.
+        return command_line.status(call, OSError)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        return 0
-    except OSError as error:  # a folder that may not be written, a full disk
-        print(f"error: {error}", file=sys.stderr)
-        return 2
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Annotated, Union
 
 import tyro
 
+from synth import command_line
 from synth.commands import Describe, Evaluate, Sample, Train
 from synth.probes.commands import Probe
 
@@ -22,28 +23,14 @@ Command = Union[  # noqa: UP007 - read by tyro at run time
 
 def parse(arguments: list[str] | None = None) -> Command:
     """The command that the words describe; misspelt ones end with status 2."""
-    return tyro.cli(
-        Command,
-        prog="python -m synth",
-        description="One run: sample its data, train it, evaluate it, describe it.",
-        args=arguments,
-        config=(
-            tyro.conf.OmitArgPrefixes,
-            tyro.conf.OmitSubcommandPrefixes,
-            tyro.conf.CascadeSubcommandArgs,
-        ),
-    )
+    about = "One run: sample its data, train it, evaluate it, describe it."
+    either_side = tyro.conf.CascadeSubcommandArgs
+    return command_line.parse(Command, "python -m synth", about, arguments, either_side)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; user mistakes end in one message and status 2."""
-    try:
-        return parse(arguments).run()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        return 0
+    return command_line.status(lambda: parse(arguments).run())
 
 
 if __name__ == "__main__":
