@@ -105,7 +105,7 @@ def test_workers_end_with_their_launcher(sweep_file, tmp_path):
     path = sweep_file(seeds=1, steps=100_000, layers=(3,))
     root = tmp_path / FOLDER
     process = start("run", path, cwd=tmp_path)
-    wait_until(lambda: list(root.glob("*/metrics.jsonl")), process=process)
+    wait_until(lambda: len(list(root.glob("*/metrics.jsonl"))) == 2, process=process)
     workers = workers_of(process.pid)
     assert len(workers) == 2
     kill(process)
