@@ -12,15 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synth import native
 from synth.checkpoint import Checkpoint, Place
 from synth.config import RunConfig
 from synth.environment import capture
 from synth.evaluation import score_tokens
 from synth.execution import Execution
 from synth.metrics import Measurement, Score
+from synth.models.fused import fuse
 from synth.models.heads import MultiTokenModel
 from synth.models.lanes import FlatLanes, initialise
-from synth.objectives import Targets, horizon_targets, loss_and_backward
+from synth.objectives import HeadLoss, Targets, horizon_targets, loss_and_backward
 from synth.optimizer import LaneAdamW
 from synth.tasks.stream import RowStream
 from synth.tasks.task import EvaluationSet
@@ -52,9 +54,9 @@ class Pack:
             if precision != torch.float32:
                 self.scorer = self._new_model()
                 self.lanes.attach(self.scorer, master=True)
+        self.head_loss: HeadLoss | None = None
         if execution.compile:
-            for layer in (*self.model.trunk, *self.model.heads):
-                layer.compile()
+            self.head_loss = fuse(self.model, native.load())
         self.optimizer = LaneAdamW(self.lanes, [c.training for c in configs])
         self._sets: dict[int, list[EvaluationSet]] = {}
         self._unsettled: list[tuple[Tensor, Tensor]] = []
@@ -148,7 +150,7 @@ class Pack:
 
     def backward(self, tokens_KBT: Tensor, targets: Targets) -> Tensor:
         """Losses (N, K); adds to the gradients. Data-parallel packs share this work."""
-        return loss_and_backward(self.model, tokens_KBT, targets)
+        return loss_and_backward(self.model, tokens_KBT, targets, self.head_loss)
 
     def must_check(self) -> bool:
         """Whether enough steps have gone by to look at their losses."""
