@@ -114,7 +114,9 @@ class ShardedPack(Pack):
         part = Targets(
             targets.tokens_NKBT[:, :, mine], targets.weights_NKBT[:, :, mine]
         )
-        loss_NK = loss_and_backward(self.model, tokens_KBT[:, mine], part)
+        loss_NK = loss_and_backward(
+            self.model, tokens_KBT[:, mine], part, self.head_loss
+        )
         grad_KP = self.lanes.gather_grad()
         distributed.all_reduce(loss_NK)
         distributed.all_reduce(grad_KP)

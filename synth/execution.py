@@ -8,7 +8,7 @@ from typing import Literal
 class Execution:
     """Settings outside the identity of a run.
 
-    Results are bit for bit the same on CPU, in eager mode, at equal thread count; other
+    Results are bit for bit the same on CPU at one thread and equal `compile`; other
     settings change them by rounding alone.
     """
 
@@ -16,8 +16,9 @@ class Execution:
     """Where to train."""
     threads: int = 1
     """Threads of one process on CPU; one is best for small models."""
-    compile: bool = False
-    """Compile each layer; pays for itself after a minute or so of training."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the step: auto does for fp32 CPU runs of about a minute and more
+    (`synth.compilation`)."""
     checkpoint_every_seconds: float = 60.0
     """Longest work that a kill can lose."""
     log_every_seconds: float = 10.0
@@ -29,6 +30,11 @@ class Execution:
         if self.threads < 1:
             raise ValueError(
                 f"Execution.threads must be at least 1; got {self.threads!r}."
+            )
+        if self.compile not in ("auto", "on", "off"):
+            raise ValueError(
+                "Execution.compile must be 'auto', 'on' or 'off'; got "
+                f"{self.compile!r}."
             )
         if self.keep_checkpoints_every_steps < 0:
             raise ValueError(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from synth.text.cache import entry
+from synth.text.cache import cache_folder, entry
 
 SOURCE = Path(__file__).with_name("native.cpp")
 FLAGS = ("-O3", "-std=c++17", "-march=native", "-fopenmp-simd", "-fno-math-errno")
@@ -137,3 +137,15 @@ def _build(compiler: str, folder: Path) -> None:
     if done.returncode:
         words = done.stderr.strip().splitlines()
         raise OSError(f"{compiler} failed: {words[-1] if words else 'without a word'}")
+
+
+def prepare_torch_compile(device: str) -> tuple[bool, str]:
+    """Share torch's compiled code between processes; whether it can compile here.
+
+    Its cache of graphs and kernels (safe for any number of processes) goes to the user's
+    cache folder, unless the environment names another.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
+    if device == "cpu" and find_compiler() is None:
+        return False, "no C++ compiler was found (set CXX, or install g++)"
+    return True, ""

@@ -5,6 +5,7 @@ Knows nothing of folders, signals or schedules of checkpoints: `synth.training` 
 
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from synth import native
 from synth.checkpoint import Checkpoint, Place
+from synth.compilation import StepForm, step_form
 from synth.config import RunConfig
+from synth.describe import describe_model
 from synth.environment import capture
 from synth.evaluation import score_tokens
 from synth.execution import Execution
@@ -22,6 +25,7 @@ from synth.metrics import Measurement, Score
 from synth.models.fused import fuse
 from synth.models.heads import MultiTokenModel
 from synth.models.lanes import FlatLanes, initialise
+from synth.native import prepare_torch_compile
 from synth.objectives import HeadLoss, Targets, horizon_targets, loss_and_backward
 from synth.optimizer import LaneAdamW
 from synth.tasks.stream import RowStream
@@ -55,8 +59,7 @@ class Pack:
                 self.scorer = self._new_model()
                 self.lanes.attach(self.scorer, master=True)
         self.head_loss: HeadLoss | None = None
-        if execution.compile:
-            self.head_loss = fuse(self.model, native.load())
+        self.form = self._compile()
         self.optimizer = LaneAdamW(self.lanes, [c.training for c in configs])
         self._sets: dict[int, list[EvaluationSet]] = {}
         self._unsettled: list[tuple[Tensor, Tensor]] = []
@@ -69,6 +72,33 @@ class Pack:
             len(self.task.vocabulary),
             len(self.configs),
         )
+
+    def _compile(self) -> StepForm:
+        """Give the step the form that suits the runs; the form that it got."""
+        config, training = self.configs[0], self.training
+        cost = describe_model(
+            config.model,
+            self.objective.horizon,
+            len(self.task.vocabulary),
+            training.context,
+        )
+        tokens = training.steps * training.tokens_per_step
+        per_token = float(cost["training_flops_per_token"])
+        form = step_form(self.execution, training.precision, tokens, per_token)
+        usable, reason = True, ""
+        if form == "native":
+            usable, reason = native.available()
+        elif form == "torch":
+            usable, reason = prepare_torch_compile(self.execution.device)
+        if not usable:
+            warnings.warn(f"The step is not compiled: {reason}.", stacklevel=2)
+            return "eager"
+        if form == "native":
+            self.head_loss = fuse(self.model, native.load())
+        elif form == "torch":
+            for layer in (*self.model.trunk, *self.model.heads):
+                layer.compile()
+        return form
 
     def _start(self, restored: Sequence[Checkpoint] | None) -> None:
         """Initial or restored weights, moments, data cursors and sums."""
@@ -124,7 +154,9 @@ class Pack:
 
     def environment(self) -> dict[str, Any]:
         """What this session runs on."""
-        return capture(self.execution, self.training.precision, len(self.configs))
+        return capture(
+            self.execution, self.training.precision, len(self.configs), self.form
+        )
 
     def train_step(self, clock: dict[str, float]) -> None:
         """One optimiser step of every lane; the time of each part goes to `clock`."""

@@ -22,7 +22,9 @@ from synth.checkpoint import Checkpoint
 from synth.config import RunConfig
 from synth.execution import Execution
 from synth.interruption import Interruption
+from synth.memory import keep_freed_memory
 from synth.pack import Pack
+from synth.precision import advice
 from synth.progress import Moment, Outcome, Progress, Silent
 from synth.resuming import by_step
 from synth.store import RunBusy, RunFolder
@@ -53,6 +55,8 @@ def train(
     """
     execution = execution or Execution()
     _check_pack(configs)
+    if word := advice(configs[0].training.precision, execution.device):
+        warnings.warn(word, stacklevel=2)
     found: dict[str, Outcome] = {}
     with contextlib.ExitStack() as stack:
         stack.enter_context(_numerics(execution))
@@ -323,8 +327,13 @@ def _numerics(execution: Execution) -> Iterator[None]:
         )
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
     torch.set_num_threads(execution.threads)
     torch.use_deterministic_algorithms(execution.device == "cpu")
+    # Every tensor is written before it is read: filling it first is a pass for nothing.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    if execution.device == "cpu":
+        keep_freed_memory()
     try:
         with warnings.catch_warnings():
             # Lanes are rows of a flat tensor: gradients have the gaps of parameters.
@@ -333,6 +342,7 @@ def _numerics(execution: Execution) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
 __all__ = ["Checkpoint", "Outcome", "train"]
