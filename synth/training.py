@@ -59,7 +59,7 @@ def train(
         warnings.warn(word, stacklevel=2)
     found: dict[str, Outcome] = {}
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_numerics(execution))
+        stack.enter_context(numerics(execution))
         mine: list[tuple[RunConfig, RunFolder]] = []
         for config in configs:
             folder = RunFolder(root, config.run_id)
@@ -319,7 +319,7 @@ def _check_pack(configs: Sequence[RunConfig]) -> None:
 
 
 @contextlib.contextmanager
-def _numerics(execution: Execution) -> Iterator[None]:
+def numerics(execution: Execution) -> Iterator[None]:
     """Threads and determinism as the execution wants them, put back afterwards."""
     if execution.device == "cuda" and not torch.cuda.is_available():
         raise ValueError(
@@ -345,4 +345,4 @@ def _numerics(execution: Execution) -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
-__all__ = ["Checkpoint", "Outcome", "train"]
+__all__ = ["Checkpoint", "Outcome", "numerics", "train"]
