@@ -327,11 +327,12 @@ def numerics(execution: Execution) -> Iterator[None]:
         )
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory
+    determinism: Any = torch.utils.deterministic
+    filled = determinism.fill_uninitialized_memory
     torch.set_num_threads(execution.threads)
     torch.use_deterministic_algorithms(execution.device == "cpu")
     # Every tensor is written before it is read: filling it first is a pass for nothing.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    determinism.fill_uninitialized_memory = False
     if execution.device == "cpu":
         keep_freed_memory()
     try:
@@ -342,7 +343,7 @@ def numerics(execution: Execution) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = filled
+        determinism.fill_uninitialized_memory = filled
 
 
 __all__ = ["Checkpoint", "Outcome", "numerics", "train"]
