@@ -74,7 +74,7 @@ def test_the_same_bytes_in_another_process(task):
     queue = context.Queue()
     worker = context.Process(target=_in_a_worker, args=(queue,))
     worker.start()
-    found = queue.get(timeout=60)
+    found = queue.get(timeout=240)
     worker.join()
     assert found == digest(task.train_rows(3, 5, 128))
 
