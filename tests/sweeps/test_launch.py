@@ -182,7 +182,7 @@ def test_a_failing_run_stops_nobody_else(sweep_file, tmp_path):
     assert f"next: python -m sweeps retry {path}" in out
     assert "Traceback" in call("show", root / first.run_id, cwd=tmp_path)
     # What failed is left alone by `run`, and taken up by `retry`.
-    assert "1 failed" in call("run", path, cwd=tmp_path)
+    assert "1 failed" in call("run", path, cwd=tmp_path, status=1)
     (folder.path / "metrics.jsonl").rmdir()
     call("retry", path, "--workers", 0, cwd=tmp_path)
     assert survey(root, [first, *others]).counts == {"done": 4}

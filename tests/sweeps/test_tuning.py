@@ -11,7 +11,7 @@ from sweeps.display import Silent
 from sweeps.ledger import open_journal
 from sweeps.loading import find
 from sweeps.pool import LocalPool
-from sweeps.tuning import JOURNAL, TABLE, tune, value_of
+from sweeps.tuning import JOURNAL, TABLE, study_name, tune, value_of
 from synth.config import TrainingConfig
 from synth.execution import Execution
 from synth.store import RunFolder
@@ -125,7 +125,7 @@ def test_bad_trials_are_pruned(tmp_path, brake, monkeypatch):
     root, metric = tmp_path, "in_domain/loss/horizon=1"
     storage = open_journal(root / JOURNAL)
     study = optuna.create_study(
-        study_name=f"{arm.name} [{arm.key}]", storage=storage, direction="minimize"
+        study_name=study_name(arm, metric), storage=storage, direction="minimize"
     )
     good = optuna.trial.create_trial(
         value=0.1,
