@@ -47,7 +47,7 @@ SIZES = {
         5,
         TrainingConfig(
             steps=800,
-            batch_rows=32,
+            batch_rows=16,
             context=128,
             learning_rate=3e-3,
             warmup_steps=50,
