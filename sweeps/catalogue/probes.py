@@ -44,10 +44,10 @@ SIZES = {
         ("100k",),
         "d40-L8-h4",
         (1, 4),
-        3,
+        5,
         TrainingConfig(
             steps=800,
-            batch_rows=32,
+            batch_rows=16,
             context=128,
             learning_rate=3e-3,
             warmup_steps=50,
