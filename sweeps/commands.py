@@ -104,8 +104,21 @@ class Run(Chosen):
         if self.on == "slurm":
             from sweeps.cluster import send
 
-            place = (chosen.root, chosen.title, self.profile)
-            return send(chosen.configs, *place, retry=retry, dry_run=self.dry_run)
+            self._refuse_what_profiles_say()
+            return send(
+                chosen.configs,
+                chosen.root,
+                chosen.title,
+                self.profile,
+                retry=retry,
+                dry_run=self.dry_run,
+                lanes=self.lanes,
+                accept_code_change=self.accept_code_change,
+                as_json=self.json,
+            )
+        require(
+            self.profile is None, "--profile", "given with --on slurm", self.profile
+        )
         if self.dry_run:
             raise ValueError(
                 "--dry-run goes with --on slurm; for this machine: "
@@ -140,6 +153,22 @@ class Run(Chosen):
         if left or counts["failed"]:
             return 1
         return STOPPED if counts["stopped"] or counts["busy"] else 0
+
+    def _refuse_what_profiles_say(self) -> None:
+        """On a cluster some options would be passed over in silence."""
+        for name, default, key in (
+            ("workers", 2, "max_running"),
+            ("fail_fast", False, None),
+            ("execution", Execution(), "[execution]"),
+        ):
+            if getattr(self, name) != default:
+                instead = f"; the profile's {key} says it there" if key else ""
+                what = (
+                    "settings of the execution" if name == "execution" else f"--{name}"
+                )
+                raise ValueError(
+                    f"{what.replace('_', '-')} cannot be given with --on slurm{instead}."
+                )
 
     def _executor(self) -> "Executor":
         from sweeps.inline import InThisProcess

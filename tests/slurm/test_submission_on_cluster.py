@@ -79,7 +79,7 @@ def test_launches_before_a_refusal_stay_known(site, monkeypatch):
     ("wishes", "words"),
     [
         ({"partition": "nowhere"}, "invalid partition"),
-        ({"gpus": 3}, "node configuration is not available"),
+        ({"gpus": 3, "tasks": 3}, "node configuration is not available"),
         ({"memory_gb": 999.0}, "[Mm]emory"),
         ({"sbatch": {"array": "0-1000"}}, "max_running"),
     ],
