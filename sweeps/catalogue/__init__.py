@@ -2,6 +2,7 @@
 
 from sweeps.catalogue.induction import induction, induction_books, repeats
 from sweeps.catalogue.polynomial import polynomial, polynomial_pause, polynomial_sizes
+from sweeps.catalogue.precision import precision
 from sweeps.catalogue.probes import choice_points, information, prediction_law
 from sweeps.catalogue.quick import quick
 from sweeps.sweep import Sweep
@@ -19,6 +20,7 @@ CATALOGUE: dict[str, Sweep] = {
         choice_points,
         information,
         prediction_law,
+        precision,
     )
 }
 """The sweeps by name."""
