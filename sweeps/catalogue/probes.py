@@ -44,7 +44,7 @@ SIZES = {
         ("100k",),
         "d40-L8-h4",
         (1, 4),
-        3,
+        5,
         TrainingConfig(
             steps=800,
             batch_rows=32,

@@ -19,8 +19,21 @@ import numpy as np
 from synth.identity import identity, location
 from synth.metrics import Score
 from synth.seeding import generator
-from synth.tasks.mentions import marked_text, score_mentions, story_set
-from synth.tasks.task import EvaluationSet, Rows, Sample, Task, TaskConfig, TokenScores
+from synth.tasks.mentions import (
+    count_mentions,
+    marked_text,
+    score_mentions,
+    story_set,
+)
+from synth.tasks.task import (
+    EvaluationSet,
+    ItemCounts,
+    Rows,
+    Sample,
+    Task,
+    TaskConfig,
+    TokenScores,
+)
 from synth.text.cleaning import SPLITS, Split
 from synth.text.corpus import SEPARATOR
 from synth.text.detection import renamed_texts
@@ -199,6 +212,12 @@ class Stories(Task):
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
         """Accuracy on both tokens of repeated mentions with its splits, and losses."""
         return score_mentions(chosen, scores)
+
+    def count_items(
+        self, chosen: EvaluationSet, scores: TokenScores
+    ) -> list[ItemCounts]:
+        """Accuracy on second tokens, story by story."""
+        return count_mentions(chosen, scores)
 
     def samples(self, seed: int, count: int, split: Split = "train") -> list[Sample]:
         """Whole documents; the record holds text, tokens, roles, names and split.

@@ -21,6 +21,7 @@ from synth.execution import Execution
 from synth.metrics import SCHEMA, from_line
 from synth.optimizer import rate_at
 from synth.store import RunFolder
+from synth.tasks.stories import StoriesConfig
 from synth.tasks.stream import RowStream
 from synth.training import train
 from tests.conftest import tiny_run, with_training
@@ -66,6 +67,42 @@ def test_training_learns(tmp_path):
     rows = metrics(tmp_path, config)
     losses = [r.value for r in rows if (r.suite, r.metric) == ("train", "loss")]
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_stories_leave_counts_by_story_beside_the_metrics(tmp_path):
+    runs = [
+        dataclasses.replace(
+            tiny_run(steps=2, warmup_steps=1, evaluate_every_steps=2, seed=seed),
+            task=StoriesConfig(evaluation_length=128),
+        )
+        for seed in (0, 1)
+    ]
+    trained(tmp_path, *runs)
+    for config in runs:
+        folder = RunFolder(tmp_path, config.run_id)
+        text = (folder.path / "items.jsonl").read_text()
+        counts = [json.loads(line) for line in text.splitlines()]
+        last = {
+            (r.suite, r.metric, r.slice): r
+            for r in metrics(tmp_path, config)
+            if r.step == config.training.steps
+        }
+        assert {c["suite"] for c in counts} >= {"test", "test_seen"}
+        for one in counts:
+            row = last[one["suite"], one["metric"], one["slice"]]
+            assert one["step"] == config.training.steps
+            assert sum(one["number"]) == row.count
+            assert sum(one["right"]) / sum(one["number"]) == row.value
+        vocabulary = folder.read_json("result.json")["vocabulary"]
+        assert vocabulary == len(config.task.build().vocabulary)
+
+
+def test_single_scored_items_leave_no_counts(tmp_path):
+    config = tiny_run()
+    trained(tmp_path, config)
+    folder = RunFolder(tmp_path, config.run_id)
+    assert not (folder.path / "items.jsonl").exists()
+    assert folder.read_json("result.json")["vocabulary"] > 3
 
 
 def test_a_diverged_lane_leaves_its_neighbours_alone(tmp_path, monkeypatch):
