@@ -257,7 +257,7 @@ def test_the_mixture_with_books_is_exact():
     config = StoriesConfig(books_parts=9)
     rows = config.build().train_rows(0, 0, 256)
     assert len(rows) % 10 == 0
-    alone = StoriesConfig().build()._source.windows(0, 0, len(rows) // 10, 256)
+    alone = StoriesConfig().build()._text.source.windows(0, 0, len(rows) // 10, 256)
     stories = {row.tobytes() for row in alone.tokens_RT.astype(rows.tokens_RT.dtype)}
     of_stories = [row.tobytes() in stories for row in rows.tokens_RT]
     assert [sum(of_stories[i : i + 10]) for i in range(0, len(rows), 10)] == [1] * (
@@ -352,7 +352,7 @@ def test_a_users_corpus(tales):
     for sample in task.samples(0, 10):
         *body, _ = sample.record["tokens"]
         assert task.tokenizer.encode(sample.record["text"]) == body
-    assert task.report()["corpus"]["leakage"]["duplicates"] == 0
+    assert task.report()["stories"]["leakage"]["duplicates"] == 0
 
 
 def test_a_users_tokeniser(task, tmp_path):
@@ -395,7 +395,7 @@ def test_real_tales(size):
         pytest.skip(f"LOUD: no real corpus at {path}; real prose is not tested here")
     config = StoriesConfig(corpus=str(path), tokenizer=TokenizerConfig(vocab_size=size))
     task = config.build()
-    report = task.report()["corpus"]
+    report = task.report()["stories"]
     assert report["leakage"]["duplicates"] == 0
     assert report["leakage"]["shared"] < 0.01
     for sample in task.samples(0, 150):
