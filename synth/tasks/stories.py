@@ -165,6 +165,11 @@ class Stories(Task):
         "validation": as "test", other names and stories: choose a step on these.
         "training_names" (generated): names as the training stories have them.
         "plain" (a corpus): the test documents as they are, for their loss alone.
+
+        Raises
+        ------
+        ValueError
+            For a corpus without a test document in which a name is said twice.
         """
         few = min(examples, PAPER_STORIES)
         wanted = [
@@ -184,8 +189,19 @@ class Stories(Task):
             if names is not None and number > 0
         ]
         if self._corpus is not None and examples > 0:
+            if len(sets[0].rows) == 0:
+                raise ValueError(self._no_tests())
             sets.append(self._plain_set(examples))
-        return sets
+        return [chosen for chosen in sets if len(chosen.rows)]
+
+    def _no_tests(self) -> str:
+        assert self._corpus is not None
+        counts = {s: len(part) for s, part in self._corpus.splits.items()}
+        return (
+            f"{self.config.corpus!r} has no test document in which a name is said twice "
+            f"(documents by split: {counts}; a hash of the title holds one in twenty "
+            "out). Add documents, or give one long .txt: one text is split by pieces."
+        )
 
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
         """Accuracy on both tokens of repeated mentions with its splits, and losses."""

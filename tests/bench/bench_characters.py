@@ -53,7 +53,8 @@ def ours(task: TextConfig, training: TrainingConfig, folder: Path) -> list[float
     run = RunConfig(task=task, model=ModelConfig(scale="d128-L4-h4"), training=training)
     (outcome,) = train([run], folder, Execution(), Silent())
     assert outcome.state == "done", outcome.message
-    rows = map(json.loads, (folder / run.run_id / "metrics.jsonl").open())
+    lines = (folder / run.run_id / "metrics.jsonl").read_text().splitlines()
+    rows = map(json.loads, lines)
     return [r["value"] for r in rows if (r["suite"], r["metric"]) == ("test", "loss")]
 
 
