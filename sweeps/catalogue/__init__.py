@@ -9,13 +9,14 @@ from sweeps.catalogue.probes import (
     prediction_law,
     prediction_law_mixers,
 )
-from sweeps.catalogue.quick import quick
+from sweeps.catalogue.quick import choices, quick
 from sweeps.sweep import Sweep
 
 CATALOGUE: dict[str, Sweep] = {
     sweep.name: sweep
     for sweep in (
         quick,
+        choices,
         polynomial,
         polynomial_pause,
         polynomial_sizes,
