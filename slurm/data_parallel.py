@@ -112,10 +112,12 @@ class ShardedPack(Pack):
         """Losses of the whole batch, and its gradients, on every process."""
         mine = self._mine
         part = Targets(
-            targets.tokens_NKBT[:, :, mine], targets.weights_NKBT[:, :, mine]
+            targets.tokens_NKBT[:, :, mine],
+            targets.weights_NKBT[:, :, mine],
+            targets.sparse,
         )
         loss_NK = loss_and_backward(
-            self.model, tokens_KBT[:, mine], part, self.head_loss
+            self.model, tokens_KBT[:, mine], part, self.piece_loss
         )
         grad_KP = self.lanes.gather_grad()
         distributed.all_reduce(loss_NK)

@@ -27,6 +27,8 @@ from synth.prediction import Predictor, token_losses
 
 MAX_LOGITS = 1 << 23
 """Largest number of logits of one lane held at once; more positions go in chunks."""
+SPARSE_VOCABULARY = 256
+"""From this vocabulary on, a loss on answers alone unembeds their positions alone."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,12 @@ class Targets:
 
     `tokens_NKBT`: token t+i for head i (0 where there is none).
     `weights_NKBT`: 1 / (scored positions of that head and lane), 0 where not scored.
+    `sparse`: whether few positions are scored, as with answers alone.
     """
 
     tokens_NKBT: Tensor
     weights_NKBT: Tensor
+    sparse: bool = False
 
 
 def horizon_targets(
@@ -62,10 +66,11 @@ def horizon_targets(
         count_K = scored.sum((1, 2)).clamp(min=1)
         all_tokens.append(target)
         all_weights.append(scored / count_K[:, None, None])
-    return Targets(torch.stack(all_tokens), torch.stack(all_weights))
+    sparse = objective.scored == "answer"
+    return Targets(torch.stack(all_tokens), torch.stack(all_weights), sparse)
 
 
-HeadLoss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+PieceLoss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """States (K, N, D), targets and weights (K, N) to losses (K,) and the states' gradient."""
 
 
@@ -73,27 +78,32 @@ def loss_and_backward(
     model: Predictor,
     tokens_KBT: Tensor,
     targets: Targets,
-    head_loss: HeadLoss | None = None,
+    piece: PieceLoss | None = None,
 ) -> Tensor:
     """Losses (N, K) in nats; gradients are added to the parameters' `grad`.
 
     One forward pass through the trunk, then each head in turn, forward and backward, its
     gradient added to that of the state it stands on; last, one backward pass through the
     trunk (section 2, and figure S11 for chained heads). Heads that others stand on keep
-    their layer's activations until their successors are done. `head_loss` is what a
-    piece of a head's positions costs; by default what autograd makes of the model.
+    their layer's activations until their successors are done. `piece` computes the loss
+    and gradient of some of a head's positions; by default autograd does.
     """
-    piece = head_loss or functools.partial(_piece_loss, model)
     losses: dict[int, Tensor] = {}
+    # On a GPU a choice of positions waits for the device, and all logits are cheap.
+    few = targets.sparse and model.vocab_size >= SPARSE_VOCABULARY
+    piece = piece or functools.partial(_piece_loss, model)
+    head_loss: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    if few and not tokens_KBT.is_cuda:
+        head_loss = functools.partial(_loss_of_scored, model)
+    else:
+        head_loss = functools.partial(_loss_of_all, piece, model.vocab_size)
 
     def visit(parent: int | None, state: Tensor) -> None:
         for head in model.children_of(parent):
             output = model.run_head(head, state)
             leaf = output.detach().requires_grad_()
             visit(head, leaf)
-            losses[head], grad = _head_loss(
-                piece,
-                model.vocab_size,
+            losses[head], grad = head_loss(
                 leaf.detach(),
                 targets.tokens_NKBT[head - 1],
                 targets.weights_NKBT[head - 1],
@@ -107,8 +117,8 @@ def loss_and_backward(
     return torch.stack([losses[head] for head in range(1, model.horizon + 1)])
 
 
-def _head_loss(
-    piece: HeadLoss,
+def _loss_of_all(
+    piece: PieceLoss,
     vocab_size: int,
     h_KBTD: Tensor,
     targets_KBT: Tensor,
@@ -144,6 +154,39 @@ def _piece_loss(
     loss_K.sum().backward()
     assert states.grad is not None
     return loss_K.detach(), states.grad
+
+
+def _loss_of_scored(
+    model: Predictor, h_KBTD: Tensor, targets_KBT: Tensor, weights_KBT: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As `_loss_of_all`, without the logits of positions whose weight is 0.
+
+    Lanes differ in how many they score, so each goes through a product of its own.
+    """
+    h_KND = h_KBTD.flatten(1, 2)
+    targets_KN, weights_KN = targets_KBT.flatten(1), weights_KBT.flatten(1)
+    places = [weights_N.nonzero().squeeze(1) for weights_N in weights_KN]
+    chunk = max(256, MAX_LOGITS // model.vocab_size)
+    grad_KND = torch.zeros_like(h_KND)
+    loss_K = torch.zeros(len(h_KND), device=h_KND.device)
+    for start in range(0, max(map(len, places)), chunk):
+        parts = list(enumerate(part[start : start + chunk] for part in places))
+        states = [h_KND[lane, part].requires_grad_() for lane, part in parts]
+        logits = model.unembed_rows(states)
+        part_loss_K = torch.stack(
+            [
+                token_losses(logits[lane][None], targets_KN[lane, part][None])[0]
+                @ weights_KN[lane, part]
+                for lane, part in parts
+            ]
+        )
+        part_loss_K.sum().backward()
+        for lane, part in parts:
+            grad_ND = states[lane].grad
+            assert grad_ND is not None
+            grad_KND[lane, part] = grad_ND
+        loss_K += part_loss_K.detach()
+    return loss_K, grad_KND.view_as(h_KBTD)
 
 
 def _shifted(values_KBT: Tensor, ahead: int) -> Tensor:

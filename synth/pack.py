@@ -26,10 +26,10 @@ from synth.models.fused import fuse
 from synth.models.heads import MultiTokenModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.native import prepare_torch_compile
-from synth.objectives import HeadLoss, Targets, horizon_targets, loss_and_backward
+from synth.objectives import PieceLoss, Targets, horizon_targets, loss_and_backward
 from synth.optimizer import LaneAdamW
 from synth.tasks.stream import RowStream
-from synth.tasks.task import EvaluationSet
+from synth.tasks.task import EvaluationSet, ItemCounts
 
 CHECK_EVERY = {"cpu": 1, "cuda": 16}
 """Steps between two looks at the losses; on a GPU each look waits for the device."""
@@ -58,10 +58,12 @@ class Pack:
             if precision != torch.float32:
                 self.scorer = self._new_model()
                 self.lanes.attach(self.scorer, master=True)
-        self.head_loss: HeadLoss | None = None
+        self.piece_loss: PieceLoss | None = None
         self.form = self._compile()
         self.optimizer = LaneAdamW(self.lanes, [c.training for c in configs])
         self._sets: dict[int, list[EvaluationSet]] = {}
+        self.items: list[list[ItemCounts]] = [[] for _ in configs]
+        """Of each lane, what its last evaluation found item by item."""
         self._unsettled: list[tuple[Tensor, Tensor]] = []
         self._start(restored)
 
@@ -94,7 +96,7 @@ class Pack:
             warnings.warn(f"The step is not compiled: {reason}.", stacklevel=2)
             return "eager"
         if form == "native":
-            self.head_loss = fuse(self.model, native.load())
+            self.piece_loss = fuse(self.model, native.load())
         elif form == "torch":
             for layer in (*self.model.trunk, *self.model.heads):
                 layer.compile()
@@ -182,7 +184,7 @@ class Pack:
 
     def backward(self, tokens_KBT: Tensor, targets: Targets) -> Tensor:
         """Losses (N, K); adds to the gradients. Data-parallel packs share this work."""
-        return loss_and_backward(self.model, tokens_KBT, targets, self.head_loss)
+        return loss_and_backward(self.model, tokens_KBT, targets, self.piece_loss)
 
     def must_check(self) -> bool:
         """Whether enough steps have gone by to look at their losses."""
@@ -248,10 +250,12 @@ class Pack:
         if examples not in self._sets:
             self._sets[examples] = self.task.evaluation_sets(examples)
         rows: list[list[Measurement]] = [[] for _ in self.configs]
+        self.items = [[] for _ in self.configs]
         for chosen in self._sets[examples]:
             scored = score_tokens(self.scorer, chosen, self.device)
             for lane, scores in enumerate(scored):
                 rows[lane] += self._measured(lane, self.task.score(chosen, scores))
+                self.items[lane] += self.task.count_items(chosen, scores)
         return rows
 
     def checkpoint(

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import multiprocessing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +16,6 @@ from synth.text.roles import REPEAT_1, REPEAT_2
 from synth.text.stories import StoryConfig
 from synth.text.variety import variety
 from synth.text.vocabularies import TokenizerConfig
-
-REAL = Path(__file__).parents[4] / "shared" / "corpora"
-"""Two corpora that may lie beside the project; tests on them are skipped elsewhere."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +70,7 @@ def test_the_same_bytes_in_another_process(task):
     queue = context.Queue()
     worker = context.Process(target=_in_a_worker, args=(queue,))
     worker.start()
-    found = queue.get(timeout=60)
+    found = queue.get(timeout=240)
     worker.join()
     assert found == digest(task.train_rows(3, 5, 128))
 
@@ -188,6 +184,38 @@ def test_scores_count_what_they_say(task):
     assert firsts["second_token_accuracy", ""].value == 0.0
 
 
+def test_counts_by_story_make_up_the_scores(task):
+    chosen = task.evaluation_sets(120)[1]
+    rng = np.random.default_rng(0)
+    right = rng.random(chosen.rows.answer_RT.shape) < 0.4
+    scores = answers(chosen, right)
+    found = by_name(task.score(chosen, scores))
+    counts = {c.slice: c for c in task.count_items(chosen, scores)}
+    assert set(counts) == {"", "guess=none"}
+    for part, one in counts.items():
+        whole = found["second_token_accuracy", part]
+        assert (one.suite, one.metric) == (chosen.suite, whole.metric)
+        assert len(one.right_I) == len(one.number_I) == len(chosen.rows)
+        assert one.number_I.sum() == whole.count
+        assert one.right_I.sum() / one.number_I.sum() == whole.value
+        assert (one.right_I <= one.number_I).all()
+    one = counts[""]
+    told = one.number_I > 0
+    by_story = (one.right_I[told] / one.number_I[told]).mean()
+    assert by_story == pytest.approx(found["second_token_by_story", ""].value)
+
+
+def test_counts_of_many_stories_are_bounded(task, monkeypatch):
+    chosen = task.evaluation_sets(100)[1]
+    scores = answers(chosen, chosen.rows.answer_RT)
+    whole = task.count_items(chosen, scores)[0]
+    monkeypatch.setattr("synth.tasks.mentions.MAX_ITEMS", 30)
+    few = task.count_items(chosen, scores)[0]
+    assert len(few.number_I) == 25  # four neighbours together
+    assert few.number_I.tolist() == whole.number_I.reshape(25, 4).sum(1).tolist()
+    assert few.right_I.sum() == whole.right_I.sum()
+
+
 def test_the_standard_error_is_over_stories(task):
     """Stories all right or all wrong: as uncertain as so many coins."""
     chosen = task.evaluation_sets(100)[0]
@@ -257,7 +285,7 @@ def test_the_mixture_with_books_is_exact():
     config = StoriesConfig(books_parts=9)
     rows = config.build().train_rows(0, 0, 256)
     assert len(rows) % 10 == 0
-    alone = StoriesConfig().build()._source.windows(0, 0, len(rows) // 10, 256)
+    alone = StoriesConfig().build()._text.source.windows(0, 0, len(rows) // 10, 256)
     stories = {row.tobytes() for row in alone.tokens_RT.astype(rows.tokens_RT.dtype)}
     of_stories = [row.tobytes() in stories for row in rows.tokens_RT]
     assert [sum(of_stories[i : i + 10]) for i in range(0, len(rows), 10)] == [1] * (
@@ -352,7 +380,21 @@ def test_a_users_corpus(tales):
     for sample in task.samples(0, 10):
         *body, _ = sample.record["tokens"]
         assert task.tokenizer.encode(sample.record["text"]) == body
-    assert task.report()["corpus"]["leakage"]["duplicates"] == 0
+    assert task.report()["stories"]["leakage"]["duplicates"] == 0
+
+
+def test_a_corpus_of_too_few_documents_says_so(task, tmp_path):
+    path = tmp_path / "three.jsonl"
+    titles = ("One", "Two", "Three")
+    texts = [sample.record["text"] for sample in task.samples(5, 3)]
+    rows = [
+        {"title": title, "text": text}
+        for title, text in zip(titles, texts, strict=True)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    few = StoriesConfig(corpus=str(path)).build()
+    with pytest.raises(ValueError, match="'test': 0.* give one long .txt"):
+        few.evaluation_sets(10)
 
 
 def test_a_users_tokeniser(task, tmp_path):
@@ -385,22 +427,3 @@ def test_too_many_closed_names_are_refused():
     names = NameConfig(p_open=0.0, closed_names=1000, first_pieces=4, second_pieces=8)
     with pytest.raises(ValueError, match="closed_names must be below"):
         StoriesConfig(names=names).build().train_rows(0, 0, 64)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [2048, 4096])
-def test_real_tales(size):
-    path = REAL / "stories.jsonl.xz"
-    if not path.exists():
-        pytest.skip(f"LOUD: no real corpus at {path}; real prose is not tested here")
-    config = StoriesConfig(corpus=str(path), tokenizer=TokenizerConfig(vocab_size=size))
-    task = config.build()
-    report = task.report()["corpus"]
-    assert report["leakage"]["duplicates"] == 0
-    assert report["leakage"]["shared"] < 0.01
-    for sample in task.samples(0, 150):
-        *body, _ = sample.record["tokens"]
-        assert task.tokenizer.encode(sample.record["text"]) == body
-    chosen = {s.suite: s for s in task.evaluation_sets(100)}["validation"]
-    found = by_name(task.score(chosen, answers(chosen, chosen.rows.answer_RT)))
-    assert found["second_token_oracle", ""].value > 0.97
