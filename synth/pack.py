@@ -282,5 +282,8 @@ class Pack:
         return [Measurement.of(s, run_id, self.step, self.tokens) for s in scores]
 
     def _stacked(self, arrays: Sequence[np.ndarray], dtype: type) -> Tensor:
-        stacked: np.ndarray = np.stack(arrays).astype(dtype, copy=False)
-        return torch.from_numpy(stacked).to(self.device)
+        stacked = torch.from_numpy(np.stack(arrays).astype(dtype, copy=False))
+        if self.device.type == "cuda":
+            # From pinned memory the copy runs while the host goes on.
+            return stacked.pin_memory().to(self.device, non_blocking=True)
+        return stacked

@@ -28,6 +28,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -149,6 +150,18 @@ class Stopwatch:
         return sum(event.self_device_time_total for event in events) / 1e6
 
 
+def synchronisations(action: Callable[[], object]) -> int:
+    """How often the host waits for the GPU in one action, as torch counts it."""
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            action()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return sum("synchroniz" in str(warning.message) for warning in seen)
+
+
 def measure_card(device: str, size: int, watch: Stopwatch) -> Card:
     """Rates of a large bf16 product and of a large copy."""
     a, b = torch.randn(2, size, size, device=device, dtype=torch.bfloat16)
@@ -218,7 +231,7 @@ def table(
                 run_for(rung, rows, context, seed, precision) for seed in range(lanes)
             ]
             try:
-                _, step = pack_step(configs, compiled)
+                pack, step = pack_step(configs, compiled)
                 for _ in range(4):
                     step()
                 seconds = watch.median(step, steps)
@@ -229,6 +242,10 @@ def table(
             busy = watch.busy(step, seconds)
             lines.append(as_row(rung, lanes, seconds, busy, reach, yardstick))
             print(lines[-1], flush=True)
+            if watch.cuda and not pack.must_check():
+                clock: dict[str, float] = defaultdict(float)
+                waits = synchronisations(partial(pack.train_step, clock))
+                print(f"<!-- the host waited {waits} times in a step -->", flush=True)
     return lines
 
 
