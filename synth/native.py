@@ -13,6 +13,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from torch import Tensor
@@ -20,6 +21,7 @@ from torch import Tensor
 from synth.text.cache import cache_folder, entry
 
 SOURCE = Path(__file__).with_name("native.cpp")
+INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"
 FLAGS = ("-O3", "-std=c++17", "-march=native", "-fopenmp-simd", "-fno-math-errno")
 
 _SIGNATURES = {
@@ -143,9 +145,12 @@ def prepare_torch_compile(device: str) -> tuple[bool, str]:
     """Share torch's compiled code between processes; whether it can compile here.
 
     Its cache of graphs and kernels (safe for any number of processes) goes to the user's
-    cache folder, unless the environment names another.
+    cache folder, unless the environment names another. Once imported, torch itself names
+    one in the folder of temporary files, which a machine forgets.
     """
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
+    given = os.environ.get(INDUCTOR)
+    if given is None or Path(given).parent == Path(tempfile.gettempdir()):
+        os.environ[INDUCTOR] = str(cache_folder() / "inductor")
     if device == "cpu" and find_compiler() is None:
         return False, "no C++ compiler was found (set CXX, or install g++)"
     return True, ""

@@ -2,9 +2,12 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -220,6 +223,22 @@ def test_processes_that_build_at_once_share_one_library(tmp_path, monkeypatch):
     paths = {process.communicate()[0] for process in racing}
     assert len(paths) == 1
     assert len(list((tmp_path / "native").iterdir())) == 1
+
+
+def test_compiled_code_goes_to_the_cache_unless_the_user_says_where(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SYNTH_CACHE", str(tmp_path))
+    for given in (None, str(Path(tempfile.gettempdir()) / "torchinductor_me")):
+        if given is None:
+            monkeypatch.delenv(native.INDUCTOR, raising=False)
+        else:
+            monkeypatch.setenv(native.INDUCTOR, given)
+        native.prepare_torch_compile("cpu")
+        assert os.environ[native.INDUCTOR] == str(tmp_path / "inductor")
+    monkeypatch.setenv(native.INDUCTOR, "/somewhere/else")
+    native.prepare_torch_compile("cpu")
+    assert os.environ[native.INDUCTOR] == "/somewhere/else"
 
 
 def test_the_rule_for_compiling_depends_on_the_run_alone():
