@@ -17,6 +17,7 @@ new machine or another torch sums in another order; there the losses must agree 
 import argparse
 import hashlib
 import json
+import math
 import sys
 import warnings
 from collections import defaultdict
@@ -156,7 +157,9 @@ def judge(now: Trace, before: Trace, precision: str) -> Judgement:
     ):
         for new, old in zip(chain(*here), chain(*there), strict=True):
             difference = abs(new - old) / max(abs(old), 1e-12)
-            if not difference <= largest:  # NaN included
+            if not math.isfinite(difference):
+                return Judgement("differs", math.inf, index * EVERY)
+            if difference > largest:
                 largest, where = difference, index * EVERY
     if largest == 0 and now.weights_sha256 == before.weights_sha256:
         return Judgement("identical", 0.0, 0)
@@ -216,7 +219,7 @@ def compare(path: Path, names: Sequence[str], kernel: bool) -> int:
 
 
 def _words(found: dict[str, str]) -> str:
-    return ", ".join(found.values()) + f" (torch {found['torch']})"
+    return ", ".join(f"{name} {value}" for name, value in found.items())
 
 
 def main(arguments: list[str] | None = None) -> int:
