@@ -2,9 +2,9 @@
 
 python -m synth probe law --run runs/ID [--json]
 python -m synth probe law --model NAME_OR_PATH --corpus FILE
-python -m synth probe choice-points runs/ID --every-step
-python -m synth probe information runs/ID
-python -m synth probe induction runs/ID --every-step
+python -m synth probe choice-points runs/ID [runs/ID ...] --every-step
+python -m synth probe information runs/ID [runs/ID ...]
+python -m synth probe induction runs/ID [runs/ID ...] --every-step
 """
 
 import json
@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union
 import tyro
 
 from synth.config import RunConfig
+from synth.identity import require
 from synth.metrics import Measurement, Score, to_lines
 from synth.store import write_atomically
 
@@ -135,12 +136,12 @@ class Law:
 
 @dataclass(frozen=True, kw_only=True)
 class RunProbe:
-    """What the probes of one run share: its checkpoints, and where numbers go."""
+    """What the probes of runs share: their checkpoints, and where numbers go."""
 
     name: ClassVar[str]
 
-    folder: tyro.conf.Positional[Path]
-    """Folder of the run."""
+    folders: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of one or more runs, measured one after another."""
     step: int | None = None
     """Checkpoint step; the newest if not given."""
     every_step: bool = False
@@ -148,7 +149,9 @@ class RunProbe:
     device: str = "cpu"
     """cpu or cuda."""
     save: bool = False
-    """Also write the numbers to probe-*.jsonl in the run's folder."""
+    """Also write the numbers to probe-*.jsonl in each run's folder."""
+    quiet: bool = False
+    """With --save: print nothing."""
     json: bool = False
     """One JSON object a number, in the long form of metrics.jsonl."""
 
@@ -156,24 +159,30 @@ class RunProbe:
         """Measure at each checkpoint and print."""
         from synth.probes.states import load_run
 
+        require(bool(self.folders), "FOLDERS", "at least one folder", self.folders)
+        require(self.save or not self.quiet, "--quiet", "with --save", self.quiet)
         findings = _Findings(self.name)
-        for step in _steps(self.folder, self.step, self.every_step):
-            config, model, _ = load_run(self.folder, step, self.device)
-            scores = self.scores(config, model)
-            findings.at(self.folder, config, step)
-            findings.show(scores, self.json)
+        for folder in self.folders:
+            for step in _steps(folder, self.step, self.every_step):
+                config, model, _ = load_run(folder, step, self.device)
+                scores = self.scores(config, model, folder)
+                findings.at(folder, config, step)
+                if self.quiet:
+                    findings.add(scores)
+                else:
+                    findings.show(scores, self.json)
         if self.save:
             findings.save()
         return 0
 
-    def scores(self, config: RunConfig, model: Any) -> list[Score]:
+    def scores(self, config: RunConfig, model: Any, folder: Path) -> list[Score]:
         """The numbers of one checkpoint."""
         raise NotImplementedError
 
-    def refuse(self, config: RunConfig, wanted: str) -> ValueError:
+    def refuse(self, config: RunConfig, folder: Path, wanted: str) -> ValueError:
         """The error for a run on a task that the probe does not know."""
         return ValueError(
-            f"probe {self.name} needs a run on {wanted}; {self.folder} is on "
+            f"probe {self.name} needs a run on {wanted}; {folder} is on "
             f"{config.task.kind}."
         )
 
@@ -189,7 +198,7 @@ class ChoicePointsProbe(RunProbe):
     gradient_examples: int = 128
     """Test examples behind the shares of loss and gradient."""
 
-    def scores(self, config: RunConfig, model: Any) -> list[Score]:
+    def scores(self, config: RunConfig, model: Any, folder: Path) -> list[Score]:
         """Of a run on choice points or a maze."""
         from synth.probes.calibration import against_exact
         from synth.probes.choice_points import (
@@ -202,7 +211,7 @@ class ChoicePointsProbe(RunProbe):
 
         task = config.task.build()
         if not isinstance(task, ChoicePoints | Maze):
-            raise self.refuse(config, "choice-points or maze")
+            raise self.refuse(config, folder, "choice-points or maze")
         (chosen,) = task.evaluation_sets(self.examples)
         (fewer,) = task.evaluation_sets(self.gradient_examples)
         shares = measure_shares(model, task, fewer, config.objective)
@@ -225,14 +234,14 @@ class InformationProbe(RunProbe):
     prefixes: int = 64
     """Prefixes of each kind after which every next token is tried."""
 
-    def scores(self, config: RunConfig, model: Any) -> list[Score]:
+    def scores(self, config: RunConfig, model: Any, folder: Path) -> list[Score]:
         """Of a run on sources."""
         from synth.probes.information import information_scores
         from synth.tasks.sources import Sources
 
         task = config.task.build()
         if not isinstance(task, Sources):
-            raise self.refuse(config, "sources")
+            raise self.refuse(config, folder, "sources")
         (chosen,) = task.evaluation_sets(self.examples)
         return information_scores(model, task, chosen, self.prefixes)
 
@@ -243,7 +252,7 @@ class InductionProbe(RunProbe):
 
     name: ClassVar[str] = "induction"
 
-    def scores(self, config: RunConfig, model: Any) -> list[Score]:
+    def scores(self, config: RunConfig, model: Any, folder: Path) -> list[Score]:
         """Of a run on any task."""
         from synth.probes.prefix_matching import prefix_scores
 
