@@ -11,6 +11,8 @@ from analysis.selection import (
     GUESS_FLOOR,
     OPERATIONS,
     at_end,
+    at_step_of,
+    best_step,
     is_slice_of,
     measured,
     size_name,
@@ -211,20 +213,30 @@ def _oracle(frame: pl.DataFrame) -> pl.DataFrame:
     """Second-token accuracy at the best evaluation of each run, as the paper chose."""
     done = frame.filter(pl.col("state") == "done", pl.col("task") == "stories")
     rows = measured(done, SECOND_TOKEN, NAMES_SUITE).filter(pl.col("slice") == "")
-    best = rows.sort("value", descending=True, nulls_last=True).unique(
-        "run_id", keep="first", maintain_order=True
-    )
-    best = best.sort("run_id")
+    best = best_step(rows)
     return with_setting(best, "horizon") if best.height else _no_setting(best)
+
+
+def _validated(frame: pl.DataFrame) -> pl.DataFrame:
+    """Second-token accuracy at the step that validation names and stories choose."""
+    done = frame.filter(pl.col("state") == "done", pl.col("task") == "stories")
+    rows = measured(done, SECOND_TOKEN).filter(pl.col("slice") == "")
+    by_names = measured(rows, SECOND_TOKEN, "validation")
+    found = at_step_of(measured(rows, SECOND_TOKEN, NAMES_SUITE), best_step(by_names))
+    return with_setting(found, "horizon") if found.height else _no_setting(found)
 
 
 _STORIES_BY = ["open_names", "books_parts"]
 
 
 def induction_small(frame: pl.DataFrame) -> Iterator[Test]:
-    """C1: n = 2 minus n = 1 at 1M to 30M, at the last step and at the best one."""
+    """C1: n = 2 minus n = 1 at 1M to 30M: at the last step, the best, the validated."""
     stated = _between(1e6, 30e6)
-    for rows, chosen in ((_stories(frame), "last step"), (_oracle(frame), "best step")):
+    for rows, chosen in (
+        (_stories(frame), "last step"),
+        (_oracle(frame), "best step"),
+        (_validated(frame), "step chosen on validation names"),
+    ):
         alone = rows.filter(pl.col("books_parts") == 0, pl.col("horizon") <= 2)
         what = f"second-token accuracy at the {chosen}"
         yield from _against_next_token(alone, _STORIES_BY, what, "above", stated)

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.comparisons import COSTS, formation, with_costs
@@ -55,22 +56,7 @@ def curve_figure(
         )
         for axes, scale in zip(grid[0], scales, strict=True):
             here = rows.filter(pl.col("scale") == scale)
-            for (horizon,), group in here.group_by("horizon", maintain_order=True):
-                color = style.color_of(_number(horizon))
-                for run in group.partition_by("run_id", maintain_order=True):
-                    axes.plot(run[cost], run["value"], color=color, lw=0.6, alpha=0.4)
-                mean = group.group_by("step").agg(pl.col(cost, "value").mean())
-                mean = mean.sort("step")
-                marker = style.marker_of(_number(horizon))
-                axes.plot(mean[cost], mean["value"], color=color, marker=marker, ms=3)
-                if formed is not None and cost == "tokens":
-                    ticks = formed.join(group.select("run_id").unique(), on="run_id")
-                    at = ticks["formed"].drop_nulls().sort()
-                    where = axes.get_xaxis_transform()
-                    axes.plot(
-                        at, [0.02] * len(at), "|", color=color, ms=8, transform=where
-                    )
-            style.short_numbers(axes)
+            draw_curves(axes, here, cost, formed)
             axes.set_title(f"{scale} non-embedding parameters")
             if rising:
                 axes.set_ylim(0, 1)
@@ -81,6 +67,28 @@ def curve_figure(
             handles=series.keys(horizons, band=False), loc="outside right upper"
         )
     return figure, rows.select("run_id", "scale", "horizon", "seed", cost, "value")
+
+
+def draw_curves(
+    axes: Axes, rows: pl.DataFrame, cost: str, formed: pl.DataFrame | None = None
+) -> None:
+    """Runs of one panel as thin lines, their mean thick; ticks where each run formed.
+
+    `formed` is a result of `comparisons.formation`; its ticks need tokens on the x axis.
+    """
+    for (horizon,), group in rows.group_by("horizon", maintain_order=True):
+        color = style.color_of(_number(horizon))
+        for run in group.partition_by("run_id", maintain_order=True):
+            axes.plot(run[cost], run["value"], color=color, lw=0.6, alpha=0.4)
+        mean = group.group_by("step").agg(pl.col(cost, "value").mean()).sort("step")
+        marker = style.marker_of(_number(horizon))
+        axes.plot(mean[cost], mean["value"], color=color, marker=marker, ms=3)
+        if formed is not None and cost == "tokens":
+            ticks = formed.join(group.select("run_id").unique(), on="run_id")
+            at = ticks["formed"].drop_nulls().sort()
+            where = axes.get_xaxis_transform()
+            axes.plot(at, [0.02] * len(at), "|", color=color, ms=8, transform=where)
+    style.short_numbers(axes)
 
 
 def _number(value: object) -> int:

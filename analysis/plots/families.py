@@ -126,7 +126,10 @@ def choice_points(frame: pl.DataFrame) -> Drawn:
     """Excess loss of head 1 at the end of training, a panel a role of the position."""
     role = slice_value("role").alias("role")
     rows = at_end(_task(frame, "choice-points")).filter(is_slice_of("horizon", "role"))
-    rows = measured(rows.with_columns(role), "excess_loss", "test")
+    branches = pl.col("config").str.json_path_match("$.task.branches")
+    panel = pl.format("{}, {} branches", role, branches)
+    rows = rows.with_columns(role, condition=panel)
+    rows = measured(rows, "excess_loss", "test")
     rows = rows.filter(
         pl.col("slice").str.starts_with("horizon=1,"),
         pl.col("role").is_in(["choice", "forced", "inconsequential"]),
@@ -134,7 +137,7 @@ def choice_points(frame: pl.DataFrame) -> Drawn:
     return series.series_figure(
         _some(rows.sort("parameters", "horizon", "seed"), "an excess loss by role"),
         "parameters",
-        "role",
+        "condition",
         label="non-embedding parameters",
         unit="excess loss of head 1, nats",
         limits=None,

@@ -96,16 +96,17 @@ def polynomial_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
         )
         for axes, scale in zip(panels[0], scales, strict=True):
             here = pl.col("scale") == scale
-            _panel(axes, rows.filter(here), table.filter(here))
+            draw_panel(axes, rows.filter(here), table.filter(here))
             axes.set_title(f"{scale} non-embedding parameters")
         panels[0][0].set_ylabel("exact match (greedy)")
         figure.supxlabel("operations in the expression, m", fontsize=8.5)
         horizons = rows["horizon"].unique().sort().to_list()
-        figure.legend(handles=_keys(horizons), loc="outside right upper")
+        figure.legend(handles=keys(horizons), loc="outside right upper")
     return figure, table
 
 
-def _panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> None:
+def draw_panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> None:
+    """Runs of one size as dots, means with intervals, guess floor, border of the domain."""
     horizons = rows["horizon"].unique().sort().to_list()
     last = rows["max_operations"].max()
     most = rows[OPERATIONS].max()
@@ -157,8 +158,9 @@ def _panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> None:
     axes.grid(visible=False, axis="x")
 
 
-def _keys(horizons: list[int]) -> list[Line2D]:
-    keys = [
+def keys(horizons: list[int]) -> list[Line2D]:
+    """Entries of a legend: the horizons, a seed, the interval, the floor."""
+    found = [
         Line2D(
             [],
             [],
@@ -177,4 +179,4 @@ def _keys(horizons: list[int]) -> list[Line2D]:
     floor = Line2D(
         [], [], color=style.FAINT, ls=(0, (1, 1.2)), lw=1.2, label="guess floor"
     )
-    return [*keys, dot, bar, floor]
+    return [*found, dot, bar, floor]

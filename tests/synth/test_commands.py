@@ -63,6 +63,47 @@ def test_every_task_has_samples(capsys, kind):
     assert len(out.splitlines()) == 3
 
 
+def test_sample_induction_marks_names_and_scored_tokens(capsys):
+    words = "sample induction --count 3 --json".split()
+    status, out, _ = run(capsys, *words)
+    records = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert len(records) == 3
+    for record in records:
+        assert list(record) == ["text", "tokens", "roles", "names", "split"]
+        assert len(record["tokens"]) == len(record["roles"])
+        assert set(record["roles"]) == {0, 1, 2, 3, 4}
+    assert run(capsys, *"sample stories --count 3 --json".split())[1] == out
+    _, drawn, _ = run(capsys, *"sample induction --count 1".split())
+    assert drawn.count("*]") == records[0]["roles"].count(4)
+    assert all(f"[{name}]" in drawn for name in records[0]["names"])
+
+
+def test_sample_of_a_users_text(capsys, tmp_path):
+    line = (
+        "In the hall sat Marlo, and Marlo said to Petra, come; so Petra and Marlo ran."
+    )
+    path = tmp_path / "my.txt"
+    path.write_text("\n<|endoftext|>\n".join(f"{i} {line}" for i in range(200)))
+    words = ["sample", "induction", "--corpus", path, "--count", 2, "--json"]
+    status, out, err = run(capsys, *words)
+    assert status == 0, err
+    for record in map(json.loads, out.splitlines()):
+        assert len(record["names"]) == 2
+        assert record["roles"].count(4) == 3
+        assert "Marlo" not in record["text"]
+    status, out, _ = run(capsys, *words[:4], "--report")
+    assert status == 0
+    assert "leakage" in out
+    assert "share" in out
+
+
+def test_reports_are_for_programs_too(capsys):
+    status, out, _ = run(capsys, *"sample repeats --report --json".split())
+    assert status == 0
+    assert json.loads(out) == {"vocabulary": 65}
+
+
 def test_describe(capsys):
     status, out, _ = run(
         capsys, *["describe", "--scale", "1M", "--horizon", "4", "--json"]
