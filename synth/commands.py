@@ -222,6 +222,7 @@ class Describe:
         )
         found: dict[str, Any] = describe_run(config)
         if self.vocabulary is not None:
+            require(self.vocabulary >= 1, "--vocabulary", "at least 1", self.vocabulary)
             found = describe_model(model, self.horizon, self.vocabulary, self.context)
         print(json.dumps(found) if self.json else as_text(found))
         return 0

@@ -23,7 +23,7 @@ from synth.models.lanes import FlatLanes, initialise
 from synth.objectives import Targets, horizon_targets, loss_and_backward
 from synth.optimizer import LaneAdamW
 from synth.tasks.stream import RowStream
-from synth.tasks.task import EvaluationSet
+from synth.tasks.task import EvaluationSet, ItemCounts
 
 CHECK_EVERY = {"cpu": 1, "cuda": 16}
 """Steps between two looks at the losses; on a GPU each look waits for the device."""
@@ -57,6 +57,8 @@ class Pack:
                 layer.compile()
         self.optimizer = LaneAdamW(self.lanes, [c.training for c in configs])
         self._sets: dict[int, list[EvaluationSet]] = {}
+        self.items: list[list[ItemCounts]] = [[] for _ in configs]
+        """Of each lane, what its last evaluation found item by item."""
         self._unsettled: list[tuple[Tensor, Tensor]] = []
         self._start(restored)
 
@@ -214,10 +216,12 @@ class Pack:
         if examples not in self._sets:
             self._sets[examples] = self.task.evaluation_sets(examples)
         rows: list[list[Measurement]] = [[] for _ in self.configs]
+        self.items = [[] for _ in self.configs]
         for chosen in self._sets[examples]:
             scored = score_tokens(self.scorer, chosen, self.device)
             for lane, scores in enumerate(scored):
                 rows[lane] += self._measured(lane, self.task.score(chosen, scores))
+                self.items[lane] += self.task.count_items(chosen, scores)
         return rows
 
     def checkpoint(

@@ -6,6 +6,7 @@ runs/polynomial-n2-1M-s0-3f9a21c7/
   environment.json   versions, commit, device, threads of every session that worked on it
   metrics.jsonl      one line a measured number (synth.metrics.SCHEMA), append-only
   checkpoint/        step-00000500/ ...: weights and optimiser state
+  items.jsonl        the last evaluation item by item, for tasks that count so (stories)
   progress.json      where training stands, for people; never read by training
   result.json        written last: the run is done
   failure.json       or: why it stopped
@@ -28,6 +29,7 @@ from typing import Any, Literal
 
 from synth.config import RunConfig
 from synth.metrics import Measurement, to_lines
+from synth.tasks.task import ItemCounts
 
 State = Literal["new", "running", "stopped", "done", "failed"]
 
@@ -170,6 +172,24 @@ class RunFolder:
             )
         if present > length:
             os.truncate(self.metrics_path, length)
+
+    def write_items(self, step: int, counts: list[ItemCounts]) -> None:
+        """Write `items.jsonl`: for each score, what was right of how many, by item."""
+        if not counts:
+            return
+        lines = [
+            {
+                "step": step,
+                "suite": one.suite,
+                "metric": one.metric,
+                "slice": one.slice,
+                "right": one.right_I.tolist(),
+                "number": one.number_I.tolist(),
+            }
+            for one in counts
+        ]
+        text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+        write_atomically(self.path / "items.jsonl", text.encode())
 
     def add_session(self, environment: dict[str, Any]) -> None:
         """Record the environment of the process that works on the run from now on."""

@@ -174,12 +174,14 @@ class _Session:
             folder, config = self.folders[lane], self.configs[lane]
             metrics = hashlib.sha256(folder.metrics_path.read_bytes()).hexdigest()
             step = self.pack.step
+            folder.write_items(step, self.pack.items[lane])
             folder.write_json(
                 "result.json",
                 {
                     "run_id": config.run_id,
                     "steps": step,
                     "tokens": self.pack.tokens,
+                    "vocabulary": len(self.pack.task.vocabulary),
                     "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
                     "seconds": self._seconds(lane),
                     "lanes": len(self.configs),

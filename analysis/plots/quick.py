@@ -100,7 +100,7 @@ def _polynomial(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
         axes.set_xlabel("operations in the expression, m")
         axes.set_ylabel("exact match (greedy)")
 
-    panels = [
+    panels: list[Panel] = [
         (f"polynomials, {scale} parameters", partial(draw, scale=scale))
         for scale in by_scale(rows)
     ]

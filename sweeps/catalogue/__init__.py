@@ -2,7 +2,12 @@
 
 from sweeps.catalogue.induction import induction, induction_books, repeats
 from sweeps.catalogue.polynomial import polynomial, polynomial_pause, polynomial_sizes
-from sweeps.catalogue.probes import choice_points, information, prediction_law
+from sweeps.catalogue.probes import (
+    choice_points,
+    information,
+    prediction_law,
+    prediction_law_mixers,
+)
 from sweeps.catalogue.quick import choices, quick
 from sweeps.sweep import Sweep
 
@@ -20,6 +25,7 @@ CATALOGUE: dict[str, Sweep] = {
         choice_points,
         information,
         prediction_law,
+        prediction_law_mixers,
     )
 }
 """The sweeps by name."""

@@ -1,6 +1,7 @@
 """Scores of repeated names: accuracy of both tokens, its splits, references, losses.
 
-Letters in names: R rows, T positions, N horizons, M repeated mentions, V vocabulary.
+Letters in names: R rows, T positions, N horizons, M repeated mentions, V vocabulary,
+I items (stories).
 """
 
 from collections.abc import Callable, Sequence
@@ -9,11 +10,17 @@ from itertools import pairwise
 import numpy as np
 
 from synth.metrics import Score
-from synth.tasks.task import EvaluationSet, Rows, TokenScores
+from synth.tasks.task import EvaluationSet, ItemCounts, Rows, Sample, TokenScores
+from synth.text.corpus import SEPARATOR
 from synth.text.roles import REPEAT_1, REPEAT_2, repeats, roles
+from synth.text.tokenizer import Tokenizer
 
 DISTANCES = (1, 16, 32, 64, 128, 256, 512, 1 << 20)
 """Edges of the slices by distance to the mention before, in tokens."""
+COUNTED = ("", "guess=none")
+"""Slices whose counts are kept story by story."""
+MAX_ITEMS = 4096
+"""Of larger sets, neighbouring stories are counted together: a bound on the file."""
 
 
 def story_set(
@@ -159,6 +166,29 @@ def score_mentions(chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
     return result
 
 
+def count_mentions(chosen: EvaluationSet, scores: TokenScores) -> list[ItemCounts]:
+    """Second tokens of repeated mentions that head 1 got right, for each story."""
+    row_M, at_M = chosen.labels["row_M"], chosen.labels["at_M"]
+    if len(row_M) == 0:
+        return []
+    stories = len(chosen.rows)
+    together = -(-stories // MAX_ITEMS)
+    item_M, items = row_M // together, -(-stories // together)
+    correct_M = scores.correct_NRT[0, row_M, at_M - 1]
+    slices = _slices(chosen)
+    return [
+        ItemCounts(
+            chosen.suite,
+            "second_token_accuracy",
+            name,
+            np.bincount(item_M[slices[name] & correct_M], minlength=items),
+            np.bincount(item_M[slices[name]], minlength=items),
+        )
+        for name in COUNTED
+        if slices[name].any()
+    ]
+
+
 def _slices(chosen: EvaluationSet) -> dict[str, np.ndarray]:
     """Which mentions belong to each slice; the empty slice holds all."""
     labels = chosen.labels
@@ -219,3 +249,22 @@ def marked_text(
             parts.append(decode(tokens[at:end].tolist()))
         at = end
     return "".join(parts)
+
+
+def story_sample(
+    tokenizer: Tokenizer, tokens: np.ndarray, marks: np.ndarray, split: str
+) -> Sample:
+    """One document for people and programs, with a role for every token."""
+    role = roles(marks[None], np.ones((1, len(marks)), np.int32))[0]
+    firsts = np.flatnonzero((role == 1) & (np.append(role[1:], 0) == 2))
+    names = [tokenizer.decode(tokens[i : i + 2].tolist())[1:] for i in firsts]
+    record = {
+        "text": tokenizer.decode(tokens.tolist()).removesuffix(SEPARATOR),
+        "tokens": tokens.tolist(),
+        "roles": role.tolist(),
+        "names": names,
+        "split": split,
+    }
+    pieces = [tokenizer.vocabulary[token] for token in tokens.tolist()]
+    shown = marked_text(tokens, role, tokenizer.decode).removesuffix(SEPARATOR)
+    return Sample(record, pieces, (role == REPEAT_2).tolist(), shown)

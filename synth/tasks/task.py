@@ -1,7 +1,7 @@
 """The contract between a task and the rest: rows, evaluation sets, scores.
 
 Letters in names: R rows, T positions in a row, V vocabulary, N horizons, S tokens in a
-flat sequence. A task is pure numpy; it knows no model.
+flat sequence, I items of a test set. A task is pure numpy; it knows no model.
 """
 
 from abc import ABC, abstractmethod
@@ -97,6 +97,24 @@ class TokenScores:
     valid_NRT: np.ndarray
 
 
+@dataclass(frozen=True)
+class ItemCounts:
+    """What a score is made of, item by item (stories): the score is a ratio of sums.
+
+    Items are the independent parts of a test set, so they can be drawn again to see how
+    much a score owes to the items it was measured on. Items without a scored token
+    count 0 of 0.
+    """
+
+    suite: str
+    metric: str
+    slice: str
+    right_I: np.ndarray
+    """Scored tokens that were right, for each item."""
+    number_I: np.ndarray
+    """Scored tokens."""
+
+
 class Task(ABC):
     """A generator of training rows and of fixed evaluation sets.
 
@@ -151,3 +169,12 @@ class Task(ABC):
     @abstractmethod
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
         """The metrics of the task from the model's token scores on `chosen`."""
+
+    def count_items(
+        self, chosen: EvaluationSet, scores: TokenScores
+    ) -> list[ItemCounts]:
+        """Scores of `score` item by item, where scored tokens of an item hang together.
+
+        Here: none, since the items of most tasks are scored once each.
+        """
+        return []

@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from synth.__main__ import main
+from tests.conftest import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = (
@@ -191,20 +191,24 @@ def test_a_training_command_stopped_by_a_signal_says_how_to_go_on(tmp_path):
     process.send_signal(signal.SIGTERM)
     rest = process.stdout.read()
     process.stdout.close()
-    assert process.wait(60) == 75
+    assert process.wait(PATIENCE_S) == 75
     assert "stopped by SIGTERM at step" in rest
     assert "run the same command to go on" in rest
     assert "Traceback" not in rest
 
 
 def test_commands_without_torch_start_quickly():
-    code = "import sys, synth.__main__; print('torch' in sys.modules)"
+    """In processor time, which a busy machine stretches far less than the clock."""
+    code = (
+        "import sys, time, synth.__main__;"
+        "print('torch' in sys.modules, time.process_time())"
+    )
     times = []
     for _ in range(3):
-        began = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
         )
-        times.append(time.perf_counter() - began)
-        assert done.stdout.strip() == "False"
-    assert min(times) < 1.0
+        has_torch, seconds = done.stdout.split()
+        assert has_torch == "False"
+        times.append(float(seconds))
+    assert min(times) < 1.5

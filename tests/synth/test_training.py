@@ -21,9 +21,10 @@ from synth.execution import Execution
 from synth.metrics import SCHEMA, from_line
 from synth.optimizer import rate_at
 from synth.store import RunFolder
+from synth.tasks.stories import StoriesConfig
 from synth.tasks.stream import RowStream
 from synth.training import train
-from tests.conftest import tiny_run, with_training
+from tests.conftest import PATIENCE_S, Brake, tiny_run, with_training
 
 ROOT = Path(__file__).resolve().parents[2]
 OFTEN = Execution(checkpoint_every_seconds=0.0)
@@ -68,6 +69,42 @@ def test_training_learns(tmp_path):
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_stories_leave_counts_by_story_beside_the_metrics(tmp_path):
+    runs = [
+        dataclasses.replace(
+            tiny_run(steps=2, warmup_steps=1, evaluate_every_steps=2, seed=seed),
+            task=StoriesConfig(evaluation_length=128),
+        )
+        for seed in (0, 1)
+    ]
+    trained(tmp_path, *runs)
+    for config in runs:
+        folder = RunFolder(tmp_path, config.run_id)
+        text = (folder.path / "items.jsonl").read_text()
+        counts = [json.loads(line) for line in text.splitlines()]
+        last = {
+            (r.suite, r.metric, r.slice): r
+            for r in metrics(tmp_path, config)
+            if r.step == config.training.steps
+        }
+        assert {c["suite"] for c in counts} >= {"test", "test_seen"}
+        for one in counts:
+            row = last[one["suite"], one["metric"], one["slice"]]
+            assert one["step"] == config.training.steps
+            assert sum(one["number"]) == row.count
+            assert sum(one["right"]) / sum(one["number"]) == row.value
+        vocabulary = folder.read_json("result.json")["vocabulary"]
+        assert vocabulary == len(config.task.build().vocabulary)
+
+
+def test_single_scored_items_leave_no_counts(tmp_path):
+    config = tiny_run()
+    trained(tmp_path, config)
+    folder = RunFolder(tmp_path, config.run_id)
+    assert not (folder.path / "items.jsonl").exists()
+    assert folder.read_json("result.json")["vocabulary"] > 3
+
+
 def test_a_diverged_lane_leaves_its_neighbours_alone(tmp_path, monkeypatch):
     good, bad = tiny_run(seed=0), tiny_run(seed=1)
     bad = with_training(bad, learning_rate=1e30)
@@ -99,19 +136,20 @@ sys.exit(0 if all(o.state == "done" for o in outcomes) else 75)
 """
 
 
-def child(root, configs):
+def child(root, configs, brake):
     given = json.dumps([config.to_dict() for config in configs])
     return subprocess.Popen(
         [sys.executable, "-c", CHILD, str(root), given],
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | brake.variables(),
     )
 
 
 def wait_for_checkpoint(root, config, process, least=1, session=1):
     """Until the process has begun its session and so many checkpoints lie there."""
     folder = RunFolder(root, config.run_id)
-    for _ in range(6000):
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
         known = folder.read_json("environment.json") or {"sessions": []}
         begun = len(known["sessions"]) >= session
         if begun and len(list(folder.checkpoints.glob("step-*"))) >= least:
@@ -132,22 +170,27 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, number):
     expected = trained(tmp_path / "calm", *configs)
     root = tmp_path / "killed"
     rng = np.random.default_rng()
+    # Ten milliseconds a step: checkpoints still are most of the time, hence of the kills.
+    brake = Brake(tmp_path / "brake", step_seconds=0.01)
     for session in (1, 2):
-        process = child(root, configs)
+        process = child(root, configs, brake)
         wait_for_checkpoint(root, configs[-1], process, session=session)
         time.sleep(float(rng.uniform(0, 0.25)))
         process.send_signal(number)
-        status = process.wait(60)
-        assert status in ((-9, 0) if number == signal.SIGKILL else (75, 0))
+        status = process.wait(PATIENCE_S)
+        if status == 0 or (status == -number and number != signal.SIGKILL):
+            assert all(RunFolder(root, c.run_id).state() == "done" for c in configs)
+        else:
+            assert status == (-9 if number == signal.SIGKILL else 75)
     assert all(o.state == "done" for o in train(configs, root))
     assert [content(root, config) for config in configs] == expected
 
 
-def test_a_pack_may_be_regrouped_on_resume(tmp_path):
+def test_a_pack_may_be_regrouped_on_resume(tmp_path, brake):
     configs = [tiny_run(seed=s, steps=60, warmup_steps=5) for s in (0, 1, 2)]
     expected = trained(tmp_path / "calm", *configs)
     root = tmp_path / "regrouped"
-    process = child(root, configs[:2])
+    process = child(root, configs[:2], brake)
     wait_for_checkpoint(root, configs[1], process)
     process.kill()
     process.wait()
@@ -156,10 +199,10 @@ def test_a_pack_may_be_regrouped_on_resume(tmp_path):
     assert [content(root, config) for config in configs] == expected
 
 
-def test_a_torn_last_line_is_repaired_on_resume(tmp_path):
+def test_a_torn_last_line_is_repaired_on_resume(tmp_path, brake):
     config = tiny_run(steps=60, warmup_steps=5)
     (expected,) = trained(tmp_path / "calm", config)
-    process = child(tmp_path, [config])
+    process = child(tmp_path, [config], brake)
     wait_for_checkpoint(tmp_path, config, process)
     process.kill()
     process.wait()
@@ -280,10 +323,10 @@ def test_the_schedule_ends_where_it_should():
     assert rates[54] == pytest.approx(0.03 + 0.97 / 2, abs=0.01)
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, brake):
     config = tiny_run(steps=60, warmup_steps=5)
     (expected,) = trained(tmp_path / "calm", config)
-    process = child(tmp_path, [config])
+    process = child(tmp_path, [config], brake)
     wait_for_checkpoint(tmp_path, config, process, least=2)
     process.kill()
     process.wait()
@@ -293,9 +336,9 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
     assert trained(tmp_path, config) == [expected]
 
 
-def test_only_damaged_checkpoints_are_a_clear_failure(tmp_path):
+def test_only_damaged_checkpoints_are_a_clear_failure(tmp_path, brake):
     config = tiny_run(steps=60, warmup_steps=5)
-    process = child(tmp_path, [config])
+    process = child(tmp_path, [config], brake)
     wait_for_checkpoint(tmp_path, config, process)
     process.kill()
     process.wait()

@@ -70,7 +70,7 @@ def test_the_same_bytes_in_another_process(task):
     queue = context.Queue()
     worker = context.Process(target=_in_a_worker, args=(queue,))
     worker.start()
-    found = queue.get(timeout=60)
+    found = queue.get(timeout=240)
     worker.join()
     assert found == digest(task.train_rows(3, 5, 128))
 
@@ -182,6 +182,38 @@ def test_scores_count_what_they_say(task):
     firsts = by_name(task.score(chosen, answers(chosen, role == REPEAT_1)))
     assert firsts["first_token_accuracy", ""].value == 1.0
     assert firsts["second_token_accuracy", ""].value == 0.0
+
+
+def test_counts_by_story_make_up_the_scores(task):
+    chosen = task.evaluation_sets(120)[1]
+    rng = np.random.default_rng(0)
+    right = rng.random(chosen.rows.answer_RT.shape) < 0.4
+    scores = answers(chosen, right)
+    found = by_name(task.score(chosen, scores))
+    counts = {c.slice: c for c in task.count_items(chosen, scores)}
+    assert set(counts) == {"", "guess=none"}
+    for part, one in counts.items():
+        whole = found["second_token_accuracy", part]
+        assert (one.suite, one.metric) == (chosen.suite, whole.metric)
+        assert len(one.right_I) == len(one.number_I) == len(chosen.rows)
+        assert one.number_I.sum() == whole.count
+        assert one.right_I.sum() / one.number_I.sum() == whole.value
+        assert (one.right_I <= one.number_I).all()
+    one = counts[""]
+    told = one.number_I > 0
+    by_story = (one.right_I[told] / one.number_I[told]).mean()
+    assert by_story == pytest.approx(found["second_token_by_story", ""].value)
+
+
+def test_counts_of_many_stories_are_bounded(task, monkeypatch):
+    chosen = task.evaluation_sets(100)[1]
+    scores = answers(chosen, chosen.rows.answer_RT)
+    whole = task.count_items(chosen, scores)[0]
+    monkeypatch.setattr("synth.tasks.mentions.MAX_ITEMS", 30)
+    few = task.count_items(chosen, scores)[0]
+    assert len(few.number_I) == 25  # four neighbours together
+    assert few.number_I.tolist() == whole.number_I.reshape(25, 4).sum(1).tolist()
+    assert few.right_I.sum() == whole.right_I.sum()
 
 
 def test_the_standard_error_is_over_stories(task):
@@ -361,7 +393,7 @@ def test_a_corpus_of_too_few_documents_says_so(task, tmp_path):
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     few = StoriesConfig(corpus=str(path)).build()
-    with pytest.raises(ValueError, match="'test': 0.* give one long .txt"):
+    with pytest.raises(ValueError, match=r"'test': 0.* give one long .txt"):
         few.evaluation_sets(10)
 
 
