@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,8 +125,10 @@ class Train:
     """Of the training data."""
     runs: Path = Path("runs")
     """Where run folders lie."""
+    profile: bool = False
+    """Also say where the time went: data, forward, backward, optimiser, evaluation..."""
     json: bool = False
-    """Print the outcome as JSON, and no progress."""
+    """Print the outcome (and the profile) as JSON, and no progress."""
 
     def run(self) -> int:
         """Train and say how it ended: 0 done, 1 failed or busy, 75 stopped by a signal."""
@@ -137,16 +140,26 @@ class Train:
             seed=self.seed,
             data_seed=self.data_seed,
         )
+        began = time.monotonic()
+        from synth.pack import Pack
+        from synth.profile import Profile
         from synth.progress import Silent, for_terminal
         from synth.training import train
 
         progress = Silent() if self.json else for_terminal()
-        (outcome,) = train([config], self.runs, self.execution, progress)
+        profile = Profile(began) if self.profile else None
+        build = profile.build if profile else Pack
+        (outcome,) = train([config], self.runs, self.execution, progress, build)
+        measured = profile.breakdown() if profile and profile.steps else None
         if self.json:
-            print(json.dumps(vars(outcome)))
+            more = {"profile": measured and measured.to_dict()} if profile else {}
+            print(json.dumps(vars(outcome) | more))
         else:
             print(f"{outcome.run_id}: {outcome.state}, {outcome.message}")
             print(f"folder: {self.runs / outcome.run_id}")
+        if profile and not self.json:
+            nothing = "no step was trained: there is nothing to profile"
+            print(measured.as_text() if measured else nothing)
         return {"done": 0, "stopped": STOPPED}.get(outcome.state, 1)
 
 

@@ -2,6 +2,7 @@
 
 from sweeps.catalogue.induction import induction, induction_books, repeats
 from sweeps.catalogue.polynomial import polynomial, polynomial_pause, polynomial_sizes
+from sweeps.catalogue.precision import precision
 from sweeps.catalogue.probes import (
     choice_points,
     information,
@@ -26,6 +27,7 @@ CATALOGUE: dict[str, Sweep] = {
         information,
         prediction_law,
         prediction_law_mixers,
+        precision,
     )
 }
 """The sweeps by name."""

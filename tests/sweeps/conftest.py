@@ -52,6 +52,14 @@ def depths(scale: str) -> Iterator[RunConfig]:
 '''
 
 
+@pytest.fixture
+def tmp_path(tmp_path):
+    """With nothing beside it: launches take finished runs from neighbouring folders."""
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    return alone
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     """Measurements of other launches must not cut the packs of these tests."""
