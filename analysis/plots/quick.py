@@ -138,6 +138,9 @@ def _choices(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
         draw_curves(axes, rows, "tokens")
         axes.axhline(0.0, color=style.FAINT, ls=(0, (1, 1.2)), lw=1.2, zorder=1)
         axes.set(xlabel="training tokens", ylabel="excess loss at choices, nats")
+        learning = rows.filter(pl.col("step") > 0)["value"].max()
+        if isinstance(learning, float):  # the untrained model lies far above the rest
+            axes.set_ylim(-0.1 * learning, 1.2 * learning)
 
     return [("choice points", draw)], _long(rows, "choice excess loss", 0.0)
 
