@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from analysis.plots import curves, series
 from analysis.plots.polynomial import accuracy_by_operations, polynomial_figure
+from analysis.plots.precision import precision_curves, precision_effects
 from analysis.selection import (
     EXACT_MATCH,
     OPERATIONS,
@@ -217,5 +218,7 @@ FIGURES: dict[str, Callable[[pl.DataFrame], Drawn]] = {
     "choice-weights": choice_weights,
     "information": information,
     "layer-law": layer_law,
+    "precision-curves": precision_curves,
+    "precision-effects": precision_effects,
 }
 """Every figure by the name of its files."""
