@@ -4,7 +4,6 @@ Two runs of one data seed saw the same bytes, so their difference has less noise
 either score. Letters in names: S seeds, C clusters (stories, or runs).
 """
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from analysis.schema import CONFIGURED
+from analysis.settings import with_setting
 from analysis.statistics import Interval, t_interval
-from synth.identity import digest
 
 COSTS = ("tokens", "flops", "seconds")
 """What runs can be matched on besides parameters."""
@@ -121,43 +119,6 @@ def cluster_bootstrap(
     low, high = np.quantile(means, [0.025, 0.975]).tolist()
     mean = float(np.average(values, weights=weights))
     return Interval(mean, low, high, count, float(values.std(ddof=1)))
-
-
-def with_setting(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
-    """Add `setting`: equal for runs that differ in seeds and the `varied` columns alone.
-
-    `varied` are names of `CONFIGURED` columns. Learning rate and weight decay do not
-    count, since each cell has its own after tuning, unless a cell has more than one.
-    """
-    tuned = ("learning_rate", "weight_decay")
-    loose = _settings(frame, *varied, *tuned)
-    cell = ["setting", *varied, "data_seed", "seed"]
-    crowded = loose.group_by(cell).agg(pl.col("run_id").n_unique().alias("runs"))
-    if crowded.is_empty() or crowded["runs"].max() == 1:
-        return loose
-    return _settings(frame, *varied)
-
-
-def _settings(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
-    paths = ["seed", "data_seed", *(CONFIGURED[name][0] for name in varied)]
-    known = frame["config"].drop_nulls().unique().sort().to_list()
-    keys = {config: _without(config, paths) for config in known}
-    table = pl.DataFrame(
-        {"config": list(keys), "setting": list(keys.values())},
-        schema={"config": pl.String(), "setting": pl.String()},
-    )
-    return frame.join(table, on="config", how="left", maintain_order="left")
-
-
-def _without(config: str, paths: Iterable[str]) -> str:
-    stored: dict[str, Any] = json.loads(config)
-    for path in paths:
-        *parents, name = path.split(".")
-        owner: Any = stored
-        for parent in parents:
-            owner = owner.get(parent, {})
-        owner.pop(name, None)
-    return digest(stored)[:8]
 
 
 def paired(

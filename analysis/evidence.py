@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import polars as pl
 
 from analysis.claims import Direction, Test
-from analysis.comparisons import formation, paired, with_setting
+from analysis.comparisons import formation, paired
 from analysis.selection import (
     EXACT_MATCH,
     GUESS_FLOOR,
@@ -16,6 +16,7 @@ from analysis.selection import (
     size_name,
     slice_value,
 )
+from analysis.settings import with_setting
 
 SECOND_TOKEN = "second_token_accuracy"
 NAMES_SUITE = "test_seen"
