@@ -68,12 +68,16 @@ class Quick:
     def run(self) -> int:
         """Collect, print the table, draw."""
         from analysis.plots import style
+        from analysis.plots.gallery import annotate
         from analysis.plots.polynomial import polynomial_figure
+        from analysis.selection import at_end
+        from analysis.settings import facts
         from analysis.tables import polynomial_text, show
 
         found = collect(self.runs)
         print(f"{self.runs}: {summary(found)}")
         figure, table = polynomial_figure(found.frame)
+        annotate(figure, facts(at_end(found.frame)))
         show(polynomial_text(found.frame))
         written = style.save(figure, table, self.figures / "quick")
         print("written:", *written)
@@ -125,7 +129,7 @@ class Matched:
     part: str = ""
     """Slice of the metric, such as operations=2."""
     cost: Literal["tokens", "flops", "seconds"] = "flops"
-    """What is equal on both sides; FLOP are unknown for stories."""
+    """What is equal on both sides; FLOP are unknown for stories of old runs."""
     results: Path = RESULTS
     """Where the parquet files lie."""
 
@@ -159,24 +163,23 @@ class Figures:
 
     def run(self) -> int:
         """Draw; say what is left out, and why."""
-        from analysis.plots import families, style
+        from analysis.plots import style
+        from analysis.plots.families import FIGURES
 
         for name in self.only:
-            if name not in families.FIGURES:
-                raise ValueError(
-                    f"No figure {name!r}. {nearest(name, families.FIGURES)}"
-                )
+            if name not in FIGURES:
+                raise ValueError(f"No figure {name!r}. {nearest(name, FIGURES)}")
         frame = read_all(self.results)
-        for name, draw in families.FIGURES.items():
+        for name, entry in FIGURES.items():
             if self.only and name not in self.only:
                 continue
-            try:
-                figure, table = draw(frame)
-            except ValueError as error:
-                print(f"{name}: left out, {error}")
-                continue
-            style.save(figure, table, self.figures / name)
-            print(f"{name}: {self.figures / name}.png, .pdf, .csv")
+            drawn, reasons = entry.pictures(frame)
+            for one in drawn:
+                style.save(one.figure, one.table, self.figures / one.name)
+                apart = f" ({one.label})" if one.label else ""
+                print(f"{one.name}: {self.figures / one.name}.png, .pdf, .csv{apart}")
+            for reason in reasons:
+                print(f"{name}: left out, {reason}")
         return 0
 
 

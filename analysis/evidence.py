@@ -9,7 +9,9 @@ from analysis.comparisons import formation, paired
 from analysis.selection import (
     EXACT_MATCH,
     GUESS_FLOOR,
+    NAMES_SUITE,
     OPERATIONS,
+    SECOND_TOKEN,
     at_end,
     is_slice_of,
     measured,
@@ -18,8 +20,6 @@ from analysis.selection import (
 )
 from analysis.settings import with_setting
 
-SECOND_TOKEN = "second_token_accuracy"
-NAMES_SUITE = "test_seen"
 FORMED = 0.5
 """Second-token accuracy from which induction counts as formed (C6)."""
 _CELL = ["setting", "scale", "parameters"]

@@ -11,10 +11,11 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import polars as pl
-from matplotlib.figure import Figure
 
 from analysis.claims import RULE, Judgement, outcome_table
-from analysis.plots import families, style
+from analysis.plots import style
+from analysis.plots.families import FIGURES
+from analysis.plots.gallery import Picture
 from analysis.selection import size_name
 from analysis.statements import judge_all
 
@@ -46,13 +47,13 @@ KNOWN_VERDICTS = (
 )
 
 
-def report(frame: pl.DataFrame, drawn: dict[str, Figure] | None = None) -> str:
+def report(frame: pl.DataFrame, pictures: bool = True) -> str:
     """The page, from the table of all runs; equal tables give equal pages.
 
-    `drawn` replaces the figures of `families.FIGURES`.
+    Without `pictures` it has everything but the figures.
     """
     judgements = judge_all(frame)
-    figures, left_out = _figures(frame) if drawn is None else (drawn, {})
+    figures, left_out = _drawn(frame) if pictures else ([], [])
     body = [
         "<h1>What predicting several tokens teaches: claims and evidence</h1>",
         '<nav><a href="#claims">claims</a><a href="#figures">figures</a>'
@@ -62,11 +63,8 @@ def report(frame: pl.DataFrame, drawn: dict[str, Figure] | None = None) -> str:
         *map(_claim, judgements),
         f"<details><summary>The rule</summary><pre>{html.escape(RULE)}</pre></details>",
         '<h2 id="figures">Figures</h2>',
-        *(_figure(name, figure) for name, figure in figures.items()),
-        *(
-            f'<p class="faint">{html.escape(name)} is left out: {html.escape(why)}.</p>'
-            for name, why in left_out.items()
-        ),
+        *map(_figure, figures),
+        *(f'<p class="faint">{html.escape(why)}.</p>' for why in left_out),
         '<h2 id="runs">Runs</h2>',
         _table(_runs(frame)),
         '<h2 id="provenance">Provenance</h2>',
@@ -123,37 +121,34 @@ def _claim(one: Judgement) -> str:
     return "".join(parts) + "</section>"
 
 
-def _figures(frame: pl.DataFrame) -> tuple[dict[str, Figure], dict[str, str]]:
-    drawn, left_out = {}, {}
-    for name, draw in families.FIGURES.items():
-        try:
-            drawn[name] = draw(frame)[0]
-        except ValueError as error:
-            left_out[name] = str(error)
+def _drawn(frame: pl.DataFrame) -> tuple[list[Picture], list[str]]:
+    """All pictures, and what is left out with the reason."""
+    drawn, left_out = [], []
+    for name, entry in FIGURES.items():
+        found, reasons = entry.pictures(frame)
+        drawn += found
+        left_out += [f"{name} is left out: {reason}" for reason in reasons]
     return drawn, left_out
 
 
-def _figure(name: str, figure: Figure) -> str:
-    picture = io.BytesIO()
+def _figure(one: Picture) -> str:
+    image = io.BytesIO()
     with style.house_style():
-        figure.savefig(
-            picture,
+        one.figure.savefig(
+            image,
             format="png",
             dpi=150,
             bbox_inches="tight",
             pad_inches=0.05,
             metadata={"Software": None},
         )
-    plt.close(figure)
-    data = base64.b64encode(picture.getvalue()).decode()
-    about = (
-        (families.FIGURES[name].__doc__ or name) if name in families.FIGURES else name
-    )
-    text = html.escape(about.strip())
+    plt.close(one.figure)
+    data = base64.b64encode(image.getvalue()).decode()
+    name, text = html.escape(one.name), html.escape(one.caption)
     return (
-        f'<figure id="{html.escape(name)}"><img alt="{text}" '
+        f'<figure id="{name}"><img alt="{text}" '
         f'src="data:image/png;base64,{data}">'
-        f'<figcaption class="faint">{html.escape(name)}: {text}</figcaption></figure>'
+        f'<figcaption class="faint">{name}: {text}</figcaption></figure>'
     )
 
 

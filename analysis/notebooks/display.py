@@ -1,4 +1,4 @@
-"""What the notebooks call: a figure or the reason for its absence, verdicts as text."""
+"""What the notebooks call: figures or the reason for their absence, verdicts, tables."""
 
 from pathlib import Path
 
@@ -6,24 +6,25 @@ import jupytext
 import matplotlib.pyplot as plt
 import nbformat
 import polars as pl
-from matplotlib.figure import Figure
+from IPython.display import Markdown, display
 from nbconvert.preprocessors import ExecutePreprocessor
 
 from analysis.claims import Judgement
-from analysis.plots import families
+from analysis.plots.families import FIGURES
 from analysis.statements import judge_all
 
 HERE = Path(__file__).parent
 
 
-def drawn(name: str, frame: pl.DataFrame) -> Figure | str:
-    """The figure of that name; why there is none where its runs are missing."""
-    try:
-        figure = families.FIGURES[name](frame)[0]
-    except ValueError as error:
-        return f"{name} is left out: {error}"
-    plt.close(figure)  # or a notebook shows it twice
-    return figure
+def draw(name: str, frame: pl.DataFrame) -> None:
+    """Show the figure of that name, once a setting; say why where runs are missing."""
+    drawn, reasons = FIGURES[name].pictures(frame)
+    for one in drawn:
+        display(Markdown(one.caption))
+        display(one.figure)
+        plt.close(one.figure)  # or a notebook shows it twice
+    for reason in reasons:
+        display(Markdown(f"*{name} is left out: {reason}.*"))
 
 
 def verdicts(frame: pl.DataFrame, *claims: str) -> list[Judgement]:

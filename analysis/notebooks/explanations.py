@@ -21,7 +21,7 @@ import os
 from pathlib import Path
 
 from analysis.collect import read_all
-from analysis.notebooks.display import drawn, verdicts
+from analysis.notebooks.display import draw, verdicts
 
 frame = read_all(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
 
@@ -29,22 +29,22 @@ frame = read_all(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
 # ## What is learnt at choices and elsewhere
 
 # %%
-drawn("choice-points", frame)
+draw("choice-points", frame)
 
 # %%
-drawn("choice-weights", frame)
+draw("choice-weights", frame)
 
 # %% [markdown]
 # ## What a symbol says about the next
 
 # %%
-drawn("information", frame)
+draw("information", frame)
 
 # %% [markdown]
 # ## The residual by layer
 
 # %%
-drawn("layer-law", frame)
+draw("layer-law", frame)
 
 # %% [markdown]
 # ## Verdicts

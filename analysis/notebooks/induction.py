@@ -21,7 +21,7 @@ import os
 from pathlib import Path
 
 from analysis.collect import read_all
-from analysis.notebooks.display import drawn, verdicts
+from analysis.notebooks.display import draw, verdicts
 
 frame = read_all(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
 
@@ -29,19 +29,19 @@ frame = read_all(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
 # ## Against size, stories alone (figure 7)
 
 # %%
-drawn("figure-7-induction", frame)
+draw("figure-7-induction", frame)
 
 # %% [markdown]
 # ## With books, nine to one (figure S14)
 
 # %%
-drawn("figure-S14-books", frame)
+draw("figure-S14-books", frame)
 
 # %% [markdown]
 # ## When the circuit forms
 
 # %%
-drawn("curves-induction", frame)
+draw("curves-induction", frame)
 
 # %% [markdown]
 # ## Verdicts

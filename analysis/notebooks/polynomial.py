@@ -23,7 +23,7 @@ from pathlib import Path
 
 from analysis.claims import outcome_table
 from analysis.collect import read_all
-from analysis.notebooks.display import drawn, verdicts
+from analysis.notebooks.display import draw, verdicts
 
 frame = read_all(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
 
@@ -31,22 +31,22 @@ frame = read_all(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
 # ## Exact match against the number of operations (figure 8)
 
 # %%
-drawn("figure-8-polynomial", frame)
+draw("figure-8-polynomial", frame)
 
 # %% [markdown]
 # ## Loss against size (figure S16), pause tokens (figure S15)
 
 # %%
-drawn("figure-S16-sizes", frame)
+draw("figure-S16-sizes", frame)
 
 # %%
-drawn("figure-S15-pause-tokens", frame)
+draw("figure-S15-pause-tokens", frame)
 
 # %% [markdown]
 # ## When the ability forms
 
 # %%
-drawn("curves-polynomial", frame)
+draw("curves-polynomial", frame)
 
 # %% [markdown]
 # ## Verdicts

@@ -1,18 +1,26 @@
 """Training curves: any metric against tokens, FLOP or seconds, with its formation."""
 
-import matplotlib.pyplot as plt
+from typing import Any
+
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from analysis.comparisons import COSTS, formation, with_costs
 from analysis.plots import series, style
-from analysis.selection import by_scale, measured
+from analysis.selection import GUESS_FLOOR, at_end, by_scale, measured
 
 LABELS = {
     "tokens": "training tokens",
     "flops": "training FLOP",
     "seconds": "seconds of the whole run, evaluation included",
 }
+FLOORS = {
+    "exact_match": GUESS_FLOOR,
+    "second_token_accuracy": "second_token_majority",
+}
+"""What guessing scores, where a task measures it beside the metric."""
 
 
 def curve_rows(
@@ -23,6 +31,14 @@ def curve_rows(
     return measured(done, metric, suite).drop_nulls("value").sort("run_id", "step")
 
 
+def floor_of(frame: pl.DataFrame, metric: str, suite: str, part: str = "") -> float:
+    """What guessing scores there, mean over the slices that say; 0 if none does."""
+    rows = measured(at_end(frame), FLOORS.get(metric, ""), suite)
+    exact = rows.filter(pl.col("slice") == part)
+    found = (exact if exact.height else rows)["value"].mean()
+    return float(found) if isinstance(found, float) else 0.0
+
+
 def curve_figure(
     frame: pl.DataFrame,
     metric: str,
@@ -31,58 +47,97 @@ def curve_figure(
     cost: str = "tokens",
     level: float | None = None,
 ) -> tuple[Figure, pl.DataFrame]:
-    """A panel a size: every run as a thin line, the mean over runs as a thick one.
+    """`cost_figure` against one cost alone."""
+    return cost_figure(frame, metric, suite, part, (cost,), level)
 
-    Ticks below the axis mark when each run formed the ability: its score first reached
-    `level`, or half of its own last score. Returns the figure and the plotted rows.
+
+def cost_figure(
+    frame: pl.DataFrame,
+    metric: str,
+    suite: str,
+    part: str = "",
+    costs: tuple[str, ...] = COSTS,
+    level: float | None = None,
+) -> tuple[Figure, pl.DataFrame]:
+    """A column a size, a row a cost: runs as thin lines, their mean as a thick one.
+
+    Ticks at the bottom mark when each run formed the ability: its score first reached
+    `level`, or half-way from guessing to its own last score; a run that ends no better
+    than guessing has none. Costs that are unknown for these runs are left out. Returns
+    the figure and the plotted rows, with `formed` in tokens.
+
+    Raises
+    ------
+    ValueError
+        For an unknown cost, or when nothing is left to draw.
     """
-    if cost not in COSTS:
-        raise ValueError(f"cost must be one of {', '.join(COSTS)}; got {cost!r}.")
-    rows = with_costs(curve_rows(frame, metric, suite, part)).drop_nulls(cost)
-    if rows.is_empty():
-        raise ValueError(f"No finished run has {suite}/{metric} against {cost}.")
-    rising = metric.endswith(("accuracy", "match"))
-    formed = formation(rows, level) if rising else None
-    scales = by_scale(rows)
+    for cost in costs:
+        if cost not in COSTS:
+            raise ValueError(f"cost must be one of {', '.join(COSTS)}; got {cost!r}.")
+    rows = with_costs(curve_rows(frame, metric, suite, part))
+    known = [cost for cost in costs if rows[cost].drop_nulls().len()]
+    if not known:
+        asked = ", ".join(costs)
+        raise ValueError(f"No finished run has {suite}/{metric} against {asked}.")
+    rising = metric in FLOORS or metric.endswith(("accuracy", "match"))
+    floor = floor_of(frame, metric, suite, part)
+    if rising:
+        formed = formation(rows, level, floor).select("run_id", "formed")
+        rows = rows.join(formed, on="run_id", how="left", maintain_order="left")
+    scales, horizons = by_scale(rows), rows["horizon"].unique().sort().to_list()
     with style.house_style():
-        figure, grid = plt.subplots(
-            1,
-            len(scales),
-            figsize=(style.PANEL_WIDTH * len(scales) + 1.4, style.PANEL_HEIGHT + 0.4),
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
-        )
-        for axes, scale in zip(grid[0], scales, strict=True):
-            here = rows.filter(pl.col("scale") == scale)
-            for (horizon,), group in here.group_by("horizon", maintain_order=True):
-                color = style.color_of(_number(horizon))
-                for run in group.partition_by("run_id", maintain_order=True):
-                    axes.plot(run[cost], run["value"], color=color, lw=0.6, alpha=0.4)
-                mean = group.group_by("step").agg(pl.col(cost, "value").mean())
-                mean = mean.sort("step")
-                marker = style.marker_of(_number(horizon))
-                axes.plot(mean[cost], mean["value"], color=color, marker=marker, ms=3)
-                if formed is not None and cost == "tokens":
-                    ticks = formed.join(group.select("run_id").unique(), on="run_id")
-                    at = ticks["formed"].drop_nulls().sort()
-                    where = axes.get_xaxis_transform()
-                    axes.plot(
-                        at, [0.02] * len(at), "|", color=color, ms=8, transform=where
-                    )
-            style.short_numbers(axes)
-            axes.set_title(f"{scale} non-embedding parameters")
-            if rising:
-                axes.set_ylim(0, 1)
-        grid[0][0].set_ylabel(f"{metric.replace('_', ' ')}, {suite.replace('_', ' ')}")
-        figure.supxlabel(LABELS[cost], fontsize=8.5)
-        horizons = rows["horizon"].unique().sort().to_list()
-        figure.legend(
-            handles=series.keys(horizons, band=False), loc="outside right upper"
-        )
-    return figure, rows.select("run_id", "scale", "horizon", "seed", cost, "value")
+        figure, grid = style.panels(len(scales), len(known))
+        for cost, line in zip(known, grid, strict=True):
+            for axes, scale in zip(line, scales, strict=True):
+                here = rows.filter(pl.col("scale") == scale).drop_nulls(cost)
+                _panel(axes, here, cost, rising, floor)
+                axes.set_title(f"{scale} non-embedding parameters")
+                axes.set_xlabel(LABELS[cost])
+            line[0].set_ylabel(_words(f"{metric}, {suite}"))
+        figure.legend(handles=_keys(horizons, rising, floor), loc="outside right upper")
+    kept = ["run_id", "scale", "horizon", "seed", *known, "value"]
+    return figure, rows.select(*kept, *(["formed"] if rising else []))
 
 
-def _number(value: object) -> int:
-    assert isinstance(value, int)
-    return value
+def _panel(
+    axes: Axes, rows: pl.DataFrame, cost: str, rising: bool, floor: float
+) -> None:
+    for horizon in rows["horizon"].unique().sort().to_list():
+        group = rows.filter(pl.col("horizon") == horizon)
+        color, marker = style.color_of(horizon), style.marker_of(horizon)
+        runs = group.partition_by("run_id", maintain_order=True)
+        for run in runs:
+            axes.plot(run[cost], run["value"], color=color, lw=0.6, alpha=0.4)
+        mean = group.group_by("step").agg(pl.col(cost, "value").mean()).sort("step")
+        axes.plot(mean[cost], mean["value"], color=color, marker=marker, ms=3)
+        if rising:
+            at = [_formed_at(run, cost) for run in runs]
+            shown = [value for value in at if value is not None]
+            where = axes.get_xaxis_transform()
+            height = [0.03] * len(shown)
+            axes.plot(shown, height, "|", color=color, ms=8, transform=where)
+    if floor:
+        axes.axhline(floor, color=style.FAINT, ls=":", lw=1, zorder=1)
+    style.short_numbers(axes)
+    if rising:
+        axes.set_ylim(0, 1)
+
+
+def _formed_at(run: pl.DataFrame, cost: str) -> float | None:
+    """When the run formed the ability, in `cost`, which grows as its tokens do."""
+    formed = run["formed"][0]
+    return None if formed is None else formed * run[cost][-1] / run["tokens"][-1]
+
+
+def _keys(horizons: list[int], rising: bool, floor: float) -> list[Line2D]:
+    found = series.keys(horizons, band=False)
+    if rising:
+        tick: dict[str, Any] = {"color": style.FAINT, "ls": "", "marker": "|", "ms": 8}
+        found.append(Line2D([], [], label="half-way to its end", **tick))
+    if floor:
+        found.append(Line2D([], [], color=style.FAINT, ls=":", label="guessing"))
+    return found
+
+
+def _words(text: str) -> str:
+    return text.replace("_", " ")

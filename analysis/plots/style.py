@@ -86,6 +86,19 @@ def horizon_label(horizon: int) -> str:
     return "n = 1 (next token)" if horizon == 1 else f"n = {horizon}"
 
 
+def panels(columns: int, rows: int = 1, **shared: Any) -> tuple[Figure, np.ndarray]:
+    """An empty figure of equal panels with room for a legend at the right."""
+    return plt.subplots(
+        rows,
+        columns,
+        figsize=(PANEL_WIDTH * columns + 1.5, PANEL_HEIGHT * rows + 0.5),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+        **shared,
+    )
+
+
 def spread_positions(count: int, width: float) -> np.ndarray:
     """Offsets that keep `count` series apart at one x, centred on 0."""
     return np.linspace(-width / 2, width / 2, count) if count > 1 else np.zeros(1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.collect import collect, write
-from analysis.evidence import SECOND_TOKEN
+from analysis.selection import SECOND_TOKEN
 from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
 from synth.metrics import Measurement, to_lines
 from synth.tasks.choice_points import ChoicePointsConfig
