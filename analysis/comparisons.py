@@ -127,7 +127,8 @@ def paired(
     """`value` of the cell `second` minus that of `first`, for each common data seed.
 
     `rows` has one row a run in each group of `by`; the result has the columns of `by`,
-    `data_seed`, `first`, `second` and `difference`, sorted.
+    `data_seed`, `first`, `second` and `difference`, sorted, and where rows name their
+    run, `first_run` and `second_run`.
 
     Raises
     ------
@@ -137,8 +138,11 @@ def paired(
     keys = [*by, "data_seed"]
     sides = []
     for name, cell in (("first", first), ("second", second)):
+        run = (
+            [pl.col("run_id").alias(f"{name}_run")] if "run_id" in rows.columns else []
+        )
         side = rows.filter(pl.col(between) == cell).select(
-            *keys, pl.col("value").alias(name)
+            *keys, pl.col("value").alias(name), *run
         )
         side = side.drop_nulls(name)
         twice = side.filter(side.select(keys).is_duplicated())

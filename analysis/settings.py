@@ -23,7 +23,7 @@ TUNED = ("learning_rate", "weight_decay")
 """Columns that a tuned sweep sets cell by cell."""
 COMPANIONS = {"books_parts": ("task.books_digest",)}
 """Fields that only one side of a comparison has, when the column varies."""
-SILENT = ("version", "digest", "evaluation_examples")
+SILENT = ("version", "digest", "examples", "evaluate_every_steps")
 """Ends of field names that say nothing to a reader while others do."""
 _SEEDS = ("seed", "data_seed")
 
@@ -99,7 +99,8 @@ def facts(frame: pl.DataFrame) -> str:
     if runs["scored"].unique().to_list() == ["answer"]:
         words.append("loss on answers alone")
     rates = _range(runs["learning_rate"], lambda rate: f"{rate:.2g}")
-    words += [f"learning rate {rates}", f"{_range(seeds, str)} seeds a cell"]
+    many = "seed" if seeds.max() == 1 else "seeds"
+    words += [f"learning rate {rates}", f"{_range(seeds, str)} {many} a cell"]
     return "; ".join(words)
 
 

@@ -14,7 +14,7 @@ from analysis.selection import GUESS_FLOOR, at_end, by_scale, measured
 LABELS = {
     "tokens": "training tokens",
     "flops": "training FLOP",
-    "seconds": "seconds of the whole run, evaluation included",
+    "seconds": "seconds, evaluation included",
 }
 FLOORS = {
     "exact_match": GUESS_FLOOR,
@@ -87,11 +87,12 @@ def cost_figure(
     scales, horizons = by_scale(rows), rows["horizon"].unique().sort().to_list()
     with style.house_style():
         figure, grid = style.panels(len(scales), len(known))
+        for axes, scale in zip(grid[0], scales, strict=True):
+            axes.set_title(f"{scale} non-embedding parameters")
         for cost, line in zip(known, grid, strict=True):
             for axes, scale in zip(line, scales, strict=True):
                 here = rows.filter(pl.col("scale") == scale).drop_nulls(cost)
                 _panel(axes, here, cost, rising, floor)
-                axes.set_title(f"{scale} non-embedding parameters")
                 axes.set_xlabel(LABELS[cost])
             line[0].set_ylabel(_words(f"{metric}, {suite}"))
         figure.legend(handles=_keys(horizons, rising, floor), loc="outside right upper")

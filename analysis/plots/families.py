@@ -271,7 +271,7 @@ def layer_law(frame: pl.DataFrame) -> Drawn:
         pl.col("slice").str.ends_with("target=t+1"),
         pl.col("value") > 0,
     )
-    rows = _some(rows, "saved law probes").with_columns(
+    rows = _in_all_layouts(_some(rows, "saved law probes")).with_columns(
         slice_value("layer", pl.Int64()),
         value=pl.col("value").log10(),
         trunk=pl.concat_str("scale", "layout", separator=", "),
@@ -284,6 +284,18 @@ def layer_law(frame: pl.DataFrame) -> Drawn:
         unit="log10 of the residual",
         limits=None,
     )
+
+
+def _in_all_layouts(rows: pl.DataFrame) -> pl.DataFrame:
+    """With n = 1 in every layout of its size: one head has no layout."""
+    single = rows.filter(pl.col("horizon") == 1).drop("layout")
+    several = rows.filter(pl.col("horizon") > 1)
+    layouts = several.select("scale", "layout").unique(maintain_order=True)
+    if layouts.is_empty():
+        return rows
+    copied = single.join(layouts, on="scale", how="inner").select(rows.columns)
+    alone = rows.filter(pl.col("horizon") == 1).join(layouts, on="scale", how="anti")
+    return pl.concat([several, copied, alone])
 
 
 __all__ = ["FIGURES"]

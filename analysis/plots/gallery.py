@@ -109,7 +109,7 @@ def drawing(
 
 def annotate(figure: Figure, text: str) -> None:
     """A quiet line above the panels: of which runs the figure is."""
-    width = int(figure.get_figwidth() * 21)
+    width = int((figure.get_figwidth() - style.LEGEND_WIDTH) * 20)
     with style.house_style():
         figure.suptitle(
             textwrap.fill(text, width),

@@ -1,8 +1,10 @@
 """Figures of one score: a panel a condition, a colour a horizon, every seed a dot."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -12,6 +14,11 @@ from matplotlib.lines import Line2D
 from analysis.plots import style
 from analysis.resampling import over_items
 from analysis.statistics import over_seeds, t_band
+
+DODGE = 0.3
+"""Share of the distance between two x over which the horizons are spread."""
+CROWDED = 6
+"""With more values of x than this, they stand on one another."""
 
 
 def series_figure(
@@ -55,19 +62,19 @@ def series_figure(
     found = rows[panel].unique().sort().to_list()
     panels = [name for name in order if name in found] or found
     with style.house_style():
-        figure, grid = style.panels(len(panels))
-        for axes, value in zip(grid[0], panels, strict=True):
-            _panel(axes, rows.filter(pl.col(panel) == value), x, horizons)
-            _single_runs(axes, table.filter(pl.col(panel) == value), x)
-            axes.set(xlabel="", ylabel="", title=title.format(value))
-            if log:
-                axes.set_xscale("log")
-            style.mark_values(axes, rows[x])
+        figure, grid = style.wrapped_panels(len(panels), unit)
+        for axes, value in zip(grid, panels, strict=True):
+            here = pl.col(panel) == value
+            places = _places(rows.filter(here), x, log)
+            shifts = _shifts(places, horizons)
+            _panel(axes, rows.filter(here), x, places, shifts)
+            _single_runs(axes, table.filter(here), x, places, shifts)
+            axes.set_title(title.format(value))
+            style.mark_values(axes, places)
             if limits is not None:
                 axes.set_ylim(*limits)
             if reference is not None:
                 axes.axhline(reference, color=style.FAINT, ls=":", lw=1, zorder=1)
-        grid[0][0].set_ylabel(unit)
         figure.supxlabel(label, fontsize=8.5)
         handles = keys(horizons, single=_of_single_runs(table).height > 0)
         if reference is not None and reference_label:
@@ -78,12 +85,34 @@ def series_figure(
     return figure, table
 
 
-def _panel(axes: Axes, rows: pl.DataFrame, x: str, horizons: list[int]) -> None:
-    data = rows.select(x, "horizon", "value", "seed").to_pandas()
+def _places(rows: pl.DataFrame, x: str, log: bool) -> dict[Any, float]:
+    """Where each value of `x` stands on the axis, which is linear in its logarithm."""
+    values = rows[x].unique().sort().to_list()
+    return {v: math.log10(v) if log else float(v) for v in values}
+
+
+def _shifts(places: dict[Any, float], horizons: list[int]) -> dict[int, float]:
+    """What keeps the horizons apart at one x, where there is room for it."""
+    gap = min(np.diff(sorted(places.values())), default=1.0)
+    width = DODGE * gap if len(places) <= CROWDED else 0.0
+    spread = style.spread_positions(len(horizons), width)
+    return dict(zip(horizons, spread.tolist(), strict=True))
+
+
+def _panel(
+    axes: Axes,
+    rows: pl.DataFrame,
+    x: str,
+    places: dict[Any, float],
+    shifts: dict[int, float],
+) -> None:
+    at = [places[v] + shifts[n] for v, n in rows.select(x, "horizon").iter_rows()]
+    data = rows.select("horizon", "value", "seed").to_pandas().assign(x=at)
+    horizons, axes_label = list(shifts), axes.get_ylabel()
     colors = {n: style.color_of(n) for n in horizons}
     sns.lineplot(
         data=data,
-        x=x,
+        x="x",
         y="value",
         hue="horizon",
         palette=colors,
@@ -98,7 +127,7 @@ def _panel(axes: Axes, rows: pl.DataFrame, x: str, horizons: list[int]) -> None:
     )
     sns.scatterplot(
         data=data,
-        x=x,
+        x="x",
         y="value",
         hue="horizon",
         palette=colors,
@@ -108,6 +137,7 @@ def _panel(axes: Axes, rows: pl.DataFrame, x: str, horizons: list[int]) -> None:
         legend=False,
         ax=axes,
     )
+    axes.set(xlabel="", ylabel=axes_label)
     axes.grid(visible=False, axis="x")
 
 
@@ -116,11 +146,17 @@ def _of_single_runs(table: pl.DataFrame) -> pl.DataFrame:
     return table.filter(pl.col("seeds") == 1, pl.col("items_low").is_not_null())
 
 
-def _single_runs(axes: Axes, table: pl.DataFrame, x: str) -> None:
+def _single_runs(
+    axes: Axes,
+    table: pl.DataFrame,
+    x: str,
+    places: dict[Any, float],
+    shifts: dict[int, float],
+) -> None:
     """One seed has no t interval: what its test items leave open, dashed."""
     for row in _of_single_runs(table).iter_rows(named=True):
         axes.vlines(
-            row[x],
+            places[row[x]] + shifts[row["horizon"]],
             row["items_low"],
             row["items_high"],
             color=style.color_of(row["horizon"]),
