@@ -136,8 +136,8 @@ class Matched:
     def run(self) -> int:
         """Compare and print."""
         from analysis.comparisons import matched_table
-        from analysis.plots.curves import curve_rows
         from analysis.tables import matched_text, show
+        from analysis.trajectories import curve_rows
 
         rows = curve_rows(read_all(self.results), self.metric, self.suite, self.part)
         if rows.is_empty():

@@ -21,7 +21,6 @@ from analysis.evidence.pairs import (
     in_settings,
     parameters,
 )
-from analysis.plots.curves import curve_rows, floor_of
 from analysis.selection import (
     NAMES_SUITE,
     SECOND_TOKEN,
@@ -29,6 +28,7 @@ from analysis.selection import (
     measured,
     slice_value,
 )
+from analysis.trajectories import curve_rows, floor_of
 
 
 def _stories(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
@@ -195,7 +195,7 @@ def formed_induction(frame: pl.DataFrame) -> Iterator[Test]:
             values,
             parameters(key),
             as_stated=between(1e6, 1e12)(key),
-            note=f"gap when the later one formed: {group['first_gap'].mean():+.3f}",
+            note=f"gap when the later one formed: {np.mean(group['first_gap']):+.3f}",
         )
 
 

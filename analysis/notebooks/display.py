@@ -9,7 +9,7 @@ import polars as pl
 from IPython.display import Markdown, display
 from nbconvert.preprocessors import ExecutePreprocessor
 
-from analysis.claims import Judgement
+from analysis.claims import Judgement, outcome_table
 from analysis.plots.families import FIGURES
 from analysis.statements import judge_all
 
@@ -28,11 +28,37 @@ def draw(name: str, frame: pl.DataFrame) -> None:
 
 
 def verdicts(frame: pl.DataFrame, *claims: str) -> list[Judgement]:
-    """Print the verdict on each claim, and return them."""
+    """Show the verdict on each claim and what would settle it; return them."""
     judgements = judge_all(frame, claims)
+    lines = []
     for one in judgements:
-        print(f"{one.claim.id} {one.claim.says}\n    {one.verdict}: {one.reason}\n")
+        claim = one.claim
+        caveat = f" {claim.caveat}" if claim.caveat else ""
+        lines.append(f"- **{claim.id}** {claim.says} ({claim.source})")
+        lines.append(f"  **{one.verdict}**: {one.reason}.{caveat}")
+        if one.verdict not in ("supported", "contradicted"):
+            lines.append(f"  To settle it: `{claim.settled_by}`")
+    display(Markdown("\n\n".join(lines)))
     return judgements
+
+
+def tests_of(judgements: list[Judgement]) -> pl.DataFrame:
+    """Every test behind the verdicts, in one table."""
+    return pl.concat([outcome_table(one) for one in judgements])
+
+
+def show(table: pl.DataFrame, *columns: str) -> None:
+    """A table (or some columns of it) that a code host renders; small numbers rounded."""
+    chosen = table.select(*columns) if columns else table
+    if chosen.is_empty():
+        display(Markdown("*Nothing to show: no finished run has it.*"))
+        return
+    rounded = chosen.with_columns(pl.col(pl.Float64).round_sig_figs(4))
+    names = rounded.columns
+    lines = [names, ["---"] * len(names)]
+    for row in rounded.iter_rows():
+        lines.append(["" if v is None else str(v).replace("|", "/") for v in row])
+    display(Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines)))
 
 
 def scripts() -> list[Path]:

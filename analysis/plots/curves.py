@@ -9,34 +9,14 @@ from matplotlib.lines import Line2D
 
 from analysis.comparisons import COSTS, formation, with_costs
 from analysis.plots import series, style
-from analysis.selection import GUESS_FLOOR, at_end, by_scale, measured
+from analysis.selection import by_scale
+from analysis.trajectories import FLOORS, curve_rows, floor_of
 
 LABELS = {
     "tokens": "training tokens",
     "flops": "training FLOP",
     "seconds": "seconds, evaluation included",
 }
-FLOORS = {
-    "exact_match": GUESS_FLOOR,
-    "second_token_accuracy": "second_token_majority",
-}
-"""What guessing scores, where a task measures it beside the metric."""
-
-
-def curve_rows(
-    frame: pl.DataFrame, metric: str, suite: str, part: str = ""
-) -> pl.DataFrame:
-    """All evaluations of one metric of runs that are done."""
-    done = frame.filter(pl.col("state") == "done", pl.col("slice") == part)
-    return measured(done, metric, suite).drop_nulls("value").sort("run_id", "step")
-
-
-def floor_of(frame: pl.DataFrame, metric: str, suite: str, part: str = "") -> float:
-    """What guessing scores there, mean over the slices that say; 0 if none does."""
-    rows = measured(at_end(frame), FLOORS.get(metric, ""), suite)
-    exact = rows.filter(pl.col("slice") == part)
-    found = (exact if exact.height else rows)["value"].mean()
-    return float(found) if isinstance(found, float) else 0.0
 
 
 def curve_figure(
