@@ -61,7 +61,8 @@ def report(frame: pl.DataFrame, pictures: bool = True) -> str:
     body = [
         "<h1>What predicting several tokens teaches: claims and evidence</h1>",
         '<nav><a href="#claims">claims</a><a href="#figures">figures</a>'
-        '<a href="#costs">costs</a><a href="#runs">runs</a><a href="#provenance">provenance</a></nav>',
+        '<a href="#costs">costs</a><a href="#runs">runs</a>'
+        '<a href="#provenance">provenance</a></nav>',
         f"<p>{_lead(frame, judgements)}</p>",
         '<h2 id="claims">Claims</h2>',
         *map(_claim, judgements),

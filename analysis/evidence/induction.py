@@ -187,6 +187,7 @@ def formed_induction(frame: pl.DataFrame) -> Iterator[Test]:
     schema |= {"first_gap": pl.Float64(), "difference": pl.Float64()}
     table = pl.DataFrame(gaps, schema=schema, orient="row").sort(by)
     for key, values, group in groups(table, [*CELL, *_STORIES_BY]):
+        gaps_here = group["first_gap"].to_list()
         yield Test(
             "second-token accuracy over the later half of the time after both formed "
             f"induction, n = 2 minus n = 1, {key['scale']}, open names "
@@ -195,7 +196,7 @@ def formed_induction(frame: pl.DataFrame) -> Iterator[Test]:
             values,
             parameters(key),
             as_stated=between(1e6, 1e12)(key),
-            note=f"gap when the later one formed: {np.mean(group['first_gap']):+.3f}",
+            note=f"gap when the later one formed: {np.mean(gaps_here):+.3f}",
         )
 
 

@@ -83,7 +83,7 @@ def cost_figure(
 def _panel(
     axes: Axes, rows: pl.DataFrame, cost: str, rising: bool, floor: float
 ) -> None:
-    for horizon in rows["horizon"].unique().sort().to_list():
+    for place, horizon in enumerate(rows["horizon"].unique().sort().to_list()):
         group = rows.filter(pl.col("horizon") == horizon)
         color, marker = style.color_of(horizon), style.marker_of(horizon)
         runs = group.partition_by("run_id", maintain_order=True)
@@ -95,8 +95,8 @@ def _panel(
             at = [_formed_at(run, cost) for run in runs]
             shown = [value for value in at if value is not None]
             where = axes.get_xaxis_transform()
-            height = [0.03] * len(shown)
-            axes.plot(shown, height, "|", color=color, ms=8, transform=where)
+            height = [0.03 + 0.05 * place] * len(shown)
+            axes.plot(shown, height, "|", color=color, ms=7, transform=where)
     if floor:
         axes.axhline(floor, color=style.FAINT, ls=":", lw=1, zorder=1)
     style.short_numbers(axes)
@@ -113,7 +113,7 @@ def _formed_at(run: pl.DataFrame, cost: str) -> float | None:
 def _keys(horizons: list[int], rising: bool, floor: float) -> list[Line2D]:
     found = series.keys(horizons, band=False)
     if rising:
-        tick: dict[str, Any] = {"color": style.FAINT, "ls": "", "marker": "|", "ms": 8}
+        tick: dict[str, Any] = {"color": style.FAINT, "ls": "", "marker": "|", "ms": 7}
         found.append(Line2D([], [], label="half-way to its end", **tick))
     if floor:
         found.append(Line2D([], [], color=style.FAINT, ls=":", label="guessing"))

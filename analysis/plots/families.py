@@ -228,6 +228,7 @@ def choice_weights(frame: pl.DataFrame) -> Drawn:
         label="horizon n",
         unit="share of the whole at choice points",
         order=[name.replace("_", " ") for name in shares],
+        apart=False,
     )
 
 
@@ -283,6 +284,7 @@ def layer_law(frame: pl.DataFrame) -> Drawn:
         label="layer (0: the embedding)",
         unit="log10 of the residual",
         limits=None,
+        apart=False,
     )
 
 

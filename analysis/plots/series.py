@@ -15,7 +15,7 @@ from analysis.plots import style
 from analysis.resampling import over_items
 from analysis.statistics import over_seeds, t_band
 
-DODGE = 0.3
+DODGE = 0.16
 """Share of the distance between two x over which the horizons are spread."""
 CROWDED = 6
 """With more values of x than this, they stand on one another."""
@@ -34,6 +34,7 @@ def series_figure(
     reference: Any = None,
     reference_label: str = "",
     order: Sequence[Any] = (),
+    apart: bool = True,
 ) -> tuple[Figure, pl.DataFrame]:
     """Draw `value` against `x`.
 
@@ -52,6 +53,8 @@ def series_figure(
         A level to mark with a dotted line, and what the legend calls it.
     order
         Of the panels; sorted if not given.
+    apart
+        Whether horizons stand beside each other at one x, where x is a few conditions.
 
     Returns the figure and the plotted table: mean, t interval over seeds, number of
     seeds and, where counts by test item are known, the bootstrap interval over them.
@@ -66,7 +69,7 @@ def series_figure(
         for axes, value in zip(grid, panels, strict=True):
             here = pl.col(panel) == value
             places = _places(rows.filter(here), x, log)
-            shifts = _shifts(places, horizons)
+            shifts = _shifts(places, horizons, DODGE * apart)
             _panel(axes, rows.filter(here), x, places, shifts)
             _single_runs(axes, table.filter(here), x, places, shifts)
             axes.set_title(title.format(value))
@@ -91,10 +94,12 @@ def _places(rows: pl.DataFrame, x: str, log: bool) -> dict[Any, float]:
     return {v: math.log10(v) if log else float(v) for v in values}
 
 
-def _shifts(places: dict[Any, float], horizons: list[int]) -> dict[int, float]:
+def _shifts(
+    places: dict[Any, float], horizons: list[int], share: float
+) -> dict[int, float]:
     """What keeps the horizons apart at one x, where there is room for it."""
     gap = min(np.diff(sorted(places.values())), default=1.0)
-    width = DODGE * gap if len(places) <= CROWDED else 0.0
+    width = share * gap if len(places) <= CROWDED else 0.0
     spread = style.spread_positions(len(horizons), width)
     return dict(zip(horizons, spread.tolist(), strict=True))
 
