@@ -22,8 +22,11 @@ $(READY): pyproject.toml constraints.txt
 
 setup: $(READY) ## create .venv with the exact versions of constraints.txt
 
-quick: $(READY) ## train a small grid on two CPU cores; ends with a table and figures/quick.png
+quick: $(READY) ## train small grids on two CPU cores; ends with a table and figures/quick.png
 	$(RUN) -m sweeps run quick
+	$(RUN) -m sweeps run repeats
+	$(RUN) -m sweeps run choices
+	$(RUN) -m synth probe induction runs/repeats/repeats-* --save --quiet
 	$(RUN) -m analysis quick
 
 test: $(READY) ## run the tests
@@ -56,7 +59,7 @@ tune: $(READY) ## search learning rates, equally for every objective
 
 dashboard: $(READY) ## the ledger of a sweep in a browser (needs the dashboard extra)
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dashboard]'
-	$(VENV)/bin/optuna-dashboard runs/$(if $(filter quick repeats,$(SWEEP)),$(SWEEP),$(SWEEP)-$(SCALE))/ledger.log
+	$(VENV)/bin/optuna-dashboard runs/$(if $(filter quick choices repeats,$(SWEEP)),$(SWEEP),$(SWEEP)-$(SCALE))/ledger.log
 
 collect: $(READY) ## run folders of all sweeps to analysis/results/*.parquet
 	$(RUN) -m analysis collect

@@ -58,27 +58,39 @@ class Collect:
 
 @dataclass(frozen=True, kw_only=True)
 class Quick:
-    """The table and the figure of the quick sweep, from its run folders."""
+    """The tables and the figure of `make quick`, from the run folders of its sweeps."""
 
-    runs: Path = Path("runs/quick")
-    """The folder of run folders."""
+    runs: Path = Path("runs")
+    """Where the sweeps lie; those that are not there are left out."""
     figures: Path = FIGURES
     """Where quick.png, quick.pdf and quick.csv go."""
 
     def run(self) -> int:
-        """Collect, print the table, draw."""
-        from analysis.plots import style
-        from analysis.plots.gallery import annotate
-        from analysis.plots.polynomial import polynomial_figure
-        from analysis.selection import at_end
-        from analysis.settings import facts
-        from analysis.tables import polynomial_text, show
+        """Collect, print the tables, draw."""
+        import polars as pl
 
-        found = collect(self.runs)
-        print(f"{self.runs}: {summary(found)}")
-        figure, table = polynomial_figure(found.frame)
-        annotate(figure, facts(at_end(found.frame)))
-        show(polynomial_text(found.frame))
+        from analysis import tables
+        from analysis.plots import style
+        from analysis.plots.quick import quick_figure
+
+        shown = {
+            "quick": tables.polynomial_text,
+            "repeats": tables.induction_text,
+            "choices": tables.choices_text,
+        }
+        frames = []
+        for name in shown:
+            if (self.runs / name).is_dir():
+                found = collect(self.runs / name)
+                print(f"{self.runs / name}: {summary(found)}")
+                frames.append(found.frame)
+                if found.states.get("done"):
+                    tables.show(shown[name](found.frame))
+        if not frames:
+            raise ValueError(
+                f"{self.runs} holds none of {', '.join(shown)}: make quick."
+            )
+        figure, table = quick_figure(pl.concat(frames))
         written = style.save(figure, table, self.figures / "quick")
         print("written:", *written)
         return 0

@@ -44,6 +44,19 @@ def at_end(frame: pl.DataFrame) -> pl.DataFrame:
     return done.filter(pl.col("step") == pl.col("steps"))
 
 
+def best_step(rows: pl.DataFrame) -> pl.DataFrame:
+    """One row a run: its highest value, at the first step that has it."""
+    order = ["run_id", "value", "step"]
+    ranked = rows.drop_nulls("value").sort(order, descending=[False, True, False])
+    return ranked.unique("run_id", keep="first", maintain_order=True)
+
+
+def at_step_of(rows: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
+    """The rows of each run at the step that `chosen` has for it."""
+    where = chosen.select("run_id", "step")
+    return rows.join(where, on=["run_id", "step"], how="semi").sort("run_id")
+
+
 def by_scale(frame: pl.DataFrame) -> list[str]:
     """The scales in `frame`, small to large."""
     names = frame["scale"].drop_nulls().unique().to_list()

@@ -7,8 +7,12 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.claims import Judgement, outcome_table
+from analysis.comparisons import formation
 from analysis.plots.polynomial import polynomial_table
-from analysis.selection import OPERATIONS
+from analysis.plots.quick import HALF, induction_rows
+from analysis.selection import OPERATIONS, at_end, is_slice_of, measured, slice_value
+from analysis.statistics import over_seeds
+from synth.tasks.choice_points import ROLES
 
 
 def percent(mean: float | None, low: float | None, high: float | None) -> str:
@@ -60,6 +64,74 @@ def polynomial_text(frame: pl.DataFrame) -> Table:
         *[percent(floors.get(m), None, None) for m in operations],
     )
     return table
+
+
+def induction_text(frame: pl.DataFrame) -> Table:
+    """A row a run: when induction formed, how far it got, what each head looks for.
+
+    The score of a head is the attention that it puts on what came after this token last
+    time, on rows of random tokens (`synth probe induction --save`).
+    """
+    rows = induction_rows(frame)
+    last = at_end(rows).sort("horizon", "seed")
+    formed = formation(rows, HALF)
+    heads = measured(frame, "attention", "probe/prefix_matching").with_columns(
+        slice_value("layer", pl.Int64()), slice_value("head", pl.Int64())
+    )
+    heads = heads.drop_nulls("head").sort("layer", "head")
+    layers = heads["layer"].unique().sort().to_list()
+    title = "induction on random segments: accuracy in %, prefix matching of each head"
+    table = Table(title=title)
+    for name in ("size", "horizon", "seed", "formed at step", "accuracy", "floor"):
+        table.add_column(name, justify="right")
+    for layer in layers:
+        table.add_column(f"heads of layer {layer}", justify="right")
+    for run in last.join(formed, on="run_id", how="left").iter_rows(named=True):
+        own = heads.filter(pl.col("run_id") == run["run_id"])
+        cells = [
+            " ".join(f"{value:.2f}" for value in own.filter(layer=layer)["value"])
+            for layer in layers
+        ]
+        per_step = run["batch_rows"] * run["context"]
+        step = "never" if run["formed"] is None else f"{run['formed'] / per_step:.0f}"
+        table.add_row(
+            run["scale"],
+            f"n = {run['horizon']}",
+            str(run["seed"]),
+            step,
+            percent(run["value"], None, None),
+            percent(run["floor"], None, None),
+            *cells,
+        )
+    return table
+
+
+def choices_text(frame: pl.DataFrame) -> Table:
+    """A row a horizon: excess loss of head 1 by the role of the predicted token."""
+    rows = at_end(frame.filter(pl.col("task") == "choice-points"))
+    rows = measured(rows, "excess_loss", "test").filter(
+        pl.col("slice").str.starts_with("horizon=1,"), is_slice_of("horizon", "role")
+    )
+    rows = rows.with_columns(slice_value("role"))
+    means = over_seeds(rows, ["scale", "horizon", "role"])
+    names = [role for role in ROLES if role in means["role"]]
+    table = Table(
+        title="choice points: excess loss of head 1 in nats, mean [95 % t interval]"
+    )
+    for name in ("size", "horizon", "seeds", *names):
+        table.add_column(name, justify="right")
+    for key, group in means.group_by(["scale", "horizon"], maintain_order=True):
+        by_role = {row["role"]: row for row in group.iter_rows(named=True)}
+        cells = [_nats(by_role[name]) if name in by_role else "-" for name in names]
+        seeds = str(group["seeds"].min())
+        table.add_row(str(key[0]), f"n = {key[1]}", seeds, *cells)
+    return table
+
+
+def _nats(row: dict[str, float | None]) -> str:
+    if row["low"] is None:
+        return f"{row['mean']:.2f}"
+    return f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
 def claims_text(judgements: Sequence[Judgement]) -> Table:

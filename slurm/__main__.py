@@ -34,7 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
             Command, "python -m slurm", about, arguments, at_the_end
         ).run()
 
-    return command_line.status(call, ClusterError, QueueUnavailable, SubmissionRefused)
+    # OSError: a folder that may not be written, a full disk.
+    mistakes = (ClusterError, QueueUnavailable, SubmissionRefused, OSError)
+    return command_line.status(call, *mistakes)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,9 @@ class ShardedPack(Pack):
         """Losses of the whole batch, and its gradients, on every process."""
         mine = self._mine
         part = Targets(
-            targets.tokens_NKBT[:, :, mine], targets.weights_NKBT[:, :, mine]
+            targets.tokens_NKBT[:, :, mine],
+            targets.weights_NKBT[:, :, mine],
+            targets.sparse,
         )
         loss_NK = loss_and_backward(self.model, tokens_KBT[:, mine], part)
         grad_KP = self.lanes.gather_grad()

@@ -6,6 +6,7 @@ among the ones shipped in `slurm/profiles`; anything that ends in `.toml` is a p
 """
 
 import dataclasses
+import math
 import os
 import re
 import tomllib
@@ -93,7 +94,14 @@ class Profile:
             value = getattr(self, name)
             self._check(value is None or value >= 1, name, "at least 1")
         self._check(self.gpus >= 0, "gpus", "at least 0")
-        self._check(self.memory_gb > 0, "memory_gb", "above 0")
+        if self.gpus > self.tasks:
+            raise ValueError(
+                f"profile {self.name!r}: gpus must be at most tasks = {self.tasks}, "
+                f"since a process uses one GPU; got {self.gpus}. Use gpus = 1 for packs "
+                "(one on each GPU, as jobs of their own), or tasks = "
+                f"{self.gpus} to train one large run on all of them."
+            )
+        self._check(0 < self.memory_gb < math.inf, "memory_gb", "above 0")
         limit = self.time * 60
         self._check(
             1 <= self.signal_delay_s < limit,

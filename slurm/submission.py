@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,11 +88,13 @@ def submit(
     *,
     execution: Execution | None = None,
     dry_run: bool = False,
+    check: Callable[[Sequence[str]], None] | None = None,
     ask: Ask = scheduler.ask,
 ) -> Sending:
     """Send every run of `packs` that is neither done nor queued; one job per pack.
 
-    `execution` is what the profile says unless given here.
+    `execution` is what the profile says unless given here. `check` sees the ids of the
+    runs that are about to be sent, and raises if they must not be.
 
     Raises
     ------
@@ -118,6 +120,8 @@ def submit(
         sending = _plan(packs, root, profile, label, ask, news)
         if not sending.arrays:
             return sending
+        if check is not None:
+            check([c.run_id for a in sending.arrays for pack in a.packs for c in pack])
         code = snapshot.take(root)
         how = execution or profile.build_execution()
         sent: list[Launch] = []

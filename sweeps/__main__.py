@@ -34,11 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
             Command, "python -m sweeps", about, arguments, at_the_end
         ).run()
 
-    try:
-        # OSError: a folder that may not be written, a full disk.
-        return command_line.status(call, OSError)
-    except KeyboardInterrupt:
-        return 130
+    # OSError: a folder that may not be written, a full disk.
+    return command_line.status(call, OSError)
 
 
 if __name__ == "__main__":

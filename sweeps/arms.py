@@ -15,7 +15,7 @@ from typing import Any
 
 from sweeps.plan import cell_names
 from synth.config import RunConfig, TrainingConfig
-from synth.identity import digest, nearest
+from synth.identity import digest, nearest, require
 from synth.store import write_atomically
 
 SEARCHABLE = {
@@ -49,21 +49,30 @@ class Range:
         if name not in SEARCHABLE:
             raise ValueError(f"--search {text!r}: {nearest(name, SEARCHABLE)}")
         value = float(getattr(default, name))
-        if not given:
-            return cls(name, value / FACTOR, value * FACTOR, True)
-        try:
-            low, high, *rest = given.split(":")
-            found = cls(name, float(low), float(high), rest != ["linear"])
-        except ValueError:
-            raise ValueError(
-                f"--search {text!r} must look like {name}=LOW:HIGH or "
-                f"{name}=LOW:HIGH:linear."
-            ) from None
+        found = cls(name, value / FACTOR, value * FACTOR, True)
+        if given:
+            try:
+                low, high, *rest = given.split(":")
+                found = cls(name, float(low), float(high), rest != ["linear"])
+                require(rest in ([], ["linear"]), "the third word", "'linear'", rest)
+            except ValueError:
+                raise ValueError(
+                    f"--search {text!r} must look like {name}=LOW:HIGH or "
+                    f"{name}=LOW:HIGH:linear."
+                ) from None
         if not 0 <= found.low < found.high or (found.log and found.low == 0):
             raise ValueError(
                 f"--search {text!r}: the low end must be below the high end, and above "
-                "0 unless the range is linear."
+                f"0 unless the range is linear; got {found.low:g} to {found.high:g}."
             )
+        for end in (found.low, found.high):
+            try:
+                dataclasses.replace(default, **{name: end})
+            except ValueError as error:
+                raise ValueError(
+                    f"--search {text!r} goes from {found.low:g} to {found.high:g}, but "
+                    f"{error} Give a range: {name}=LOW:HIGH[:linear]."
+                ) from None
         return found
 
     def at_edge(self, value: float) -> bool:

@@ -1,10 +1,11 @@
 """The commands of `python -m sweeps` that train, plan or search."""
 
 import json
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -54,12 +55,12 @@ class Chosen:
         """The arguments that name the same runs again."""
         parts = [self.sweep]
         if self.scale is not None:
-            parts.append(f"--scale {self.scale}")
+            parts += ["--scale", self.scale]
         if self.tuned is not None:
-            parts.append(f"--tuned {self.tuned}")
+            parts += ["--tuned", str(self.tuned)]
         if self.runs != Path("runs"):
-            parts.append(f"--runs {self.runs}")
-        return " ".join(parts)
+            parts += ["--runs", str(self.runs)]
+        return shlex.join(parts)
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,21 @@ class Run(Chosen):
         if self.on == "slurm":
             from sweeps.cluster import send
 
-            place = (chosen.root, chosen.title, self.profile)
-            return send(chosen.configs, *place, retry=retry, dry_run=self.dry_run)
+            self._refuse_what_profiles_say()
+            return send(
+                chosen.configs,
+                chosen.root,
+                chosen.title,
+                self.profile,
+                retry=retry,
+                dry_run=self.dry_run,
+                lanes=self.lanes,
+                accept_code_change=self.accept_code_change,
+                as_json=self.json,
+            )
+        require(
+            self.profile is None, "--profile", "given with --on slurm", self.profile
+        )
         if self.dry_run:
             raise ValueError(
                 "--dry-run goes with --on slurm; for this machine: "
@@ -112,6 +126,8 @@ class Run(Chosen):
             )
         from sweeps.display import for_terminal
         from sweeps.launch import Wishes, launch
+        from sweeps.provenance import Typed
+        from sweeps.survey import survey
 
         outcomes = launch(
             chosen.title,
@@ -123,16 +139,36 @@ class Run(Chosen):
                 lanes=self.lanes,
                 retry=retry,
                 accept_code_change=self.accept_code_change,
+                typed=Typed("run", self.words()),
             ),
             for_terminal(self.json),
             chosen.sweep.metric,
         )
         counts: Counter[str] = Counter(outcome.state for outcome in outcomes)
+        left = survey(chosen.root, chosen.configs).counts["failed"]
         if self.json:
             print(json.dumps([vars(outcome) for outcome in outcomes]))
         else:
-            print(self._closing(chosen, counts))
-        return 1 if counts["failed"] else STOPPED if counts["stopped"] else 0
+            print(self._closing(chosen, counts, left))
+        if left or counts["failed"]:
+            return 1
+        return STOPPED if counts["stopped"] or counts["busy"] else 0
+
+    def _refuse_what_profiles_say(self) -> None:
+        """On a cluster some options would be passed over in silence."""
+        for name, default, key in (
+            ("workers", 2, "max_running"),
+            ("fail_fast", False, None),
+            ("execution", Execution(), "[execution]"),
+        ):
+            if getattr(self, name) != default:
+                instead = f"; the profile's {key} says it there" if key else ""
+                what = (
+                    "settings of the execution" if name == "execution" else f"--{name}"
+                )
+                raise ValueError(
+                    f"{what.replace('_', '-')} cannot be given with --on slurm{instead}."
+                )
 
     def _executor(self) -> "Executor":
         from sweeps.inline import InThisProcess
@@ -142,12 +178,9 @@ class Run(Chosen):
             return InThisProcess(self.fail_fast)
         return LocalPool(self.workers, self.fail_fast)
 
-    def _closing(self, chosen: Resolved, counts: "Counter[str]") -> str:
+    def _closing(self, chosen: Resolved, counts: "Counter[str]", failed: int) -> str:
         """The last line: what ended how, and what to type next."""
-        from sweeps.survey import survey
-
         if not counts:
-            failed = survey(chosen.root, chosen.configs).counts["failed"]
             done = len(chosen.configs) - failed
             if not failed:
                 return f"{done} runs, all done before, in {chosen.root}"
@@ -157,7 +190,9 @@ class Run(Chosen):
             )
         said = ", ".join(f"{count} {state}" for state, count in counts.items())
         line = f"{said}, in {chosen.root}"
-        if counts["failed"]:
+        if failed > counts["failed"]:
+            line += f"; {failed - counts['failed']} failed before"
+        if failed:
             line += f"\nfailed runs again: python -m sweeps retry {self.words()}"
         elif counts["stopped"]:
             line += f"\nto go on: python -m sweeps run {self.words()}"
@@ -245,29 +280,51 @@ class Tune(Chosen):
         from sweeps.arms import arms_of
         from sweeps.display import for_terminal
         from sweeps.pool import LocalPool
+        from sweeps.provenance import Typed
         from sweeps.tuning import TABLE, tune
 
         require(self.trials >= 1, "--trials", "at least 1", self.trials)
         chosen = self.resolve()
         root = chosen.root.with_name(f"{chosen.root.name}-tuning")
+        arms = arms_of(chosen.configs, self.search, self.seed)
+        pool = LocalPool(self.workers)
+        Typed("tune", self._own_words()).remember(root)
         rows, outcomes = tune(
-            arms_of(chosen.configs, self.search, self.seed),
+            arms,
             root,
             self.metric or chosen.sweep.metric,
             self.trials,
-            LocalPool(self.workers),
+            pool,
             self.execution,
             for_terminal(self.json),
         )
+        stopped = any(outcome.state == "stopped" for outcome in outcomes)
         if self.json:
             print(json.dumps(rows))
         else:
-            for row in rows:
-                values = ", ".join(f"{k} {v:.3g}" for k, v in row["training"].items())
-                edge = "  (at the edge of its range)" if row["at_edge"] else ""
-                print(f"{row['name']:<40}{values}  {row['value']:.4f}{edge}")
-            print(
-                f"table: {root / TABLE}\nto use it: python -m sweeps run {self.words()} "
-                f"--tuned {root / TABLE}"
-            )
-        return STOPPED if any(o.state == "stopped" for o in outcomes) else 0
+            won = {row["arm"]: row for row in rows}
+            for arm in arms:
+                print(f"{arm.name:<40}{_winner(won.get(arm.key))}")
+            print(f"table: {root / TABLE}")
+            if stopped:
+                print(f"to go on: python -m sweeps tune {self._own_words()}")
+            elif len(won) == len(arms):
+                table = shlex.quote(str(root / TABLE))
+                print(f"to use it: python -m sweeps run {self.words()} --tuned {table}")
+        return STOPPED if stopped else 0
+
+    def _own_words(self) -> str:
+        """The arguments that go on with this search."""
+        parts = ["--search", *self.search, "--trials", str(self.trials)]
+        if self.metric is not None:
+            parts += ["--metric", self.metric]
+        return f"{self.words()} {shlex.join([*parts, '--seed', str(self.seed)])}"
+
+
+def _winner(row: dict[str, Any] | None) -> str:
+    """What won in an arm, in a line."""
+    if row is None:
+        return "no trial has ended well"
+    values = ", ".join(f"{k} {v:.3g}" for k, v in row["training"].items())
+    edge = "  (at the edge of its range)" if row["at_edge"] else ""
+    return f"{values}  {row['value']:.4f}{edge}"

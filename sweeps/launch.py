@@ -28,6 +28,8 @@ class Wishes:
     """Train failed runs again."""
     accept_code_change: bool = False
     """Go on with runs that other code began."""
+    typed: provenance.Typed | None = None
+    """What the person typed, to be remembered beside the runs."""
 
 
 def launch(
@@ -65,6 +67,8 @@ def launch(
     begun = found.ids("stopped", "failed") if wishes.retry else found.ids("stopped")
     if not wishes.accept_code_change:
         provenance.refuse_other_code(root, sorted(begun))
+    if wishes.typed is not None:
+        wishes.typed.remember(root)
     missing = [config for pack in planned.packs for config in pack]
     board = Board(
         total=len(configs),

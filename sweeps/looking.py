@@ -1,5 +1,6 @@
 """The commands of `python -m sweeps` that look at runs: list, status, show, ledger."""
 
+import glob
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import tyro
 
 from sweeps.commands import Chosen, Name
+from sweeps.provenance import Typed, last_typed
 from sweeps.survey import STATES, Survey, headline, standing, survey
 
 
@@ -67,23 +69,29 @@ class Status:
             print("\n\n".join(as_text(*block) for block in blocks))
         return 0
 
-    def _blocks(self) -> "list[tuple[str, Survey, str | None]]":
+    def _blocks(self) -> list[tuple[str, Survey, Typed | None]]:
         if self.sweep is None:
             roots = sorted(self.runs.iterdir()) if self.runs.is_dir() else []
-            found = [survey(root) for root in roots if root.is_dir()]
-            return [(f.root.name, f, None) for f in found if f.runs]
+            found = [self._of_folder(root) for root in roots if root.is_dir()]
+            return [block for block in found if block[1].runs]
+        from sweeps.catalogue import CATALOGUE
+
         path = Path(self.sweep)
-        if path.is_dir():
-            return [(path.name, survey(path), None)]
+        if path.is_dir() and self.sweep not in CATALOGUE:  # runs/NAME, say
+            return [self._of_folder(path)]
         chosen = Chosen(
             sweep=self.sweep, scale=self.scale, tuned=self.tuned, runs=self.runs
         )
         resolved = chosen.resolve()
         seen = survey(resolved.root, resolved.configs)
-        return [(resolved.title, seen, chosen.words())]
+        return [(resolved.title, seen, Typed("run", chosen.words()))]
+
+    def _of_folder(self, root: Path) -> tuple[str, Survey, Typed | None]:
+        """The runs that lie there, and how they were launched last."""
+        return root.name, survey(root), last_typed(root)
 
 
-def as_dict(title: str, found: Survey, words: str | None) -> dict[str, Any]:
+def as_dict(title: str, found: Survey, typed: Typed | None) -> dict[str, Any]:
     """A survey for programs."""
     return {
         "sweep": title,
@@ -94,11 +102,11 @@ def as_dict(title: str, found: Survey, words: str | None) -> dict[str, Any]:
             for run in found.runs
             if run.error
         ],
-        "next": next_command(found, words),
+        "next": next_command(found, typed),
     }
 
 
-def as_text(title: str, found: Survey, words: str | None) -> str:
+def as_text(title: str, found: Survey, typed: Typed | None) -> str:
     """A survey for people."""
     counts = ", ".join(f"{found.counts[s]} {s}" for s in STATES if found.counts[s])
     lines = [f"{title}: {len(found.runs)} runs: {counts}  ({found.root})"]
@@ -108,20 +116,25 @@ def as_text(title: str, found: Survey, words: str | None) -> str:
     if first is not None:
         lines.append(f"  first error: {first.run_id}: {first.error}")
         lines.append(f"  more on it: python -m sweeps show {found.root / first.run_id}")
-    command = next_command(found, words)
+    command = next_command(found, typed)
     if command:
         lines.append(f"  next: {command}")
     return "\n".join(lines)
 
 
-def next_command(found: Survey, words: str | None) -> str | None:
-    """What to type next; `None` when everything is done."""
-    counts = found.counts
-    name = words or "SWEEP [--scale SCALE]"
+def next_command(found: Survey, typed: Typed | None) -> str | None:
+    """What to type next; `None` when everything is done.
+
+    `typed` is the command that launched the runs; for folders of an older launch nobody
+    knows it.
+    """
+    counts, typed = found.counts, typed or Typed("run", "SWEEP [--scale SCALE]")
+    if typed.verb == "tune":  # pruned trials stay stopped, failed ones are answers
+        return f"python -m sweeps tune {typed.words}" if counts["stopped"] else None
     if counts["failed"]:
-        return f"python -m sweeps retry {name}"
+        return f"python -m sweeps retry {typed.words}"
     if counts["new"] or counts["stopped"]:
-        return f"python -m sweeps run {name}"
+        return f"python -m sweeps run {typed.words}"
     return None
 
 
@@ -169,11 +182,14 @@ class Show:
 
     def _path(self) -> Path:
         given = Path(self.run_id)
-        if (given / "config.json").exists():
+        if self.run_id and (given / "config.json").is_file():
             return given.absolute()
+        # A part of a name is no pattern, and a path is no part of a name.
+        part = glob.escape(self.run_id)
+        patterns = (f"{part}*", f"*/{part}*") if part == given.name else ()
         matches = [
             path.parent
-            for pattern in (f"{self.run_id}*", f"*/{self.run_id}*")
+            for pattern in patterns
             for path in self.runs.glob(f"{pattern}/config.json")
         ]
         exact = [path for path in matches if path.name == self.run_id]

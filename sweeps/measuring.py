@@ -4,10 +4,12 @@ Run as a process of its own (`python -m sweeps.measuring`), so that the one that
 needs no torch: configurations come in on standard input, speeds go out as JSON lines.
 """
 
+import contextlib
 import dataclasses
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -36,22 +38,29 @@ def measure(
         "execution": dataclasses.asdict(execution),
         "requests": [[config.to_dict(), list(lanes)] for config, lanes in requests],
     }
-    with subprocess.Popen(
-        [sys.executable, "-m", "sweeps.measuring"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment_for(execution.threads),
-    ) as process:
+    with (
+        tempfile.TemporaryFile(
+            "w+"
+        ) as said,  # a pipe that nobody empties could fill up
+        subprocess.Popen(
+            [sys.executable, "-m", "sweeps.measuring"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            env=environment_for(execution.threads),
+        ) as process,
+    ):
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(json.dumps(order))
-        process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it has died: its words say why
+            process.stdin.write(json.dumps(order))
+            process.stdin.close()
         for (config, _), line in zip(requests, process.stdout, strict=False):
             yield config, {int(k): v for k, v in json.loads(line).items()}
-        assert process.stderr is not None
-        words = process.stderr.read().strip().splitlines()
+        process.wait()
+        said.seek(0)
+        words = said.read().strip().splitlines()
     if process.returncode:
         raise ValueError(f"The measurement failed: {words[-1] if words else 'no word'}")
 

@@ -7,6 +7,7 @@ them and stay under a tenth or so. Without either the plan says that it does not
 
 import heapq
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -113,10 +114,13 @@ def plan(
     Raises
     ------
     ValueError
-        When a run is impossible, or `lanes` or `slots` is below 1.
+        When a run is impossible, `lanes` or `slots` is below 1, or the rate is none.
     """
     require(lanes is None or lanes >= 1, "--lanes", "at least 1", lanes)
     require(slots >= 1, "--workers", "at least 1", slots)
+    if flops_per_second is not None:
+        possible = 0 < flops_per_second < math.inf
+        require(possible, "--flops-per-second", "above 0", flops_per_second)
     known = calibration or Calibration.load()
     done = found.ids("done") if retry else found.ids("done", "failed")
     missing = [config for config in configs if config.run_id not in done]

@@ -76,9 +76,17 @@ class Launch:
         self.signals = 0
         self.stopping = False
         self.looked = 0.0
+        self.began = time.time()
+        self.refused: str | None = None
 
     def work(self) -> None:
-        """Until every run has ended, or a signal has been obeyed."""
+        """Until every run has ended, or a signal has been obeyed.
+
+        Raises
+        ------
+        ValueError
+            When workers refuse to train here at all (no GPU where one is asked for).
+        """
         try:
             while self._more() or self.held or any(w.active for w in self.workers):
                 self._obey()
@@ -88,6 +96,8 @@ class Launch:
                 self._look_at_held()
                 for key, _ in self.selector.select(TICK_SECONDS):
                     self._hear(key.data)
+                if self.refused is not None:
+                    raise ValueError(self.refused)
                 self._show()
         finally:
             for worker in self.workers:
@@ -168,6 +178,8 @@ class Launch:
             active.update(Moment(**event["moment"]))
         elif event["event"] == "measured":
             self._measured(worker, event)
+        elif event["event"] == "refused":
+            self.refused, worker.active = event["message"], None
         elif event["event"] == "outcomes":
             configs = {config.run_id: config for config in active.pack}
             if active.tokens_per_second is not None:
@@ -197,6 +209,9 @@ class Launch:
         message = f"Its worker process ended by {how}; see {worker.log}."
         if self.stopping:
             for config in pack:
+                if RunFolder(self.root, config.run_id).state() == "done":
+                    self.end(Outcome(config.run_id, "done", "done"))
+                    continue
                 text = "stopped; run the same command to go on"
                 self.end(Outcome(config.run_id, "stopped", text))
         elif len(pack) > 1:
@@ -216,14 +231,28 @@ class Launch:
             return
         self.looked = now
         for run_id, config in list(self.held.items()):
-            state = RunFolder(self.root, run_id).state()
+            folder = RunFolder(self.root, run_id)
+            state = folder.state()
             if state == "running":
                 continue
             del self.held[run_id]
+            message = self._failed_meanwhile(folder) if state == "failed" else None
             if state == "done":
                 self.end(Outcome(run_id, "done", "done by another launch"))
+            elif message is not None:
+                text = f"failed in another launch: {message}"
+                self.end(Outcome(run_id, "failed", text))
             else:
                 self.queue.append((config,))
+
+    def _failed_meanwhile(self, folder: RunFolder) -> str | None:
+        """The failure of a run, if it was written since this launch began."""
+        try:
+            written = (folder.path / "failure.json").stat().st_mtime
+            record = folder.read_json("failure.json")
+            return str(record.get("message")) if written >= self.began else None
+        except (OSError, ValueError, AttributeError):
+            return None  # removed meanwhile, by a new attempt: see what becomes of it
 
     def end(self, outcome: Outcome) -> None:
         """Note how a run ended."""

@@ -23,6 +23,7 @@ from sweeps.process import WorkerProcess
 from sweeps.survey import metrics
 from synth.config import RunConfig
 from synth.execution import Execution
+from synth.identity import nearest, require
 from synth.progress import Outcome
 from synth.store import RunFolder
 
@@ -104,8 +105,15 @@ def tune(
     """Search every arm; returns the rows of the winning table, also written, and news.
 
     `metric` is `suite/metric` or `suite/metric/slice`; losses are minimised.
+
+    Raises
+    ------
+    ValueError
+        When the runs do not measure the metric: after the first trial, not the last.
     """
     import optuna
+
+    require("/" in metric, "--metric", "suite/metric or suite/metric/slice", metric)
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     root.mkdir(parents=True, exist_ok=True)
@@ -123,6 +131,8 @@ def tune(
             launch.work()
     finally:
         display.close()
+    if launch.unmeasured is not None:
+        raise ValueError(launch.unmeasured)
     rows = [row for search in searches if (row := search.best())]
     write_table(root / TABLE, rows)
     return rows, list(board.outcomes.values())
@@ -144,6 +154,8 @@ class _TuningLaunch(Launch):
         super().__init__(pool, [], root, execution, board, display)
         self.searches, self.metric = list(searches), metric
         self.pruned: set[str] = set()
+        self.unmeasured: str | None = None
+        """Why no trial can have a value, if so."""
 
     def _more(self) -> bool:
         """Ask for a point when a worker could take it, the arms in turn."""
@@ -192,10 +204,26 @@ class _TuningLaunch(Launch):
             elif run_id in self.pruned:
                 found.study.tell(trial, state=TrialState.PRUNED)
                 outcome = Outcome(run_id, "done", "pruned")
+            elif outcome.state == "done" and not self._has_metric(run_id):
+                # The study forgets nothing: with another metric there is another study.
+                found.study.tell(trial, state=TrialState.FAIL)
             else:
                 trial.set_user_attr("error", outcome.message)
                 found.study.tell(trial, state=TrialState.FAIL)
         super().end(outcome)
+
+    def _has_metric(self, run_id: str) -> bool:
+        """Whether a finished run measured the metric at all; stops the search if not."""
+        rows = metrics(RunFolder(self.root, run_id))
+        names = dict.fromkeys(_name(row) for row in rows)
+        if self.metric in names:
+            return True
+        self.unmeasured = (
+            f"--metric {self.metric!r} is not what these runs measure. "
+            f"{nearest(self.metric, names)}"
+        )
+        self._stop()
+        return False
 
     def _find(self, run_id: str) -> Search | None:
         return next((s for s in self.searches if run_id in s.running), None)
@@ -203,14 +231,21 @@ class _TuningLaunch(Launch):
 
 def value_of(folder: RunFolder, metric: str) -> float | None:
     """The last value of `suite/metric` or `suite/metric/slice` in a run's folder."""
-    suite, _, rest = metric.partition("/")
-    name, _, part = rest.partition("/")
-    wanted = (suite, name, part)
     for row in reversed(metrics(folder)):
-        if (row["suite"], row["metric"], row["slice"]) == wanted:
+        if _name(row) == metric:
             value: float | None = row["value"]
             return value
     return None
+
+
+def _name(row: dict[str, Any]) -> str:
+    """`suite/metric`, and `/slice` where there is one."""
+    return "/".join(filter(None, (row["suite"], row["metric"], row["slice"])))
+
+
+def study_name(arm: Arm, metric: str) -> str:
+    """One study for each arm, metric and seed: values of others do not compare."""
+    return f"{arm.name} [{arm.key}] {metric} seed {arm.seed}"
 
 
 def _search(arm: Arm, storage: Any, root: Path, metric: str, trials: int) -> Search:
@@ -219,7 +254,7 @@ def _search(arm: Arm, storage: Any, root: Path, metric: str, trials: int) -> Sea
     from optuna.trial import Trial, TrialState
 
     study = optuna.create_study(
-        study_name=f"{arm.name} [{arm.key}]",
+        study_name=study_name(arm, metric),
         storage=storage,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
         direction=direction(metric),

@@ -4,7 +4,7 @@ Orders and events are JSON, one a line. Events leave on the file descriptor that
 standard output when the process began; what anything else prints goes to the log.
 
     order   {"runs": [config, ...], "root": "runs/quick", "execution": {...}}
-    event   {"event": "begin" | "moment" | "measured" | "outcomes", ...}
+    event   {"event": "begin" | "moment" | "measured" | "outcomes" | "refused", ...}
 
 When its input closes (the launcher is gone, however it went) the worker sends itself
 SIGTERM: training writes a checkpoint and stops.
@@ -67,12 +67,16 @@ def main() -> int:
 
     reporter.send("ready", process=os.getpid())
     while (order := orders.get()) is not None:
-        outcomes = train(
-            [RunConfig.from_dict(values) for values in order["runs"]],
-            Path(order["root"]),
-            Execution(**order["execution"]),
-            reporter,
-        )
+        try:
+            outcomes = train(
+                [RunConfig.from_dict(values) for values in order["runs"]],
+                Path(order["root"]),
+                Execution(**order["execution"]),
+                reporter,
+            )
+        except ValueError as error:  # no run's failure: training cannot begin here
+            reporter.send("refused", message=str(error))
+            break
         reporter.send("outcomes", outcomes=[vars(outcome) for outcome in outcomes])
         if any(outcome.state == "stopped" for outcome in outcomes):
             break

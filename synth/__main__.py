@@ -30,7 +30,8 @@ def parse(arguments: list[str] | None = None) -> Command:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; user mistakes end in one message and status 2."""
-    return command_line.status(lambda: parse(arguments).run())
+    # OSError: a folder that may not be read or written, a full disk.
+    return command_line.status(lambda: parse(arguments).run(), OSError)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the four command lines share: parsing, and how a command ends."""
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -26,13 +27,21 @@ def parse(
 def status(call: Callable[[], int], *mistakes: type[Exception]) -> int:
     """The exit status of a command; a user's mistake is one message and status 2.
 
-    A `ValueError` is a mistake, and so are `mistakes`. A reader that went away is none.
+    A `ValueError` is a mistake, and so are `mistakes`. A reader that went away is none,
+    nor is Ctrl-C, which has its usual status, 130.
     """
     refused: tuple[type[Exception], ...] = (ValueError, *mistakes)
     try:
-        return call()
+        found = call()
+        sys.stdout.flush()
+        return found
     except BrokenPipeError:
+        # Or the interpreter would complain of it once more on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except refused as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

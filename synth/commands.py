@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
@@ -24,12 +26,15 @@ from synth.tasks import TASKS
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.task import TaskConfig
 
+ALIASES = {"stories": ("induction",)}
+"""Other names of tasks on the command line."""
+
 if TYPE_CHECKING:
     AnyTask = TaskConfig
 else:
     AnyTask = Union[  # noqa: UP007 - built at run time
         tuple(
-            Annotated[config, tyro.conf.subcommand(kind)]
+            Annotated[config, tyro.conf.subcommand(kind, aliases=ALIASES.get(kind, ()))]
             for kind, config in TASKS.items()
         )
     ]
@@ -54,6 +59,8 @@ class Sample:
     """Heads in the drawing."""
     scored: Literal["all", "answer"] = "all"
     """Targets that count in the drawing."""
+    report: bool = False
+    """In place of examples: sizes, shares, leakage, pools of names."""
     json: bool = False
     """One JSON object a line instead of a drawing."""
 
@@ -67,7 +74,12 @@ class Sample:
                 raise ValueError(f"--operations has no meaning for task {task.kind!r}.")
             exact = self.operations
             task = dataclasses.replace(task, min_operations=exact, max_operations=exact)
-        for sample in task.build().samples(self.seed, self.count):
+        built = task.build()
+        if self.report:
+            found = built.report()
+            print(json.dumps(found) if self.json else "\n".join(_lines(found)))
+            return 0
+        for sample in built.samples(self.seed, self.count):
             if self.json:
                 print(json.dumps(sample.record))
             elif sample.text:
@@ -82,6 +94,19 @@ class Sample:
                     title, draw_targets(sample, self.horizon, self.scored), "", sep="\n"
                 )
         return 0
+
+
+def _lines(found: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """A nested report, a line an entry."""
+    for name, value in found.items():
+        title = f"{indent}{name.replace('_', ' ')}"
+        if isinstance(value, dict):
+            yield title
+            yield from _lines(value, indent + "  ")
+        else:
+            shown = f"{value:,}" if isinstance(value, int) else f"{value}"
+            shown = f"{value:.4g}" if isinstance(value, float) else shown
+            yield f"{title:<32}{shown:>16}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +125,10 @@ class Train:
     """Of the training data."""
     runs: Path = Path("runs")
     """Where run folders lie."""
+    profile: bool = False
+    """Also say where the time went: data, forward, backward, optimiser, evaluation..."""
     json: bool = False
-    """Print the outcome as JSON, and no progress."""
+    """Print the outcome (and the profile) as JSON, and no progress."""
 
     def run(self) -> int:
         """Train and say how it ended: 0 done, 1 failed or busy, 75 stopped by a signal."""
@@ -113,16 +140,26 @@ class Train:
             seed=self.seed,
             data_seed=self.data_seed,
         )
+        began = time.monotonic()
+        from synth.pack import Pack
+        from synth.profile import Profile
         from synth.progress import Silent, for_terminal
         from synth.training import train
 
         progress = Silent() if self.json else for_terminal()
-        (outcome,) = train([config], self.runs, self.execution, progress)
+        profile = Profile(began) if self.profile else None
+        build = profile.build if profile else Pack
+        (outcome,) = train([config], self.runs, self.execution, progress, build)
+        measured = profile.breakdown() if profile and profile.steps else None
         if self.json:
-            print(json.dumps(vars(outcome)))
+            more = {"profile": measured and measured.to_dict()} if profile else {}
+            print(json.dumps(vars(outcome) | more))
         else:
             print(f"{outcome.run_id}: {outcome.state}, {outcome.message}")
             print(f"folder: {self.runs / outcome.run_id}")
+        if profile and not self.json:
+            nothing = "no step was trained: there is nothing to profile"
+            print(measured.as_text() if measured else nothing)
         return {"done": 0, "stopped": STOPPED}.get(outcome.state, 1)
 
 
@@ -198,6 +235,7 @@ class Describe:
         )
         found: dict[str, Any] = describe_run(config)
         if self.vocabulary is not None:
+            require(self.vocabulary >= 1, "--vocabulary", "at least 1", self.vocabulary)
             found = describe_model(model, self.horizon, self.vocabulary, self.context)
         print(json.dumps(found) if self.json else as_text(found))
         return 0

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from synth.identity import coerce_fields, require
+
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
@@ -26,12 +28,12 @@ class Execution:
     """Keep the weights of every such step for the probes; 0 keeps the last alone."""
 
     def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise ValueError(
-                f"Execution.threads must be at least 1; got {self.threads!r}."
-            )
-        if self.keep_checkpoints_every_steps < 0:
-            raise ValueError(
-                "Execution.keep_checkpoints_every_steps must be at least 0; got "
-                f"{self.keep_checkpoints_every_steps!r}."
-            )
+        coerce_fields(self)
+        for name, least in (
+            ("threads", 1),
+            ("checkpoint_every_seconds", 0),
+            ("log_every_seconds", 0),
+            ("keep_checkpoints_every_steps", 0),
+        ):
+            value = getattr(self, name)
+            require(value >= least, f"Execution.{name}", f"at least {least}", value)

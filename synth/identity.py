@@ -65,9 +65,7 @@ class Part:
     """Raised when the meaning of the same fields changes."""
 
     def __post_init__(self) -> None:
-        for name, hint in _hints(type(self)).items():
-            owner = f"{type(self).__name__}.{name}"
-            object.__setattr__(self, name, _coerced(getattr(self, name), hint, owner))
+        coerce_fields(self)
         self.validate()
 
     def validate(self) -> None:
@@ -138,6 +136,19 @@ class Part:
             if nested and not isinstance(given[name], Part):
                 given[name] = hint.from_dict(given[name])
         return cls(**given)
+
+
+def coerce_fields(owner: Any) -> None:
+    """Bring the fields of a dataclass to their declared types.
+
+    Raises
+    ------
+    ValueError
+        Names the field, its type and the value, where something would be lost.
+    """
+    for name, hint in _hints(type(owner)).items():
+        place = f"{type(owner).__name__}.{name}"
+        object.__setattr__(owner, name, _coerced(getattr(owner, name), hint, place))
 
 
 def canonical_json(value: Any) -> str:

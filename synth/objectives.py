@@ -25,6 +25,8 @@ from synth.prediction import Predictor, token_losses
 
 MAX_LOGITS = 1 << 23
 """Largest number of logits of one lane held at once; more positions go in chunks."""
+SPARSE_VOCABULARY = 256
+"""From this vocabulary on, a loss on answers alone unembeds their positions alone."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,12 @@ class Targets:
 
     `tokens_NKBT`: token t+i for head i (0 where there is none).
     `weights_NKBT`: 1 / (scored positions of that head and lane), 0 where not scored.
+    `sparse`: whether few positions are scored, as with answers alone.
     """
 
     tokens_NKBT: Tensor
     weights_NKBT: Tensor
+    sparse: bool = False
 
 
 def horizon_targets(
@@ -60,7 +64,8 @@ def horizon_targets(
         count_K = scored.sum((1, 2)).clamp(min=1)
         all_tokens.append(target)
         all_weights.append(scored / count_K[:, None, None])
-    return Targets(torch.stack(all_tokens), torch.stack(all_weights))
+    sparse = objective.scored == "answer"
+    return Targets(torch.stack(all_tokens), torch.stack(all_weights), sparse)
 
 
 def loss_and_backward(model: Predictor, tokens_KBT: Tensor, targets: Targets) -> Tensor:
@@ -72,13 +77,16 @@ def loss_and_backward(model: Predictor, tokens_KBT: Tensor, targets: Targets) ->
     their layer's activations until their successors are done.
     """
     losses: dict[int, Tensor] = {}
+    # On a GPU a choice of positions waits for the device, and all logits are cheap.
+    few = targets.sparse and model.vocab_size >= SPARSE_VOCABULARY
+    head_loss = _loss_of_scored if few and not tokens_KBT.is_cuda else _loss_of_all
 
     def visit(parent: int | None, state: Tensor) -> None:
         for head in model.children_of(parent):
             output = model.run_head(head, state)
             leaf = output.detach().requires_grad_()
             visit(head, leaf)
-            losses[head], grad = _head_loss(
+            losses[head], grad = head_loss(
                 model,
                 leaf.detach(),
                 targets.tokens_NKBT[head - 1],
@@ -93,7 +101,7 @@ def loss_and_backward(model: Predictor, tokens_KBT: Tensor, targets: Targets) ->
     return torch.stack([losses[head] for head in range(1, model.horizon + 1)])
 
 
-def _head_loss(
+def _loss_of_all(
     model: Predictor, h_KBTD: Tensor, targets_KBT: Tensor, weights_KBT: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Loss of one head (K,) and its gradient with respect to the head's state."""
@@ -112,6 +120,39 @@ def _head_loss(
         part_loss_K.sum().backward()
         assert states.grad is not None
         grad_KND[:, part] = states.grad
+        loss_K += part_loss_K.detach()
+    return loss_K, grad_KND.view_as(h_KBTD)
+
+
+def _loss_of_scored(
+    model: Predictor, h_KBTD: Tensor, targets_KBT: Tensor, weights_KBT: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As `_loss_of_all`, without the logits of positions whose weight is 0.
+
+    Lanes differ in how many they score, so each goes through a product of its own.
+    """
+    h_KND = h_KBTD.flatten(1, 2)
+    targets_KN, weights_KN = targets_KBT.flatten(1), weights_KBT.flatten(1)
+    places = [weights_N.nonzero().squeeze(1) for weights_N in weights_KN]
+    chunk = max(256, MAX_LOGITS // model.vocab_size)
+    grad_KND = torch.zeros_like(h_KND)
+    loss_K = torch.zeros(len(h_KND), device=h_KND.device)
+    for start in range(0, max(map(len, places)), chunk):
+        parts = list(enumerate(part[start : start + chunk] for part in places))
+        states = [h_KND[lane, part].requires_grad_() for lane, part in parts]
+        logits = model.unembed_rows(states)
+        part_loss_K = torch.stack(
+            [
+                token_losses(logits[lane][None], targets_KN[lane, part][None])[0]
+                @ weights_KN[lane, part]
+                for lane, part in parts
+            ]
+        )
+        part_loss_K.sum().backward()
+        for lane, part in parts:
+            grad_ND = states[lane].grad
+            assert grad_ND is not None
+            grad_KND[lane, part] = grad_ND
         loss_K += part_loss_K.detach()
     return loss_K, grad_KND.view_as(h_KBTD)
 

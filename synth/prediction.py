@@ -4,6 +4,7 @@ Objectives and evaluation know a model by this protocol alone. Letters: K lanes,
 T time, D width, V vocabulary, N positions.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -35,6 +36,10 @@ class Predictor(Protocol):
 
     def unembed(self, h_KNTD: Tensor) -> Tensor:
         """Logits over the vocabulary from any head's states."""
+        ...
+
+    def unembed_rows(self, rows: Sequence[Tensor]) -> list[Tensor]:
+        """Logits (N, V) of each lane's own choice of states (N, D), N differing."""
         ...
 
     def start_decoding(self) -> Any:

@@ -4,9 +4,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from synth.config import RunConfig
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
 
 Headlines = Mapping[str, Mapping[str, float | None]]
 """Run id to `suite/metric` to value; null where a value is not finite."""
@@ -89,6 +92,9 @@ class Lines(Silent):
 class Bar(Silent):
     """A bar that redraws in place, for terminals."""
 
+    def __init__(self) -> None:
+        self._bar: RichProgress | None = None
+
     def begin(self, configs: Sequence[RunConfig], step: int) -> None:
         """Draw the bar."""
         from rich.progress import BarColumn, Progress, TextColumn
@@ -107,11 +113,14 @@ class Bar(Silent):
 
     def update(self, moment: Moment) -> None:
         """Move the bar."""
-        self._bar.update(self._task, completed=moment.step, news=describe(moment))
+        if self._bar is not None:
+            self._bar.update(self._task, completed=moment.step, news=describe(moment))
 
     def end(self, message: str) -> None:
-        """Leave the last state on the screen."""
-        self._bar.stop()
+        """Leave the last state on the screen; a pack that never began has no bar."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
         print(message)
 
 

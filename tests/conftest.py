@@ -1,12 +1,67 @@
 """What several tests share: tiny runs that train in well under a second."""
 
 import dataclasses
+import os
+import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
 from synth.tasks.polynomial import PolynomialConfig
+
+SLOW_STEPS = Path(__file__).parent / "slow_steps"
+PATIENCE_S = 240.0
+"""How long to wait for what must come: a busy machine may be fifty times slower."""
+
+
+class Brake:
+    """While it is on, the steps of child processes that have its variables are slow.
+
+    So a run that is to be interrupted is surely not done by then, whatever the speed of
+    the machine; `release` lets the rest of it run at full speed.
+    """
+
+    def __init__(self, path, step_seconds=0.25):
+        self.path, self.step_seconds = path, step_seconds
+        path.touch()
+
+    def variables(self, *code):
+        """For the environment of a child, which finds its packages in `code`."""
+        paths = [*map(str, code), str(SLOW_STEPS), os.environ.get("PYTHONPATH", "")]
+        return {
+            "STEP_SECONDS": str(self.step_seconds),
+            "STEP_BRAKE": str(self.path),
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        }
+
+    def release(self):
+        """From now on steps take what they take."""
+        self.path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def brake(tmp_path):
+    """A brake that is on."""
+    return Brake(tmp_path / "brake")
+
+
+def wait_until(condition, seconds=PATIENCE_S, process=None):
+    """Until a condition holds; fails when the process ends before."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        ended = process is not None and process.poll() is not None
+        assert not ended or condition(), process.communicate()
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that wait for other processes may be kept waiting by a busy machine."""
+    for item in items:
+        if item.get_closest_marker("slow") or item.get_closest_marker("cluster"):
+            item.add_marker(pytest.mark.timeout(1200))
 
 
 @pytest.fixture(autouse=True)

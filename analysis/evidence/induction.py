@@ -24,6 +24,8 @@ from analysis.evidence.pairs import (
 from analysis.selection import (
     NAMES_SUITE,
     SECOND_TOKEN,
+    at_step_of,
+    best_step,
     is_slice_of,
     measured,
     slice_value,
@@ -38,29 +40,41 @@ def _stories(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
 
 
 def _oracle(frame: pl.DataFrame) -> pl.DataFrame:
-    """Second-token accuracy at the best evaluation of each run, as the paper chose.
-
-    Counts by story are kept at the last step alone, so these rows have none.
-    """
+    """Second-token accuracy at the best evaluation of each run, as the paper chose."""
     done = frame.filter(pl.col("state") == "done", pl.col("task") == "stories")
     rows = measured(done, SECOND_TOKEN, NAMES_SUITE).filter(pl.col("slice") == "")
-    best = rows.sort("value", descending=True, nulls_last=True).unique(
-        "run_id", keep="first", maintain_order=True
-    )
+    return _without_items(best_step(rows))
+
+
+def _validated(frame: pl.DataFrame) -> pl.DataFrame:
+    """Second-token accuracy at the step that validation names and stories choose."""
+    done = frame.filter(pl.col("state") == "done", pl.col("task") == "stories")
+    rows = measured(done, SECOND_TOKEN).filter(pl.col("slice") == "")
+    by_names = measured(rows, SECOND_TOKEN, "validation")
+    found = at_step_of(measured(rows, SECOND_TOKEN, NAMES_SUITE), best_step(by_names))
+    return _without_items(found)
+
+
+def _without_items(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of several steps: only those of the last one had counts by story."""
     nothing = [
         pl.lit(None, rows.schema[name]).alias(name)
         for name in ("items_right", "items_number")
     ]
-    return in_settings(best.sort("run_id").with_columns(nothing))
+    return in_settings(rows.with_columns(nothing))
 
 
 _STORIES_BY = ["open_names", "books_parts"]
 
 
 def induction_small(frame: pl.DataFrame) -> Iterator[Test]:
-    """C1: n = 2 minus n = 1 at 1M to 30M, at the last step and at the best one."""
+    """C1: n = 2 minus n = 1 at 1M to 30M: at the last step, the best, the validated."""
     stated = between(1e6, 30e6)
-    for rows, chosen in ((_stories(frame), "last step"), (_oracle(frame), "best step")):
+    for rows, chosen in (
+        (_stories(frame), "last step"),
+        (_oracle(frame), "best step"),
+        (_validated(frame), "step chosen on validation names"),
+    ):
         alone = rows.filter(pl.col("books_parts") == 0, pl.col("horizon") <= 2)
         what = f"second-token accuracy at the {chosen}"
         yield from against_next_token(alone, _STORIES_BY, what, "above", stated)

@@ -61,9 +61,7 @@ def cost_figure(
         raise ValueError(f"No finished run has {suite}/{metric} against {asked}.")
     rising = metric in FLOORS or metric.endswith(("accuracy", "match"))
     floor = floor_of(frame, metric, suite, part)
-    if rising:
-        formed = formation(rows, level, floor).select("run_id", "formed")
-        rows = rows.join(formed, on="run_id", how="left", maintain_order="left")
+    formed = formation(rows, level, floor) if rising else None
     scales, horizons = by_scale(rows), rows["horizon"].unique().sort().to_list()
     with style.house_style():
         figure, grid = style.panels(len(scales), len(known))
@@ -72,17 +70,29 @@ def cost_figure(
         for cost, line in zip(known, grid, strict=True):
             for axes, scale in zip(line, scales, strict=True):
                 here = rows.filter(pl.col("scale") == scale).drop_nulls(cost)
-                _panel(axes, here, cost, rising, floor)
+                draw_curves(axes, here, cost, formed)
                 axes.set_xlabel(LABELS[cost])
+                if floor:
+                    axes.axhline(floor, color=style.FAINT, ls=":", lw=1, zorder=1)
+                if rising:
+                    axes.set_ylim(0, 1)
             line[0].set_ylabel(_words(f"{metric}, {suite}"))
         figure.legend(handles=_keys(horizons, rising, floor), loc="outside right upper")
-    kept = ["run_id", "scale", "horizon", "seed", *known, "value"]
-    return figure, rows.select(*kept, *(["formed"] if rising else []))
+    table = rows.select("run_id", "scale", "horizon", "seed", *known, "value")
+    if formed is not None:
+        when = formed.select("run_id", "formed")
+        table = table.join(when, on="run_id", how="left", maintain_order="left")
+    return figure, table
 
 
-def _panel(
-    axes: Axes, rows: pl.DataFrame, cost: str, rising: bool, floor: float
+def draw_curves(
+    axes: Axes, rows: pl.DataFrame, cost: str, formed: pl.DataFrame | None = None
 ) -> None:
+    """Runs of one panel as thin lines, their mean thick; ticks where each run formed.
+
+    `formed` is a result of `comparisons.formation`.
+    """
+    at = {} if formed is None else dict(formed.select("run_id", "formed").iter_rows())
     for place, horizon in enumerate(rows["horizon"].unique().sort().to_list()):
         group = rows.filter(pl.col("horizon") == horizon)
         color, marker = style.color_of(horizon), style.marker_of(horizon)
@@ -91,23 +101,16 @@ def _panel(
             axes.plot(run[cost], run["value"], color=color, lw=0.6, alpha=0.4)
         mean = group.group_by("step").agg(pl.col(cost, "value").mean()).sort("step")
         axes.plot(mean[cost], mean["value"], color=color, marker=marker, ms=3)
-        if rising:
-            at = [_formed_at(run, cost) for run in runs]
-            shown = [value for value in at if value is not None]
-            where = axes.get_xaxis_transform()
-            height = [0.03 + 0.05 * place] * len(shown)
-            axes.plot(shown, height, "|", color=color, ms=7, transform=where)
-    if floor:
-        axes.axhline(floor, color=style.FAINT, ls=":", lw=1, zorder=1)
+        # A run's cost grows as its tokens do.
+        shown = [
+            at[run["run_id"][0]] * run[cost][-1] / run["tokens"][-1]
+            for run in runs
+            if at.get(run["run_id"][0]) is not None
+        ]
+        height = [0.03 + 0.05 * place] * len(shown)
+        where = axes.get_xaxis_transform()
+        axes.plot(shown, height, "|", color=color, ms=7, transform=where)
     style.short_numbers(axes)
-    if rising:
-        axes.set_ylim(0, 1)
-
-
-def _formed_at(run: pl.DataFrame, cost: str) -> float | None:
-    """When the run formed the ability, in `cost`, which grows as its tokens do."""
-    formed = run["formed"][0]
-    return None if formed is None else formed * run[cost][-1] / run["tokens"][-1]
 
 
 def _keys(horizons: list[int], rising: bool, floor: float) -> list[Line2D]:

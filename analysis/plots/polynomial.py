@@ -93,16 +93,17 @@ def polynomial_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
         figure, grid = style.panels(len(scales), sharex=True)
         for axes, scale in zip(grid[0], scales, strict=True):
             here = pl.col("scale") == scale
-            _panel(axes, rows.filter(here), table.filter(here))
+            draw_panel(axes, rows.filter(here), table.filter(here))
             axes.set_title(f"{scale} non-embedding parameters")
         grid[0][0].set_ylabel("exact match (greedy)")
         figure.supxlabel("operations in the expression, m", fontsize=8.5)
         horizons = rows["horizon"].unique().sort().to_list()
-        figure.legend(handles=_keys(horizons), loc="outside right upper")
+        figure.legend(handles=keys(horizons), loc="outside right upper")
     return figure, table
 
 
-def _panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> None:
+def draw_panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> None:
+    """Runs of one size as dots, means with intervals, guess floor, border of the domain."""
     horizons = rows["horizon"].unique().sort().to_list()
     last = rows["max_operations"].max()
     most = rows[OPERATIONS].max()
@@ -165,7 +166,8 @@ def _floor(axes: Axes, table: pl.DataFrame) -> None:
     )
 
 
-def _keys(horizons: list[int]) -> list[Line2D]:
+def keys(horizons: list[int]) -> list[Line2D]:
+    """Entries of a legend; that of the floor is the last."""
     faint = style.FAINT
     hollow: dict[str, Any] = {"color": faint, "marker": "o", "mfc": "white", "ls": ""}
     return [

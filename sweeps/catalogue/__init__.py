@@ -2,14 +2,21 @@
 
 from sweeps.catalogue.induction import induction, induction_books, repeats
 from sweeps.catalogue.polynomial import polynomial, polynomial_pause, polynomial_sizes
-from sweeps.catalogue.probes import choice_points, information, prediction_law
-from sweeps.catalogue.quick import quick
+from sweeps.catalogue.precision import precision
+from sweeps.catalogue.probes import (
+    choice_points,
+    information,
+    prediction_law,
+    prediction_law_mixers,
+)
+from sweeps.catalogue.quick import choices, quick
 from sweeps.sweep import Sweep
 
 CATALOGUE: dict[str, Sweep] = {
     sweep.name: sweep
     for sweep in (
         quick,
+        choices,
         polynomial,
         polynomial_pause,
         polynomial_sizes,
@@ -19,6 +26,8 @@ CATALOGUE: dict[str, Sweep] = {
         choice_points,
         information,
         prediction_law,
+        prediction_law_mixers,
+        precision,
     )
 }
 """The sweeps by name."""

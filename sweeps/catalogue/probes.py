@@ -20,6 +20,7 @@ from synth.config import (
     RunConfig,
     TrainingConfig,
 )
+from synth.mixers import Mixer
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.maze import MazeConfig
 from synth.tasks.polynomial import PolynomialConfig
@@ -44,10 +45,10 @@ SIZES = {
         ("100k",),
         "d40-L8-h4",
         (1, 4),
-        3,
+        5,
         TrainingConfig(
             steps=800,
-            batch_rows=32,
+            batch_rows=16,
             context=128,
             learning_rate=3e-3,
             warmup_steps=50,
@@ -80,6 +81,7 @@ def _grid(
     tasks: tuple[TaskConfig, ...],
     models: tuple[str, ...],
     layouts: tuple[HeadLayout, ...] = ("parallel",),
+    mixer: Mixer = "attention",
 ) -> Iterator[RunConfig]:
     size = SIZES[scale]
     for task in tasks:
@@ -90,7 +92,7 @@ def _grid(
                     for seed in range(size.seeds):
                         yield RunConfig(
                             task=task,
-                            model=ModelConfig(scale=model, layout=layout),
+                            model=ModelConfig(scale=model, layout=layout, mixer=mixer),
                             objective=ObjectiveConfig(horizon=horizon),
                             training=size.training,
                             seed=seed,
@@ -142,3 +144,19 @@ def prediction_law(scale: str) -> Iterator[RunConfig]:
         tasks += (chain, PolynomialConfig())
         layouts += ("linear",)
     return _grid(scale, tasks, (SIZES[scale].deep,), layouts)
+
+
+@sweep(
+    figure="prediction residual by layer, attention against recurrent mixers",
+    claims=("C21", "C22", "C23"),
+    metric="test/excess_loss",
+)
+def prediction_law_mixers(scale: str) -> Iterator[RunConfig]:
+    """The deep model on choice points with each mixer, all of about the same size.
+
+    The runs with attention are those of `prediction-law`, and are shared with it.
+    """
+    mixers: tuple[Mixer, ...] = ("attention", "mamba2", "rwkv")
+    for mixer in mixers:
+        tasks: tuple[TaskConfig, ...] = (ChoicePointsConfig(),)
+        yield from _grid(scale, tasks, (SIZES[scale].deep,), mixer=mixer)

@@ -1,9 +1,14 @@
-"""The first sweep that a new user runs: two minutes on two CPU cores."""
+"""What a new user trains first (`make quick`), within minutes on two CPU cores.
+
+`quick` is polynomial arithmetic and `choices` choice points, both here; `repeats`, in
+`sweeps.catalogue.induction`, is induction.
+"""
 
 from collections.abc import Iterator
 
 from sweeps.sweep import sweep
 from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.polynomial import PolynomialConfig
 
 
@@ -31,3 +36,33 @@ def quick(scale: str) -> Iterator[RunConfig]:
                     ),
                     seed=seed,
                 )
+
+
+@sweep(
+    figure="excess loss at choices against tokens",
+    claims=("C13",),
+    scales=("quick",),
+    metric="test/excess_loss",
+)
+def choices(scale: str) -> Iterator[RunConfig]:
+    """Choice points with three branches, made easy: 41k models, n = 1 and 4, 3 seeds."""
+    for horizon in (1, 4):
+        for seed in range(3):
+            yield RunConfig(
+                task=ChoicePointsConfig(
+                    branches=3, stretch=1, consequences=(1, 2, 3, 4)
+                ),
+                model=ModelConfig(scale="d24-L6-h2"),
+                objective=ObjectiveConfig(horizon=horizon),
+                training=TrainingConfig(
+                    steps=400,
+                    batch_rows=16,
+                    context=64,
+                    learning_rate=1e-2,
+                    warmup_steps=20,
+                    evaluate_every_steps=25,
+                    evaluation_examples=250,
+                    final_examples=250,
+                ),
+                seed=seed,
+            )

@@ -15,11 +15,14 @@ the embedding.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from synth.config import ModelConfig
+from synth.models.elementwise import folded, unit_rms
 from synth.models.lanes import lane_embedding, lane_linear
 from synth.models.norm import RMSNorm
 from synth.models.recurrence import Memory
@@ -131,6 +134,14 @@ class MultiTokenModel(nn.Module):
         """Logits of any head's states: width to vocabulary."""
         logits = self.norm.then(h_KNTD.flatten(1, -2), self.unembedding_KVD)
         return logits.view(*h_KNTD.shape[:-1], self.vocab_size)
+
+    def unembed_rows(self, rows: Sequence[Tensor]) -> list[Tensor]:
+        """Logits (N, V) of each lane's own choice of states (N, D), N differing."""
+        weights_KVD = folded(self.unembedding_KVD, self.norm.gain_KD)
+        return [
+            functional.linear(unit_rms(h_ND), weight_VD)
+            for h_ND, weight_VD in zip(rows, weights_KVD.unbind(), strict=True)
+        ]
 
     def start_decoding(self) -> list[Cache | Memory]:
         """An empty cache for each layer on the way to head 1."""

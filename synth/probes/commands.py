@@ -4,7 +4,7 @@ python -m synth probe law --run runs/ID [--json]
 python -m synth probe law --model NAME_OR_PATH --corpus FILE
 python -m synth probe choice-points runs/ID --every-step
 python -m synth probe information runs/ID
-python -m synth probe induction runs/ID --every-step
+python -m synth probe induction runs/ID [runs/ID ...] --every-step
 """
 
 import json
@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Union
 
 import tyro
 
+from synth.identity import require
 from synth.metrics import Measurement, Score, to_lines
 from synth.store import write_atomically
 
@@ -238,8 +239,8 @@ class InformationProbe:
 class InductionProbe:
     """Induction: the prefix-matching score of every attention head."""
 
-    folder: tyro.conf.Positional[Path]
-    """Folder of a run on any task."""
+    folders: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of one or more runs on any task, measured one after another."""
     step: int | None = None
     """Checkpoint step; the newest if not given."""
     every_step: bool = False
@@ -247,7 +248,9 @@ class InductionProbe:
     device: str = "cpu"
     """cpu or cuda."""
     save: bool = False
-    """Also write the numbers to probe-induction.jsonl in the run's folder."""
+    """Also write the numbers to probe-induction.jsonl in each run's folder."""
+    quiet: bool = False
+    """With --save: print nothing."""
     json: bool = False
     """One JSON object a number, in the long form of metrics.jsonl."""
 
@@ -256,11 +259,18 @@ class InductionProbe:
         from synth.probes.prefix_matching import prefix_scores
         from synth.probes.states import load_run
 
+        require(bool(self.folders), "FOLDERS", "at least one folder", self.folders)
+        require(self.save or not self.quiet, "--quiet", "with --save", self.quiet)
         findings = _Findings("induction")
-        for step in _steps(self.folder, self.step, self.every_step):
-            config, model, _ = load_run(self.folder, step, self.device)
-            findings.at(self.folder, config, step)
-            findings.show(prefix_scores(model), self.json)
+        for folder in self.folders:
+            for step in _steps(folder, self.step, self.every_step):
+                config, model, _ = load_run(folder, step, self.device)
+                findings.at(folder, config, step)
+                scores = prefix_scores(model)
+                if self.quiet:
+                    findings.add(scores)
+                else:
+                    findings.show(scores, self.json)
         if self.save:
             findings.save()
         return 0

@@ -20,11 +20,12 @@ from synth.models.trunk import Attention, Layer
 from synth.seeding import generator
 
 SUITE = "prefix_matching"
+PERIOD, ROUNDS, ROWS = 24, 3, 16
 
 
 @torch.no_grad()
 def prefix_matching(
-    model: MultiTokenModel, period: int = 24, rounds: int = 3, rows: int = 16
+    model: MultiTokenModel, period: int = PERIOD, rounds: int = ROUNDS, rows: int = ROWS
 ) -> Tensor:
     """Score of every attention head on the way to prediction head 1, (K, L, H).
 
@@ -73,7 +74,7 @@ def attention_weights(attention: Attention, x_KBTD: Tensor) -> Tensor:
 def prefix_scores(model: MultiTokenModel, lane: int = 0) -> list[Score]:
     """One score for every attention head of a lane, and the largest of them."""
     found_LH = prefix_matching(model)[lane].cpu()
-    count = 16 * 48
+    count = ROWS * (ROUNDS - 1) * min(PERIOD, model.vocab_size)
     scores = [
         Score(SUITE, "attention", f"layer={layer},head={head}", float(value), count)
         for layer, heads in enumerate(found_LH, 1)

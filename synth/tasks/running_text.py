@@ -141,6 +141,12 @@ class RunningText(Task):
             found.append(Sample(record, pieces, [False] * len(tokens), text))
         return found
 
+    def report(self) -> dict[str, Any]:
+        """Tokens of both parts, and the size of the vocabulary."""
+        train, test = self._parts
+        tokens = {"train": len(train.tokens_S), "test": len(test.tokens_S)}
+        return super().report() | {"tokens": tokens}
+
 
 def split_tail(whole: Encoded) -> tuple[Encoded, Encoded]:
     """The first nine tenths of the tokens, and the last tenth."""

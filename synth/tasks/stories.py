@@ -42,16 +42,10 @@ from synth.text.grammar import grammar
 from synth.text.names import NameConfig, NameSource
 from synth.text.pools import NamePools
 from synth.text.roles import REPEAT_2, roles
-from synth.text.sources import (
-    EndlessStories,
-    FixedDocuments,
-    FixedStories,
-    Mixture,
-    Source,
-    block_rows,
-)
+from synth.text.sources import block_rows
 from synth.text.stories import StoryConfig, StoryGenerator
 from synth.text.tokenizer import Tokenizer
+from synth.text.training_text import TrainingText
 from synth.text.vocabularies import (
     TokenizerConfig,
     filled_digest,
@@ -61,11 +55,8 @@ from synth.text.vocabularies import (
 
 PAPER_STORIES = 100
 """Test stories of the paper's protocol."""
-SEEN_OFTEN = 20
-"""A token is seen if the training text (or a sample of it) holds it so often."""
 SMALL_CORPUS = 2_000_000
 """Below so many characters, generated stories help to train the tokeniser."""
-SAMPLE_STORIES = 4000
 BLOCK = 100
 BOOK = StoryConfig(profile="book", characters=4, min_characters=2, episodes=6, asides=1)
 """Generated books: six episodes, more words, names always of the open pool."""
@@ -174,7 +165,7 @@ class Stories(Task):
         config = self.config
         group = config.stories_parts + config.books_parts
         count = block_rows(context, group)
-        rows = self._source.windows(data_seed, block, count, context)
+        rows = self._text.source.windows(data_seed, block, count, context)
         role_RT = roles(rows.mark_RT, rows.example_RT)
         return Rows(rows.tokens_RT, rows.example_RT, role_RT == REPEAT_2)
 
@@ -187,6 +178,11 @@ class Stories(Task):
         "validation": as "test", other names and stories: choose a step on these.
         "training_names" (generated): names as the training stories have them.
         "plain" (a corpus): the test documents as they are, for their loss alone.
+
+        Raises
+        ------
+        ValueError
+            For a corpus without a test document in which a name is said twice.
         """
         few = min(examples, PAPER_STORIES)
         wanted = [
@@ -206,8 +202,19 @@ class Stories(Task):
             if names is not None and number > 0
         ]
         if self._corpus is not None and examples > 0:
+            if len(sets[0].rows) == 0:
+                raise ValueError(self._no_tests())
             sets.append(self._plain_set(examples))
-        return sets
+        return [chosen for chosen in sets if len(chosen.rows)]
+
+    def _no_tests(self) -> str:
+        assert self._corpus is not None
+        counts = {s: len(part) for s, part in self._corpus.splits.items()}
+        return (
+            f"{self.config.corpus!r} has no test document in which a name is said twice "
+            f"(documents by split: {counts}; a hash of the title holds one in twenty "
+            "out). Add documents, or give one long .txt: one text is split by pieces."
+        )
 
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
         """Accuracy on both tokens of repeated mentions with its splits, and losses."""
@@ -237,7 +244,7 @@ class Stories(Task):
         return found
 
     def report(self) -> dict[str, Any]:
-        """Sizes of the name pools, and what is known of the training text."""
+        """Sizes of the name pools; share, size and leakage of what is read in training."""
         test = self.names.any("test")
         seen = self._seen_V[test.tokens_P2].all(axis=1)
         sizes = {
@@ -247,11 +254,8 @@ class Stories(Task):
             "test_second_tokens": len(np.unique(test.tokens_P2[:, 1])),
             "unseen_share": float(1 - seen.mean()),
         }
-        found: dict[str, Any] = {"tokenizer": self.tokenizer.digest, **sizes}
-        if self._corpus is not None:
-            kept = ("documents", "tokens", "leakage", "name_words")
-            found["corpus"] = {name: self._corpus.report[name] for name in kept}
-        return found
+        sizes |= {"vocabulary": len(self.vocabulary)}
+        return {"tokenizer": self.tokenizer.digest, **sizes} | self._text.report()
 
     def _make_tokenizer(self) -> Tokenizer:
         config = self.config
@@ -265,10 +269,11 @@ class Stories(Task):
         def texts() -> Iterator[str]:
             found = list(sampled_texts(paths))
             yield from found
-            yield from generated_texts(profiles)
-            if paths and not profiles and sum(map(len, found)) < SMALL_CORPUS:
+            if profiles:
+                yield from generated_texts(profiles, config.tokenizer.vocab_size)
+            elif sum(map(len, found)) < SMALL_CORPUS:
                 # Too little to fill a vocabulary, or to give pieces of names.
-                yield from generated_texts(["story"])
+                yield from generated_texts(["story"], config.tokenizer.vocab_size)
 
         return config.tokenizer.build([*key, *versions], texts)
 
@@ -283,28 +288,16 @@ class Stories(Task):
         return encoded_corpus(path, content, self.tokenizer, chunked=True)
 
     @cached_property
-    def _source(self) -> Source:
-        """Where training windows come from."""
+    def _text(self) -> TrainingText:
+        """What is read in training."""
         config = self.config
-        stories: Source
-        if self._corpus is not None:
-            stories = FixedDocuments.of(self._corpus.splits["train"])
-        elif config.fixed_stories:
-            stories = FixedStories(self._training_stories, config.fixed_stories)
-        else:
-            stories = EndlessStories(self._training_stories)
-        if not config.books_parts:
-            return stories
-        books = self._encoded(config.books, config.books_digest)
-        return Mixture(
-            [
-                stories,
-                FixedDocuments.of(books.splits["train"])
-                if books is not None
-                else EndlessStories(self._book_stories),
-            ],
-            [config.stories_parts, config.books_parts],
-        )
+        books: Corpus | StoryGenerator | None = None
+        if config.books_parts:
+            books = self._encoded(config.books, config.books_digest)
+            books = books or self._book_stories
+        parts = (config.stories_parts, config.books_parts)
+        stories = self._corpus or self._training_stories
+        return TrainingText(stories, books, parts, config.fixed_stories)
 
     @cached_property
     def _training_stories(self) -> StoryGenerator:
@@ -316,24 +309,8 @@ class Stories(Task):
 
     @cached_property
     def _seen_V(self) -> np.ndarray:
-        """Whether the training text holds a token often: files whole, else a sample."""
-        size = len(self.vocabulary)
-        counts = np.zeros(size, np.int64)
-        config = self.config
-        if config.stories_parts:
-            if self._corpus is not None:
-                counts += self._corpus.splits["train"].counts(size)
-            else:
-                drawn = self._training_stories.draw(0, 0, SAMPLE_STORIES, "seen")
-                counts += np.bincount(drawn.tokens_S, minlength=size)
-        if config.books_parts:
-            books = self._encoded(config.books, config.books_digest)
-            if books is not None:
-                counts += books.splits["train"].counts(size)
-            else:
-                drawn = self._book_stories.draw(0, 0, SAMPLE_STORIES // 8, "seen")
-                counts += np.bincount(drawn.tokens_S, minlength=size)
-        return counts >= SEEN_OFTEN
+        """Whether the training text holds each token often."""
+        return self._text.seen_V(len(self.vocabulary))
 
     def _story_set(self, suite: str, names: NameSource, count: int) -> EvaluationSet:
         """Rows of `count` stories; a smaller count gives the first of them."""

@@ -162,6 +162,10 @@ class Task(ABC):
                     break
         return found[:count]
 
+    def report(self) -> dict[str, Any]:
+        """What is known of the data before training; tasks of text say much more."""
+        return {"vocabulary": len(self.vocabulary)}
+
     @abstractmethod
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
         """The metrics of the task from the model's token scores on `chosen`."""

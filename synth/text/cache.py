@@ -3,17 +3,21 @@
 An entry is a folder that is filled under a temporary name and renamed once complete, so
 readers never see half of it and any number of writers may race: one rename wins, the
 others find an equal entry in its place. A torn entry (a full disk, a killed machine) is
-recognised by its manifest of sizes and made anew.
+recognised by its manifest of sizes and made anew. What a killed writer leaves behind is
+removed by the next one, once nothing in it has changed for a day.
 """
 
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 MANIFEST = "complete.json"
+ABANDONED_SECONDS = 24 * 3600
+"""A temporary folder that has not changed for so long belongs to a killed writer."""
 
 
 def cache_folder() -> Path:
@@ -29,6 +33,7 @@ def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     if _is_whole(final):
         return final
     final.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(final.parent)
     scratch = Path(tempfile.mkdtemp(prefix=f".{key[:16]}-", dir=final.parent))
     try:
         build(scratch)
@@ -47,6 +52,18 @@ def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     if not _is_whole(final):
         raise OSError(f"The cache entry {final} cannot be written; is the disk full?")
     return final
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Temporary folders of writers that died; those still being filled are younger."""
+    oldest = time.time() - ABANDONED_SECONDS
+    for path in folder.glob(".*"):
+        try:
+            changed = max(p.stat().st_mtime for p in (path, *path.iterdir()))
+        except OSError:
+            continue  # another writer was faster
+        if changed < oldest:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _set_aside(torn: Path) -> None:

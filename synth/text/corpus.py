@@ -46,7 +46,13 @@ def read_documents(path: Path) -> Iterator[Document]:
             yield from _parquet(file)
             continue
         with _OPEN[packed](file, "rt", encoding="utf-8", errors="strict") as lines:
-            yield from _text(lines) if kind == ".txt" else _json_lines(lines, file)
+            try:
+                yield from _text(lines) if kind == ".txt" else _json_lines(lines, file)
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{file} is not UTF-8 ({error.reason} at byte {error.start} of a "
+                    "block). Convert it first, for instance: iconv -f latin1 -t utf-8."
+                ) from None
 
 
 def corpus_files(path: Path) -> list[Path]:

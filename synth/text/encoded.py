@@ -77,6 +77,11 @@ class Corpus:
     """The first documents of each split as text."""
     names: NameWords
     """The words taken to be names."""
+    tokenizer: Tokenizer
+
+    def text_of(self, split: Split, number: int) -> str:
+        """One document as text, without the end-of-text token."""
+        return self.tokenizer.decode(self.splits[split].document(number)[:-1].tolist())
 
 
 def documents_at(place: str) -> Iterator[Document]:
@@ -121,7 +126,7 @@ def encoded_corpus(
     texts = json.loads((folder / "texts.json").read_text("utf-8"))
     names = NameWords(frozenset(json.loads((folder / "names.json").read_text("utf-8"))))
     splits = {split: _mapped(folder, split, report) for split in SPLITS}
-    return Corpus(splits, report, texts, names)
+    return Corpus(splits, report, texts, names, tokenizer)
 
 
 def _mapped(folder: Path, split: Split, report: dict[str, Any]) -> Encoded:

@@ -11,15 +11,8 @@ from functools import cache
 
 import numpy as np
 
-from synth.text.grammar import (
-    CHARACTERS,
-    MOST_CHARACTERS,
-    MOST_REPEATS,
-    Frame,
-    Grammar,
-    Segment,
-    grammar,
-)
+from synth.text.frames import CHARACTERS, MOST_CHARACTERS, Frame, Segment
+from synth.text.grammar import MOST_REPEATS, Grammar, grammar
 from synth.text.tokenizer import Tokenizer
 
 TEXT, WORD, BOUND, PRONOUN, NAME, END = range(6)

@@ -17,6 +17,8 @@ PREFIX = "hub:"
 KNOWN = {
     "tinystories": "roneneldan/TinyStories@f54c09fd23315a6f9c86f9dc80f725de7d8f9c64"
     "/TinyStoriesV2-GPT4-train.txt",
+    "simplestories": "SimpleStories/SimpleStories"
+    "@e63b8adc3b1a1bdc7cac5b500d150b71346b0628",
     "pg19": "emozilla/pg19@c021754c8e01c5b1cc83a1f549c1f97fbbb756b8",
     "gutenberg": "common-pile/project_gutenberg_filtered"
     "@3cdf6879c807f4e4e063f2ceb23bc268d8c29ab7",

@@ -9,7 +9,8 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from synth.text.grammar import MOST_CHARACTERS, Frame, Grammar, Plot
+from synth.text.frames import MOST_CHARACTERS, Frame, Plot
+from synth.text.grammar import Grammar
 
 _T = TypeVar("_T")
 _ONSETS = [

@@ -16,8 +16,9 @@ import numpy as np
 from synth.identity import Part, identity
 from synth.seeding import generator
 from synth.text.fragments import BOUND, END, NAME, PRONOUN, WORD, fragments
-from synth.text.grammar import MOST_CHARACTERS
+from synth.text.frames import MOST_CHARACTERS
 from synth.text.names import NameSource
+from synth.text.story_nats import nats_by_token
 from synth.text.tokenizer import Tokenizer
 
 
@@ -106,10 +107,10 @@ class StoryGenerator:
         self, seed: int, block: int, count: int, *where: str, with_nats: bool = False
     ) -> Stories:
         """`count` stories of a block of the stream named `where`."""
-        return _Draw(self, seed, (*where, block), count, with_nats).stories()
+        return StoryDraw(self, seed, (*where, block), count, with_nats).stories()
 
 
-class _Draw:
+class StoryDraw:
     """One block: every step draws one array, from a stream of its own."""
 
     def __init__(
@@ -159,7 +160,7 @@ class _Draw:
         mark_S[begin_G[named_G]] = 2 * self.who_G[named_G] + 1
         mark_S[begin_G[named_G] + 1] = 2 * self.who_G[named_G] + 2
         starts_D = np.concatenate([[0], ends_G[self.kind_G == END]])
-        nats_S = self._nats(begin_G, len(tokens_S)) if self.with_nats else None
+        nats_S = nats_by_token(self, begin_G, len(tokens_S)) if self.with_nats else None
         return Stories(tokens_S, mark_S, starts_D, self.names_DC, self.cast_D, nats_S)
 
     def _draw_beats(self) -> None:
@@ -300,53 +301,3 @@ class _Draw:
         story = self.story_F[self.source_G[named]]
         piece_G[named] = parts.num_pieces + self.names_DC[story, self.who_G[named]]
         self.piece_G = piece_G
-
-    def _nats(self, begin_G: np.ndarray, size: int) -> np.ndarray:
-        """-log p of every choice, at the first token that shows it."""
-        parts = self.parts
-        at: list[np.ndarray] = []
-        cost: list[np.ndarray] = []
-
-        def add(segments: np.ndarray, nats: np.ndarray, further: int = 0) -> None:
-            at.append(begin_G[segments] + further)
-            cost.append(nats)
-
-        add(self.head_F, self.nats_F)
-        starts = self.head_F[np.flatnonzero(np.diff(self.story_F, prepend=-1))]
-        add(starts, self.plot_nats_D)
-        word = np.flatnonzero(self.kind_G == WORD)
-        options, real = (
-            parts.options[self.segment_G[word]],
-            parts.real[self.segment_G[word]],
-        )
-        left_out = self.piece_G[word] == parts.empty
-        # An optional class holds each word once and nothing as often as all together.
-        add(
-            word,
-            np.where(
-                left_out,
-                np.log(options / np.maximum(options - real, 1)),
-                np.log(options),
-            ),
-        )
-        story_G = self.story_F[self.source_G]
-        bound = self.bound_at
-        episode = self.episode_F[self.source_G[bound]].copy()
-        episode[parts.bound_story[self.which_bound]] = 0
-        key = (story_G[bound] * self.config.episodes + episode) * len(
-            parts.bound_options
-        ) + self.which_bound
-        first = np.unique(key, return_index=True)[1]
-        add(bound[first], np.log(parts.bound_options[self.which_bound[first]]))
-        pronoun = np.flatnonzero(self.kind_G == PRONOUN)
-        key = story_G[pronoun] * MOST_CHARACTERS + self.who_G[pronoun]
-        first = np.unique(key, return_index=True)[1]
-        add(pronoun[first], np.full(len(first), np.log(2.0)))
-        named = np.flatnonzero(self.kind_G == NAME)
-        key = story_G[named] * MOST_CHARACTERS + self.who_G[named]
-        key, first = np.unique(key, return_index=True)
-        shown, who = key // MOST_CHARACTERS, key % MOST_CHARACTERS
-        nats = self.owner.names.nats(self.names_DC, self.cast_D)
-        add(named[first], nats[shown, who, 0])
-        add(named[first], nats[shown, who, 1], 1)
-        return np.bincount(np.concatenate(at), np.concatenate(cost), size)

@@ -19,6 +19,8 @@ TRAINING_VERSION = 1
 """Raised when the same settings would train another tokeniser."""
 GENERATED_CHARACTERS = 3_000_000
 SYLLABLE_NAMES = 20_000
+FILLED = 23_000
+"""Tokens that generated stories fill; a larger vocabulary takes a list of names too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,11 +134,12 @@ def _plain(path: str) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def generated_texts(profiles: Sequence[str]) -> Iterator[str]:
+def generated_texts(profiles: Sequence[str], vocab_size: int = 0) -> Iterator[str]:
     """Stories with made-up names of two syllables, to train a tokeniser from nothing.
 
     Plain stories alone would fill a vocabulary of about 1,000 tokens, with too few
-    pieces that can be put together to names.
+    pieces that can be put together to names. Up to `FILLED` tokens, the texts are the
+    same for every size.
     """
     for profile in profiles:
         rng = random.Random(20240430)
@@ -147,3 +150,5 @@ def generated_texts(profiles: Sequence[str]) -> Iterator[str]:
             written += len(text)
             if written >= GENERATED_CHARACTERS:
                 break
+    if vocab_size > FILLED:
+        yield " ".join(syllable_names(random.Random(vocab_size), 3 * vocab_size))

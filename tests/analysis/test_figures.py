@@ -61,17 +61,6 @@ def test_nothing_finished_is_a_message(tmp_path):
         polynomial_figure(collect(tmp_path).frame)
 
 
-def test_quick_prints_and_draws(sweep, tmp_path, capsys):
-    arguments = ["quick", "--runs", str(sweep), "--figures", str(tmp_path / "f")]
-    assert main(arguments) == 0
-    assert "guess floor" in capsys.readouterr().out
-    assert sorted(p.suffix for p in (tmp_path / "f").iterdir()) == [
-        ".csv",
-        ".pdf",
-        ".png",
-    ]
-
-
 @pytest.fixture(scope="module")
 def everything(results):
     return read_all(results)

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from itertools import islice
 
 from synth.tasks.stories import StoriesConfig
-from synth.text.grammar import Frame, Segment, grammar
+from synth.text.frames import Frame, Segment
+from synth.text.grammar import grammar
 from synth.text.plain import plain_stories, syllable_names
 from synth.text.stories import StoryConfig
 

@@ -23,6 +23,7 @@ from synth.execution import Execution
 from synth.store import RunFolder
 from synth.tasks.polynomial import PolynomialConfig
 from synth.training import train
+from tests.conftest import PATIENCE_S, SLOW_STEPS, Brake
 
 MAX_ARRAY_SIZE = 9
 
@@ -82,18 +83,22 @@ def site(
 ) -> Iterator["Site"]:
     """The cluster, healthy and empty, with a runs folder of this test's own."""
     monkeypatch.setenv("SLURM_CONF", str(options.conf))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "slow_steps"))
+    monkeypatch.setenv("PYTHONPATH", str(SLOW_STEPS))
     private.up(options)
-    yield Site(options, tmp_path / "runs")
-    private.client(options, "scancel", "-f", "-u", "root", timeout_s=20)
-    empty = until(lambda: not private.client(options, "squeue", "-h").stdout, 30)
-    if not empty:
+    yield Site(options, tmp_path / "runs", Brake(tmp_path / "brake"))
+
+    def empty() -> bool:
+        private.client(options, "scancel", "-f", "-u", "root", timeout_s=60)
+        shown = private.client(options, "squeue", "-h", timeout_s=60)
+        return shown.returncode == 0 and not shown.stdout
+
+    if not until(empty):
         shown = private.client(options, "squeue").stdout
         private.down(options)
         pytest.fail(f"jobs survive scancel:\n{shown}")
 
 
-def until(condition: Callable[[], object], timeout_s: float) -> bool:
+def until(condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> bool:
     """Whether `condition` holds within the time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -109,6 +114,7 @@ class Site:
 
     options: ClusterOptions
     root: Path
+    brake: Brake
     profile: Profile = dataclasses.field(
         default_factory=lambda: Profile(
             name="test",
@@ -121,15 +127,16 @@ class Site:
         )
     )
 
-    def submit(self, *packs: Pack, step_s: float = 0.0, **wishes) -> Sending:
-        """Send packs; `step_s` makes each of their steps last that much longer."""
+    def submit(self, *packs: Pack, braked: bool = False, **wishes) -> Sending:
+        """Send packs; their steps are slow until the brake is released, if `braked`."""
         profile = dataclasses.replace(self.profile, **wishes)
-        if step_s:
-            variables = {**profile.environment, "STEP_SECONDS": str(step_s)}
+        if braked:
+            variables = {**profile.environment, **self.brake.variables()}
+            del variables["PYTHONPATH"]  # inherited, behind the copy of the code
             profile = dataclasses.replace(profile, environment=variables)
         return submit(list(packs), self.root, profile, "test")
 
-    def client(self, *command: str, timeout_s: float = 10.0) -> str:
+    def client(self, *command: str, timeout_s: float = 60.0) -> str:
         done = private.client(self.options, *command, timeout_s=timeout_s)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
@@ -145,20 +152,20 @@ class Site:
         assert record is not None
         return record.job_id
 
-    def wait_for(self, state: str, *configs: RunConfig, timeout_s: float = 60) -> None:
+    def wait_for(self, state: str, *configs: RunConfig) -> None:
         """Every run reaches the state in time, or the test fails with what it sees."""
         ids = [config.run_id for config in configs]
 
         def reached() -> bool:
             return all(r.state == state for r in read_status(self.root, ids).runs)
 
-        if not until(reached, timeout_s):
+        if not until(reached):
             pytest.fail(self.picture(ids))
 
-    def wait_for_checkpoint(self, config: RunConfig, timeout_s: float = 40) -> int:
+    def wait_for_checkpoint(self, config: RunConfig) -> int:
         """The first checkpoint of the run is there; returns its step."""
         folder = RunFolder(self.root, config.run_id).checkpoints
-        if not until(lambda: list(folder.glob("step-*/place.json")), timeout_s):
+        if not until(lambda: list(folder.glob("step-*/place.json"))):
             pytest.fail(self.picture([config.run_id]))
         return max(int(path.name.split("-")[1]) for path in folder.glob("step-*"))
 

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 
 import pytest
 
@@ -46,9 +45,7 @@ def listening(port: int) -> bool:
 def test_up_and_down_in_every_order(own):
     first = cluster.up(own)
     assert first.up
-    began = time.monotonic()
     assert cluster.up(own) == first  # the same processes
-    assert time.monotonic() - began < 2
     assert all(listening(port) for port in own.ports)
     shown = cluster.client(own, "sinfo", "-h", "-p", "low", "-o", "%D %t").stdout
     assert shown.split() == ["4", "idle"]
@@ -82,11 +79,11 @@ def test_down_ends_running_jobs_and_leaves_no_process(own):
     cluster.up(own)
     wrap = ["sbatch", "--mem=100", "-o", "/dev/null", "--wrap", "srun sleep 600"]
     assert cluster.client(own, *wrap).returncode == 0
-    assert until(lambda: len(list(job_processes(own.conf))) >= 3, 15)
+    assert until(lambda: len(list(job_processes(own.conf))) >= 3)
     # Without a controller nobody can cancel the job: its processes go all the same.
     os.kill(cluster.status(own).daemons["slurmctld"], signal.SIGKILL)
     cluster.down(own)
-    assert until(lambda: not list(job_processes(own.conf)), 5)
+    assert until(lambda: not list(job_processes(own.conf)))
 
 
 @pytest.mark.cluster
@@ -143,7 +140,7 @@ def test_accounting_remembers_jobs(own, monkeypatch):
     wrap = ["sbatch", "--mem=100", "-o", "/dev/null", "--parsable", "--wrap", "exit 3"]
     job = cluster.client(options, *wrap).stdout.strip()
     asked = ["sacct", "-n", "-P", "-X", "-j", job, "-o", "State,ExitCode"]
-    assert until(lambda: "FAILED|3:0" in cluster.client(options, *asked).stdout, 20)
+    assert until(lambda: "FAILED|3:0" in cluster.client(options, *asked).stdout)
     assert cluster.down(options)
     assert cluster.up(options).up  # the database is there still
     monkeypatch.setenv("SLURM_CONF", str(options.conf))
@@ -194,7 +191,7 @@ def test_a_process_is_ours_only_with_our_folder(tmp_path):
     (state / "x").touch()
     daemon = Daemon("sleeper", sleep, state / "pid", state, detaches=False)
     assert daemon.start() is True
-    assert until(lambda: daemon.pid() is not None, 5)
+    assert until(lambda: daemon.pid() is not None)
     assert daemon.start() is False
     pid = daemon.pid()
     assert not is_ours(pid, "slurmctld", state)

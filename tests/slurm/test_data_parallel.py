@@ -14,6 +14,7 @@ from slurm.submission import submit
 from synth.execution import Execution
 from synth.store import RunFolder
 from synth.training import train
+from tests.conftest import PATIENCE_S
 
 from .conftest import tiny
 
@@ -50,7 +51,11 @@ def together(root, world: int) -> list[str]:
         )
         for rank in range(world)
     ]
-    shown = [process.communicate(timeout=120)[0] for process in processes]
+    try:
+        shown = [process.communicate(timeout=PATIENCE_S)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     assert [process.returncode for process in processes] == [0] * world
     return shown[0].splitlines()
 

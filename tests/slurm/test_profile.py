@@ -78,6 +78,8 @@ def test_times_as_slurm_writes_them(text, expected):
         ({"gpus": -1}, "gpus must be at least 0; got -1"),
         ({"memory_gb": "8G"}, "memory_gb must be a number; got '8G'"),
         ({"memory_gb": 0}, "memory_gb must be above 0; got 0"),
+        ({"memory_gb": float("inf")}, "memory_gb must be above 0; got inf"),
+        ({"gpus": 4}, "at most tasks = 1, .* got 4. Use gpus = 1 .* or tasks = 4 to"),
         ({"setup": "module load"}, "setup must be a list of texts"),
         ({"setup": [1]}, "setup must be a list of texts"),
         ({"max_running": 0}, "max_running must be at least 1; got 0"),
@@ -88,6 +90,9 @@ def test_times_as_slurm_writes_them(text, expected):
         ({"sbatch": {"array": "0-3"}}, "sbatch.array must not be set.*max_running"),
         ({"execution": {"devise": "cpu"}}, "no key 'devise'. Did you mean 'device'"),
         ({"execution": {"threads": 0}}, "threads must be at least 1; got 0"),
+        ({"execution": {"device": "gpu"}}, "device must be one of 'cpu', 'cuda'; got"),
+        ({"execution": {"compile": "yes"}}, "compile must be of type bool; got 'yes'"),
+        ({"execution": {"checkpoint_every_seconds": -1}}, "at least 0; got -1.0"),
     ],
 )
 def test_mistakes_are_named(values, words):

@@ -79,7 +79,7 @@ def test_launches_before_a_refusal_stay_known(site, monkeypatch):
     ("wishes", "words"),
     [
         ({"partition": "nowhere"}, "invalid partition"),
-        ({"gpus": 3}, "node configuration is not available"),
+        ({"gpus": 3, "tasks": 3}, "node configuration is not available"),
         ({"memory_gb": 999.0}, "[Mm]emory"),
         ({"sbatch": {"array": "0-1000"}}, "max_running"),
     ],
@@ -157,11 +157,11 @@ def test_launcher_killed_before_submission(site):
 
 def test_a_killed_worker_is_reported_without_accounting(site):
     run = tiny(0, 200)
-    site.submit([run], sbatch={"comment": "to be killed"}, step_s=0.1)
+    site.submit([run], sbatch={"comment": "to be killed"}, braked=True)
     site.wait_for_checkpoint(run)
     (pid,) = site.client("scontrol", "listpids", f"{site.job(run)}.0").splitlines()[1:2]
     os.kill(int(pid.split()[0]), 9)
-    site.wait_for("lost", run, timeout_s=15)
+    site.wait_for("lost", run)
     assert "SLURM says FAILED" in site.status(run).detail
     assert site.submit([run], sbatch={"begin": "now+1hour"}).num_jobs == 1
     assert site.state(run) == "queued"
@@ -224,9 +224,7 @@ def test_nested_submission_is_refused(site):
     words = ["sbatch", "--parsable", "--array=0-1", "-o", str(log), "--mem=500"]
     job = site.client(*words, "--open-mode=append", "--wrap", wrap)
     own = {job.strip(), f"{job.strip()}_0", f"{job.strip()}_1"}
-    assert until(
-        lambda: log.exists() and log.read_text().count("ValueError: ") == 2, 30
-    )
+    assert until(lambda: log.exists() and log.read_text().count("ValueError: ") == 2)
     assert "a job must not submit others" in log.read_text()
     assert {key for key, entry in read_queue().items() if entry.live} <= own
     assert not site.root.exists()
@@ -237,10 +235,11 @@ def test_two_nodes_train_one_run_data_parallel(site, tmp_path):
     run = tiny(0, 80)
     train([run], tmp_path / "alone", Execution())
     often = {"checkpoint_every_seconds": 0.2}
-    site.submit([run], nodes=2, tasks=2, execution=often, step_s=0.02)
+    site.submit([run], nodes=2, tasks=2, execution=often, braked=True)
     site.wait_for_checkpoint(run)
     site.client("scontrol", "requeue", site.job(run))
-    site.wait_for("done", run, timeout_s=120)
+    site.brake.release()
+    site.wait_for("done", run)
     record = read_record(site.root, run.run_id)
     assert record.restarts == 1
     assert record.reached_step > 0

@@ -48,7 +48,7 @@ def test_a_sweep_goes_to_the_cluster_and_comes_back(
     assert main(words) == 0
     assert "job " in capsys.readouterr().out
     assert until(
-        lambda: [r.state for r in read_status(site.root).runs] == ["done", "done"], 90
+        lambda: [r.state for r in read_status(site.root).runs] == ["done", "done"]
     ), read_status(site.root)
     assert_undisturbed(site, tiny(0), tiny(1))
     assert main(words) == 0

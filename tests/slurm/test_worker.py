@@ -192,7 +192,7 @@ def test_signals_checkpoint_and_requeue(
     tmp_path, monkeypatch, scheduler, number, shown, requeued
 ):
     scheduler("squeue", shown)
-    run = tiny(0, 3000)
+    run = tiny(0, 20_000)
 
     def train_for_a_while(configs, root, execution, progress):
         os.kill(os.getpid(), number)  # before training listens: it must not be lost
@@ -201,7 +201,9 @@ def test_signals_checkpoint_and_requeue(
     monkeypatch.setattr("synth.training.train", train_for_a_while)
     with pytest.raises(SystemExit):
         make(tmp_path, run)()
-    assert 0 < max(progress_guard.saved_steps(RunFolder(tmp_path, run.run_id))) < 3000
+    folder = RunFolder(tmp_path, run.run_id)
+    assert folder.state() == "stopped"
+    assert max(progress_guard.saved_steps(folder)) < 20_000
     assert ("scontrol requeue 12" in scheduler.asked()) == requeued
 
 

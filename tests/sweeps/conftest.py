@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from synth.training import train
+from tests.conftest import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -50,6 +50,14 @@ def depths(scale: str) -> Iterator[RunConfig]:
                     seed=seed,
                 )
 '''
+
+
+@pytest.fixture
+def tmp_path(tmp_path):
+    """With nothing beside it: launches take finished runs from neighbouring folders."""
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    return alone
 
 
 @pytest.fixture(autouse=True)
@@ -91,20 +99,22 @@ def expected(tmp_path_factory):
     return contents
 
 
-def command(*arguments, source=REPOSITORY):
-    """`python -m sweeps` with its environment."""
+def command(*arguments, source=REPOSITORY, brake=None):
+    """`python -m sweeps` with its environment; workers obey the brake."""
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(source),
         "PYTHONWARNINGS": "error",
     }
+    if brake is not None:
+        environment |= brake.variables(source)
     words = [sys.executable, "-m", "sweeps", *map(str, arguments)]
     return words, environment
 
 
-def start(*arguments, cwd, source=REPOSITORY):
+def start(*arguments, cwd, source=REPOSITORY, brake=None):
     """Start `python -m sweeps` in the background."""
-    words, environment = command(*arguments, source=source)
+    words, environment = command(*arguments, source=source, brake=brake)
     return subprocess.Popen(
         words,
         cwd=cwd,
@@ -119,21 +129,11 @@ def call(*arguments, cwd, status=0, source=REPOSITORY):
     """Call `python -m sweeps` and return what it printed."""
     process = start(*arguments, cwd=cwd, source=source)
     try:
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
     assert process.returncode == status, (process.returncode, out, err)
     return out if status != 2 else err
-
-
-def wait_until(condition, seconds=120.0, process=None):
-    """Until a condition holds; fails when the process ends before."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        ended = process is not None and process.poll() is not None
-        assert not ended, process.communicate()
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
 
 
 def content(root, config):
@@ -152,4 +152,4 @@ def sessions(root, config):
 def kill(process):
     """`kill -9`."""
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE_S)

@@ -5,11 +5,13 @@ import os
 import pty
 import subprocess
 
+import pytest
+
 from sweeps import display
 from sweeps.board import Active, Board, clock
 from sweeps.display import Lines, Recording, Silent, draw, summary
 from synth.progress import Moment, Outcome
-from tests.conftest import tiny_run
+from tests.conftest import PATIENCE_S, tiny_run
 from tests.sweeps.conftest import call, command
 
 
@@ -26,13 +28,14 @@ def board():
     return found
 
 
-def test_counts_and_time_left():
+def test_counts_and_time_left(monkeypatch):
     found = board()
+    found.began -= 1.0
     text = "6 runs: 1 done, 2 training, 2 waiting, 1 failed; about "
     assert summary(found).startswith(text)
     # One run of five has ended and two stand at a half: 2 of 5 parts are over.
-    found.began -= 20.0
-    assert 29.5 < found.seconds_left < 31
+    monkeypatch.setattr("sweeps.board.time.monotonic", lambda: found.began + 20.0)
+    assert found.seconds_left == pytest.approx(30.0)
     assert [clock(s) for s in (None, 5.2, 125, 4000)] == [
         "-",
         "0:05",
@@ -99,7 +102,7 @@ def test_no_escape_codes_in_a_pipe_and_a_table_on_a_terminal(sweep_file, tmp_pat
         if not piece:
             break
         seen += piece
-    assert done.wait(60) == 0, seen
+    assert done.wait(PATIENCE_S) == 0, seen
     os.close(ours)
     assert b"\x1b[" in seen
     assert b"2 runs: 2 done" in seen

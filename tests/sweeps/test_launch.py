@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,8 @@ import pytest
 from sweeps.loading import find
 from sweeps.survey import survey
 from synth.store import RunFolder
-from tests.sweeps.conftest import call, content, kill, sessions, start, wait_until
+from tests.conftest import PATIENCE_S, Brake, wait_until
+from tests.sweeps.conftest import call, content, kill, sessions, start
 
 FOLDER = "runs/depths-quick"
 
@@ -34,7 +34,9 @@ def test_a_killed_launcher_loses_nothing_and_repeats_nothing(
     path = sweep_file(seeds=6, steps=40)
     configs = find(str(path))("quick")
     root = tmp_path / FOLDER
-    process = start("run", path, cwd=tmp_path)
+    # A pack takes four seconds, so the last of eight begins long after the kill.
+    brake = Brake(tmp_path / "brake", step_seconds=0.1)
+    process = start("run", path, cwd=tmp_path, brake=brake)
     wait_until(lambda: len(list(root.glob("*/result.json"))) >= 4, process=process)
     kill(process)
     half = survey(root, configs)
@@ -59,22 +61,23 @@ def test_two_launches_at_once_share_the_work(sweep_file, tmp_path, expected):
     configs = find(str(path))("quick")
     root = tmp_path / FOLDER
     both = [start("run", path, "--workers", 1, cwd=tmp_path) for _ in range(2)]
-    printed = [process.communicate(timeout=200)[0] for process in both]
+    printed = [process.communicate(timeout=PATIENCE_S)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], printed
     assert [content(root, config) for config in configs] == expected(configs)
     assert [sessions(root, config) for config in configs] == [1] * len(configs)
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_checkpoints_and_the_next_command(sweep_file, tmp_path, expected):
+def test_ctrl_c_leaves_checkpoints_and_the_next_command(
+    sweep_file, tmp_path, expected, brake
+):
     path = sweep_file(seeds=1, steps=200, layers=(3,))
     configs = find(str(path))("quick")
     root = tmp_path / FOLDER
-    process = start("run", path, cwd=tmp_path)
+    process = start("run", path, cwd=tmp_path, brake=brake)
     wait_until(lambda: list(root.glob("*/metrics.jsonl")), process=process)
-    time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, (out, err)
     assert f"to go on: python -m sweeps run {path}" in out
     assert "Traceback" not in err
@@ -86,14 +89,15 @@ def test_ctrl_c_leaves_checkpoints_and_the_next_command(sweep_file, tmp_path, ex
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_is_replaced(sweep_file, tmp_path, expected):
+def test_a_worker_that_dies_is_replaced(sweep_file, tmp_path, expected, brake):
     path = sweep_file(seeds=2, steps=200, layers=(3,))
     configs = find(str(path))("quick")
     root = tmp_path / FOLDER
-    process = start("run", path, cwd=tmp_path)
+    process = start("run", path, cwd=tmp_path, brake=brake)
     wait_until(lambda: list(root.glob("*/metrics.jsonl")), process=process)
     os.kill(workers_of(process.pid)[0], signal.SIGKILL)
-    out, err = process.communicate(timeout=200)
+    brake.release()
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, (out, err)
     assert "ended by signal 9" in out
     assert "tried one by one" in out
@@ -101,15 +105,15 @@ def test_a_worker_that_dies_is_replaced(sweep_file, tmp_path, expected):
 
 
 @pytest.mark.slow
-def test_workers_end_with_their_launcher(sweep_file, tmp_path):
+def test_workers_end_with_their_launcher(sweep_file, tmp_path, brake):
     path = sweep_file(seeds=1, steps=100_000, layers=(3,))
     root = tmp_path / FOLDER
-    process = start("run", path, cwd=tmp_path)
+    process = start("run", path, cwd=tmp_path, brake=brake)
     wait_until(lambda: len(list(root.glob("*/metrics.jsonl"))) == 2, process=process)
     workers = workers_of(process.pid)
     assert len(workers) == 2
     kill(process)
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 30)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
     assert survey(root).counts["stopped"] == 2
 
 
@@ -123,32 +127,33 @@ def copy_of_the_code(place):
 
 @pytest.mark.slow
 def test_queued_runs_train_with_the_code_they_were_launched_with(
-    sweep_file, tmp_path, expected
+    sweep_file, tmp_path, expected, brake
 ):
     path = sweep_file(seeds=1, steps=200, layers=(3,))
     configs = find(str(path))("quick")
     (tmp_path / "checkout").mkdir()
     source = copy_of_the_code(tmp_path / "checkout")
     root = tmp_path / FOLDER
-    process = start(
-        "run", path, "--lanes", 1, "--workers", 1, cwd=tmp_path, source=source
-    )
-    wait_until(lambda: list(root.glob(".sweep/code/[0-9a-f]*")), process=process)
+    words = ("run", path, "--lanes", 1, "--workers", 1)
+    process = start(*words, cwd=tmp_path, source=source, brake=brake)
+    wait_until(lambda: list(root.glob("*/metrics.jsonl")), process=process)
     for module in (source / "synth").rglob("*.py"):
         module.write_text("raise RuntimeError('edited')\n")
-    out, err = process.communicate(timeout=200)
+    assert len(list(root.glob("*/config.json"))) == 1  # the other one still waits
+    brake.release()
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, (out, err)
     assert [content(root, config) for config in configs] == expected(configs)
 
 
 @pytest.mark.slow
-def test_runs_of_other_code_are_not_gone_on_with(sweep_file, tmp_path):
+def test_runs_of_other_code_are_not_gone_on_with(sweep_file, tmp_path, brake):
     path = sweep_file(seeds=1, steps=200, layers=(3,))
     root = tmp_path / FOLDER
-    process = start("run", path, cwd=tmp_path)
+    process = start("run", path, cwd=tmp_path, brake=brake)
     wait_until(lambda: list(root.glob("*/metrics.jsonl")), process=process)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE_S)
     (tmp_path / "checkout").mkdir()
     source = copy_of_the_code(tmp_path / "checkout")
     with (source / "synth/training.py").open("a") as file:
@@ -177,7 +182,7 @@ def test_a_failing_run_stops_nobody_else(sweep_file, tmp_path):
     assert f"next: python -m sweeps retry {path}" in out
     assert "Traceback" in call("show", root / first.run_id, cwd=tmp_path)
     # What failed is left alone by `run`, and taken up by `retry`.
-    assert "1 failed" in call("run", path, cwd=tmp_path)
+    assert "1 failed" in call("run", path, cwd=tmp_path, status=1)
     (folder.path / "metrics.jsonl").rmdir()
     call("retry", path, "--workers", 0, cwd=tmp_path)
     assert survey(root, [first, *others]).counts == {"done": 4}

@@ -9,7 +9,7 @@ from sweeps.ledger import ledger_path, open_journal, rebuild, sync
 from sweeps.survey import headline, survey
 from synth.store import RunFolder
 from synth.training import train
-from tests.conftest import tiny_run
+from tests.conftest import PATIENCE_S, tiny_run
 
 METRIC = "in_domain/exact_match"
 
@@ -108,7 +108,7 @@ def test_two_launches_write_one_trial_a_run(tmp_path):
     for process in both:
         process.start()
     for process in both:
-        process.join(60)
+        process.join(PATIENCE_S)
     assert [process.exitcode for process in both] == [0, 0]
     study = optuna.load_study(
         study_name="mine", storage=open_journal(ledger_path(tmp_path))

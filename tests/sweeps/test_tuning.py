@@ -11,12 +11,12 @@ from sweeps.display import Silent
 from sweeps.ledger import open_journal
 from sweeps.loading import find
 from sweeps.pool import LocalPool
-from sweeps.tuning import JOURNAL, TABLE, tune, value_of
+from sweeps.tuning import JOURNAL, TABLE, study_name, tune, value_of
 from synth.config import TrainingConfig
 from synth.execution import Execution
 from synth.store import RunFolder
-from tests.conftest import tiny_run, with_training
-from tests.sweeps.conftest import call, start, wait_until
+from tests.conftest import PATIENCE_S, tiny_run, wait_until, with_training
+from tests.sweeps.conftest import call, start
 
 
 def grid(**training):
@@ -114,15 +114,18 @@ def test_a_search_is_equal_for_all_arms_and_goes_on(tmp_path):
         with_tuned(configs, table)
 
 
-def test_bad_trials_are_pruned(tmp_path):
+@pytest.mark.slow
+def test_bad_trials_are_pruned(tmp_path, brake, monkeypatch):
     """Rates that cannot learn lose to the median at an evaluation, and stop there."""
-    configs = grid(steps=120, evaluate_every_steps=20, batch_rows=8)[:1]
+    for name, value in brake.variables().items():  # slow: the word must come in time
+        monkeypatch.setenv(name, value)
+    configs = grid(steps=120, evaluate_every_steps=10, batch_rows=8)[:1]
     arms = arms_of(configs, ["learning_rate=1e-9:1e-8"], seed=1000)
     (arm,) = arms
     root, metric = tmp_path, "in_domain/loss/horizon=1"
     storage = open_journal(root / JOURNAL)
     study = optuna.create_study(
-        study_name=f"{arm.name} [{arm.key}]", storage=storage, direction="minimize"
+        study_name=study_name(arm, metric), storage=storage, direction="minimize"
     )
     good = optuna.trial.create_trial(
         value=0.1,
@@ -133,7 +136,7 @@ def test_bad_trials_are_pruned(tmp_path):
             )
         },
         user_attrs={"run_id": "polynomial-of-an-earlier-search"},
-        intermediate_values=dict.fromkeys(range(20, 120, 20), 0.1),
+        intermediate_values=dict.fromkeys(range(10, 120, 10), 0.1),
     )
     study.add_trials([good] * 4)
     _, outcomes = tune(arms, root, metric, 5, LocalPool(1), Execution(), Silent())
@@ -145,14 +148,15 @@ def test_bad_trials_are_pruned(tmp_path):
     assert list(folder.checkpoints.glob("step-*"))
 
 
-def test_an_interrupted_search_finishes_its_trials(sweep_file, tmp_path):
+@pytest.mark.slow
+def test_an_interrupted_search_finishes_its_trials(sweep_file, tmp_path, brake):
     path = sweep_file(seeds=1, steps=150, layers=(3,))
     root = tmp_path / "runs/depths-quick-tuning"
     arguments = ("tune", path, "--trials", 2, "--workers", 2)
-    process = start(*arguments, cwd=tmp_path)
+    process = start(*arguments, cwd=tmp_path, brake=brake)
     wait_until(lambda: list(root.glob("*/metrics.jsonl")), process=process)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, (out, err)
     begun = {p.name for p in root.glob("polynomial-*")}
     call(*arguments, cwd=tmp_path)

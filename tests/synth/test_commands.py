@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from synth.__main__ import main
+from tests.conftest import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = (
@@ -61,6 +61,47 @@ def test_every_task_has_samples(capsys, kind):
     assert status == 0
     assert all(json.loads(line)["tokens"] for line in out.splitlines())
     assert len(out.splitlines()) == 3
+
+
+def test_sample_induction_marks_names_and_scored_tokens(capsys):
+    words = "sample induction --count 3 --json".split()
+    status, out, _ = run(capsys, *words)
+    records = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert len(records) == 3
+    for record in records:
+        assert list(record) == ["text", "tokens", "roles", "names", "split"]
+        assert len(record["tokens"]) == len(record["roles"])
+        assert set(record["roles"]) == {0, 1, 2, 3, 4}
+    assert run(capsys, *"sample stories --count 3 --json".split())[1] == out
+    _, drawn, _ = run(capsys, *"sample induction --count 1".split())
+    assert drawn.count("*]") == records[0]["roles"].count(4)
+    assert all(f"[{name}]" in drawn for name in records[0]["names"])
+
+
+def test_sample_of_a_users_text(capsys, tmp_path):
+    line = (
+        "In the hall sat Marlo, and Marlo said to Petra, come; so Petra and Marlo ran."
+    )
+    path = tmp_path / "my.txt"
+    path.write_text("\n<|endoftext|>\n".join(f"{i} {line}" for i in range(200)))
+    words = ["sample", "induction", "--corpus", path, "--count", 2, "--json"]
+    status, out, err = run(capsys, *words)
+    assert status == 0, err
+    for record in map(json.loads, out.splitlines()):
+        assert len(record["names"]) == 2
+        assert record["roles"].count(4) == 3
+        assert "Marlo" not in record["text"]
+    status, out, _ = run(capsys, *words[:4], "--report")
+    assert status == 0
+    assert "leakage" in out
+    assert "share" in out
+
+
+def test_reports_are_for_programs_too(capsys):
+    status, out, _ = run(capsys, *"sample repeats --report --json".split())
+    assert status == 0
+    assert json.loads(out) == {"vocabulary": 65}
 
 
 def test_describe(capsys):
@@ -150,20 +191,24 @@ def test_a_training_command_stopped_by_a_signal_says_how_to_go_on(tmp_path):
     process.send_signal(signal.SIGTERM)
     rest = process.stdout.read()
     process.stdout.close()
-    assert process.wait(60) == 75
+    assert process.wait(PATIENCE_S) == 75
     assert "stopped by SIGTERM at step" in rest
     assert "run the same command to go on" in rest
     assert "Traceback" not in rest
 
 
 def test_commands_without_torch_start_quickly():
-    code = "import sys, synth.__main__; print('torch' in sys.modules)"
+    """In processor time, which a busy machine stretches far less than the clock."""
+    code = (
+        "import sys, time, synth.__main__;"
+        "print('torch' in sys.modules, time.process_time())"
+    )
     times = []
     for _ in range(3):
-        began = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
         )
-        times.append(time.perf_counter() - began)
-        assert done.stdout.strip() == "False"
-    assert min(times) < 1.0
+        has_torch, seconds = done.stdout.split()
+        assert has_torch == "False"
+        times.append(float(seconds))
+    assert min(times) < 1.5

@@ -116,6 +116,53 @@ def test_gradients_equal_the_naive_backward(layout, horizon):
     assert grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("max_logits", [1 << 23, 1])
+def test_unembedding_scored_positions_alone_changes_nothing(monkeypatch, max_logits):
+    tokens, example, answer = batch(lanes=3)
+    tokens, example, answer = (x.repeat(1, 40, 3) for x in (tokens, example, answer))
+    answer[1, 5:] = False
+    answer[2] = False  # a lane that scores nothing
+    objective = ObjectiveConfig(horizon=2, scored="answer")
+    targets = horizon_targets(tokens, example, answer, objective)
+    model, flat = build(horizon=2, lanes=3)
+    whole = loss_and_backward(model, tokens, targets)
+    grad = flat.gather_grad().clone()
+    flat.zero_grad()
+    monkeypatch.setattr("synth.objectives.SPARSE_VOCABULARY", VOCAB)
+    monkeypatch.setattr("synth.objectives.MAX_LOGITS", max_logits)
+    seen = []
+    rows = model.unembed_rows
+    monkeypatch.setattr(model, "unembed_rows", lambda h: [seen.append(h), rows(h)][1])
+    scored = loss_and_backward(model, tokens, targets)
+    torch.testing.assert_close(scored, whole, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(flat.gather_grad(), grad, rtol=1e-4, atol=1e-7)
+    assert (
+        sum(len(h) for rows in seen for h in rows) == (targets.weights_NKBT > 0).sum()
+    )
+
+
+def test_scored_positions_of_a_lane_are_its_own(monkeypatch):
+    """A lane gives the same bits among others and alone."""
+    monkeypatch.setattr("synth.objectives.SPARSE_VOCABULARY", VOCAB)
+    tokens, example, answer = batch(lanes=3)
+    answer[1, 2:] = False
+    objective = ObjectiveConfig(horizon=2, scored="answer")
+    model, flat = build(horizon=2, lanes=3)
+    loss_NK = loss_and_backward(
+        model, tokens, horizon_targets(tokens, example, answer, objective)
+    )
+    alone, one = build(horizon=2)
+    for lane in range(3):
+        one.master_KP.copy_(flat.master_KP[lane])
+        one.zero_grad()
+        mine = (x[lane : lane + 1] for x in (tokens, example, answer))
+        found = loss_and_backward(
+            alone, tokens[lane : lane + 1], horizon_targets(*mine, objective)
+        )
+        assert torch.equal(found[:, 0], loss_NK[:, lane])
+        assert torch.equal(one.gather_grad()[0], flat.gather_grad()[lane])
+
+
 def test_chunks_of_positions_change_nothing(monkeypatch):
     tokens, example, answer = batch()
     tokens, example, answer = (x.repeat(1, 20, 2) for x in (tokens, example, answer))

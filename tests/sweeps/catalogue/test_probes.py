@@ -3,9 +3,10 @@
 import pytest
 
 from sweeps.catalogue import CATALOGUE
+from synth.describe import describe_run
 from synth.tasks.exact import ExactTask
 
-NAMES = ("choice-points", "information", "prediction-law")
+NAMES = ("choice-points", "information", "prediction-law", "prediction-law-mixers")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -22,7 +23,22 @@ def test_every_task_fits_its_context_and_has_both_objectives(name, scale):
         assert len(seeds) >= 3
 
 
+@pytest.mark.parametrize("scale", ["quick", "small", "paper"])
+def test_mixers_are_compared_at_equal_size_seeds_and_data(scale):
+    runs = CATALOGUE["prediction-law-mixers"](scale)
+    cells = {}
+    for run in runs:
+        rest = (run.task, run.objective, run.training, run.seed, run.model.layout)
+        found = describe_run(run)["non_embedding_parameters"]
+        cells.setdefault(rest, {})[run.model.mixer] = found
+    for sizes in cells.values():
+        assert set(sizes) == {"attention", "mamba2", "rwkv"}
+        assert max(sizes.values()) < 1.03 * min(sizes.values())
+    own = {run.run_id for run in runs if run.model.mixer == "attention"}
+    assert own <= {run.run_id for run in CATALOGUE["prediction-law"](scale)}
+
+
 def test_the_law_gets_models_with_enough_layers():
     for scale in ("quick", "small", "paper"):
-        for run in CATALOGUE["prediction-law"](scale):
+        for run in [*CATALOGUE["prediction-law"](scale), *CATALOGUE[NAMES[-1]](scale)]:
             assert run.model.shape.layers >= 8

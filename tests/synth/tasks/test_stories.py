@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import multiprocessing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +16,6 @@ from synth.text.roles import REPEAT_1, REPEAT_2
 from synth.text.stories import StoryConfig
 from synth.text.variety import variety
 from synth.text.vocabularies import TokenizerConfig
-
-REAL = Path(__file__).parents[4] / "shared" / "corpora"
-"""Two corpora that may lie beside the project; tests on them are skipped elsewhere."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +70,7 @@ def test_the_same_bytes_in_another_process(task):
     queue = context.Queue()
     worker = context.Process(target=_in_a_worker, args=(queue,))
     worker.start()
-    found = queue.get(timeout=60)
+    found = queue.get(timeout=240)
     worker.join()
     assert found == digest(task.train_rows(3, 5, 128))
 
@@ -289,7 +285,7 @@ def test_the_mixture_with_books_is_exact():
     config = StoriesConfig(books_parts=9)
     rows = config.build().train_rows(0, 0, 256)
     assert len(rows) % 10 == 0
-    alone = StoriesConfig().build()._source.windows(0, 0, len(rows) // 10, 256)
+    alone = StoriesConfig().build()._text.source.windows(0, 0, len(rows) // 10, 256)
     stories = {row.tobytes() for row in alone.tokens_RT.astype(rows.tokens_RT.dtype)}
     of_stories = [row.tobytes() in stories for row in rows.tokens_RT]
     assert [sum(of_stories[i : i + 10]) for i in range(0, len(rows), 10)] == [1] * (
@@ -384,7 +380,21 @@ def test_a_users_corpus(tales):
     for sample in task.samples(0, 10):
         *body, _ = sample.record["tokens"]
         assert task.tokenizer.encode(sample.record["text"]) == body
-    assert task.report()["corpus"]["leakage"]["duplicates"] == 0
+    assert task.report()["stories"]["leakage"]["duplicates"] == 0
+
+
+def test_a_corpus_of_too_few_documents_says_so(task, tmp_path):
+    path = tmp_path / "three.jsonl"
+    titles = ("One", "Two", "Three")
+    texts = [sample.record["text"] for sample in task.samples(5, 3)]
+    rows = [
+        {"title": title, "text": text}
+        for title, text in zip(titles, texts, strict=True)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    few = StoriesConfig(corpus=str(path)).build()
+    with pytest.raises(ValueError, match="'test': 0.* give one long .txt"):
+        few.evaluation_sets(10)
 
 
 def test_a_users_tokeniser(task, tmp_path):
@@ -417,22 +427,3 @@ def test_too_many_closed_names_are_refused():
     names = NameConfig(p_open=0.0, closed_names=1000, first_pieces=4, second_pieces=8)
     with pytest.raises(ValueError, match="closed_names must be below"):
         StoriesConfig(names=names).build().train_rows(0, 0, 64)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [2048, 4096])
-def test_real_tales(size):
-    path = REAL / "stories.jsonl.xz"
-    if not path.exists():
-        pytest.skip(f"LOUD: no real corpus at {path}; real prose is not tested here")
-    config = StoriesConfig(corpus=str(path), tokenizer=TokenizerConfig(vocab_size=size))
-    task = config.build()
-    report = task.report()["corpus"]
-    assert report["leakage"]["duplicates"] == 0
-    assert report["leakage"]["shared"] < 0.01
-    for sample in task.samples(0, 150):
-        *body, _ = sample.record["tokens"]
-        assert task.tokenizer.encode(sample.record["text"]) == body
-    chosen = {s.suite: s for s in task.evaluation_sets(100)}["validation"]
-    found = by_name(task.score(chosen, answers(chosen, chosen.rows.answer_RT)))
-    assert found["second_token_oracle", ""].value > 0.97

@@ -1,10 +1,11 @@
 import multiprocessing
 import os
+import signal
 import time
 
 import pytest
 
-from synth.text.cache import MANIFEST, cache_folder, entry
+from synth.text.cache import ABANDONED_SECONDS, MANIFEST, cache_folder, entry
 
 
 @pytest.fixture
@@ -79,6 +80,47 @@ def test_writers_may_race(folder):
         worker.join()
     assert [worker.exitcode for worker in workers] == [0] * 6
     assert [p.name for p in (folder / "kind").iterdir()] == ["key"]
+
+
+def _build_slowly(folder, begun):
+    os.environ["SYNTH_CACHE"] = str(folder)
+
+    def build(to):
+        (to / "0.bin").write_bytes(b"half of it")
+        begun.set()
+        time.sleep(60)
+
+    entry("kind", "key", build)
+
+
+def test_a_writer_killed_in_the_middle_leaves_no_entry(folder):
+    context = multiprocessing.get_context("fork")
+    begun = context.Event()
+    worker = context.Process(target=_build_slowly, args=(folder, begun))
+    worker.start()
+    assert begun.wait(30)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+    (left,) = (folder / "kind").iterdir()
+    assert left.name.startswith(".key-")
+    path = entry("kind", "key", fill(b"whole", []))
+    assert (path / "a.bin").read_bytes() == b"whole"
+    assert left.exists(), "young enough to belong to a living writer"
+
+
+def test_what_killed_writers_left_is_removed_after_a_day(folder):
+    kept = folder / "kind" / ".other-young"
+    dead = folder / "kind" / ".other-old"
+    busy = folder / "kind" / ".other-busy"
+    day_ago = time.time() - ABANDONED_SECONDS - 60
+    for path in (kept, dead, busy):
+        path.mkdir(parents=True)
+        (path / "0.bin").write_bytes(b"half")
+    for path in (dead / "0.bin", dead, busy):
+        os.utime(path, (day_ago, day_ago))
+    entry("kind", "key", fill(b"x", []))
+    names = {path.name for path in (folder / "kind").iterdir()}
+    assert names == {"key", ".other-young", ".other-busy"}
 
 
 def test_where_it_lies(monkeypatch, tmp_path):

@@ -86,6 +86,13 @@ def test_refuses_what_is_not_there(tmp_path):
         list(read_documents(tmp_path))
 
 
+def test_another_encoding_is_refused_with_the_file(tmp_path):
+    path = tmp_path / "old.txt"
+    path.write_bytes("Caf\u00e9".encode("latin1"))
+    with pytest.raises(ValueError, match=r"old\.txt is not UTF-8 .* iconv"):
+        list(read_documents(path))
+
+
 COMMIT = "c" * 40
 
 
@@ -121,6 +128,60 @@ def test_hub_files_through_the_library(tmp_path, monkeypatch):
     )
     found = [d.text for d in text_documents(row["text"] for row in rows)]
     assert found == ["Once.\n\nThen.", "Twice."]
+
+
+@pytest.fixture
+def offline_hub(tmp_path, monkeypatch):
+    """The library reads local files of the sets' shapes in place of the hub."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    datasets = pytest.importorskip("datasets")
+    real, asked = datasets.load_dataset, []
+    rows = [
+        {"short_book_title": f"Book {i}", "text": f"Text {i}.", "url": "u"}
+        for i in range(5)
+    ]
+    shapes = {
+        "SimpleStories/SimpleStories": [
+            {"story": f"Story {i}.", "topic": "x"} for i in range(5)
+        ],
+        "emozilla/pg19": rows,
+        "common-pile/project_gutenberg_filtered": [
+            {"text": f"Text {i}.", "id": str(i)} for i in range(5)
+        ],
+    }
+    lines = tmp_path / "lines.txt"
+    lines.write_text("Once.\n\nThen.\n<|endoftext|>\nTwice.\n<|endoftext|>\n")
+
+    def load(name, *, revision=None, data_files=None, split, streaming):
+        asked.append((name, revision, data_files))
+        assert (split, streaming) == ("train", True)
+        if name == "text":
+            assert data_files.startswith("hf://datasets/roneneldan/TinyStories@f54c")
+            files = str(lines)
+            return real("text", data_files=files, split=split, streaming=True)
+        file = tmp_path / f"{name.replace('/', '-')}.parquet"
+        datasets.Dataset.from_list(shapes[name]).to_parquet(str(file))
+        return real("parquet", data_files=str(file), split=split, streaming=True)
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("hub:tinystories#1", [Document("", "Once.\n\nThen.")]),
+        ("hub:simplestories#2", [Document("", f"Story {i}.") for i in range(2)]),
+        ("hub:pg19#2", [Document(f"Book {i}", f"Text {i}.") for i in range(2)]),
+        ("hub:gutenberg#1", [Document("", "Text 0.")]),
+    ],
+)
+def test_every_known_set_by_the_library_offline(offline_hub, place, expected):
+    assert [*hub_documents(place)] == expected
+    (asked,) = offline_hub
+    assert "main" not in asked
+    assert len(asked[1] or asked[2].partition("@")[2].partition("/")[0]) == 40
 
 
 def test_an_unreachable_hub_names_the_alternative(monkeypatch):

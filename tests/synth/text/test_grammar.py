@@ -4,7 +4,8 @@ from random import Random
 
 import pytest
 
-from synth.text.grammar import Word, grammar, read_grammar
+from synth.text.frames import Word
+from synth.text.grammar import grammar, read_grammar
 from synth.text.plain import plain_stories
 
 WORDS = """

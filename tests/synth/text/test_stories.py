@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from synth.text.fragments import Fragments
-from synth.text.grammar import Plot, grammar, read_grammar
+from synth.text.frames import Plot
+from synth.text.grammar import grammar, read_grammar
 from synth.text.names import NamePairs, NameSource
 from synth.text.stories import StoryConfig, StoryGenerator
 from synth.text.tokenizer import Tokenizer, train_byte_pairs

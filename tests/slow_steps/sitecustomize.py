@@ -1,7 +1,8 @@
-"""Makes each training step of a job last STEP_SECONDS, by sleeping.
+"""Makes each training step last STEP_SECONDS, while the file STEP_BRAKE exists.
 
-On PYTHONPATH of the cluster tests' jobs: runs that have to be interrupted then last as
-long on a busy machine as on an idle one, and cost little of it.
+On PYTHONPATH of processes that a test wants to interrupt: they cannot come to an end
+before the test has done its part, on a fast machine or a slow one, and cost little of
+it. Without STEP_BRAKE the steps are slow to the end. See `tests.conftest.Brake`.
 """
 
 import importlib.abc
@@ -9,6 +10,13 @@ import importlib.machinery
 import os
 import sys
 import time
+
+
+def wait() -> None:
+    """The pause before a step."""
+    brake = os.environ.get("STEP_BRAKE")
+    if brake is None or os.path.exists(brake):
+        time.sleep(float(os.environ["STEP_SECONDS"]))
 
 
 class Finder(importlib.abc.MetaPathFinder):
@@ -25,7 +33,7 @@ class Finder(importlib.abc.MetaPathFinder):
             step = module.Pack.train_step
 
             def train_step(self, clock):
-                time.sleep(float(os.environ["STEP_SECONDS"]))
+                wait()
                 step(self, clock)
 
             module.Pack.train_step = train_step

@@ -1,0 +1,171 @@
+"""The one figure of `make quick`: polynomials, induction and choice points together.
+
+Each panel comes from a sweep of its own; what has not been trained yet is left out.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import matplotlib.pyplot as plt
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.comparisons import formation
+from analysis.plots import polynomial, style
+from analysis.plots.curves import draw_curves
+from analysis.selection import EXACT_MATCH, OPERATIONS, by_scale, measured
+from analysis.statistics import over_seeds
+from analysis.trajectories import curve_rows
+
+HALF = 0.5
+"""Induction has formed when this share of the repeated tokens is right."""
+CHOICE = "horizon=1,role=choice"
+
+Panel = tuple[str, Callable[[Axes], None]]
+
+
+def quick_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
+    """Two panels a row, one legend; returns the figure and the plotted table.
+
+    The table is long: `panel`, `scale`, `horizon`, `x` (operations, or training tokens),
+    mean, t interval, number of seeds, and `reference`, the dotted line of the panel.
+
+    Raises
+    ------
+    ValueError
+        When no run of any of the three sweeps is done.
+    """
+    found = [
+        draw(frame)
+        for task, draw in (
+            ("polynomial", _polynomial),
+            ("repeats", _induction),
+            ("choice-points", _choices),
+        )
+        if not frame.filter(
+            pl.col("task") == task,
+            pl.col("state") == "done",
+            pl.col("value").is_not_null(),
+        ).is_empty()
+    ]
+    if not found:
+        raise ValueError("No run of the quick sweeps is finished yet. Type make quick.")
+    panels = [panel for some, _ in found for panel in some]
+    table = pl.concat([rows for _, rows in found])
+    columns = min(2, len(panels))
+    lines = -(-len(panels) // columns)
+    with style.house_style():
+        figure, grid = plt.subplots(
+            lines,
+            columns,
+            figsize=(
+                style.PANEL_WIDTH * columns + 1.6,
+                (style.PANEL_HEIGHT + 0.35) * lines,
+            ),
+            squeeze=False,
+            layout="constrained",
+        )
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
+        for axes, (title, draw) in zip(grid.flat, panels, strict=False):
+            draw(axes)
+            axes.set_title(title)
+        horizons = table["horizon"].unique().sort().to_list()
+        figure.legend(handles=_keys(horizons, table), loc="outside right upper")
+    return figure, table
+
+
+def induction_rows(frame: pl.DataFrame) -> pl.DataFrame:
+    """Accuracy on repeated segments at every evaluation, and its guess floor."""
+    rows = curve_rows(frame.filter(pl.col("task") == "repeats"), "accuracy", "test")
+    floor = measured(frame, "floor", "test").select("run_id", "step", floor="value")
+    return rows.join(floor, on=["run_id", "step"], how="left")
+
+
+def choice_rows(frame: pl.DataFrame) -> pl.DataFrame:
+    """Excess loss of head 1 at choices, in nats, at every evaluation."""
+    here = frame.filter(pl.col("task") == "choice-points")
+    return curve_rows(here, "excess_loss", "test", CHOICE)
+
+
+def _polynomial(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
+    here = frame.filter(pl.col("task") == "polynomial")
+    rows = polynomial.accuracy_by_operations(here)
+    table = polynomial.polynomial_table(here)
+
+    def draw(axes: Axes, scale: str) -> None:
+        of_scale = pl.col("scale") == scale
+        polynomial.draw_panel(axes, rows.filter(of_scale), table.filter(of_scale))
+        axes.set_xlabel("operations in the expression, m")
+        axes.set_ylabel("exact match (greedy)")
+
+    panels: list[Panel] = [
+        (f"polynomials, {scale} parameters", partial(draw, scale=scale))
+        for scale in by_scale(rows)
+    ]
+    long = table.select(
+        pl.lit(EXACT_MATCH).alias("panel"),
+        "scale",
+        "horizon",
+        pl.col(OPERATIONS).alias("x"),
+        "mean",
+        "low",
+        "high",
+        "seeds",
+        pl.col("guess_floor").alias("reference"),
+    )
+    return panels, long
+
+
+def _induction(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
+    rows = induction_rows(frame)
+    floor = rows["floor"].mean()
+    assert isinstance(floor, float)
+
+    def draw(axes: Axes) -> None:
+        draw_curves(axes, rows, "tokens", formation(rows, HALF))
+        axes.axhline(floor, color=style.FAINT, ls=(0, (1, 1.2)), lw=1.2, zorder=1)
+        axes.set(xlabel="training tokens", ylabel="accuracy on repeats", ylim=(0, 1.02))
+
+    return [("induction on random segments", draw)], _long(rows, "induction", floor)
+
+
+def _choices(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
+    rows = choice_rows(frame)
+
+    def draw(axes: Axes) -> None:
+        draw_curves(axes, rows, "tokens")
+        axes.axhline(0.0, color=style.FAINT, ls=(0, (1, 1.2)), lw=1.2, zorder=1)
+        axes.set(xlabel="training tokens", ylabel="excess loss at choices, nats")
+
+    return [("choice points", draw)], _long(rows, "choice excess loss", 0.0)
+
+
+def _long(rows: pl.DataFrame, panel: str, reference: float) -> pl.DataFrame:
+    """Means over seeds at every evaluation, in the columns of the whole table."""
+    table = over_seeds(rows, ["scale", "horizon", "tokens"])
+    return table.select(
+        pl.lit(panel).alias("panel"),
+        "scale",
+        "horizon",
+        pl.col("tokens").alias("x"),
+        "mean",
+        "low",
+        "high",
+        "seeds",
+        pl.lit(reference).alias("reference"),
+    )
+
+
+def _keys(horizons: list[int], table: pl.DataFrame) -> list[Line2D]:
+    keys = polynomial.keys(horizons)
+    floor = keys[-1]
+    if "induction" in table["panel"]:
+        tick = Line2D([], [], color=style.FAINT, marker="|", ms=6, ls="")
+        tick.set_label("induction formed\n(half right)")
+        keys.append(tick)
+    if "choice excess loss" in table["panel"]:
+        floor.set_label("guess floor, or\nexact optimum (0)")
+    return keys
