@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from sweeps.costs import described, flops_per_token
+from sweeps.costs import described, flops_per_token, tokens
+from synth.compilation import step_form
 from synth.config import RunConfig
 from synth.environment import package_versions
 from synth.execution import Execution
@@ -63,7 +64,9 @@ def shape(config: RunConfig, execution: Execution) -> str:
             "precision": training.precision,
             "device": execution.device,
             "threads": execution.threads,
-            "compile": execution.compile,
+            "step": step_form(
+                execution, training.precision, tokens(config), flops_per_token(config)
+            ),
         }
     )
 

@@ -81,9 +81,17 @@ def launch(
     )
 
     def record() -> None:
+        index = (title, configs, survey(root, configs), metric)
         try:
-            ledger.sync(title, configs, survey(root, configs), metric)
-        except (OSError, ValueError) as error:  # an index: training goes on without
+            try:
+                ledger.sync(*index)
+            except OSError:
+                raise
+            except (
+                Exception
+            ):  # damaged, or of another version: the folders are the truth
+                ledger.rebuild(*index)
+        except Exception as error:  # an index: training goes on without
             display.say(f"the ledger could not be written: {error}")
 
     shared = f" ({linked} shared with other sweeps)" if linked else ""

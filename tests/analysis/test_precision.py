@@ -77,10 +77,10 @@ def test_effects_agree_or_do_not(tmp_path):
 def test_both_figures_are_drawn_and_refuse_what_has_no_twin(tmp_path):
     frame = write_sweep(tmp_path / "a")
     for name in ("precision-curves", "precision-effects"):
-        figure, table = families.FIGURES[name](frame)
+        figure, table = families.FIGURES[name].draw(frame)
         written = style.save(figure, table, tmp_path / name)
         assert all(path.stat().st_size > 0 for path in written)
     alone = write_sweep(tmp_path / "b", kinds=("fp32",))
     for name in ("precision-curves", "precision-effects"):
         with pytest.raises(ValueError, match="no finished run has a twin"):
-            families.FIGURES[name](alone)
+            families.FIGURES[name].draw(alone)
