@@ -116,7 +116,9 @@ class ShardedPack(Pack):
             targets.weights_NKBT[:, :, mine],
             targets.sparse,
         )
-        loss_NK = loss_and_backward(self.model, tokens_KBT[:, mine], part)
+        loss_NK = loss_and_backward(
+            self.model, tokens_KBT[:, mine], part, self.piece_loss
+        )
         grad_KP = self.lanes.gather_grad()
         distributed.all_reduce(loss_NK)
         distributed.all_reduce(grad_KP)

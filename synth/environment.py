@@ -19,7 +19,9 @@ PACKAGES = ("torch", "numpy", "safetensors", "polars", "optuna", "submitit")
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def capture(execution: Execution, precision: str, lanes: int) -> dict[str, Any]:
+def capture(
+    execution: Execution, precision: str, lanes: int, form: str
+) -> dict[str, Any]:
     """The record of one session for `environment.json`."""
     import torch
 
@@ -38,6 +40,7 @@ def capture(execution: Execution, precision: str, lanes: int) -> dict[str, Any]:
         "device_kind": execution.device,
         "threads": execution.threads,
         "compile": execution.compile,
+        "step": form,
         "precision": precision,
         "lanes": lanes,
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
@@ -76,7 +79,7 @@ def code_state() -> dict[str, str | None]:
     commit = _git("rev-parse", "HEAD")
     if commit is None:
         return state
-    patch = _git("diff", "HEAD", "--", "*.py", "*.toml", "*.txt") or ""
+    patch = _git("diff", "HEAD", "--", "*.py", "*.cpp", "*.toml", "*.txt") or ""
     digest = hashlib.sha256(patch.encode()).hexdigest() if patch else None
     untracked = _git("ls-files", "--others", "--exclude-standard") or ""
     return state | {
@@ -89,7 +92,7 @@ def code_state() -> dict[str, str | None]:
 
 def _sources() -> str:
     package, sha = Path(__file__).resolve().parent, hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted([*package.rglob("*.py"), *package.rglob("*.cpp")]):
         content = path.read_bytes()
         name = path.relative_to(package).as_posix()
         sha.update(f"{name}\0{len(content)}\0".encode() + content)

@@ -10,7 +10,7 @@ from synth.identity import coerce_fields, require
 class Execution:
     """Settings outside the identity of a run.
 
-    Results are bit for bit the same on CPU, in eager mode, at equal thread count; other
+    Results are bit for bit the same on CPU at one thread and equal `compile`; other
     settings change them by rounding alone.
     """
 
@@ -18,8 +18,9 @@ class Execution:
     """Where to train."""
     threads: int = 1
     """Threads of one process on CPU; one is best for small models."""
-    compile: bool = False
-    """Compile each layer; pays for itself after a minute or so of training."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the step: auto does for fp32 CPU runs of about a minute and more
+    (`synth.compilation`)."""
     checkpoint_every_seconds: float = 60.0
     """Longest work that a kill can lose."""
     log_every_seconds: float = 10.0

@@ -15,6 +15,8 @@ the norm of the gradient grows with n, and clipping at 1.0 bites harder: the unc
 norm is logged. Only the loss of head 1 is comparable across n.
 """
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -68,18 +70,33 @@ def horizon_targets(
     return Targets(torch.stack(all_tokens), torch.stack(all_weights), sparse)
 
 
-def loss_and_backward(model: Predictor, tokens_KBT: Tensor, targets: Targets) -> Tensor:
+PieceLoss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""States (K, N, D), targets and weights (K, N) to losses (K,) and the states' gradient."""
+
+
+def loss_and_backward(
+    model: Predictor,
+    tokens_KBT: Tensor,
+    targets: Targets,
+    piece: PieceLoss | None = None,
+) -> Tensor:
     """Losses (N, K) in nats; gradients are added to the parameters' `grad`.
 
     One forward pass through the trunk, then each head in turn, forward and backward, its
     gradient added to that of the state it stands on; last, one backward pass through the
     trunk (section 2, and figure S11 for chained heads). Heads that others stand on keep
-    their layer's activations until their successors are done.
+    their layer's activations until their successors are done. `piece` computes the loss
+    and gradient of some of a head's positions; by default autograd does.
     """
     losses: dict[int, Tensor] = {}
     # On a GPU a choice of positions waits for the device, and all logits are cheap.
     few = targets.sparse and model.vocab_size >= SPARSE_VOCABULARY
-    head_loss = _loss_of_scored if few and not tokens_KBT.is_cuda else _loss_of_all
+    piece = piece or functools.partial(_piece_loss, model)
+    head_loss: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    if few and not tokens_KBT.is_cuda:
+        head_loss = functools.partial(_loss_of_scored, model)
+    else:
+        head_loss = functools.partial(_loss_of_all, piece, model.vocab_size)
 
     def visit(parent: int | None, state: Tensor) -> None:
         for head in model.children_of(parent):
@@ -87,7 +104,6 @@ def loss_and_backward(model: Predictor, tokens_KBT: Tensor, targets: Targets) ->
             leaf = output.detach().requires_grad_()
             visit(head, leaf)
             losses[head], grad = head_loss(
-                model,
                 leaf.detach(),
                 targets.tokens_NKBT[head - 1],
                 targets.weights_NKBT[head - 1],
@@ -102,26 +118,42 @@ def loss_and_backward(model: Predictor, tokens_KBT: Tensor, targets: Targets) ->
 
 
 def _loss_of_all(
-    model: Predictor, h_KBTD: Tensor, targets_KBT: Tensor, weights_KBT: Tensor
+    piece: PieceLoss,
+    vocab_size: int,
+    h_KBTD: Tensor,
+    targets_KBT: Tensor,
+    weights_KBT: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Loss of one head (K,) and its gradient with respect to the head's state."""
     h_KND = h_KBTD.flatten(1, 2)
     targets_KN, weights_KN = targets_KBT.flatten(1), weights_KBT.flatten(1)
     positions = h_KND.shape[1]
-    chunk = min(positions, max(256, MAX_LOGITS // model.vocab_size))
+    chunk = min(positions, max(256, MAX_LOGITS // vocab_size))
+    if chunk == positions:
+        loss_K, grad_KND = piece(h_KND, targets_KN, weights_KN)
+        return loss_K, grad_KND.view_as(h_KBTD)
     grad_KND = torch.empty_like(h_KND)
     loss_K = torch.zeros(len(h_KND), device=h_KND.device)
     for start in range(0, positions, chunk):
         part = slice(start, start + chunk)
-        states = h_KND[:, part].detach().requires_grad_()
-        nll_KN = token_losses(model.unembed(states), targets_KN[:, part])
-        part_loss_K = (nll_KN * weights_KN[:, part]).sum(1)
-        # Lanes share no parameter, so the gradient of the sum is that of each.
-        part_loss_K.sum().backward()
-        assert states.grad is not None
-        grad_KND[:, part] = states.grad
-        loss_K += part_loss_K.detach()
+        part_loss_K, grad_KND[:, part] = piece(
+            h_KND[:, part], targets_KN[:, part], weights_KN[:, part]
+        )
+        loss_K += part_loss_K
     return loss_K, grad_KND.view_as(h_KBTD)
+
+
+def _piece_loss(
+    model: Predictor, h_KND: Tensor, targets_KN: Tensor, weights_KN: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Weighted loss (K,) at some positions, its gradient there and in the parameters."""
+    states = h_KND.detach().requires_grad_()
+    nll_KN = token_losses(model.unembed(states), targets_KN)
+    loss_K = (nll_KN * weights_KN).sum(1)
+    # Lanes share no parameter, so the gradient of the sum is that of each.
+    loss_K.sum().backward()
+    assert states.grad is not None
+    return loss_K.detach(), states.grad
 
 
 def _loss_of_scored(

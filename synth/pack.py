@@ -5,6 +5,7 @@ Knows nothing of folders, signals or schedules of checkpoints: `synth.training` 
 
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,15 +13,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synth import native
 from synth.checkpoint import Checkpoint, Place
+from synth.compilation import StepForm, step_form
 from synth.config import RunConfig
+from synth.describe import describe_model
 from synth.environment import capture
 from synth.evaluation import score_tokens
 from synth.execution import Execution
 from synth.metrics import Measurement, Score
+from synth.models.fused import fuse
 from synth.models.heads import MultiTokenModel
 from synth.models.lanes import FlatLanes, initialise
-from synth.objectives import Targets, horizon_targets, loss_and_backward
+from synth.native import prepare_torch_compile
+from synth.objectives import PieceLoss, Targets, horizon_targets, loss_and_backward
 from synth.optimizer import LaneAdamW
 from synth.tasks.stream import RowStream
 from synth.tasks.task import EvaluationSet, ItemCounts
@@ -52,9 +58,8 @@ class Pack:
             if precision != torch.float32:
                 self.scorer = self._new_model()
                 self.lanes.attach(self.scorer, master=True)
-        if execution.compile:
-            for layer in (*self.model.trunk, *self.model.heads):
-                layer.compile()
+        self.piece_loss: PieceLoss | None = None
+        self.form = self._compile()
         self.optimizer = LaneAdamW(self.lanes, [c.training for c in configs])
         self._sets: dict[int, list[EvaluationSet]] = {}
         self.items: list[list[ItemCounts]] = [[] for _ in configs]
@@ -69,6 +74,33 @@ class Pack:
             len(self.task.vocabulary),
             len(self.configs),
         )
+
+    def _compile(self) -> StepForm:
+        """Give the step the form that suits the runs; the form that it got."""
+        config, training = self.configs[0], self.training
+        cost = describe_model(
+            config.model,
+            self.objective.horizon,
+            len(self.task.vocabulary),
+            training.context,
+        )
+        tokens = training.steps * training.tokens_per_step
+        per_token = float(cost["training_flops_per_token"])
+        form = step_form(self.execution, training.precision, tokens, per_token)
+        usable, reason = True, ""
+        if form == "native":
+            usable, reason = native.available()
+        elif form == "torch":
+            usable, reason = prepare_torch_compile(self.execution.device)
+        if not usable:
+            warnings.warn(f"The step is not compiled: {reason}.", stacklevel=2)
+            return "eager"
+        if form == "native":
+            self.piece_loss = fuse(self.model, native.load())
+        elif form == "torch":
+            for layer in (*self.model.trunk, *self.model.heads):
+                layer.compile()
+        return form
 
     def _start(self, restored: Sequence[Checkpoint] | None) -> None:
         """Initial or restored weights, moments, data cursors and sums."""
@@ -124,7 +156,9 @@ class Pack:
 
     def environment(self) -> dict[str, Any]:
         """What this session runs on."""
-        return capture(self.execution, self.training.precision, len(self.configs))
+        return capture(
+            self.execution, self.training.precision, len(self.configs), self.form
+        )
 
     def train_step(self, clock: dict[str, float]) -> None:
         """One optimiser step of every lane; the time of each part goes to `clock`."""
@@ -150,7 +184,7 @@ class Pack:
 
     def backward(self, tokens_KBT: Tensor, targets: Targets) -> Tensor:
         """Losses (N, K); adds to the gradients. Data-parallel packs share this work."""
-        return loss_and_backward(self.model, tokens_KBT, targets)
+        return loss_and_backward(self.model, tokens_KBT, targets, self.piece_loss)
 
     def must_check(self) -> bool:
         """Whether enough steps have gone by to look at their losses."""
@@ -248,5 +282,8 @@ class Pack:
         return [Measurement.of(s, run_id, self.step, self.tokens) for s in scores]
 
     def _stacked(self, arrays: Sequence[np.ndarray], dtype: type) -> Tensor:
-        stacked: np.ndarray = np.stack(arrays).astype(dtype, copy=False)
-        return torch.from_numpy(stacked).to(self.device)
+        stacked = torch.from_numpy(np.stack(arrays).astype(dtype, copy=False))
+        if self.device.type == "cuda":
+            # From pinned memory the copy runs while the host goes on.
+            return stacked.pin_memory().to(self.device, non_blocking=True)
+        return stacked

@@ -22,7 +22,9 @@ from synth.checkpoint import Checkpoint
 from synth.config import RunConfig
 from synth.execution import Execution
 from synth.interruption import Interruption
+from synth.memory import keep_freed_memory
 from synth.pack import Pack
+from synth.precision import advice
 from synth.progress import Moment, Outcome, Progress, Silent
 from synth.resuming import by_step
 from synth.store import RunBusy, RunFolder
@@ -53,9 +55,11 @@ def train(
     """
     execution = execution or Execution()
     _check_pack(configs)
+    if word := advice(configs[0].training.precision, execution.device):
+        warnings.warn(word, stacklevel=2)
     found: dict[str, Outcome] = {}
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_numerics(execution))
+        stack.enter_context(numerics(execution))
         mine: list[tuple[RunConfig, RunFolder]] = []
         for config in configs:
             folder = RunFolder(root, config.run_id)
@@ -317,7 +321,7 @@ def _check_pack(configs: Sequence[RunConfig]) -> None:
 
 
 @contextlib.contextmanager
-def _numerics(execution: Execution) -> Iterator[None]:
+def numerics(execution: Execution) -> Iterator[None]:
     """Threads and determinism as the execution wants them, put back afterwards."""
     if execution.device == "cuda" and not torch.cuda.is_available():
         raise ValueError(
@@ -325,8 +329,14 @@ def _numerics(execution: Execution) -> Iterator[None]:
         )
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
+    determinism: Any = torch.utils.deterministic
+    filled = determinism.fill_uninitialized_memory
     torch.set_num_threads(execution.threads)
     torch.use_deterministic_algorithms(execution.device == "cpu")
+    # Every tensor is written before it is read: filling it first is a pass for nothing.
+    determinism.fill_uninitialized_memory = False
+    if execution.device == "cpu":
+        keep_freed_memory()
     try:
         with warnings.catch_warnings():
             # Lanes are rows of a flat tensor: gradients have the gaps of parameters.
@@ -335,6 +345,7 @@ def _numerics(execution: Execution) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
+        determinism.fill_uninitialized_memory = filled
 
 
-__all__ = ["Checkpoint", "Outcome", "train"]
+__all__ = ["Checkpoint", "Outcome", "numerics", "train"]

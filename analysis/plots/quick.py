@@ -14,9 +14,10 @@ from matplotlib.lines import Line2D
 
 from analysis.comparisons import formation
 from analysis.plots import polynomial, style
-from analysis.plots.curves import curve_rows, draw_curves
+from analysis.plots.curves import draw_curves
 from analysis.selection import EXACT_MATCH, OPERATIONS, by_scale, measured
 from analysis.statistics import over_seeds
+from analysis.trajectories import curve_rows
 
 HALF = 0.5
 """Induction has formed when this share of the repeated tokens is right."""
@@ -163,11 +164,11 @@ def _long(rows: pl.DataFrame, panel: str, reference: float) -> pl.DataFrame:
 
 def _keys(horizons: list[int], table: pl.DataFrame) -> list[Line2D]:
     keys = polynomial.keys(horizons)
-    keys[-1].set_label("guess floor")
+    floor = keys[-1]
     if "induction" in table["panel"]:
         tick = Line2D([], [], color=style.FAINT, marker="|", ms=6, ls="")
         tick.set_label("induction formed\n(half right)")
         keys.append(tick)
     if "choice excess loss" in table["panel"]:
-        keys[len(horizons) + 2].set_label("guess floor, or\nexact optimum (0)")
+        floor.set_label("guess floor, or\nexact optimum (0)")
     return keys

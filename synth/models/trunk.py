@@ -5,6 +5,8 @@ width of the MLP. The layout is that of LLaMA: norm before each part, 12 L d^2 m
 Attention may be replaced by a recurrence (`synth.models.mamba`, `synth.models.rwkv`).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -116,12 +118,15 @@ class Layer(nn.Module):
     """One layer: a mixer of positions and an MLP, each added to what it reads.
 
     The mixer is registered under its own name, so weights say what they belong to.
+    `synth.models.fused` may put faster forms of "x plus part" in the place of the parts.
     """
 
     def __init__(
         self, num_lanes: int, shape: Scale, mixer: Mixer = "attention"
     ) -> None:
         super().__init__()
+        self.fused_mixer: Callable[[Tensor], Tensor] | None = None
+        self.fused_mlp: Callable[[Tensor], Tensor] | None = None
         self.kind = mixer
         self.add_module(mixer, MIXERS[mixer](num_lanes, shape))
         self.mlp = MLP(num_lanes, shape)
@@ -133,5 +138,10 @@ class Layer(nn.Module):
 
     def forward(self, x_KBTD: Tensor, cache: Cache | Memory | None = None) -> Tensor:
         """(K, B, T, D) to (K, B, T, D)."""
-        x_KBTD = x_KBTD + self._modules[self.kind](x_KBTD, cache)  # type: ignore[misc]
+        if self.fused_mixer is not None and cache is None:
+            x_KBTD = self.fused_mixer(x_KBTD)
+        else:
+            x_KBTD = x_KBTD + self._modules[self.kind](x_KBTD, cache)  # type: ignore[misc]
+        if self.fused_mlp is not None:
+            return self.fused_mlp(x_KBTD)
         return x_KBTD + self.mlp(x_KBTD)

@@ -312,6 +312,7 @@ def test_a_run_trains_stops_and_goes_on_as_if_it_had_not(mixer, tmp_path, monkey
 
 @pytest.mark.parametrize("mixer", RECURRENT)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.filterwarnings("ignore:TrainingConfig.precision")
 def test_a_run_in_a_pack_equals_itself_alone_bit_for_bit(mixer, precision, tmp_path):
     runs = [recurrent_run(mixer, seed=seed, precision=precision) for seed in (0, 1)]
     together = trained(tmp_path / "pack", *runs)

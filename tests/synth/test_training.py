@@ -51,6 +51,7 @@ def trained(root, *configs, execution=None):
 
 @pytest.mark.parametrize("horizon", [1, 2])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.filterwarnings("ignore:TrainingConfig.precision")
 def test_a_run_in_a_pack_equals_itself_alone_bit_for_bit(tmp_path, horizon, precision):
     base = [tiny_run(horizon, seed=seed, precision=precision) for seed in (0, 1, 2)]
     base[1] = with_training(base[1], learning_rate=1e-3, weight_decay=0.5)
@@ -417,7 +418,7 @@ def test_compiled_layers_give_the_same_losses(tmp_path, monkeypatch):
     config = tiny_run(2)
     ((eager, _),) = trained(tmp_path / "eager", config)
     ((compiled, _),) = trained(
-        tmp_path / "compiled", config, execution=Execution(compile=True)
+        tmp_path / "compiled", config, execution=Execution(compile="on", threads=2)
     )
     assert len(seen) == 4
     pairs = zip(eager.splitlines(), compiled.splitlines(), strict=True)

@@ -1,0 +1,151 @@
+"""The passes of `native.cpp`, compiled on first use and kept in the user's cache.
+
+The library is built with the machine's own C++ compiler (`$CXX`, else c++, g++ or
+clang++), in about two seconds, once for each processor type and compiler; any number of
+processes may ask for it at once. `available` says whether, and if not why not. Nothing
+is compiled or loaded at import.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+from torch import Tensor
+
+from synth.text.cache import cache_folder, entry
+
+SOURCE = Path(__file__).with_name("native.cpp")
+FLAGS = ("-O3", "-std=c++17", "-march=native", "-fopenmp-simd", "-fno-math-errno")
+
+_SIGNATURES = {
+    "unit_rms": "ppppiiiif",
+    "unit_rms_backward": "pppppppiiii",
+    "gated": "ppii",
+    "gated_backward": "ppppii",
+    "attend": "pppppiiii",
+    "attend_backward": "pppppppiiii",
+    "cross_entropy": "ppppii",
+}
+_TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_long, "f": ctypes.c_float}
+
+
+class Native:
+    """The functions of `native.cpp`; tensors are passed as they are.
+
+    A function is called with contiguous fp32 tensors (targets are int64) and numbers, in
+    the order of its C++ parameters; nothing is checked here.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        library = ctypes.CDLL(str(path))
+        self._functions = {}
+        for name, kinds in _SIGNATURES.items():
+            function = self._functions[name] = getattr(library, name)
+            function.argtypes = [_TYPES[kind] for kind in kinds]
+            function.restype = None
+
+    def __call__(self, name: str, *arguments: Tensor | float | None) -> None:
+        """Run one function; `None` is the null pointer."""
+        self._functions[name](
+            *[a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
+        )
+
+
+def available() -> tuple[bool, str]:
+    """Whether the library can be used here, and the reason if it cannot."""
+    try:
+        load()
+    except OSError as error:
+        return False, str(error)
+    return True, ""
+
+
+@functools.cache
+def load() -> Native:
+    """The library, built if the cache has none for this machine.
+
+    Raises
+    ------
+    OSError
+        When there is no compiler, or it fails, with its words.
+    """
+    compiler = find_compiler()
+    if compiler is None:
+        raise OSError("no C++ compiler was found (set CXX, or install g++)")
+    folder = entry("native", _key(compiler), functools.partial(_build, compiler))
+    return Native(folder / "native.so")
+
+
+def find_compiler() -> str | None:
+    """The path of the C++ compiler, if there is one."""
+    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
+        if name and (found := shutil.which(name)):
+            return found
+    return None
+
+
+def _flags() -> list[str]:
+    wide = platform.machine() in ("x86_64", "AMD64")
+    return [*FLAGS, *(["-mprefer-vector-width=512"] if wide else [])]
+
+
+def _key(compiler: str) -> str:
+    """What the library depends on: source, flags, compiler, instructions."""
+    sha = hashlib.sha256(SOURCE.read_bytes())
+    seen = [*_flags(), compiler, _first_line(compiler), platform.machine(), _features()]
+    sha.update("\0".join(seen).encode())
+    return sha.hexdigest()[:32]
+
+
+def _first_line(compiler: str) -> str:
+    try:
+        done = subprocess.run(
+            [compiler, "--version"], capture_output=True, text=True, timeout=20
+        )
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"{compiler} does not answer") from error
+    return done.stdout.partition("\n")[0]
+
+
+def _features() -> str:
+    """The processor's instruction sets, where the system tells them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    wanted = ("flags", "Features", "model name", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+
+
+def _build(compiler: str, folder: Path) -> None:
+    command = [compiler, *_flags(), "-fPIC", "-shared", str(SOURCE)]
+    try:
+        done = subprocess.run(
+            [*command, "-o", str(folder / "native.so")],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"{compiler} took more than two minutes") from error
+    if done.returncode:
+        words = done.stderr.strip().splitlines()
+        raise OSError(f"{compiler} failed: {words[-1] if words else 'without a word'}")
+
+
+def prepare_torch_compile(device: str) -> tuple[bool, str]:
+    """Share torch's compiled code between processes; whether it can compile here.
+
+    Its cache of graphs and kernels (safe for any number of processes) goes to the user's
+    cache folder, unless the environment names another.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
+    if device == "cpu" and find_compiler() is None:
+        return False, "no C++ compiler was found (set CXX, or install g++)"
+    return True, ""
