@@ -10,6 +10,9 @@ A test is
     contradicted   above, below: adjusted p < 0.05 in the other direction;
                    within: adjusted p < 0.05 and the interval outside the margin;
     undecided      otherwise, and always with fewer than five seeds.
+The t interval is over seeds, on one test set. Where it is known what other test items
+(stories, problems) would give, the 95 % interval over items must say the same of the
+same mean: a difference that these items alone show stays undecided.
 A claim is contradicted if one of its tests is, supported if all of them are, undecided
 otherwise. A claim stated for sizes or a task that no run has is not tested at this
 scale: its numbers are shown, and are no verdict. Tests of fewer than five seeds do not
@@ -24,6 +27,7 @@ import polars as pl
 
 from analysis.comparisons import Difference, holm, seeds_to_resolve
 from analysis.selection import size_name
+from analysis.statistics import Interval
 
 Verdict = Literal["supported", "contradicted", "undecided", "not tested at this scale"]
 Direction = Literal["above", "below", "within"]
@@ -47,8 +51,11 @@ class Test:
     """Non-embedding parameters of the (larger) model."""
     as_stated: bool = True
     """Whether size and task are those that the claim is about."""
-    unit: str = ""
     margin: float = MARGIN
+    over_items: Interval | None = None
+    """What other test items would give, of the mean over seeds."""
+    note: str = ""
+    """What a reader must know of these values."""
 
     @property
     def difference(self) -> Difference:
@@ -155,6 +162,22 @@ def judge_tests(tests: Sequence[Test]) -> list[Outcome]:
 
 
 def _result(test: Test, found: Difference, p: float) -> Verdict:
+    """Over seeds and, where that is known, over items."""
+    result = _over_seeds(test, found, p)
+    items = test.over_items
+    if result == "undecided" or items is None:
+        return result
+    low, high = items.low, items.high
+    if test.direction == "within":
+        inside = -test.margin < low and high < test.margin
+        outside = low > test.margin or high < -test.margin
+        agrees = inside if result == "supported" else outside
+    else:
+        agrees = low > 0 if found.interval.mean > 0 else high < 0
+    return result if agrees else "undecided"
+
+
+def _over_seeds(test: Test, found: Difference, p: float) -> Verdict:
     interval = found.interval
     if test.direction == "within":
         if -test.margin < interval.low and interval.high < test.margin:
@@ -191,7 +214,7 @@ def outcome_table(judgement: Judgement) -> pl.DataFrame:
     rows = []
     for outcome in judgement.outcomes:
         interval = outcome.test.difference.interval
-        many = interval.count > 1
+        many, items = interval.count > 1, outcome.test.over_items
         rows.append(
             {
                 "claim": judgement.claim.id,
@@ -201,10 +224,13 @@ def outcome_table(judgement: Judgement) -> pl.DataFrame:
                 "low": interval.low if many else None,
                 "high": interval.high if many else None,
                 "seeds": interval.count,
+                "items_low": items.low if items else None,
+                "items_high": items.high if items else None,
                 "p_holm": outcome.p_holm,
                 "result": outcome.result,
                 "counted": outcome.counted,
                 "seeds_needed": outcome.seeds_needed,
+                "note": outcome.test.note,
             }
         )
     schema = {
@@ -215,9 +241,12 @@ def outcome_table(judgement: Judgement) -> pl.DataFrame:
         "low": pl.Float64(),
         "high": pl.Float64(),
         "seeds": pl.Int64(),
+        "items_low": pl.Float64(),
+        "items_high": pl.Float64(),
         "p_holm": pl.Float64(),
         "result": pl.String(),
         "counted": pl.Boolean(),
         "seeds_needed": pl.Int64(),
+        "note": pl.String(),
     }
     return pl.DataFrame(rows, schema=schema, orient="row")

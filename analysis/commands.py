@@ -141,15 +141,15 @@ class Matched:
     part: str = ""
     """Slice of the metric, such as operations=2."""
     cost: Literal["tokens", "flops", "seconds"] = "flops"
-    """What is equal on both sides; FLOP are unknown for stories."""
+    """What is equal on both sides; FLOP are unknown for stories of old runs."""
     results: Path = RESULTS
     """Where the parquet files lie."""
 
     def run(self) -> int:
         """Compare and print."""
         from analysis.comparisons import matched_table
-        from analysis.plots.curves import curve_rows
         from analysis.tables import matched_text, show
+        from analysis.trajectories import curve_rows
 
         rows = curve_rows(read_all(self.results), self.metric, self.suite, self.part)
         if rows.is_empty():
@@ -175,24 +175,23 @@ class Figures:
 
     def run(self) -> int:
         """Draw; say what is left out, and why."""
-        from analysis.plots import families, style
+        from analysis.plots import style
+        from analysis.plots.families import FIGURES
 
         for name in self.only:
-            if name not in families.FIGURES:
-                raise ValueError(
-                    f"No figure {name!r}. {nearest(name, families.FIGURES)}"
-                )
+            if name not in FIGURES:
+                raise ValueError(f"No figure {name!r}. {nearest(name, FIGURES)}")
         frame = read_all(self.results)
-        for name, draw in families.FIGURES.items():
+        for name, entry in FIGURES.items():
             if self.only and name not in self.only:
                 continue
-            try:
-                figure, table = draw(frame)
-            except ValueError as error:
-                print(f"{name}: left out, {error}")
-                continue
-            style.save(figure, table, self.figures / name)
-            print(f"{name}: {self.figures / name}.png, .pdf, .csv")
+            drawn, reasons = entry.pictures(frame)
+            for one in drawn:
+                style.save(one.figure, one.table, self.figures / one.name)
+                apart = f" ({one.label})" if one.label else ""
+                print(f"{one.name}: {self.figures / one.name}.png, .pdf, .csv{apart}")
+            for reason in reasons:
+                print(f"{name}: left out, {reason}")
         return 0
 
 

@@ -4,7 +4,6 @@ Two runs of one data seed saw the same bytes, so their difference has less noise
 either score. Letters in names: S seeds, C clusters (stories, or runs).
 """
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from analysis.schema import CONFIGURED
+from analysis.settings import with_setting
 from analysis.statistics import Interval, t_interval
-from synth.identity import digest
 
 COSTS = ("tokens", "flops", "seconds")
 """What runs can be matched on besides parameters."""
@@ -123,50 +121,14 @@ def cluster_bootstrap(
     return Interval(mean, low, high, count, float(values.std(ddof=1)))
 
 
-def with_setting(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
-    """Add `setting`: equal for runs that differ in seeds and the `varied` columns alone.
-
-    `varied` are names of `CONFIGURED` columns. Learning rate and weight decay do not
-    count, since each cell has its own after tuning, unless a cell has more than one.
-    """
-    tuned = ("learning_rate", "weight_decay")
-    loose = _settings(frame, *varied, *tuned)
-    cell = ["setting", *varied, "data_seed", "seed"]
-    crowded = loose.group_by(cell).agg(pl.col("run_id").n_unique().alias("runs"))
-    if crowded.is_empty() or crowded["runs"].max() == 1:
-        return loose
-    return _settings(frame, *varied)
-
-
-def _settings(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
-    paths = ["seed", "data_seed", *(CONFIGURED[name][0] for name in varied)]
-    known = frame["config"].drop_nulls().unique().sort().to_list()
-    keys = {config: _without(config, paths) for config in known}
-    table = pl.DataFrame(
-        {"config": list(keys), "setting": list(keys.values())},
-        schema={"config": pl.String(), "setting": pl.String()},
-    )
-    return frame.join(table, on="config", how="left", maintain_order="left")
-
-
-def _without(config: str, paths: Iterable[str]) -> str:
-    stored: dict[str, Any] = json.loads(config)
-    for path in paths:
-        *parents, name = path.split(".")
-        owner: Any = stored
-        for parent in parents:
-            owner = owner.get(parent, {})
-        owner.pop(name, None)
-    return digest(stored)[:8]
-
-
 def paired(
     rows: pl.DataFrame, by: list[str], between: str, first: Any, second: Any
 ) -> pl.DataFrame:
     """`value` of the cell `second` minus that of `first`, for each common data seed.
 
     `rows` has one row a run in each group of `by`; the result has the columns of `by`,
-    `data_seed`, `first`, `second` and `difference`, sorted.
+    `data_seed`, `first`, `second` and `difference`, sorted, and where rows name their
+    run, `first_run` and `second_run`.
 
     Raises
     ------
@@ -176,8 +138,11 @@ def paired(
     keys = [*by, "data_seed"]
     sides = []
     for name, cell in (("first", first), ("second", second)):
+        run = (
+            [pl.col("run_id").alias(f"{name}_run")] if "run_id" in rows.columns else []
+        )
         side = rows.filter(pl.col(between) == cell).select(
-            *keys, pl.col("value").alias(name)
+            *keys, pl.col("value").alias(name), *run
         )
         side = side.drop_nulls(name)
         twice = side.filter(side.select(keys).is_duplicated())

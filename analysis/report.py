@@ -11,12 +11,14 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import polars as pl
-from matplotlib.figure import Figure
 
 from analysis.claims import RULE, Judgement, outcome_table
-from analysis.plots import families, style
+from analysis.plots import style
+from analysis.plots.families import FIGURES
+from analysis.plots.gallery import Picture
 from analysis.selection import size_name
 from analysis.statements import judge_all
+from analysis.trajectories import equal_cost_table, formation_table
 
 STYLE = """
 :root{--ink:#222;--faint:#666;--line:#e0e0e0;--paper:#fff;color-scheme:light}
@@ -36,6 +38,9 @@ code,pre{font-size:.82rem;white-space:pre-wrap}
 figure{margin:1.5rem 0}img{max-width:100%;height:auto}
 nav a{margin-right:1rem}
 """
+READABLE = 72
+"""Pixels an inch below which the text of a figure is too small: a narrow screen scrolls
+the figure sideways, not the page."""
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """What the browser lets the page load: pictures inside it, nothing else."""
 KNOWN_VERDICTS = (
@@ -46,27 +51,30 @@ KNOWN_VERDICTS = (
 )
 
 
-def report(frame: pl.DataFrame, drawn: dict[str, Figure] | None = None) -> str:
+def report(frame: pl.DataFrame, pictures: bool = True) -> str:
     """The page, from the table of all runs; equal tables give equal pages.
 
-    `drawn` replaces the figures of `families.FIGURES`.
+    Without `pictures` it has everything but the figures.
     """
     judgements = judge_all(frame)
-    figures, left_out = _figures(frame) if drawn is None else (drawn, {})
+    figures, left_out = _drawn(frame) if pictures else ([], [])
     body = [
         "<h1>What predicting several tokens teaches: claims and evidence</h1>",
         '<nav><a href="#claims">claims</a><a href="#figures">figures</a>'
-        '<a href="#runs">runs</a><a href="#provenance">provenance</a></nav>',
+        '<a href="#costs">costs</a><a href="#runs">runs</a>'
+        '<a href="#provenance">provenance</a></nav>',
         f"<p>{_lead(frame, judgements)}</p>",
         '<h2 id="claims">Claims</h2>',
         *map(_claim, judgements),
         f"<details><summary>The rule</summary><pre>{html.escape(RULE)}</pre></details>",
         '<h2 id="figures">Figures</h2>',
-        *(_figure(name, figure) for name, figure in figures.items()),
-        *(
-            f'<p class="faint">{html.escape(name)} is left out: {html.escape(why)}.</p>'
-            for name, why in left_out.items()
-        ),
+        *map(_figure, figures),
+        *(f'<p class="faint">{html.escape(why)}.</p>' for why in left_out),
+        '<h2 id="costs">At equal cost</h2>',
+        "<p>Longer horizons minus n = 1 at one size, paired on data seeds, and the "
+        "tokens until an ability had formed: half-way from guessing to its end.</p>",
+        _table(equal_cost_table(frame)),
+        _table(formation_table(frame)),
         '<h2 id="runs">Runs</h2>',
         _table(_runs(frame)),
         '<h2 id="provenance">Provenance</h2>',
@@ -123,41 +131,42 @@ def _claim(one: Judgement) -> str:
     return "".join(parts) + "</section>"
 
 
-def _figures(frame: pl.DataFrame) -> tuple[dict[str, Figure], dict[str, str]]:
-    drawn, left_out = {}, {}
-    for name, draw in families.FIGURES.items():
-        try:
-            drawn[name] = draw(frame)[0]
-        except ValueError as error:
-            left_out[name] = str(error)
+def _drawn(frame: pl.DataFrame) -> tuple[list[Picture], list[str]]:
+    """All pictures, and what is left out with the reason."""
+    drawn, left_out = [], []
+    for name, entry in FIGURES.items():
+        found, reasons = entry.pictures(frame)
+        drawn += found
+        left_out += [f"{name} is left out: {reason}" for reason in reasons]
     return drawn, left_out
 
 
-def _figure(name: str, figure: Figure) -> str:
-    picture = io.BytesIO()
+def _figure(one: Picture) -> str:
+    image = io.BytesIO()
     with style.house_style():
-        figure.savefig(
-            picture,
+        one.figure.savefig(
+            image,
             format="png",
             dpi=150,
             bbox_inches="tight",
             pad_inches=0.05,
             metadata={"Software": None},
         )
-    plt.close(figure)
-    data = base64.b64encode(picture.getvalue()).decode()
-    about = (
-        (families.FIGURES[name].__doc__ or name) if name in families.FIGURES else name
-    )
-    text = html.escape(about.strip())
+    plt.close(one.figure)
+    data = base64.b64encode(image.getvalue()).decode()
+    name, text = html.escape(one.name), html.escape(one.caption)
+    inches = one.figure.get_figwidth()
+    size = f"width:{96 * inches:.0f}px;min-width:{READABLE * inches:.0f}px"
     return (
-        f'<figure id="{html.escape(name)}"><img alt="{text}" '
-        f'src="data:image/png;base64,{data}">'
-        f'<figcaption class="faint">{html.escape(name)}: {text}</figcaption></figure>'
+        f'<figure id="{name}"><div class="wide"><img alt="{text}" style="{size}" '
+        f'src="data:image/png;base64,{data}"></div>'
+        f'<figcaption class="faint">{name}: {text}</figcaption></figure>'
     )
 
 
 def _table(table: pl.DataFrame) -> str:
+    if table.is_empty():
+        return '<p class="faint">Nothing to show.</p>'
     heads = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
     rows = "".join(
         "<tr>" + "".join(map(_cell, row)) + "</tr>" for row in table.iter_rows()
@@ -197,7 +206,7 @@ def _runs(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _provenance(frame: pl.DataFrame) -> pl.DataFrame:
-    by = ["sweep", "device", "commit", "precision"]
+    by = ["sweep", "device", "commit", "precision", "lanes"]
     runs = pl.col("run_id").n_unique().alias("runs")
     return frame.group_by(by).agg(runs).sort(by, nulls_last=True)
 

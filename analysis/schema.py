@@ -71,9 +71,17 @@ RUN_SCHEMA: dict[str, pl.DataType] = {
 }
 """One run."""
 
-SWEEP_SCHEMA: dict[str, pl.DataType] = RUN_SCHEMA | {
-    name: kind for name, kind in MEASURED.items() if name != "run_id"
+ITEMS: dict[str, pl.DataType] = {
+    "items_right": pl.List(pl.UInt32()),  # scored tokens that were right, by test item
+    "items_number": pl.List(pl.UInt32()),  # scored tokens, by test item (story)
 }
+"""What a number is the ratio of sums of, where the run kept it (`items.jsonl`)."""
+
+SWEEP_SCHEMA: dict[str, pl.DataType] = (
+    RUN_SCHEMA
+    | {name: kind for name, kind in MEASURED.items() if name != "run_id"}
+    | ITEMS
+)
 """One row of a sweep's parquet file."""
 
 ORDER = ("run_id", "step", "suite", "metric", "slice")

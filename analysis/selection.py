@@ -12,6 +12,7 @@ IN_DOMAIN, OUT_OF_DOMAIN = "in_domain", "out_of_domain"
 TRAIN = "train"
 EXACT_MATCH, GUESS_FLOOR = "exact_match", "guess_floor"
 OPERATIONS = "operations"
+SECOND_TOKEN, NAMES_SUITE = "second_token_accuracy", "test_seen"
 
 
 def slice_value(name: str, kind: pl.DataType | None = None) -> pl.Expr:

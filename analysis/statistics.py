@@ -47,6 +47,18 @@ def t_quantile(probability: float, degrees: float) -> float:
     return float(stats.t.ppf(probability, degrees))
 
 
+def binomial_error(share: float, count: int) -> float:
+    """Standard error of a share measured on `count` independent items.
+
+    All seeds of a cell are measured on the same test set, so it does not shrink with
+    their number.
+
+    >>> round(binomial_error(0.3, 500), 4)
+    0.0205
+    """
+    return math.sqrt(max(share * (1 - share), 0.0) / count)
+
+
 def t_band(values_S: Iterable[float]) -> tuple[float, float]:
     """`t_interval` as seaborn's `errorbar` wants it; a single seed has no band."""
     interval = t_interval(values_S)

@@ -34,7 +34,10 @@ def polynomial_text(frame: pl.DataFrame) -> Table:
     """Exact match per size, horizon and m, in per cent, guess floor below."""
     rows = polynomial_table(frame)
     operations = rows[OPERATIONS].unique().sort().to_list()
-    table = Table(title="exact match in %, mean [95 % t interval over seeds]")
+    table = Table(
+        title="exact match in %, mean [95 % t interval over seeds]",
+        caption="* within the sampling error of the test set from the guess floor",
+    )
     for name in ("size", "horizon", "seeds"):
         table.add_column(name, justify="right")
     for m in operations:
@@ -43,6 +46,7 @@ def polynomial_text(frame: pl.DataFrame) -> Table:
         cells = {row[OPERATIONS]: row for row in group.iter_rows(named=True)}
         shown = [
             percent(*(cells[m][name] for name in ("mean", "low", "high")))
+            + ("*" if cells[m]["at_floor"] else "")
             if m in cells
             else "-"
             for m in operations
@@ -147,22 +151,27 @@ def outcomes_text(judgement: Judgement) -> Table:
     """A row a test of one claim."""
     table = Table(title=f"{judgement.claim.id} {judgement.claim.says}")
     table.add_column("test", overflow="fold")
-    for name in ("mean", "95 % t interval", "seeds", "p (Holm)", "expected", "result"):
+    numbers = ("mean", "95 % over seeds (t)", "over test items", "seeds", "p (Holm)")
+    for name in (*numbers, "expected", "result"):
         table.add_column(name)
+    table.add_column("remark", overflow="fold")
     for row in outcome_table(judgement).iter_rows(named=True):
-        bounds = (
-            "-" if row["low"] is None else f"[{row['low']:+.3g}, {row['high']:+.3g}]"
-        )
         table.add_row(
             row["test"],
             f"{row['mean']:+.3g}",
-            bounds,
+            _bounds(row["low"], row["high"]),
+            _bounds(row["items_low"], row["items_high"]),
             str(row["seeds"]),
             f"{row['p_holm']:.2g}",
             row["expected"],
             row["result"] + ("" if row["counted"] else " (not counted)"),
+            row["note"],
         )
     return table
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    return "-" if low is None else f"[{low:+.3g}, {high:+.3g}]"
 
 
 def matched_text(compared: pl.DataFrame, title: str) -> Table:

@@ -54,7 +54,7 @@ def start(options: ClusterOptions) -> None:
         _create(data)
     database.start()
     log = options.state / "db" / "mariadbd.log"
-    if not wait_until(lambda: _sql(options, "select 1"), 30):
+    if not wait_until(lambda: _sql(options, "select 1"), 90):
         raise ClusterError(f"MariaDB does not answer.\n{tail(log)}")
     statements = ["create database if not exists slurm_acct"]
     for host in ("127.0.0.1", "localhost"):
@@ -66,7 +66,7 @@ def start(options: ClusterOptions) -> None:
     if not _sql(options, "; ".join(statements)):
         raise ClusterError(f"MariaDB refused to make the user.\n{tail(log)}")
     keeper.start()
-    if not wait_until(lambda: _sacctmgr(options, "-n", "show", "cluster"), 30):
+    if not wait_until(lambda: _sacctmgr(options, "-n", "show", "cluster"), 90):
         log = options.state / "log" / "slurmdbd.log"
         raise ClusterError(f"slurmdbd does not answer.\n{tail(log)}")
 

@@ -31,6 +31,8 @@ from slurm.daemons import ClusterError, Daemon, job_processes, tail, wait_until
 
 PACKAGES = "munge slurmctld slurmd slurm-client"
 ACCOUNTING_PACKAGES = "slurmdbd mariadb-server"
+PATIENCE_S = 90.0
+"""How long a daemon may take to answer: a second, but for a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def up(options: ClusterOptions) -> ClusterStatus:
         _refuse_taken_ports(options)
         _start_all(options)
         _heal(options)
-        if not wait_until(lambda: _nodes_ready(options), 30):
+        if not wait_until(lambda: _nodes_ready(options), PATIENCE_S):
             raise ClusterError(_complaint(options, "The nodes take no jobs"))
     return status(options)
 
@@ -276,11 +278,11 @@ def _start_all(options: ClusterOptions) -> None:
             daemon.start()
         return client(options, "scontrol", "ping").returncode == 0
 
-    if not wait_until(authentication_is_up, 5):
+    if not wait_until(authentication_is_up, PATIENCE_S):
         raise ClusterError(_complaint(options, "munged opens no socket"))
     if database:
         accounting.start(options)
-    if not wait_until(controller_answers, 20):
+    if not wait_until(controller_answers, PATIENCE_S):
         raise ClusterError(_complaint(options, "slurmctld does not answer"))
     if database:
         accounting.register(options)

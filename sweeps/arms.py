@@ -66,8 +66,9 @@ class Range:
                 f"0 unless the range is linear; got {found.low:g} to {found.high:g}."
             )
         for end in (found.low, found.high):
+            change: dict[str, Any] = {name: end}
             try:
-                dataclasses.replace(default, **{name: end})
+                dataclasses.replace(default, **change)
             except ValueError as error:
                 raise ValueError(
                     f"--search {text!r} goes from {found.low:g} to {found.high:g}, but "

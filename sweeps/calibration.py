@@ -2,7 +2,8 @@
 
 One file a machine (`~/.cache/synth/calibration-<digest>.json`), for each shape the
 tokens per second of all lanes together, by number of lanes. It is filled by
-`python -m sweeps plan NAME --calibrate`, and by every pack that trains.
+`python -m sweeps plan NAME --calibrate`, by launches that are long enough to pay for it,
+and by every pack that trains.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import os
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from sweeps.costs import described, flops_per_token, tokens
 from synth.compilation import step_form
@@ -24,6 +26,12 @@ from synth.store import write_atomically
 
 Speeds = dict[int, float]
 """Lanes to tokens per second of the whole pack."""
+Basis = Literal["measured", "nearest", "rule"]
+"""What a number of lanes rests on: this shape, one of like cost, or none."""
+NEAR = 3.0
+"""Shapes whose cost of a token differs by no more than this gain alike from lanes."""
+QUIET = 0.9
+"""Share of a core below which a measurement was disturbed by other work."""
 
 
 def machine() -> dict[str, str]:
@@ -65,11 +73,16 @@ def shape(config: RunConfig, execution: Execution) -> str:
 
 @dataclass
 class Calibration:
-    """Measured speeds by shape; `flops` keeps the cost of a token beside each."""
+    """Measured speeds by shape; `flops` keeps the cost of a token beside each.
+
+    `shares` keeps the share of a core that the measurement got: speeds are those of a
+    quiet machine, and a low share says that this one was not.
+    """
 
     path: Path
     shapes: dict[str, Speeds] = field(default_factory=dict)
     flops: dict[str, float] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path | None = None) -> "Calibration":
@@ -82,6 +95,7 @@ class Calibration:
                 speeds = {int(k): float(v) for k, v in entry["speeds"].items()}
                 found.shapes[entry["shape"]] = speeds
                 found.flops[entry["shape"]] = float(entry["flops_per_token"])
+                found.shares[entry["shape"]] = float(entry.get("share", 1.0))
         return found
 
     def speeds(self, config: RunConfig, execution: Execution) -> Speeds:
@@ -114,13 +128,46 @@ class Calibration:
         nearest = min(speeds, key=lambda k: abs(math.log(k / lanes)))
         return speeds[nearest] * self.flops[key] / cost, False
 
+    def lane_speeds(
+        self, config: RunConfig, execution: Execution
+    ) -> tuple[Speeds, Basis]:
+        """Speeds to choose lanes by, at two numbers of lanes at least, or none.
+
+        Those of the shape itself, or else of the calibrated shape of nearest cost that
+        runs the same way: what lanes gain depends on the size of the products, hardly
+        on the task. Only their ratios hold for another shape.
+        """
+        own = self.speeds(config, execution)
+        if len(own) > 1:
+            return own, "measured"
+        same = ("device", "threads", "step", "precision")
+        here, cost = json.loads(shape(config, execution)), flops_per_token(config)
+        close = []
+        for key, speeds in self.shapes.items():
+            there, distance = json.loads(key), abs(math.log(self.flops[key] / cost))
+            alike = all(there[name] == here[name] for name in same)
+            mixer = there["model"].get("mixer") == here["model"].get("mixer")
+            if len(speeds) > 1 and alike and mixer and distance <= math.log(NEAR):
+                close.append((distance, key))
+        return (self.shapes[min(close)[1]], "nearest") if close else ({}, "rule")
+
+    def share(self, config: RunConfig, execution: Execution) -> float:
+        """Share of a core that the measurement of this shape got; 1 if unknown."""
+        return self.shares.get(shape(config, execution), 1.0)
+
     def learn(
-        self, config: RunConfig, execution: Execution, lanes: int, speed: float
+        self,
+        config: RunConfig,
+        execution: Execution,
+        lanes: int,
+        speed: float,
+        share: float = 1.0,
     ) -> None:
         """Take a measurement up; `save` writes it."""
         key = shape(config, execution)
         self.shapes.setdefault(key, {})[lanes] = speed
         self.flops[key] = flops_per_token(config)
+        self.shares[key] = share
 
     def observe(
         self, config: RunConfig, execution: Execution, lanes: int, speed: float
@@ -146,11 +193,13 @@ class Calibration:
                 # What was only observed (one entry) gives way to a calibration.
                 if len(speeds) > 1 or len(theirs) < 2:
                     known.shapes[key] = speeds
+                    known.shares[key] = self.shares.get(key, 1.0)
                 known.flops[key] = self.flops[key]
             entries = [
                 {
                     "shape": key,
                     "flops_per_token": known.flops[key],
+                    "share": known.shares.get(key, 1.0),
                     "speeds": {str(k): v for k, v in sorted(speeds.items())},
                 }
                 for key, speeds in sorted(known.shapes.items())

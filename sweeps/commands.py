@@ -248,15 +248,12 @@ class PlanCommand(Chosen):
     def _measure(self, configs: list[RunConfig], known: "Calibration") -> None:
         import sys
 
-        from sweeps.measuring import measure, requests_for
+        from sweeps.measuring import calibrate, requests_for
 
         requests = requests_for(configs, known, self.execution, self.workers)
-        for config, speeds in measure(requests, self.execution):
-            for lanes, speed in speeds.items():
-                known.learn(config, self.execution, lanes, speed)
-            words = ", ".join(f"{k}: {v / 1000:.1f}k" for k, v in speeds.items())
-            print(f"{config.run_id}  tokens/s by lanes  {words}", file=sys.stderr)
-        known.save()
+        calibrate(
+            requests, self.execution, known, lambda line: print(line, file=sys.stderr)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,10 @@ from sweeps.board import Board
 from sweeps.calibration import Calibration
 from sweeps.display import Display, Recording
 from sweeps.executor import Executor
+from sweeps.measuring import calibrate, pays, requests_for
 from sweeps.plan import plan
 from sweeps.sharing import link_shared
-from sweeps.survey import survey
+from sweeps.survey import Survey, survey
 from synth.config import RunConfig
 from synth.execution import Execution
 from synth.progress import Outcome
@@ -23,7 +24,7 @@ class Wishes:
 
     execution: Execution
     lanes: int | None = None
-    """Most runs in a pack; chosen by measurement if not given."""
+    """Most runs in a pack; chosen by measurement if not given, see `measuring.pays`."""
     retry: bool = False
     """Train failed runs again."""
     accept_code_change: bool = False
@@ -52,6 +53,8 @@ def launch(
     found = survey(root, configs)
     execution, slots = wishes.execution, executor.slots
     known = Calibration.load()
+    if wishes.lanes is None:
+        _calibrate(configs, found, wishes, known, slots, display)
     planned = plan(
         title,
         configs,
@@ -78,9 +81,17 @@ def launch(
     )
 
     def record() -> None:
+        index = (title, configs, survey(root, configs), metric)
         try:
-            ledger.sync(title, configs, survey(root, configs), metric)
-        except (OSError, ValueError) as error:  # an index: training goes on without
+            try:
+                ledger.sync(*index)
+            except OSError:
+                raise
+            except (
+                Exception
+            ):  # damaged, or of another version: the folders are the truth
+                ledger.rebuild(*index)
+        except Exception as error:  # an index: training goes on without
             display.say(f"the ledger could not be written: {error}")
 
     shared = f" ({linked} shared with other sweeps)" if linked else ""
@@ -94,6 +105,29 @@ def launch(
     finally:
         recording.close()
         _learn(board, execution, known)
+
+
+def _calibrate(
+    configs: Sequence[RunConfig],
+    found: Survey,
+    wishes: Wishes,
+    known: Calibration,
+    slots: int,
+    display: Display,
+) -> None:
+    """Measure how many lanes suit the shapes ahead, where the training pays for it."""
+    done = found.ids("done") if wishes.retry else found.ids("done", "failed")
+    missing = [config for config in configs if config.run_id not in done]
+    costs.refuse_impossible(missing)
+    execution = wishes.execution
+    requests = requests_for(missing, known, execution, slots)
+    if not pays(requests, missing, execution, known, slots):
+        return
+    display.say(f"measuring {len(requests)} shapes first, to choose numbers of lanes")
+    try:
+        calibrate(requests, execution, known, display.say)
+    except ValueError as error:
+        display.say(f"{error} Lanes are chosen without it.")
 
 
 def _learn(board: Board, execution: Execution, known: Calibration) -> None:

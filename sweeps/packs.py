@@ -49,7 +49,8 @@ def chooser(
 ) -> Callable[[RunConfig, int, int], int]:
     """Lanes for a group of runs: by measured throughput where there is one.
 
-    Never more than the memory of a slot holds, nor so many that slots stand idle.
+    The fewest lanes whose throughput no larger number beats by `WORTH_IT`, never more
+    than the memory of a slot holds, nor so many that slots stand idle.
     """
     memory = memory_per_slot(execution, slots)
 
@@ -57,9 +58,9 @@ def chooser(
         fit = max(1, int(memory // bytes_per_lane(config)))
         packs_wanted = -(-slots // groups)
         most = min(MOST_LANES, fit, max(1, runs // packs_wanted))
-        measured = calibration.speeds(config, execution)
+        measured, basis = calibration.lane_speeds(config, execution)
         best = 1
-        if len(measured) < 2:  # nothing to compare
+        if basis == "rule":  # nothing to compare
             return max(1, min(most, usual_lanes(config, execution)))
         for count in sorted(k for k in measured if k <= most):
             if measured[count] > WORTH_IT * measured.get(best, 0.0):

@@ -8,13 +8,14 @@ them and stay under a tenth or so. Without either the plan says that it does not
 import heapq
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sweeps import costs
 from sweeps.board import clock
-from sweeps.calibration import Calibration
+from sweeps.calibration import QUIET, Calibration, Speeds
 from sweeps.packs import Pack, chooser, cut
 from sweeps.survey import Survey
 from synth.config import RunConfig
@@ -33,6 +34,10 @@ class Cell:
     tokens_per_run: int
     flops_per_run: float
     lanes: int
+    lanes_from: Literal["measured", "nearest", "rule", "stated"]
+    """This shape was measured, or one of like cost; else a rule by size, or a wish."""
+    gain: float | None
+    """Throughput of so many lanes over that of one, where it was measured."""
     packs: int
     seconds: float | None
     """Of one slot, for all that is missing; `None` when nothing is known."""
@@ -57,6 +62,8 @@ class Plan:
     """From start to end, with all slots at work."""
     source: str
     """Where the speeds come from."""
+    notes: tuple[str, ...] = ()
+    """What else is to be known of them."""
 
     def to_json(self) -> str:
         """For programs; packs are lists of run ids."""
@@ -73,14 +80,15 @@ class Plan:
         lines = [
             f"{self.title}: {sum(self.counts.values())} runs ({counts}) in {self.root}",
             f"{'cell':<34}{'runs':>6}{'todo':>6}{'params':>9}{'tokens':>9}"
-            f"{'FLOP':>10}{'lanes':>6}{'packs':>6}{'time':>10}",
+            f"{'FLOP':>10}{'lanes':>6}{'gain':>7}{'packs':>6}{'time':>10}",
         ]
         for cell in self.cells:
             lines.append(
                 f"{cell.name:<34}{cell.runs:>6}{cell.missing:>6}"
                 f"{short(cell.parameters):>9}{short(cell.tokens_per_run):>9}"
-                f"{cell.flops_per_run:>10.2g}{cell.lanes:>6}{cell.packs:>6}"
-                f"{clock(cell.seconds):>10}"
+                f"{cell.flops_per_run:>10.2g}{cell.lanes:>6}"
+                f"{'-' if cell.gain is None else f'{cell.gain:.2f}x':>7}"
+                f"{cell.packs:>6}{clock(cell.seconds):>10}"
             )
         hours = "unknown" if self.device_hours is None else f"{self.device_hours:.2f}"
         lines.append(
@@ -91,6 +99,7 @@ class Plan:
             f"time: {clock(self.seconds)} with {self.slots} at a time, "
             f"{hours} device-hours ({self.source})"
         )
+        lines += [f"lanes: {_lanes_source(self.cells)}", *self.notes]
         return "\n".join(lines)
 
 
@@ -136,7 +145,7 @@ def plan(
         title=title,
         root=str(found.root),
         counts={str(state): n for state, n in found.counts.items()},
-        cells=_cells(configs, timed),
+        cells=_cells(configs, timed, execution, known, stated=lanes is not None),
         packs=[pack for _, pack in timed],
         slots=slots,
         tokens=sum(map(costs.tokens, missing)),
@@ -144,6 +153,7 @@ def plan(
         device_hours=sum(seconds) / 3600 if complete else None,
         seconds=_span(seconds, slots) if complete else None,
         source=_source(missing, execution, known, flops_per_second),
+        notes=() if flops_per_second else _notes(missing, execution, known),
     )
 
 
@@ -198,8 +208,46 @@ def _source(
     )
 
 
+def _notes(
+    missing: Sequence[RunConfig], execution: Execution, known: Calibration
+) -> tuple[str, ...]:
+    """Whether other work ran beside the measurements."""
+    least = min((known.share(config, execution) for config in missing), default=1.0)
+    if least >= QUIET:
+        return ()
+    return (
+        f"measured beside other work (down to {least:.0%} of a core): times are those "
+        "of a quiet machine, and gains of lanes are less sure",
+    )
+
+
+def _lanes_source(cells: Sequence[Cell]) -> str:
+    """Where the numbers of lanes come from, in words."""
+    kinds = Counter(cell.lanes_from for cell in cells if cell.missing)
+    words = {
+        "measured": "measured for {}",
+        "nearest": "as measured for the shape of nearest cost for {}",
+        "rule": "by size, unmeasured, for {} (--calibrate measures them)",
+        "stated": "as stated for {}",
+    }
+    told = [words[kind].format(kinds[kind]) for kind in words if kinds[kind]]
+    return f"{', '.join(told)} of {kinds.total()} cells" if told else "none to choose"
+
+
+def _gain(speeds: Speeds, lanes: int) -> float | None:
+    """Throughput over one lane at the measured number of lanes nearest to `lanes`."""
+    if lanes < 1 or 1 not in speeds or len(speeds) < 2:
+        return None
+    nearest = min(speeds, key=lambda k: abs(math.log(k / lanes)))
+    return speeds[nearest] / speeds[1]
+
+
 def _cells(
-    configs: Sequence[RunConfig], timed: Sequence[tuple[float | None, Pack]]
+    configs: Sequence[RunConfig],
+    timed: Sequence[tuple[float | None, Pack]],
+    execution: Execution,
+    known: Calibration,
+    stated: bool,
 ) -> list[Cell]:
     groups: dict[str, list[RunConfig]] = {}
     for config in configs:
@@ -213,6 +261,8 @@ def _cells(
         own = packs.get(key, [])
         spans = [s for s, _ in own if s is not None]
         found = costs.described(group[0])
+        speeds, basis = known.lane_speeds(group[0], execution)
+        lanes = max((len(pack) for _, pack in own), default=0)
         cells.append(
             Cell(
                 name=name,
@@ -221,7 +271,9 @@ def _cells(
                 parameters=found["non_embedding_parameters"],
                 tokens_per_run=costs.tokens(group[0]),
                 flops_per_run=costs.flops(group[0]),
-                lanes=max((len(pack) for _, pack in own), default=0),
+                lanes=lanes,
+                lanes_from="stated" if stated else basis,
+                gain=_gain(speeds, lanes),
                 packs=len(own),
                 seconds=sum(spans) if len(spans) == len(own) else None,
             )

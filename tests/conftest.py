@@ -12,7 +12,7 @@ from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
 from synth.tasks.polynomial import PolynomialConfig
 
 SLOW_STEPS = Path(__file__).parent / "slow_steps"
-PATIENCE_S = 240.0
+PATIENCE_S = 480.0
 """How long to wait for what must come: a busy machine may be fifty times slower."""
 
 
@@ -60,8 +60,9 @@ def wait_until(condition, seconds=PATIENCE_S, process=None):
 def pytest_collection_modifyitems(items):
     """Tests that wait for other processes may be kept waiting by a busy machine."""
     for item in items:
-        if item.get_closest_marker("slow") or item.get_closest_marker("cluster"):
-            item.add_marker(pytest.mark.timeout(1200))
+        waits = item.get_closest_marker("slow") or item.get_closest_marker("cluster")
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(1800 if waits else 900))
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,7 @@
 """What the README shows must exist: targets, commands, the example of a sweep."""
 
+import json
+import math
 import re
 import shlex
 from pathlib import Path
@@ -20,6 +22,26 @@ SHOWN = [
     for line in block.splitlines()
 ]
 COMMANDS = [line for line in SHOWN if line.startswith("python -m synth ")]
+TEXTS = ("input.txt", "tales.jsonl", "books.jsonl")
+"""Files of the reader that the commands name."""
+
+
+def write_texts(folder):
+    """Small texts in their place; one is of about as many letters as Shakespeare."""
+    line = (
+        "In the hall sat Marlo, and Marlo said to Petra, come; so Petra and Marlo ran."
+    )
+    alphabet = "".join(map(chr, range(ord("A"), ord("z") + 1)))
+    play = "".join(f"{alphabet[i % 58]}: {i} {line}\n" for i in range(200))
+    (folder / "input.txt").write_text(play)
+    for name, word in (("tales", "tale"), ("books", "book")):
+        rows = [
+            {"title": f"{word} {chr(97 + i % 26) * (1 + i // 26)}", "text": text}
+            for i in range(120)
+            for text in (f"{word} {chr(97 + i % 26) * (1 + i // 26)}. {line}",)
+        ]
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(lines)
 
 
 def test_every_target_shown_is_in_the_makefile():
@@ -38,9 +60,8 @@ def test_every_target_of_the_makefile_says_what_it_does():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_shown_is_understood(command, tmp_path):
     words = shlex.split(command)[3:]
-    text = tmp_path / "input.txt"
-    text.write_text("Once upon a time there was a text.\n" * 200)
-    words = [str(text) if word == "input.txt" else word for word in words]
+    write_texts(tmp_path)
+    words = [str(tmp_path / word) if word in TEXTS else word for word in words]
     if words[0] == "describe" and "refused" in README.split(command)[1][:20]:
         assert main(words) == 2
         return
@@ -48,6 +69,23 @@ def test_every_command_shown_is_understood(command, tmp_path):
         assert main(words) == 0
     else:
         parse(words)
+
+
+def test_the_character_model_trains_as_shown(tmp_path, capsys):
+    """The command to the letter, but for the number of steps and the place of runs."""
+    (command,) = [line for line in COMMANDS if "--tokens characters" in line]
+    write_texts(tmp_path)
+    words = shlex.split(command)[3:]
+    words[words.index("input.txt")] = str(tmp_path / "input.txt")
+    for option, value in (("--steps", "6"), ("--warmup-steps", "2")):
+        words[words.index(option) + 1] = value
+    assert main([*words, "--runs", str(tmp_path / "runs"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["state"] == "done"
+    (folder,) = (tmp_path / "runs").glob("text-n1-d128-L4-h4-s0-*")
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    loss = [row["value"] for row in map(json.loads, lines) if row["suite"] == "test"]
+    vocabulary = 2 + len(set((tmp_path / "input.txt").read_text()))
+    assert loss[0] == pytest.approx(math.log(vocabulary), abs=0.15)
 
 
 def test_there_are_commands_to_check():

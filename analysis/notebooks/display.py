@@ -1,4 +1,4 @@
-"""What the notebooks call: a figure or the reason for its absence, verdicts as text."""
+"""What the notebooks call: figures or the reason for their absence, verdicts, tables."""
 
 from pathlib import Path
 
@@ -6,32 +6,59 @@ import jupytext
 import matplotlib.pyplot as plt
 import nbformat
 import polars as pl
-from matplotlib.figure import Figure
+from IPython.display import Markdown, display
 from nbconvert.preprocessors import ExecutePreprocessor
 
-from analysis.claims import Judgement
-from analysis.plots import families
+from analysis.claims import Judgement, outcome_table
+from analysis.plots.families import FIGURES
 from analysis.statements import judge_all
 
 HERE = Path(__file__).parent
 
 
-def drawn(name: str, frame: pl.DataFrame) -> Figure | str:
-    """The figure of that name; why there is none where its runs are missing."""
-    try:
-        figure = families.FIGURES[name](frame)[0]
-    except ValueError as error:
-        return f"{name} is left out: {error}"
-    plt.close(figure)  # or a notebook shows it twice
-    return figure
+def draw(name: str, frame: pl.DataFrame) -> None:
+    """Show the figure of that name, once a setting; say why where runs are missing."""
+    drawn, reasons = FIGURES[name].pictures(frame)
+    for one in drawn:
+        display(Markdown(one.caption))
+        display(one.figure)
+        plt.close(one.figure)  # or a notebook shows it twice
+    for reason in reasons:
+        display(Markdown(f"*{name} is left out: {reason}.*"))
 
 
 def verdicts(frame: pl.DataFrame, *claims: str) -> list[Judgement]:
-    """Print the verdict on each claim, and return them."""
+    """Show the verdict on each claim and what would settle it; return them."""
     judgements = judge_all(frame, claims)
+    lines = []
     for one in judgements:
-        print(f"{one.claim.id} {one.claim.says}\n    {one.verdict}: {one.reason}\n")
+        claim = one.claim
+        caveat = f" {claim.caveat}" if claim.caveat else ""
+        lines.append(f"- **{claim.id}** {claim.says} ({claim.source})")
+        lines.append(f"  **{one.verdict}**: {one.reason}.{caveat}")
+        if one.verdict not in ("supported", "contradicted"):
+            lines.append(f"  To settle it: `{claim.settled_by}`")
+    display(Markdown("\n\n".join(lines)))
     return judgements
+
+
+def tests_of(judgements: list[Judgement]) -> pl.DataFrame:
+    """Every test behind the verdicts, in one table."""
+    return pl.concat([outcome_table(one) for one in judgements])
+
+
+def show(table: pl.DataFrame, *columns: str) -> None:
+    """A table (or some columns of it) that a code host renders; small numbers rounded."""
+    chosen = table.select(*columns) if columns else table
+    if chosen.is_empty():
+        display(Markdown("*Nothing to show: no finished run has it.*"))
+        return
+    rounded = chosen.with_columns(pl.col(pl.Float64).round_sig_figs(4))
+    names = rounded.columns
+    lines = [names, ["---"] * len(names)]
+    for row in rounded.iter_rows():
+        lines.append(["" if v is None else str(v).replace("|", "/") for v in row])
+    display(Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines)))
 
 
 def scripts() -> list[Path]:

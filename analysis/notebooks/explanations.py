@@ -21,33 +21,60 @@ import os
 from pathlib import Path
 
 from analysis.collect import read_all
-from analysis.notebooks.display import drawn, verdicts
+from analysis.notebooks.display import draw, show, tests_of, verdicts
 
 frame = read_all(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
 
 # %% [markdown]
+# Every picture is of one setting, named above it: task, tokens, loss, learning rate and
+# seeds. Dots are seeds, bars 95 % t intervals over seeds. The data are the collected
+# tables of the repository; sizes are non-embedding parameters.
+
+# %% [markdown]
 # ## What is learnt at choices and elsewhere
+#
+# Excess loss is what head 1 loses beyond the entropy of the source; zero is perfect.
 
 # %%
-drawn("choice-points", frame)
+draw("choice-points", frame)
+
+# %% [markdown]
+# ## What weighs on a choice
+#
+# The share of terms is a count (5.1); loss and gradient are measured on the model.
 
 # %%
-drawn("choice-weights", frame)
+draw("choice-weights", frame)
 
 # %% [markdown]
 # ## What a symbol says about the next
 
 # %%
-drawn("information", frame)
+draw("information", frame)
 
 # %% [markdown]
 # ## The residual by layer
+#
+# A straight falling line is the law: each layer removes the same fraction.
 
 # %%
-drawn("layer-law", frame)
+draw("layer-law", frame)
 
 # %% [markdown]
 # ## Verdicts
 
 # %%
 judgements = verdicts(frame, "C12", "C13", "C14", "C15", "C21")
+
+# %% [markdown]
+# ## Tests
+#
+# `low` and `high` bound the mean over seeds, `items_low` and `items_high` what other test
+# items (stories, problems) would give, where that is known.
+
+# %%
+show(
+    tests_of(judgements),
+    *("claim", "test", "expected", "mean", "low", "high", "seeds"),
+    *("items_low", "items_high", "p_holm", "result", "note"),
+)

@@ -21,30 +21,66 @@ import os
 from pathlib import Path
 
 from analysis.collect import read_all
-from analysis.notebooks.display import drawn, verdicts
+from analysis.notebooks.display import draw, show, tests_of, verdicts
+from analysis.trajectories import equal_cost_table, formation_table
 
 frame = read_all(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
+mine = frame.filter(frame["task"] == "stories")
+
+# %% [markdown]
+# Every picture is of one setting, named above it: task, tokens, loss, learning rate and
+# seeds. Dots are seeds, bars 95 % t intervals over seeds. The data are the collected
+# tables of the repository; sizes are non-embedding parameters.
 
 # %% [markdown]
 # ## Against size, stories alone (figure 7)
+#
+# The dotted line is what guessing the name that the story says most would score: above
+# it, a model must look back. Where a cell has one seed, the dashed bar is a bootstrap
+# interval over test stories.
 
 # %%
-drawn("figure-7-induction", frame)
+draw("figure-7-induction", frame)
 
 # %% [markdown]
 # ## With books, nine to one (figure S14)
 
 # %%
-drawn("figure-S14-books", frame)
+draw("figure-S14-books", frame)
 
 # %% [markdown]
 # ## When the circuit forms
 
 # %%
-drawn("curves-induction", frame)
+draw("curves-induction", frame)
+
+# %% [markdown]
+# ## At equal cost, and when it forms
+#
+# Longer horizons minus n = 1 at one size, at equal tokens, FLOP and seconds, paired on
+# data seeds; then the tokens until a run was half-way from guessing to its own end.
+
+# %%
+show(equal_cost_table(mine).drop("metric"))
+
+# %%
+show(formation_table(mine).drop("metric"))
 
 # %% [markdown]
 # ## Verdicts
 
 # %%
 judgements = verdicts(frame, "C1", "C2", "C3", "C4", "C5", "C6")
+
+# %% [markdown]
+# ## Tests
+#
+# `low` and `high` bound the mean over seeds, `items_low` and `items_high` what other test
+# items (stories, problems) would give, where that is known.
+
+# %%
+show(
+    tests_of(judgements),
+    *("claim", "test", "expected", "mean", "low", "high", "seeds"),
+    *("items_low", "items_high", "p_holm", "result", "note"),
+)

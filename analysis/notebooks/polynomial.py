@@ -12,8 +12,8 @@
 # # Polynomial arithmetic
 #
 # Section 4.2 and appendix K of arXiv 2404.19737: does predicting several tokens teach
-# a small model to compute? The cells below call functions of `analysis`; the data are
-# the collected tables of the repository.
+# a small model to compute? The cells below call functions of `analysis` and hold no
+# numbers of their own.
 
 # %%
 """The collected tables, read once."""
@@ -21,32 +21,57 @@
 import os
 from pathlib import Path
 
-from analysis.claims import outcome_table
 from analysis.collect import read_all
-from analysis.notebooks.display import drawn, verdicts
+from analysis.notebooks.display import draw, show, tests_of, verdicts
+from analysis.trajectories import equal_cost_table, formation_table
 
 frame = read_all(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
+mine = frame.filter(frame["task"] == "polynomial")
+
+# %% [markdown]
+# Every picture is of one setting, named above it: task, tokens, loss, learning rate and
+# seeds. Dots are seeds, bars 95 % t intervals over seeds. The data are the collected
+# tables of the repository; sizes are non-embedding parameters.
 
 # %% [markdown]
 # ## Exact match against the number of operations (figure 8)
+#
+# Hollow marks are means that the test set cannot tell from guessing the commonest answer.
 
 # %%
-drawn("figure-8-polynomial", frame)
+draw("figure-8-polynomial", frame)
 
 # %% [markdown]
-# ## Loss against size (figure S16), pause tokens (figure S15)
+# ## Loss against size (figure S16)
 
 # %%
-drawn("figure-S16-sizes", frame)
+draw("figure-S16-sizes", frame)
+
+# %% [markdown]
+# ## Pause tokens (figure S15)
 
 # %%
-drawn("figure-S15-pause-tokens", frame)
+draw("figure-S15-pause-tokens", frame)
 
 # %% [markdown]
 # ## When the ability forms
+#
+# Thin lines are runs, thick ones their means; ticks mark when each run formed it.
 
 # %%
-drawn("curves-polynomial", frame)
+draw("curves-polynomial", frame)
+
+# %% [markdown]
+# ## At equal cost, and when it forms
+#
+# Longer horizons minus n = 1 at one size, at equal tokens, FLOP and seconds, paired on
+# data seeds; then the tokens until a run was half-way from guessing to its own end.
+
+# %%
+show(equal_cost_table(mine).drop("metric"))
+
+# %%
+show(formation_table(mine).drop("metric"))
 
 # %% [markdown]
 # ## Verdicts
@@ -54,5 +79,15 @@ drawn("curves-polynomial", frame)
 # %%
 judgements = verdicts(frame, "C7", "C8", "C9", "C10", "C11")
 
+# %% [markdown]
+# ## Tests
+#
+# `low` and `high` bound the mean over seeds, `items_low` and `items_high` what other test
+# items (stories, problems) would give, where that is known.
+
 # %%
-outcome_table(judgements[0])
+show(
+    tests_of(judgements),
+    *("claim", "test", "expected", "mean", "low", "high", "seeds"),
+    *("items_low", "items_high", "p_holm", "result", "note"),
+)

@@ -1,27 +1,22 @@
 """Training curves: any metric against tokens, FLOP or seconds, with its formation."""
 
-import matplotlib.pyplot as plt
+from typing import Any
+
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from analysis.comparisons import COSTS, formation, with_costs
 from analysis.plots import series, style
-from analysis.selection import by_scale, measured
+from analysis.selection import by_scale
+from analysis.trajectories import FLOORS, curve_rows, floor_of
 
 LABELS = {
     "tokens": "training tokens",
     "flops": "training FLOP",
-    "seconds": "seconds of the whole run, evaluation included",
+    "seconds": "seconds, evaluation included",
 }
-
-
-def curve_rows(
-    frame: pl.DataFrame, metric: str, suite: str, part: str = ""
-) -> pl.DataFrame:
-    """All evaluations of one metric of runs that are done."""
-    done = frame.filter(pl.col("state") == "done", pl.col("slice") == part)
-    return measured(done, metric, suite).drop_nulls("value").sort("run_id", "step")
 
 
 def curve_figure(
@@ -32,41 +27,62 @@ def curve_figure(
     cost: str = "tokens",
     level: float | None = None,
 ) -> tuple[Figure, pl.DataFrame]:
-    """A panel a size: every run as a thin line, the mean over runs as a thick one.
+    """`cost_figure` against one cost alone."""
+    return cost_figure(frame, metric, suite, part, (cost,), level)
 
-    Ticks below the axis mark when each run formed the ability: its score first reached
-    `level`, or half of its own last score. Returns the figure and the plotted rows.
+
+def cost_figure(
+    frame: pl.DataFrame,
+    metric: str,
+    suite: str,
+    part: str = "",
+    costs: tuple[str, ...] = COSTS,
+    level: float | None = None,
+) -> tuple[Figure, pl.DataFrame]:
+    """A column a size, a row a cost: runs as thin lines, their mean as a thick one.
+
+    Ticks at the bottom mark when each run formed the ability: its score first reached
+    `level`, or half-way from guessing to its own last score; a run that ends no better
+    than guessing has none. Costs that are unknown for these runs are left out. Returns
+    the figure and the plotted rows, with `formed` in tokens.
+
+    Raises
+    ------
+    ValueError
+        For an unknown cost, or when nothing is left to draw.
     """
-    if cost not in COSTS:
-        raise ValueError(f"cost must be one of {', '.join(COSTS)}; got {cost!r}.")
-    rows = with_costs(curve_rows(frame, metric, suite, part)).drop_nulls(cost)
-    if rows.is_empty():
-        raise ValueError(f"No finished run has {suite}/{metric} against {cost}.")
-    rising = metric.endswith(("accuracy", "match"))
-    formed = formation(rows, level) if rising else None
-    scales = by_scale(rows)
+    for cost in costs:
+        if cost not in COSTS:
+            raise ValueError(f"cost must be one of {', '.join(COSTS)}; got {cost!r}.")
+    rows = with_costs(curve_rows(frame, metric, suite, part))
+    known = [cost for cost in costs if rows[cost].drop_nulls().len()]
+    if not known:
+        asked = ", ".join(costs)
+        raise ValueError(f"No finished run has {suite}/{metric} against {asked}.")
+    rising = metric in FLOORS or metric.endswith(("accuracy", "match"))
+    floor = floor_of(frame, metric, suite, part)
+    formed = formation(rows, level, floor) if rising else None
+    scales, horizons = by_scale(rows), rows["horizon"].unique().sort().to_list()
     with style.house_style():
-        figure, grid = plt.subplots(
-            1,
-            len(scales),
-            figsize=(style.PANEL_WIDTH * len(scales) + 1.4, style.PANEL_HEIGHT + 0.4),
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
-        )
+        figure, grid = style.panels(len(scales), len(known))
         for axes, scale in zip(grid[0], scales, strict=True):
-            here = rows.filter(pl.col("scale") == scale)
-            draw_curves(axes, here, cost, formed)
             axes.set_title(f"{scale} non-embedding parameters")
-            if rising:
-                axes.set_ylim(0, 1)
-        grid[0][0].set_ylabel(f"{metric.replace('_', ' ')}, {suite.replace('_', ' ')}")
-        figure.supxlabel(LABELS[cost], fontsize=8.5)
-        horizons = rows["horizon"].unique().sort().to_list()
-        figure.legend(
-            handles=series.keys(horizons, band=False), loc="outside right upper"
-        )
-    return figure, rows.select("run_id", "scale", "horizon", "seed", cost, "value")
+        for cost, line in zip(known, grid, strict=True):
+            for axes, scale in zip(line, scales, strict=True):
+                here = rows.filter(pl.col("scale") == scale).drop_nulls(cost)
+                draw_curves(axes, here, cost, formed)
+                axes.set_xlabel(LABELS[cost])
+                if floor:
+                    axes.axhline(floor, color=style.FAINT, ls=":", lw=1, zorder=1)
+                if rising:
+                    axes.set_ylim(0, 1)
+            line[0].set_ylabel(_words(f"{metric}, {suite}"))
+        figure.legend(handles=_keys(horizons, rising, floor), loc="outside right upper")
+    table = rows.select("run_id", "scale", "horizon", "seed", *known, "value")
+    if formed is not None:
+        when = formed.select("run_id", "formed")
+        table = table.join(when, on="run_id", how="left", maintain_order="left")
+    return figure, table
 
 
 def draw_curves(
@@ -74,23 +90,38 @@ def draw_curves(
 ) -> None:
     """Runs of one panel as thin lines, their mean thick; ticks where each run formed.
 
-    `formed` is a result of `comparisons.formation`; its ticks need tokens on the x axis.
+    `formed` is a result of `comparisons.formation`.
     """
-    for (horizon,), group in rows.group_by("horizon", maintain_order=True):
-        color = style.color_of(_number(horizon))
-        for run in group.partition_by("run_id", maintain_order=True):
+    at = {} if formed is None else dict(formed.select("run_id", "formed").iter_rows())
+    for place, horizon in enumerate(rows["horizon"].unique().sort().to_list()):
+        group = rows.filter(pl.col("horizon") == horizon)
+        color, marker = style.color_of(horizon), style.marker_of(horizon)
+        runs = group.partition_by("run_id", maintain_order=True)
+        for run in runs:
             axes.plot(run[cost], run["value"], color=color, lw=0.6, alpha=0.4)
         mean = group.group_by("step").agg(pl.col(cost, "value").mean()).sort("step")
-        marker = style.marker_of(_number(horizon))
         axes.plot(mean[cost], mean["value"], color=color, marker=marker, ms=3)
-        if formed is not None and cost == "tokens":
-            ticks = formed.join(group.select("run_id").unique(), on="run_id")
-            at = ticks["formed"].drop_nulls().sort()
-            where = axes.get_xaxis_transform()
-            axes.plot(at, [0.02] * len(at), "|", color=color, ms=8, transform=where)
+        # A run's cost grows as its tokens do.
+        shown = [
+            at[run["run_id"][0]] * run[cost][-1] / run["tokens"][-1]
+            for run in runs
+            if at.get(run["run_id"][0]) is not None
+        ]
+        height = [0.03 + 0.05 * place] * len(shown)
+        where = axes.get_xaxis_transform()
+        axes.plot(shown, height, "|", color=color, ms=7, transform=where)
     style.short_numbers(axes)
 
 
-def _number(value: object) -> int:
-    assert isinstance(value, int)
-    return value
+def _keys(horizons: list[int], rising: bool, floor: float) -> list[Line2D]:
+    found = series.keys(horizons, band=False)
+    if rising:
+        tick: dict[str, Any] = {"color": style.FAINT, "ls": "", "marker": "|", "ms": 7}
+        found.append(Line2D([], [], label="half-way to its end", **tick))
+    if floor:
+        found.append(Line2D([], [], color=style.FAINT, ls=":", label="guessing"))
+    return found
+
+
+def _words(text: str) -> str:
+    return text.replace("_", " ")

@@ -1,16 +1,19 @@
-"""The figures of the papers and of the probes, each from the table of all runs."""
+"""The figures of the papers and of the probes, each from the runs of one setting."""
 
-from collections.abc import Callable
 from typing import TypeVar
 
 import polars as pl
-from matplotlib.figure import Figure
 
 from analysis.plots import curves, series
+from analysis.plots.gallery import FIGURES, Drawn, drawing
 from analysis.plots.polynomial import accuracy_by_operations, polynomial_figure
+from analysis.plots.precision import precision_curves, precision_effects
 from analysis.selection import (
     EXACT_MATCH,
+    GUESS_FLOOR,
+    NAMES_SUITE,
     OPERATIONS,
+    SECOND_TOKEN,
     at_end,
     is_slice_of,
     measured,
@@ -18,7 +21,10 @@ from analysis.selection import (
 )
 
 Table = TypeVar("Table", pl.DataFrame, pl.Series)
-Drawn = tuple[Figure, pl.DataFrame]
+STORIES = pl.col("task") == "stories"
+ALONE = STORIES & (pl.col("books_parts") == 0)
+POLYNOMIAL = pl.col("task") == "polynomial"
+PLAIN = POLYNOMIAL & (pl.col("pause_tokens") == 0)
 
 
 def _some(rows: Table, what: str) -> Table:
@@ -27,27 +33,38 @@ def _some(rows: Table, what: str) -> Table:
     return rows
 
 
-def _task(frame: pl.DataFrame, task: str) -> pl.DataFrame:
-    return _some(frame.filter(pl.col("task") == task), f"task {task}")
+def _probed(suite: str) -> pl.Expr:
+    """Rows of runs that a probe of the suite was saved for."""
+    return (pl.col("suite") == suite).any().over("run_id")
 
 
+@drawing(
+    "figure-7-induction",
+    *("scale", "horizon", "open_names"),
+    runs=ALONE,
+    missing="task stories without books",
+)
 def figure_7(frame: pl.DataFrame) -> Drawn:
     """Induction against size, stories alone: a panel a share of open names."""
-    return _induction(frame, pl.col("books_parts") == 0, "open_names", "open names {}")
+    return _induction(frame, "open_names", "{:.0%} of stories with open names")
 
 
+@drawing(
+    "figure-S14-books",
+    *("scale", "horizon", "books_parts"),
+    runs=STORIES,
+    missing="task stories",
+)
 def figure_s14(frame: pl.DataFrame) -> Drawn:
     """Induction against size: stories alone, and nine to one with books."""
-    mixed = frame.filter(pl.col("books_parts") > 0)["open_names"].drop_nulls()
-    both = pl.col("open_names").is_in(_some(mixed.unique().sort(), "books").to_list())
-    return _induction(frame, both, "books_parts", "{} parts books to 1 stories")
+    _some(frame.filter(pl.col("books_parts") > 0), "books")
+    return _induction(frame, "books_parts", "{} parts books to 1 stories")
 
 
-def _induction(frame: pl.DataFrame, which: pl.Expr, panel: str, title: str) -> Drawn:
-    rows = measured(at_end(_task(frame, "stories")), "second_token_accuracy")
-    rows = rows.filter(
-        pl.col("suite") == "test_seen", pl.col("slice") == "", which
-    ).sort("parameters", "horizon", "seed")
+def _induction(frame: pl.DataFrame, panel: str, title: str) -> Drawn:
+    rows = measured(at_end(frame), SECOND_TOKEN, NAMES_SUITE)
+    rows = rows.filter(pl.col("slice") == "").sort("parameters", "horizon", "seed")
+    rule = measured(at_end(frame), "second_token_majority", NAMES_SUITE)
     return series.series_figure(
         _some(rows, "a second-token accuracy for it"),
         "parameters",
@@ -56,80 +73,121 @@ def _induction(frame: pl.DataFrame, which: pl.Expr, panel: str, title: str) -> D
         title=title,
         unit="second-token accuracy (last step)",
         log=True,
+        reference=rule["value"].mean() if rule.height else None,
+        reference_label="guess the commonest name",
     )
 
 
+@drawing(
+    "figure-8-polynomial",
+    *("scale", "horizon"),
+    runs=PLAIN,
+    missing="task polynomial",
+)
 def figure_8(frame: pl.DataFrame) -> Drawn:
     """Polynomial accuracy against m, without pause tokens."""
-    here = _task(frame, "polynomial").filter(pl.col("pause_tokens") == 0)
-    return polynomial_figure(here)
+    return polynomial_figure(frame)
 
 
+@drawing(
+    "figure-S15-pause-tokens",
+    *("horizon", "pause_tokens"),
+    runs=POLYNOMIAL,
+    missing="task polynomial",
+)
 def figure_s15(frame: pl.DataFrame) -> Drawn:
     """Polynomial accuracy against m, a panel a number of pause tokens."""
-    here = _task(frame, "polynomial")
-    paused = here.filter(pl.col("pause_tokens") > 0).select(
-        "parameters", "pause_tokens"
-    )
-    size = _some(paused, "pause tokens")["parameters"].max()
-    pauses = here.select("run_id", "pause_tokens").unique()
-    rows = accuracy_by_operations(here.filter(pl.col("parameters") == size))
+    _some(frame.filter(pl.col("pause_tokens") > 0), "pause tokens")
+    rows = accuracy_by_operations(frame)
     return series.series_figure(
-        _some(rows.join(pauses, on="run_id"), "an exact match with pause tokens"),
+        _some(rows, "an exact match with pause tokens"),
         OPERATIONS,
         "pause_tokens",
         label="operations in the expression, m",
         title="{} pause tokens",
         unit="exact match (greedy)",
+        reference=rows["guess_floor"].mean(),
+        reference_label="guess floor, mean over m",
     )
 
 
+@drawing(
+    "figure-S16-sizes",
+    *("scale", "horizon", "context", "batch_rows"),
+    runs=PLAIN,
+    missing="task polynomial",
+)
 def figure_s16(frame: pl.DataFrame) -> Drawn:
-    """Polynomial accuracy, mean over m, against size: in domain and out of it."""
-    here = _task(frame, "polynomial").filter(pl.col("pause_tokens") == 0)
-    rows = measured(at_end(here).filter(is_slice_of(OPERATIONS)), EXACT_MATCH)
-    by = ["run_id", "suite", "parameters", "context", "modulus", "horizon", "seed"]
+    """Polynomial accuracy, mean over m, against size: in domain and out of it.
+
+    Sizes are compared at one context, and, as in the paper, each at its largest.
+    """
+    final = at_end(frame).filter(is_slice_of(OPERATIONS))
+    rows = measured(final, EXACT_MATCH)
+    by = ["run_id", "suite", "scale", "parameters", "context", "horizon", "seed"]
     means = rows.group_by(by).agg(pl.col("value").mean()).sort(by)
     if means["parameters"].n_unique() < 2:
-        raise ValueError("finished polynomial runs have one size only")
-    panels = pl.concat_str(
-        pl.lit("F_"),
-        "modulus",
-        pl.lit(", "),
-        pl.col("suite").str.replace_all("_", " "),
-        pl.lit(", context "),
-        "context",
-    )
+        raise ValueError("its finished runs have one size only")
+    floor = measured(final, GUESS_FLOOR)["value"].mean()
     return series.series_figure(
-        means.with_columns(condition=panels),
+        _by_context(means),
         "parameters",
         "condition",
         label="non-embedding parameters",
         unit="exact match, mean over m",
         log=True,
+        reference=floor,
+        reference_label="guess floor, mean over m",
     )
 
 
+def _by_context(means: pl.DataFrame) -> pl.DataFrame:
+    """`condition`: sizes at one context, then at their own where that differs."""
+    where = pl.col("suite").str.replace_all("_", " ")
+    parts = []
+    for context in means["context"].unique().sort().to_list():
+        here = means.filter(pl.col("context") == context)
+        if here["parameters"].n_unique() > 1:
+            text = pl.concat_str(where, pl.lit(f", context {context}"))
+            parts.append(here.with_columns(condition=text))
+    largest = pl.col("context") == pl.col("context").max().over("parameters")
+    own = means.filter(largest)
+    if own["context"].n_unique() > 1:
+        text = pl.concat_str(where, pl.lit(", each at its own context"))
+        parts.append(own.with_columns(condition=text))
+    return pl.concat(parts)
+
+
+@drawing(
+    "curves-polynomial", *("scale", "horizon"), runs=PLAIN, missing="task polynomial"
+)
 def polynomial_curves(frame: pl.DataFrame) -> Drawn:
-    """Exact match against tokens during training, in domain."""
-    here = _task(frame, "polynomial").filter(pl.col("pause_tokens") == 0)
-    return curves.curve_figure(here, EXACT_MATCH, "in_domain")
+    """Exact match during training, in domain: against tokens, FLOP and seconds."""
+    return curves.cost_figure(frame, EXACT_MATCH, "in_domain")
 
 
+@drawing(
+    "curves-induction",
+    *("scale", "horizon"),
+    runs=ALONE,
+    missing="task stories without books",
+)
 def induction_curves(frame: pl.DataFrame) -> Drawn:
-    """Second-token accuracy against tokens, stories alone."""
-    here = _task(frame, "stories").filter(pl.col("books_parts") == 0)
-    return curves.curve_figure(here, "second_token_accuracy", "test_seen")
+    """Second-token accuracy during training, stories alone: tokens, FLOP, seconds."""
+    return curves.cost_figure(frame, SECOND_TOKEN, NAMES_SUITE)
 
 
+@drawing(
+    "choice-points",
+    *("scale", "horizon"),
+    runs=pl.col("task") == "choice-points",
+    missing="task choice-points",
+)
 def choice_points(frame: pl.DataFrame) -> Drawn:
     """Excess loss of head 1 at the end of training, a panel a role of the position."""
     role = slice_value("role").alias("role")
-    rows = at_end(_task(frame, "choice-points")).filter(is_slice_of("horizon", "role"))
-    branches = pl.col("config").str.json_path_match("$.task.branches")
-    panel = pl.format("{}, {} branches", role, branches)
-    rows = rows.with_columns(role, condition=panel)
-    rows = measured(rows, "excess_loss", "test")
+    rows = at_end(frame).filter(is_slice_of("horizon", "role"))
+    rows = measured(rows.with_columns(role), "excess_loss", "test")
     rows = rows.filter(
         pl.col("slice").str.starts_with("horizon=1,"),
         pl.col("role").is_in(["choice", "forced", "inconsequential"]),
@@ -137,35 +195,53 @@ def choice_points(frame: pl.DataFrame) -> Drawn:
     return series.series_figure(
         _some(rows.sort("parameters", "horizon", "seed"), "an excess loss by role"),
         "parameters",
-        "condition",
+        "role",
         label="non-embedding parameters",
         unit="excess loss of head 1, nats",
         limits=None,
+        log=True,
         reference=0.0,
+        reference_label="the source itself",
     )
 
 
+@drawing(
+    "choice-weights",
+    "horizon",
+    runs=_probed("probe/test") & pl.col("task").is_in(["choice-points", "maze"]),
+    missing="saved choice-point probes",
+)
 def choice_weights(frame: pl.DataFrame) -> Drawn:
-    """Share of loss terms and of gradient at choice points, against the horizon."""
-    rows = at_end(frame).filter(pl.col("slice") == "role=choice-point")
-    rows = rows.filter(
+    """Share of loss terms, loss and gradient at choice points, against the horizon."""
+    shares = ["term_share", "loss_share", "gradient_share", "projection_share"]
+    rows = at_end(frame).filter(
+        pl.col("slice") == "role=choice-point",
         pl.col("suite") == "probe/test",
-        pl.col("metric").is_in(["term_share", "gradient_share", "projection_share"]),
-    ).with_columns(share=pl.col("metric").str.replace("_", " "), n=pl.col("horizon"))
+        pl.col("metric").is_in(shares),
+    )
+    rows = rows.with_columns(
+        share=pl.col("metric").str.replace("_", " "), n=pl.col("horizon")
+    )
     return series.series_figure(
         _some(rows.sort("horizon", "seed"), "saved choice-point probes"),
         "n",
         "share",
         label="horizon n",
         unit="share of the whole at choice points",
+        order=[name.replace("_", " ") for name in shares],
+        apart=False,
     )
 
 
+@drawing(
+    "information",
+    "horizon",
+    runs=pl.col("task") == "sources",
+    missing="task sources",
+)
 def information(frame: pl.DataFrame) -> Drawn:
     """Excess loss on X and Y of coupled pairs, against how much X says about Y."""
-    rows = at_end(_task(frame, "sources")).filter(
-        is_slice_of("horizon", "role", "coupling")
-    )
+    rows = at_end(frame).filter(is_slice_of("horizon", "role", "coupling"))
     rows = rows.filter(pl.col("slice").str.starts_with("horizon=1,"))
     rows = measured(rows, "excess_loss", "test").with_columns(
         slice_value("coupling", pl.Float64()), slice_value("role").alias("role")
@@ -179,9 +255,16 @@ def information(frame: pl.DataFrame) -> Drawn:
         unit="excess loss of head 1, nats",
         limits=None,
         reference=0.0,
+        reference_label="the source itself",
     )
 
 
+@drawing(
+    "layer-law",
+    *("scale", "layout", "horizon"),
+    runs=_probed("probe/prediction-law"),
+    missing="saved law probes",
+)
 def layer_law(frame: pl.DataFrame) -> Drawn:
     """log10 of the residual of predicting the next token, against the layer."""
     rows = at_end(frame).filter(is_slice_of("path", "layer", "target"))
@@ -190,10 +273,10 @@ def layer_law(frame: pl.DataFrame) -> Drawn:
         pl.col("slice").str.ends_with("target=t+1"),
         pl.col("value") > 0,
     )
-    rows = _some(rows, "saved law probes").with_columns(
+    rows = _in_all_layouts(_some(rows, "saved law probes")).with_columns(
         slice_value("layer", pl.Int64()),
         value=pl.col("value").log10(),
-        trunk=pl.concat_str("task", "scale", "layout", separator=", "),
+        trunk=pl.concat_str("scale", "layout", separator=", "),
     )
     return series.series_figure(
         rows.sort("trunk", "horizon", "seed", "layer"),
@@ -202,20 +285,33 @@ def layer_law(frame: pl.DataFrame) -> Drawn:
         label="layer (0: the embedding)",
         unit="log10 of the residual",
         limits=None,
+        apart=False,
     )
 
 
-FIGURES: dict[str, Callable[[pl.DataFrame], Drawn]] = {
-    "figure-7-induction": figure_7,
-    "figure-S14-books": figure_s14,
-    "figure-8-polynomial": figure_8,
-    "figure-S15-pause-tokens": figure_s15,
-    "figure-S16-sizes": figure_s16,
-    "curves-polynomial": polynomial_curves,
-    "curves-induction": induction_curves,
-    "choice-points": choice_points,
-    "choice-weights": choice_weights,
-    "information": information,
-    "layer-law": layer_law,
-}
-"""Every figure by the name of its files."""
+def _in_all_layouts(rows: pl.DataFrame) -> pl.DataFrame:
+    """With n = 1 in every layout of its size: one head has no layout."""
+    single = rows.filter(pl.col("horizon") == 1).drop("layout")
+    several = rows.filter(pl.col("horizon") > 1)
+    layouts = several.select("scale", "layout").unique(maintain_order=True)
+    if layouts.is_empty():
+        return rows
+    copied = single.join(layouts, on="scale", how="inner").select(rows.columns)
+    alone = rows.filter(pl.col("horizon") == 1).join(layouts, on="scale", how="anti")
+    return pl.concat([several, copied, alone])
+
+
+_TWINS = pl.col("precision").n_unique().over("sweep") > 1
+for _name, _draw in (
+    ("precision-curves", precision_curves),
+    ("precision-effects", precision_effects),
+):
+    drawing(
+        _name,
+        *("precision", "horizon"),
+        runs=_TWINS,
+        missing="a twin in the other precision",
+    )(_draw)
+
+
+__all__ = ["FIGURES"]

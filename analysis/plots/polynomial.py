@@ -1,13 +1,13 @@
 """Polynomial arithmetic: accuracy against the number of operations (figures 8, S15)."""
 
-import matplotlib.pyplot as plt
+from typing import Any
+
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.plots import style
-from analysis.schema import CONFIGURED
+from analysis.plots import series, style
 from analysis.selection import (
     EXACT_MATCH,
     GUESS_FLOOR,
@@ -18,7 +18,8 @@ from analysis.selection import (
     measured,
     slice_value,
 )
-from analysis.statistics import over_seeds
+from analysis.settings import check_one_setting
+from analysis.statistics import binomial_error, over_seeds
 
 DODGE = 0.36
 """Width over which the horizons are spread at one number of operations."""
@@ -35,47 +36,51 @@ def accuracy_by_operations(frame: pl.DataFrame) -> pl.DataFrame:
     return (
         measured(final, EXACT_MATCH)
         .join(floor, on=["run_id", OPERATIONS], how="left")
-        .select("run_id", *columns, "guess_floor", "max_operations", "parameters")
+        .select(
+            "run_id",
+            *columns,
+            "guess_floor",
+            "max_operations",
+            "parameters",
+            "pause_tokens",
+        )
         .sort("parameters", "horizon", OPERATIONS, "seed")
-    )
-
-
-def _check_one_setting(final: pl.DataFrame) -> None:
-    cell = ["scale", "horizon", "seed", "data_seed"]
-    runs = final.unique("run_id", maintain_order=True)
-    twice = runs.filter(pl.struct(cell).is_duplicated())
-    if twice.is_empty():
-        return
-    first = twice.row(0, named=True)
-    same = twice.filter(pl.all_horizontal(pl.col(n) == first[n] for n in cell))
-    names = [n for n in CONFIGURED if n not in cell and same[n].n_unique() > 1]
-    raise ValueError(
-        f"Runs {' and '.join(same['run_id'].sort()[:2])} have one size, horizon and "
-        f"seed, but differ in {', '.join(names) or 'a setting without a column'}. Draw "
-        "each setting on its own."
     )
 
 
 def polynomial_table(frame: pl.DataFrame) -> pl.DataFrame:
     """Mean exact match with its t interval, per size, horizon and number of operations.
 
+    `floor_high` is what guessing at the floor stays below in 97.5 % of test sets of
+    that many problems (binomial); `at_floor` says that the mean does not pass it, so
+    that the cell is no evidence of any ability.
+
     Raises
     ------
     ValueError
-        When two runs of a size, horizon and seed differ in another setting: a mean over
-        them would pass for one over seeds.
+        When runs differ in another setting than size and horizon: a mean over them
+        would pass for one over seeds.
     """
-    _check_one_setting(at_end(frame).filter(is_slice_of(OPERATIONS)))
+    final = at_end(frame).filter(is_slice_of(OPERATIONS))
+    check_one_setting(final, "scale", "horizon")
     rows = accuracy_by_operations(frame)
     by = ["parameters", "scale", "horizon", OPERATIONS]
-    floors = rows.group_by(by).agg(pl.col("guess_floor").mean())
-    return over_seeds(rows, by).join(floors, on=by, how="left").sort(by)
+    floors = rows.group_by(by).agg(pl.col("guess_floor").mean(), pl.col("count").min())
+    table = over_seeds(rows, by).join(floors, on=by, how="left").sort(by)
+    high = [
+        None if floor is None else floor + 1.96 * binomial_error(floor, count)
+        for floor, count in table.select("guess_floor", "count").iter_rows()
+    ]
+    return table.with_columns(
+        floor_high=pl.Series(high, dtype=pl.Float64())
+    ).with_columns(at_floor=pl.col("mean") <= pl.col("floor_high"))
 
 
 def polynomial_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     """Exact match against m: a panel a size, a colour a horizon, a dot a seed.
 
-    Returns the figure and the plotted table.
+    Means that the test set cannot tell from guessing are hollow; the band above the
+    floor is as wide. Returns the figure and the plotted table.
     """
     rows = accuracy_by_operations(frame)
     if rows.is_empty():
@@ -85,20 +90,12 @@ def polynomial_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     table = polynomial_table(frame)
     scales = by_scale(rows)
     with style.house_style():
-        figure, panels = plt.subplots(
-            1,
-            len(scales),
-            figsize=(style.PANEL_WIDTH * len(scales) + 1.4, style.PANEL_HEIGHT + 0.4),
-            sharex=True,
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
-        )
-        for axes, scale in zip(panels[0], scales, strict=True):
+        figure, grid = style.panels(len(scales), sharex=True)
+        for axes, scale in zip(grid[0], scales, strict=True):
             here = pl.col("scale") == scale
             draw_panel(axes, rows.filter(here), table.filter(here))
             axes.set_title(f"{scale} non-embedding parameters")
-        panels[0][0].set_ylabel("exact match (greedy)")
+        grid[0][0].set_ylabel("exact match (greedy)")
         figure.supxlabel("operations in the expression, m", fontsize=8.5)
         horizons = rows["horizon"].unique().sort().to_list()
         figure.legend(handles=keys(horizons), loc="outside right upper")
@@ -127,21 +124,20 @@ def draw_panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> None:
         )
         means = table.filter(pl.col("horizon") == horizon)
         x = means[OPERATIONS].to_numpy() + shift
-        axes.plot(
-            x, means["mean"], color=color, marker=marker, zorder=4, mec="white", mew=0.5
-        )
+        axes.plot(x, means["mean"], color=color, zorder=3)
         axes.vlines(x, means["low"], means["high"], color=color, lw=0.8, zorder=2)
-    floor = (
-        table.group_by(OPERATIONS).agg(pl.col("guess_floor").mean()).sort(OPERATIONS)
-    )
-    axes.plot(
-        floor[OPERATIONS],
-        floor["guess_floor"],
-        color=style.FAINT,
-        ls=(0, (1, 1.2)),
-        lw=1.2,
-        zorder=1,
-    )
+        for guessing, fill, edge in ((False, color, "white"), (True, "white", color)):
+            part = (means["at_floor"].fill_null(False) == guessing).to_numpy()
+            points, values = x[part], means["mean"].to_numpy()[part]
+            how: dict[str, Any] = {
+                "marker": marker,
+                "mfc": fill,
+                "mec": edge,
+                "mew": 0.8,
+                "ls": "",
+            }
+            axes.plot(points, values, zorder=4, **how)
+    _floor(axes, table)
     if most > last:
         axes.axvspan(last + 0.5, most + 0.5, color="#f3f3f3", zorder=0, lw=0)
         axes.axvline(last + 0.5, color=style.FAINT, lw=0.8, zorder=1)
@@ -158,25 +154,24 @@ def draw_panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> None:
     axes.grid(visible=False, axis="x")
 
 
+def _floor(axes: Axes, table: pl.DataFrame) -> None:
+    """What guessing scores, and how far up a test set of this size lets it seem."""
+    bounds = pl.col("guess_floor", "floor_high").mean()
+    floor = table.group_by(OPERATIONS).agg(bounds).sort(OPERATIONS)
+    m, level = floor[OPERATIONS], floor["guess_floor"]
+    dots = (0, (1, 1.2))
+    axes.plot(m, level, color=style.FAINT, ls=dots, lw=1.2, zorder=1)
+    axes.fill_between(
+        m, level, floor["floor_high"], color=style.FAINT, alpha=0.18, lw=0, zorder=1
+    )
+
+
 def keys(horizons: list[int]) -> list[Line2D]:
-    """Entries of a legend: the horizons, a seed, the interval, the floor."""
-    found = [
-        Line2D(
-            [],
-            [],
-            color=style.color_of(horizon),
-            marker=style.marker_of(horizon),
-            mec="white",
-            mew=0.5,
-            label=style.horizon_label(horizon),
-        )
-        for horizon in horizons
+    """Entries of a legend; that of the floor is the last."""
+    faint = style.FAINT
+    hollow: dict[str, Any] = {"color": faint, "marker": "o", "mfc": "white", "ls": ""}
+    return [
+        *series.keys(horizons),
+        Line2D([], [], label="not told from guessing", **hollow),
+        Line2D([], [], color=faint, ls=(0, (1, 1.2)), lw=1.2, label="guess floor"),
     ]
-    dot = Line2D([], [], color=style.FAINT, marker="o", ms=3, ls="", label="one seed")
-    bar = Line2D(
-        [], [], color=style.FAINT, marker="|", ms=9, ls="", label="95 % t interval"
-    )
-    floor = Line2D(
-        [], [], color=style.FAINT, ls=(0, (1, 1.2)), lw=1.2, label="guess floor"
-    )
-    return [*found, dot, bar, floor]

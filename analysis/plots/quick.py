@@ -14,9 +14,10 @@ from matplotlib.lines import Line2D
 
 from analysis.comparisons import formation
 from analysis.plots import polynomial, style
-from analysis.plots.curves import curve_rows, draw_curves
+from analysis.plots.curves import draw_curves
 from analysis.selection import EXACT_MATCH, OPERATIONS, by_scale, measured
 from analysis.statistics import over_seeds
+from analysis.trajectories import curve_rows
 
 HALF = 0.5
 """Induction has formed when this share of the repeated tokens is right."""
@@ -100,7 +101,7 @@ def _polynomial(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
         axes.set_xlabel("operations in the expression, m")
         axes.set_ylabel("exact match (greedy)")
 
-    panels = [
+    panels: list[Panel] = [
         (f"polynomials, {scale} parameters", partial(draw, scale=scale))
         for scale in by_scale(rows)
     ]
@@ -138,6 +139,9 @@ def _choices(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
         draw_curves(axes, rows, "tokens")
         axes.axhline(0.0, color=style.FAINT, ls=(0, (1, 1.2)), lw=1.2, zorder=1)
         axes.set(xlabel="training tokens", ylabel="excess loss at choices, nats")
+        learning = rows.filter(pl.col("step") > 0)["value"].max()
+        if isinstance(learning, float):  # the untrained model lies far above the rest
+            axes.set_ylim(-0.1 * learning, 1.2 * learning)
 
     return [("choice points", draw)], _long(rows, "choice excess loss", 0.0)
 
@@ -160,11 +164,11 @@ def _long(rows: pl.DataFrame, panel: str, reference: float) -> pl.DataFrame:
 
 def _keys(horizons: list[int], table: pl.DataFrame) -> list[Line2D]:
     keys = polynomial.keys(horizons)
-    keys[-1].set_label("guess floor")
+    floor = keys[-1]
     if "induction" in table["panel"]:
         tick = Line2D([], [], color=style.FAINT, marker="|", ms=6, ls="")
         tick.set_label("induction formed\n(half right)")
         keys.append(tick)
     if "choice excess loss" in table["panel"]:
-        keys[len(horizons) + 2].set_label("guess floor, or\nexact optimum (0)")
+        floor.set_label("guess floor, or\nexact optimum (0)")
     return keys

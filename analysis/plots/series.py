@@ -1,8 +1,10 @@
 """Figures of one score: a panel a condition, a colour a horizon, every seed a dot."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
+import numpy as np
 import polars as pl
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -10,7 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.plots import style
+from analysis.resampling import over_items
 from analysis.statistics import over_seeds, t_band
+
+DODGE = 0.16
+"""Share of the distance between two x over which the horizons are spread."""
+CROWDED = 6
+"""With more values of x than this, they stand on one another."""
 
 
 def series_figure(
@@ -23,59 +31,93 @@ def series_figure(
     unit: str = "",
     log: bool = False,
     limits: tuple[float, float] | None = (0, 1),
-    reference: float | None = None,
+    reference: Any = None,
+    reference_label: str = "",
+    order: Sequence[Any] = (),
+    apart: bool = True,
 ) -> tuple[Figure, pl.DataFrame]:
     """Draw `value` against `x`.
 
     Parameters
     ----------
     rows
-        One row a run and x: `horizon`, `seed`, `value`, the columns `x` and `panel`.
+        One row a run and x, all of one setting: `horizon`, `seed`, `value`, the columns
+        `x` and `panel`, and where there are any, counts by test item.
     label, unit
         Of the x and the y axis.
     title
         Of a panel; `{}` stands for its value.
     limits
         Of the y axis; none for what the data need.
-    reference
-        A level to mark with a dotted line.
+    reference, reference_label
+        A level to mark with a dotted line, and what the legend calls it.
+    order
+        Of the panels; sorted if not given.
+    apart
+        Whether horizons stand beside each other at one x, where x is a few conditions.
 
-    Returns the figure and the plotted table: mean, t interval, number of seeds.
+    Returns the figure and the plotted table: mean, t interval over seeds, number of
+    seeds and, where counts by test item are known, the bootstrap interval over them.
     """
-    table = over_seeds(rows, [panel, x, "horizon"])
+    by = [panel, x, "horizon"]
+    table = over_items(rows, over_seeds(rows, by), by)
     horizons = rows["horizon"].unique().sort().to_list()
-    panels = rows[panel].unique().sort().to_list()
+    found = rows[panel].unique().sort().to_list()
+    panels = [name for name in order if name in found] or found
     with style.house_style():
-        figure, grid = plt.subplots(
-            1,
-            len(panels),
-            figsize=(style.PANEL_WIDTH * len(panels) + 1.4, style.PANEL_HEIGHT + 0.4),
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
-        )
-        for axes, value in zip(grid[0], panels, strict=True):
-            _panel(axes, rows.filter(pl.col(panel) == value), x, horizons)
-            axes.set(xlabel="", ylabel="", title=title.format(value))
-            if log:
-                axes.set_xscale("log")
-            style.mark_values(axes, rows[x])
+        figure, grid = style.wrapped_panels(len(panels), unit)
+        for axes, value in zip(grid, panels, strict=True):
+            here = pl.col(panel) == value
+            places = _places(rows.filter(here), x, log)
+            shifts = _shifts(places, horizons, DODGE * apart)
+            _panel(axes, rows.filter(here), x, places, shifts)
+            _single_runs(axes, table.filter(here), x, places, shifts)
+            axes.set_title(title.format(value))
+            style.mark_values(axes, places)
             if limits is not None:
                 axes.set_ylim(*limits)
             if reference is not None:
                 axes.axhline(reference, color=style.FAINT, ls=":", lw=1, zorder=1)
-        grid[0][0].set_ylabel(unit)
         figure.supxlabel(label, fontsize=8.5)
-        figure.legend(handles=keys(horizons), loc="outside right upper")
+        handles = keys(horizons, single=_of_single_runs(table).height > 0)
+        if reference is not None and reference_label:
+            handles.append(
+                Line2D([], [], color=style.FAINT, ls=":", lw=1, label=reference_label)
+            )
+        figure.legend(handles=handles, loc="outside right upper")
     return figure, table
 
 
-def _panel(axes: Axes, rows: pl.DataFrame, x: str, horizons: list[int]) -> None:
-    data = rows.select(x, "horizon", "value", "seed").to_pandas()
+def _places(rows: pl.DataFrame, x: str, log: bool) -> dict[Any, float]:
+    """Where each value of `x` stands on the axis, which is linear in its logarithm."""
+    values = rows[x].unique().sort().to_list()
+    return {v: math.log10(v) if log else float(v) for v in values}
+
+
+def _shifts(
+    places: dict[Any, float], horizons: list[int], share: float
+) -> dict[int, float]:
+    """What keeps the horizons apart at one x, where there is room for it."""
+    gap = min(np.diff(sorted(places.values())), default=1.0)
+    width = share * gap if len(places) <= CROWDED else 0.0
+    spread = style.spread_positions(len(horizons), width)
+    return dict(zip(horizons, spread.tolist(), strict=True))
+
+
+def _panel(
+    axes: Axes,
+    rows: pl.DataFrame,
+    x: str,
+    places: dict[Any, float],
+    shifts: dict[int, float],
+) -> None:
+    at = [places[v] + shifts[n] for v, n in rows.select(x, "horizon").iter_rows()]
+    data = rows.select("horizon", "value", "seed").to_pandas().assign(x=at)
+    horizons, axes_label = list(shifts), axes.get_ylabel()
     colors = {n: style.color_of(n) for n in horizons}
     sns.lineplot(
         data=data,
-        x=x,
+        x="x",
         y="value",
         hue="horizon",
         palette=colors,
@@ -90,7 +132,7 @@ def _panel(axes: Axes, rows: pl.DataFrame, x: str, horizons: list[int]) -> None:
     )
     sns.scatterplot(
         data=data,
-        x=x,
+        x="x",
         y="value",
         hue="horizon",
         palette=colors,
@@ -100,11 +142,37 @@ def _panel(axes: Axes, rows: pl.DataFrame, x: str, horizons: list[int]) -> None:
         legend=False,
         ax=axes,
     )
+    axes.set(xlabel="", ylabel=axes_label)
     axes.grid(visible=False, axis="x")
 
 
-def keys(horizons: list[int], band: bool = True) -> list[Line2D]:
-    """Entries of a legend: the horizons, a seed, the interval."""
+def _of_single_runs(table: pl.DataFrame) -> pl.DataFrame:
+    """Cells of one seed whose counts by test item are known."""
+    return table.filter(pl.col("seeds") == 1, pl.col("items_low").is_not_null())
+
+
+def _single_runs(
+    axes: Axes,
+    table: pl.DataFrame,
+    x: str,
+    places: dict[Any, float],
+    shifts: dict[int, float],
+) -> None:
+    """One seed has no t interval: what its test items leave open, dashed."""
+    for row in _of_single_runs(table).iter_rows(named=True):
+        axes.vlines(
+            places[row[x]] + shifts[row["horizon"]],
+            row["items_low"],
+            row["items_high"],
+            color=style.color_of(row["horizon"]),
+            lw=0.8,
+            linestyles=(0, (2, 1.5)),
+            zorder=2,
+        )
+
+
+def keys(horizons: list[int], band: bool = True, single: bool = False) -> list[Line2D]:
+    """Entries of a legend: the horizons, a seed, the intervals."""
     found = [
         Line2D(
             [],
@@ -121,4 +189,15 @@ def keys(horizons: list[int], band: bool = True) -> list[Line2D]:
         faint: Any = {"color": style.FAINT, "ls": ""}
         found.append(Line2D([], [], marker="o", ms=3, label="one seed", **faint))
         found.append(Line2D([], [], marker="|", ms=9, label="95 % t interval", **faint))
+    if single:
+        found.append(
+            Line2D(
+                [],
+                [],
+                color=style.FAINT,
+                lw=0.8,
+                ls=(0, (2, 1.5)),
+                label="one seed: 95 % over stories",
+            )
+        )
     return found

@@ -29,6 +29,9 @@ OTHERS = ("#e69f00", "#56b4e9", "#7a5195", "#a05a2c")
 
 PANEL_HEIGHT, PANEL_WIDTH = 2.5, 2.9
 """Inches at the size a figure is printed."""
+LEGEND_WIDTH = 1.6
+WIDEST = 3
+"""Panels beside each other: a page is seldom wider."""
 
 
 @contextmanager
@@ -86,6 +89,32 @@ def horizon_label(horizon: int) -> str:
     return "n = 1 (next token)" if horizon == 1 else f"n = {horizon}"
 
 
+def panels(columns: int, rows: int = 1, **shared: Any) -> tuple[Figure, np.ndarray]:
+    """An empty figure of equal panels with room for a legend at the right."""
+    return plt.subplots(
+        rows,
+        columns,
+        figsize=(PANEL_WIDTH * columns + LEGEND_WIDTH, PANEL_HEIGHT * rows + 0.5),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+        **shared,
+    )
+
+
+def wrapped_panels(count: int, unit: str) -> tuple[Figure, list[Axes]]:
+    """So many panels, at most `WIDEST` beside each other; `unit` labels each line."""
+    rows = -(-count // WIDEST)
+    columns = -(-count // rows)
+    figure, grid = panels(columns, rows)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(unit)
+    found = grid.flatten().tolist()
+    for axes in found[count:]:
+        axes.remove()
+    return figure, found[:count]
+
+
 def spread_positions(count: int, width: float) -> np.ndarray:
     """Offsets that keep `count` series apart at one x, centred on 0."""
     return np.linspace(-width / 2, width / 2, count) if count > 1 else np.zeros(1)
@@ -96,13 +125,15 @@ def direct_note(axes: Axes, x: float, y: float, text: str, **how: Any) -> None:
     axes.text(x, y, text, color=FAINT, fontsize=7.5, **how)
 
 
-def mark_values(axes: Axes, values: pl.Series, most: int = 11) -> None:
-    """Put a tick at each value of a whole-number axis that has few; 31.5M for millions."""
-    if not values.dtype.is_integer() or values.n_unique() > most:
+def mark_values(axes: Axes, at: dict[Any, float], most: int = 11) -> None:
+    """Put a tick at the place of each value, if there are few; 31.5M for millions."""
+    if len(at) > most:
         return
-    here = values.unique().sort().to_list()
-    axes.set_xticks(here, [size_name(value) for value in here])
-    axes.minorticks_off()
+    names = [size_name(v) if isinstance(v, int) else f"{v:g}" for v in at]
+    axes.set_xticks(list(at.values()), names)
+    places = sorted(at.values())
+    room = 0.6 * min(np.diff(places), default=1.0)
+    axes.set_xlim(places[0] - room, places[-1] + room)
 
 
 def short_numbers(axes: Axes, ticks: int = 4) -> None:

@@ -2,8 +2,8 @@
 
 python -m synth probe law --run runs/ID [--json]
 python -m synth probe law --model NAME_OR_PATH --corpus FILE
-python -m synth probe choice-points runs/ID --every-step
-python -m synth probe information runs/ID
+python -m synth probe choice-points runs/ID [runs/ID ...] --every-step
+python -m synth probe information runs/ID [runs/ID ...]
 python -m synth probe induction runs/ID [runs/ID ...] --every-step
 """
 
@@ -11,10 +11,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, ClassVar, Literal, Union
 
 import tyro
 
+from synth.config import RunConfig
 from synth.identity import require
 from synth.metrics import Measurement, Score, to_lines
 from synth.store import write_atomically
@@ -134,113 +135,13 @@ class Law:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChoicePointsProbe:
-    """Choice points: shares of loss and gradient, calibration, forced against free."""
+class RunProbe:
+    """What the probes of runs share: their checkpoints, and where numbers go."""
 
-    folder: tyro.conf.Positional[Path]
-    """Folder of a run on choice-points or maze."""
-    step: int | None = None
-    """Checkpoint step; the newest if not given."""
-    every_step: bool = False
-    """All checkpoints, one after another."""
-    examples: int = 500
-    """Test examples."""
-    gradient_examples: int = 128
-    """Test examples behind the shares of loss and gradient."""
-    device: str = "cpu"
-    """cpu or cuda."""
-    save: bool = False
-    """Also write the numbers to probe-choice-points.jsonl in the run's folder."""
-    json: bool = False
-    """One JSON object a number, in the long form of metrics.jsonl."""
-
-    def run_command(self) -> int:
-        """Measure and print."""
-        from synth.probes.calibration import against_exact
-        from synth.probes.choice_points import (
-            measure_shares,
-            running_scores,
-            share_scores,
-        )
-        from synth.probes.states import load_run
-        from synth.tasks.choice_points import ChoicePoints
-        from synth.tasks.maze import Maze
-
-        findings = _Findings("choice-points")
-        for step in _steps(self.folder, self.step, self.every_step):
-            config, model, _ = load_run(self.folder, step, self.device)
-            task = config.task.build()
-            if not isinstance(task, ChoicePoints | Maze):
-                raise ValueError(
-                    f"probe choice-points needs a run on choice-points or maze; "
-                    f"{self.folder} is on {config.task.kind}."
-                )
-            (chosen,) = task.evaluation_sets(self.examples)
-            (fewer,) = task.evaluation_sets(self.gradient_examples)
-            shares = measure_shares(model, task, fewer, config.objective)
-            scores = share_scores(shares, chosen.suite)
-            scores += against_exact(model, task, chosen)
-            scores += running_scores(model, task, chosen, greedy=False)
-            if isinstance(task, Maze):  # without a question, all greedy runs are one
-                scores += running_scores(model, task, chosen, greedy=True)
-            findings.at(self.folder, config, step)
-            findings.show(scores, self.json)
-        if self.save:
-            findings.save()
-        return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class InformationProbe:
-    """Information: exact entropies of a source, a model's, and the decomposition."""
-
-    folder: tyro.conf.Positional[Path]
-    """Folder of a run on sources."""
-    step: int | None = None
-    """Checkpoint step; the newest if not given."""
-    every_step: bool = False
-    """All checkpoints, one after another."""
-    examples: int = 500
-    """Test sequences."""
-    prefixes: int = 64
-    """Prefixes of each kind after which every next token is tried."""
-    device: str = "cpu"
-    """cpu or cuda."""
-    save: bool = False
-    """Also write the numbers to probe-information.jsonl in the run's folder."""
-    json: bool = False
-    """One JSON object a number, in the long form of metrics.jsonl."""
-
-    def run_command(self) -> int:
-        """Measure and print."""
-        from synth.probes.information import information_scores
-        from synth.probes.states import load_run
-        from synth.tasks.sources import Sources
-
-        findings = _Findings("information")
-        for step in _steps(self.folder, self.step, self.every_step):
-            config, model, _ = load_run(self.folder, step, self.device)
-            task = config.task.build()
-            if not isinstance(task, Sources):
-                raise ValueError(
-                    f"probe information needs a run on sources; {self.folder} is on "
-                    f"{config.task.kind}."
-                )
-            (chosen,) = task.evaluation_sets(self.examples)
-            scores = information_scores(model, task, chosen, self.prefixes)
-            findings.at(self.folder, config, step)
-            findings.show(scores, self.json)
-        if self.save:
-            findings.save()
-        return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class InductionProbe:
-    """Induction: the prefix-matching score of every attention head."""
+    name: ClassVar[str]
 
     folders: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of one or more runs on any task, measured one after another."""
+    """Folders of one or more runs, measured one after another."""
     step: int | None = None
     """Checkpoint step; the newest if not given."""
     every_step: bool = False
@@ -248,25 +149,24 @@ class InductionProbe:
     device: str = "cpu"
     """cpu or cuda."""
     save: bool = False
-    """Also write the numbers to probe-induction.jsonl in each run's folder."""
+    """Also write the numbers to probe-*.jsonl in each run's folder."""
     quiet: bool = False
     """With --save: print nothing."""
     json: bool = False
     """One JSON object a number, in the long form of metrics.jsonl."""
 
     def run_command(self) -> int:
-        """Measure and print."""
-        from synth.probes.prefix_matching import prefix_scores
+        """Measure at each checkpoint and print."""
         from synth.probes.states import load_run
 
         require(bool(self.folders), "FOLDERS", "at least one folder", self.folders)
         require(self.save or not self.quiet, "--quiet", "with --save", self.quiet)
-        findings = _Findings("induction")
+        findings = _Findings(self.name)
         for folder in self.folders:
             for step in _steps(folder, self.step, self.every_step):
                 config, model, _ = load_run(folder, step, self.device)
+                scores = self.scores(config, model, folder)
                 findings.at(folder, config, step)
-                scores = prefix_scores(model)
                 if self.quiet:
                     findings.add(scores)
                 else:
@@ -274,6 +174,89 @@ class InductionProbe:
         if self.save:
             findings.save()
         return 0
+
+    def scores(self, config: RunConfig, model: Any, folder: Path) -> list[Score]:
+        """The numbers of one checkpoint."""
+        raise NotImplementedError
+
+    def refuse(self, config: RunConfig, folder: Path, wanted: str) -> ValueError:
+        """The error for a run on a task that the probe does not know."""
+        return ValueError(
+            f"probe {self.name} needs a run on {wanted}; {folder} is on "
+            f"{config.task.kind}."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoicePointsProbe(RunProbe):
+    """Choice points: shares of loss and gradient, calibration, forced against free."""
+
+    name: ClassVar[str] = "choice-points"
+
+    examples: int = 500
+    """Test examples."""
+    gradient_examples: int = 128
+    """Test examples behind the shares of loss and gradient."""
+
+    def scores(self, config: RunConfig, model: Any, folder: Path) -> list[Score]:
+        """Of a run on choice points or a maze."""
+        from synth.probes.calibration import against_exact
+        from synth.probes.choice_points import (
+            measure_shares,
+            running_scores,
+            share_scores,
+        )
+        from synth.tasks.choice_points import ChoicePoints
+        from synth.tasks.maze import Maze
+
+        task = config.task.build()
+        if not isinstance(task, ChoicePoints | Maze):
+            raise self.refuse(config, folder, "choice-points or maze")
+        (chosen,) = task.evaluation_sets(self.examples)
+        (fewer,) = task.evaluation_sets(self.gradient_examples)
+        shares = measure_shares(model, task, fewer, config.objective)
+        scores = share_scores(shares, chosen.suite)
+        scores += against_exact(model, task, chosen)
+        scores += running_scores(model, task, chosen, greedy=False)
+        if isinstance(task, Maze):  # without a question, all greedy runs are one
+            scores += running_scores(model, task, chosen, greedy=True)
+        return scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class InformationProbe(RunProbe):
+    """Information: exact entropies of a source, a model's, and the decomposition."""
+
+    name: ClassVar[str] = "information"
+
+    examples: int = 500
+    """Test sequences."""
+    prefixes: int = 64
+    """Prefixes of each kind after which every next token is tried."""
+
+    def scores(self, config: RunConfig, model: Any, folder: Path) -> list[Score]:
+        """Of a run on sources."""
+        from synth.probes.information import information_scores
+        from synth.tasks.sources import Sources
+
+        task = config.task.build()
+        if not isinstance(task, Sources):
+            raise self.refuse(config, folder, "sources")
+        (chosen,) = task.evaluation_sets(self.examples)
+        return information_scores(model, task, chosen, self.prefixes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InductionProbe(RunProbe):
+    """Induction: the prefix-matching score of every attention head."""
+
+    name: ClassVar[str] = "induction"
+
+    def scores(self, config: RunConfig, model: Any, folder: Path) -> list[Score]:
+        """Of a run on any task."""
+        from synth.probes.prefix_matching import prefix_scores
+
+        return prefix_scores(model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -350,7 +333,7 @@ class _Findings:
         self._rows: dict[Path, list[Measurement]] = {}
         self._place: tuple[Path, int, int] | None = None
 
-    def at(self, folder: Path, config: Any, step: int) -> None:
+    def at(self, folder: Path, config: RunConfig, step: int) -> None:
         """What comes next was measured on this run at this step."""
         tokens = step * config.training.tokens_per_step
         self._place = folder.resolve(), step, tokens

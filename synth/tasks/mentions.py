@@ -10,8 +10,10 @@ from itertools import pairwise
 import numpy as np
 
 from synth.metrics import Score
-from synth.tasks.task import EvaluationSet, ItemCounts, Rows, TokenScores
+from synth.tasks.task import EvaluationSet, ItemCounts, Rows, Sample, TokenScores
+from synth.text.corpus import SEPARATOR
 from synth.text.roles import REPEAT_1, REPEAT_2, repeats, roles
+from synth.text.tokenizer import Tokenizer
 
 DISTANCES = (1, 16, 32, 64, 128, 256, 512, 1 << 20)
 """Edges of the slices by distance to the mention before, in tokens."""
@@ -247,3 +249,22 @@ def marked_text(
             parts.append(decode(tokens[at:end].tolist()))
         at = end
     return "".join(parts)
+
+
+def story_sample(
+    tokenizer: Tokenizer, tokens: np.ndarray, marks: np.ndarray, split: str
+) -> Sample:
+    """One document for people and programs, with a role for every token."""
+    role = roles(marks[None], np.ones((1, len(marks)), np.int32))[0]
+    firsts = np.flatnonzero((role == 1) & (np.append(role[1:], 0) == 2))
+    names = [tokenizer.decode(tokens[i : i + 2].tolist())[1:] for i in firsts]
+    record = {
+        "text": tokenizer.decode(tokens.tolist()).removesuffix(SEPARATOR),
+        "tokens": tokens.tolist(),
+        "roles": role.tolist(),
+        "names": names,
+        "split": split,
+    }
+    pieces = [tokenizer.vocabulary[token] for token in tokens.tolist()]
+    shown = marked_text(tokens, role, tokenizer.decode).removesuffix(SEPARATOR)
+    return Sample(record, pieces, (role == REPEAT_2).tolist(), shown)

@@ -11,18 +11,16 @@ Letters in names: R rows, T positions, V vocabulary, M repeated mentions, D docu
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
 
 from synth.identity import identity, location
 from synth.metrics import Score
-from synth.seeding import generator
 from synth.tasks.mentions import (
     count_mentions,
-    marked_text,
     score_mentions,
+    story_sample,
     story_set,
 )
 from synth.tasks.task import (
@@ -34,9 +32,7 @@ from synth.tasks.task import (
     TaskConfig,
     TokenScores,
 )
-from synth.text.cleaning import SPLITS, Split
-from synth.text.corpus import SEPARATOR
-from synth.text.detection import renamed_texts
+from synth.text.cleaning import Split
 from synth.text.encoded import Corpus, encoded_corpus, sampled_texts
 from synth.text.grammar import grammar
 from synth.text.names import NameConfig, NameSource
@@ -44,6 +40,7 @@ from synth.text.pools import NamePools
 from synth.text.roles import REPEAT_2, roles
 from synth.text.sources import block_rows
 from synth.text.stories import StoryConfig, StoryGenerator
+from synth.text.telling import retold, told
 from synth.text.tokenizer import Tokenizer
 from synth.text.training_text import TrainingText
 from synth.text.vocabularies import (
@@ -57,7 +54,6 @@ PAPER_STORIES = 100
 """Test stories of the paper's protocol."""
 SMALL_CORPUS = 2_000_000
 """Below so many characters, generated stories help to train the tokeniser."""
-BLOCK = 100
 BOOK = StoryConfig(profile="book", characters=4, min_characters=2, episodes=6, asides=1)
 """Generated books: six episodes, more words, names always of the open pool."""
 
@@ -235,7 +231,7 @@ class Stories(Task):
         names = self.names.training if split == "train" else self.names.any(split)
         found = []
         for tokens, marks in self._documents(names, count, f"sample {split}", seed):
-            found.append(self._described(tokens, marks, split))
+            found.append(story_sample(self.tokenizer, tokens, marks, split))
         if not found:
             raise ValueError(
                 f"{self.config.corpus!r} holds no name that is said twice in one document"
@@ -340,45 +336,7 @@ class Stories(Task):
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Tokens and marks of stories whose characters bear `names`."""
         if self._corpus is not None:
-            yield from self._renamed(self._corpus, names, count, stream, seed)
+            yield from retold(self._corpus, names, count, stream, seed)
             return
         stories = StoryGenerator(self.config.story, self.tokenizer, names)
-        for block in range(-(-count // BLOCK)):
-            drawn = stories.draw(seed, block, BLOCK, stream, with_nats=nats is not None)
-            for d in range(min(BLOCK, count - block * BLOCK)):
-                if nats is not None:
-                    nats.append(drawn.nats(d))
-                yield drawn.document(d)
-
-    def _renamed(
-        self, corpus: Corpus, names: NameSource, count: int, stream: str, seed: int
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Documents of a corpus with their names replaced."""
-        split: Split = next((s for s in SPLITS if s in stream), "test")
-        rng = generator(seed, "renamed", stream)
-        found = renamed_texts(
-            corpus.texts[split], corpus.names, names, self.tokenizer, rng
-        )
-        for tokens, marks in islice(found, count):
-            yield np.array(tokens), np.array(marks, np.uint8)
-
-    def _described(self, tokens: np.ndarray, marks: np.ndarray, split: str) -> Sample:
-        role = roles(marks[None], np.ones((1, len(marks)), np.int32))[0]
-        firsts = np.flatnonzero((role == 1) & (np.append(role[1:], 0) == 2))
-        names = [self.tokenizer.decode(tokens[i : i + 2].tolist())[1:] for i in firsts]
-        text = self.tokenizer.decode(tokens.tolist())
-        record = {
-            "text": text.removesuffix(SEPARATOR),
-            "tokens": tokens.tolist(),
-            "roles": role.tolist(),
-            "names": names,
-            "split": split,
-        }
-        pieces = [self.vocabulary[token] for token in tokens.tolist()]
-        shown = marked_text(tokens, role, self.tokenizer.decode)
-        return Sample(
-            record,
-            pieces,
-            (role == REPEAT_2).tolist(),
-            shown.removesuffix(SEPARATOR),
-        )
+        yield from told(stories, count, stream, seed, nats)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.collect import collect, write
-from analysis.evidence import SECOND_TOKEN
+from analysis.selection import SECOND_TOKEN
 from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
 from synth.metrics import Measurement, to_lines
 from synth.tasks.choice_points import ChoicePointsConfig
@@ -34,7 +34,7 @@ def polynomial_run(horizon=1, seed=0, scale="10k", pause=0, evaluated=4):
     )
 
 
-def polynomial_rows(config, exact_match, steps=(0, 50, 100)):
+def polynomial_rows(config, exact_match, steps=(0, 50, 100), floor=0.02):
     """Long-form rows: `exact_match(m, step)` and its floor for every m."""
     run_id, per_step = config.run_id, config.training.tokens_per_step
     rows = []
@@ -44,7 +44,7 @@ def polynomial_rows(config, exact_match, steps=(0, 50, 100)):
             suite = "in_domain" if inside else "out_of_domain"
             for metric, value in (
                 ("exact_match", exact_match(m, step)),
-                ("guess_floor", 0.02),
+                ("guess_floor", floor),
             ):
                 part = f"operations={m}"
                 where = (run_id, step, step * per_step)
@@ -82,6 +82,7 @@ def write_polynomial_sweep(
     scales=("10k",),
     pauses=(0,),
     rng_seed=5,
+    floor=0.02,
 ):
     """A sweep in which a longer horizon adds `gain`, the seed a shared shift."""
     rng = np.random.default_rng(rng_seed)
@@ -97,7 +98,8 @@ def write_polynomial_sweep(
                         top = 0.6 - 0.05 * m + shared + gain * (horizon > 1) + own[m]
                         return float(np.clip(top * step / 100, 0, 1))
 
-                    write_run(root, config, polynomial_rows(config, exact_match))
+                    rows = polynomial_rows(config, exact_match, floor=floor)
+                    write_run(root, config, rows)
 
 
 @pytest.fixture
@@ -112,7 +114,13 @@ def other_seed(config, seed):
     return replace(config, seed=seed)
 
 
-def write_stories_sweep(root, sizes=("1M", "3M"), seeds=5, unseen=0.0, **effects):
+STORIES = np.random.default_rng(9).uniform(-0.1, 0.1, 200)
+"""How much easier or harder each test story is than the mean."""
+
+
+def write_stories_sweep(
+    root, sizes=("1M", "3M"), seeds=5, unseen=0.0, items=True, **effects
+):
     """Stories, alone and with books, n = 1 and 2, with the effects that are named.
 
     gain: of n = 2; mix_gain: of the books, which also bring it earlier.
@@ -131,7 +139,10 @@ def write_stories_sweep(root, sizes=("1M", "3M"), seeds=5, unseen=0.0, **effects
         )
         end = 0.3 + gain * (horizon > 1) + mix_gain * (parts > 0)
         end += 0.005 * rng.standard_normal()
-        curve = {0: 0.0, 50: end * (0.8 if parts else 0.2), 100: end}
+        right = np.rint(np.clip(10 * (end + STORIES), 0, 10)).astype(int)
+        end = right.sum() / (10 * len(right))
+        rise = 40 if parts else 80
+        curve = {step: end * min(1.0, step / rise) for step in range(0, 101, 20)}
         numbers = [("test_seen", step, "", value) for step, value in curve.items()]
         numbers += [("test", 100, "tokens=seen", end)]
         numbers += [("test", 100, "tokens=unseen", unseen * end)]
@@ -141,7 +152,16 @@ def write_stories_sweep(root, sizes=("1M", "3M"), seeds=5, unseen=0.0, **effects
             )
             for suite, step, part, value in numbers
         ]
-        write_run(root, config, rows)
+        folder = write_run(root, config, rows)
+        if items:
+            counts = {"right": right.tolist(), "number": [10] * len(right)}
+            line = {
+                "step": 100,
+                "suite": "test_seen",
+                "metric": SECOND_TOKEN,
+                "slice": "",
+            }
+            (folder / "items.jsonl").write_text(json.dumps(line | counts) + "\n")
 
 
 def write_probed_sweep(root, seeds=5, choice_gain=0.3):
@@ -168,7 +188,7 @@ def write_probed_sweep(root, seeds=5, choice_gain=0.3):
         probed = [
             ("test", "term_share", "role=choice-point", 0.1 + 0.1 * (horizon > 1)),
             ("test", "gradient_share", "role=choice-point", 0.2 + gain + noise[2]),
-            ("test-sampled", "gap", "", 0.3 - gain / 2 + noise[1]),
+            ("test", "loss_share", "role=choice-point", 0.15 + gain + noise[1]),
         ]
         probed += [
             ("prediction-law", "residual", f"path=head 1,layer={n},target=t+1", 0.8**n)
@@ -179,6 +199,16 @@ def write_probed_sweep(root, seeds=5, choice_gain=0.3):
             ("prediction-law", "fit_null_share", part, 0.001 + abs(noise[0]) / 10),
             ("prediction-law", "fit_slope", part, -0.1 + noise[1]),
         ]
+        # A longer horizon has the better forced share, and another gap at equal share.
+        forced = {50: 0.6 + 0.05 * (horizon > 1), 100: 0.8 + 0.05 * (horizon > 1)}
+        running = [
+            (step, *number)
+            for step, share in forced.items()
+            for number in (
+                ("possible", "running=forced", share),
+                ("gap", "", 1 - share - gain / 2 + noise[1]),
+            )
+        ]
         at = (config.run_id, 100, 12800)
         folder = write_run(
             root,
@@ -186,6 +216,10 @@ def write_probed_sweep(root, seeds=5, choice_gain=0.3):
             [Measurement(*at, "test", m, s, v, 100) for m, s, v in measured],
         )
         rows = [Measurement(*at, suite, m, s, v, 100) for suite, m, s, v in probed]
+        rows += [
+            Measurement(config.run_id, step, step * 128, "test-sampled", m, s, v, 100)
+            for step, m, s, v in running
+        ]
         (folder / "probe-all.jsonl").write_text(to_lines(rows))
 
 

@@ -1,5 +1,6 @@
 """Verdicts on made-up runs whose truth is known, both ways."""
 
+import itertools
 import json
 
 import numpy as np
@@ -7,12 +8,15 @@ import polars as pl
 import pytest
 
 from analysis.__main__ import main
-from analysis.claims import Claim, Test, judge, judge_tests
+from analysis.claims import Claim, Test, judge, judge_tests, outcome_table
 from analysis.collect import collect, read_all, write
+from analysis.selection import SECOND_TOKEN
 from analysis.statements import CLAIMS, judge_all
+from analysis.statistics import Interval
 from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
 from synth.metrics import Measurement
 from synth.tasks.polynomial import PolynomialConfig
+from synth.tasks.stories import StoriesConfig
 from tests.analysis.conftest import (
     write_polynomial_sweep,
     write_probed_sweep,
@@ -201,6 +205,100 @@ def test_probed_claims_both_ways(tmp_path, gain, verdict):
     found = verdicts(tmp_path)
     assert [found[c] for c in ("C12", "C13", "C14", "C15")] == [verdict] * 4
     assert found["C21"] == "supported"
+
+
+def named(root, name):
+    (one,) = judge_all(collect(root).frame, only=(name,))
+    return one
+
+
+def test_a_gap_at_the_end_that_closes_is_seen_in_the_remark(tmp_path):
+    write_stories_sweep(tmp_path, sizes=("1M",), gain=0.0, mix_gain=0.5)
+    (outcome,) = named(tmp_path, "C6").outcomes
+    assert outcome.result == "supported"
+    assert len(outcome.test.values_S) == 5
+    assert outcome.test.note.startswith("gap when the later one formed:")
+
+
+def test_a_gap_before_both_have_formed_it_is_no_evidence_against_c6(tmp_path):
+    """n = 2 forms at 20 of 100 steps, n = 1 at 50; from then on they are equal."""
+    training = TrainingConfig(steps=100, batch_rows=2, context=64, warmup_steps=1)
+    rng = np.random.default_rng(4)
+    for horizon, seed in itertools.product((1, 2), range(5)):
+        config = RunConfig(
+            task=StoriesConfig(),
+            model=ModelConfig(scale="1M"),
+            objective=ObjectiveConfig(horizon=horizon),
+            training=training,
+            seed=seed,
+        )
+        start = 20 if horizon > 1 else 50
+        rows = [
+            Measurement(
+                *(config.run_id, step, step * 128, "test_seen", SECOND_TOKEN, ""),
+                0.9 * (step >= start) + 0.002 * rng.standard_normal(),
+                900,
+            )
+            for step in range(0, 101, 10)
+        ]
+        write_run(tmp_path, config, rows)
+    judged = named(tmp_path, "C6")
+    assert judged.verdict == "supported", judged.reason
+    mean = judged.outcomes[0].test.difference.interval.mean
+    assert abs(mean) < 0.01
+
+
+def test_gaps_of_unequal_forced_quality_are_no_verdict(tmp_path):
+    write_probed_sweep(tmp_path, choice_gain=0.15)
+    frame = collect(tmp_path).frame
+    last = frame.filter(
+        (pl.col("step") == 100) | (pl.col("suite") != "probe/test-sampled")
+    )
+    (judged,) = judge_all(last, only=("C15",))
+    assert judged.verdict == "not tested at this scale"
+    assert "not matched" in judged.outcomes[0].test.about
+    assert judged.outcomes[0].test.note == "0 of 5 pairs overlap"
+    (matched,) = judge_all(frame, only=("C15",))
+    mean = matched.outcomes[0].test.difference.interval.mean
+    assert mean == pytest.approx(-0.075, abs=0.02), "without the gain in forced quality"
+
+
+def test_other_stories_must_say_the_same():
+    values = draws(0.05, spread=0.001)
+    for low, high, expected in ((0.02, 0.08, "supported"), (-0.01, 0.11, "undecided")):
+        items = Interval(0.05, low, high, 200, 0.1)
+        assert verdict(Test("t", "above", values, 1, over_items=items)) == expected
+        other = Interval(-0.05, -high, -low, 200, 0.1)
+        against = {"supported": "contradicted"}.get(expected, expected)
+        down = tuple(-value for value in values)
+        assert verdict(Test("t", "above", down, 1, over_items=other)) == against
+    same = draws(0.0, spread=0.001)
+    narrow, wide = Interval(0, -0.02, 0.02, 9, 0), Interval(0, -0.04, 0.04, 9, 0)
+    assert verdict(Test("t", "within", same, 1, over_items=narrow)) == "supported"
+    assert verdict(Test("t", "within", same, 1, over_items=wide)) == "undecided"
+
+
+def test_stories_give_an_interval_beside_the_one_over_seeds(tmp_path):
+    write_stories_sweep(tmp_path / "a", sizes=("1M",), seeds=1)
+    (one, _) = named(tmp_path / "a", "C1").outcomes
+    table = outcome_table(named(tmp_path / "a", "C1"))
+    assert one.result == "undecided"
+    assert table["low"].null_count() == 2
+    assert table["items_low"][0] > 0.1
+    assert table["items_low"][1] is None, "the best step kept no counts"
+    write_stories_sweep(tmp_path / "b", sizes=("1M",), items=False)
+    assert outcome_table(named(tmp_path / "b", "C1"))["items_low"].null_count() == 2
+
+
+def test_cells_at_the_guess_floor_are_named(tmp_path):
+    write_polynomial_sweep(tmp_path / "s", gain=-0.6, pauses=(0, 5), floor=0.7)
+    frame = collect(tmp_path / "s").frame
+    found = {one.claim.id: one for one in judge_all(frame)}
+    for name in ("C7", "C8", "C10", "C11"):
+        notes = outcome_table(found[name])["note"].to_list()
+        assert set(notes) == {"not told from guessing"}, name
+    above = [o for o in found["C8"].outcomes if "minus guess floor" in o.test.about]
+    assert all(o.test.over_items.low < 0 for o in above)
 
 
 def test_a_run_in_two_sweeps_counts_once(tmp_path):

@@ -11,12 +11,14 @@ from analysis.__main__ import main
 from analysis.collect import collect, read, read_all, write
 from analysis.cost import flops_per_token
 from analysis.schema import ORDER, SWEEP_SCHEMA
-from synth.describe import describe_run
+from synth.config import ModelConfig
+from synth.describe import describe_model, describe_run
 from tests.analysis.conftest import (
     other_seed,
     polynomial_rows,
     polynomial_run,
     write_run,
+    write_stories_sweep,
 )
 
 
@@ -204,8 +206,55 @@ def test_flops_are_those_of_describe():
     expected = describe_run(config)["training_flops_per_token"]
     assert flops_per_token(config.to_dict()) == expected
     assert flops_per_token(polynomial_run().to_dict()) < expected
+    vocabulary = describe_run(config)["vocabulary"]
+    assert flops_per_token(config.to_dict(), vocabulary) == expected
     assert flops_per_token({"task": {"kind": "stories"}}) is None
     assert flops_per_token({}) is None
+
+
+def test_flops_of_stories_follow_from_the_vocabulary_that_the_run_found(tmp_path):
+    write_stories_sweep(tmp_path, sizes=("1M",), seeds=1)
+    assert collect(tmp_path).frame["flops_per_token"].null_count() > 0
+    for folder in tmp_path.iterdir():
+        result = json.loads((folder / "result.json").read_text())
+        (folder / "result.json").write_text(json.dumps(result | {"vocabulary": 2048}))
+    frame = collect(tmp_path).frame
+    first = frame.filter(pl.col("horizon") == 1).row(0, named=True)
+    model, context = ModelConfig(scale="1M"), first["context"]
+    expected = describe_model(model, 1, 2048, context)["training_flops_per_token"]
+    assert first["flops_per_token"] == expected
+
+
+def test_counts_by_story_stand_beside_their_score(tmp_path):
+    write_stories_sweep(tmp_path, sizes=("1M",), seeds=2)
+    found = collect(tmp_path)
+    assert found.problems == {}
+    rows = found.frame.drop_nulls("items_right")
+    assert rows.height == 8
+    assert rows["metric"].unique().to_list() == ["second_token_accuracy"]
+    assert rows["step"].unique().to_list() == [100]
+    share = rows["items_right"].list.sum() / rows["items_number"].list.sum()
+    assert share.to_list() == pytest.approx(rows["value"].to_list())
+    write(found, tmp_path / "out" / "t.parquet")
+    assert read(tmp_path / "out" / "t.parquet").equals(found.frame)
+    again = collect(tmp_path, previous=found.frame)
+    assert again.reread == 0
+    changed = next(path for path in sorted(tmp_path.iterdir()) if path.name != "out")
+    (changed / "items.jsonl").write_text('{"step": 1}\n[]\nnothing\n')
+    once_more = collect(tmp_path, previous=found.frame)
+    assert once_more.reread == 1
+    assert once_more.problems == {changed.name: "items.jsonl: 3 unreadable lines"}
+    assert once_more.frame.drop_nulls("items_right").height == 7
+    assert once_more.frame.equals(collect(tmp_path).frame)
+
+
+def test_tables_without_the_newer_columns_can_be_read(tmp_path, sweep):
+    found = collect(sweep)
+    old = found.frame.drop("items_right", "items_number", "lanes")
+    old.write_parquet(tmp_path / "old.parquet")
+    back = read(tmp_path / "old.parquet")
+    assert dict(back.schema) == SWEEP_SCHEMA
+    assert back["items_right"].null_count() == back.height
 
 
 def test_command_writes_one_file_a_sweep(sweep, tmp_path, capsys):

@@ -19,10 +19,10 @@ from analysis.comparisons import (
     paired,
     seeds_to_resolve,
     t_test,
-    with_setting,
 )
-from analysis.plots.curves import curve_rows
 from analysis.selection import at_end, measured
+from analysis.settings import with_setting
+from analysis.trajectories import curve_rows
 from tests.analysis.conftest import (
     polynomial_rows,
     polynomial_run,

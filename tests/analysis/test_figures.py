@@ -66,16 +66,20 @@ def everything(results):
     return read_all(results)
 
 
-@pytest.mark.parametrize("name", list(families.FIGURES))
+OF_TWINS = {"precision-curves", "precision-effects"}  # see test_precision.py
+
+
+@pytest.mark.parametrize("name", [n for n in families.FIGURES if n not in OF_TWINS])
 def test_every_figure_draws_what_is_there(everything, name):
-    figure, table = families.FIGURES[name](everything)
-    assert table.height > 0
-    assert len(figure.axes) >= 1
-    drawn = [
-        line for axes in figure.axes for line in axes.lines if len(line.get_xdata())
-    ]
-    assert drawn
-    plt.close(figure)
+    pictures, _ = families.FIGURES[name].pictures(everything)
+    assert pictures
+    for one in pictures:
+        assert one.table.height > 0
+        lines = [line for axes in one.figure.axes for line in axes.lines]
+        assert [line for line in lines if len(line.get_xdata())]
+        assert "tokens" in one.facts
+        assert "5 seeds" in one.facts
+        plt.close(one.figure)
 
 
 def test_induction_figure_plots_the_means_of_its_runs(everything):
@@ -132,7 +136,7 @@ def test_command_draws_all_and_names_what_it_leaves_out(sweep, tmp_path, capsys)
 def test_settings_are_never_averaged_as_if_they_were_seeds(tmp_path):
     write_polynomial_sweep(tmp_path, pauses=(0, 5))
     frame = collect(tmp_path).frame
-    with pytest.raises(ValueError, match="differ in pause_tokens"):
+    with pytest.raises(ValueError, match="pause tokens 5"):
         polynomial_table(frame)
     one = polynomial_table(frame.filter(pl.col("pause_tokens") == 0))
     assert one["seeds"].unique().to_list() == [5]

@@ -28,8 +28,9 @@ def test_executes_on_the_fixture(script, results, monkeypatch):
     assert not [o for o in outputs if o.output_type == "error"]
     pictures = [o for o in outputs if "image/png" in o.get("data", {})]
     assert len(pictures) >= 3
-    text = "".join(o.get("text", "") for o in outputs)
-    assert "supported" in text
+    text = "".join(o.get("data", {}).get("text/markdown", "") for o in outputs)
+    assert "**supported**" in text
+    assert "| claim | test |" in text
 
 
 @pytest.mark.parametrize("script", scripts(), ids=lambda path: path.stem)

@@ -153,11 +153,14 @@ def test_nothing_trained_is_a_message(tmp_path, capsys):
     assert "Type make quick" in capsys.readouterr().err
 
 
-def test_settings_of_choice_points_have_panels_of_their_own(runs, results):
+def test_settings_of_choice_points_have_pictures_of_their_own(runs, results):
     from analysis.collect import read_all
-    from analysis.plots import families
+    from analysis.plots.families import FIGURES
 
     frame = pl.concat([collect(runs / "choices").frame, read_all(results)])
-    figure, table = families.choice_points(frame)
-    assert {"choice, 3 branches", "choice, 5 branches"} <= set(table["condition"])
-    style.plt.close(figure)
+    pictures, _ = FIGURES["choice-points"].pictures(frame)
+    told = " ".join(one.label for one in pictures)
+    assert "branches 3" in told
+    assert "branches 5" in told
+    for one in pictures:
+        style.plt.close(one.figure)

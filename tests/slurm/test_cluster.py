@@ -13,6 +13,7 @@ from slurm.__main__ import main
 from slurm.cluster_files import ClusterOptions, config_files
 from slurm.daemons import ClusterError, Daemon, is_ours, job_processes
 from slurm.queue import read_history
+from tests.conftest import PATIENCE_S
 
 from .conftest import free_base_port, until
 
@@ -35,6 +36,11 @@ def own(tmp_path_factory):
     shutil.rmtree(options.state, ignore_errors=True)
 
 
+def asked(options, *command):
+    """A client's answer, however busy the machine."""
+    return cluster.client(options, *command, timeout_s=PATIENCE_S)
+
+
 def listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -47,7 +53,7 @@ def test_up_and_down_in_every_order(own):
     assert first.up
     assert cluster.up(own) == first  # the same processes
     assert all(listening(port) for port in own.ports)
-    shown = cluster.client(own, "sinfo", "-h", "-p", "low", "-o", "%D %t").stdout
+    shown = asked(own, "sinfo", "-h", "-p", "low", "-o", "%D %t").stdout
     assert shown.split() == ["4", "idle"]
 
     os.kill(first.daemons["slurmctld"], signal.SIGKILL)
@@ -61,7 +67,7 @@ def test_up_and_down_in_every_order(own):
     # Another configuration means another cluster: all daemons are new.
     other = ClusterOptions(own.state, own.base_port, max_array_size=5)
     assert set(cluster.up(other).daemons.values()).isdisjoint(healed.daemons.values())
-    shown = cluster.client(other, "scontrol", "show", "config").stdout
+    shown = asked(other, "scontrol", "show", "config").stdout
     assert "MaxArraySize            = 5" in shown
 
     assert cluster.down(own) is True
@@ -78,7 +84,7 @@ def test_up_and_down_in_every_order(own):
 def test_down_ends_running_jobs_and_leaves_no_process(own):
     cluster.up(own)
     wrap = ["sbatch", "--mem=100", "-o", "/dev/null", "--wrap", "srun sleep 600"]
-    assert cluster.client(own, *wrap).returncode == 0
+    assert asked(own, *wrap).returncode == 0
     assert until(lambda: len(list(job_processes(own.conf))) >= 3)
     # Without a controller nobody can cancel the job: its processes go all the same.
     os.kill(cluster.status(own).daemons["slurmctld"], signal.SIGKILL)
@@ -138,9 +144,9 @@ def test_accounting_remembers_jobs(own, monkeypatch):
     options = ClusterOptions(own.state, own.base_port, accounting=True)
     assert cluster.up(options).up
     wrap = ["sbatch", "--mem=100", "-o", "/dev/null", "--parsable", "--wrap", "exit 3"]
-    job = cluster.client(options, *wrap).stdout.strip()
-    asked = ["sacct", "-n", "-P", "-X", "-j", job, "-o", "State,ExitCode"]
-    assert until(lambda: "FAILED|3:0" in cluster.client(options, *asked).stdout)
+    job = asked(options, *wrap).stdout.strip()
+    words = ["sacct", "-n", "-P", "-X", "-j", job, "-o", "State,ExitCode"]
+    assert until(lambda: "FAILED|3:0" in asked(options, *words).stdout)
     assert cluster.down(options)
     assert cluster.up(options).up  # the database is there still
     monkeypatch.setenv("SLURM_CONF", str(options.conf))

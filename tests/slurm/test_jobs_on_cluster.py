@@ -202,10 +202,18 @@ def test_node_failure(site, assert_undisturbed):
 
 
 def test_time_limit(site, assert_undisturbed):
-    """A limit of one minute: the pack is warned, requeues itself and goes on."""
-    run = tiny(0, 250)
-    site.submit([run], time=1, signal_delay_s=10, braked=True)
+    """The limit comes near: the pack is warned, requeues itself and goes on.
+
+    The limit is set when the first checkpoint is there, however long loading took: to
+    the first whole minute that leaves time for the warning.
+    """
+    run = tiny(0, 1000)
+    site.submit([run], signal_delay_s=30, braked=True)
     site.wait_for_checkpoint(run)
+    words = site.client("squeue", "-h", "-j", site.job(run), "-o", "%M").strip()
+    seconds = sum(int(n) * 60**k for k, n in enumerate(reversed(words.split(":"))))
+    limit = f"timelimit={(seconds + 60) // 60 + 1}"
+    site.client("scontrol", "update", f"jobid={site.job(run)}", limit)
     job = ["squeue", "-h", "-t", "all", "-j", site.job(run), "-o", "%T"]
     assert until(lambda: site.client(*job).strip() == "PENDING" or restarts(site, run))
     site.brake.release()

@@ -9,10 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.board import Board
+from sweeps.display import Silent
 from sweeps.loading import find
+from sweeps.pool import Launch, LocalPool
+from sweeps.provenance import refuse_other_code
 from sweeps.survey import survey
+from synth.execution import Execution
 from synth.store import RunFolder
-from tests.conftest import PATIENCE_S, Brake, wait_until
+from tests.conftest import PATIENCE_S, Brake, tiny_run, wait_until
 from tests.sweeps.conftest import call, content, kill, sessions, start
 
 FOLDER = "runs/depths-quick"
@@ -84,6 +89,8 @@ def test_ctrl_c_leaves_checkpoints_and_the_next_command(
     found = survey(root, configs)
     assert found.counts["stopped"] >= 1
     assert not found.counts["running"]
+    # Whoever looks at the folder is told the same command.
+    assert f"next: python -m sweeps run {path}\n" in call("status", cwd=tmp_path)
     call("run", path, cwd=tmp_path)
     assert [content(root, config) for config in configs] == expected(configs)
 
@@ -220,3 +227,51 @@ def test_mistakes_end_in_one_message(command, tmp_path):
     err = call(command, "quik", cwd=tmp_path, status=2)
     assert "Did you mean 'quick'" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_a_device_that_is_not_there_is_a_mistake_and_no_failure(sweep_file, tmp_path):
+    path = sweep_file(seeds=1, layers=(3,))
+    err = call("run", path, "--device", "cuda", cwd=tmp_path, status=2)
+    assert "torch finds no GPU here. Use device 'cpu'" in err
+    assert "Traceback" not in err
+    assert not list((tmp_path / FOLDER).glob("*/failure.json"))
+
+
+def test_a_failure_in_another_launch_is_not_tried_twice(tmp_path):
+    """What the other launch has just found out counts here too; older failures do not."""
+    config = tiny_run()
+    folder = RunFolder(tmp_path, config.run_id)
+    folder.open(config)
+    board = Board(1, 0, "in_domain/exact_match", {})
+    launch = Launch(LocalPool(1), [], tmp_path, Execution(), board, Silent())
+    folder.write_json("failure.json", {"message": "it broke"})
+    old = launch.began - 60
+    os.utime(folder.path / "failure.json", (old, old))
+    launch.held, launch.looked = {config.run_id: config}, 0.0
+    launch._look_at_held()
+    assert [list(pack) for pack in launch.queue] == [[config]]
+    launch.queue.clear()
+    os.utime(folder.path / "failure.json")
+    launch.held, launch.looked = {config.run_id: config}, 0.0
+    launch._look_at_held()
+    assert not launch.queue
+    assert board.outcomes[config.run_id].state == "failed"
+    assert "failed in another launch: it broke" in board.outcomes[config.run_id].message
+
+
+def test_the_first_run_of_other_code_is_named_with_its_own_commit(tmp_path):
+    for seed, code in enumerate(
+        (
+            {"synth_sha256": "a", "commit": "aaaa", "patch_sha256": None},
+            {"synth_sha256": "b", "commit": "bbbb", "patch_sha256": "dirty"},
+        )
+    ):
+        folder = RunFolder(tmp_path, tiny_run(seed=seed).run_id)
+        folder.path.mkdir()
+        folder.write_json("environment.json", {"sessions": [{"code": code}]})
+    ids = [tiny_run(seed=seed).run_id for seed in (0, 1)]
+    with pytest.raises(ValueError, match=r"2 unfinished .* at commit aaaa\)"):
+        refuse_other_code(tmp_path, ids)
+    with pytest.raises(ValueError, match="at commit bbbb with local changes"):
+        refuse_other_code(tmp_path, ids[::-1])

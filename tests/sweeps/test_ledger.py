@@ -3,10 +3,15 @@
 import multiprocessing
 
 import optuna
+import pytest
 
 from sweeps import ledger
+from sweeps.display import Silent
+from sweeps.inline import InThisProcess
+from sweeps.launch import Wishes, launch
 from sweeps.ledger import ledger_path, open_journal, rebuild, sync
 from sweeps.survey import headline, survey
+from synth.execution import Execution
 from synth.store import RunFolder
 from synth.training import train
 from tests.conftest import PATIENCE_S, tiny_run
@@ -62,6 +67,24 @@ def test_the_ledger_is_rebuilt_from_the_folders(tmp_path):
     size = ledger_path(tmp_path).stat().st_size
     sync("mine", configs, seen, METRIC)
     assert ledger_path(tmp_path).stat().st_size == size  # nothing new, nothing written
+
+
+@pytest.mark.parametrize(
+    "damage", ['{"op_code": 0, "worker', '{"x": 1}\n', "no journal\n", "\x00\x00\n"]
+)
+def test_a_damaged_ledger_is_made_anew_by_the_next_launch(tmp_path, damage):
+    ledger_path(tmp_path).write_text(damage)
+    said = []
+
+    class Heard(Silent):
+        def say(self, text):
+            said.append(text)
+
+    wishes = Wishes(execution=Execution())
+    configs = grid()[:2]
+    launch("mine", configs, tmp_path, InThisProcess(), wishes, Heard(), METRIC)
+    assert [t.state.name for t in trials(tmp_path).values()] == ["COMPLETE"] * 2
+    assert not any("could not be written" in text for text in said)
 
 
 def test_a_retried_run_gets_a_new_trial(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from sweeps.display import Silent
 from sweeps.inline import InThisProcess
 from sweeps.launch import Wishes, launch
-from sweeps.looking import Show, Status
+from sweeps.looking import Show, Status, next_command
+from sweeps.provenance import Typed, last_typed
 from sweeps.sharing import link_shared
 from sweeps.survey import headline, survey
 from synth.execution import Execution
@@ -211,6 +213,56 @@ def test_status_and_show_name_the_next_step(tmp_path, capsys):
     assert found["metrics"] == headline(RunFolder(tmp_path / "mine", config.run_id))
     with pytest.raises(ValueError, match="fits no run below"):
         Show(run_id="polynomial-n7", runs=tmp_path).run()
+
+
+def test_shared_runs_are_found_wherever_the_folder_really_lies(tmp_path):
+    """`runs/two` is a link to another disk; a neighbour may not be read."""
+    config = tiny_run()
+    runs = tmp_path / "runs"
+    go([config], runs / "one")
+    (tmp_path / "disk/far/two").mkdir(parents=True)
+    (runs / "two").symlink_to(tmp_path / "disk/far/two")
+    assert link_shared([config], runs / "two") == 1
+    assert survey(runs / "two", [config]).counts == {"done": 1}
+    assert go([config], runs / "two") == []
+    # Told apart from itself under another name.
+    (runs / "alias").symlink_to(runs / "one")
+    assert link_shared([config], runs / "alias") == 0
+
+
+@pytest.mark.parametrize("name", ["/nope", "", "*", "[a", "a/b", "../x", "ünknown"])
+def test_odd_names_fit_no_run(tmp_path, name):
+    with pytest.raises(ValueError, match=r"fits no run below"):
+        Show(run_id=name, runs=tmp_path).run()
+
+
+def test_a_folder_with_the_name_of_a_sweep_does_not_hide_it(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quick").mkdir()
+    assert Status(sweep="quick").run() == 0
+    out = capsys.readouterr().out
+    assert "new" in out
+    assert "next: python -m sweeps run quick" in out
+
+
+def test_the_next_command_can_be_typed(tmp_path):
+    """Blanks in paths are quoted; what launched the folder is remembered."""
+    from sweeps.commands import Chosen
+
+    words = Chosen(sweep="my sweep.py", runs=tmp_path / "a b", scale="quick").words()
+    assert shlex.split(words)[0] == "my sweep.py"
+    assert shlex.split(words)[-1] == str(tmp_path / "a b")
+    config = tiny_run()
+    RunFolder(tmp_path, config.run_id).open(config)
+    found = survey(tmp_path)
+    assert next_command(found, None) == "python -m sweeps run SWEEP [--scale SCALE]"
+    for verb in ("run", "tune"):
+        Typed(verb, words).remember(tmp_path)
+        assert next_command(found, last_typed(tmp_path)).endswith(f"{verb} {words}")
+    (tmp_path / ".sweep/typed.json").write_text("[]")
+    assert last_typed(tmp_path) is None
 
 
 def test_folders_of_older_code_stay_readable(tmp_path, capsys):

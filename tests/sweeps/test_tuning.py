@@ -1,6 +1,7 @@
 """Search of training values: equal for all arms, resumable, and taken up by sweeps."""
 
 import json
+import shlex
 import signal
 
 import optuna
@@ -56,6 +57,11 @@ def test_ranges():
         ("learning_rate=1", "must look like learning_rate=LOW:HIGH"),
         ("learning_rate=2:1", "low end must be below"),
         ("weight_decay=0:1", "above 0 unless the range is linear"),
+        ("learning_rate=1e-4:1e-2:lin", "must look like learning_rate=LOW:HIGH"),
+        ("learning_rate=nan:1", "low end must be below"),
+        ("learning_rate=1e-3:inf", "learning_rate must be finite; got inf. Give a"),
+        ("beta1", r"goes from 0.09 to 9, but .*beta1 must be in \[0, 1\)"),
+        ("beta1=0.5:1:linear", r"beta1 must be in \[0, 1\)"),
     ):
         with pytest.raises(ValueError, match=message):
             Range.parse(text, default)
@@ -112,6 +118,38 @@ def test_a_search_is_equal_for_all_arms_and_goes_on(tmp_path):
     table.write_text("{")
     with pytest.raises(ValueError, match="is no table of tuned values"):
         with_tuned(configs, table)
+
+
+def test_a_metric_that_nothing_measures_ends_the_search_at_once(tmp_path):
+    arms = arms_of(grid()[:1], ["learning_rate"], seed=1000)
+    rest = (5, LocalPool(1), Execution(), Silent())
+    with pytest.raises(ValueError, match="--metric must be suite/metric"):
+        tune(arms, tmp_path, "loss", *rest)
+    with pytest.raises(ValueError, match="Did you mean 'in_domain/exact_match'"):
+        tune(arms, tmp_path, "in_domain/exact_mach", *rest)
+    ((trial,),) = studies(tmp_path).values()
+    assert trial.state.name == "FAIL"
+    # Another metric is another study: the mistake costs no trial.
+    rows, _ = tune(arms, tmp_path, "in_domain/exact_match", 1, *rest[1:])
+    assert [row["complete"] for row in rows] == [1]
+
+
+def test_a_table_is_taken_by_the_sweep_that_it_was_tuned_for(sweep_file, tmp_path):
+    """The whole way, as typed: tune, run with the table, and its status."""
+    path = sweep_file(seeds=1, layers=(3,))
+    words = ("tune", path, "--trials", 1, "--search", "learning_rate=1e-4:1e-2")
+    out = call(*words, cwd=tmp_path)
+    (last,) = [line for line in out.splitlines() if line.startswith("to use it: ")]
+    typed = shlex.split(last.removeprefix("to use it: python -m sweeps "))
+    assert "2 done" in call(*typed, cwd=tmp_path)
+    assert "2 done" in call("status", *typed[1:], cwd=tmp_path)
+    table = json.loads((tmp_path / typed[-1]).read_bytes())
+    rates = {row["name"]: row["training"]["learning_rate"] for row in table}
+    found = [
+        json.loads(file.read_bytes())["config"]["training"]["learning_rate"]
+        for file in (tmp_path / "runs/depths-quick-tuned").glob("*/config.json")
+    ]
+    assert sorted(found) == sorted(rates.values())
 
 
 @pytest.mark.slow

@@ -393,7 +393,7 @@ def test_a_corpus_of_too_few_documents_says_so(task, tmp_path):
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     few = StoriesConfig(corpus=str(path)).build()
-    with pytest.raises(ValueError, match="'test': 0.* give one long .txt"):
+    with pytest.raises(ValueError, match=r"'test': 0.* give one long .txt"):
         few.evaluation_sets(10)
 
 

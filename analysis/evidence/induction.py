@@ -1,0 +1,248 @@
+"""Evidence on induction in stories: C1 to C6.
+
+The runs of a cell are measured on the same stories, so their last scores have, beside
+the t interval over seeds, a bootstrap interval over stories.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+
+from analysis.claims import Direction, Test
+from analysis.comparisons import formation
+from analysis.evidence.pairs import (
+    CELL,
+    against_next_token,
+    between,
+    finished,
+    groups,
+    in_settings,
+    parameters,
+)
+from analysis.selection import (
+    NAMES_SUITE,
+    SECOND_TOKEN,
+    at_step_of,
+    best_step,
+    is_slice_of,
+    measured,
+    slice_value,
+)
+from analysis.trajectories import curve_rows, floor_of
+
+
+def _stories(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
+    """Second-token accuracy at the last step."""
+    rows = finished(frame, "stories", *varied)
+    return measured(rows, SECOND_TOKEN, NAMES_SUITE).filter(pl.col("slice") == "")
+
+
+def _oracle(frame: pl.DataFrame) -> pl.DataFrame:
+    """Second-token accuracy at the best evaluation of each run, as the paper chose."""
+    done = frame.filter(pl.col("state") == "done", pl.col("task") == "stories")
+    rows = measured(done, SECOND_TOKEN, NAMES_SUITE).filter(pl.col("slice") == "")
+    return _without_items(best_step(rows))
+
+
+def _validated(frame: pl.DataFrame) -> pl.DataFrame:
+    """Second-token accuracy at the step that validation names and stories choose."""
+    done = frame.filter(pl.col("state") == "done", pl.col("task") == "stories")
+    rows = measured(done, SECOND_TOKEN).filter(pl.col("slice") == "")
+    by_names = measured(rows, SECOND_TOKEN, "validation")
+    found = at_step_of(measured(rows, SECOND_TOKEN, NAMES_SUITE), best_step(by_names))
+    return _without_items(found)
+
+
+def _without_items(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of several steps: only those of the last one had counts by story."""
+    nothing = [
+        pl.lit(None, rows.schema[name]).alias(name)
+        for name in ("items_right", "items_number")
+    ]
+    return in_settings(rows.with_columns(nothing))
+
+
+_STORIES_BY = ["open_names", "books_parts"]
+
+
+def induction_small(frame: pl.DataFrame) -> Iterator[Test]:
+    """C1: n = 2 minus n = 1 at 1M to 30M: at the last step, the best, the validated."""
+    stated = between(1e6, 30e6)
+    for rows, chosen in (
+        (_stories(frame), "last step"),
+        (_oracle(frame), "best step"),
+        (_validated(frame), "step chosen on validation names"),
+    ):
+        alone = rows.filter(pl.col("books_parts") == 0, pl.col("horizon") <= 2)
+        what = f"second-token accuracy at the {chosen}"
+        yield from against_next_token(alone, _STORIES_BY, what, "above", stated)
+
+
+def induction_large(frame: pl.DataFrame) -> Iterator[Test]:
+    """C2: the same difference from 100M on."""
+    rows = _stories(frame).filter(pl.col("books_parts") == 0, pl.col("horizon") <= 2)
+    what = "second-token accuracy at the last step"
+    stated = between(100e6, 1e12)
+    yield from against_next_token(rows, _STORIES_BY, what, "below", stated)
+
+
+def unseen_names(frame: pl.DataFrame) -> Iterator[Test]:
+    """C3: accuracy on second tokens that training never showed is zero, others not."""
+    rows = measured(finished(frame, "stories"), SECOND_TOKEN, "test")
+    part = slice_value("tokens").alias("part")
+    rows = rows.filter(is_slice_of("tokens")).with_columns(part)
+    by = [*CELL, "horizon", *_STORIES_BY]
+    wide = rows.select(*by, "data_seed", "run_id", "part", "value")
+    seen = wide.filter(pl.col("part") == "seen")
+    unseen = wide.filter(pl.col("part") == "unseen").select("run_id", "value")
+    both = seen.join(unseen, on="run_id", suffix="_unseen").sort(*by, "data_seed")
+    gap = both.with_columns(difference=pl.col("value") - pl.col("value_unseen"))
+    level = both.with_columns(difference=pl.col("value_unseen"))
+    tests: tuple[tuple[str, Direction, pl.DataFrame], ...] = (
+        ("seen minus unseen second tokens", "above", gap),
+        ("unseen second tokens", "within", level),
+    )
+    for what, direction, frame_ in tests:
+        for key, values, _ in groups(frame_, by):
+            yield Test(
+                f"second-token accuracy, {what}, n = {key['horizon']}, {key['scale']}, "
+                f"open names {key['open_names']} ({key['setting']})",
+                direction,
+                values,
+                parameters(key),
+            )
+
+
+def books_mix(frame: pl.DataFrame) -> Iterator[Test]:
+    """C4: nine to one minus stories alone: end level, and tokens to a common level."""
+    varied = ("books_parts",)
+    final = _stories(frame, *varied)
+    done = frame.filter(pl.col("state") == "done", pl.col("task") == "stories")
+    curves = measured(done, SECOND_TOKEN, NAMES_SUITE).filter(pl.col("slice") == "")
+    by = [*CELL, "horizon", "open_names"]
+    pairs = [
+        final.filter(pl.col("books_parts") == parts).select(
+            *by, "data_seed", "run_id", "value"
+        )
+        for parts in (0, 9)
+    ]
+    both = pairs[0].join(
+        pairs[1], on=[*by, "data_seed"], suffix="_mix", nulls_equal=True
+    )
+    higher = both.with_columns(difference=pl.col("value_mix") - pl.col("value"))
+    earlier = [
+        _formed_at(curves, row["run_id_mix"], level)
+        - _formed_at(curves, row["run_id"], level)
+        for row in both.iter_rows(named=True)
+        for level in (min(row["value"], row["value_mix"]) / 2,)
+    ]
+    sooner = both.with_columns(difference=pl.Series(earlier, dtype=pl.Float64()))
+    tests: tuple[tuple[str, Direction, pl.DataFrame], ...] = (
+        ("second-token accuracy", "above", higher),
+        ("tokens to half of the lower end level", "below", sooner),
+    )
+    for what, direction, frame_ in tests:
+        for key, values, _ in groups(frame_.sort(*by, "data_seed"), by):
+            yield Test(
+                f"{what}, nine to one minus stories alone, n = {key['horizon']}, "
+                f"{key['scale']} ({key['setting']})",
+                direction,
+                values,
+                parameters(key),
+                as_stated=between(1e6, 1e12)(key),
+            )
+
+
+def _formed_at(curves: pl.DataFrame, run_id: str, level: float) -> float:
+    found = formation(curves.filter(pl.col("run_id") == run_id), level)["formed"][0]
+    return float(found)
+
+
+def mix_by_size(frame: pl.DataFrame) -> Iterator[Test]:
+    """C5: on the mix, n = 2 minus n = 1: above at 1M and 3M, nothing from 10M on."""
+    rows = _stories(frame).filter(pl.col("books_parts") > 0, pl.col("horizon") <= 2)
+    small = pl.col("parameters") < 5_000_000
+    what = "second-token accuracy on the mix"
+    tests: tuple[tuple[pl.Expr, Direction], ...] = (
+        (small, "above"),
+        (~small, "within"),
+    )
+    for part, direction in tests:
+        stated = between(1e6, 1e12)
+        here = rows.filter(part)
+        yield from against_next_token(here, _STORIES_BY, what, direction, stated)
+
+
+def formed_induction(frame: pl.DataFrame) -> Iterator[Test]:
+    """C6: the gap between the losses along training, once both have formed induction.
+
+    A run has formed it when its accuracy first passes half-way from guessing (the
+    commonest name of the story, where that is measured) to one. Compared is the mean
+    gap over the later half of the time that the two runs of a seed have left after
+    that; the remark gives the gap at the start of that time, to see whether it closes.
+    """
+    alone = frame.filter(pl.col("task") == "stories")
+    curves = in_settings(curve_rows(alone, SECOND_TOKEN, NAMES_SUITE))
+    formed = _formed(alone, curves)
+    by = [*CELL, *_STORIES_BY, "data_seed"]
+    gaps: list[tuple[object, ...]] = []
+    for cell, group in curves.filter(pl.col("horizon") <= 2).group_by(
+        by, maintain_order=True
+    ):
+        runs = {run["horizon"][0]: run for run in group.partition_by("run_id")}
+        if runs.keys() >= {1, 2}:
+            start = max(formed[runs[n]["run_id"][0]] for n in (1, 2))
+            found = _gap_after(runs[1], runs[2], start)
+            if found is not None:
+                gaps.append((*cell, *found))
+    schema = {name: curves.schema[name] for name in by}
+    schema |= {"first_gap": pl.Float64(), "difference": pl.Float64()}
+    table = pl.DataFrame(gaps, schema=schema, orient="row").sort(by)
+    for key, values, group in groups(table, [*CELL, *_STORIES_BY]):
+        gaps_here = group["first_gap"].to_list()
+        yield Test(
+            "second-token accuracy over the later half of the time after both formed "
+            f"induction, n = 2 minus n = 1, {key['scale']}, open names "
+            f"{key['open_names']}, books {key['books_parts']} ({key['setting']})",
+            "within",
+            values,
+            parameters(key),
+            as_stated=between(1e6, 1e12)(key),
+            note=f"gap when the later one formed: {np.mean(gaps_here):+.3f}",
+        )
+
+
+def _formed(stories: pl.DataFrame, curves: pl.DataFrame) -> dict[str, float]:
+    """Run -> tokens at which induction had formed; infinite where it never did."""
+    found: dict[str, float] = {}
+    for part in curves.partition_by("setting", maintain_order=True):
+        runs = stories.filter(pl.col("run_id").is_in(part["run_id"].unique().to_list()))
+        level = (1 + floor_of(runs, SECOND_TOKEN, NAMES_SUITE)) / 2
+        for run_id, at in formation(part, level).select("run_id", "formed").iter_rows():
+            found[run_id] = math.inf if at is None else at
+    return found
+
+
+def _gap_after(
+    first: pl.DataFrame, second: pl.DataFrame, start: float
+) -> tuple[float, float] | None:
+    """Gap of two curves at `start`, and its mean over the later half of the time left.
+
+    At the evaluations of `first`, `second` interpolated; None with fewer than two
+    evaluations in that half.
+    """
+    first, second = first.sort("step"), second.sort("step")
+    x, y = first["tokens"].to_numpy(), second["tokens"].to_numpy()
+    end = float(min(x[-1], y[-1]))
+    if not start < end:
+        return None
+    at = x[(x >= (start + end) / 2) & (x <= end)]
+    if len(at) < 2:
+        return None
+    values = (first["value"].to_numpy(), second["value"].to_numpy())
+    gaps = [
+        np.interp(w, y, values[1]) - np.interp(w, x, values[0]) for w in (start, at)
+    ]
+    return float(gaps[0]), float(gaps[1].mean())

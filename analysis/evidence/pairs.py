@@ -1,0 +1,104 @@
+"""Tests of a longer horizon against n = 1, cell by cell, on common data seeds."""
+
+from collections.abc import Callable, Iterator
+
+import polars as pl
+
+from analysis.claims import Direction, Test
+from analysis.comparisons import paired
+from analysis.resampling import items_interval
+from analysis.selection import at_end
+from analysis.settings import with_setting
+from analysis.statistics import Interval
+
+CELL = ["setting", "scale", "parameters"]
+Key = dict[str, object]
+
+
+def any_size(key: Key) -> bool:
+    """For claims that are made of no size in particular."""
+    return True
+
+
+def finished(frame: pl.DataFrame, task: str, *varied: str) -> pl.DataFrame:
+    """Last rows of finished runs of a task, with the setting that `varied` leaves."""
+    return in_settings(at_end(frame).filter(pl.col("task") == task), *varied)
+
+
+def in_settings(rows: pl.DataFrame, *varied: str) -> pl.DataFrame:
+    """`with_setting` for any horizon; also for no rows at all."""
+    if rows.is_empty():
+        return rows.with_columns(setting=pl.lit(None, pl.String()))
+    return with_setting(rows, "horizon", *varied)
+
+
+def groups(
+    differences: pl.DataFrame, by: list[str]
+) -> Iterator[tuple[Key, tuple[float, ...], pl.DataFrame]]:
+    """Each group of `by` with its values and its rows."""
+    for key, group in differences.group_by(by, maintain_order=True):
+        values = group["difference"].drop_nulls().to_list()
+        yield dict(zip(by, key, strict=True)), tuple(values), group
+
+
+def against_next_token(
+    rows: pl.DataFrame,
+    by: list[str],
+    what: str,
+    direction: Direction,
+    stated: Callable[[Key], bool],
+    remark: Callable[[pl.DataFrame], str] = lambda rows: "",
+) -> Iterator[Test]:
+    """Every longer horizon minus n = 1, in each group of `by`.
+
+    Where runs kept counts by test item, the test has the bootstrap interval over items
+    of the same mean difference. `remark` says what a reader must know of the rows of
+    both horizons.
+    """
+    for horizon in rows["horizon"].unique().sort().to_list():
+        if horizon == 1:
+            continue
+        pairs = paired(rows, [*CELL, *by], "horizon", 1, horizon)
+        for key, values, group in groups(pairs, [*CELL, *by]):
+            words = ", ".join(f"{name} {key[name]}" for name in by)
+            both = rows.filter(
+                pl.col("horizon").is_in([1, horizon]),
+                *(pl.col(name).eq_missing(value) for name, value in key.items()),
+            )
+            yield Test(
+                f"{what}, n = {horizon} minus n = 1, {key['scale']}"
+                + (f", {words}" if words else "")
+                + f" ({key['setting']})",
+                direction,
+                values,
+                parameters(key),
+                as_stated=stated(key),
+                over_items=difference_over_items(both, group),
+                note=remark(both),
+            )
+
+
+def difference_over_items(rows: pl.DataFrame, pairs: pl.DataFrame) -> Interval | None:
+    """Interval over test items of the mean difference of `pairs` of runs in `rows`."""
+    kept = rows.filter(pl.col("items_right").is_not_null())
+    runs = kept.select("run_id", "items_right", "items_number").iter_rows()
+    known = {run_id: (right, number) for run_id, right, number in runs}
+    size = pairs.height
+    sides = [(run, 1 / size) for run in pairs["second_run"]]
+    sides += [(run, -1 / size) for run in pairs["first_run"]]
+    if not sides or any(run not in known for run, _ in sides):
+        return None
+    right, number = zip(*(known[run] for run, _ in sides), strict=True)
+    return items_interval(right, number, [weight for _, weight in sides])
+
+
+def parameters(key: Key) -> int:
+    """The size of a cell."""
+    value = key["parameters"]
+    assert isinstance(value, int)
+    return value
+
+
+def between(low: float, high: float) -> Callable[[Key], bool]:
+    """Whether a cell's size lies in the claim's; 0.8 and 1.3 as rungs are not exact."""
+    return lambda key: 0.8 * low <= parameters(key) <= 1.3 * high

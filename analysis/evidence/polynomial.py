@@ -1,0 +1,206 @@
+"""Evidence on polynomial arithmetic: C7 to C11."""
+
+import math
+from collections.abc import Iterator
+
+import polars as pl
+
+from analysis.claims import Test
+from analysis.comparisons import paired
+from analysis.evidence.pairs import (
+    CELL,
+    Key,
+    against_next_token,
+    between,
+    finished,
+    groups,
+    parameters,
+)
+from analysis.selection import (
+    EXACT_MATCH,
+    GUESS_FLOOR,
+    OPERATIONS,
+    at_end,
+    is_slice_of,
+    measured,
+    slice_value,
+)
+from analysis.statistics import Interval, binomial_error
+
+AT_FLOOR = "not told from guessing"
+
+
+def _polynomial(
+    frame: pl.DataFrame, inside: bool, pauses: bool, *varied: str
+) -> pl.DataFrame:
+    """Exact match by operations in (or out of) domain, without (or with) pauses."""
+    rows = finished(frame, "polynomial", *varied)
+    rows = measured(rows.filter(is_slice_of(OPERATIONS)), EXACT_MATCH)
+    rows = rows.with_columns(slice_value(OPERATIONS, pl.Int64()))
+    domain = pl.col(OPERATIONS) <= pl.col("max_operations")
+    paused = pl.col("pause_tokens") > 0
+    chosen = rows.filter(domain if inside else ~domain, paused if pauses else ~paused)
+    final = at_end(frame).with_columns(slice_value(OPERATIONS, pl.Int64()))
+    floor = measured(final, GUESS_FLOOR).select(
+        "run_id", OPERATIONS, floor=pl.col("value")
+    )
+    return chosen.join(
+        floor, on=["run_id", OPERATIONS], how="left", maintain_order="left"
+    )
+
+
+def _sampling_error(rows: pl.DataFrame) -> float:
+    """Standard error of guessing at the floor, mean over m, on one test set."""
+    known = (
+        rows.drop_nulls("floor")
+        .group_by(OPERATIONS)
+        .agg(pl.col("floor").mean(), pl.col("count").min())
+    )
+    errors = [
+        binomial_error(floor, count)
+        for floor, count in known.select("floor", "count").iter_rows()
+    ]
+    return math.hypot(*errors) / len(errors) if errors else 0.0
+
+
+def _at_floor(rows: pl.DataFrame) -> bool:
+    """Whether no horizon's mean passes what guessing may score on such a test set."""
+    above = rows.with_columns(above=pl.col("value") - pl.col("floor"))
+    means = above.group_by("horizon").agg(pl.col("above").mean())["above"].drop_nulls()
+    error = _sampling_error(rows)
+    return len(means) > 0 and all(mean <= 1.96 * error for mean in means)
+
+
+def _remark(rows: pl.DataFrame) -> str:
+    return AT_FLOOR if _at_floor(rows) else ""
+
+
+def _as_figure_8(key: Key) -> bool:
+    return between(30e6, 100e6)(key) and key.get("modulus") == 7
+
+
+_RING = ["modulus", OPERATIONS]
+
+
+def polynomial_in_domain(frame: pl.DataFrame) -> Iterator[Test]:
+    """C7: exact match at each m that was trained."""
+    rows = _polynomial(frame, inside=True, pauses=False)
+    yield from against_next_token(
+        rows, _RING, "exact match", "above", _as_figure_8, _remark
+    )
+
+
+def polynomial_out_of_domain(frame: pl.DataFrame) -> Iterator[Test]:
+    """C8: exact match at each larger m, and its distance from the guess floor."""
+    rows = _polynomial(frame, inside=False, pauses=False)
+    yield from against_next_token(
+        rows, _RING, "exact match", "above", _as_figure_8, _remark
+    )
+    above = rows.filter(pl.col("horizon") > 1).drop_nulls("floor")
+    above = above.with_columns(difference=pl.col("value") - pl.col("floor"))
+    by = [*CELL, "horizon", *_RING]
+    for key, values, cell in groups(above.sort(*by, "data_seed"), by):
+        error, mean = 1.96 * _sampling_error(cell), sum(values) / len(values)
+        problems = min(cell["count"].to_list())
+        yield Test(
+            f"exact match minus guess floor, n = {key['horizon']}, {key['scale']}, "
+            f"operations {key[OPERATIONS]} ({key['setting']})",
+            "above",
+            values,
+            parameters(key),
+            as_stated=_as_figure_8(key),
+            over_items=Interval(mean, mean - error, mean + error, problems, math.nan),
+            note=_remark(cell),
+        )
+
+
+def paused_polynomials(frame: pl.DataFrame) -> Iterator[Test]:
+    """C10: C7 and C8 with pause tokens."""
+    by = ["pause_tokens", *_RING]
+    for inside in (True, False):
+        rows = _polynomial(frame, inside, pauses=True)
+        yield from against_next_token(
+            rows, by, "exact match", "above", _as_figure_8, _remark
+        )
+
+
+def pause_interaction(frame: pl.DataFrame) -> Iterator[Test]:
+    """C11: gain with pause tokens minus gain without, mean over m.
+
+    Where neither loss is told from guessing, with pause tokens and without, there is no
+    gap to widen, and the test decides nothing.
+    """
+    by = [*CELL, "modulus"]
+    for inside, where in ((True, "in domain"), (False, "out of domain")):
+        rows = [_polynomial(frame, inside, p, "pause_tokens") for p in (False, True)]
+        plain, paused = map(_mean_gain, rows)
+        rows_of_all = pl.concat(rows)
+        keys = [*by, "horizon", "data_seed"]
+        both = paused.join(plain, on=keys, suffix="_plain")
+        both = both.with_columns(
+            difference=pl.col("difference") - pl.col("difference_plain")
+        ).sort(*keys, "pause_tokens")
+        by_pause = [*by, "horizon", "pause_tokens"]
+        for key, values, _ in groups(both, by_pause):
+            here = rows_of_all.filter(
+                pl.col("horizon").is_in([1, key["horizon"]]),
+                pl.col("pause_tokens").is_in([0, key["pause_tokens"]]),
+                *(pl.col(name).eq_missing(key[name]) for name in by),
+            )
+            guessing = all(
+                _at_floor(part) for part in here.partition_by("pause_tokens")
+            )
+            yield Test(
+                f"gain with {key['pause_tokens']} pause tokens minus gain without, "
+                f"{where}, n = {key['horizon']}, {key['scale']} ({key['setting']})",
+                "within",
+                values,
+                parameters(key),
+                as_stated=_as_figure_8(key) and not guessing,
+                note=AT_FLOOR if guessing else "",
+            )
+
+
+def _mean_gain(rows: pl.DataFrame) -> pl.DataFrame:
+    by = [*CELL, "modulus", "pause_tokens"]
+    cell = [*by, "horizon", "data_seed"]
+    means = rows.group_by(cell).agg(pl.col("value").mean()).sort(cell)
+    parts = [
+        paired(means, by, "horizon", 1, n).with_columns(horizon=pl.lit(n, pl.Int64()))
+        for n in means["horizon"].unique().sort().to_list()
+        if n > 1
+    ]
+    columns = [*by, "data_seed", "difference", "horizon"]
+    empty = means.select(*by, "data_seed", "horizon").clear()
+    empty = empty.with_columns(difference=pl.lit(None, pl.Float64()))
+    return pl.concat([empty.select(columns), *(part.select(columns) for part in parts)])
+
+
+def loss_against_size(frame: pl.DataFrame) -> Iterator[Test]:
+    """C9: the smaller model with a longer horizon minus the larger with n = 1."""
+    varied = ("scale", "batch_rows", "context")
+    for inside, where in ((True, "in domain"), (False, "out of domain")):
+        rows = _polynomial(frame, inside, False, *varied)
+        cell = ["setting", "modulus", "data_seed", "horizon", *varied]
+        means = rows.group_by([*cell, "parameters"]).agg(pl.col("value").mean())
+        next_token = means.filter(pl.col("horizon") == 1)
+        longer = means.filter(pl.col("horizon") > 1)
+        keys = ["setting", "modulus", "data_seed"]
+        both = longer.join(next_token, on=keys, suffix="_large")
+        ratio = pl.col("parameters_large") / pl.col("parameters")
+        both = both.filter(ratio.is_between(2, 5)).with_columns(
+            difference=pl.col("value") - pl.col("value_large")
+        )
+        by = [*keys[:2], "scale", "scale_large", "context", "context_large", "horizon"]
+        by += ["parameters_large"]
+        for key, values, _ in groups(both.sort(*by, "data_seed"), by):
+            here = {"parameters": key["parameters_large"], "modulus": key["modulus"]}
+            yield Test(
+                f"exact match {where}, {key['scale']} with n = {key['horizon']} "
+                f"(context {key['context']}) minus {key['scale_large']} with n = 1 "
+                f"(context {key['context_large']}) ({key['setting']})",
+                "above",
+                values,
+                parameters(here),
+                as_stated=_as_figure_8(here),
+            )

@@ -1,0 +1,120 @@
+"""Every figure by name, drawn once for each setting that the table holds.
+
+A figure function draws runs of one setting. Tables of several sweeps hold several, and
+each gets a picture of its own with a name of its own: nothing is averaged over settings,
+and no sweep hides another.
+"""
+
+import functools
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from analysis.plots import style
+from analysis.settings import check_one_setting, facts, settings_of
+
+Drawn = tuple[Figure, pl.DataFrame]
+Draw = Callable[[pl.DataFrame], Drawn]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of one setting, ready to be saved or shown."""
+
+    name: str
+    """Of its files: the figure's, and the setting's where there are several."""
+    about: str
+    """What it shows, as a sentence."""
+    label: str
+    """What tells its setting apart; empty when there is one."""
+    facts: str
+    """What was trained."""
+    figure: Figure
+    table: pl.DataFrame
+    """What is plotted."""
+
+    @property
+    def caption(self) -> str:
+        """What it shows, of which runs."""
+        apart = f" ({self.label})" if self.label else ""
+        return f"{self.about} {self.facts}{apart}."
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A figure of the suite."""
+
+    name: str
+    draw: Draw
+    varied: tuple[str, ...]
+    """Columns that its runs may differ in."""
+    runs: pl.Expr
+    """Rows of the runs that it is about."""
+    missing: str
+    """What no run has if it cannot be drawn."""
+
+    @property
+    def about(self) -> str:
+        """The first sentence of the function's docstring."""
+        return (self.draw.__doc__ or self.name).strip().partition("\n\n")[0]
+
+    def pictures(self, frame: pl.DataFrame) -> tuple[list[Picture], list[str]]:
+        """A picture for each setting of finished runs, and why others have none."""
+        done = frame.filter((pl.col("state") == "done") & self.runs)
+        if done.is_empty():
+            return [], [f"no finished run has {self.missing}"]
+        found, reasons = [], []
+        settings = settings_of(done, *self.varied)
+        for setting in settings:
+            try:
+                figure, table = self.draw(setting.frame)
+            except ValueError as error:
+                reasons.append(
+                    f"{setting.label}: {error}" if setting.label else f"{error}"
+                )
+                continue
+            name = f"{self.name}-{setting.id}" if len(settings) > 1 else self.name
+            told = facts(setting.frame)
+            annotate(figure, f"{told}; {setting.label}" if setting.label else told)
+            found.append(Picture(name, self.about, setting.label, told, figure, table))
+        return found, reasons
+
+
+FIGURES: dict[str, Entry] = {}
+"""In the order of the report."""
+
+
+def drawing(
+    name: str, *varied: str, runs: pl.Expr, missing: str
+) -> Callable[[Draw], Draw]:
+    """Enter a figure function; called directly, it refuses runs of several settings."""
+
+    def enter(draw: Draw) -> Draw:
+        @functools.wraps(draw)
+        def checked(frame: pl.DataFrame) -> Drawn:
+            here = frame.filter((pl.col("state") == "done") & runs)
+            if here.is_empty():
+                raise ValueError(f"no finished run has {missing}")
+            check_one_setting(here, *varied)
+            return draw(here)
+
+        FIGURES[name] = Entry(name, draw, varied, runs, missing)
+        return checked
+
+    return enter
+
+
+def annotate(figure: Figure, text: str) -> None:
+    """A quiet line above the panels: of which runs the figure is."""
+    width = int((figure.get_figwidth() - style.LEGEND_WIDTH) * 20)
+    with style.house_style():
+        figure.suptitle(
+            textwrap.fill(text, width),
+            fontsize=6.5,
+            color=style.FAINT,
+            x=0.01,
+            ha="left",
+        )

@@ -1,0 +1,232 @@
+"""Does bf16 say what fp32 says? Loss curves of twins, and the effect of the horizon.
+
+Twins are two runs that differ in the precision of training alone: same weights at the
+start, same data. Evaluation is in fp32 for both.
+"""
+
+import json
+
+import matplotlib.pyplot as plt
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.comparisons import compared, formation, interaction, paired
+from analysis.plots import style
+from analysis.selection import TRAIN, measured
+
+PRECISIONS = ("fp32", "bf16")
+FORMED = 0.9
+"""Accuracy at which the ability counts as formed."""
+MEASURES = {
+    "accuracy": "mean test accuracy during training",
+    "formed": f"thousand tokens to {FORMED:.0%} accuracy",
+    "loss": "mean test loss of head 1, nats",
+}
+"""What the effect of the horizon is measured on, and what an axis calls it."""
+
+
+def twins(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows of finished runs that have a twin, with `twin` and `cell`.
+
+    `twin` is equal for two runs that differ in precision alone, `cell` for all runs
+    that differ in precision, horizon and seeds.
+
+    Raises
+    ------
+    ValueError
+        When there are none.
+    """
+    done = frame.filter(pl.col("state") == "done", pl.col("config").is_not_null())
+    known = done.select("config", "precision").unique().sort("config")
+    keys = pl.DataFrame(
+        [(config, *_keys(config)) for config in known["config"]],
+        schema={"config": pl.String(), "twin": pl.String(), "cell": pl.String()},
+        orient="row",
+    )
+    both = known.join(keys, on="config").group_by("twin").agg(pl.col("precision"))
+    both = both.filter(pl.col("precision").list.n_unique() == len(PRECISIONS))
+    rows = done.join(keys, on="config").filter(pl.col("twin").is_in(both["twin"]))
+    if rows.is_empty():
+        raise ValueError("no finished run has a twin in the other precision")
+    if rows["cell"].n_unique() > 1:
+        names = rows.select("task", "scale").unique().sort("task", "scale").rows()
+        raise ValueError(
+            f"twins of several settings are in the table ({names}): draw one at a time"
+        )
+    return rows.sort("run_id", "step")
+
+
+def _keys(config: str) -> tuple[str, str]:
+    """The configuration without its precision, and without horizon and seeds as well."""
+    stored = json.loads(config)
+    del stored["training"]["precision"]
+    twin = json.dumps(stored, sort_keys=True)
+    for name in ("seed", "data_seed"):
+        stored.pop(name, None)
+    del stored["objective"]["horizon"]
+    return twin, json.dumps(stored, sort_keys=True)
+
+
+def curve_differences(frame: pl.DataFrame) -> pl.DataFrame:
+    """Training loss of head 1 of twins at each row of metrics: fp32, bf16, difference."""
+    rows = measured(twins(frame), "loss", TRAIN).filter(pl.col("slice") == "horizon=1")
+    keys = ["horizon", "seed", "twin", "step", "tokens"]
+    sides = [
+        rows.filter(pl.col("precision") == kind).select(
+            *keys, pl.col("value").alias(kind)
+        )
+        for kind in PRECISIONS
+    ]
+    table = sides[0].join(sides[1], on=keys).sort("horizon", "seed", "step")
+    return table.with_columns(difference=pl.col("bf16") - pl.col("fp32")).drop("twin")
+
+
+def precision_curves(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
+    """Loss of the same runs in fp32 and in bf16, and below it the difference.
+
+    A column a horizon, a line a seed; a thick line is the mean over seeds.
+    """
+    table = curve_differences(frame)
+    horizons = table["horizon"].unique().sort().to_list()
+    with style.house_style():
+        figure, grid = plt.subplots(
+            2,
+            len(horizons),
+            figsize=(style.PANEL_WIDTH * len(horizons) + 1.4, 4.2),
+            sharex=True,
+            sharey="row",
+            squeeze=False,
+            height_ratios=(3, 2),
+            layout="constrained",
+        )
+        for (above, below), horizon in zip(grid.T, horizons, strict=True):
+            here = table.filter(pl.col("horizon") == horizon)
+            color = style.color_of(horizon)
+            for kind, dashes in (("fp32", "-"), ("bf16", (0, (3, 1.5)))):
+                _lines(above, here, kind, color, dashes)
+            _lines(below, here, "difference", color, "-")
+            below.axhline(0, color=style.FAINT, ls=":", lw=1, zorder=1)
+            above.set_title(style.horizon_label(horizon))
+            style.short_numbers(below)
+        grid[0][0].set_ylabel("training loss of head 1, nats")
+        grid[1][0].set_ylabel("bf16 - fp32, nats")
+        figure.supxlabel("training tokens", fontsize=8.5)
+        figure.legend(handles=_curve_keys(), loc="outside right upper")
+        figure.align_ylabels(grid[:, 0])
+    return figure, table
+
+
+def _lines(
+    axes: Axes, rows: pl.DataFrame, column: str, color: str, dashes: object
+) -> None:
+    how = {"color": color, "ls": dashes}
+    for run in rows.partition_by("seed", maintain_order=True):
+        axes.plot(run["tokens"], run[column], lw=0.6, alpha=0.35, **how)
+    mean = rows.group_by("tokens").agg(pl.col(column).mean()).sort("tokens")
+    axes.plot(mean["tokens"], mean[column], lw=1.5, **how)
+
+
+def _curve_keys() -> list[Line2D]:
+    ink = {"color": style.INK}
+    return [
+        Line2D([], [], ls="-", label="fp32", **ink),
+        Line2D([], [], ls=(0, (3, 1.5)), label="bf16", **ink),
+        Line2D([], [], lw=0.6, alpha=0.5, label="one seed", **ink),
+    ]
+
+
+def horizon_effects(frame: pl.DataFrame) -> pl.DataFrame:
+    """Each longer horizon minus n = 1, paired by seed, in both precisions.
+
+    One row a measure, horizon and precision: mean difference, t interval, pairs. Rows
+    of precision "bf16 - fp32" hold the difference of the differences.
+    """
+    rows = _outcomes(twins(frame))
+    by = ["measure", "precision", "horizon"]
+    longer = [n for n in rows["horizon"].unique().sort().to_list() if n > 1]
+    if not longer:
+        raise ValueError("twins have no horizon above 1")
+    parts = []
+    for n in longer:
+        sides = []
+        for kind in PRECISIONS:
+            here = rows.filter(pl.col("precision") == kind)
+            sides.append(paired(here, ["measure"], "horizon", 1, n))
+            parts.append(_named(sides[-1], kind, n))
+        gap = interaction(*sides, ["measure"])
+        parts.append(_named(gap, "bf16 - fp32", n))
+    columns = [*by, "difference"]
+    return compared(pl.concat([part.select(columns) for part in parts]), by)
+
+
+def _named(part: pl.DataFrame, precision: str, horizon: int) -> pl.DataFrame:
+    return part.with_columns(
+        precision=pl.lit(precision), horizon=pl.lit(horizon, pl.Int64())
+    )
+
+
+def _outcomes(rows: pl.DataFrame) -> pl.DataFrame:
+    """One row a run and measure: `value`."""
+    accuracy = measured(rows, "accuracy", "test").filter(pl.col("slice") == "")
+    loss = measured(rows, "loss", "test").filter(pl.col("slice") == "horizon=1")
+    if accuracy.is_empty():
+        raise ValueError("twins have no test/accuracy")
+    keys = ["run_id", "precision", "horizon", "data_seed"]
+    formed = formation(accuracy, FORMED).with_columns(value=pl.col("formed") / 1000)
+    runs = accuracy.select(keys).unique()
+    parts = {
+        "accuracy": accuracy.group_by(keys).agg(pl.col("value").mean()),
+        "formed": runs.join(formed, on="run_id"),
+        "loss": loss.group_by(keys).agg(pl.col("value").mean()),
+    }
+    return pl.concat(
+        [
+            part.select(*keys, "value", measure=pl.lit(name))
+            for name, part in parts.items()
+        ]
+    ).sort("measure", *keys)
+
+
+def precision_effects(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
+    """What a longer horizon changes against n = 1, measured in fp32 and in bf16.
+
+    A panel a measure; a dot is the mean of paired differences over seeds, with its 95 %
+    t interval. Two precisions agree where their intervals lie on one side of zero.
+    """
+    table = horizon_effects(frame)
+    horizons = table["horizon"].unique().sort().to_list()
+    levels = [*PRECISIONS, "bf16 - fp32"]
+    with style.house_style():
+        figure, grid = plt.subplots(
+            1,
+            len(MEASURES),
+            figsize=(2.5 * len(MEASURES) + 1.2, 1.1 + 0.75 * len(horizons)),
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        for axes, (name, label) in zip(grid[0], MEASURES.items(), strict=True):
+            for row in table.filter(pl.col("measure") == name).iter_rows(named=True):
+                place = levels.index(row["precision"])
+                y = horizons.index(row["horizon"]) * (len(levels) + 0.8) + place
+                color = style.color_of(row["horizon"])
+                if place == 2:
+                    color = style.FAINT
+                if row["low"] is not None:
+                    axes.plot([row["low"], row["high"]], [y, y], color=color, lw=1.2)
+                marker = style.marker_of(row["horizon"])
+                fill = "white" if row["precision"] == "bf16" else color
+                axes.plot(row["difference"], y, marker, color=color, mfc=fill)
+            axes.axvline(0, color=style.FAINT, ls=":", lw=1, zorder=1)
+            axes.set_xlabel(f"difference in\n{label}")
+            axes.grid(visible=False, axis="y")
+        ticks = {
+            i * (len(levels) + 0.8) + j: f"n = {n}, {kind}"
+            for i, n in enumerate(horizons)
+            for j, kind in enumerate(levels)
+        }
+        grid[0][0].set_yticks(list(ticks), list(ticks.values()))
+        grid[0][0].invert_yaxis()
+    return figure, table

@@ -1,0 +1,206 @@
+"""Settings: what runs share that may be averaged over seeds, or drawn in one figure.
+
+A figure or a comparison varies some columns (size, horizon). Two runs are of one
+setting when their configurations differ in these and in seeds alone. Everything that
+averages, pairs or draws runs takes one setting at a time, through this file.
+"""
+
+import dataclasses
+import json
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from analysis.schema import CONFIGURED
+from analysis.selection import size_name
+from synth.config import RunConfig
+from synth.identity import Part, digest
+from synth.tasks import TASKS
+
+TUNED = ("learning_rate", "weight_decay")
+"""Columns that a tuned sweep sets cell by cell."""
+COMPANIONS = {"books_parts": ("task.books_digest",)}
+"""Fields that only one side of a comparison has, when the column varies."""
+SILENT = ("version", "digest", "examples", "evaluate_every_steps")
+"""Ends of field names that say nothing to a reader while others do."""
+_SEEDS = ("seed", "data_seed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """The runs of one setting, and what they share."""
+
+    id: str
+    """Hex digits, the same whatever else is in the table."""
+    label: str
+    """What tells it apart from the other settings; empty when there is no other."""
+    frame: pl.DataFrame
+
+
+def with_setting(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
+    """Add `setting`: equal for runs that differ in seeds and the `varied` columns alone.
+
+    `varied` are names of `CONFIGURED` columns. Learning rate and weight decay do not
+    count, since each cell has its own after tuning, unless a cell has several.
+    """
+    loose = _settings(frame, *varied, *TUNED)
+    cell = ["setting", *varied]
+    rates = loose.group_by(cell).agg(pl.struct(TUNED).n_unique().alias("rates"))
+    several = rates.filter(pl.col("rates") > 1)["setting"].unique()
+    if several.is_empty():
+        return loose
+    strict = _settings(frame, *varied)["setting"]
+    crowded = pl.col("setting").is_in(several.to_list())
+    chosen = pl.when(crowded).then(strict).otherwise("setting")
+    return loose.with_columns(chosen.alias("setting"))
+
+
+def settings_of(frame: pl.DataFrame, *varied: str) -> list[Setting]:
+    """The settings in `frame`, those with most runs first."""
+    marked = with_setting(frame, *varied)
+    runs = marked.group_by("setting").agg(pl.col("run_id").n_unique().alias("runs"))
+    ranked = runs.sort(["runs", "setting"], descending=[True, False])["setting"]
+    parts = [marked.filter(pl.col("setting") == name) for name in ranked.to_list()]
+    labels = _labels([part["config"][0] for part in parts], varied, parts)
+    return [
+        Setting(part["setting"][0], label, part.drop("setting"))
+        for part, label in zip(parts, labels, strict=True)
+    ]
+
+
+def check_one_setting(frame: pl.DataFrame, *varied: str) -> None:
+    """Refuse runs of several settings: a mean over them would pass for one over seeds.
+
+    Raises
+    ------
+    ValueError
+        Names two runs and what they differ in.
+    """
+    found = settings_of(frame, *varied) if frame.height else []
+    if len(found) > 1:
+        names = [one.frame["run_id"][0] for one in found[:2]]
+        raise ValueError(
+            f"Runs {names[0]} ({found[0].label}) and {names[1]} ({found[1].label}) are of "
+            "different settings. Draw each setting on its own."
+        )
+
+
+def facts(frame: pl.DataFrame) -> str:
+    """What was trained, in one line: task, tokens, loss, rate, seeds.
+
+    Every figure carries it, so that no number travels without its scale.
+    """
+    runs = frame.unique("run_id", maintain_order=True)
+    tokens = runs.select(pl.col("steps") * pl.col("batch_rows") * pl.col("context"))
+    seeds = runs.group_by("scale", "horizon", "layout", *_conditions(runs)).len()["len"]
+    words = [_task_words(runs), f"{_range(tokens.to_series(), size_name)} tokens"]
+    if runs["scored"].unique().to_list() == ["answer"]:
+        words.append("loss on answers alone")
+    rates = _range(runs["learning_rate"], lambda rate: f"{rate:.2g}")
+    many = "seed" if seeds.max() == 1 else "seeds"
+    words += [f"learning rate {rates}", f"{_range(seeds, str)} {many} a cell"]
+    return "; ".join(words)
+
+
+def _conditions(runs: pl.DataFrame) -> list[str]:
+    """Columns besides size and horizon that a figure may spread over panels."""
+    return [
+        name
+        for name in ("context", "pause_tokens", "open_names", "books_parts")
+        if runs[name].n_unique() > 1
+    ]
+
+
+def _task_words(runs: pl.DataFrame) -> str:
+    first = runs.row(0, named=True)
+    if first["task"] != "polynomial":
+        return str(first["task"]).replace("-", " ")
+    ring = f"F_{first['modulus']}[X]/(X^{first['degree']})"
+    return f"{ring}, m to {first['max_operations']} in training"
+
+
+def _range(values: pl.Series, write: typing.Callable[[Any], str]) -> str:
+    found = values.drop_nulls().unique().sort().to_list()
+    if not found:
+        return "unknown"
+    low, high = write(found[0]), write(found[-1])
+    return low if low == high else f"{low} to {high}"
+
+
+def _settings(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
+    known = frame["config"].drop_nulls().unique().sort().to_list()
+    keys = {config: digest(_without(config, varied))[:8] for config in known}
+    table = pl.DataFrame(
+        {"config": list(keys), "setting": list(keys.values())},
+        schema={"config": pl.String(), "setting": pl.String()},
+    )
+    return frame.join(table, on="config", how="left", maintain_order="left")
+
+
+def _without(config: str, varied: Iterable[str]) -> dict[str, Any]:
+    """A configuration as this code reads it, without seeds and varied fields."""
+    stored = _completed(json.loads(config))
+    paths = [*_SEEDS, *(CONFIGURED[name][0] for name in varied)]
+    paths += [path for name in varied for path in COMPANIONS.get(name, ())]
+    for path in paths:
+        *parents, name = path.split(".")
+        owner: Any = stored
+        for parent in parents:
+            owner = owner.get(parent, {})
+        owner.pop(name, None)
+    return stored
+
+
+def _completed(stored: dict[str, Any]) -> dict[str, Any]:
+    """With the fields that older runs did not write, without places of files."""
+    kind = (stored.get("task") or {}).get("kind")
+    found = _filled(RunConfig, stored)
+    if kind in TASKS:
+        found["task"] = _filled(TASKS[kind], stored["task"])
+    return found
+
+
+def _filled(part: type[Part], stored: Mapping[str, Any]) -> dict[str, Any]:
+    found, hints = dict(stored), typing.get_type_hints(part)
+    for field in dataclasses.fields(part):
+        name, hint = field.name, hints[field.name]
+        if field.metadata.get("location"):
+            found.pop(name, None)
+        elif name not in found:
+            implied = field.metadata.get("implied", dataclasses.MISSING)
+            if implied is not dataclasses.MISSING:
+                found[name] = list(implied) if isinstance(implied, tuple) else implied
+        elif isinstance(hint, type) and issubclass(hint, Part):
+            found[name] = _filled(hint, found[name])
+    return found
+
+
+def _labels(
+    configs: Sequence[str], varied: Sequence[str], parts: Sequence[pl.DataFrame]
+) -> list[str]:
+    """For each setting, the fields in which it differs from one of the others."""
+    flat = [dict(_flattened(_without(c, varied))) for c in configs]
+    for one, part in zip(flat, parts, strict=True):
+        for name in TUNED:  # a rate that is tuned cell by cell tells nothing apart
+            if part[name].n_unique() > 1:
+                one.pop(CONFIGURED[name][0], None)
+    common = [path for path in flat[0] if all(path in one for one in flat)]
+    apart = [path for path in common if len({str(one[path]) for one in flat}) > 1]
+    told = [path for path in apart if not path.endswith(SILENT)] or apart
+    return [", ".join(_words(path, one[path]) for path in told) for one in flat]
+
+
+def _words(path: str, value: Any) -> str:
+    name = path.rpartition(".")[2].replace("_", " ")
+    shown = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return shown if name in ("kind", "mixer") else f"{name} {shown}"
+
+
+def _flattened(stored: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in stored.items():
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value

@@ -1,0 +1,38 @@
+"""Learning along training, as tables: equal cost and time of formation."""
+
+import polars as pl
+import pytest
+
+from analysis.collect import collect, read_all
+from analysis.trajectories import equal_cost_table, floor_of, formation_table
+from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
+
+
+def test_equal_cost_has_every_known_cost(results):
+    table = equal_cost_table(read_all(results))
+    polynomials = table.filter(pl.col("task") == "polynomial")
+    assert set(polynomials["equal"]) == {"tokens", "flops", "seconds"}
+    assert polynomials["pairs"].unique().to_list() == [5]
+    stories = table.filter(pl.col("task") == "stories")
+    assert set(stories["equal"]) == {"tokens", "seconds"}, "FLOP are not known there"
+    tokens = stories.filter(pl.col("equal") == "tokens")
+    assert tokens["difference"].to_list() == pytest.approx([0.2] * 4, abs=0.02)
+
+
+def test_formation_counts_what_never_formed(tmp_path):
+    for seed, top in ((0, 0.8), (1, 0.8), (2, 0.02)):
+        config = polynomial_run(seed=seed)
+        rows = polynomial_rows(config, lambda m, step, top=top: top * step / 100)
+        write_run(tmp_path, config, rows)
+    frame = collect(tmp_path).frame
+    assert floor_of(frame, "exact_match", "in_domain") == pytest.approx(0.02)
+    row = formation_table(frame).row(0, named=True)
+    assert (row["seeds"], row["runs"]) == (2, 3)
+    # Half-way from 0.02 to 0.8 is 0.41, on a line from 0 to 0.8 over 12,800 tokens.
+    assert row["tokens"] == pytest.approx(12_800 * 0.41 / 0.8)
+
+
+def test_no_runs_no_rows(results):
+    nothing = read_all(results).clear()
+    assert equal_cost_table(nothing).is_empty()
+    assert formation_table(nothing).is_empty()
