@@ -12,9 +12,10 @@ plain      K = 1 against the same architecture written without a lane axis
 ```
 
 One thread a process. Every variant lives in a process of its own and is asked for one
-step in turn, so that what else the machine does falls on all; medians of the processes'
-own CPU time over `--rounds` rounds. The step is data, forward, backward, clipping and
-AdamW; the plain block gets its tokens for nothing. Floors: the matrix products of the
+step in turn, so that what else the machine does falls on all; medians over `--rounds`
+rounds of the processes' own CPU time, and of ratios within rounds. The step is data,
+forward, backward, clipping and AdamW; the plain block gets its tokens for nothing.
+Floors: the matrix products of the
 step through torch and nothing else; the same with attention by torch's own batched
 products and softmax. `--compiled` adds torch.compile (a minute or two a rung).
 """
@@ -154,16 +155,32 @@ class Contender:
             raise SystemExit(f"{self.variant} did not start")
 
 
-def compete(contenders: Sequence[Contender], rounds: int) -> dict[str, float]:
-    """Steps in turn; tokens per CPU second of each variant."""
+class Race:
+    """What contenders reached in turn: speeds, and ratios within rounds."""
+
+    def __init__(self, contenders: Sequence[Contender]) -> None:
+        self.by_name = {c.variant: c for c in contenders}
+
+    def __getitem__(self, variant: str) -> float:
+        return self.by_name[variant].speed()
+
+    def ratio(self, fast: str, slow: str) -> float:
+        """Median over rounds of how much faster one was than the other."""
+        first, second = self.by_name[fast], self.by_name[slow]
+        pairs = zip(first.times, second.times, strict=True)
+        share = first.tokens / second.tokens
+        return share * statistics.median(b / a for a, b in pairs)
+
+
+def compete(contenders: Sequence[Contender], rounds: int) -> Race:
+    """Steps in turn."""
     for _ in range(rounds):
         for contender in contenders:
             contender.ask()
             contender.answer()
-    speeds = {c.variant: c.speed() for c in contenders}
     for contender in contenders:
         contender.close()
-    return speeds
+    return Race(contenders)
 
 
 def rungs(
@@ -176,12 +193,12 @@ def rungs(
         speeds = compete(
             [Contender(v, scale, rows, context) for v in (*variants, *FLOORS)], rounds
         )
-        best = speeds["native"]
         cells = [scale, str(rows * context)]
         cells += [f"{speeds[v]:,.0f}" for v in variants]
-        cells.append(f"**{best / speeds['plain eager']:.2f}**")
-        cells.append(f"{best / speeds['eager']:.2f}")
-        cells += [f"{speeds[v]:,.0f} ({best / speeds[v]:.0%})" for v in FLOORS]
+        cells.append(f"**{speeds.ratio('native', 'plain eager'):.2f}**")
+        cells.append(f"{speeds.ratio('native', 'eager'):.2f}")
+        shares = {v: speeds.ratio("native", v) for v in FLOORS}
+        cells += [f"{speeds[v]:,.0f} ({shares[v]:.0%})" for v in FLOORS]
         row(cells)
 
 
@@ -259,8 +276,8 @@ def plain_table(rounds: int) -> None:
     for scale, rows, context in (("10k", 8, 128), ("100k", 16, 128), ("1M", 16, 256)):
         names = ("one lane", "lane-free")
         found = compete([Contender(n, scale, rows, context) for n in names], rounds)
-        one, free = (found[name] for name in names)
-        row([scale, f"{one:,.0f}", f"{free:,.0f}", f"{one / free:.3f}"])
+        one, free = (f"{found[name]:,.0f}" for name in names)
+        row([scale, one, free, f"{found.ratio(*names):.3f}"])
 
 
 def table(title: str, head: Sequence[str]) -> None:
