@@ -59,10 +59,10 @@ def test_a_change_of_the_rate_by_a_percent_is_seen():
 def test_verdicts():
     old = Trace([[[2.0, 1.0]], [[1.0, 0.5]]], "a")
     assert judge(old, old, "fp32") == losses.Judgement("identical", 0.0, 0)
-    near = Trace([[[2.0, 1.0]], [[1.0, 0.5 * (1 + 1e-4)]]], "b")
+    near = Trace([[[2.0, 1.0]], [[1.0, 0.5 * (1 + 1e-5)]]], "b")
     found = judge(near, old, "fp32")
     assert (found.verdict, found.step) == ("within tolerance", 2 * EVERY)
-    assert found.largest == pytest.approx(1e-4)
+    assert found.largest == pytest.approx(1e-5)
     far = Trace([[[2.0, 1.02]], [[1.0, 0.5]]], "b")
     assert judge(far, old, "fp32").verdict == "differs"
     assert judge(far, old, "bf16").verdict == "within tolerance"

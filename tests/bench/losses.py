@@ -41,11 +41,12 @@ from synth.tasks.stories import StoriesConfig
 
 RECORD = Path(__file__).with_name("losses.json")
 STEPS, EVERY = 200, 10
-TOLERANCE = {"fp32": 2e-3, "bf16": 5e-2}
+TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}
 """Largest relative difference of a loss that another order of summation explains.
 
-Over the cases, other instruction sets (`ATEN_CPU_CAPABILITY=avx2`,
-`MKL_ENABLE_INSTRUCTIONS=AVX2`) and two threads made at most a tenth of this.
+With AVX2 instead of AVX-512 (`ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2`) the
+attention cases differed by 1.2e-6 at most in fp32 and by 3.9e-3 in bf16: the rest is room
+for processors that nobody has tried.
 """
 Verdict = Literal["identical", "within tolerance", "differs"]
 
