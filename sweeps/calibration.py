@@ -140,7 +140,7 @@ class Calibration:
         own = self.speeds(config, execution)
         if len(own) > 1:
             return own, "measured"
-        same = ("device", "threads", "compile", "precision")
+        same = ("device", "threads", "step", "precision")
         here, cost = json.loads(shape(config, execution)), flops_per_token(config)
         close = []
         for key, speeds in self.shapes.items():

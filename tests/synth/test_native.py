@@ -234,7 +234,7 @@ def test_the_rule_for_compiling_depends_on_the_run_alone():
     two = Execution(compile="on", threads=2)
     assert step_form(two, "fp32", short, 1e5) == "torch"
     assert nominal_seconds(2000, 1e9) == 2 * nominal_seconds(1000, 1e9)
-    with pytest.raises(ValueError, match="compile.*'auto'.*'on'.*'off'.*got 'maybe'"):
+    with pytest.raises(ValueError, match=r"compile.*'auto'.*'on'.*'off'.*got 'maybe'"):
         Execution(compile="maybe")
 
 

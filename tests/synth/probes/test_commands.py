@@ -109,3 +109,20 @@ def test_mistakes_end_in_one_message(capsys, run_folder, arguments, message):
     status, _, err = run(capsys, *(a.format(run=run_folder) for a in arguments))
     assert status == 2
     assert message in err
+
+
+def test_induction_of_several_runs(capsys, run_folder, next_token_folder):
+    """A score a head, saved beside each run; quietly, if only saved numbers matter."""
+    folders = (run_folder, next_token_folder)
+    status, out, _ = run(capsys, "induction", *folders, "--json")
+    assert status == 0
+    rows = [from_line(line) for line in out.splitlines()]
+    assert {row.run_id for row in rows} == {folder.name for folder in folders}
+    assert run(capsys, "induction", *folders, "--save", "--quiet")[1] == ""
+    for folder in folders:
+        path = folder / "probe-induction.jsonl"
+        saved = [from_line(line) for line in path.read_text().splitlines()]
+        assert saved == [row for row in rows if row.run_id == folder.name]
+        path.unlink()
+    assert run(capsys, "induction", run_folder, "--quiet")[0] == 2
+    assert run(capsys, "induction")[0] == 2
