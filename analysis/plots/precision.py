@@ -132,7 +132,7 @@ def _lines(
 
 
 def _curve_keys() -> list[Line2D]:
-    ink = {"color": style.INK}
+    ink: dict[str, Any] = {"color": style.INK}
     return [
         Line2D([], [], label="fp32, mean", **ink, **FP32),
         Line2D([], [], label="bf16, mean", **ink, **BF16),
@@ -158,7 +158,7 @@ def horizon_effects(frame: pl.DataFrame) -> pl.DataFrame:
             here = rows.filter(pl.col("precision") == kind)
             sides.append(paired(here, ["measure"], "horizon", 1, n))
             parts.append(_named(sides[-1], kind, n))
-        gap = interaction(*sides, ["measure"])
+        gap = interaction(sides[0], sides[1], ["measure"])
         parts.append(_named(gap, "bf16 - fp32", n))
     columns = [*by, "difference"]
     return compared(pl.concat([part.select(columns) for part in parts]), by)
