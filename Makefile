@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 READY = $(VENV)/.ready
+WHERE = --on $(ON) $(if $(filter slurm,$(ON)),--profile $(PROFILE))
+VALUES = $(if $(TUNED),--tuned $(TUNED))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quick test lint format sweep plan status retry tune dashboard collect figures claims notebooks report cluster-up cluster-down bench clean
@@ -42,17 +44,17 @@ format: $(READY) ## let ruff format the code
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-sweep: $(READY) ## run a sweep: make sweep SWEEP=polynomial SCALE=small ON=local
-	$(RUN) -m sweeps run $(SWEEP) --scale $(SCALE) --on $(ON) $(if $(filter slurm,$(ON)),--profile $(PROFILE))
+sweep: $(READY) ## run a sweep: make sweep SWEEP=polynomial SCALE=small ON=local [TUNED=FILE]
+	$(RUN) -m sweeps run $(SWEEP) --scale $(SCALE) $(WHERE) $(VALUES)
 
 plan: $(READY) ## what a sweep would do; nothing is executed
-	$(RUN) -m sweeps plan $(SWEEP) --scale $(SCALE)
+	$(RUN) -m sweeps plan $(SWEEP) --scale $(SCALE) $(VALUES)
 
 status: $(READY) ## where the runs of a sweep stand
-	$(RUN) -m sweeps status $(SWEEP) --scale $(SCALE)
+	$(RUN) -m sweeps status $(SWEEP) --scale $(SCALE) $(VALUES)
 
 retry: $(READY) ## train the failed runs of a sweep again
-	$(RUN) -m sweeps retry $(SWEEP) --scale $(SCALE)
+	$(RUN) -m sweeps retry $(SWEEP) --scale $(SCALE) $(WHERE) $(VALUES)
 
 tune: $(READY) ## search learning rates, equally for every objective
 	$(RUN) -m sweeps tune $(SWEEP) --scale $(SCALE)

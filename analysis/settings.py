@@ -94,7 +94,8 @@ def facts(frame: pl.DataFrame) -> str:
     """
     runs = frame.unique("run_id", maintain_order=True)
     tokens = runs.select(pl.col("steps") * pl.col("batch_rows") * pl.col("context"))
-    seeds = runs.group_by("scale", "horizon", "layout", *_conditions(runs)).len()["len"]
+    cell = ("scale", "horizon", "layout", "precision")
+    seeds = runs.group_by(*cell, *_conditions(runs)).len()["len"]
     words = [_task_words(runs), f"{_range(tokens.to_series(), size_name)} tokens"]
     if runs["scored"].unique().to_list() == ["answer"]:
         words.append("loss on answers alone")

@@ -22,6 +22,9 @@ from synth.config import RunConfig
 from synth.execution import Execution
 from synth.identity import require
 
+Source = Literal["measured", "nearest", "rule", "stated"]
+"""Where a number of lanes comes from."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -34,7 +37,7 @@ class Cell:
     tokens_per_run: int
     flops_per_run: float
     lanes: int
-    lanes_from: Literal["measured", "nearest", "rule", "stated"]
+    lanes_from: Source
     """This shape was measured, or one of like cost; else a rule by size, or a wish."""
     gain: float | None
     """Throughput of so many lanes over that of one, where it was measured."""
@@ -224,14 +227,17 @@ def _notes(
 def _lanes_source(cells: Sequence[Cell]) -> str:
     """Where the numbers of lanes come from, in words."""
     kinds = Counter(cell.lanes_from for cell in cells if cell.missing)
-    words = {
-        "measured": "measured for {}",
-        "nearest": "as measured for the shape of nearest cost for {}",
-        "rule": "by size, unmeasured, for {} (--calibrate measures them)",
-        "stated": "as stated for {}",
+    words: dict[Source, str] = {
+        "measured": "measured",
+        "nearest": "as measured for the shape of nearest cost",
+        "rule": "by size, unmeasured,",
+        "stated": "as stated",
     }
-    told = [words[kind].format(kinds[kind]) for kind in words if kinds[kind]]
-    return f"{', '.join(told)} of {kinds.total()} cells" if told else "none to choose"
+    told = [f"{words[kind]} for {kinds[kind]}" for kind in words if kinds[kind]]
+    if not told:
+        return "none to choose"
+    advice = " (--calibrate measures them)" if kinds["rule"] else ""
+    return f"{', '.join(told)} of {kinds.total()} cells{advice}"
 
 
 def _gain(speeds: Speeds, lanes: int) -> float | None:

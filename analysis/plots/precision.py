@@ -5,6 +5,7 @@ start, same data. Evaluation is in fp32 for both.
 """
 
 import json
+from typing import Any
 
 import matplotlib.pyplot as plt
 import polars as pl
@@ -17,11 +18,14 @@ from analysis.plots import style
 from analysis.selection import TRAIN, measured
 
 PRECISIONS = ("fp32", "bf16")
+FP32: dict[str, Any] = {"lw": 4, "alpha": 0.3}
+BF16: dict[str, Any] = {"lw": 1.2, "ls": (0, (3, 1.2))}
+"""Looks of the two means: a broad pale band, and dashes that can lie on it."""
 FORMED = 0.9
 """Accuracy at which the ability counts as formed."""
 MEASURES = {
     "accuracy": "mean test accuracy during training",
-    "formed": f"thousand tokens to {FORMED:.0%} accuracy",
+    "formed": f"thousand tokens to {FORMED:.0%} accuracy\n(pairs that reached it)",
     "loss": "mean test loss of head 1, nats",
 }
 """What the effect of the horizon is measured on, and what an axis calls it."""
@@ -104,9 +108,9 @@ def precision_curves(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
         for (above, below), horizon in zip(grid.T, horizons, strict=True):
             here = table.filter(pl.col("horizon") == horizon)
             color = style.color_of(horizon)
-            for kind, dashes in (("fp32", "-"), ("bf16", (0, (3, 1.5)))):
-                _lines(above, here, kind, color, dashes)
-            _lines(below, here, "difference", color, "-")
+            _lines(above, here, "fp32", color, **FP32)
+            _lines(above, here, "bf16", color, **BF16)
+            _lines(below, here, "difference", color)
             below.axhline(0, color=style.FAINT, ls=":", lw=1, zorder=1)
             above.set_title(style.horizon_label(horizon))
             style.short_numbers(below)
@@ -119,20 +123,19 @@ def precision_curves(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
 
 
 def _lines(
-    axes: Axes, rows: pl.DataFrame, column: str, color: str, dashes: object
+    axes: Axes, rows: pl.DataFrame, column: str, color: str, **mean: Any
 ) -> None:
-    how = {"color": color, "ls": dashes}
     for run in rows.partition_by("seed", maintain_order=True):
-        axes.plot(run["tokens"], run[column], lw=0.6, alpha=0.35, **how)
-    mean = rows.group_by("tokens").agg(pl.col(column).mean()).sort("tokens")
-    axes.plot(mean["tokens"], mean[column], lw=1.5, **how)
+        axes.plot(run["tokens"], run[column], lw=0.6, alpha=0.35, color=color)
+    over = rows.group_by("tokens").agg(pl.col(column).mean()).sort("tokens")
+    axes.plot(over["tokens"], over[column], color=color, **mean)
 
 
 def _curve_keys() -> list[Line2D]:
-    ink = {"color": style.INK}
+    ink: dict[str, Any] = {"color": style.INK}
     return [
-        Line2D([], [], ls="-", label="fp32", **ink),
-        Line2D([], [], ls=(0, (3, 1.5)), label="bf16", **ink),
+        Line2D([], [], label="fp32, mean", **ink, **FP32),
+        Line2D([], [], label="bf16, mean", **ink, **BF16),
         Line2D([], [], lw=0.6, alpha=0.5, label="one seed", **ink),
     ]
 
@@ -155,7 +158,7 @@ def horizon_effects(frame: pl.DataFrame) -> pl.DataFrame:
             here = rows.filter(pl.col("precision") == kind)
             sides.append(paired(here, ["measure"], "horizon", 1, n))
             parts.append(_named(sides[-1], kind, n))
-        gap = interaction(*sides, ["measure"])
+        gap = interaction(sides[0], sides[1], ["measure"])
         parts.append(_named(gap, "bf16 - fp32", n))
     columns = [*by, "difference"]
     return compared(pl.concat([part.select(columns) for part in parts]), by)
@@ -228,5 +231,5 @@ def precision_effects(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
             for j, kind in enumerate(levels)
         }
         grid[0][0].set_yticks(list(ticks), list(ticks.values()))
-        grid[0][0].invert_yaxis()
+        grid[0][0].set_ylim(max(ticks) + 0.6, -0.6)
     return figure, table
