@@ -145,7 +145,8 @@ class Calibration:
         close = []
         for key, speeds in self.shapes.items():
             there, distance = json.loads(key), abs(math.log(self.flops[key] / cost))
-            alike = all(there[name] == here[name] for name in same)
+            # Files of earlier versions lack some names.
+            alike = all(there.get(name) == here[name] for name in same)
             mixer = there["model"].get("mixer") == here["model"].get("mixer")
             if len(speeds) > 1 and alike and mixer and distance <= math.log(NEAR):
                 close.append((distance, key))
