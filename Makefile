@@ -88,6 +88,9 @@ bench: $(READY) ## measure: generators, training speed, memory of heads
 	$(RUN) -m tests.bench.bench_polynomial
 	$(RUN) -m tests.bench.bench_stories
 	$(RUN) -m tests.bench.bench_training
+	$(RUN) -m tests.bench.bench_peers
+	$(RUN) -m tests.bench.bench_around
+	$(RUN) -m tests.bench.losses compare
 	$(RUN) -m tests.bench.bench_heads
 	$(RUN) -m tests.bench.bench_mixers
 	$(RUN) -m tests.bench.bench_law
