@@ -9,9 +9,10 @@ a row, S tokens in a row.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+import tyro
 
 from synth.identity import Part, identity
 from synth.seeding import generator
@@ -26,7 +27,10 @@ from synth.text.tokenizer import Tokenizer
 class StoryConfig(Part):
     """What the stories are like."""
 
-    profile: Literal["story", "book"] = identity("story")
+    # `--profile` asks for the profile of a training step.
+    profile: Annotated[
+        Literal["story", "book"], tyro.conf.arg(name="story-profile")
+    ] = identity("story")
     """Children's stories; or books: more words and frames on top."""
     min_characters: int = identity(2)
     """Fewest named characters of a story (the number is uniform)."""
