@@ -3,8 +3,8 @@
 import polars as pl
 
 from analysis.collect import collect
-from analysis.evidence import SECOND_TOKEN, induction_small
-from analysis.selection import at_step_of, best_step
+from analysis.evidence.induction import induction_small
+from analysis.selection import SECOND_TOKEN, at_step_of, best_step
 from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
 from synth.metrics import Measurement
 from synth.tasks.stories import StoriesConfig
