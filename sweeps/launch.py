@@ -1,5 +1,6 @@
 """One launch of a sweep: what is missing, in packs, through an executor."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,25 +81,12 @@ def launch(
         work={config.run_id: costs.flops(config) for config in missing},
     )
 
-    def record() -> None:
-        index = (title, configs, survey(root, configs), metric)
-        try:
-            try:
-                ledger.sync(*index)
-            except OSError:
-                raise
-            except (
-                Exception
-            ):  # damaged, or of another version: the folders are the truth
-                ledger.rebuild(*index)
-        except Exception as error:  # an index: training goes on without
-            display.say(f"the ledger could not be written: {error}")
-
     shared = f" ({linked} shared with other sweeps)" if linked else ""
     display.say(
         f"{len(configs)} runs, {board.done_before} done{shared}; {len(missing)} to "
         f"train in {len(planned.packs)} packs, {slots} at a time, in {root}"
     )
+    record = functools.partial(_record, title, configs, root, metric, display)
     recording = Recording(display, record)
     try:
         return executor.carry_out(planned.packs, root, execution, board, recording)
@@ -128,6 +116,31 @@ def _calibrate(
         calibrate(requests, execution, known, display.say)
     except ValueError as error:
         display.say(f"{error} Lanes are chosen without it.")
+
+
+def _record(
+    title: str,
+    configs: Sequence[RunConfig],
+    root: Path,
+    metric: str,
+    display: Display,
+) -> None:
+    """Bring the ledger up to date. It is an index: training goes on without."""
+    found = survey(root, configs)
+    try:
+        _sync(title, configs, found, metric)
+    except Exception as error:
+        display.say(f"the ledger could not be written: {error}")
+
+
+def _sync(title: str, configs: Sequence[RunConfig], found: Survey, metric: str) -> None:
+    """The folders are the truth: a ledger that cannot be read is made anew."""
+    try:
+        ledger.sync(title, configs, found, metric)
+    except OSError:
+        raise  # of the disk, not of the ledger
+    except Exception:
+        ledger.rebuild(title, configs, found, metric)
 
 
 def _learn(board: Board, execution: Execution, known: Calibration) -> None:

@@ -13,7 +13,6 @@ forward    x -> [norm] -> qkv -> [rotate, attend] -> out + x -> y
 Letters: K lanes, B batch, T time, N = B T, D width, M width of the MLP, V vocabulary.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -220,6 +219,3 @@ def fuse(model: MultiTokenModel, native: Native) -> FusedLoss:
             if isinstance(layer.mixer, Attention):
                 layer.fused_mixer = FusedAttention(layer.mixer, native)
     return FusedLoss(model, native)
-
-
-__all__: Sequence[str] = ("FusedLoss", "fuse")

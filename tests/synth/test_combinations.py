@@ -15,6 +15,15 @@ CASES = [
     (kind, mixer, LAYOUTS[turn % 4], ("all", "answer")[turn // 4 % 2])
     for turn, (kind, mixer) in enumerate(itertools.product(TASKS, MIXERS))
 ]
+TWO_STEPS = TrainingConfig(
+    steps=2,
+    batch_rows=2,
+    context=256,
+    warmup_steps=1,
+    evaluate_every_steps=2,
+    evaluation_examples=2,
+    final_examples=2,
+)
 
 
 def task_of(kind, folder):
@@ -35,15 +44,7 @@ def test_a_task_trains_with_a_mixer(tmp_path, kind, mixer, layout, scored):
         task=task_of(kind, tmp_path),
         model=ModelConfig(scale="d16-L3-h2", layout=layout, mixer=mixer),
         objective=ObjectiveConfig(horizon=2, scored=scored),
-        training=TrainingConfig(
-            steps=2,
-            batch_rows=2,
-            context=256,
-            warmup_steps=1,
-            evaluate_every_steps=2,
-            evaluation_examples=2,
-            final_examples=2,
-        ),
+        training=TWO_STEPS,
     )
     (outcome,) = train([config], tmp_path)
     assert outcome.state == "done", outcome.message

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from synth.__main__ import main
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, ObjectiveConfig, RunConfig
 from synth.pack import Pack
 from synth.profile import PARTS, STEP, Profile
 from synth.tasks import TASKS
 from synth.training import train
 from tests.conftest import tiny_run
-from tests.synth.test_combinations import task_of
+from tests.synth.test_combinations import TWO_STEPS, task_of
 from tests.synth.test_commands import TINY
 
 
@@ -87,15 +87,7 @@ def test_parts_sum_to_the_whole_for_every_task_and_mixer(kind, mixer, tmp_path):
         task=task_of(kind, tmp_path),
         model=ModelConfig(scale="d16-L3-h2", mixer=mixer),
         objective=ObjectiveConfig(horizon=2),
-        training=TrainingConfig(
-            steps=2,
-            batch_rows=2,
-            context=256,
-            warmup_steps=1,
-            evaluate_every_steps=2,
-            evaluation_examples=2,
-            final_examples=2,
-        ),
+        training=TWO_STEPS,
     )
     check(profiled([config], tmp_path / "runs"), 2, 1, 2 * 2 * 256)
 
