@@ -106,13 +106,12 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path / "claim", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(handle, 500, 0).decode(errors="replace").strip()
-                raise RunBusy(
-                    f"Run {self.run_id} is being trained by {holder}."
-                ) from None
+            while not _locked(handle):
+                # Whoever asks for the state holds a shared lock for an instant.
+                if self._claimed():
+                    holder = os.pread(handle, 500, 0).decode(errors="replace").strip()
+                    raise RunBusy(f"Run {self.run_id} is being trained by {holder}.")
+                time.sleep(0.001)
             started = time.strftime("%Y-%m-%d %H:%M:%S")
             os.ftruncate(handle, 0)
             text = f"process {os.getpid()} on {socket.gethostname()} since {started}\n"
@@ -215,6 +214,14 @@ class RunFolder:
         finally:
             os.close(handle)
         return False
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def write_atomically(path: Path, content: bytes) -> None:

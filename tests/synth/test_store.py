@@ -103,3 +103,27 @@ def test_unreadable_json_names_the_file(tmp_path):
     (folder.path / "config.json").write_text('{"run_id": ')
     with pytest.raises(ValueError, match=r"config\.json is not valid JSON"):
         folder.config()
+
+
+def test_looking_at_a_run_never_makes_it_busy(tmp_path):
+    """Another process asks for the state without pause while the run is claimed."""
+    folder = RunFolder(tmp_path, tiny_run().run_id)
+    folder.open(tiny_run())
+    with folder.claim():
+        pass
+    code = (
+        "import fcntl, os, sys\n"
+        "while True:\n"
+        "    handle = os.open(sys.argv[1], os.O_RDONLY)\n"
+        "    try: fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)\n"
+        "    except BlockingIOError: pass\n"
+        "    os.close(handle)\n"
+    )
+    words = [sys.executable, "-c", code, str(folder.path / "claim")]
+    with subprocess.Popen(words) as looking:
+        try:
+            for _ in range(3000):
+                with folder.claim():
+                    pass
+        finally:
+            looking.kill()
