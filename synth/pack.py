@@ -109,7 +109,7 @@ class Pack:
         )
         tokens = training.steps * training.tokens_per_step
         per_token = float(cost["training_flops_per_token"])
-        form = step_form(self.execution, training.precision, tokens, per_token)
+        form = step_form(self.execution, tokens, per_token)
         if form == "graph" and not self.replays:
             form = "torch"
         usable, reason = True, ""
@@ -121,7 +121,8 @@ class Pack:
             warnings.warn(f"The step is not compiled: {reason}.", stacklevel=2)
             return "eager"
         if form == "native":
-            self.piece_loss = fuse(self.model, native.load())
+            passes = native.load(_PRECISION[training.precision])
+            self.piece_loss = fuse(self.model, passes)
         elif form in ("torch", "graph"):
             for layer in (*self.model.trunk, *self.model.heads):
                 layer.compile()
