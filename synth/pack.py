@@ -350,6 +350,7 @@ class Pack:
             self._ahead.shutdown(cancel_futures=True)
         if self.replayed is not None:
             self.replayed.close()
+            self.replayed = None
 
     def _measured(self, lane: int, scores: Sequence[Score]) -> list[Measurement]:
         run_id = self.configs[lane].run_id
