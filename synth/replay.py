@@ -53,11 +53,13 @@ class Tolerance:
 
 
 TOLERANCE = {
-    "fp32": Tolerance(loss=1e-4, norm=1e-3, update=0.1),
-    "bf16": Tolerance(loss=1e-2, norm=5e-2, update=0.2),
+    "fp32": Tolerance(loss=1e-5, norm=1e-4, update=1e-2),
+    "bf16": Tolerance(loss=5e-3, norm=2e-2, update=1e-1),
 }
 """The kernels are the same, but some of them (attention's and the embedding's backward)
-add in an order that is not fixed."""
+add in an order that is not fixed. For comparison, two sets of kernels on a CPU (eager and
+native, fourth step, d64 and d128) differ by 1e-7, 1e-7 and 5e-7 in fp32, and by 1e-4,
+4e-4 and 3e-3 in bf16."""
 
 
 class Graph(Protocol):

@@ -14,7 +14,6 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from synth.compilation import step_form
 from synth.config import ModelConfig, ObjectiveConfig
 from synth.execution import Execution
 from synth.metrics import from_line
@@ -303,7 +302,7 @@ class WrongNorm(Shifted):
 
 
 class NearEnough(Shifted):
-    loss, norm = 1.00001, 0.9999
+    loss, norm = 1.000002, 0.99998
 
 
 @pytest.mark.parametrize(
@@ -338,8 +337,8 @@ def test_rounding_is_no_reason_to_give_up(graphs, monkeypatch):
     pack = pack_of(tiny_run(), steps=5)
     assert pack.replayed.recorded
     found = pack.replayed.differences
-    assert found["losses"] == pytest.approx(1e-5, rel=0.1)
-    assert found["gradient norms"] == pytest.approx(1e-4, rel=0.1)
+    assert found["losses"] == pytest.approx(2e-6, rel=0.1)
+    assert found["gradient norms"] == pytest.approx(2e-5, rel=0.1)
     assert found["updates"] == 0.0
 
 
@@ -378,14 +377,6 @@ def test_a_closed_pack_lets_the_graph_go(graphs):
     pack.close()
     assert graph() is None
     walk(pack, 1)  # eagerly
-
-
-def test_the_form_is_asked_for():
-    def form(compile, device="cuda"):
-        return step_form(Execution(device=device, compile=compile), 10**9, 1e6)
-
-    assert [form(c) for c in ("auto", "on", "off")] == ["eager", "graph", "eager"]
-    assert form("on", "cpu") == "native"
 
 
 def test_a_profile_counts_replays_as_forward(tmp_path, graphs):
