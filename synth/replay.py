@@ -100,12 +100,20 @@ class CudaGraph:
     def capture(self, body: Body) -> Losses:
         """Into memory that belongs to the graph."""
         current, collecting = torch.cuda.current_stream(), gc.isenabled()
+        reason: Exception | None = None
         # Memory or graphs of the past must not be freed in the middle of a recording.
         gc.collect()
         gc.disable()
         try:
             with torch.cuda.graph(self._graph, stream=self._stream):
-                return body()
+                try:
+                    return body()
+                except Exception as error:
+                    reason = error
+                    raise
+        except Exception as error:
+            # To end a recording that failed may fail too: the first error is the reason.
+            raise (reason or error) from None
         finally:
             # Where a recording fails, torch may leave its stream in place.
             torch.cuda.set_stream(current)

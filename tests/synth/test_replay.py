@@ -4,7 +4,9 @@ The graph is a stand-in with a graph's semantics (`tests.synth.recording`); the 
 take the real one where there is a GPU.
 """
 
+import contextlib
 import dataclasses
+import gc
 import weakref
 from typing import get_args
 
@@ -23,7 +25,9 @@ from synth.models.lanes import FlatLanes
 from synth.objectives import horizon_targets, loss_and_backward
 from synth.pack import Pack
 from synth.profile import Profile
+from synth.replay import CudaGraph
 from synth.training import numerics, train
+from synth.transfer import pinned
 from tests.conftest import tiny_run, with_training
 from tests.synth.recording import RecordedGraph, Refused
 from tests.synth.test_training import content
@@ -371,6 +375,26 @@ def test_packs_that_share_work_between_processes_record_nothing(graphs):
     assert pack.optimizer.rates_K is None
 
 
+def test_a_gpu_s_losses_are_looked_at_all_at_once(graphs):
+    """The way they take from a GPU gives what the way on a CPU gives."""
+    rows = []
+    for kind in ("cpu", "cuda"):
+        pack = pack_of(tiny_run(2), tiny_run(2, seed=1), steps=7)
+        pack.device = torch.device(kind)
+        assert pack.settle([0, 1]) == pack.settle([0, 1]) == []
+        rows.append(pack.training_rows())
+    assert rows[0] == rows[1]
+    assert rows[0][0][0].count == 7
+
+
+def test_measuring_waits_for_the_recording(graphs):
+    from sweeps.measuring import _warm_pack
+
+    pack = _warm_pack(tiny_run(), 2, Execution())
+    assert (pack.step, graphs[0].replays) == (4, 1)
+    assert pack.steady
+
+
 def test_a_closed_pack_lets_the_graph_go(graphs):
     pack = pack_of(tiny_run(), steps=5)
     graph = weakref.ref(graphs.pop())
@@ -482,6 +506,84 @@ def test_the_choice_of_positions_could_not_be_recorded(graphs, monkeypatch):
     pack.form = "eager"
     with pytest.raises(Refused, match="nonzero"):
         RecordedGraph().capture(lambda: pack._gradients(*batch))
+
+
+class FakeCuda:
+    """Torch's streams and graphs, of which only the order of calls is real."""
+
+    def __init__(self, monkeypatch):
+        self.log, self.now = [], "main"
+        for name, value in {
+            "Stream": lambda: FakeStream("side", self),
+            "CUDAGraph": lambda: "graph",
+            "current_stream": lambda: FakeStream(self.now, self),
+            "set_stream": lambda stream: setattr(self, "now", stream.name),
+            "stream": self.stream,
+            "graph": self.graph,
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, value)
+
+    @contextlib.contextmanager
+    def stream(self, stream):
+        before, self.now = self.now, stream.name
+        yield
+        self.now = before
+
+    @contextlib.contextmanager
+    def graph(self, graph, stream):
+        self.log.append(f"record {graph}")
+        self.now = stream.name
+        try:
+            yield
+        except RuntimeError as error:
+            raise ValueError("a recording that failed cannot be ended") from error
+        self.now = "main"
+
+
+@dataclasses.dataclass
+class FakeStream:
+    name: str
+    cuda: FakeCuda
+
+    def wait_stream(self, other):
+        self.cuda.log.append(f"{self.name} waits for {other.name}")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_order_in_which_a_gpu_is_asked(monkeypatch, fails):
+    """Rehearsals on the recording's stream, fenced; a failure leaves nothing behind."""
+    fake = FakeCuda(monkeypatch)
+    graph = CudaGraph()
+
+    def body():
+        fake.log.append(f"body on {fake.now}, collecting {gc.isenabled()}")
+        if fails and not gc.isenabled():
+            raise RuntimeError("the reason")
+        return "results"
+
+    assert graph.rehearse(body) == "results"
+    if fails:
+        with pytest.raises(RuntimeError, match="the reason"):
+            graph.capture(body)
+    else:
+        assert graph.capture(body) == "results"
+    assert (fake.now, gc.isenabled()) == ("main", True)
+    assert fake.log == [
+        "side waits for main",
+        "body on side, collecting True",
+        "main waits for side",
+        "record graph",
+        "body on side, collecting False",
+    ]
+
+
+def test_what_a_gpu_is_sent_lies_in_fresh_pinned_memory(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self + 1)
+    host = torch.zeros(2)
+    assert pinned(host, torch.device("cpu")) is host
+    first, second = (pinned(host, torch.device("cuda")) for _ in range(2))
+    assert first.data_ptr() != second.data_ptr()
+    assert first.tolist() == [1, 1]
 
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
