@@ -14,6 +14,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from synth.execution import Execution
+from synth.pack import Pack
+from synth.training import train
+from tests.synth.test_training import content
+
+SHORT = {"steps": 6, "evaluation_examples": 0, "final_examples": 4}
+"""For runs of which the first replays matter."""
 WAITING = {
     "_local_scalar_dense",
     "equal",
@@ -137,3 +144,23 @@ def _waits(name):
         raise Refused(f"{name}: the host would wait for the device")
 
     return refuse
+
+
+def trained(root, configs, **how):
+    """Train runs to their end; the bytes that they leave."""
+    outcomes = train(configs, root, **how)
+    assert [outcome.state for outcome in outcomes] == ["done"] * len(configs), outcomes
+    return [content(root, config) for config in configs]
+
+
+def pack_of(*configs, steps=0, restored=None):
+    """A pack after so many steps."""
+    pack = Pack(configs, Execution(), restored)
+    walk(pack, steps)
+    return pack
+
+
+def walk(pack, steps):
+    """So many steps more."""
+    for _ in range(steps):
+        pack.train_step({"data": 0.0, "training": 0.0})
