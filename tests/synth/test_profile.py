@@ -131,6 +131,16 @@ def test_the_first_step_in_excess_is_start_up(tmp_path, clock):
     assert seconds["optimiser"] == pytest.approx(12 * 2.0, abs=0.1)
 
 
+def test_recording_a_graph_is_start_up(tmp_path, clock, graphs):
+    clock.lengthen("tests.synth.recording.RecordedGraph.capture", 30.0)
+    clock.lengthen("tests.synth.recording.RecordedGraph.replay", 2.0)
+    seconds = seconds_of(profiled([tiny_run()], tmp_path))
+    assert len(graphs) == 1
+    # The first replay is part of the recording: it is checked.
+    assert seconds["start-up"] == pytest.approx(32.0, abs=0.1)
+    assert seconds["forward"] == pytest.approx(8 * 2.0, abs=0.1)
+
+
 def test_autograd_is_put_back(tmp_path):
     before = torch.autograd.backward, torch.autograd.grad
     profiled([tiny_run()], tmp_path)
