@@ -25,9 +25,17 @@ from synth.mixers import Mixer
 from synth.tasks import TASKS
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.task import TaskConfig
+from synth.text.stories import StoryConfig
 
 ALIASES = {"stories": ("induction",)}
 """Other names of tasks on the command line."""
+
+# `--profile` asks for the profile of a training step, so this field has another flag. It
+# is given here, not where the field is declared: a worker reads configurations from JSON
+# and need not wait for tyro.
+StoryConfig.__annotations__["profile"] = Annotated[
+    Literal["story", "book"], tyro.conf.arg(name="story-profile")
+]
 
 if TYPE_CHECKING:
     AnyTask = TaskConfig
