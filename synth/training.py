@@ -328,11 +328,13 @@ def numerics(execution: Execution) -> Iterator[None]:
             "Execution.device is 'cuda', but torch finds no GPU here. Use device 'cpu'."
         )
     threads = torch.get_num_threads()
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    deterministic = torch.get_deterministic_debug_mode()
     determinism: Any = torch.utils.deterministic
     filled = determinism.fill_uninitialized_memory
     torch.set_num_threads(execution.threads)
-    torch.use_deterministic_algorithms(execution.device == "cpu")
+    # Not `use_deterministic_algorithms`: that imports the compiler, a second for each
+    # process, to spare it benchmarks that it does on GPUs alone.
+    torch.set_deterministic_debug_mode("error" if execution.device == "cpu" else 0)
     # Every tensor is written before it is read: filling it first is a pass for nothing.
     determinism.fill_uninitialized_memory = False
     if execution.device == "cpu":
@@ -344,7 +346,7 @@ def numerics(execution: Execution) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(deterministic)
         determinism.fill_uninitialized_memory = filled
 
 
