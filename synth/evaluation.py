@@ -75,11 +75,11 @@ def _judged(
     for piece, logits_KSV in model.unembed_in_pieces(state_KSD, most):
         targets_KS = targets_S[piece[1]].expand(len(logits_KSV), -1)
         loss_KS[piece] = token_losses(logits_KSV, targets_KS)
-        right_KS[piece] = _likeliest(logits_KSV, targets_KS)
+        right_KS[piece] = likeliest(logits_KSV, targets_KS)
     return loss_KS, right_KS
 
 
-def _likeliest(logits_KSV: Tensor, targets_KS: Tensor) -> Tensor:
+def likeliest(logits_KSV: Tensor, targets_KS: Tensor) -> Tensor:
     """Whether each target is the arg-max; overwrites the targets' logits.
 
     Torch's arg-max costs twenty times its maximum on a CPU, so the target is compared

@@ -40,7 +40,8 @@ class FusedAdamW:
         betas: tuple[float, float],
         eps: float,
     ) -> None:
-        self.param_groups = [{"lr": lr, "betas": betas, "eps": eps} | g for g in groups]
+        given: dict[str, Any] = {"lr": lr, "betas": betas, "eps": eps}
+        self.param_groups = [given | group for group in groups]
         self.state: dict[Tensor, dict[str, Tensor]] = {}
 
     @torch.no_grad()

@@ -3,9 +3,11 @@
 `python -m tests.bench.bench_around [--part shares start resume] [--scales 10k 30k ...]`
 
 - shares: data, evaluation and checkpoints against training, at each rung, with the
-  schedules of the catalogue (goal: at most 10 % together). Some steps, one evaluation of
-  each size and one checkpoint are timed, and weighed with how often a whole run has
-  them; the last evaluation is in.
+  schedules of the catalogue (goal: at most 10 % together). Some steps, evaluations of
+  both sizes and one checkpoint are timed, and weighed with how often a whole run has
+  them; the last evaluation is in. What comes once a pack (the test sets, and what their
+  scores refer to) counts once. "per position" is an evaluation's time for one token of
+  one lane, "evaluated" how many such tokens it reads for each one trained on.
 - start: time until each command line answers (goal: 0.5 s where torch is not needed),
   and whether it imported torch.
 - resume: a 1M run is killed and taken up again: from the start of the process to the end
@@ -17,6 +19,7 @@ n = 4 against n = 1 in `bench_training` and `bench_heads`.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import resource
@@ -26,14 +29,15 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from synth.config import RunConfig
+    from synth.pack import Pack
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCALES = ("10k", "30k", "100k", "300k", "1M", "3M")
@@ -55,8 +59,6 @@ def schedules(scale: str) -> "list[tuple[str, RunConfig]]":
     The scale "quick" counts below 300k, "small" from there on; sweeps that have no run
     of the rung lend their schedule to it, which the name says.
     """
-    import dataclasses
-
     from sweeps.catalogue import CATALOGUE
     from synth.config import ModelConfig
 
@@ -75,20 +77,17 @@ def schedules(scale: str) -> "list[tuple[str, RunConfig]]":
 
 def bench_shares(scales: Sequence[str], lanes: int, folder: Path) -> bool:
     """A row a rung and schedule; whether all keep the goal."""
-    import torch
-
-    torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", message="grad and param do not obey")
     print(
         f"one CPU thread, {lanes} lanes below 300k, else 1; CPU seconds of one run\n\n"
-        "| scale | sweep | precision | training | data | evaluation | checkpoint | "
-        "together |\n|---|---|---|---|---|---|---|---|"
+        "| scale | sweep | step | training | data | evaluation | checkpoint | "
+        "together | per position | evaluated |\n|---|---|---|---|---|---|---|---|---|---|"
     )
     good = True
     for scale in scales:
         for label, config in schedules(scale):
             count = lanes if scale in ("10k", "30k", "100k") else 1
-            parts = _parts(config, count, folder)
+            found = _parts(config, count, folder)
+            parts = found.seconds
             whole = sum(parts.values())
             share = 1 - parts["training"] / whole
             good &= share <= 0.10
@@ -96,60 +95,104 @@ def bench_shares(scales: Sequence[str], lanes: int, folder: Path) -> bool:
                 f"{parts[name] / whole:.1%}"
                 for name in ("data", "evaluation", "checkpoint")
             )
+            training = config.training
+            trained = training.steps * training.tokens_per_step * count
             print(
-                f"| {scale} | {label} | {config.training.precision} | "
+                f"| {scale} | {label} | {training.precision} {found.form} | "
                 f"{parts['training'] / count:,.0f} s | {cells} | {share:.1%}"
-                f"{'' if share <= 0.10 else ' <- above 10 %'} |",
+                f"{'' if share <= 0.10 else ' <- above 10 %'} | "
+                f"{1e6 * parts['evaluation'] / found.positions:.1f} us | "
+                f"{found.positions / trained:.2f} |",
                 flush=True,
             )
     return good
 
 
-def _parts(config: "RunConfig", lanes: int, folder: Path) -> dict[str, float]:
-    """CPU seconds of each part of a whole pack, from pieces of it."""
-    import dataclasses
+@dataclass(frozen=True)
+class Parts:
+    """What a whole pack takes, from pieces of it."""
 
-    from synth import checkpoint
+    seconds: dict[str, float]
+    """CPU seconds of each part."""
+    form: str
+    """Of the step: eager or native."""
+    positions: int
+    """Tokens that its evaluations read, in all lanes."""
+
+
+def _parts(config: "RunConfig", lanes: int, folder: Path) -> Parts:
+    """Measure the pieces, with threads and allocator as `train` sets them."""
     from synth.execution import Execution
     from synth.pack import Pack
+    from synth.training import numerics
+
+    execution = Execution()
+    copies = [dataclasses.replace(config, seed=seed) for seed in range(lanes)]
+    with numerics(execution):
+        pack, training = Pack(copies, execution, None), config.training
+        clock: dict[str, float] = defaultdict(float)
+        steps = []
+        for _ in range(2 + (3 if training.tokens_per_step > 4000 else 9)):
+            before = time.process_time()
+            pack.train_step(clock)
+            pack.settle(range(lanes))
+            steps.append(time.process_time() - before)
+        data = _data_seconds(pack)
+        evaluation, positions = _evaluation_seconds(pack)
+        saving = _saving_seconds(pack, folder)
+    step = statistics.median(steps[2:])
+    seconds = {
+        "training": training.steps * (step - data),
+        "data": training.steps * data,
+        "evaluation": evaluation,
+        "checkpoint": saving
+        * (1 + training.steps * step // execution.checkpoint_every_seconds),
+    }
+    return Parts(seconds, pack.form, positions)
+
+
+def _data_seconds(pack: "Pack") -> float:
+    """Of one step; a block is generated at once and spread over its rows."""
+    context = pack.training.context
+    block = pack.task.train_rows(0, 0, context)
+    began = time.process_time()
+    pack.task.train_rows(0, 1, context)
+    made = time.process_time() - began
+    return made / len(block) * pack.training.batch_rows * len(pack.configs)
+
+
+def _evaluation_seconds(pack: "Pack") -> tuple[float, int]:
+    """Of a whole pack, and how many tokens it reads."""
+    training = pack.training
+    times = (training.steps - 1) // training.evaluate_every_steps + 1
+    spent, positions = 0.0, 0
+    for examples, number in (
+        (training.evaluation_examples, times),
+        (training.final_examples, 1),
+    ):
+        seconds = []
+        for _ in range(min(2, number)):
+            began = time.process_time()
+            pack.evaluate(examples)
+            seconds.append(time.process_time() - began)
+        spent += seconds[0] + (number - 1) * seconds[-1]
+        sets = pack.task.evaluation_sets(examples)
+        read = sum(int((chosen.rows.example_RT > 0).sum()) for chosen in sets)
+        positions += number * read * len(pack.configs)
+    return spent, positions
+
+
+def _saving_seconds(pack: "Pack", folder: Path) -> float:
+    """One checkpoint of every lane; in wall time, since syncing waits for the disk."""
+    from synth import checkpoint
     from synth.store import RunFolder
 
-    copies = [dataclasses.replace(config, seed=seed) for seed in range(lanes)]
-    pack, training = Pack(copies, Execution(), None), config.training
-    clock: dict[str, float] = defaultdict(float)
-    steps = []
-    for _ in range(2 + (3 if training.tokens_per_step > 4000 else 9)):
-        before = time.process_time()
-        pack.train_step(clock)
-        pack.settle(range(lanes))
-        steps.append(time.process_time() - before)
-    # The first block is generated in the first step: spread it over its rows.
-    block = pack.task.train_rows(0, 0, training.context)
-    began = time.process_time()
-    pack.task.train_rows(0, 1, training.context)
-    made = time.process_time() - began
-    data = made / len(block) * training.batch_rows * lanes
-    evaluations = {}
-    for examples in {training.evaluation_examples, training.final_examples}:
-        began = time.process_time()
-        pack.evaluate(examples)
-        evaluations[examples] = time.process_time() - began
-    run = RunFolder(folder, config.run_id)
+    run = RunFolder(folder, pack.configs[0].run_id)
     with run.claim():
-        run.open(config)
-        began = time.monotonic()  # syncing waits for the disk
+        run.open(pack.configs[0])
+        began = time.monotonic()
         checkpoint.save(run, pack.checkpoint(0, 0, {}))
-        saving = (time.monotonic() - began) * lanes
-    step = statistics.median(steps[2:])
-    seconds = training.steps * step
-    return {
-        "training": seconds - training.steps * data,
-        "data": training.steps * data,
-        "evaluation": evaluations[training.evaluation_examples]
-        * ((training.steps - 1) // training.evaluate_every_steps + 1)
-        + evaluations[training.final_examples],
-        "checkpoint": saving * (1 + seconds // Execution().checkpoint_every_seconds),
-    }
+        return (time.monotonic() - began) * len(pack.configs)
 
 
 def bench_start(rounds: int) -> bool:
