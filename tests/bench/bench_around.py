@@ -1,6 +1,7 @@
 """What runs cost around their training steps.
 
-`python -m tests.bench.bench_around [--part shares start resume] [--scales 10k 30k ...]`
+`python -m tests.bench.bench_around [--part shares start resume] [--scales 10k 30k ...]
+                                    [--sweeps induction ...] [--compile auto|on|off]`
 
 - shares: data, evaluation and checkpoints against training, at each rung, with the
   schedules of the catalogue (goal: at most 10 % together). Some steps, evaluations of
@@ -37,10 +38,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from synth.config import RunConfig
+    from synth.execution import Execution
     from synth.pack import Pack
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCALES = ("10k", "30k", "100k", "300k", "1M", "3M")
+SWEEPS = ("polynomial", "choice-points", "information", "induction")
 COMMANDS = (
     "synth --help",
     "synth sample polynomial --count 1",
@@ -53,7 +56,9 @@ COMMANDS = (
 )
 
 
-def schedules(scale: str) -> "list[tuple[str, RunConfig]]":
+def schedules(
+    scale: str, sweeps: Sequence[str] = SWEEPS
+) -> "list[tuple[str, RunConfig]]":
     """Runs of the catalogue at a rung, n = 1: one for each task and schedule.
 
     The scale "quick" counts below 300k, "small" from there on; sweeps that have no run
@@ -64,7 +69,7 @@ def schedules(scale: str) -> "list[tuple[str, RunConfig]]":
 
     size = "quick" if scale in ("10k", "30k", "100k") else "small"
     found = []
-    for name in ("polynomial", "choice-points", "information", "induction"):
+    for name in sweeps:
         configs = [c for c in CATALOGUE[name](size) if c.objective.horizon == 1]
         own = [c for c in configs if c.model.scale == scale]
         chosen = (own or configs)[0]
@@ -75,36 +80,40 @@ def schedules(scale: str) -> "list[tuple[str, RunConfig]]":
     return found
 
 
-def bench_shares(scales: Sequence[str], lanes: int, folder: Path) -> bool:
-    """A row a rung and schedule; whether all keep the goal."""
+def bench_shares(
+    chosen: "Sequence[tuple[str, str, RunConfig]]",
+    lanes: int,
+    execution: "Execution",
+    folder: Path,
+) -> bool:
+    """A row for each scale and schedule; whether all keep the goal."""
     print(
         f"one CPU thread, {lanes} lanes below 300k, else 1; CPU seconds of one run\n\n"
         "| scale | sweep | step | training | data | evaluation | checkpoint | "
         "together | per position | evaluated |\n|---|---|---|---|---|---|---|---|---|---|"
     )
     good = True
-    for scale in scales:
-        for label, config in schedules(scale):
-            count = lanes if scale in ("10k", "30k", "100k") else 1
-            found = _parts(config, count, folder)
-            parts = found.seconds
-            whole = sum(parts.values())
-            share = 1 - parts["training"] / whole
-            good &= share <= 0.10
-            cells = " | ".join(
-                f"{parts[name] / whole:.1%}"
-                for name in ("data", "evaluation", "checkpoint")
-            )
-            training = config.training
-            trained = training.steps * training.tokens_per_step * count
-            print(
-                f"| {scale} | {label} | {training.precision} {found.form} | "
-                f"{parts['training'] / count:,.0f} s | {cells} | {share:.1%}"
-                f"{'' if share <= 0.10 else ' <- above 10 %'} | "
-                f"{1e6 * parts['evaluation'] / found.positions:.1f} us | "
-                f"{found.positions / trained:.2f} |",
-                flush=True,
-            )
+    for scale, label, config in chosen:
+        count = lanes if scale in ("10k", "30k", "100k") else 1
+        found = _parts(config, count, execution, folder)
+        parts = found.seconds
+        whole = sum(parts.values())
+        share = 1 - parts["training"] / whole
+        good &= share <= 0.10
+        cells = " | ".join(
+            f"{parts[name] / whole:.1%}"
+            for name in ("data", "evaluation", "checkpoint")
+        )
+        training = config.training
+        trained = training.steps * training.tokens_per_step * count
+        print(
+            f"| {scale} | {label} | {training.precision} {found.form} | "
+            f"{parts['training'] / count:,.0f} s | {cells} | {share:.1%}"
+            f"{'' if share <= 0.10 else ' <- above 10 %'} | "
+            f"{1e6 * parts['evaluation'] / found.positions:.1f} us | "
+            f"{found.positions / trained:.2f} |",
+            flush=True,
+        )
     return good
 
 
@@ -120,13 +129,13 @@ class Parts:
     """Tokens that its evaluations read, in all lanes."""
 
 
-def _parts(config: "RunConfig", lanes: int, folder: Path) -> Parts:
+def _parts(
+    config: "RunConfig", lanes: int, execution: "Execution", folder: Path
+) -> Parts:
     """Measure the pieces, with threads and allocator as `train` sets them."""
-    from synth.execution import Execution
     from synth.pack import Pack
     from synth.training import numerics
 
-    execution = Execution()
     copies = [dataclasses.replace(config, seed=seed) for seed in range(lanes)]
     with numerics(execution):
         pack, training = Pack(copies, execution, None), config.training
@@ -315,6 +324,8 @@ def main() -> int:
     parts = ["shares", "start", "resume"]
     parser.add_argument("--part", nargs="+", choices=parts, default=parts)
     parser.add_argument("--scales", nargs="+", choices=SCALES, default=list(SCALES))
+    parser.add_argument("--sweeps", nargs="+", choices=SWEEPS, default=list(SWEEPS))
+    parser.add_argument("--compile", choices=["auto", "on", "off"], default="auto")
     parser.add_argument("--lanes", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
@@ -326,7 +337,15 @@ def main() -> int:
         if "resume" in given.part:
             good &= bench_resume(given.rounds, folder)
         if "shares" in given.part:
-            good &= bench_shares(given.scales, given.lanes, folder)
+            from synth.execution import Execution
+
+            chosen = [
+                (scale, *found)
+                for scale in given.scales
+                for found in schedules(scale, given.sweeps)
+            ]
+            execution = Execution(compile=given.compile)
+            good &= bench_shares(chosen, given.lanes, execution, folder)
     return 0 if good else 1
 
 
