@@ -95,7 +95,7 @@ def bench_shares(
     good = True
     for scale, label, config in chosen:
         count = lanes if scale in ("10k", "30k", "100k") else 1
-        found = _parts(config, count, execution, folder)
+        found = measured_parts(config, count, execution, folder)
         parts = found.seconds
         whole = sum(parts.values())
         share = 1 - parts["training"] / whole
@@ -129,7 +129,7 @@ class Parts:
     """Tokens that its evaluations read, in all lanes."""
 
 
-def _parts(
+def measured_parts(
     config: "RunConfig", lanes: int, execution: "Execution", folder: Path
 ) -> Parts:
     """Measure the pieces, with threads and allocator as `train` sets them."""
