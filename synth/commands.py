@@ -182,8 +182,10 @@ class Evaluate:
 
     def run(self) -> int:
         """Evaluate and print."""
+        from synth.environment import require_device
         from synth.scoring import evaluate_folder
 
+        require_device(self.device)
         scores = evaluate_folder(
             self.folder, self.examples, self.step, self.free_running, self.device
         )
