@@ -8,6 +8,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from synth.identity import require
+
 NUM_NODES = 4
 """Nodes n1 to n4, of two CPUs and two fake GPUs each."""
 
@@ -44,6 +46,11 @@ class ClusterOptions:
             raise ValueError(
                 "ClusterOptions.base_port must be from 1024 to 65000; "
                 f"got {self.base_port}"
+            )
+        for name, least in (("max_array_size", 1), ("grace_time_s", 0)):
+            value = getattr(self, name)
+            require(
+                value >= least, f"ClusterOptions.{name}", f"at least {least}", value
             )
 
     @property

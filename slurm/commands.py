@@ -13,6 +13,7 @@ from slurm.cluster_files import DEFAULT_STATE, ClusterOptions
 from slurm.profile import available, load
 from slurm.retry import retry
 from slurm.status import cancel, read_status
+from synth.identity import require
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class StatusCommand:
 
     def run(self) -> int:
         """A line for each run, then counts."""
-        found = read_status(self.root)
+        found = read_status(_existing(self.root))
         if self.json:
             rows = [dataclasses.asdict(run) for run in found.runs]
             print(json.dumps({"runs": rows, "news": found.news}, default=str))
@@ -116,12 +117,10 @@ class Logs:
 
     def run(self) -> int:
         """The path of the log, then its tail."""
-        found = [r for r in read_status(self.root).runs if r.run_id == self.run_id]
-        found = found or [
-            run
-            for run in read_status(self.root).runs
-            if run.run_id.startswith(self.run_id)
-        ]
+        require(self.lines >= 0, "--lines", "at least 0 (0 for all)", self.lines)
+        known = read_status(_existing(self.root)).runs
+        found = [run for run in known if run.run_id == self.run_id]
+        found = found or [run for run in known if run.run_id.startswith(self.run_id)]
         if len(found) != 1:
             names = ", ".join(run.run_id for run in found) or "none"
             raise ValueError(
@@ -152,7 +151,7 @@ class Cancel:
 
     def run(self) -> int:
         """Cancel, and name every run that lost its job."""
-        found = cancel(self.root, self.run_ids or None, self.states or None)
+        found = cancel(_existing(self.root), self.run_ids or None, self.states or None)
         for run in found:
             print(f"cancelled  {run.run_id}  job {run.job_id}")
         print(f"{len(found)} runs lost their job")
@@ -178,9 +177,10 @@ class Retry:
 
     def run(self) -> int:
         """The plan, then the job ids."""
+        profile = load(self.profile)
         sending = retry(
-            self.root,
-            load(self.profile),
+            _existing(self.root),
+            profile,
             self.run_ids or None,
             self.states,
             dry_run=self.dry_run,
@@ -192,3 +192,13 @@ class Retry:
         for launch in sending.launches:
             print(f"job {launch.job_id}: {launch.folder}")
         return 0
+
+
+def _existing(root: Path) -> Path:
+    """The folder of runs, or a `ValueError`: a misspelt one would look like no runs."""
+    if not root.is_dir():
+        raise ValueError(
+            f"There is no folder {root}. Give that of a sweep's runs, for instance "
+            "runs/polynomial-small."
+        )
+    return root

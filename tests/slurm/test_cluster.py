@@ -162,6 +162,7 @@ def test_accounting_remembers_jobs(own, monkeypatch):
         ({"state": "/tmp/" + "x" * 90}, "at most 80 characters"),
         ({"state": "/tmp/a b"}, "no blanks"),
         ({"base_port": 80}, "from 1024 to 65000; got 80"),
+        ({"max_array_size": 0}, "at least 1; got 0"),
     ],
 )
 def test_impossible_options_are_refused(wishes, words, capsys):

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from slurm.__main__ import main
 from slurm.ledger import FOLDER, Launch, launches, launching, read_record, settle
 from slurm.ledger import write_record as write
 from slurm.queue import QueueEntry, QueueUnavailable
@@ -200,3 +201,12 @@ def test_records_of_other_versions_can_be_read(sent):
     (folder.path / "slurm.json").write_text(json.dumps(values))
     assert read_record(root, RUN.run_id).job_id == "12_0"
     assert (root / FOLDER).is_dir()
+
+
+@pytest.mark.parametrize(
+    "words", ["status {}", "logs {} x", "cancel {}", "retry {} --profile cpu"]
+)
+def test_a_folder_that_is_not_there_is_no_empty_one(tmp_path, words, capsys):
+    assert main(words.format(tmp_path / "typo").split()) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: There is no folder {tmp_path / 'typo'}. Give that")
