@@ -37,14 +37,18 @@ def parse(
         What a configuration says of a value that it refuses.
     """
     try:
-        return tyro.cli(
-            commands,
-            prog=prog,
-            description=description,
-            args=arguments,
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, *more),
-            registry=_rules(),
-        )
+        with _rules():
+            return tyro.cli(
+                commands,
+                prog=prog,
+                description=description,
+                args=arguments,
+                config=(
+                    tyro.conf.OmitArgPrefixes,
+                    tyro.conf.OmitSubcommandPrefixes,
+                    *more,
+                ),
+            )
     except Refused as refused:
         raise ValueError(str(refused)) from None
 

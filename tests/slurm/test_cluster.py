@@ -11,6 +11,7 @@ import pytest
 from slurm import cluster
 from slurm.__main__ import main
 from slurm.cluster_files import ClusterOptions, config_files
+from slurm.cluster_processes import client
 from slurm.daemons import ClusterError, Daemon, is_ours, job_processes
 from slurm.queue import read_history
 from tests.conftest import PATIENCE_S
@@ -38,7 +39,7 @@ def own(tmp_path_factory):
 
 def asked(options, *command):
     """A client's answer, however busy the machine."""
-    return cluster.client(options, *command, timeout_s=PATIENCE_S)
+    return client(options, *command, timeout_s=PATIENCE_S)
 
 
 def listening(port: int) -> bool:

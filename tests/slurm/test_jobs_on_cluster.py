@@ -7,6 +7,7 @@ import pytest
 
 from slurm import cluster as private
 from slurm.__main__ import main
+from slurm.cluster_processes import controller_daemon, crash_node
 from slurm.ledger import read_record
 from slurm.status import cancel, read_status
 from synth.store import RunFolder
@@ -188,7 +189,7 @@ def test_node_failure(site, assert_undisturbed):
     site.submit([run], braked=True)
     site.wait_for_checkpoint(run)
     node = read_record(site.root, run.run_id).node
-    private.crash_node(site.options, node)
+    crash_node(site.options, node)
     for _ in range(10):
         assert site.state(run) in ("queued", "running", "done")
         time.sleep(0.2)
@@ -231,7 +232,7 @@ def test_controller_killed_and_restarted(site, assert_undisturbed):
     site.submit([run], braked=True)
     site.wait_for_checkpoint(run)
     time.sleep(max(0.0, 4 - site_age(site, run)))
-    controller = private.controller_daemon(site.options)
+    controller = controller_daemon(site.options)
     os.kill(controller.pid(), 9)
     before = {path.name for path in site.root.iterdir()}
     launched = {path.name for path in (site.root / ".slurm").iterdir()}
