@@ -4,7 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import tyro
 
@@ -14,6 +14,10 @@ from slurm.profile import available, load
 from slurm.retry import retry
 from slurm.status import cancel, read_status
 from synth.identity import require
+
+Again = Literal["failed", "cancelled", "timed out", "stopped", "lost"]
+AGAIN: tuple[Again, ...] = get_args(Again)
+"""States of runs that no job has any more and that are not done."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,9 @@ class StatusCommand:
             print(sentence)
         counts = found.counts()
         print(", ".join(f"{n} {state}" for state, n in counts.items()) or "no runs")
+        if counts.keys() & set(AGAIN):
+            print(f"what they printed: python -m slurm logs {self.root} RUN")
+            print(f"send again: python -m slurm retry {self.root} --profile PROFILE")
         return 0
 
 
@@ -168,9 +175,7 @@ class Retry:
     """Cluster profile: a name, or the path of a TOML file."""
     run_ids: Annotated[tuple[str, ...], tyro.conf.arg(name="runs")] = ()
     """These runs; all by default."""
-    states: tuple[
-        Literal["failed", "cancelled", "timed out", "stopped", "lost"], ...
-    ] = ("failed", "cancelled", "timed out", "stopped", "lost")
+    states: tuple[Again, ...] = AGAIN
     """Those in these states."""
     dry_run: bool = False
     """Print the plan and what sbatch would get, and send nothing."""

@@ -76,6 +76,31 @@ def test_without_result_the_queue_decides(sent, word, reason, expected):
     assert state(root, Fake(line(launch, word, reason))) == expected
 
 
+def test_a_job_out_of_time_says_what_to_change(sent, capsys, monkeypatch):
+    """Loading alone can take longer than a short limit: the folder knows nothing."""
+    root, launch, _ = sent
+    fake = Fake(line(launch, "TIMEOUT", "TimeLimit"))
+    found = read_status(root, [RUN.run_id], fake).runs[0]
+    assert found.detail.startswith("SLURM says TIMEOUT, TimeLimit: the limit came ")
+    assert "before the run was begun, while Python and torch" in found.detail
+    assert "raise `time` in the profile, then retry" in found.detail
+    record = read_record(root, RUN.run_id)
+    write(root, RUN.run_id, dataclasses.replace(record, started=time.time()))
+    found = read_status(root, [RUN.run_id], fake).runs[0]
+    assert "raise `signal_delay_s` or `time`" in found.detail
+    monkeypatch.setattr(
+        "slurm.commands.read_status", lambda at: read_status(at, None, fake)
+    )
+    RunFolder(root, RUN.run_id).open(RUN)
+    assert main(["status", str(root)]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[-3:] == [
+        "1 timed out, 1 lost",
+        f"what they printed: python -m slurm logs {root} RUN",
+        f"send again: python -m slurm retry {root} --profile PROFILE",
+    ]
+
+
 def test_squeue_comes_before_sacct(sent):
     """After a node failure sacct says NODE_FAIL while the job waits for its restart."""
     root, launch, _ = sent
