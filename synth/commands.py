@@ -155,7 +155,10 @@ class Train:
             more = {"profile": measured and measured.to_dict()} if profile else {}
             print(json.dumps(vars(outcome) | more))
         else:
-            print(f"{outcome.run_id}: {outcome.state}, {outcome.message}")
+            ended = dict.fromkeys(
+                (outcome.state, outcome.message)
+            )  # one done is enough
+            print(f"{outcome.run_id}: {', '.join(ended)}")
             print(f"folder: {self.runs / outcome.run_id}")
         if profile and not self.json:
             nothing = "no step was trained: there is nothing to profile"
