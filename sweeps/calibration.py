@@ -64,9 +64,7 @@ def shape(config: RunConfig, execution: Execution) -> str:
             "precision": training.precision,
             "device": execution.device,
             "threads": execution.threads,
-            "step": step_form(
-                execution, training.precision, tokens(config), flops_per_token(config)
-            ),
+            "step": step_form(execution, tokens(config), flops_per_token(config)),
         }
     )
 

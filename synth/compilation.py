@@ -1,7 +1,7 @@
 """Which form of the training step a run gets: a stated rule, and its reasons.
 
     eager     torch's operations as they come; the reference
-    native    fp32 on one CPU thread: the passes of `synth.native` (2 s to build, once)
+    native    on one CPU thread: the passes of `synth.native` (2 s to build, once)
     torch     torch.compile, layer by layer (tens of seconds, in every process again)
 
 `auto` takes native passes for runs that would train for about a minute, and is eager
@@ -33,11 +33,9 @@ def nominal_seconds(tokens: int, flops_per_token: float) -> float:
     return tokens * (SECONDS_PER_TOKEN + flops_per_token / FLOPS_PER_SECOND)
 
 
-def step_form(
-    execution: Execution, precision: str, tokens: int, flops_per_token: float
-) -> StepForm:
+def step_form(execution: Execution, tokens: int, flops_per_token: float) -> StepForm:
     """The form that a run of so many tokens should have, compilers permitting."""
-    suits = execution.device == "cpu" and precision == "fp32" and execution.threads == 1
+    suits = execution.device == "cpu" and execution.threads == 1
     if execution.compile == "on":
         return "native" if suits else "torch"
     long = nominal_seconds(tokens, flops_per_token) >= SECONDS_WORTH_COMPILING

@@ -1,9 +1,12 @@
-// Passes over activations, and causal attention, in fp32 on one CPU thread.
+// Passes over activations, and causal attention, on one CPU thread.
 //
 // What torch does in a dozen passes over memory is done here in one; products of whole
 // batches stay with torch. Every function works on rows (or on one head of one
 // sequence) in an order that depends on nothing else: a lane of a pack gets the bits
 // that it gets alone. No library is used, so it compiles in about two seconds.
+//
+// Activations, weights and their gradients are fp32 or bf16 (E below); what is computed
+// from them is fp32 until it is stored, and so are losses, rates and rotation tables.
 //
 // Letters: K lanes, N positions of a lane, D width, M width of the MLP, V vocabulary,
 // S sequences, T time, H attention heads, C channels of a head. All tensors are
@@ -29,6 +32,28 @@ typedef float Loose
 
 static inline Vector load(const float* from) { return *(const Loose*)from; }
 static inline void store(float* to, Vector value) { *(Loose*)to = value; }
+
+// A bf16 number: the upper half of an fp32 one.
+struct Half {
+    uint16_t bits;
+};
+
+static inline float widen(float value) { return value; }
+static inline float widen(Half value) {
+    uint32_t bits = (uint32_t)value.bits << 16;
+    float wide;
+    std::memcpy(&wide, &bits, 4);
+    return wide;
+}
+
+static inline void put(float value, float& to) { to = value; }
+// To the nearest, ties to even. A NaN keeps its upper half: those of a processor's own
+// making, and those that come from bf16, stay NaN.
+static inline void put(float value, Half& to) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, 4);
+    to.bits = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
 
 // e^x to 2e-7 relative for |x| < 87 and 0 below, without branches, so that loops over it
 // vectorise (the polynomial of Cephes' expf). Results are never denormal, which would
@@ -97,13 +122,15 @@ struct Scratch {
 };
 
 // x cos + swap(x) sin for one position, times a scale.
-static inline void rotate(const float* x, const float* cos, const float* sin, long C,
+template <class E>
+static inline void rotate(const E* x, const float* cos, const float* sin, long C,
                           float scale, float* __restrict out) {
     long half = C / 2;
 #pragma omp simd
     for (long c = 0; c < half; c++) {
-        out[c] = (x[c] * cos[c] + x[c + half] * sin[c]) * scale;
-        out[c + half] = (x[c + half] * cos[c + half] + x[c] * sin[c + half]) * scale;
+        float a = widen(x[c]), b = widen(x[c + half]);
+        out[c] = (a * cos[c] + b * sin[c]) * scale;
+        out[c + half] = (b * cos[c + half] + a * sin[c + half]) * scale;
     }
 }
 
@@ -182,8 +209,29 @@ static void to_blocks(const float* from, long from_row, long T, long C, float* t
                   to_BCW + t * C, WIDE);
 }
 
-static void attend_head(const float* qkv, const float* cos, const float* sin, long T,
-                        long D, long C, float* mixed, float* log_sum, float* space) {
+template <class E>
+static inline void widen_row(const E* from, long C, float* __restrict to) {
+#pragma omp simd
+    for (long c = 0; c < C; c++) to[c] = widen(from[c]);
+}
+
+// A block of positions as channels, (C, WIDE), to rows of C values; `spare` has room for
+// the block.
+static void put_rows(const float* from_CW, long C, long rows, float* to, long to_row,
+                     float*) {
+    transpose(from_CW, WIDE, C, rows, to, to_row);
+}
+static void put_rows(const float* from_CW, long C, long rows, Half* to, long to_row,
+                     float* spare) {
+    transpose(from_CW, WIDE, C, rows, spare, C);
+    for (long r = 0; r < rows; r++)
+#pragma omp simd
+        for (long c = 0; c < C; c++) put(spare[r * C + c], to[r * to_row + c]);
+}
+
+template <class E>
+static void attend_head(const E* qkv, const float* cos, const float* sin, long T,
+                        long D, long C, E* mixed, float* log_sum, float* space) {
     long row = 3 * D, padded = (T + WIDE - 1) / WIDE * WIDE;
     float scale = 1.0f / std::sqrt((float)C);
     float* q_TC = space;  // rotated, scaled
@@ -192,11 +240,13 @@ static void attend_head(const float* qkv, const float* cos, const float* sin, lo
     float* v_TC = k_TC + T * C;
     float* weight = v_TC + T * C;  // keys x WIDE queries
     float* sum_CW = weight + T * WIDE;
+    float* spare = sum_CW + C * WIDE;
     for (long t = 0; t < T; t++) {
-        const float *from = qkv + t * row, *cos_C = cos + t * C, *sin_C = sin + t * C;
+        const E* from = qkv + t * row;
+        const float *cos_C = cos + t * C, *sin_C = sin + t * C;
         rotate(from, cos_C, sin_C, C, scale, q_TC + t * C);
         rotate(from + D, cos_C, sin_C, C, 1.0f, k_TC + t * C);
-        std::memcpy(v_TC + t * C, from + 2 * D, C * 4);
+        widen_row(from + 2 * D, C, v_TC + t * C);
     }
     to_blocks(q_TC, C, T, C, q_BCW);
     for (long first = 0; first < T; first += WIDE) {
@@ -226,15 +276,30 @@ static void attend_head(const float* qkv, const float* cos, const float* sin, lo
         for (long c = 0; c < C; c++)
 #pragma omp simd
             for (int i = 0; i < WIDE; i++) sum_CW[c * WIDE + i] /= total[i];
-        transpose(sum_CW, WIDE, C, queries, mixed + first * D, D);
+        put_rows(sum_CW, C, queries, mixed + first * D, D, spare);
     }
 }
 
-static void attend_head_backward(const float* qkv, const float* cos, const float* sin,
+// Values to blocks; `spare` has room for a block.
+static void values_to_blocks(const float* from, long from_row, long T, long C, float*,
+                             float* to_BCW) {
+    to_blocks(from, from_row, T, C, to_BCW);
+}
+static void values_to_blocks(const Half* from, long from_row, long T, long C,
+                             float* spare, float* to_BCW) {
+    for (long t = 0; t < T; t += WIDE) {
+        long rows = T - t < WIDE ? T - t : WIDE;
+        for (long r = 0; r < rows; r++)
+            widen_row(from + (t + r) * from_row, C, spare + r * C);
+        transpose(spare, C, rows, C, to_BCW + t * C, WIDE);
+    }
+}
+
+template <class E>
+static void attend_head_backward(const E* qkv, const float* cos, const float* sin,
                                  const float* cos_BCW, const float* sin_BCW,
-                                 const float* mixed, const float* log_sum,
-                                 const float* grad, long T, long D, long C,
-                                 float* grad_qkv, float* space) {
+                                 const E* mixed, const float* log_sum, const E* grad,
+                                 long T, long D, long C, E* grad_qkv, float* space) {
     long row = 3 * D, padded = (T + WIDE - 1) / WIDE * WIDE;
     float scale = 1.0f / std::sqrt((float)C);
     float* q_TC = space;              // rotated, scaled
@@ -249,20 +314,21 @@ static void attend_head_backward(const float* qkv, const float* cos, const float
     float* turned = slope + padded * WIDE;
     float* dk_CW = turned + WIDE * WIDE;
     float* dv_CW = dk_CW + C * WIDE;
+    float* spare = dv_CW + C * WIDE;
     std::memset(dq_BCW, 0, padded * C * 4);
     for (long t = 0; t < T; t++) {
-        const float *from = qkv + t * row, *cos_C = cos + t * C, *sin_C = sin + t * C;
-        const float *g = grad + t * D, *value = mixed + t * D;
+        const E *from = qkv + t * row, *g = grad + t * D, *value = mixed + t * D;
+        const float *cos_C = cos + t * C, *sin_C = sin + t * C;
         rotate(from, cos_C, sin_C, C, scale, q_TC + t * C);
         rotate(from + D, cos_C, sin_C, C, 1.0f, k_TC + t * C);
-        std::memcpy(g_TC + t * C, g, C * 4);
+        widen_row(g, C, g_TC + t * C);
         float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
-        for (long c = 0; c < C; c++) sum += g[c] * value[c];
+        for (long c = 0; c < C; c++) sum += widen(g[c]) * widen(value[c]);
         along_T[t] = sum;
     }
     to_blocks(k_TC, C, T, C, k_BCW);
-    to_blocks(qkv + 2 * D, row, T, C, v_BCW);
+    values_to_blocks(qkv + 2 * D, row, T, C, spare, v_BCW);
     for (long first = 0; first < T; first += WIDE) {
         long rows = T - first, keys = rows < WIDE ? rows : WIDE;
         const float *q = q_TC + first * C, *g = g_TC + first * C;
@@ -288,91 +354,102 @@ static void attend_head_backward(const float* qkv, const float* cos, const float
                     true);
         }
         rotate_back(dk_CW, cos_BCW + first * C, sin_BCW + first * C, C, 1.0f);
-        transpose(dk_CW, WIDE, C, keys, grad_qkv + first * row + D, row);
-        transpose(dv_CW, WIDE, C, keys, grad_qkv + first * row + 2 * D, row);
+        put_rows(dk_CW, C, keys, grad_qkv + first * row + D, row, spare);
+        put_rows(dv_CW, C, keys, grad_qkv + first * row + 2 * D, row, spare);
     }
     for (long t = 0; t < T; t += WIDE) {
         rotate_back(dq_BCW + t * C, cos_BCW + t * C, sin_BCW + t * C, C, scale);
-        transpose(dq_BCW + t * C, WIDE, C, T - t < WIDE ? T - t : WIDE,
-                  grad_qkv + t * row, row);
+        put_rows(dq_BCW + t * C, C, T - t < WIDE ? T - t : WIDE, grad_qkv + t * row,
+                 row, spare);
     }
 }
 
-extern "C" {
-
 // out = x / rms(x) * gain; rate_KN keeps 1 / rms. Gains of lanes are `stride` apart.
-void unit_rms(const float* x, const float* gain_KD, float* out, float* rate_KN,
-              long stride, long K, long N, long D, float epsilon) {
+template <class E>
+static void unit_rms(const E* x, const E* gain_KD, E* out, float* rate_KN, long stride,
+                     long K, long N, long D, float epsilon) {
     for (long r = 0; r < K * N; r++) {
-        const float *from = x + r * D, *gain = gain_KD + r / N * stride;
+        const E *from = x + r * D, *gain = gain_KD + r / N * stride;
         float square = 0.0f;
 #pragma omp simd reduction(+ : square)
-        for (long d = 0; d < D; d++) square += from[d] * from[d];
+        for (long d = 0; d < D; d++) square += widen(from[d]) * widen(from[d]);
         float rate = 1.0f / std::sqrt(square / D + epsilon);
         rate_KN[r] = rate;
 #pragma omp simd
-        for (long d = 0; d < D; d++) out[r * D + d] = from[d] * rate * gain[d];
+        for (long d = 0; d < D; d++)
+            put(widen(from[d]) * rate * widen(gain[d]), out[r * D + d]);
     }
 }
 
 // out = passed (which may be null) + the gradient for x of unit_rms; the gain's is added
 // to grad_gain_KD.
-void unit_rms_backward(const float* x, const float* gain_KD, const float* rate_KN,
-                       const float* grad, const float* passed, float* out,
-                       float* grad_gain_KD, long stride, long K, long N, long D) {
+template <class E>
+static void unit_rms_backward(const E* x, const E* gain_KD, const float* rate_KN,
+                              const E* grad, const E* passed, E* out, E* grad_gain_KD,
+                              long stride, long K, long N, long D) {
     Scratch sums(D), zeros(D);
     for (long lane = 0; lane < K; lane++) {
-        const float* gain = gain_KD + lane * stride;
+        const E* gain = gain_KD + lane * stride;
         float* sum = sums.data;
         std::memset(sum, 0, D * 4);
         for (long r = lane * N; r < (lane + 1) * N; r++) {
-            const float *from = x + r * D, *g = grad + r * D;
-            const float* pass = passed ? passed + r * D : zeros.data;
+            const E *from = x + r * D, *g = grad + r * D;
+            const E* pass = passed ? passed + r * D : (const E*)zeros.data;
             float rate = rate_KN[r], along = 0.0f;
 #pragma omp simd reduction(+ : along)
-            for (long d = 0; d < D; d++) along += g[d] * gain[d] * from[d];
+            for (long d = 0; d < D; d++)
+                along += widen(g[d]) * widen(gain[d]) * widen(from[d]);
             along *= rate * rate * rate / D;
 #pragma omp simd
             for (long d = 0; d < D; d++) {
-                sum[d] += g[d] * from[d] * rate;
-                out[r * D + d] = pass[d] + g[d] * gain[d] * rate - from[d] * along;
+                float slope = widen(g[d]), value = widen(from[d]);
+                sum[d] += slope * value * rate;
+                put(widen(pass[d]) + slope * widen(gain[d]) * rate - value * along,
+                    out[r * D + d]);
             }
         }
-        for (long d = 0; d < D; d++) grad_gain_KD[lane * stride + d] += sum[d];
+        E* to = grad_gain_KD + lane * stride;
+        for (long d = 0; d < D; d++) put(widen(to[d]) + sum[d], to[d]);
     }
 }
 
 // SiLU of the first half of the channels times the second half: (N, 2M) to (N, M).
-void gated(const float* both, float* out, long N, long M) {
+template <class E>
+static void gated(const E* both, E* out, long N, long M) {
     for (long r = 0; r < N; r++) {
-        const float *gate = both + r * 2 * M, *up = gate + M;
+        const E *gates = both + r * 2 * M, *ups = gates + M;
 #pragma omp simd
-        for (long m = 0; m < M; m++)
-            out[r * M + m] = gate[m] * up[m] / (1.0f + fast_exp(-gate[m]));
+        for (long m = 0; m < M; m++) {
+            float gate = widen(gates[m]);
+            put(gate * widen(ups[m]) / (1.0f + fast_exp(-gate)), out[r * M + m]);
+        }
     }
 }
 
 // Gradient of `gated`, and its output once more.
-void gated_backward(const float* both, const float* grad, float* grad_both, float* out,
-                    long N, long M) {
+template <class E>
+static void gated_backward(const E* both, const E* grad, E* grad_both, E* out, long N,
+                           long M) {
     for (long r = 0; r < N; r++) {
-        const float *gate = both + r * 2 * M, *up = gate + M, *g = grad + r * M;
-        float *to = grad_both + r * 2 * M, *again = out + r * M;
+        const E *gates = both + r * 2 * M, *ups = gates + M, *grads = grad + r * M;
+        E *to = grad_both + r * 2 * M, *again = out + r * M;
 #pragma omp simd
         for (long m = 0; m < M; m++) {
-            float share = 1.0f / (1.0f + fast_exp(-gate[m])), silu = gate[m] * share;
-            again[m] = silu * up[m];
-            to[m + M] = g[m] * silu;
-            to[m] = g[m] * up[m] * (share + silu * (1.0f - share));
+            float gate = widen(gates[m]), up = widen(ups[m]), g = widen(grads[m]);
+            float share = 1.0f / (1.0f + fast_exp(-gate)), silu = gate * share;
+            put(silu * up, again[m]);
+            put(g * silu, to[m + M]);
+            put(g * up * (share + silu * (1.0f - share)), to[m]);
         }
     }
 }
 
 // Causal attention with rotary positions; `sin_TC` is signed by half.
-void attend(const float* qkv_ST3HC, const float* cos_TC, const float* sin_TC,
-            float* mixed_STHC, float* log_sum_SHT, long S, long T, long H, long C) {
+template <class E>
+static void attend(const E* qkv_ST3HC, const float* cos_TC, const float* sin_TC,
+                   E* mixed_STHC, float* log_sum_SHT, long S, long T, long H, long C) {
     long padded = (T + WIDE - 1) / WIDE * WIDE, D = H * C;
-    Scratch scratch(padded * C + 3 * T * C + T * WIDE + C * WIDE);
+    Scratch scratch(padded * C + 3 * T * C + T * WIDE + 2 * C * WIDE);
     for (long s = 0; s < S; s++)
         for (long h = 0; h < H; h++)
             attend_head(qkv_ST3HC + s * T * 3 * D + h * C, cos_TC, sin_TC, T, D, C,
@@ -381,12 +458,13 @@ void attend(const float* qkv_ST3HC, const float* cos_TC, const float* sin_TC,
 }
 
 // Gradient of `attend` for its qkv.
-void attend_backward(const float* qkv_ST3HC, const float* cos_TC, const float* sin_TC,
-                     const float* mixed_STHC, const float* log_sum_SHT,
-                     const float* grad_STHC, float* grad_qkv_ST3HC, long S, long T,
-                     long H, long C) {
+template <class E>
+static void attend_backward(const E* qkv_ST3HC, const float* cos_TC,
+                            const float* sin_TC, const E* mixed_STHC,
+                            const float* log_sum_SHT, const E* grad_STHC,
+                            E* grad_qkv_ST3HC, long S, long T, long H, long C) {
     long padded = (T + WIDE - 1) / WIDE * WIDE, D = H * C;
-    Scratch scratch(padded * (6 * C + 1 + 2 * WIDE) + WIDE * WIDE + 2 * C * WIDE);
+    Scratch scratch(padded * (6 * C + 1 + 2 * WIDE) + WIDE * WIDE + 3 * C * WIDE);
     Scratch tables(2 * padded * C);
     float *cos_BCW = tables.data, *sin_BCW = cos_BCW + padded * C;
     to_blocks(cos_TC, C, T, C, cos_BCW);
@@ -395,37 +473,64 @@ void attend_backward(const float* qkv_ST3HC, const float* cos_TC, const float* s
         for (long h = 0; h < H; h++) {
             long at = s * T * D + h * C;
             attend_head_backward(qkv_ST3HC + 3 * s * T * D + h * C, cos_TC, sin_TC,
-                                 cos_BCW, sin_BCW, mixed_STHC + at, log_sum_SHT + (s * H + h) * T,
-                                 grad_STHC + at, T, D, C,
+                                 cos_BCW, sin_BCW, mixed_STHC + at,
+                                 log_sum_SHT + (s * H + h) * T, grad_STHC + at, T, D, C,
                                  grad_qkv_ST3HC + 3 * s * T * D + h * C, scratch.data);
         }
 }
 
+// -log p of a target times its weight; the logits become the gradient of it.
+static float row_cross_entropy(float* logit, int64_t target, float weight, long V) {
+    float most = logit[0], total = 0.0f, chosen = logit[target];
+#pragma omp simd reduction(max : most)
+    for (long v = 0; v < V; v++) most = logit[v] > most ? logit[v] : most;
+#pragma omp simd reduction(+ : total)
+    for (long v = 0; v < V; v++) {
+        float share = fast_exp(logit[v] - most);
+        logit[v] = share;
+        total += share;
+    }
+    float rate = weight / total;
+#pragma omp simd
+    for (long v = 0; v < V; v++) logit[v] *= rate;
+    logit[target] -= weight;
+    return (most - chosen + std::log(total)) * weight;
+}
+
+static float row_cross_entropy(Half* logit, int64_t target, float weight, long V,
+                               float* wide) {
+    widen_row(logit, V, wide);
+    float loss = row_cross_entropy(wide, target, weight, V);
+#pragma omp simd
+    for (long v = 0; v < V; v++) put(wide[v], logit[v]);
+    return loss;
+}
+static float row_cross_entropy(float* logit, int64_t target, float weight, long V,
+                               float*) {
+    return row_cross_entropy(logit, target, weight, V);
+}
+
 // -log p of the target of each row, and the gradient of weight times it, written over
 // the logits. Rows of weight 0 get loss 0 and gradient 0.
-void cross_entropy(float* logits_NV, const int64_t* target_N, const float* weight_N,
-                   float* loss_N, long N, long V) {
+template <class E>
+static void cross_entropy(E* logits_NV, const int64_t* target_N, const float* weight_N,
+                          float* loss_N, long N, long V) {
+    Scratch wide(V);
     for (long r = 0; r < N; r++) {
-        float *logit = logits_NV + r * V, weight = weight_N[r];
-        if (weight == 0.0f) {
-            std::memset(logit, 0, V * 4);
-            loss_N[r] = 0.0f;
-            continue;
-        }
-        float most = logit[0], total = 0.0f, chosen = logit[target_N[r]];
-#pragma omp simd reduction(max : most)
-        for (long v = 0; v < V; v++) most = logit[v] > most ? logit[v] : most;
-#pragma omp simd reduction(+ : total)
-        for (long v = 0; v < V; v++) {
-            float share = fast_exp(logit[v] - most);
-            logit[v] = share;
-            total += share;
-        }
-        loss_N[r] = (most - chosen + std::log(total)) * weight;
-        float rate = weight / total;
-#pragma omp simd
-        for (long v = 0; v < V; v++) logit[v] *= rate;
-        logit[target_N[r]] -= weight;
+        E* logit = logits_NV + r * V;
+        loss_N[r] = 0.0f;
+        if (weight_N[r] == 0.0f)
+            std::memset(logit, 0, V * sizeof(E));
+        else
+            loss_N[r] =
+                row_cross_entropy(logit, target_N[r], weight_N[r], V, wide.data);
     }
 }
+
+// What Python calls, in the order of `synth.native`: each pass for fp32 and for bf16.
+#define BOTH(PASS) {(void*)PASS<float>, (void*)PASS<Half>}
+extern "C" {
+void* passes[][2] = {BOTH(unit_rms),       BOTH(unit_rms_backward), BOTH(gated),
+                     BOTH(gated_backward), BOTH(attend),            BOTH(attend_backward),
+                     BOTH(cross_entropy)};
 }

@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from synth.text.cache import cache_folder, entry
@@ -33,24 +34,28 @@ _SIGNATURES = {
     "attend_backward": "pppppppiiii",
     "cross_entropy": "ppppii",
 }
-_TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_long, "f": ctypes.c_float}
+_KINDS = {"p": ctypes.c_void_p, "i": ctypes.c_long, "f": ctypes.c_float}
+_TYPES = (torch.float32, torch.bfloat16)
 
 
 class Native:
-    """The functions of `native.cpp`; tensors are passed as they are.
+    """The passes of `native.cpp` for one type of activations, fp32 or bf16.
 
-    A function is called with contiguous fp32 tensors (targets are int64) and numbers, in
-    the order of its C++ parameters; nothing is checked here.
+    A pass is called with contiguous tensors and numbers, in the order of its C++
+    parameters; nothing is checked here. Losses, rates, logarithms of sums and rotation
+    tables are fp32 and targets int64, whatever the type.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, dtype: torch.dtype) -> None:
         self.path = path
         library = ctypes.CDLL(str(path))
-        self._functions = {}
-        for name, kinds in _SIGNATURES.items():
-            function = self._functions[name] = getattr(library, name)
-            function.argtypes = [_TYPES[kind] for kind in kinds]
-            function.restype = None
+        addresses = ctypes.c_size_t * (len(_SIGNATURES) * len(_TYPES))
+        table = addresses.in_dll(library, "passes")
+        mine = table[_TYPES.index(dtype) :: len(_TYPES)]
+        self._functions = {
+            name: ctypes.CFUNCTYPE(None, *(_KINDS[kind] for kind in kinds))(address)
+            for (name, kinds), address in zip(_SIGNATURES.items(), mine, strict=True)
+        }
 
     def __call__(self, name: str, *arguments: Tensor | float | None) -> None:
         """Run one function; `None` is the null pointer."""
@@ -69,7 +74,7 @@ def available() -> tuple[bool, str]:
 
 
 @functools.cache
-def load() -> Native:
+def load(dtype: torch.dtype = torch.float32) -> Native:
     """The library, built if the cache has none for this machine.
 
     Raises
@@ -81,7 +86,7 @@ def load() -> Native:
     if compiler is None:
         raise OSError("no C++ compiler was found (set CXX, or install g++)")
     folder = entry("native", _key(compiler), functools.partial(_build, compiler))
-    return Native(folder / "native.so")
+    return Native(folder / "native.so", dtype)
 
 
 def find_compiler() -> str | None:

@@ -86,7 +86,7 @@ class Pack:
         )
         tokens = training.steps * training.tokens_per_step
         per_token = float(cost["training_flops_per_token"])
-        form = step_form(self.execution, training.precision, tokens, per_token)
+        form = step_form(self.execution, tokens, per_token)
         usable, reason = True, ""
         if form == "native":
             usable, reason = native.available()
@@ -96,7 +96,8 @@ class Pack:
             warnings.warn(f"The step is not compiled: {reason}.", stacklevel=2)
             return "eager"
         if form == "native":
-            self.piece_loss = fuse(self.model, native.load())
+            passes = native.load(_PRECISION[training.precision])
+            self.piece_loss = fuse(self.model, passes)
         elif form == "torch":
             for layer in (*self.model.trunk, *self.model.heads):
                 layer.compile()

@@ -1,4 +1,4 @@
-"""Layers and head losses on CPU in fp32, with the passes of `synth.native`.
+"""Layers and head losses on CPU, in fp32 or bf16, with the passes of `synth.native`.
 
 The same formulas as `synth.models.trunk` and `synth.objectives`, to rounding: what lies
 between two matrix products is one pass over memory there and back, and the gradients of
@@ -76,7 +76,7 @@ class FusedNorm:
 
     def forward(self, x_KND: Tensor) -> tuple[Tensor, Tensor]:
         """The normed rows and 1 / rms of each row, (K, N)."""
-        out, rate_KN = torch.empty_like(x_KND), x_KND.new_empty(x_KND.shape[:2])
+        out, rate_KN = torch.empty_like(x_KND), torch.empty(x_KND.shape[:2])
         shape = (self.stride, *x_KND.shape)
         self.native("unit_rms", x_KND, self.gain_KD, out, rate_KN, *shape, EPSILON)
         return out, rate_KN
@@ -131,8 +131,8 @@ class _Attention(Function):
         normed, rate = part.norm.forward(x_KND)
         qkv = part.qkv.forward(normed)
         mixed = torch.empty_like(x_KND)
-        log_sum = x_KND.new_empty(lanes * batch, part.heads, time)
-        tables = part.rotary.table(time, x_KND)
+        log_sum = torch.empty(lanes * batch, part.heads, time)
+        tables = part.rotary.table(time, log_sum)
         sizes = (lanes * batch, time, part.heads, width // part.heads)
         part.native("attend", qkv, *tables, mixed, log_sum, *sizes)
         ctx.save_for_backward(x_KND, normed, rate, qkv, mixed, log_sum, *tables)
@@ -203,7 +203,7 @@ class FusedLoss:
         h_KND = h_KND.contiguous()
         normed, rate = self.norm.forward(h_KND)
         logits = self.unembedding.forward(normed)
-        loss_KN = h_KND.new_empty(h_KND.shape[:2])
+        loss_KN = torch.empty(h_KND.shape[:2])
         rows, vocab = loss_KN.numel(), logits.shape[-1]
         wanted = (targets_KN.contiguous(), weights_KN.contiguous())
         self.native("cross_entropy", logits, *wanted, loss_KN, rows, vocab)
@@ -212,7 +212,10 @@ class FusedLoss:
 
 
 def fuse(model: MultiTokenModel, native: Native) -> FusedLoss:
-    """Let the layers of a model on flat lanes use native passes; its head loss."""
+    """Let the layers of a model on flat lanes use native passes; its head loss.
+
+    `native` must be the passes for the type of the model's parameters.
+    """
     for layer in (*model.trunk, *model.heads):
         if isinstance(layer, Layer):
             layer.fused_mlp = FusedMLP(layer.mlp, native)

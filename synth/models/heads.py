@@ -38,7 +38,7 @@ class LinearHead(nn.Module):
 
     def forward(self, x_KBTD: Tensor, cache: Cache | Memory | None = None) -> Tensor:
         """(K, B, T, D) to (K, B, T, D); nothing to cache."""
-        return lane_linear(x_KBTD.flatten(1, 2), self.map_KDD).view_as(x_KBTD)
+        return lane_linear(x_KBTD, self.map_KDD)
 
 
 class TrunkOutput(nn.Module):
@@ -132,8 +132,7 @@ class MultiTokenModel(nn.Module):
 
     def unembed(self, h_KNTD: Tensor) -> Tensor:
         """Logits of any head's states: width to vocabulary."""
-        logits = self.norm.then(h_KNTD.flatten(1, -2), self.unembedding_KVD)
-        return logits.view(*h_KNTD.shape[:-1], self.vocab_size)
+        return self.norm.then(h_KNTD, self.unembedding_KVD)
 
     def unembed_rows(self, rows: Sequence[Tensor]) -> list[Tensor]:
         """Logits (N, V) of each lane's own choice of states (N, D), N differing."""

@@ -15,10 +15,15 @@ from synth.seeding import torch_seed
 
 
 def lane_linear(x_KND: Tensor, weight_KED: Tensor) -> Tensor:
-    """Multiply each lane's rows with its own weight: (K, N, D) to (K, N, E)."""
+    """Multiply each lane's rows with its own weight: (K, N, D) to (K, N, E).
+
+    N stands for any axes. They are not merged for a single lane: torch does that for
+    its plain product, with fewer views for autograd to go back through.
+    """
     if weight_KED.shape[0] == 1:
-        return functional.linear(x_KND.squeeze(0), weight_KED.squeeze(0)).unsqueeze(0)
-    return torch.bmm(x_KND, weight_KED.transpose(1, 2))
+        return functional.linear(x_KND, weight_KED.squeeze(0))
+    out_KNE = torch.bmm(x_KND.flatten(1, -2), weight_KED.transpose(1, 2))
+    return out_KNE.view(*x_KND.shape[:-1], -1)
 
 
 def lane_embedding(tokens_KBT: Tensor, weight_KVD: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class RMSNorm(nn.Module):
         return unit_rms(x_KNTD) * gain
 
     def then(self, x_KND: Tensor, weight_KED: Tensor) -> Tensor:
-        """The product of the normed rows with a weight, (K, N, E).
+        """The product of the normed rows with a weight, (K, N, E), N any axes.
 
         The gain scales the columns of the weight, which costs a pass over the weight
         and saves several over the activations.

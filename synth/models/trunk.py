@@ -78,7 +78,7 @@ class Attention(nn.Module):
     def forward(self, x_KBTD: Tensor, cache: Cache | None = None) -> Tensor:
         """Attend to this and all earlier positions, and to the cache if there is one."""
         lanes, batch, time, width = x_KBTD.shape
-        qkv = self.norm.then(x_KBTD.flatten(1, 2), self.qkv_KED)
+        qkv = self.norm.then(x_KBTD, self.qkv_KED)
         qkv = qkv.view(lanes * batch, time, 3, self.heads, width // self.heads)
         qk, v = qkv.permute(2, 0, 3, 1, 4).split((2, 1))
         start = 0 if cache is None or cache.kv is None else cache.kv[0].shape[-2]
@@ -87,8 +87,8 @@ class Attention(nn.Module):
             k, v = cache.extend(k, v)
         assert start == 0 or time == 1, "a cache is filled at once, then token by token"
         mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=start == 0)
-        mixed = mixed.transpose(1, 2).reshape(lanes, batch * time, width)
-        return lane_linear(mixed, self.out_KDD).view_as(x_KBTD)
+        mixed = mixed.transpose(1, 2).reshape(x_KBTD.shape)
+        return lane_linear(mixed, self.out_KDD)
 
 
 class MLP(nn.Module):
@@ -103,8 +103,8 @@ class MLP(nn.Module):
 
     def forward(self, x_KBTD: Tensor) -> Tensor:
         """Applied at each position alone."""
-        both = self.norm.then(x_KBTD.flatten(1, 2), self.gate_up_KMD)
-        return lane_linear(gated(both), self.down_KDM).view_as(x_KBTD)
+        both = self.norm.then(x_KBTD, self.gate_up_KMD)
+        return lane_linear(gated(both), self.down_KDM)
 
 
 MIXERS: dict[Mixer, type[nn.Module]] = {

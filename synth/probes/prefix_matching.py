@@ -62,7 +62,7 @@ def attention_weights(attention: Attention, x_KBTD: Tensor) -> Tensor:
     """The attention pattern that the fused kernel never shows, (K, B, H, T, T)."""
     lanes, batch, time, width = x_KBTD.shape
     channels = width // attention.heads
-    qkv = attention.norm.then(x_KBTD.flatten(1, 2), attention.qkv_KED)
+    qkv = attention.norm.then(x_KBTD, attention.qkv_KED)
     qkv = qkv.view(lanes * batch, time, 3, attention.heads, channels)
     q, k = attention.rotary(qkv.permute(2, 0, 3, 1, 4)[:2], 0)
     score = q @ k.transpose(-2, -1) / math.sqrt(channels)

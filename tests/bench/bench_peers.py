@@ -1,11 +1,13 @@
 """Training speed against a plain GPT-2 block, and against the floor, in one run.
 
-`python -m tests.bench.bench_peers [ladder] [tiny] [lanes] [processes] [plain]`
+`python -m tests.bench.bench_peers [ladder] [tiny] [bf16] [lanes] [processes] [plain]`
 
 ```
 ladder     1M 3M 10M 30M, T = 256: the plain block (eager, compiled, compiled with bf16
            autocast), this suite's step (eager, native), the floor of products
 tiny       10k to 300k, T = 128: the same without torch.compile
+bf16       10k to 30M: this suite's step in bf16 (eager, native), its floor of products,
+           and what native spends outside of them beside what it spends so in fp32
 lanes      10k and 30k: K = 1, 4, 16 lanes, eager and native
 processes  two workers against one
 plain      K = 1 against the same architecture written without a lane axis
@@ -50,16 +52,21 @@ def build(variant: str, scale: str, rows: int, context: int, lanes: int) -> Step
     tokens = torch.randint(0, 64, (rows, context))
     if variant.startswith("plain"):
         return plain_step(shape, tokens, 64, "compiled" in variant, "bf16" in variant)
+    dtype = torch.bfloat16 if variant.endswith("bf16") else torch.float32
     if variant.startswith("floor"):
-        return floor_step(shape, rows, context, 64, "attention" in variant)
+        return floor_step(shape, rows, context, 64, "attention" in variant, dtype)
     if variant == "lane-free":
         return lane_free_step(shape, tokens, 64)
     if variant == "one lane":
         return lanes_step(shape, tokens, 64)
-    return our_step(scale, rows, context, lanes, variant == "native")
+    form = variant.removesuffix(" bf16")
+    precision = "bf16" if form != variant else "fp32"
+    return our_step(scale, rows, context, lanes, form, precision)
 
 
-def our_step(scale: str, rows: int, context: int, lanes: int, native: bool) -> Step:
+def our_step(
+    scale: str, rows: int, context: int, lanes: int, form: str, precision: str
+) -> Step:
     """This suite's step, data included."""
     from synth.config import ModelConfig, RunConfig, TrainingConfig
     from synth.execution import Execution
@@ -67,19 +74,21 @@ def our_step(scale: str, rows: int, context: int, lanes: int, native: bool) -> S
     from synth.tasks.repeats import RepeatsConfig
     from synth.training import numerics
 
-    execution = Execution(compile="on" if native else "off")
+    execution = Execution(compile="on" if form == "native" else "off")
     configs = [
         RunConfig(
             task=RepeatsConfig(),
             model=ModelConfig(scale=scale),
-            training=TrainingConfig(batch_rows=rows, context=context),
+            training=TrainingConfig(
+                batch_rows=rows, context=context, precision=precision
+            ),
             seed=seed,
         )
         for seed in range(lanes)
     ]
     numerics(execution).__enter__()  # for the life of this process
     pack = Pack(configs, execution, None)
-    assert pack.form == ("native" if native else "eager"), "no C++ compiler?"
+    assert pack.form == form, "no C++ compiler?"
     clock: dict[str, float] = defaultdict(float)
 
     def step() -> None:
@@ -205,6 +214,31 @@ def rungs(
 FLOORS = ("floor: products", "floor: products and attention")
 
 
+def bf16_table(scales: Sequence[str], rounds: int) -> None:
+    """Steps in bf16: products cost what the processor's units make of them, the rest of
+    a native step costs about the same on any."""
+    variants = ("plain eager", "eager bf16", "native bf16", "native")
+    floors = ("floor bf16", "floor")
+    head = ["rung", "tokens a step", *variants, "native bf16 / plain"]
+    head += ["native bf16 / eager bf16", "floor bf16", "floor"]
+    head += ["outside products, bf16", "outside products, fp32"]
+    table("bf16: V = 64, tokens a second and core; seconds are a step's", head)
+    for sizes, context in ((TINY, 128), (LADDER, 256)):
+        for scale in [s for s in sizes if s in scales]:
+            rows = sizes[scale]
+            names = (*variants, *floors)
+            found = compete([Contender(v, scale, rows, context) for v in names], rounds)
+            cells = [scale, str(rows * context)]
+            cells += [f"{found[v]:,.0f}" for v in variants]
+            cells.append(f"**{found.ratio('native bf16', 'plain eager'):.2f}**")
+            cells.append(f"{found.ratio('native bf16', 'eager bf16'):.2f}")
+            cells += [f"{found[v]:,.0f}" for v in floors]
+            for form, floor in zip(("native bf16", "native"), floors, strict=True):
+                rest = rows * context * (1 / found[form] - 1 / found[floor])
+                cells.append(f"{rest * 1000:.1f} ms")
+            row(cells)
+
+
 def lanes_table(rounds: int) -> None:
     """Aggregate speed of K lanes at the tiny rungs."""
     table(
@@ -295,7 +329,7 @@ def row(cells: Sequence[str]) -> None:
 def main() -> None:
     """Run the parts asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = ["ladder", "tiny", "lanes", "processes", "plain"]
+    parts = ["ladder", "tiny", "bf16", "lanes", "processes", "plain"]
     parser.add_argument("parts", nargs="*", default=parts, metavar="PART")
     parser.add_argument("--scales", nargs="+", help="some of the rungs")
     parser.add_argument("--rounds", type=int, default=9)
@@ -315,6 +349,8 @@ def main() -> None:
         chosen = {s: r for s, r in sizes.items() if s in (given.scales or sizes)}
         if part in given.parts and chosen:
             rungs(chosen, context, ["plain eager", *slow, *ours], given.rounds)
+    if "bf16" in given.parts:
+        bf16_table(given.scales or [*TINY, *LADDER], given.rounds)
     for part, show in (
         ("lanes", lanes_table),
         ("processes", processes_table),

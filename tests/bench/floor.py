@@ -9,9 +9,14 @@ from synth.scales import Scale
 
 
 def floor_step(
-    shape: Scale, rows: int, context: int, vocabulary: int, attention: bool
+    shape: Scale,
+    rows: int,
+    context: int,
+    vocabulary: int,
+    attention: bool = False,
+    dtype: torch.dtype = torch.float32,
 ) -> Callable[[], None]:
-    """Forward, input-gradient and weight-gradient products of every layer, in fp32.
+    """Forward, input-gradient and weight-gradient products of every layer.
 
     With `attention`, also its batched products over whole squares, a softmax, and the
     softmax's gradient: what attention costs through torch's own operations.
@@ -21,12 +26,12 @@ def floor_step(
     layer += [(width, 2 * shape.mlp_width), (shape.mlp_width, width)]
     products = layer * shape.layers + [(width, vocabulary)]
     largest = max(max(pair) for pair in products)
-    x_NE, y_NE = torch.randn(2, positions * largest)
-    weight = torch.randn(largest * largest)
+    x_NE, y_NE = torch.randn(2, positions * largest, dtype=dtype)
+    weight = torch.randn(largest * largest, dtype=dtype)
     change = torch.empty_like(weight)
     heads, channels = rows * shape.heads, width // shape.heads
-    q, k, v, out = torch.randn(4, heads, context, channels)
-    square, other = torch.randn(2, heads, context, context)
+    q, k, v, out = torch.randn(4, heads, context, channels, dtype=dtype)
+    square, other = torch.randn(2, heads, context, context, dtype=dtype)
 
     def view(flat: Tensor, first: int, second: int) -> Tensor:
         return flat[: first * second].view(first, second)
@@ -44,7 +49,7 @@ def floor_step(
             share = square.softmax(-1)
             torch.bmm(share, v, out=out)
             torch.bmm(out, v.transpose(1, 2), out=other)
-            slope = torch._softmax_backward_data(other, share, -1, torch.float32)
+            slope = torch._softmax_backward_data(other, share, -1, dtype)
             torch.bmm(share.transpose(1, 2), out, out=q)
             torch.bmm(slope, k, out=out)
             torch.bmm(slope.transpose(1, 2), q, out=out)

@@ -1,17 +1,18 @@
 """A guard of numerics: do training losses come out as before a change?
 
-`python -m tests.bench.losses compare`    against the committed record
-`python -m tests.bench.losses record`     make the record anew
+`python -m tests.bench.losses compare`             against the committed record
+`python -m tests.bench.losses compare --native`    the native step against it
+`python -m tests.bench.losses record`              make the record anew
 
 Each case trains 200 steps of a model of a few thousand parameters; together they cover
 the tasks, the head layouts, the mixers, bf16, and lanes. The record keeps the losses of
 every tenth step and a digest of the final weights.
 
 A refactor must give *identical* losses and weights on the machine and the version of
-torch of the record: `compare` ends with status 1 otherwise. A new kernel (`--kernel`), a
-new machine or another torch sums in another order; there the losses must agree within
-`TOLERANCE`, relative, at every kept step. To guard a refactor on a machine of your own,
-`record --file before.json` first, and `compare --file before.json` after.
+torch of the record: `compare` ends with status 1 otherwise. A new kernel (`--kernel`), the
+native step, a new machine or another torch sums in another order; there the losses must
+agree within `TOLERANCE`, relative, at every kept step. To guard a refactor on a machine of
+your own, `record --file before.json` first, and `compare --file before.json` after.
 """
 
 import argparse
@@ -48,6 +49,9 @@ With AVX2 instead of AVX-512 (`ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=
 attention cases differed by 1.2e-6 at most in fp32 and by 3.9e-3 in bf16: the rest is room
 for processors that nobody has tried.
 """
+AMPLIFIES = {"repeats n=2, rwkv": 30}
+"""Cases that may differ by more, and how many times: moving the first weights by 6e-8,
+relative, moves their losses by up to 7e-4 within the 200 steps, in eager mode too."""
 Verdict = Literal["identical", "within tolerance", "differs"]
 
 
@@ -127,11 +131,14 @@ def _cases() -> dict[str, list[RunConfig]]:
 CASES = _cases()
 
 
-def trace(configs: Sequence[RunConfig], steps: int = STEPS) -> Trace:
-    """Train a pack for so many steps, on one thread, in eager mode."""
+def trace(
+    configs: Sequence[RunConfig], steps: int = STEPS, native: bool = False
+) -> Trace:
+    """Train a pack for so many steps, on one thread, in eager mode or natively."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    pack = Pack(configs, Execution(), None)
+    pack = Pack(configs, Execution(compile="on" if native else "off"), None)
+    assert pack.form == ("native" if native else "eager"), "no C++ compiler?"
     lanes = range(len(configs))
     clock: dict[str, float] = defaultdict(float)
     kept = []
@@ -145,7 +152,7 @@ def trace(configs: Sequence[RunConfig], steps: int = STEPS) -> Trace:
     return Trace(kept, hashlib.sha256(weights).hexdigest())
 
 
-def judge(now: Trace, before: Trace, precision: str) -> Judgement:
+def judge(now: Trace, before: Trace, tolerance: float) -> Judgement:
     """Compare two traces; losses that are not finite never agree."""
     largest, where = 0.0, 0
     if len(now.losses) != len(before.losses):
@@ -164,8 +171,9 @@ def judge(now: Trace, before: Trace, precision: str) -> Judgement:
                 largest, where = difference, index * EVERY
     if largest == 0 and now.weights_sha256 == before.weights_sha256:
         return Judgement("identical", 0.0, 0)
-    near = largest <= TOLERANCE[precision]
-    return Judgement("within tolerance" if near else "differs", largest, where)
+    return Judgement(
+        "within tolerance" if largest <= tolerance else "differs", largest, where
+    )
 
 
 def machine() -> dict[str, str]:
@@ -193,12 +201,12 @@ def record(path: Path, names: Sequence[str]) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def compare(path: Path, names: Sequence[str], kernel: bool) -> int:
+def compare(path: Path, names: Sequence[str], kernel: bool, native: bool) -> int:
     """Train the cases, print a line each; 0 when nothing changed that may not."""
     stored = json.loads(path.read_text())
     same = stored["machine"] == machine()
     print(f"record: {_words(stored['machine'])}\nhere:   {_words(machine())}")
-    exact = same and not kernel
+    exact = same and not (kernel or native)
     print("asked for: " + ("identical" if exact else f"within {TOLERANCE}, relative"))
     failed = 0
     for name in names:
@@ -206,7 +214,9 @@ def compare(path: Path, names: Sequence[str], kernel: bool) -> int:
             raise SystemExit(f"{path} has no case {name!r}; make it anew with record.")
         configs = CASES[name]
         before = Trace(**stored["cases"][name])
-        found = judge(trace(configs), before, configs[0].training.precision)
+        now = trace(configs, native=native)
+        precision = configs[0].training.precision
+        found = judge(now, before, TOLERANCE[precision] * AMPLIFIES.get(name, 1))
         bad = found.verdict == "differs" or (exact and found.verdict != "identical")
         failed += bad
         more = f", largest {found.largest:.1e} at step {found.step}"
@@ -232,12 +242,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--kernel", action="store_true", help="the tolerance is enough, here too"
     )
+    parser.add_argument(
+        "--native", action="store_true", help="compare the native step, to tolerance"
+    )
     given = parser.parse_args(arguments)
     warnings.filterwarnings("ignore", message="grad and param do not obey")
     if given.action == "record":
         record(given.file, given.cases)
         return 0
-    return compare(given.file, given.cases, given.kernel)
+    return compare(given.file, given.cases, given.kernel, given.native)
 
 
 if __name__ == "__main__":

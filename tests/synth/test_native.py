@@ -34,16 +34,24 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
-def built(scale, layout="parallel", horizon=2, lanes=2, mixer="attention"):
+def built(
+    scale,
+    layout="parallel",
+    horizon=2,
+    lanes=2,
+    mixer="attention",
+    dtype=torch.float32,
+):
     """A model with gains that differ from 1, on flat lanes."""
     config = ModelConfig(scale=scale, layout=layout, mixer=mixer)
     model = MultiTokenModel(config, horizon, VOCAB, lanes)
-    flat = FlatLanes(model, torch.float32)
+    flat = FlatLanes(model, dtype)
     initialise(flat, model.initial_stds(), list(range(lanes)))
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, view in zip(flat.names, flat.views(flat.master_KP), strict=True):
             if name.endswith("gain_KD"):
-                parameter.add_(torch.linspace(-0.3, 0.4, parameter.shape[1]))
+                view.add_(torch.linspace(-0.3, 0.4, view.shape[1]))
+    flat.refresh()
     return model, flat
 
 
@@ -79,6 +87,65 @@ def test_losses_and_gradients_equal_those_of_eager_mode(scale, time, layout):
         torch.testing.assert_close(
             gradient, gradients[name], rtol=1e-3, atol=3e-6 * scale_, msg=name
         )
+
+
+def far(value, from_):
+    """Distance in units of the length of what is meant."""
+    return ((value - from_).norm() / from_.norm()).item()
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("scale", "time"),
+    [("d12-L3-h2", 7), ("d12-L3-h2", 70), ("d40-L3-h2", 33), ("d96-L3-h2", 64)],
+)
+@pytest.mark.parametrize("layout", ["parallel", "linear"])
+def test_in_bf16_they_are_as_near_to_fp32_as_eager_mode_is(scale, time, layout):
+    """Both round to bf16 between passes; native ones less often."""
+    tokens, targets = batch(2, 3, time, 2, scored="answer")
+    found = {}
+    for name, dtype in (
+        ("reference", torch.float32),
+        ("eager", torch.bfloat16),
+        ("native", torch.bfloat16),
+    ):
+        model, flat = built(scale, layout, dtype=dtype)
+        loss = fuse(model, native.load(dtype)) if name == "native" else None
+        flat.zero_grad()
+        losses = loss_and_backward(model, tokens, targets, loss)
+        flat.gather_grad()
+        found[name] = losses, flat.lane(flat.grad_KP, 1)
+    losses, gradients = found["reference"]
+    assert losses.dtype == found["native"][0].dtype == torch.float32
+    torch.testing.assert_close(found["native"][0], losses, rtol=0, atol=5e-3)
+    for name, expected in gradients.items():
+        eager, fused = (far(found[f][1][name], expected) for f in ("eager", "native"))
+        assert 0 < fused < 1.5 * eager + 0.01, name
+    eager, fused = (
+        far(
+            *(torch.cat([g.flatten() for g in of.values()]) for of in (mine, gradients))
+        )
+        for mine in (found["eager"][1], found["native"][1])
+    )
+    assert fused < 1.1 * eager
+
+
+@needs_compiler
+def test_bf16_is_rounded_to_the_nearest_and_keeps_what_is_no_number():
+    """The gate at large inputs is the identity, so products show the rounding alone."""
+    ups = torch.randn(4000, generator=torch.Generator().manual_seed(0)).exp()
+    ups[:4] = torch.tensor([float("nan"), float("inf"), -float("inf"), 3e38])
+    gates = torch.full_like(ups, 64.0)
+    both = torch.cat((gates, ups.bfloat16().float() * 1.00390625)).bfloat16()
+    out = torch.empty(4000, dtype=torch.bfloat16)
+    native.load(torch.bfloat16)("gated", both, out, 1, 4000)
+    expected = (64.0 * both[4000:].float()).bfloat16()
+    assert out[0].isnan()
+    assert torch.equal(out[1:], expected[1:])
+    thirds = both[4000:].clone().fill_(1.0)
+    odd = torch.cat((torch.linspace(20.0, 90.0, 4000).bfloat16(), thirds))
+    native.load(torch.bfloat16)("gated", odd, out, 1, 4000)
+    assert torch.equal(out, odd[:4000])
 
 
 @needs_compiler
@@ -147,9 +214,14 @@ def test_scores_far_apart_and_lost_lanes():
 
 
 @needs_compiler
-@pytest.mark.parametrize("horizon", [1, 2])
-def test_a_native_run_in_a_pack_equals_itself_alone_bit_for_bit(tmp_path, horizon):
-    runs = [tiny_run(horizon, seed=seed) for seed in (0, 1, 2)]
+@pytest.mark.filterwarnings("ignore:TrainingConfig.precision is 'bf16'")
+@pytest.mark.parametrize(
+    ("horizon", "precision"), [(1, "fp32"), (2, "fp32"), (2, "bf16")]
+)
+def test_a_native_run_in_a_pack_equals_itself_alone_bit_for_bit(
+    tmp_path, horizon, precision
+):
+    runs = [tiny_run(horizon, seed=seed, precision=precision) for seed in (0, 1, 2)]
     together = trained(tmp_path / "pack", *runs, execution=NATIVE)
     alone = [trained(tmp_path / "alone", r, execution=NATIVE)[0] for r in runs]
     assert together == alone
@@ -161,12 +233,17 @@ def test_a_native_run_in_a_pack_equals_itself_alone_bit_for_bit(tmp_path, horizo
         strict=True,
     ):
         if one.metric == "loss":
-            assert other.value == pytest.approx(one.value, rel=1e-4)
+            tolerance = {"fp32": 1e-4, "bf16": 3e-2}[precision]
+            assert other.value == pytest.approx(one.value, rel=tolerance)
 
 
 @needs_compiler
-def test_a_native_run_cut_and_resumed_ends_with_the_same_bits(tmp_path, monkeypatch):
-    config = tiny_run(2)
+@pytest.mark.filterwarnings("ignore:TrainingConfig.precision is 'bf16'")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_native_run_cut_and_resumed_ends_with_the_same_bits(
+    tmp_path, monkeypatch, precision
+):
+    config = tiny_run(2, precision=precision)
     (expected,) = trained(tmp_path / "whole", config, execution=NATIVE)
     often = dataclasses.replace(NATIVE, checkpoint_every_seconds=0.0)
     step = Pack.train_step
@@ -244,14 +321,14 @@ def test_compiled_code_goes_to_the_cache_unless_the_user_says_where(
 def test_the_rule_for_compiling_depends_on_the_run_alone():
     auto, on, off = (Execution(compile=c) for c in ("auto", "on", "off"))
     short, long = 800 * 1024, 10_000_000
-    assert step_form(auto, "fp32", short, 1e5) == "eager"
-    assert step_form(auto, "fp32", long, 1e5) == "native"
-    assert step_form(off, "fp32", long, 1e5) == "eager"
-    assert step_form(on, "fp32", short, 1e5) == "native"
-    assert step_form(on, "bf16", short, 1e5) == "torch"
-    assert step_form(auto, "bf16", long, 1e5) == "eager"
+    assert step_form(auto, short, 1e5) == "eager"
+    assert step_form(auto, long, 1e5) == "native"
+    assert step_form(off, long, 1e5) == "eager"
+    assert step_form(on, short, 1e5) == "native"
     two = Execution(compile="on", threads=2)
-    assert step_form(two, "fp32", short, 1e5) == "torch"
+    assert step_form(two, short, 1e5) == "torch"
+    assert step_form(Execution(device="cuda"), long, 1e5) == "eager"
+    assert step_form(Execution(device="cuda", compile="on"), short, 1e5) == "torch"
     assert nominal_seconds(2000, 1e9) == 2 * nominal_seconds(1000, 1e9)
     with pytest.raises(ValueError, match=r"compile.*'auto'.*'on'.*'off'.*got 'maybe'"):
         Execution(compile="maybe")
