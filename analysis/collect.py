@@ -180,19 +180,27 @@ def read(path: Path) -> pl.DataFrame:
     Raises
     ------
     ValueError
-        When there is no such file.
+        When there is no such file, or another kind of file.
     """
     if not path.exists():
         raise ValueError(
             f"{path} does not exist. Collect a sweep first: python -m analysis collect."
         )
-    frame = pl.read_parquet(path)
-    return frame.select(
-        (
-            pl.col(name) if name in frame.columns else pl.lit(None, kind).alias(name)
-        ).cast(kind)
-        for name, kind in SWEEP_SCHEMA.items()
-    )
+    try:
+        frame = pl.read_parquet(path)
+        return frame.select(
+            (
+                pl.col(name)
+                if name in frame.columns
+                else pl.lit(None, kind).alias(name)
+            ).cast(kind)
+            for name, kind in SWEEP_SCHEMA.items()
+        )
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(
+            f"{path} is no table of a sweep ({str(error).splitlines()[0]}). Remove it, "
+            "then collect the sweep again: python -m analysis collect."
+        ) from None
 
 
 def read_all(results: Path) -> pl.DataFrame:

@@ -147,15 +147,23 @@ class Matched:
 
     def run(self) -> int:
         """Compare and print."""
+        import polars as pl
+
         from analysis.comparisons import matched_table
         from analysis.tables import matched_text, show
         from analysis.trajectories import curve_rows
 
-        rows = curve_rows(read_all(self.results), self.metric, self.suite, self.part)
+        frame = read_all(self.results)
+        rows = curve_rows(frame, self.metric, self.suite, self.part)
         if rows.is_empty():
+            wanted = _measure(self.suite, self.metric, self.part)
+            known = frame.filter(
+                pl.col("state") == "done", pl.col("value").is_not_null()
+            )
+            names = known.select("suite", "metric", "slice").unique().sort(pl.all())
+            hint = nearest(wanted, [_measure(*row) for row in names.iter_rows()])
             raise ValueError(
-                f"No finished run has {self.suite}/{self.metric} with slice "
-                f"{self.part!r} in {self.results}."
+                f"No finished run in {self.results} has measured {wanted}. {hint}"
             )
         title = f"{self.suite}/{self.metric} at equal {self.cost}, minus n = 1"
         show(matched_text(matched_table(rows, self.cost), title))
@@ -221,6 +229,10 @@ class Notebooks:
 
     def run(self) -> int:
         """Run them on the committed tables; from the root of the repository."""
+        if not RESULTS.is_dir():
+            raise ValueError(
+                f"There is no {RESULTS} here: call this from the root of the repository."
+            )
         from analysis.notebooks.display import execute_all
 
         for path in execute_all(Path.cwd()):
@@ -232,6 +244,10 @@ def summary(found: Collection) -> str:
     """How many runs are in which state, and how many rows there are."""
     states = ", ".join(f"{count} {state}" for state, count in found.states.items())
     return f"{sum(found.states.values())} runs ({states}), {found.frame.height:,} rows"
+
+
+def _measure(suite: str, metric: str, part: str) -> str:
+    return "/".join(word for word in (suite, metric, part) if word)
 
 
 def _facts(found: Collection) -> dict[str, object]:

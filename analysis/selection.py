@@ -8,7 +8,7 @@ import polars as pl
 
 from synth.scales import resolve
 
-IN_DOMAIN, OUT_OF_DOMAIN = "in_domain", "out_of_domain"
+IN_DOMAIN = "in_domain"
 TRAIN = "train"
 EXACT_MATCH, GUESS_FLOOR = "exact_match", "guess_floor"
 OPERATIONS = "operations"

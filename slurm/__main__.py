@@ -34,8 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
             Command, "python -m slurm", about, arguments, at_the_end
         ).run()
 
-    # OSError: a folder that may not be written, a full disk.
-    mistakes = (ClusterError, QueueUnavailable, SubmissionRefused, OSError)
+    mistakes = (ClusterError, QueueUnavailable, SubmissionRefused)
     return command_line.status(call, *mistakes)
 
 

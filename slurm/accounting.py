@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from slurm.cluster_files import ClusterOptions
-from slurm.daemons import ClusterError, Daemon, tail, wait_until
+from slurm.daemons import ClusterError, Daemon, path_of, tail, wait_until
 
 PROGRAMS = ["slurmdbd", "sacctmgr", "mariadbd", "mariadb", "mariadb-install-db"]
 
@@ -17,7 +17,7 @@ def daemons(options: ClusterOptions) -> list[Daemon]:
     database = Daemon(
         "mariadbd",
         [
-            _which("mariadbd"),
+            path_of("mariadbd"),
             "--no-defaults",
             "--user=mysql",
             f"--datadir={data}/data",
@@ -38,7 +38,7 @@ def daemons(options: ClusterOptions) -> list[Daemon]:
     )
     keeper = Daemon(
         "slurmdbd",
-        [_which("slurmdbd")],
+        [path_of("slurmdbd")],
         state / "run" / "slurmdbd.pid",
         state,
         {"SLURM_CONF": str(options.conf)},
@@ -81,7 +81,7 @@ def register(options: ClusterOptions) -> None:
 def _create(data: Path) -> None:
     shutil.chown(data.parent, "mysql", "mysql")
     command = [
-        _which("mariadb-install-db"),
+        path_of("mariadb-install-db"),
         "--user=mysql",
         f"--datadir={data}",
         "--auth-root-authentication-method=normal",
@@ -94,12 +94,12 @@ def _create(data: Path) -> None:
 
 def _sql(options: ClusterOptions, statements: str) -> bool:
     address = f"--socket={options.state}/db/mysql.sock"
-    command = [_which("mariadb"), "--no-defaults", address, "-u", "root"]
+    command = [path_of("mariadb"), "--no-defaults", address, "-u", "root"]
     return _succeeds([*command, "-e", statements], {})
 
 
 def _sacctmgr(options: ClusterOptions, *words: str) -> bool:
-    return _succeeds([_which("sacctmgr"), *words], {"SLURM_CONF": str(options.conf)})
+    return _succeeds([path_of("sacctmgr"), *words], {"SLURM_CONF": str(options.conf)})
 
 
 def _succeeds(command: list[str], extra: dict[str, str]) -> bool:
@@ -110,8 +110,3 @@ def _succeeds(command: list[str], extra: dict[str, str]) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0
-
-
-def _which(program: str) -> str:
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-    return shutil.which(program, path=path) or program

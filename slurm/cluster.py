@@ -15,19 +15,23 @@ import contextlib
 import fcntl
 import getpass
 import os
-import secrets
 import shutil
-import signal
 import socket
-import stat
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from slurm import accounting
-from slurm.cluster_files import ClusterOptions, config_files
-from slurm.daemons import ClusterError, Daemon, job_processes, tail, wait_until
+from slurm.cluster_files import ClusterOptions, files_differ, write_files
+from slurm.cluster_processes import (
+    client,
+    cluster_daemons,
+    kill,
+    node_daemon,
+    step_daemons,
+)
+from slurm.daemons import ClusterError, job_processes, search_path, tail, wait_until
 
 PACKAGES = "munge slurmctld slurmd slurm-client"
 ACCOUNTING_PACKAGES = "slurmdbd mariadb-server"
@@ -59,7 +63,9 @@ def why_not(with_accounting: bool = False) -> str | None:
     if with_accounting:
         programs += accounting.PROGRAMS
         packages += f" {ACCOUNTING_PACKAGES}"
-    missing = [name for name in programs if shutil.which(name, path=_path()) is None]
+    missing = [
+        name for name in programs if shutil.which(name, path=search_path()) is None
+    ]
     if missing:
         return (
             f"SLURM is not installed (no {', '.join(missing)}): "
@@ -86,9 +92,9 @@ def up(options: ClusterOptions) -> ClusterStatus:
         raise ClusterError(reason)
     options.state.mkdir(mode=0o755, parents=True, exist_ok=True)
     with _lock(options.state):
-        if _written_differs(options):
+        if files_differ(options):
             _stop_all(options)
-        _write_files(options)
+        write_files(options)
         _refuse_taken_ports(options)
         _start_all(options)
         _heal(options)
@@ -113,143 +119,8 @@ def down(options: ClusterOptions, purge: bool = False) -> bool:
 
 def status(options: ClusterOptions) -> ClusterStatus:
     """Which daemons run and what their nodes say; asks for at most 5 s."""
-    pids = {daemon.name: daemon.pid() for daemon in _daemons(options)}
+    pids = {daemon.name: daemon.pid() for daemon in cluster_daemons(options)}
     return ClusterStatus(pids, _node_states(options) if pids["slurmctld"] else {})
-
-
-def client(
-    options: ClusterOptions, *command: str, timeout_s: float = 5.0
-) -> subprocess.CompletedProcess[str]:
-    """Run one SLURM client against this cluster; a client that hangs gives code 124."""
-    try:
-        return subprocess.run(
-            command,
-            env=environment(options),
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-        )
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 124, "", "no answer in time")
-
-
-def environment(options: ClusterOptions) -> dict[str, str]:
-    """This process's environment, with the cluster's configuration in it."""
-    return os.environ | {"SLURM_CONF": str(options.conf), "PATH": _path()}
-
-
-def node_daemon(options: ClusterOptions, node: str) -> Daemon:
-    """The slurmd that plays `node`."""
-    return Daemon(
-        f"slurmd-{node}",
-        [_which("slurmd"), "-N", node, "-f", str(options.conf)],
-        options.state / "run" / f"slurmd-{node}.pid",
-        options.state,
-        {"SLURM_CONF": str(options.conf)},
-        stop_timeout_s=6.0,  # one that reports to a dead controller takes longer
-    )
-
-
-def controller_daemon(options: ClusterOptions) -> Daemon:
-    """The slurmctld of the cluster."""
-    return Daemon(
-        "slurmctld",
-        [_which("slurmctld"), "-f", str(options.conf)],
-        options.state / "run" / "slurmctld.pid",
-        options.state,
-        {"SLURM_CONF": str(options.conf)},
-    )
-
-
-def crash_node(options: ClusterOptions, node: str) -> None:
-    """End a node as a power cut would: daemon and job processes, without warning.
-
-    `scontrol update state=down` alone is no model of a failure: the daemon would go on
-    running the job.
-    """
-    pid = node_daemon(options, node).pid()
-    if pid is not None:
-        os.kill(pid, signal.SIGKILL)
-    for _ in range(3):  # a dying slurmstepd may leave a child for the next turn
-        for victim in _step_daemons(options, node):
-            _kill(victim)
-        for victim, words in job_processes(options.conf):
-            if words.get("SLURMD_NODENAME") == node:
-                _kill(victim)
-    update = f"nodename={node}", "state=down", "reason=crash"
-    client(options, "scontrol", "update", *update, timeout_s=10)
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-
-
-def _step_daemons(options: ClusterOptions, node: str | None = None) -> list[int]:
-    """The slurmstepd of this cluster, known by the node's log that they hold open."""
-    names = [node] if node else options.nodes
-    logs = {str(options.state / "log" / f"slurmd-{name}.log") for name in names}
-    found = []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        with contextlib.suppress(OSError):
-            if (folder / "comm").read_text().strip() == "slurmstepd" and any(
-                os.readlink(link) in logs for link in (folder / "fd").iterdir()
-            ):
-                found.append(int(folder.name))
-    return found
-
-
-def _daemons(options: ClusterOptions) -> list[Daemon]:
-    """Every daemon of the cluster, in the order in which they start."""
-    state = options.state
-    munged = Daemon(
-        "munged",
-        [
-            _which("munged"),
-            f"--key-file={state}/munge/munge.key",
-            f"--socket={state}/run/munge.socket",
-            f"--pid-file={state}/run/munged.pid",
-            f"--log-file={state}/munge/munged.log",
-            f"--seed-file={state}/munge/munged.seed",
-            "--num-threads=2",
-        ],
-        state / "run" / "munged.pid",
-        state,
-    )
-    database = accounting.daemons(options) if options.accounting else []
-    nodes = [node_daemon(options, node) for node in options.nodes]
-    return [munged, *database, controller_daemon(options), *nodes]
-
-
-def _write_files(options: ClusterOptions) -> None:
-    state = options.state
-    folders = ["etc", "run", "log", "ctld", "munge", "dev", "db"]
-    for name in [*folders, *(f"spool/{node}" for node in options.nodes)]:
-        (state / name).mkdir(mode=0o755, parents=True, exist_ok=True)
-    state.chmod(0o755)  # munge's socket must be reachable by any user
-    (state / "munge").chmod(0o700)
-    key = state / "munge" / "munge.key"
-    if not key.exists():
-        key.touch(mode=0o400)
-        key.write_bytes(secrets.token_bytes(1024))
-    # A plain file would pass the count and never set CUDA_VISIBLE_DEVICES.
-    for index in range(2):
-        device = state / "dev" / f"nvidia{index}"
-        if not device.exists():
-            os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
-    for path, text in config_files(options).items():
-        if not path.exists() or path.read_text() != text:
-            path.touch(mode=0o600 if path.name == "slurmdbd.conf" else 0o644)
-            path.write_text(text)
-
-
-def _written_differs(options: ClusterOptions) -> bool:
-    return options.conf.exists() and any(
-        not path.exists() or path.read_text() != text
-        for path, text in config_files(options).items()
-    )
 
 
 def _start_all(options: ClusterOptions) -> None:
@@ -258,7 +129,7 @@ def _start_all(options: ClusterOptions) -> None:
     A daemon that was just killed still has a process for a moment and looks alive, so
     starting is repeated while waiting; it does nothing to those that run.
     """
-    munged, *database, controller = _daemons(options)[: -len(options.nodes)]
+    munged, *database, controller = cluster_daemons(options)[: -len(options.nodes)]
     nodes = [node_daemon(options, node) for node in options.nodes]
 
     def authentication_is_up() -> bool:
@@ -298,7 +169,7 @@ def _heal(options: ClusterOptions) -> None:
 
 
 def _stop_all(options: ClusterOptions) -> bool:
-    daemons = _daemons(options)
+    daemons = cluster_daemons(options)
     if (options.state / "db" / "data").exists() and not options.accounting:
         daemons[1:1] = accounting.daemons(options)
     running = [daemon for daemon in daemons if daemon.pid() is not None]
@@ -307,9 +178,9 @@ def _stop_all(options: ClusterOptions) -> bool:
         wait_until(lambda: not client(options, "squeue", "-h").stdout.strip(), 15)
     # What scancel did not reach, or could not without a controller: nodes would wait
     # for it.
-    for pid in [*_step_daemons(options), *(p for p, _ in job_processes(options.conf))]:
+    for pid in [*step_daemons(options), *(p for p, _ in job_processes(options.conf))]:
         if pid != os.getpid():
-            _kill(pid)
+            kill(pid)
     # Nodes first, munged last: each still needs the ones that started before it.
     for daemon in reversed(daemons):
         daemon.stop()
@@ -332,7 +203,7 @@ def _nodes_ready(options: ClusterOptions) -> bool:
 
 
 def _refuse_taken_ports(options: ClusterOptions) -> None:
-    if any(daemon.pid() is not None for daemon in _daemons(options)):
+    if any(daemon.pid() is not None for daemon in cluster_daemons(options)):
         return  # some of the ports are taken by this very cluster
     for port in options.ports:
         with socket.socket() as probe:
@@ -369,12 +240,3 @@ def _complaint(options: ClusterOptions, what: str) -> str:
 
 def _host() -> str:
     return socket.gethostname().split(".")[0]
-
-
-def _path() -> str:
-    """PATH, with the folders where Debian keeps daemons."""
-    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-
-
-def _which(program: str) -> str:
-    return shutil.which(program, path=_path()) or program

@@ -1,12 +1,17 @@
-"""The configuration files of the private test cluster, as text.
+"""The files of the private test cluster: configuration, key, fake GPUs.
 
 One machine plays four nodes: four slurmd share its host name and listen on ports of
 their own. Nothing here is fit for production: memory is not enforced, GPUs are fake.
 """
 
+import os
+import secrets
 import socket
+import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from synth.identity import require
 
 NUM_NODES = 4
 """Nodes n1 to n4, of two CPUs and two fake GPUs each."""
@@ -45,6 +50,11 @@ class ClusterOptions:
                 "ClusterOptions.base_port must be from 1024 to 65000; "
                 f"got {self.base_port}"
             )
+        for name, least in (("max_array_size", 1), ("grace_time_s", 0)):
+            value = getattr(self, name)
+            require(
+                value >= least, f"ClusterOptions.{name}", f"at least {least}", value
+            )
 
     @property
     def conf(self) -> Path:
@@ -80,6 +90,37 @@ def config_files(options: ClusterOptions) -> dict[Path, str]:
     if options.accounting:
         files[etc / "slurmdbd.conf"] = _slurmdbd_conf(options)
     return files
+
+
+def write_files(options: ClusterOptions) -> None:
+    """Folders, key, fake GPUs and configuration, as far as they are not there."""
+    state = options.state
+    folders = ["etc", "run", "log", "ctld", "munge", "dev", "db"]
+    for name in [*folders, *(f"spool/{node}" for node in options.nodes)]:
+        (state / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+    state.chmod(0o755)  # munge's socket must be reachable by any user
+    (state / "munge").chmod(0o700)
+    key = state / "munge" / "munge.key"
+    if not key.exists():
+        key.touch(mode=0o400)
+        key.write_bytes(secrets.token_bytes(1024))
+    # A plain file would pass the count and never set CUDA_VISIBLE_DEVICES.
+    for index in range(2):
+        device = state / "dev" / f"nvidia{index}"
+        if not device.exists():
+            os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    for path, text in config_files(options).items():
+        if not path.exists() or path.read_text() != text:
+            path.touch(mode=0o600 if path.name == "slurmdbd.conf" else 0o644)
+            path.write_text(text)
+
+
+def files_differ(options: ClusterOptions) -> bool:
+    """Whether a cluster was configured here with other options."""
+    return options.conf.exists() and any(
+        not path.exists() or path.read_text() != text
+        for path, text in config_files(options).items()
+    )
 
 
 def _accounting(options: ClusterOptions) -> str:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import tyro
 
@@ -13,6 +13,11 @@ from slurm.cluster_files import DEFAULT_STATE, ClusterOptions
 from slurm.profile import available, load
 from slurm.retry import retry
 from slurm.status import cancel, read_status
+from synth.identity import require
+
+Again = Literal["failed", "cancelled", "timed out", "stopped", "lost"]
+AGAIN: tuple[Again, ...] = get_args(Again)
+"""States of runs that no job has any more and that are not done."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ class StatusCommand:
 
     def run(self) -> int:
         """A line for each run, then counts."""
-        found = read_status(self.root)
+        found = read_status(_existing(self.root))
         if self.json:
             rows = [dataclasses.asdict(run) for run in found.runs]
             print(json.dumps({"runs": rows, "news": found.news}, default=str))
@@ -100,6 +105,9 @@ class StatusCommand:
             print(sentence)
         counts = found.counts()
         print(", ".join(f"{n} {state}" for state, n in counts.items()) or "no runs")
+        if counts.keys() & set(AGAIN):
+            print(f"what they printed: python -m slurm logs {self.root} RUN")
+            print(f"send again: python -m slurm retry {self.root} --profile PROFILE")
         return 0
 
 
@@ -116,12 +124,10 @@ class Logs:
 
     def run(self) -> int:
         """The path of the log, then its tail."""
-        found = [r for r in read_status(self.root).runs if r.run_id == self.run_id]
-        found = found or [
-            run
-            for run in read_status(self.root).runs
-            if run.run_id.startswith(self.run_id)
-        ]
+        require(self.lines >= 0, "--lines", "at least 0 (0 for all)", self.lines)
+        known = read_status(_existing(self.root)).runs
+        found = [run for run in known if run.run_id == self.run_id]
+        found = found or [run for run in known if run.run_id.startswith(self.run_id)]
         if len(found) != 1:
             names = ", ".join(run.run_id for run in found) or "none"
             raise ValueError(
@@ -152,7 +158,7 @@ class Cancel:
 
     def run(self) -> int:
         """Cancel, and name every run that lost its job."""
-        found = cancel(self.root, self.run_ids or None, self.states or None)
+        found = cancel(_existing(self.root), self.run_ids or None, self.states or None)
         for run in found:
             print(f"cancelled  {run.run_id}  job {run.job_id}")
         print(f"{len(found)} runs lost their job")
@@ -169,18 +175,17 @@ class Retry:
     """Cluster profile: a name, or the path of a TOML file."""
     run_ids: Annotated[tuple[str, ...], tyro.conf.arg(name="runs")] = ()
     """These runs; all by default."""
-    states: tuple[
-        Literal["failed", "cancelled", "timed out", "stopped", "lost"], ...
-    ] = ("failed", "cancelled", "timed out", "stopped", "lost")
+    states: tuple[Again, ...] = AGAIN
     """Those in these states."""
     dry_run: bool = False
     """Print the plan and what sbatch would get, and send nothing."""
 
     def run(self) -> int:
         """The plan, then the job ids."""
+        profile = load(self.profile)
         sending = retry(
-            self.root,
-            load(self.profile),
+            _existing(self.root),
+            profile,
             self.run_ids or None,
             self.states,
             dry_run=self.dry_run,
@@ -192,3 +197,13 @@ class Retry:
         for launch in sending.launches:
             print(f"job {launch.job_id}: {launch.folder}")
         return 0
+
+
+def _existing(root: Path) -> Path:
+    """The folder of runs, or a `ValueError`: a misspelt one would look like no runs."""
+    if not root.is_dir():
+        raise ValueError(
+            f"There is no folder {root}. Give that of a sweep's runs, for instance "
+            "runs/polynomial-small."
+        )
+    return root

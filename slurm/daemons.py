@@ -6,6 +6,7 @@ machine may run another cluster.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -144,3 +145,13 @@ def tail(path: Path, num_lines: int = 15) -> str:
     except OSError:
         return f"({path} cannot be read)"
     return "\n".join([f"--- {path}", *lines])
+
+
+def search_path() -> str:
+    """PATH, with the folders where Debian keeps daemons."""
+    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+
+
+def path_of(program: str) -> str:
+    """Where a program lies; its name, if nowhere."""
+    return shutil.which(program, path=search_path()) or program

@@ -173,13 +173,28 @@ def _run(
         return found("cancelled")
     entry = entry or _entry(record, history)
     if entry is None:
-        return found("lost", "the job is gone and left no word")
+        return found("lost", "the job is gone and left no word; see its log")
     detail = f"SLURM says {entry.state}" + (
         f", {entry.reason}" if entry.reason not in ("", "None") else ""
     )
     if entry.state == "COMPLETED":  # left to another launch, or cancelled before
         return found("stopped", detail)
+    if entry.state == "TIMEOUT":
+        detail += f": {_out_of_time(record)}"
     return found(OVER.get(entry.state, "lost"), detail)
+
+
+def _out_of_time(record: JobRecord) -> str:
+    """How a job met its limit without requeueing itself, and what to change."""
+    if record.started is None:
+        return (
+            "the limit came before the run was begun, while Python and torch were "
+            "loading; raise `time` in the profile, then retry"
+        )
+    return (
+        "the limit came before a checkpoint was written; raise `signal_delay_s` or "
+        "`time` in the profile, then retry"
+    )
 
 
 def _failure(folder: RunFolder, record: JobRecord | None) -> str | None:

@@ -34,8 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
             Command, "python -m sweeps", about, arguments, at_the_end
         ).run()
 
-    # OSError: a folder that may not be written, a full disk.
-    return command_line.status(call, OSError)
+    return command_line.status(call)
 
 
 if __name__ == "__main__":

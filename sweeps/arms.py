@@ -175,8 +175,8 @@ def with_tuned(configs: Iterable[RunConfig], path: Path) -> list[RunConfig]:
         searched = sorted({name for values in won.values() for name in values})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{path} is no table of tuned values ({error}). `python -m sweeps tune` "
-            "writes one."
+            f"{path} is no table of tuned values ({_why(error)}). `python -m sweeps "
+            "tune` writes one."
         ) from None
     found = []
     for config in configs:
@@ -189,3 +189,12 @@ def with_tuned(configs: Iterable[RunConfig], path: Path) -> list[RunConfig]:
         training = dataclasses.replace(config.training, **won[key])
         found.append(dataclasses.replace(config, training=training))
     return found
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a file that is no table."""
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    if isinstance(error, ValueError):
+        return f"it is not JSON: {error}"
+    return "it holds no list of rows with `arm` and `training`"

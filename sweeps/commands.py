@@ -174,6 +174,8 @@ class Run(Chosen):
         from sweeps.inline import InThisProcess
         from sweeps.pool import LocalPool
 
+        allowed = "at least 1, or 0 to train in this process"
+        require(self.workers >= 0, "--workers", allowed, self.workers)
         if self.workers == 0:
             return InThisProcess(self.fail_fast)
         return LocalPool(self.workers, self.fail_fast)
@@ -281,6 +283,7 @@ class Tune(Chosen):
         from sweeps.tuning import TABLE, tune
 
         require(self.trials >= 1, "--trials", "at least 1", self.trials)
+        require(0 <= self.seed < 1 << 32, "--seed", "from 0 to 2^32 - 1", self.seed)
         chosen = self.resolve()
         root = chosen.root.with_name(f"{chosen.root.name}-tuning")
         arms = arms_of(chosen.configs, self.search, self.seed)

@@ -3,10 +3,9 @@
 import hashlib
 import importlib.util
 import sys
-import traceback
 from pathlib import Path
 
-from sweeps.sweep import Sweep
+from sweeps.sweep import Sweep, line_of
 from synth.identity import nearest
 
 
@@ -66,11 +65,7 @@ def _in_file(path: Path) -> dict[str, Sweep]:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        trace = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in trace if Path(frame.filename) == path]
-        if isinstance(error, SyntaxError):
-            lines = [error.lineno]
-        where = f" (line {lines[-1]})" if lines else ""
+        where = line_of(error, str(path))
         raise ValueError(
             f"{path}{where} fails: {type(error).__name__}: {error}"
         ) from error

@@ -213,6 +213,11 @@ class Ledger(Chosen):
         from sweeps import ledger
 
         chosen = self.resolve()
+        if not chosen.root.is_dir():
+            raise ValueError(
+                f"There is no folder {chosen.root}: nothing of it has been trained yet. "
+                f"Type python -m sweeps run {self.words()}"
+            )
         found = survey(chosen.root, chosen.configs)
         study = ledger.rebuild(chosen.title, chosen.configs, found, chosen.sweep.metric)
         path = ledger.ledger_path(chosen.root)

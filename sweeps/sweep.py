@@ -9,6 +9,7 @@ def polynomial(scale: str) -> Iterator[RunConfig]:
 ```
 """
 
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,32 +42,33 @@ class Sweep:
     metric: str
     """`suite/metric` shown while it runs and kept in its ledger."""
 
+    def __post_init__(self) -> None:
+        if not self.scales:
+            raise ValueError(
+                f"Sweep {self.name!r} has no scale: leave `scales` out for "
+                f"{', '.join(SCALES)}, or name one, as in scales=('quick',)."
+            )
+
     def __call__(self, scale: str) -> list[RunConfig]:
         """The runs of a scale.
 
         Raises
         ------
         ValueError
-            For a scale that the sweep does not know, an impossible run, or one run
-            given twice.
+            For a scale that the sweep does not know, an impossible run, one run given
+            twice, no run at all, or a function that fails.
         """
         if scale not in self.scales:
             raise ValueError(
                 f"Sweep {self.name!r} has no scale {scale!r}. "
                 f"{nearest(scale, self.scales)}"
             )
-        try:
-            found = list(self.grid(scale))
-        except ValueError as error:
-            raise ValueError(
-                f"Sweep {self.name!r} at scale {scale!r} holds an impossible run: "
-                f"{error}"
-            ) from error
+        found = self._yielded(scale)
         for place, config in enumerate(found):
             if not isinstance(config, RunConfig):
                 raise ValueError(
                     f"Sweep {self.name!r} must yield RunConfig objects; item {place} "
-                    f"is a {type(config).__name__}."
+                    f"is of type {type(config).__name__}."
                 )
         ids = [config.run_id for config in found]
         if len(set(ids)) < len(ids):
@@ -74,6 +76,27 @@ class Sweep:
             raise ValueError(
                 f"Sweep {self.name!r} at scale {scale!r} yields run {twice} more than "
                 "once. Two runs that differ in nothing are one run; vary the seed."
+            )
+        return found
+
+    def _yielded(self, scale: str) -> list[RunConfig]:
+        """What the function gives; what it raises as one message, with file and line."""
+        what = f"Sweep {self.name!r} at scale {scale!r}"
+        try:
+            given = self.grid(scale)
+            found = None if given is None else list(given)
+        except ValueError as error:
+            raise ValueError(f"{what} holds an impossible run: {error}") from error
+        except Exception as error:
+            code = getattr(self.grid, "__code__", None)  # a partial has none
+            where = f" in {code.co_filename}" if code else ""
+            where += line_of(error, code.co_filename) if code else ""
+            raise ValueError(
+                f"{what} fails{where}: {type(error).__name__}: {error}"
+            ) from error
+        if not found:
+            raise ValueError(
+                f"{what} holds no run: its function must yield RunConfig objects."
             )
         return found
 
@@ -110,3 +133,12 @@ def sweep(
         )
 
     return declared
+
+
+def line_of(error: Exception, file: str) -> str:
+    """Where in a person's file an error arose: " (line 5)", or nothing if not there."""
+    trace = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in trace if Path(frame.filename) == Path(file)]
+    if isinstance(error, SyntaxError):
+        lines = [error.lineno]
+    return f" (line {lines[-1]})" if lines else ""

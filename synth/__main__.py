@@ -30,8 +30,7 @@ def parse(arguments: list[str] | None = None) -> Command:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; user mistakes end in one message and status 2."""
-    # OSError: a folder that may not be read or written, a full disk.
-    return command_line.status(lambda: parse(arguments).run(), OSError)
+    return command_line.status(lambda: parse(arguments).run())
 
 
 if __name__ == "__main__":

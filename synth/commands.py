@@ -25,9 +25,17 @@ from synth.mixers import Mixer
 from synth.tasks import TASKS
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.task import TaskConfig
+from synth.text.stories import StoryConfig
 
 ALIASES = {"stories": ("induction",)}
 """Other names of tasks on the command line."""
+
+# `--profile` asks for the profile of a training step, so this field has another flag. It
+# is given here, not where the field is declared: a worker reads configurations from JSON
+# and need not wait for tyro.
+StoryConfig.__annotations__["profile"] = Annotated[
+    Literal["story", "book"], tyro.conf.arg(name="story-profile")
+]
 
 if TYPE_CHECKING:
     AnyTask = TaskConfig
@@ -155,7 +163,10 @@ class Train:
             more = {"profile": measured and measured.to_dict()} if profile else {}
             print(json.dumps(vars(outcome) | more))
         else:
-            print(f"{outcome.run_id}: {outcome.state}, {outcome.message}")
+            ended = dict.fromkeys(
+                (outcome.state, outcome.message)
+            )  # one done is enough
+            print(f"{outcome.run_id}: {', '.join(ended)}")
             print(f"folder: {self.runs / outcome.run_id}")
         if profile and not self.json:
             nothing = "no step was trained: there is nothing to profile"
@@ -182,8 +193,10 @@ class Evaluate:
 
     def run(self) -> int:
         """Evaluate and print."""
+        from synth.environment import require_device
         from synth.scoring import evaluate_folder
 
+        require_device(self.device)
         scores = evaluate_folder(
             self.folder, self.examples, self.step, self.free_running, self.device
         )

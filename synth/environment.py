@@ -19,6 +19,15 @@ PACKAGES = ("torch", "numpy", "safetensors", "polars", "optuna", "submitit")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def require_device(device: str) -> None:
+    """Refuse a GPU that is not there, with a `ValueError`."""
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ValueError("--device cuda: torch finds no GPU here. Use cpu.")
+
+
 def capture(
     execution: Execution, precision: str, lanes: int, form: str
 ) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from synth.prediction import Predictor, token_losses
 from synth.tasks.task import EvaluationSet, Rows, TokenScores
 
 MAX_POSITIONS = 8192
-"""Positions of one lane in a batch of evaluation; fewer for large vocabularies."""
-MAX_LOGITS = 1 << 22
+"""Positions of one lane in a batch of evaluation."""
+PIECE_LOGITS = {"cpu": 1 << 18, "cuda": 1 << 25}
+"""Logits held at once. On a CPU a megabyte: each pass over them finds them in the second
+cache, where those of a whole batch would come from memory and go back."""
 
 
 @torch.no_grad()
@@ -26,35 +28,72 @@ def score_tokens(
 ) -> list[TokenScores]:
     """What each lane of `model` says of every token of an evaluation set.
 
-    Batches depend on the rows alone, so a lane scores as it would alone.
+    Batches and pieces depend on the rows alone, so a lane scores as it would alone.
     """
     rows = chosen.rows
     num_lanes, horizon = model.num_lanes, model.horizon
-    num_rows, time = rows.tokens_RT.shape
-    shape = (num_lanes, horizon, num_rows, time)
+    valid_NRT = _valid(rows, horizon)
+    shape = (num_lanes, *valid_NRT.shape)
     loss = np.zeros(shape, np.float32)
     correct = np.zeros(shape, bool)
-    limit = min(MAX_POSITIONS, MAX_LOGITS // model.vocab_size)
-    for index, length in _batches(rows, limit):
+    for index, length in _batches(rows, MAX_POSITIONS):
         tokens_BT = torch.from_numpy(
             rows.tokens_RT[index, :length].astype(np.int64)
         ).to(device)
-        tokens_KBT = tokens_BT.expand(num_lanes, -1, -1)
-        states = model.head_states(model.run_trunk(tokens_KBT))
+        states = model.head_states(model.run_trunk(tokens_BT.expand(num_lanes, -1, -1)))
         for ahead, state in enumerate(states, 1):
-            if ahead >= length:
-                break
-            logits_KNV = model.unembed(state[:, :, : length - ahead]).flatten(1, 2)
-            targets_KN = tokens_KBT[:, :, ahead:].flatten(1)
-            part = (num_lanes, len(index), length - ahead)
-            where = (slice(None), ahead - 1, index, slice(0, length - ahead))
-            loss[where] = token_losses(logits_KNV, targets_KN).view(part).cpu()
-            correct[where] = (logits_KNV.argmax(-1) == targets_KN).view(part).cpu()
-    valid = np.zeros(shape[1:], bool)
+            row_S, at_S = np.nonzero(valid_NRT[ahead - 1, index, :length])
+            if not len(row_S):
+                continue
+            place_S = torch.from_numpy(row_S * length + at_S).to(device)
+            targets_S = tokens_BT.flatten()[place_S + ahead]
+            state_KSD = state.flatten(1, 2)[:, place_S]
+            found = _judged(model, state_KSD, targets_S)
+            where = (slice(None), ahead - 1, index[row_S], at_S)
+            loss[where], correct[where] = (part.cpu().numpy() for part in found)
+    return [TokenScores(loss[k], correct[k], valid_NRT) for k in range(num_lanes)]
+
+
+def _valid(rows: Rows, horizon: int) -> np.ndarray:
+    """Whether token t+i lies in the example that holds token t, (N, R, T)."""
+    num_rows, time = rows.example_RT.shape
+    valid_NRT = np.zeros((horizon, num_rows, time), bool)
     for ahead in range(1, min(horizon, time - 1) + 1):
         here, there = rows.example_RT[:, :-ahead], rows.example_RT[:, ahead:]
-        valid[ahead - 1, :, :-ahead] = (here == there) & (here > 0)
-    return [TokenScores(loss[k], correct[k], valid) for k in range(num_lanes)]
+        valid_NRT[ahead - 1, :, :-ahead] = (here == there) & (here > 0)
+    return valid_NRT
+
+
+def _judged(
+    model: Predictor, state_KSD: Tensor, targets_S: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Loss of each target, and whether it is the likeliest token, both (K, S)."""
+    shape = state_KSD.shape[:2]
+    loss_KS = state_KSD.new_empty(shape, dtype=torch.float32)
+    right_KS = state_KSD.new_empty(shape, dtype=torch.bool)
+    most = PIECE_LOGITS[state_KSD.device.type]
+    for piece, logits_KSV in model.unembed_in_pieces(state_KSD, most):
+        targets_KS = targets_S[piece[1]].expand(len(logits_KSV), -1)
+        loss_KS[piece] = token_losses(logits_KSV, targets_KS)
+        right_KS[piece] = likeliest(logits_KSV, targets_KS)
+    return loss_KS, right_KS
+
+
+def likeliest(logits_KSV: Tensor, targets_KS: Tensor) -> Tensor:
+    """Whether each target is the arg-max; overwrites the targets' logits.
+
+    Torch's arg-max costs twenty times its maximum on a CPU, so the target is compared
+    with the maximum of the others. Of equal logits the first counts, as for arg-max.
+    """
+    targets_KS1 = targets_KS[..., None]
+    target_KS = logits_KSV.gather(-1, targets_KS1).squeeze(-1)
+    others_KSV = logits_KSV.scatter_(-1, targets_KS1, -torch.inf)
+    other_KS = others_KSV.amax(-1)
+    right_KS = target_KS > other_KS
+    tied_KS = target_KS == other_KS
+    if tied_KS.any():
+        right_KS |= tied_KS & (targets_KS < others_KSV.argmax(-1))
+    return right_KS
 
 
 @torch.no_grad()

@@ -18,9 +18,11 @@ norm is logged. Only the loss of head 1 is comparable across n.
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 from synth.config import ObjectiveConfig
 from synth.prediction import Predictor, token_losses
@@ -108,13 +110,33 @@ def loss_and_backward(
                 targets.tokens_NKBT[head - 1],
                 targets.weights_NKBT[head - 1],
             )
-            output.backward(grad if leaf.grad is None else grad.add_(leaf.grad))
+            _pass_back(output, grad if leaf.grad is None else grad.add_(leaf.grad))
 
     z = model.run_trunk(tokens_KBT)
     leaf = z.detach().requires_grad_()
     visit(None, leaf)
-    z.backward(leaf.grad)
+    assert leaf.grad is not None
+    _pass_back(z, leaf.grad)
     return torch.stack([losses[head] for head in range(1, model.horizon + 1)])
+
+
+class _Handover(Function):
+    """A scalar whose backward pass hands a given gradient to `output`."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, grad: Tensor) -> Tensor:
+        ctx.grad = grad
+        return output.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return ctx.grad, None
+
+
+def _pass_back(output: Tensor, grad: Tensor) -> None:
+    """`output.backward(grad)`, which would import sympy to compare two shapes."""
+    assert output.shape == grad.shape
+    _Handover.apply(output, grad).backward()  # type: ignore[no-untyped-call]
 
 
 def _loss_of_all(

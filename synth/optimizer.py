@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
 
 from synth.config import TrainingConfig
 from synth.models.lanes import FlatLanes
@@ -23,6 +25,58 @@ def rate_at(training: TrainingConfig, step: int) -> float:
     share = (step - warmup) / max(1, training.steps - 1 - warmup)
     floor = training.decay_ratio
     return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+class FusedAdamW:
+    """What `torch.optim.AdamW(..., fused=True)` does, bit for bit.
+
+    That class imports torch's compiler, which takes a second in every process; the
+    function behind it does not. Groups and states look the same in both.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[dict[str, Any]],
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+    ) -> None:
+        given: dict[str, Any] = {"lr": lr, "betas": betas, "eps": eps}
+        self.param_groups = [given | group for group in groups]
+        self.state: dict[Tensor, dict[str, Tensor]] = {}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update every tensor that has a gradient."""
+        for group in self.param_groups:
+            living = [flat for flat in group["params"] if flat.grad is not None]
+            states = [self._state_of(flat) for flat in living]
+            beta1, beta2 = group["betas"]
+            adamw(
+                living,
+                [flat.grad for flat in living],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                [],
+                [state["step"] for state in states],
+                fused=True,
+                amsgrad=False,
+                beta1=beta1,
+                beta2=beta2,
+                lr=group["lr"],
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                maximize=False,
+            )
+
+    def _state_of(self, flat: Tensor) -> dict[str, Tensor]:
+        if not self.state.get(flat):
+            self.state[flat] = {
+                "step": torch.zeros((), device=flat.device),
+                "exp_avg": torch.zeros_like(flat),
+                "exp_avg_sq": torch.zeros_like(flat),
+            }
+        return self.state[flat]
 
 
 class LaneAdamW:
@@ -51,7 +105,7 @@ class LaneAdamW:
             for lane in range(lanes.num_lanes)
         ]
         first = configs[0]
-        self._adam = torch.optim.AdamW(
+        self._adam = FusedAdamW(
             [
                 {
                     "params": [flat],
@@ -63,8 +117,6 @@ class LaneAdamW:
             lr=first.learning_rate,
             betas=(first.beta1, first.beta2),
             eps=first.epsilon,
-            fused=True,
-            capturable=recordable,
         )
         self.rates_K: Tensor | None = None
         """Each lane's rate of the step at hand; none where the host passes it along."""

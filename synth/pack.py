@@ -123,6 +123,8 @@ class Pack:
         if form == "native":
             passes = native.load(_PRECISION[training.precision])
             self.piece_loss = fuse(self.model, passes)
+            if self.scorer is not self.model:
+                fuse(self.scorer, native.load(torch.float32))
         elif form in ("torch", "graph"):
             for layer in (*self.model.trunk, *self.model.heads):
                 layer.compile()

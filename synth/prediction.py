@@ -4,7 +4,7 @@ Objectives and evaluation know a model by this protocol alone. Letters: K lanes,
 T time, D width, V vocabulary, N positions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -40,6 +40,12 @@ class Predictor(Protocol):
 
     def unembed_rows(self, rows: Sequence[Tensor]) -> list[Tensor]:
         """Logits (N, V) of each lane's own choice of states (N, D), N differing."""
+        ...
+
+    def unembed_in_pieces(
+        self, h_KND: Tensor, most: int
+    ) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
+        """Lanes and positions, and their logits (K, N, V), up to `most` at a time."""
         ...
 
     def start_decoding(self) -> Any:

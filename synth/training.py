@@ -331,11 +331,13 @@ def numerics(execution: Execution) -> Iterator[None]:
             "Execution.device is 'cuda', but torch finds no GPU here. Use device 'cpu'."
         )
     threads = torch.get_num_threads()
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    deterministic = torch.get_deterministic_debug_mode()
     determinism: Any = torch.utils.deterministic
     filled = determinism.fill_uninitialized_memory
     torch.set_num_threads(execution.threads)
-    torch.use_deterministic_algorithms(execution.device == "cpu")
+    # Not `use_deterministic_algorithms`: that imports the compiler, a second for each
+    # process, to spare it benchmarks that it does on GPUs alone.
+    torch.set_deterministic_debug_mode("error" if execution.device == "cpu" else 0)
     # Every tensor is written before it is read: filling it first is a pass for nothing.
     determinism.fill_uninitialized_memory = False
     if execution.device == "cpu":
@@ -344,12 +346,10 @@ def numerics(execution: Execution) -> Iterator[None]:
         with warnings.catch_warnings():
             # Lanes are rows of a flat tensor: gradients have the gaps of parameters.
             warnings.filterwarnings("ignore", message="grad and param do not obey")
-            # Steps before the recording of a graph, and after a failed one, are eager.
-            warnings.filterwarnings("ignore", message="This instance was constructed")
             yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(deterministic)
         determinism.fill_uninitialized_memory = filled
 
 

@@ -19,18 +19,6 @@ LABELS = {
 }
 
 
-def curve_figure(
-    frame: pl.DataFrame,
-    metric: str,
-    suite: str,
-    part: str = "",
-    cost: str = "tokens",
-    level: float | None = None,
-) -> tuple[Figure, pl.DataFrame]:
-    """`cost_figure` against one cost alone."""
-    return cost_figure(frame, metric, suite, part, (cost,), level)
-
-
 def cost_figure(
     frame: pl.DataFrame,
     metric: str,

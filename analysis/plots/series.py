@@ -19,6 +19,8 @@ DODGE = 0.16
 """Share of the distance between two x over which the horizons are spread."""
 CROWDED = 6
 """With more values of x than this, they stand on one another."""
+REFERENCE: Any = {"color": style.FAINT, "ls": ":", "lw": 1}
+"""The line at a level to compare with."""
 
 
 def series_figure(
@@ -68,56 +70,50 @@ def series_figure(
         figure, grid = style.wrapped_panels(len(panels), unit)
         for axes, value in zip(grid, panels, strict=True):
             here = pl.col(panel) == value
-            places = _places(rows.filter(here), x, log)
-            shifts = _shifts(places, horizons, DODGE * apart)
-            _panel(axes, rows.filter(here), x, places, shifts)
-            _single_runs(axes, table.filter(here), x, places, shifts)
+            ticks = _ticks(rows.filter(here)[x], log)
+            place = _place(x, ticks, horizons, DODGE * apart)
+            _means_and_seeds(axes, rows.filter(here).with_columns(place=place))
+            _single_runs(axes, table.filter(here).with_columns(place=place))
             axes.set_title(title.format(value))
-            style.mark_values(axes, places)
+            style.mark_values(axes, ticks)
             if limits is not None:
                 axes.set_ylim(*limits)
             if reference is not None:
-                axes.axhline(reference, color=style.FAINT, ls=":", lw=1, zorder=1)
+                axes.axhline(reference, **REFERENCE, zorder=1)
         figure.supxlabel(label, fontsize=8.5)
         handles = keys(horizons, single=_of_single_runs(table).height > 0)
         if reference is not None and reference_label:
-            handles.append(
-                Line2D([], [], color=style.FAINT, ls=":", lw=1, label=reference_label)
-            )
+            handles.append(Line2D([], [], **REFERENCE, label=reference_label))
         figure.legend(handles=handles, loc="outside right upper")
     return figure, table
 
 
-def _places(rows: pl.DataFrame, x: str, log: bool) -> dict[Any, float]:
-    """Where each value of `x` stands on the axis, which is linear in its logarithm."""
-    values = rows[x].unique().sort().to_list()
-    return {v: math.log10(v) if log else float(v) for v in values}
+def _ticks(values: pl.Series, log: bool) -> dict[Any, float]:
+    """Where each value of x stands on the axis, which is linear in its logarithm."""
+    return {
+        v: math.log10(v) if log else float(v) for v in values.unique().sort().to_list()
+    }
 
 
-def _shifts(
-    places: dict[Any, float], horizons: list[int], share: float
-) -> dict[int, float]:
-    """What keeps the horizons apart at one x, where there is room for it."""
-    gap = min(np.diff(sorted(places.values())), default=1.0)
-    width = share * gap if len(places) <= CROWDED else 0.0
-    spread = style.spread_positions(len(horizons), width)
-    return dict(zip(horizons, spread.tolist(), strict=True))
+def _place(
+    x: str, ticks: dict[Any, float], horizons: list[int], share: float
+) -> pl.Expr:
+    """Where a row is drawn: at its x, beside other horizons where there is room."""
+    gap = min(np.diff(sorted(ticks.values())), default=1.0)
+    width = share * gap if len(ticks) <= CROWDED else 0.0
+    shifts = style.spread_positions(len(horizons), width)
+    beside = pl.col("horizon").replace_strict(horizons, shifts.tolist())
+    return pl.col(x).replace_strict(ticks) + beside
 
 
-def _panel(
-    axes: Axes,
-    rows: pl.DataFrame,
-    x: str,
-    places: dict[Any, float],
-    shifts: dict[int, float],
-) -> None:
-    at = [places[v] + shifts[n] for v, n in rows.select(x, "horizon").iter_rows()]
-    data = rows.select("horizon", "value", "seed").to_pandas().assign(x=at)
-    horizons, axes_label = list(shifts), axes.get_ylabel()
+def _means_and_seeds(axes: Axes, rows: pl.DataFrame) -> None:
+    """Means with t intervals, joined by a line, and a dot a seed, at their `place`."""
+    data = rows.select("horizon", "value", "seed", "place").to_pandas()
+    horizons, axes_label = data["horizon"].unique(), axes.get_ylabel()
     colors = {n: style.color_of(n) for n in horizons}
     sns.lineplot(
         data=data,
-        x="x",
+        x="place",
         y="value",
         hue="horizon",
         palette=colors,
@@ -132,7 +128,7 @@ def _panel(
     )
     sns.scatterplot(
         data=data,
-        x="x",
+        x="place",
         y="value",
         hue="horizon",
         palette=colors,
@@ -151,17 +147,11 @@ def _of_single_runs(table: pl.DataFrame) -> pl.DataFrame:
     return table.filter(pl.col("seeds") == 1, pl.col("items_low").is_not_null())
 
 
-def _single_runs(
-    axes: Axes,
-    table: pl.DataFrame,
-    x: str,
-    places: dict[Any, float],
-    shifts: dict[int, float],
-) -> None:
+def _single_runs(axes: Axes, table: pl.DataFrame) -> None:
     """One seed has no t interval: what its test items leave open, dashed."""
     for row in _of_single_runs(table).iter_rows(named=True):
         axes.vlines(
-            places[row[x]] + shifts[row["horizon"]],
+            row["place"],
             row["items_low"],
             row["items_high"],
             color=style.color_of(row["horizon"]),

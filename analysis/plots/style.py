@@ -23,7 +23,6 @@ from analysis.selection import size_name
 INK, FAINT, GRID = "#222222", "#767676", "#e4e4e4"
 COLORS = {1: "#3b3b3b", 2: "#0072b2", 4: "#d55e00", 8: "#009e73", 3: "#cc79a7"}
 MARKERS = {1: "o", 2: "s", 4: "^", 8: "D", 3: "v"}
-DASHES = {1: (), 2: (5, 1.5), 4: (2, 1.2), 8: (6, 1.5, 1.5, 1.5), 3: (1, 1)}
 OTHERS = ("#e69f00", "#56b4e9", "#7a5195", "#a05a2c")
 """Colours of horizons beyond the usual ones, in order."""
 

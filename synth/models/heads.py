@@ -15,7 +15,7 @@ the embedding.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -141,6 +141,28 @@ class MultiTokenModel(nn.Module):
             functional.linear(unit_rms(h_ND), weight_VD)
             for h_ND, weight_VD in zip(rows, weights_KVD.unbind(), strict=True)
         ]
+
+    def unembed_in_pieces(
+        self, h_KND: Tensor, most: int
+    ) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
+        """Lanes and positions, and their logits (K, N, V), up to `most` at a time.
+
+        On a CPU each piece is of one lane, so that it can stay in the cache and does not
+        depend on the other lanes; on a GPU it is of all lanes, for fewer launches.
+        """
+        num_lanes, count = h_KND.shape[:2]
+        together = num_lanes if h_KND.is_cuda else 1
+        size = max(1, most // (self.vocab_size * together))
+        unit_KND = unit_rms(h_KND)
+        weights_KVD = folded(self.unembedding_KVD, self.norm.gain_KD)
+        for first in range(0, num_lanes, together):
+            lanes = slice(first, first + together)
+            for start in range(0, count, size):
+                part = slice(start, start + size)
+                yield (
+                    (lanes, part),
+                    lane_linear(unit_KND[lanes, part], weights_KVD[lanes]),
+                )
 
     def start_decoding(self) -> list[Cache | Memory]:
         """An empty cache for each layer on the way to head 1."""

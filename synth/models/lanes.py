@@ -70,13 +70,10 @@ class FlatLanes:
         """Make the parameters of `model` views of the master or of the working copy."""
         parameters = dict(model.named_parameters())
         source = self.master_KP if master else self._compute_KP
-        for name, flat in zip(self.names, self.views(source), strict=True):
-            parameters[name].data = flat
-        if not master or source is self._compute_KP:
-            for name, flat in zip(
-                self.names, self.views(self._compute_grad_KP), strict=True
-            ):
-                parameters[name].grad = flat
+        grad = self.grad_KP if master else self._compute_grad_KP
+        flats = zip(self.names, self.views(source), self.views(grad), strict=True)
+        for name, flat, flat_grad in flats:
+            parameters[name].data, parameters[name].grad = flat, flat_grad
 
     def views(self, flat_KP: Tensor) -> Iterator[Tensor]:
         """Each parameter of a flat tensor in its own shape, in the order of `names`."""

@@ -35,6 +35,7 @@ from synth.models.recurrence import (
     carried,
     chunked,
     convolve,
+    joined,
     widened,
     with_past,
 )
@@ -54,17 +55,13 @@ def scan(
     chunk: int,
     initial_NHSP: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """y_t = C_t S_t for S_t = a_t S_(t-1) + B_t x_t, and the last state.
-
-    Exact for every length; the end of the last chunk is filled with zeros, which leave
-    the state as it is.
-    """
+    """y_t = C_t S_t for S_t = a_t S_(t-1) + B_t x_t, and the last state."""
     time = x_NTHP.shape[1]
     chunk = min(chunk, time)
-    x_NJHQP = chunked(x_NTHP, chunk).transpose(2, 3)
-    b_NJ1QS = chunked(b_NTS, chunk).unsqueeze(2)
-    c_NJ1QS = chunked(c_NTS, chunk).unsqueeze(2)
-    log_NJHQ = chunked(log_decay_NTH.double(), chunk).transpose(2, 3).cumsum(-1)
+    x_NJHQP = chunked(x_NTHP, chunk)
+    b_NJ1QS = chunked(b_NTS[:, :, None], chunk)
+    c_NJ1QS = chunked(c_NTS[:, :, None], chunk)
+    log_NJHQ = chunked(log_decay_NTH.double(), chunk).cumsum(-1)
     last_NJH1 = log_NJHQ[..., -1:]
     later = torch.ones(chunk, chunk, dtype=torch.bool, device=x_NTHP.device).triu(1)
     between = (log_NJHQ[..., :, None] - log_NJHQ[..., None, :]).to(x_NTHP.dtype)
@@ -78,7 +75,7 @@ def scan(
     before_NJHSP, state_NHSP = carried(decay_NJH11, update_NJHSP, initial_NHSP)
     from_start_NJHQ1 = log_NJHQ.exp().to(x_NTHP.dtype)[..., None]
     y_NJHQP = y_NJHQP + (c_NJ1QS @ before_NJHSP) * from_start_NJHQ1
-    return y_NJHQP.transpose(2, 3).flatten(1, 2)[:, :time], state_NHSP
+    return joined(y_NJHQP, time), state_NHSP
 
 
 class Mamba2(nn.Module):

@@ -1,7 +1,7 @@
 """What recurrent mixers share: lanes in turn, chunks, states between them, the past.
 
 Letters: K lanes, B batch, N = K B sequences, T time, Q positions of a chunk, J chunks, C
-channels, W window.
+channels, H heads, W window.
 Decays are kept as logarithms; sums over time run in fp32 or wider.
 """
 
@@ -105,13 +105,21 @@ def widened(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def chunked(x_NTX: Tensor, chunk: int) -> Tensor:
-    """(N, T, ...) to (N, J, Q, ...), the end filled with zeros."""
-    missing = -x_NTX.shape[1] % chunk
+def chunked(x_NTHX: Tensor, chunk: int) -> Tensor:
+    """(N, T, H, ...) to (N, J, H, Q, ...), the end of the last chunk filled with zeros.
+
+    Zeros leave the state as it is, so a scan in chunks is exact for every length.
+    """
+    missing = -x_NTHX.shape[1] % chunk
     if missing:
-        padding = [0, 0] * (x_NTX.dim() - 2) + [0, missing]
-        x_NTX = functional.pad(x_NTX, padding)
-    return x_NTX.unflatten(1, (-1, chunk))
+        padding = [0, 0] * (x_NTHX.dim() - 2) + [0, missing]
+        x_NTHX = functional.pad(x_NTHX, padding)
+    return x_NTHX.unflatten(1, (-1, chunk)).transpose(2, 3)
+
+
+def joined(x_NJHQX: Tensor, time: int) -> Tensor:
+    """What `chunked` took apart: (N, J, H, Q, ...) to (N, T, H, ...), unfilled."""
+    return x_NJHQX.transpose(2, 3).flatten(1, 2)[:, :time]
 
 
 def carried(

@@ -37,6 +37,7 @@ from synth.models.recurrence import (
     by_lane,
     carried,
     chunked,
+    joined,
     widened,
     with_past,
 )
@@ -56,16 +57,11 @@ def scan(
     chunk: int,
     initial_NHPP: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """y_t = r_t S_(t-1) for S_t = w_t S_(t-1) + k_t v_t, and the last state.
-
-    Exact for every length; the end of the last chunk is filled with zeros, which leave
-    the state as it is.
-    """
+    """y_t = r_t S_(t-1) for S_t = w_t S_(t-1) + k_t v_t, and the last state."""
     time = r_NTHP.shape[1]
     chunk = min(chunk, time)
     r, k, v, log_NJHQP = (
-        chunked(x, chunk).transpose(2, 3)
-        for x in (r_NTHP, k_NTHP, v_NTHP, log_decay_NTHP)
+        chunked(x, chunk) for x in (r_NTHP, k_NTHP, v_NTHP, log_decay_NTHP)
     )
     through = log_NJHQP.cumsum(-2)
     until = through - log_NJHQP
@@ -81,7 +77,7 @@ def scan(
     decay_NJHP1 = end.exp().transpose(-2, -1)
     before_NJHPP, state_NHPP = carried(decay_NJHP1, update_NJHPP, initial_NHPP)
     y_NJHQP = y_NJHQP + (r * until.exp()) @ before_NJHPP
-    return y_NJHQP.transpose(2, 3).flatten(1, 2)[:, :time], state_NHPP
+    return joined(y_NJHQP, time), state_NHPP
 
 
 class TimeMix(nn.Module):

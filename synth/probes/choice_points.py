@@ -30,34 +30,6 @@ WEIGHTY = ("choice", "consequent-undecided")
 """Roles whose terms are hard because of a choice that is not seen yet."""
 
 
-def loss_terms(horizon: int, consequence: int) -> int:
-    """Terms of the n-step loss that a choice not yet seen makes hard, one by one.
-
-    The choice stands at position 0 and determines the `consequence` tokens after it; a
-    term is a (position, head) pair that predicts any of them before position 0 is seen.
-
-    >>> [loss_terms(n, consequence=n - 1) for n in range(1, 5)]
-    [1, 3, 6, 10]
-    >>> [loss_terms(n, consequence=0) for n in range(1, 5)]
-    [1, 2, 3, 4]
-    """
-    return sum(
-        1
-        for position in range(-horizon - 1, consequence + 1)
-        for head in range(1, horizon + 1)
-        if position < 0 <= position + head <= consequence
-    )
-
-
-def loss_terms_formula(horizon: int, consequence: int) -> int:
-    """The same in closed form: head k sees min(k, consequence + 1) hard terms.
-
-    n (n+1) / 2 when the consequences outlast the horizon, n when there are none.
-    """
-    m = min(horizon, consequence + 1)
-    return m * (m + 1) // 2 + (horizon - m) * m
-
-
 @dataclass(frozen=True)
 class Share:
     """What one horizon and role weigh in the training objective, on some rows."""

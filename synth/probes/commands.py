@@ -11,21 +11,51 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
 import tyro
 
 from synth.config import RunConfig
+from synth.environment import require_device
 from synth.identity import require
-from synth.metrics import Measurement, Score, to_lines
-from synth.store import write_atomically
+from synth.metrics import Score, to_lines
 
-Statistic = Literal["residual", "adjusted", "held_out", "one_hot"]
+if TYPE_CHECKING:
+    from synth.probes.findings import Findings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Law:
+class Options:
+    """What all probes share: which checkpoints, and where the numbers go."""
+
+    counts: ClassVar[tuple[str, ...]] = ()
+    """Options that are numbers of examples: at least one."""
+
+    step: int | None = None
+    """Checkpoint step of a run; the newest if not given."""
+    every_step: bool = False
+    """All checkpoints, one after another."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where to measure."""
+    save: bool = False
+    """Also write the numbers to probe-*.jsonl in each run's folder."""
+    quiet: bool = False
+    """With --save: print nothing."""
+
+    def check(self) -> None:
+        """Refuse what cannot be done, before anything is loaded."""
+        require(self.save or not self.quiet, "--quiet", "with --save", self.quiet)
+        for name in self.counts:
+            value = getattr(self, name)
+            require(value >= 1, f"--{name.replace('_', '-')}", "at least 1", value)
+        require_device(self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Law(Options):
     """The law of next-token prediction: a residual for each layer, and their line."""
+
+    counts: ClassVar[tuple[str, ...]] = ("examples",)
 
     run: tuple[Path, ...] = ()
     """Folders of one or more runs, measured one after another."""
@@ -33,10 +63,6 @@ class Law:
     """Or a Hugging Face causal language model, by name or path."""
     corpus: Path | None = None
     """Texts for --model: .jsonl with a field "text", else divided by blank lines."""
-    step: int | None = None
-    """Checkpoint step of --run; the newest if not given."""
-    every_step: bool = False
-    """All checkpoints of --run, one after another."""
     data: Literal["test", "train"] = "test"
     """Probe --run on its task's test sets, or on rows like those of training."""
     examples: int = 1000
@@ -59,18 +85,17 @@ class Law:
     """Tokens at which the texts of --corpus are cut."""
     text_seed: int = 666
     """Of the choice of texts; 666 is the reference."""
-    device: str = "cpu"
-    """cpu or cuda."""
-    save: bool = False
-    """Also write the numbers to probe-law.jsonl in the run's folder."""
     json: bool = False
-    """Print JSON instead of tables."""
+    """One JSON object a checkpoint instead of tables."""
 
     def run_command(self) -> int:
         """Measure and print."""
+        from synth.probes.findings import Findings
         from synth.probes.law import LawOptions, measure_law, residual_floor
+        from synth.probes.law_table import law_table
         from synth.tasks.exact import ExactTask
 
+        self.check()
         if bool(self.run) == bool(self.model):
             raise ValueError("probe law needs either --run or --model.")
         if self.save and self.model:
@@ -82,13 +107,15 @@ class Law:
             classes=self.classes,
             lens=self.lens,
         )
-        findings = _Findings("law")
+        findings = Findings("law")
         for label, source, task in self._sources(findings):
             floor = None
             if isinstance(task, ExactTask) and self.data == "test":
                 floor = residual_floor(task, source.rows)
             report = measure_law(source, options, floor)
             findings.add(report.scores())
+            if self.quiet:
+                continue
             if self.json:
                 print(json.dumps(label | report.to_dict(), allow_nan=False))
             else:
@@ -98,15 +125,16 @@ class Law:
         return 0
 
     def _sources(
-        self, findings: "_Findings"
+        self, findings: "Findings"
     ) -> Iterator[tuple[dict[str, Any], Any, Any]]:
         if self.model is not None:
             yield {"model": self.model}, self._language_model(), None
             return
+        from synth.probes.findings import steps_to_measure
         from synth.probes.states import RunStates, load_run, task_rows
 
         for run in self.run:
-            for step in _steps(run, self.step, self.every_step):
+            for step in steps_to_measure(run, self.step, self.every_step):
                 config, model, _ = load_run(run, step, self.device)
                 findings.at(run, config, step)
                 context = config.training.context
@@ -135,42 +163,32 @@ class Law:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunProbe:
-    """What the probes of runs share: their checkpoints, and where numbers go."""
+class RunProbe(Options):
+    """A probe of runs alone, whose numbers are shown in the long form."""
 
     name: ClassVar[str]
 
     folders: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of one or more runs, measured one after another."""
-    step: int | None = None
-    """Checkpoint step; the newest if not given."""
-    every_step: bool = False
-    """All checkpoints, one after another."""
-    device: str = "cpu"
-    """cpu or cuda."""
-    save: bool = False
-    """Also write the numbers to probe-*.jsonl in each run's folder."""
-    quiet: bool = False
-    """With --save: print nothing."""
     json: bool = False
     """One JSON object a number, in the long form of metrics.jsonl."""
 
     def run_command(self) -> int:
         """Measure at each checkpoint and print."""
+        from synth.probes.findings import Findings, as_text, steps_to_measure
         from synth.probes.states import load_run
 
+        self.check()
         require(bool(self.folders), "FOLDERS", "at least one folder", self.folders)
-        require(self.save or not self.quiet, "--quiet", "with --save", self.quiet)
-        findings = _Findings(self.name)
+        findings = Findings(self.name)
         for folder in self.folders:
-            for step in _steps(folder, self.step, self.every_step):
+            for step in steps_to_measure(folder, self.step, self.every_step):
                 config, model, _ = load_run(folder, step, self.device)
                 scores = self.scores(config, model, folder)
                 findings.at(folder, config, step)
-                if self.quiet:
-                    findings.add(scores)
-                else:
-                    findings.show(scores, self.json)
+                rows = findings.add(scores)
+                if not self.quiet:
+                    print(to_lines(rows).rstrip() if self.json else as_text(rows))
         if self.save:
             findings.save()
         return 0
@@ -192,6 +210,7 @@ class ChoicePointsProbe(RunProbe):
     """Choice points: shares of loss and gradient, calibration, forced against free."""
 
     name: ClassVar[str] = "choice-points"
+    counts: ClassVar[tuple[str, ...]] = ("examples", "gradient_examples")
 
     examples: int = 500
     """Test examples."""
@@ -228,6 +247,7 @@ class InformationProbe(RunProbe):
     """Information: exact entropies of a source, a model's, and the decomposition."""
 
     name: ClassVar[str] = "information"
+    counts: ClassVar[tuple[str, ...]] = ("examples", "prefixes")
 
     examples: int = 500
     """Test sequences."""
@@ -274,92 +294,3 @@ class Probe:
     def run(self) -> int:
         """Measure and print."""
         return self.what.run_command()
-
-
-def law_table(label: dict[str, Any], report: Any) -> str:
-    """A report as text: a line a layer, then the fits."""
-    heading = " ".join(f"{key}={value}" for key, value in label.items())
-    lines = [heading] if heading else []
-    if report.floor is not None:
-        lines.append(f"no state can have a residual t+1 below {report.floor:.5g}")
-    for path, names in report.paths.items():
-        columns = [
-            (statistic, target)
-            for statistic, targets in report.layers[names[0]].values.items()
-            for target in targets
-        ]
-        last = report.layers[names[-1]]
-        lines.append(f"\n{path}: {last.count} positions, rank {last.rank}")
-        for title, part in (("layer", 0), ("", 1)):
-            heads = " ".join(f"{column[part]:>12}" for column in columns)
-            lines.append(f"{title:<16}{heads}")
-        for name in names:
-            values = [report.layers[name].values[s][t] for s, t in columns]
-            cells = " ".join(f"{value:>12.5g}" for value in values)
-            lines.append(f"{name:<16}{cells}")
-        for statistic, fits in report.fits[path].items():
-            for target, fit in fits.items():
-                lines.append(
-                    f"line {statistic} {target}: slope {fit.slope:+.4f} "
-                    f"[{fit.slope_low:+.4f}, {fit.slope_high:+.4f}] decades a layer, "
-                    f"factor {fit.factor:.3f}, R2 {fit.r_squared:.3f}, Pearson "
-                    f"{fit.pearson:+.3f} (monotone null: {fit.null_pearson:.3f}, as "
-                    f"straight in {fit.null_share:.1%}), {fit.layers} layers"
-                )
-    return "\n".join(lines)
-
-
-def _steps(folder: Path, step: int | None, every: bool) -> list[int]:
-    """Checkpoint steps to measure, oldest first."""
-    from synth.checkpoint import saved_steps
-    from synth.store import RunFolder
-
-    if every and step is not None:
-        raise ValueError("Give either --step or --every-step.")
-    folder = folder.resolve()
-    known = RunFolder(folder.parent, folder.name)
-    known.config()  # refuses what is no run folder
-    saved = saved_steps(known)
-    if not saved:
-        raise ValueError(f"{folder} has no checkpoint yet.")
-    return saved if every else [saved[-1] if step is None else step]
-
-
-class _Findings:
-    """Measured numbers on their way to the terminal and to run folders."""
-
-    def __init__(self, probe: str) -> None:
-        self._file = f"probe-{probe}.jsonl"
-        self._rows: dict[Path, list[Measurement]] = {}
-        self._place: tuple[Path, int, int] | None = None
-
-    def at(self, folder: Path, config: RunConfig, step: int) -> None:
-        """What comes next was measured on this run at this step."""
-        tokens = step * config.training.tokens_per_step
-        self._place = folder.resolve(), step, tokens
-
-    def add(self, scores: list[Score]) -> list[Measurement]:
-        """Keep the scores of a run in the long form; those of other models are not."""
-        if self._place is None:
-            return []
-        folder, step, tokens = self._place
-        rows = [Measurement.of(score, folder.name, step, tokens) for score in scores]
-        self._rows.setdefault(folder, []).extend(rows)
-        return rows
-
-    def show(self, scores: list[Score], as_json: bool) -> None:
-        """Keep and print the scores."""
-        rows = self.add(scores)
-        if as_json:
-            print(to_lines(rows), end="")
-            return
-        print(f"{rows[0].run_id} step {rows[0].step}")
-        for s in scores:
-            print(
-                f"{s.suite:<14}{s.metric:<26}{s.slice:<42}{s.value:>12.5f}  n={s.count}"
-            )
-
-    def save(self) -> None:
-        """Write one file into each run's folder, replacing that of an earlier call."""
-        for folder, rows in self._rows.items():
-            write_atomically(folder / self._file, to_lines(rows).encode())

@@ -30,6 +30,8 @@ class ExactTask(Task):
     """What a prediction can be about, by number."""
     length: int
     """Tokens of an example; all have as many."""
+    _scored: tuple[Rows, dict[int, np.ndarray]] | None = None
+    """The rows that were scored last, and their floors by horizon."""
 
     @abstractmethod
     def after(self, prefix_RT: np.ndarray, horizon: int) -> np.ndarray:
@@ -108,7 +110,7 @@ class ExactTask(Task):
         tokens, so the excess is free of the luck of the draw. Without a slice: the
         excess of head 1 over all tokens that have an exact distribution.
         """
-        excess_RT = scores.loss_NRT[0] - self.floor(chosen.rows, 1)
+        excess_RT = scores.loss_NRT[0] - self._floor_of(chosen.rows, 1)
         known_RT = scores.valid_NRT[0] & np.isfinite(excess_RT)
         mean = float(np.mean(excess_RT[known_RT]))
         found = [Score(chosen.suite, "excess_loss", "", mean, int(known_RT.sum()))]
@@ -116,7 +118,7 @@ class ExactTask(Task):
             zip(scores.loss_NRT, scores.correct_NRT, scores.valid_NRT, strict=True), 1
         ):
             role_RT = self.role(chosen, horizon)
-            floor_RT = self.floor(chosen.rows, horizon)
+            floor_RT = self._floor_of(chosen.rows, horizon)
             for number, name in enumerate(self.roles):
                 there = valid & (role_RT == number)
                 label = f"horizon={horizon},role={name}"
@@ -132,6 +134,16 @@ class ExactTask(Task):
                     for metric, v in values.items()
                 ]
         return found
+
+    def _floor_of(self, rows: Rows, horizon: int) -> np.ndarray:
+        """`floor`, kept while the same rows are scored: for all lanes, at every step."""
+        if self._scored is None or self._scored[0] is not rows:
+            self._scored = (rows, {})
+        floors = self._scored[1]
+        if horizon not in floors:
+            floors[horizon] = self.floor(rows, horizon)
+            floors[horizon].flags.writeable = False
+        return floors[horizon]
 
     def floor(self, rows: Rows, horizon: int) -> np.ndarray:
         """-log p of each realised token under the exact distribution, nats, (R, T)."""

@@ -4,6 +4,7 @@ Letters in names: R rows, T positions, N horizons, M repeated mentions, V vocabu
 I items (stories).
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -44,7 +45,7 @@ def story_set(
         example_RT[row, :size] = 1
     role_RT = roles(mark_RT, example_RT)
     found = repeats(mark_RT, example_RT)
-    oracle_M, floor_M, majority_M = _references(
+    oracle_M, floor_M, majority_M = references(
         tokens_RT, role_RT, found.row_M, found.at_M
     )
     labels = {
@@ -82,7 +83,7 @@ def _names_in_row(mark_RT: np.ndarray) -> np.ndarray:
     )
 
 
-def _references(
+def references(
     tokens_RT: np.ndarray, role_RT: np.ndarray, row_M: np.ndarray, at_M: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Whether three fixed rules get each mention right.
@@ -91,18 +92,50 @@ def _references(
     token of the name mentioned last, whatever the first token is. Majority: the second
     token seen most often so far, which also takes no look at the first token.
     """
-    oracle = np.zeros(len(row_M), bool)
-    floor = np.zeros(len(row_M), bool)
-    majority = np.zeros(len(row_M), bool)
-    for m, (row, at) in enumerate(zip(row_M.tolist(), at_M.tolist(), strict=True)):
-        tokens, role = tokens_RT[row], role_RT[row]
-        same = np.flatnonzero(tokens[: at - 1] == tokens[at - 1])
-        oracle[m] = len(same) > 0 and tokens[same[-1] + 1] == tokens[at]
-        last = np.flatnonzero((role[: at - 1] > 0) & (role[: at - 1] % 2 == 0))
-        if len(last):
-            floor[m] = tokens[last[-1]] == tokens[at]
-            majority[m] = np.bincount(tokens[last]).argmax() == tokens[at]
+    target_M = tokens_RT[row_M, at_M]
+    before_M = _last_equal(tokens_RT)[row_M, at_M - 1]
+    oracle = (before_M >= 0) & (tokens_RT[row_M, before_M + 1] == target_M)
+    second_RT = (role_RT > 0) & (role_RT % 2 == 0)
+    # What was named before the first token of this mention, which stands at at_M - 1.
+    place_RT = np.where(second_RT, np.arange(tokens_RT.shape[1]), -1)
+    latest_M = np.maximum.accumulate(place_RT, axis=1)[row_M, at_M - 2]
+    known_M = (at_M >= 2) & (latest_M >= 0)
+    floor = known_M & (tokens_RT[row_M, latest_M] == target_M)
+    commonest_M = _commonest_so_far(tokens_RT, second_RT)[row_M, latest_M]
+    majority = known_M & (commonest_M == target_M)
     return oracle, floor, majority
+
+
+def _last_equal(tokens_RT: np.ndarray) -> np.ndarray:
+    """Where each token stood last before, in its row; -1 where it is new."""
+    order_RT = np.argsort(tokens_RT, axis=1, kind="stable")
+    sorted_RT = np.take_along_axis(tokens_RT, order_RT, axis=1)
+    again_RT = sorted_RT[:, 1:] == sorted_RT[:, :-1]
+    last_RT = np.full(tokens_RT.shape, -1)
+    found_RT = np.where(again_RT, order_RT[:, :-1], -1)
+    np.put_along_axis(last_RT, order_RT[:, 1:], found_RT, axis=1)
+    return last_RT
+
+
+def _commonest_so_far(tokens_RT: np.ndarray, chosen_RT: np.ndarray) -> np.ndarray:
+    """At each chosen place, the commonest of the row's chosen tokens up to there.
+
+    Of equally common ones the smallest; -1 at other places.
+    """
+    best_RT = np.full(tokens_RT.shape, -1)
+    seen: Counter[int] = Counter()
+    row, best = -1, -1
+    where = zip(*(axis.tolist() for axis in np.nonzero(chosen_RT)), strict=True)
+    for (r, t), token in zip(where, tokens_RT[chosen_RT].tolist(), strict=True):
+        if r != row:
+            seen.clear()
+            row, best = r, token
+        seen[token] += 1
+        ahead = seen[token] - seen[best]
+        if ahead > 0 or (ahead == 0 and token < best):
+            best = token
+        best_RT[r, t] = best
+    return best_RT
 
 
 def score_mentions(chosen: EvaluationSet, scores: TokenScores) -> list[Score]:

@@ -9,10 +9,9 @@ a row, S tokens in a row.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-import tyro
 
 from synth.identity import Part, identity
 from synth.seeding import generator
@@ -27,10 +26,7 @@ from synth.text.tokenizer import Tokenizer
 class StoryConfig(Part):
     """What the stories are like."""
 
-    # `--profile` asks for the profile of a training step.
-    profile: Annotated[
-        Literal["story", "book"], tyro.conf.arg(name="story-profile")
-    ] = identity("story")
+    profile: Literal["story", "book"] = identity("story")
     """Children's stories; or books: more words and frames on top."""
     min_characters: int = identity(2)
     """Fewest named characters of a story (the number is uniform)."""

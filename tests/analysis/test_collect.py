@@ -267,6 +267,14 @@ def test_command_writes_one_file_a_sweep(sweep, tmp_path, capsys):
     ]
 
 
+def test_a_file_that_is_no_table_is_named(tmp_path, capsys):
+    (tmp_path / "mine.parquet").write_bytes(b"not a table at all")
+    assert main(["claims", "--results", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert "mine.parquet is no table of a sweep" in err
+    assert "collect the sweep again" in err
+
+
 def test_a_folder_without_runs_is_a_message_not_a_traceback(tmp_path, capsys):
     assert main(["collect", "--runs", str(tmp_path)]) == 2
     assert "holds no sweep" in capsys.readouterr().err

@@ -204,8 +204,10 @@ def test_command_compares_at_equal_cost(results, capsys):
     for cost in ("tokens", "flops", "seconds"):
         assert main([*arguments, "--cost", cost]) == 0
         assert f"at equal {cost}" in capsys.readouterr().out
-    assert main(["matched", "--results", str(results), "--metric", "beauty"]) == 2
-    assert "No finished run has in_domain/beauty" in capsys.readouterr().err
+    assert main([*arguments, "--metric", "exact_mach"]) == 2
+    err = capsys.readouterr().err
+    assert "has measured in_domain/exact_mach/operations=1. Did you mean" in err
+    assert "'in_domain/exact_match/operations=1'" in err
 
 
 def test_equal_flops_take_from_the_longer_horizon_what_it_costs(results):

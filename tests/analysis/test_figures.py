@@ -7,7 +7,7 @@ import pytest
 from analysis.__main__ import main
 from analysis.collect import collect, read_all, write
 from analysis.plots import families, style
-from analysis.plots.curves import curve_figure
+from analysis.plots.curves import cost_figure
 from analysis.plots.polynomial import polynomial_figure, polynomial_table
 from tests.analysis.conftest import (
     polynomial_rows,
@@ -101,8 +101,8 @@ def test_induction_figure_plots_the_means_of_its_runs(everything):
 def test_curves_against_every_cost(everything, cost):
     here = everything.filter(pl.col("task") == "polynomial")
     here = here.filter(pl.col("pause_tokens") == 0)
-    figure, table = curve_figure(
-        here, "exact_match", "in_domain", "operations=1", cost=cost
+    figure, table = cost_figure(
+        here, "exact_match", "in_domain", "operations=1", costs=(cost,)
     )
     assert table[cost].max() > 0
     assert table.height == 3 * 5 * 2 * 2
@@ -111,9 +111,9 @@ def test_curves_against_every_cost(everything, cost):
 
 def test_curves_refuse_what_they_cannot_draw(everything):
     with pytest.raises(ValueError, match="cost must be one of"):
-        curve_figure(everything, "exact_match", "in_domain", cost="joules")
+        cost_figure(everything, "exact_match", "in_domain", costs=("joules",))
     with pytest.raises(ValueError, match="No finished run has"):
-        curve_figure(everything, "beauty", "in_domain")
+        cost_figure(everything, "beauty", "in_domain")
 
 
 def test_command_draws_all_and_names_what_it_leaves_out(sweep, tmp_path, capsys):

@@ -14,6 +14,7 @@ import pytest
 from slurm import cluster as private
 from slurm.arrays import Pack
 from slurm.cluster_files import ClusterOptions
+from slurm.cluster_processes import client
 from slurm.ledger import read_record
 from slurm.profile import Profile
 from slurm.status import RunStatus, read_status
@@ -88,12 +89,12 @@ def site(
     yield Site(options, tmp_path / "runs", Brake(tmp_path / "brake"))
 
     def empty() -> bool:
-        private.client(options, "scancel", "-f", "-u", "root", timeout_s=60)
-        shown = private.client(options, "squeue", "-h", timeout_s=60)
+        client(options, "scancel", "-f", "-u", "root", timeout_s=60)
+        shown = client(options, "squeue", "-h", timeout_s=60)
         return shown.returncode == 0 and not shown.stdout
 
     if not until(empty):
-        shown = private.client(options, "squeue").stdout
+        shown = client(options, "squeue").stdout
         private.down(options)
         pytest.fail(f"jobs survive scancel:\n{shown}")
 
@@ -137,7 +138,7 @@ class Site:
         return submit(list(packs), self.root, profile, "test")
 
     def client(self, *command: str, timeout_s: float = 60.0) -> str:
-        done = private.client(self.options, *command, timeout_s=timeout_s)
+        done = client(self.options, *command, timeout_s=timeout_s)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
 
@@ -172,7 +173,7 @@ class Site:
     def picture(self, ids: list[str]) -> str:
         found = read_status(self.root, ids).runs
         logs = {run.log for run in found if run.log and run.log.exists()}
-        queue = private.client(self.options, "squeue", "-r", "-t", "all").stdout
+        queue = client(self.options, "squeue", "-r", "-t", "all").stdout
         lines = [run.line() for run in found]
         return "\n".join([*lines, queue, *(p.read_text()[-3000:] for p in logs)])
 

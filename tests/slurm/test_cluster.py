@@ -11,6 +11,7 @@ import pytest
 from slurm import cluster
 from slurm.__main__ import main
 from slurm.cluster_files import ClusterOptions, config_files
+from slurm.cluster_processes import client
 from slurm.daemons import ClusterError, Daemon, is_ours, job_processes
 from slurm.queue import read_history
 from tests.conftest import PATIENCE_S
@@ -38,7 +39,7 @@ def own(tmp_path_factory):
 
 def asked(options, *command):
     """A client's answer, however busy the machine."""
-    return cluster.client(options, *command, timeout_s=PATIENCE_S)
+    return client(options, *command, timeout_s=PATIENCE_S)
 
 
 def listening(port: int) -> bool:
@@ -162,6 +163,7 @@ def test_accounting_remembers_jobs(own, monkeypatch):
         ({"state": "/tmp/" + "x" * 90}, "at most 80 characters"),
         ({"state": "/tmp/a b"}, "no blanks"),
         ({"base_port": 80}, "from 1024 to 65000; got 80"),
+        ({"max_array_size": 0}, "at least 1; got 0"),
     ],
 )
 def test_impossible_options_are_refused(wishes, words, capsys):

@@ -7,6 +7,7 @@ import pytest
 
 from slurm import cluster as private
 from slurm.__main__ import main
+from slurm.cluster_processes import controller_daemon, crash_node
 from slurm.ledger import read_record
 from slurm.status import cancel, read_status
 from synth.store import RunFolder
@@ -128,10 +129,13 @@ def test_scontrol_requeue(site, assert_undisturbed):
     assert_undisturbed(site, *runs)
 
 
-def take_node(site, node: str) -> str:
-    """Send a job that needs all of a node, with priority over packs."""
+def take_node(site, node: str) -> None:
+    """A job that needs all of a node, with priority over packs, has made its way."""
     wishes = f"-p high -w {node} -N 1 -n 2 --mem=100 --parsable -o /dev/null --wrap"
-    return site.client("sbatch", *wishes.split(), "sleep 1").strip()
+    job = site.client("sbatch", *wishes.split(), "sleep 1").strip()
+    state = ["squeue", "-h", "-t", "all", "-j", job, "-o", "%T"]
+    started = ("RUNNING", "COMPLETED", "COMPLETING")
+    assert until(lambda: site.client(*state).strip() in started)
 
 
 @pytest.mark.parametrize("grace_s", [GRACE_S, 0])
@@ -145,9 +149,7 @@ def test_preemption(site, assert_undisturbed, grace_s):
         for run in runs:
             site.wait_for_checkpoint(run)
         began = time.monotonic()
-        state = ["squeue", "-h", "-t", "all", "-j", take_node(site, "n1"), "-o", "%T"]
-        started = ("RUNNING", "COMPLETED", "COMPLETING")
-        assert until(lambda: site.client(*state).strip() in started)
+        take_node(site, "n1")
         if grace_s:  # the packs have made room, they were not thrown out
             assert time.monotonic() - began < 0.75 * grace_s
         site.brake.release()
@@ -172,12 +174,13 @@ def test_preemption(site, assert_undisturbed, grace_s):
 
 
 def test_preemption_while_loading(site, assert_undisturbed):
-    run = tiny(0, 100)
-    site.submit([run], sbatch={"nodelist": "n1"})
+    run = tiny(0, LONG)
+    site.submit([run], sbatch={"nodelist": "n1"}, braked=True)
     running = ["squeue", "-h", "-t", "running", "-j", site.job(run)]
     assert until(lambda: site.client(*running))
     time.sleep(0.3)
     take_node(site, "n1")
+    site.brake.release()
     site.wait_for("done", run)
     assert read_record(site.root, run.run_id).restarts == 1
     assert_undisturbed(site, run)
@@ -188,7 +191,7 @@ def test_node_failure(site, assert_undisturbed):
     site.submit([run], braked=True)
     site.wait_for_checkpoint(run)
     node = read_record(site.root, run.run_id).node
-    private.crash_node(site.options, node)
+    crash_node(site.options, node)
     for _ in range(10):
         assert site.state(run) in ("queued", "running", "done")
         time.sleep(0.2)
@@ -231,7 +234,7 @@ def test_controller_killed_and_restarted(site, assert_undisturbed):
     site.submit([run], braked=True)
     site.wait_for_checkpoint(run)
     time.sleep(max(0.0, 4 - site_age(site, run)))
-    controller = private.controller_daemon(site.options)
+    controller = controller_daemon(site.options)
     os.kill(controller.pid(), 9)
     before = {path.name for path in site.root.iterdir()}
     launched = {path.name for path in (site.root / ".slurm").iterdir()}

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from slurm.__main__ import main
 from slurm.ledger import FOLDER, Launch, launches, launching, read_record, settle
 from slurm.ledger import write_record as write
 from slurm.queue import QueueEntry, QueueUnavailable
@@ -73,6 +74,31 @@ def line(launch, word, reason="None", job="12_0"):
 def test_without_result_the_queue_decides(sent, word, reason, expected):
     root, launch, _ = sent
     assert state(root, Fake(line(launch, word, reason))) == expected
+
+
+def test_a_job_out_of_time_says_what_to_change(sent, capsys, monkeypatch):
+    """Loading alone can take longer than a short limit: the folder knows nothing."""
+    root, launch, _ = sent
+    fake = Fake(line(launch, "TIMEOUT", "TimeLimit"))
+    found = read_status(root, [RUN.run_id], fake).runs[0]
+    assert found.detail.startswith("SLURM says TIMEOUT, TimeLimit: the limit came ")
+    assert "before the run was begun, while Python and torch" in found.detail
+    assert "raise `time` in the profile, then retry" in found.detail
+    record = read_record(root, RUN.run_id)
+    write(root, RUN.run_id, dataclasses.replace(record, started=time.time()))
+    found = read_status(root, [RUN.run_id], fake).runs[0]
+    assert "raise `signal_delay_s` or `time`" in found.detail
+    monkeypatch.setattr(
+        "slurm.commands.read_status", lambda at: read_status(at, None, fake)
+    )
+    RunFolder(root, RUN.run_id).open(RUN)
+    assert main(["status", str(root)]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[-3:] == [
+        "1 timed out, 1 lost",
+        f"what they printed: python -m slurm logs {root} RUN",
+        f"send again: python -m slurm retry {root} --profile PROFILE",
+    ]
 
 
 def test_squeue_comes_before_sacct(sent):
@@ -200,3 +226,12 @@ def test_records_of_other_versions_can_be_read(sent):
     (folder.path / "slurm.json").write_text(json.dumps(values))
     assert read_record(root, RUN.run_id).job_id == "12_0"
     assert (root / FOLDER).is_dir()
+
+
+@pytest.mark.parametrize(
+    "words", ["status {}", "logs {} x", "cancel {}", "retry {} --profile cpu"]
+)
+def test_a_folder_that_is_not_there_is_no_empty_one(tmp_path, words, capsys):
+    assert main(words.format(tmp_path / "typo").split()) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: There is no folder {tmp_path / 'typo'}. Give that")

@@ -229,6 +229,19 @@ def test_mistakes_end_in_one_message(command, tmp_path):
     assert "Traceback" not in err
 
 
+def test_mistakes_leave_nothing_behind(tmp_path):
+    for words, said in (
+        ("run quick --workers -1", "--workers must be at least 1, or 0 to train in"),
+        ("run quick --lanes -1", "--lanes must be at least 1; got -1"),
+        ("tune quick --seed -1", "--seed must be from 0 to 2^32 - 1; got -1"),
+        ("tune quick --threads 0", "Execution.threads must be at least 1; got 0"),
+        ("ledger quick", "There is no folder runs/quick: nothing of it has been"),
+    ):
+        err = call(*words.split(), cwd=tmp_path, status=2)
+        assert err.startswith(f"error: {said}")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_a_device_that_is_not_there_is_a_mistake_and_no_failure(sweep_file, tmp_path):
     path = sweep_file(seeds=1, layers=(3,))

@@ -98,7 +98,7 @@ def test_a_sweep_refuses_what_is_no_sweep():
 
     with pytest.raises(ValueError, match="more than once"):
         odd("quick")
-    with pytest.raises(ValueError, match="item 1 is a str"):
+    with pytest.raises(ValueError, match="item 1 is of type str"):
         odd("small")
     with pytest.raises(ValueError, match="Did you mean 'paper'"):
         odd("papr")
@@ -110,6 +110,28 @@ def test_a_sweep_refuses_what_is_no_sweep():
 
     with pytest.raises(ValueError, match="holds an impossible run: ObjectiveConfig"):
         impossible("quick")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("yield from ()", "'mine' at scale 'quick' holds no run: its function must"),
+        ("...", "holds no run"),
+        ("return {}['a']", r"fails in .*mine.py \(line 5\): KeyError: 'a'"),
+        ("return len(3)", r"\(line 5\): TypeError"),
+    ],
+)
+def test_a_function_that_gives_no_runs_is_a_mistake(tmp_path, body, message):
+    path = tmp_path / "mine.py"
+    head = "from sweeps.sweep import sweep\n@sweep()\ndef mine(scale):\n"
+    path.write_text(f"{head}    'Mine.'\n    {body}\n")
+    with pytest.raises(ValueError, match=message):
+        find(str(path))("quick")
+
+
+def test_a_sweep_has_a_scale():
+    with pytest.raises(ValueError, match="has no scale: leave `scales` out"):
+        sweep(scales=())(lambda scale: [tiny_run()])
 
 
 def test_a_sweep_of_a_users_own_file(sweep_file):

@@ -116,8 +116,13 @@ def test_a_search_is_equal_for_all_arms_and_goes_on(tmp_path):
     with pytest.raises(ValueError, match="has no values for"):
         with_tuned([tiny_run(3)], table)
     table.write_text("{")
-    with pytest.raises(ValueError, match="is no table of tuned values"):
+    with pytest.raises(ValueError, match="it is not JSON"):
         with_tuned(configs, table)
+    table.write_text('[{"name": "a"}]')
+    with pytest.raises(ValueError, match="rows with `arm` and `training`"):
+        with_tuned(configs, table)
+    with pytest.raises(ValueError, match="Is a directory"):
+        with_tuned(configs, tmp_path)
 
 
 def test_a_metric_that_nothing_measures_ends_the_search_at_once(tmp_path):

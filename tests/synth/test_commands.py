@@ -130,6 +130,10 @@ def test_describe(capsys):
         ("sample polynomial --count 0", ["--count", "at least 1"]),
         ("sample maze --operations 2", ["--operations", "'maze'"]),
         ("evaluate nowhere", ["nowhere is no run folder"]),
+        ("train polynomial --modulus 4", ["Config.modulus", "a prime from 2 to 97"]),
+        ("train polynomial --scale x", ["ModelConfig.scale", "'x'", "Known: 10k"]),
+        ("train polynomial --threads 0", ["Execution.threads", "at least 1; got 0"]),
+        ("train text", ["TextConfig.corpus is empty"]),
     ],
 )
 def test_mistakes_are_one_message_and_status_2(capsys, words, expected):
@@ -146,7 +150,10 @@ def test_mistakes_are_one_message_and_status_2(capsys, words, expected):
     [
         ("sample polynomials", "polynomial"),
         ("train polynomial --learning-rat 1", "--learning-rate"),
-        ("train polynomial --modulus 4", "a prime from 2 to 97"),
+        ("train polynomial --steps 1e6", "a whole number; got '1e6'. Write 1000000."),
+        ("train polynomial --seed 1.5", "must be a whole number; got '1.5'."),
+        ("train polynomial --data-seed x", "must be a whole number; got 'x'."),
+        ("train polynomial --learning-rate x", "must be a number; got 'x'."),
         ("train polynomial --layout serial", "anticausal"),
     ],
 )

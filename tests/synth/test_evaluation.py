@@ -1,19 +1,26 @@
 """The teacher-forced pass against the cached greedy decoder, and against slow forms."""
 
+from collections import defaultdict
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig
-from synth.evaluation import greedy_decode, score_tokens
+from synth.evaluation import PIECE_LOGITS, greedy_decode, likeliest, score_tokens
+from synth.execution import Execution
 from synth.models.heads import MultiTokenModel
 from synth.models.lanes import FlatLanes, initialise
+from synth.pack import Pack
 from synth.scoring import evaluate_folder, free_running_scores, load_model
 from synth.store import RunFolder
+from synth.tasks.packing import pack_rows
 from synth.tasks.polynomial import PolynomialConfig
+from synth.tasks.task import EvaluationSet
 from synth.training import train
 from tests.conftest import tiny_run
+from tests.synth.test_native import needs_compiler
 
 CPU = torch.device("cpu")
 TASK = PolynomialConfig(modulus=3, degree=2, max_operations=2, max_evaluated=3).build()
@@ -94,12 +101,80 @@ def test_scores_equal_a_slow_loop():
                     assert found[lane].correct_NRT[head, row, t] == right
 
 
-def test_a_lane_scores_as_it_would_alone():
+@pytest.mark.parametrize("logits", [1 << 18, 100])
+def test_a_lane_scores_as_it_would_alone(monkeypatch, logits):
+    monkeypatch.setitem(PIECE_LOGITS, "cpu", logits)
     chosen = TASK.evaluation_sets(20)[1]
     both = score_tokens(random_model(lanes=2), chosen, CPU)
     (alone,) = score_tokens(random_model(lanes=1), chosen, CPU)
     assert np.array_equal(both[0].loss_NRT, alone.loss_NRT)
     assert np.array_equal(both[0].correct_NRT, alone.correct_NRT)
+    assert not np.array_equal(both[0].loss_NRT, both[1].loss_NRT)
+
+
+def packed_set():
+    """Rows of several examples of different lengths, and padding at some ends."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(2, 9, 40)
+    offsets = np.concatenate([[0], lengths.cumsum()])
+    tokens_S = rng.integers(1, len(TASK.vocabulary), offsets[-1])
+    rows = pack_rows(tokens_S, offsets, lengths - 1, 24, 8)
+    assert rows.example_RT.max() > 2
+    assert (rows.example_RT == 0).any()
+    return EvaluationSet("packed", rows)
+
+
+@pytest.mark.parametrize("logits", [1 << 18, 300])
+def test_pieces_say_what_whole_logits_say(monkeypatch, logits):
+    """Against the plain form: all logits at once, their arg-max, no choice of places."""
+    monkeypatch.setitem(PIECE_LOGITS, "cpu", logits)
+    model = random_model(horizon=3, lanes=2)
+    chosen = packed_set()
+    tokens_RT = torch.from_numpy(chosen.rows.tokens_RT.astype(np.int64))
+    example_RT = chosen.rows.example_RT
+    with torch.no_grad():
+        logits_NKRTV = model(tokens_RT.expand(2, -1, -1))
+    for lane, scores in enumerate(score_tokens(model, chosen, CPU)):
+        for head in range(3):
+            ahead = head + 1
+            valid = np.zeros(example_RT.shape, bool)
+            valid[:, :-ahead] = example_RT[:, :-ahead] == example_RT[:, ahead:]
+            valid &= example_RT > 0
+            assert np.array_equal(scores.valid_NRT[head], valid)
+            said = logits_NKRTV[head, lane, :, :-ahead]
+            targets = tokens_RT[:, ahead:]
+            loss = functional.cross_entropy(
+                said.flatten(0, 1), targets.flatten(), reduction="none"
+            )
+            inside = valid[:, :-ahead]
+            np.testing.assert_allclose(
+                scores.loss_NRT[head, :, :-ahead][inside],
+                loss.view_as(targets).numpy()[inside],
+                rtol=2e-6,
+                atol=2e-6,
+            )
+            right = (said.argmax(-1) == targets).numpy()
+            assert np.array_equal(
+                scores.correct_NRT[head, :, :-ahead][inside], right[inside]
+            )
+            assert 0 < right[inside].mean() < 1
+
+
+@pytest.mark.parametrize("vocab", [1, 2, 7, 50])
+def test_of_equal_logits_the_first_is_the_likeliest(vocab):
+    stream = torch.Generator().manual_seed(0)
+    logits = torch.randint(0, 3, (2, 300, vocab), generator=stream).float()
+    targets = torch.randint(0, vocab, (2, 300), generator=stream)
+    expected = logits.argmax(-1) == targets
+    assert torch.equal(likeliest(logits.clone(), targets), expected)
+    tied = logits.gather(-1, targets[..., None]) == logits.amax(-1, keepdim=True)
+    assert vocab == 1 or (tied.squeeze(-1) & ~expected).any()
+
+
+def test_logits_that_are_no_numbers_are_never_right():
+    logits = torch.tensor([[[0.0, torch.nan, 1.0], [torch.nan] * 3]])
+    for target in range(3):
+        assert not likeliest(logits.clone(), torch.full((1, 2), target)).any()
 
 
 def test_batches_change_nothing(monkeypatch):
@@ -111,6 +186,33 @@ def test_batches_change_nothing(monkeypatch):
     valid = whole.valid_NRT
     assert np.array_equal(whole.correct_NRT[valid], parts.correct_NRT[valid])
     np.testing.assert_allclose(whole.loss_NRT[valid], parts.loss_NRT[valid], atol=1e-4)
+
+
+@needs_compiler
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_native_pack_scores_as_an_eager_one(precision):
+    """On the same weights: the same names, accuracies and counts; losses to rounding."""
+    configs = [tiny_run(2, seed=seed, precision=precision) for seed in (0, 1)]
+    eager, native = (
+        Pack(configs, Execution(compile=form), None) for form in ("off", "on")
+    )
+    assert (eager.form, native.form) == ("eager", "native")
+    for _ in range(8):
+        native.train_step(defaultdict(float))
+    eager.step = native.step
+    eager.lanes.master_KP.copy_(native.lanes.master_KP)
+    bits = []
+    for plain, found in zip(eager.evaluate(20), native.evaluate(20), strict=True):
+        for one, other in zip(plain, found, strict=True):
+            where = (other.suite, other.metric, other.slice, other.count)
+            assert where == (one.suite, one.metric, one.slice, one.count)
+            if one.metric == "loss":
+                assert other.value == pytest.approx(one.value, rel=1e-5)
+                bits.append(one.value == other.value)
+            else:
+                assert other.value == one.value
+    assert len(bits) > 5
+    assert not all(bits)  # else nothing native has run
 
 
 def test_free_running_is_at_most_teacher_forced_and_equal_on_the_first_token():

@@ -125,7 +125,7 @@ def test_what_takes_long_shows_in_its_row_alone(where, part, tmp_path, clock):
 
 
 def test_the_first_step_in_excess_is_start_up(tmp_path, clock):
-    clock.lengthen("torch.optim.AdamW.step", 30.0, 2.0)
+    clock.lengthen("synth.optimizer.FusedAdamW.step", 30.0, 2.0)
     seconds = seconds_of(profiled([tiny_run()], tmp_path))
     assert seconds["start-up"] == pytest.approx(28.0, abs=0.1)
     assert seconds["optimiser"] == pytest.approx(12 * 2.0, abs=0.1)

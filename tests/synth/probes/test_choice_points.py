@@ -13,8 +13,6 @@ from synth.probes.calibration import (
 )
 from synth.probes.choice_points import (
     free_run,
-    loss_terms,
-    loss_terms_formula,
     measure_shares,
     running_scores,
     share_scores,
@@ -22,6 +20,29 @@ from synth.probes.choice_points import (
 )
 from synth.probes.states import load_run
 from synth.tasks.choice_points import ROLES, ChoicePointsConfig
+
+
+def loss_terms(horizon, consequence):
+    """Terms of the n-step loss that a choice not yet seen makes hard, one by one.
+
+    The choice stands at position 0 and determines the `consequence` tokens after it; a
+    term is a (position, head) pair that predicts any of them before position 0 is seen.
+    """
+    return sum(
+        1
+        for position in range(-horizon - 1, consequence + 1)
+        for head in range(1, horizon + 1)
+        if position < 0 <= position + head <= consequence
+    )
+
+
+def loss_terms_formula(horizon, consequence):
+    """The same in closed form: head k sees min(k, consequence + 1) hard terms.
+
+    n (n+1) / 2 when the consequences outlast the horizon, n when there are none.
+    """
+    m = min(horizon, consequence + 1)
+    return m * (m + 1) // 2 + (horizon - m) * m
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from synth.__main__ import main
 from synth.metrics import from_line
@@ -85,6 +86,25 @@ def test_numbers_are_saved_beside_the_run(capsys, next_token_folder):
     assert (folder / "probe-choice-points.jsonl").stat().st_size
 
 
+def test_quiet_leaves_the_numbers_in_the_folder_alone(capsys, next_token_folder):
+    path = next_token_folder / "probe-law.jsonl"
+    path.unlink(missing_ok=True)
+    quiet = ("--examples", 20, "--save", "--quiet")
+    assert run(capsys, "law", "--run", next_token_folder, *quiet) == (0, "", "")
+    rows = [from_line(line) for line in path.read_text().splitlines()]
+    assert {row.step for row in rows} == {6}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("probe", ["induction", "choice-points", "information"])
+def test_a_gpu_that_is_not_there_is_said(capsys, run_folder, probe):
+    status, _, err = run(capsys, probe, run_folder, "--device", "cuda")
+    assert (status, err) == (
+        2,
+        "error: --device cuda: torch finds no GPU here. Use cpu.\n",
+    )
+
+
 def test_information_as_a_table(capsys, source_folder):
     status, out, _ = run(
         capsys, "information", source_folder, "--examples", 20, "--prefixes", 4
@@ -99,9 +119,12 @@ def test_information_as_a_table(capsys, source_folder):
         (("law",), "either --run or --model"),
         (("law", "--model", "x"), "needs --corpus"),
         (("law", "--model", "x", "--save"), "it needs --run"),
+        (("law", "--run", "{run}", "--quiet"), "--quiet must be with --save"),
+        (("law", "--run", "{run}", "--examples", "0"), "--examples must be at least"),
         (("law", "--run", "{run}", "--step", "5"), "no checkpoint at step 5"),
         (("law", "--run", "{run}", "--step", "3", "--every-step"), "either --step or"),
         (("information", "{run}"), "needs a run on sources"),
+        (("information", "{run}", "--prefixes", "0"), "--prefixes must be at least 1"),
         (("choice-points", "{run}/no"), "is no run folder"),
     ],
 )

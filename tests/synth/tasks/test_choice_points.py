@@ -215,3 +215,27 @@ def test_identity_and_round_trip():
         == SMALL
     )
     assert Kind.CHOICE == 3
+
+
+def test_floors_are_those_of_the_rows_at_hand(task, monkeypatch):
+    """They are kept while the same rows are scored, and no longer."""
+    sets = [task.evaluation_sets(examples)[0] for examples in (5, 9)]
+    plain, calls = type(task).floor, []
+
+    def counted(self, rows, horizon):
+        calls.append(horizon)
+        return plain(self, rows, horizon)
+
+    def scored(chosen):
+        loss = np.stack([plain(task, chosen.rows, h) for h in (1, 2)])
+        valid = np.isfinite(loss)
+        return task.score(chosen, TokenScores(loss + 0.5, valid, valid))
+
+    monkeypatch.setattr(type(task), "floor", counted)
+    for chosen, fresh in zip((*sets, sets[0]), (2, 4, 6), strict=True):
+        found = scored(chosen)
+        assert scored(chosen) == found
+        assert len(calls) == fresh
+        excess = [s.value for s in found if s.metric == "excess_loss"]
+        assert excess == pytest.approx([0.5] * len(excess))
+        assert len(excess) > 3

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from synth.config import RunConfig
+from synth.tasks.mentions import references
 from synth.tasks.stories import BOOK, StoriesConfig
 from synth.tasks.task import TokenScores
 from synth.text.names import NameConfig, split_of
@@ -133,6 +134,44 @@ def test_oracle_and_floor(task):
         assert found["second_token_oracle", ""].value > 0.99
         assert 0.2 < found["second_token_floor", ""].value < 0.7
         assert 0.4 < found["second_token_majority", ""].value < 0.9
+
+
+def slow_references(tokens_RT, role_RT, row_M, at_M):
+    """Oracle, floor and majority, each from its own words, mention by mention."""
+    found = []
+    for row, at in zip(row_M.tolist(), at_M.tolist(), strict=True):
+        tokens, role = tokens_RT[row].tolist(), role_RT[row].tolist()
+        first, wanted, before = tokens[at - 1], tokens[at], range(at - 1)
+        follower = next((tokens[t + 1] for t in before[::-1] if tokens[t] == first), -1)
+        named = [tokens[t] for t in before if role[t] in (2, REPEAT_2)]
+        most = max(map(named.count, named), default=0)
+        majority = min((t for t in named if named.count(t) == most), default=-1)
+        found.append([follower, named[-1] if named else -1, majority, wanted])
+    guesses_MG = np.array(found).reshape(-1, 4)
+    return tuple(np.equal(guesses_MG[:, :3], guesses_MG[:, 3:]).T)
+
+
+def test_the_references_are_what_their_rules_say(task):
+    for chosen in task.evaluation_sets(8):
+        labels = chosen.labels
+        place = labels["row_M"], labels["at_M"]
+        found = slow_references(chosen.rows.tokens_RT, labels["role_RT"], *place)
+        for name, expected in zip(("oracle", "floor", "majority"), found, strict=True):
+            assert np.array_equal(labels[f"{name}_M"], expected)
+            assert name == "oracle" or 0 < expected.mean() < 1
+
+
+def test_the_references_of_rows_that_no_story_has():
+    """Few tokens, so that rules tie, are wrong, and find nothing to go by."""
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        tokens_RT = rng.integers(0, 4, (4, 12))
+        role_RT = rng.choice([0, 1, 2, REPEAT_1, REPEAT_2], (4, 12))
+        row_M, at_M = rng.integers(0, 4, 20), rng.integers(1, 12, 20)
+        found = references(tokens_RT, role_RT, row_M, at_M)
+        expected = slow_references(tokens_RT, role_RT, row_M, at_M)
+        for one, other in zip(found, expected, strict=True):
+            assert np.array_equal(one, other)
 
 
 def test_guessing_rules_score_nothing_where_none_is_right(task):

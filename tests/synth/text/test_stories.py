@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from synth.__main__ import parse
 from synth.text.fragments import Fragments
 from synth.text.frames import Plot
 from synth.text.grammar import grammar, read_grammar
@@ -282,3 +283,13 @@ def test_open_and_closed_pools_mix(pairs, tokenizer):
 def test_refuses_impossible_knobs(field, value):
     with pytest.raises(ValueError, match=f"StoryConfig.{field} must be .* got {value}"):
         StoryConfig(**{field: value})
+
+
+def test_on_the_command_line_the_profile_has_a_flag_of_its_own():
+    """`--profile` asks for the profile of a training step."""
+    words = ["train", "stories", "--profile", "--story-profile", "book"]
+    command = parse([*words, "--steps", "3", "--warmup-steps", "1"])
+    assert command.profile is True
+    assert command.task.story == StoryConfig(profile="book")
+    with pytest.raises(SystemExit):
+        parse(["sample", "stories", "--profile", "book"])
