@@ -96,6 +96,8 @@ def check_shares(config: RunConfig, world: int) -> None:
 class ShardedPack(Pack):
     """A pack of which this process works on some of the rows."""
 
+    replays = False  # sums over processes are no part of a recorded step
+
     def __init__(
         self,
         configs: Sequence[RunConfig],
@@ -156,6 +158,8 @@ def follow(root: Path, execution: Execution) -> None:
     torch.set_deterministic_debug_mode("error" if execution.device == "cpu" else 0)
     while True:
         command = _command()
+        if command in (_BUILD, _FINISH) and pack is not None:
+            pack.close()
         if command == _FINISH:
             return
         if command == _BUILD:

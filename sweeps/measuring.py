@@ -177,6 +177,8 @@ def time_lanes(
         time.process_time if own else time.monotonic,
     )
     used, passed = time.process_time() - used, time.monotonic() - passed
+    for pack in packs.values():
+        pack.close()
     tokens = config.training.tokens_per_step
     speeds = {lanes: lanes * tokens / seconds for lanes, seconds in times.items()}
     return speeds, min(1.0, used / passed) if own else 1.0
@@ -209,7 +211,7 @@ def time_in_turns(
 
 
 def _warm_pack(config: RunConfig, lanes: int, execution: Execution) -> "Pack":
-    """So many copies with other seeds, after two steps."""
+    """So many copies with other seeds, after two steps or those of a recording."""
     from synth.pack import Pack
 
     seeds = range(config.seed, config.seed + lanes)
@@ -218,6 +220,8 @@ def _warm_pack(config: RunConfig, lanes: int, execution: Execution) -> "Pack":
     step = _stepper(pack)
     step()
     step()
+    while not pack.steady:
+        step()
     return pack
 
 

@@ -3,6 +3,7 @@
     eager     torch's operations as they come; the reference
     native    on one CPU thread: the passes of `synth.native` (2 s to build, once)
     torch     torch.compile, layer by layer (tens of seconds, in every process again)
+    graph     torch, and the whole step as one launch (`synth.replay`); CUDA
 
 `auto` takes native passes for runs that would train for about a minute, and is eager
 otherwise: short runs never wait for a compiler. The estimate is arithmetic on the run's
@@ -15,7 +16,7 @@ from typing import Literal
 
 from synth.execution import Execution
 
-StepForm = Literal["eager", "native", "torch"]
+StepForm = Literal["eager", "native", "torch", "graph"]
 
 SECONDS_WORTH_COMPILING = 60.0
 SECONDS_PER_TOKEN = 15e-6
@@ -35,6 +36,8 @@ def nominal_seconds(tokens: int, flops_per_token: float) -> float:
 
 def step_form(execution: Execution, tokens: int, flops_per_token: float) -> StepForm:
     """The form that a run of so many tokens should have, compilers permitting."""
+    if execution.compile == "on" and execution.device == "cuda":
+        return "graph"
     suits = execution.device == "cpu" and execution.threads == 1
     if execution.compile == "on":
         return "native" if suits else "torch"

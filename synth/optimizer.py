@@ -10,6 +10,7 @@ from torch.optim.adamw import adamw
 
 from synth.config import TrainingConfig
 from synth.models.lanes import FlatLanes
+from synth.transfer import send
 
 
 def rate_at(training: TrainingConfig, step: int) -> float:
@@ -81,10 +82,17 @@ class FusedAdamW:
 class LaneAdamW:
     """Torch's fused AdamW over the rows of flat tensors: one group per lane and kind.
 
-    The matrices of a lane are decayed, its gains are not.
+    The matrices of a lane are decayed, its gains are not. With `recordable` an update is
+    a fixed series of kernels: rates lie in a tensor on the device, which `schedule`
+    fills, and a lane that died is updated like the others (to no avail).
     """
 
-    def __init__(self, lanes: FlatLanes, configs: Sequence[TrainingConfig]) -> None:
+    def __init__(
+        self,
+        lanes: FlatLanes,
+        configs: Sequence[TrainingConfig],
+        recordable: bool = False,
+    ) -> None:
         self._lanes = lanes
         self._configs = list(configs)
         self._clip_K = torch.tensor(
@@ -110,6 +118,13 @@ class LaneAdamW:
             betas=(first.beta1, first.beta2),
             eps=first.epsilon,
         )
+        self.rates_K: Tensor | None = None
+        """Each lane's rate of the step at hand; none where the host passes it along."""
+        if recordable:
+            self.rates_K = torch.zeros_like(self._clip_K)
+            for index, group in enumerate(self._adam.param_groups):
+                group["lr"] = self.rates_K[index // len(self._spans)]
+            self._point_at_gradients()
 
     def norms(self) -> Tensor:
         """Unclipped gradient norm of each lane, (K,)."""
@@ -118,16 +133,47 @@ class LaneAdamW:
 
     def step(self, step: int, norm_K: Tensor, alive: Sequence[bool]) -> None:
         """Clip and update every lane that is alive; the others keep their weights."""
+        self.schedule(step, alive)
+        self.update(norm_K)
+
+    def schedule(self, step: int, alive: Sequence[bool] | None = None) -> None:
+        """Set the rates of a step, and which lanes (all) the next update is for."""
+        rates = [rate_at(config, step) for config in self._configs]
+        if self.rates_K is not None:
+            send(torch.tensor(rates), self.rates_K)
+            return
+        groups = iter(self._adam.param_groups)
+        for rate in rates:
+            for _ in self._spans:
+                next(groups)["lr"] = rate
+        self._point_at_gradients(alive)
+
+    def update(self, norm_K: Tensor) -> None:
+        """Clip gradients of these norms and update as scheduled."""
         scale_K = (self._clip_K / (norm_K + 1e-6)).clamp(max=1.0)
         self._lanes.grad_KP.mul_(scale_K[:, None])
-        groups = iter(self._adam.param_groups)
-        for lane, config in enumerate(self._configs):
-            rate = rate_at(config, step)
-            for flat, span in zip(self._groups[lane], self._spans, strict=True):
-                next(groups)["lr"] = rate
-                flat.grad = self._lanes.grad_KP[lane, span] if alive[lane] else None
         self._adam.step()
         self._lanes.refresh()
+
+    def state(self) -> list[Tensor]:
+        """The tensors that an update changes and the next one reads, weights first."""
+        found = [self._lanes.master_KP]
+        for flats in self._groups:
+            for flat in flats:
+                found += self._adam.state.get(flat, {}).values()
+        return found
+
+    def put_back(self, saved: Sequence[Tensor]) -> None:
+        """Copy the values of an earlier `state` into the tensors that hold them."""
+        for tensor, value in zip(self.state(), saved, strict=True):
+            tensor.copy_(value)
+        self._lanes.refresh()
+
+    def _point_at_gradients(self, alive: Sequence[bool] | None = None) -> None:
+        for lane, flats in enumerate(self._groups):
+            lives = alive is None or alive[lane]
+            for flat, span in zip(flats, self._spans, strict=True):
+                flat.grad = self._lanes.grad_KP[lane, span] if lives else None
 
     def moments(self, lane: int) -> dict[str, Tensor]:
         """First and second moments of a lane and their step count, for a checkpoint."""

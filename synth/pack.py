@@ -7,7 +7,9 @@ import math
 import time
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,16 +30,24 @@ from synth.models.lanes import FlatLanes, initialise
 from synth.native import prepare_torch_compile
 from synth.objectives import PieceLoss, Targets, horizon_targets, loss_and_backward
 from synth.optimizer import LaneAdamW
+from synth.replay import TOLERANCE, CudaGraph, ReplayedStep
 from synth.tasks.stream import RowStream
 from synth.tasks.task import EvaluationSet, ItemCounts
+from synth.transfer import pinned
 
-CHECK_EVERY = {"cpu": 1, "cuda": 16}
+CHECK_EVERY = {"cpu": 1, "cuda": 64}
 """Steps between two looks at the losses; on a GPU each look waits for the device."""
+DRAWS_AHEAD = {"cpu": False, "cuda": True}
+"""Whether a thread generates the next rows meanwhile; on a CPU it would take its core
+from the training."""
 _PRECISION = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Pack:
     """K runs in lock-step: model, optimiser, data, and the sums behind their metrics."""
+
+    replays: ClassVar[bool] = True
+    """Whether a step of this kind of pack may be recorded as a graph."""
 
     def __init__(
         self,
@@ -60,12 +70,25 @@ class Pack:
                 self.lanes.attach(self.scorer, master=True)
         self.piece_loss: PieceLoss | None = None
         self.form = self._compile()
-        self.optimizer = LaneAdamW(self.lanes, [c.training for c in configs])
+        if self.form == "graph" and self.scorer is self.model:
+            # Compiled layers would be compiled anew for every length of a test set.
+            with self.device:
+                self.scorer = self._new_model()
+            self.lanes.attach(self.scorer, master=True)
+        self.optimizer = LaneAdamW(
+            self.lanes, [c.training for c in configs], recordable=self.form == "graph"
+        )
         self._sets: dict[int, list[EvaluationSet]] = {}
         self.items: list[list[ItemCounts]] = [[] for _ in configs]
         """Of each lane, what its last evaluation found item by item."""
         self._unsettled: list[tuple[Tensor, Tensor]] = []
+        self._ahead: ThreadPoolExecutor | None = None
+        if DRAWS_AHEAD[execution.device]:
+            self._ahead = ThreadPoolExecutor(1, thread_name_prefix="rows")
         self._start(restored)
+        self.replayed: ReplayedStep | None = None
+        if self.form == "graph":
+            self.replayed = self._replayed()
 
     def _new_model(self) -> MultiTokenModel:
         return MultiTokenModel(
@@ -87,10 +110,12 @@ class Pack:
         tokens = training.steps * training.tokens_per_step
         per_token = float(cost["training_flops_per_token"])
         form = step_form(self.execution, tokens, per_token)
+        if form == "graph" and not self.replays:
+            form = "torch"
         usable, reason = True, ""
         if form == "native":
             usable, reason = native.available()
-        elif form == "torch":
+        elif form in ("torch", "graph"):
             usable, reason = prepare_torch_compile(self.execution.device)
         if not usable:
             warnings.warn(f"The step is not compiled: {reason}.", stacklevel=2)
@@ -100,10 +125,25 @@ class Pack:
             self.piece_loss = fuse(self.model, passes)
             if self.scorer is not self.model:
                 fuse(self.scorer, native.load(torch.float32))
-        elif form == "torch":
+        elif form in ("torch", "graph"):
             for layer in (*self.model.trunk, *self.model.heads):
                 layer.compile()
         return form
+
+    def _replayed(self) -> ReplayedStep:
+        """The step as one graph, with the buffers that its batches go through."""
+        training, device = self.training, self.device
+        shape = (len(self.configs), training.batch_rows, training.context)
+        types = (torch.int64, torch.int32, torch.bool)
+        inputs = [torch.zeros(shape, dtype=kind, device=device) for kind in types]
+
+        def body() -> tuple[Tensor, Tensor]:
+            loss_NK, norm_K = self._gradients(*inputs)
+            self.optimizer.update(norm_K)
+            return loss_NK, norm_K
+
+        tolerance = TOLERANCE[training.precision]
+        return ReplayedStep(CudaGraph(), body, inputs, self.optimizer, tolerance)
 
     def _start(self, restored: Sequence[Checkpoint] | None) -> None:
         """Initial or restored weights, moments, data cursors and sums."""
@@ -126,7 +166,7 @@ class Pack:
         self._seeds = [config.resolved_data_seed for config in self.configs]
         context = self.training.context
         self._streams = {
-            seed: RowStream(self.task, seed, context, *cursors)
+            seed: RowStream(self.task, seed, context, *cursors, self._ahead)
             for seed, cursors in zip(
                 self._seeds,
                 [saved.place.cursor for saved in restored]
@@ -157,6 +197,11 @@ class Pack:
         """Training positions that each lane has seen."""
         return self.step * self.training.tokens_per_step
 
+    @property
+    def steady(self) -> bool:
+        """Whether steps have their final form: no recording is still to come."""
+        return self.replayed is None or self.replayed.steady
+
     def environment(self) -> dict[str, Any]:
         """What this session runs on."""
         return capture(
@@ -166,24 +211,45 @@ class Pack:
     def train_step(self, clock: dict[str, float]) -> None:
         """One optimiser step of every lane; the time of each part goes to `clock`."""
         began = time.monotonic()
-        taken = {s: r.take(self.training.batch_rows) for s, r in self._streams.items()}
-        rows = [taken[seed] for seed in self._seeds]
-        tokens = self._stacked([r.tokens_RT for r in rows], np.int64)
-        example = self._stacked([r.example_RT for r in rows], np.int32)
-        answer = self._stacked([r.answer_RT for r in rows], np.bool_)
+        batch = self._batch()
         generated = time.monotonic()
-        targets = horizon_targets(tokens, example, answer, self.objective)
-        self.lanes.zero_grad()
-        loss_NK = self.backward(tokens, targets)
-        norm_K = self.optimizer.norms()
-        self._unsettled.append((loss_NK, norm_K))
-        alive = [True] * len(self.configs)
-        if CHECK_EVERY[self.execution.device] == 1:
-            alive = (loss_NK.isfinite().all(0) & norm_K.isfinite()).tolist()
-        self.optimizer.step(self.step, norm_K, alive)
+        if self.replayed is not None:
+            self._unsettled.append(self.replayed(batch, self.step))
+        else:
+            sent = [part.to(self.device, non_blocking=True) for part in batch]
+            loss_NK, norm_K = self._gradients(*sent)
+            self._unsettled.append((loss_NK, norm_K))
+            alive = None
+            if CHECK_EVERY[self.execution.device] == 1:
+                alive = (loss_NK.isfinite().all(0) & norm_K.isfinite()).tolist()
+            self.optimizer.schedule(self.step, alive)
+            self.optimizer.update(norm_K)
         self.step += 1
         clock["data"] += generated - began
         clock["training"] += time.monotonic() - generated
+
+    def _batch(self) -> list[Tensor]:
+        """The next tokens, examples and answers, each (K, B, T), on the host."""
+        taken = {s: r.take(self.training.batch_rows) for s, r in self._streams.items()}
+        rows = [taken[seed] for seed in self._seeds]
+        stacked = (
+            np.stack([r.tokens_RT for r in rows]).astype(np.int64, copy=False),
+            np.stack([r.example_RT for r in rows]).astype(np.int32, copy=False),
+            np.stack([r.answer_RT for r in rows]).astype(np.bool_, copy=False),
+        )
+        return [pinned(torch.from_numpy(part), self.device) for part in stacked]
+
+    def _gradients(
+        self, tokens_KBT: Tensor, example_KBT: Tensor, answer_KBT: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Losses (N, K) and gradient norms (K,) of a batch; the gradients stay."""
+        targets = horizon_targets(tokens_KBT, example_KBT, answer_KBT, self.objective)
+        if self.form == "graph":
+            # To choose positions is to wait for their number.
+            targets = replace(targets, sparse=False)
+        self.lanes.zero_grad()
+        loss_NK = self.backward(tokens_KBT, targets)
+        return loss_NK, self.optimizer.norms()
 
     def backward(self, tokens_KBT: Tensor, targets: Targets) -> Tensor:
         """Losses (N, K); adds to the gradients. Data-parallel packs share this work."""
@@ -201,7 +267,7 @@ class Pack:
         """
         lost: dict[int, tuple[int, int, float, float]] = {}
         first = self.step - len(self._unsettled)
-        for offset, (loss_NK, norm_K) in enumerate(self._unsettled):
+        for offset, (loss_NK, norm_K) in enumerate(self._looked_at()):
             losses, norms = loss_NK.T.tolist(), norm_K.tolist()
             for lane in alive:
                 total, norm = sum(losses[lane]), norms[lane]
@@ -280,13 +346,22 @@ class Pack:
             {name: moment.cpu() for name, moment in moments.items()},
         )
 
+    def close(self) -> None:
+        """Let the thread of the data and the memory of a recorded step go."""
+        if self._ahead is not None:
+            self._ahead.shutdown(cancel_futures=True)
+        if self.replayed is not None:
+            self.replayed.close()
+            self.replayed = None
+
     def _measured(self, lane: int, scores: Sequence[Score]) -> list[Measurement]:
         run_id = self.configs[lane].run_id
         return [Measurement.of(s, run_id, self.step, self.tokens) for s in scores]
 
-    def _stacked(self, arrays: Sequence[np.ndarray], dtype: type) -> Tensor:
-        stacked = torch.from_numpy(np.stack(arrays).astype(dtype, copy=False))
-        if self.device.type == "cuda":
-            # From pinned memory the copy runs while the host goes on.
-            return stacked.pin_memory().to(self.device, non_blocking=True)
-        return stacked
+    def _looked_at(self) -> list[tuple[Tensor, Tensor]]:
+        """Losses and norms since the last look; from a GPU they come all at once."""
+        if self.device.type == "cpu" or not self._unsettled:
+            return self._unsettled
+        losses, norms = zip(*self._unsettled, strict=True)
+        found = torch.stack(losses).cpu(), torch.stack(norms).cpu()
+        return list(zip(*found, strict=True))

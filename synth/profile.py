@@ -18,8 +18,8 @@ other        targets, looks at the losses, progress, whatever has no name
 
 A gradient that the code computes outside of autograd counts as forward. On a GPU work is
 only queued, so every clock first waits for the device: the parts are honest, and the
-whole is slower than without a profile. A step that passes autograd by (replayed as one
-CUDA graph, say) has no inside: all of it counts as forward, and the table says so.
+whole is slower than without a profile. A step that is replayed as one CUDA graph has no
+inside: all of it counts as forward, and the table says so; recording it is start-up.
 """
 
 import contextlib
@@ -111,7 +111,7 @@ class Profile:
         self._clocks: list[Mapping[str, float]] = []
         self._first: dict[str, float] | None = None
         self._steps = self._lanes = self._tokens = 0
-        self._autograd_calls = self._steps_without = 0
+        self._autograd_calls = self._steps_without = self._replays = 0
         self._built: float | None = None
         self._device = "cpu"
 
@@ -128,9 +128,14 @@ class Profile:
         for owner, name, part in (
             (pack.lanes, "zero_grad", "optimiser"),
             (pack.optimizer, "norms", "optimiser"),
-            (pack.optimizer, "step", "optimiser"),
+            (pack.optimizer, "schedule", "optimiser"),
+            (pack.optimizer, "update", "optimiser"),
         ):
             setattr(owner, name, self._timed(getattr(owner, name), part))
+        if pack.replayed is not None and pack.replayed.graph is not None:
+            graph, replayed = pack.replayed.graph, pack.replayed
+            vars(graph)["replay"] = self._replay(graph.replay)
+            vars(replayed)["record"] = self._as_one(replayed.record, "start-up")
         vars(pack)["backward"] = self._split(pack.backward)
         vars(pack)["train_step"] = self._counted(pack, pack.train_step)
         if self._built is None:
@@ -157,7 +162,7 @@ class Profile:
         for clock in self._clocks:
             for name in ("data", "evaluation", "checkpoint"):
                 found[name] += clock.get(name, 0.0)
-        found["start-up"] = self._built - self._began
+        found["start-up"] += self._built - self._began
         for name, excess in self._first_excess().items():
             found[name] -= excess
             found["start-up"] += excess
@@ -196,6 +201,11 @@ class Profile:
         notes = []
         if self._device == "cuda":
             notes.append("every part waited for the GPU: slower than without --profile")
+        if self._replays:
+            notes.append(
+                f"{self._replays} of {self._steps} steps were replayed as one graph: "
+                "all of a replay is counted as forward"
+            )
         if self._steps_without:
             notes.append(
                 f"{self._steps_without} of {self._steps} steps ran outside of autograd: "
@@ -218,6 +228,28 @@ class Profile:
             return result
 
         return timed
+
+    def _as_one(self, plain: Callable[..., Any], part: str) -> Callable[..., Any]:
+        """Time a call as a whole; what its insides are worth is not counted."""
+
+        def as_one(*given: Any, **named: Any) -> Any:
+            before, began = dict(self._seconds), self._now()
+            result = plain(*given, **named)
+            self._seconds.clear()
+            self._seconds.update(before)
+            self._seconds[part] += self._now() - began
+            return result
+
+        return as_one
+
+    def _replay(self, plain: Callable[[], None]) -> Callable[[], None]:
+        timed = self._timed(plain, "forward")
+
+        def replay() -> None:
+            self._replays += 1
+            timed()
+
+        return replay
 
     def _split(self, plain: Callable[..., Any]) -> Callable[..., Any]:
         """Time `backward` of a pack: autograd's passes apart from what is between."""

@@ -122,6 +122,9 @@ class _Session:
             text = "".join(traceback.format_exception(error))
             for lane in self._alive():
                 self._fail(lane, f"{type(error).__name__}: {error}", text)
+        finally:
+            if pack := getattr(self, "pack", None):
+                pack.close()
         self.progress.end(self._summary(message))
         return [self._outcome(lane, message) for lane in range(len(self.configs))]
 
@@ -343,6 +346,8 @@ def numerics(execution: Execution) -> Iterator[None]:
         with warnings.catch_warnings():
             # Lanes are rows of a flat tensor: gradients have the gaps of parameters.
             warnings.filterwarnings("ignore", message="grad and param do not obey")
+            # Steps before the recording of a graph, and after a failed one, are eager.
+            warnings.filterwarnings("ignore", message="This instance was constructed")
             yield
     finally:
         torch.set_num_threads(threads)

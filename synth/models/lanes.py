@@ -6,6 +6,7 @@ CPU in eager mode with one thread). With K = 1 the products are plain ones.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -127,5 +128,5 @@ def initialise(lanes: FlatLanes, stds: dict[str, float], seeds: Sequence[int]) -
 
 
 def _spans(sizes: Sequence[int]) -> list[tuple[int, int]]:
-    ends = torch.tensor(sizes).cumsum(0).tolist()
+    ends = accumulate(sizes)
     return [(end - size, end) for end, size in zip(ends, sizes, strict=True)]

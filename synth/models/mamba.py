@@ -84,6 +84,7 @@ class Mamba2(nn.Module):
     def __init__(self, num_lanes: int, shape: Scale) -> None:
         super().__init__()
         self.shape = inner = MambaShape.of(shape)
+        self._starts: dict[tuple, tuple[Tensor, Tensor]] = {}
         self.norm = RMSNorm(num_lanes, shape.width)
         features = inner.inner + inner.convolved + inner.heads
         self.in_KED = nn.Parameter(torch.empty(num_lanes, features, shape.width))
@@ -141,14 +142,25 @@ class Mamba2(nn.Module):
         self, raw_KBTH: Tensor, weights: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Steps dt and log decays dt A, each (K, B, T, H)."""
-        span = torch.linspace(0, 1, self.shape.heads, dtype=torch.float64).tolist()
-        low, high = (math.log(step) for step in FIRST_STEPS)
-        steps = [math.exp(low + (high - low) * s) for s in span]
-        # The inverse of softplus, so that dt starts there for an input of 0.
-        offsets = raw_KBTH.new_tensor([s + math.log(-math.expm1(-s)) for s in steps])
-        slow, fast = FIRST_RATES
-        rates_H = raw_KBTH.new_tensor([slow + (fast - slow) * s for s in span])
-        offset_KH = offsets + (widened(weights["step_KH"]) - 1)
+        offsets_H, rates_H = self._first_values(raw_KBTH)
+        offset_KH = offsets_H + (widened(weights["step_KH"]) - 1)
         dt_KBTH = functional.softplus(raw_KBTH + offset_KH[:, None, None])
         rate_KH = rates_H * (widened(weights["decay_KH"]) - 1).exp()
         return dt_KBTH, -dt_KBTH * rate_KH[:, None, None]
+
+    def _first_values(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """What dt and -A start from, each (H,); made once per type and device.
+
+        A step that sends them to a GPU anew would wait, and could not be recorded.
+        """
+        key = (like.dtype, like.device)
+        if key not in self._starts:
+            span = torch.linspace(0, 1, self.shape.heads, dtype=torch.float64).tolist()
+            low, high = (math.log(step) for step in FIRST_STEPS)
+            steps = [math.exp(low + (high - low) * s) for s in span]
+            # The inverse of softplus, so that dt starts there for an input of 0.
+            offsets = [s + math.log(-math.expm1(-s)) for s in steps]
+            slow, fast = FIRST_RATES
+            rates = [slow + (fast - slow) * s for s in span]
+            self._starts[key] = (like.new_tensor(offsets), like.new_tensor(rates))
+        return self._starts[key]

@@ -86,6 +86,7 @@ class TimeMix(nn.Module):
     def __init__(self, num_lanes: int, shape: Scale) -> None:
         super().__init__()
         self.shape = inner = RWKVShape.of(shape)
+        self._starts: dict[tuple, Tensor] = {}
         width, channels = shape.width, inner.inner
         self.norm = RMSNorm(num_lanes, width)
         self.shift_KF = nn.Parameter(torch.empty(num_lanes, 5 * width))
@@ -156,6 +157,16 @@ class TimeMix(nn.Module):
             for share, weight in zip(shares, (*maps, down), strict=True)
         )
         logit_KNI = widened(lane_linear(thin_KNR.tanh(), weights["decay_up_KIR"]))
-        first_I = torch.linspace(*FIRST_DECAYS, self.shape.channels).to(logit_KNI)
-        offset_KI = widened(weights["decay_KI"]) - 1 + first_I.repeat(self.shape.heads)
+        offset_KI = widened(weights["decay_KI"]) - 1 + self._first_logits(logit_KNI)
         return tuple(rkvg), -FASTEST * (logit_KNI + offset_KI[:, None]).sigmoid()
+
+    def _first_logits(self, like: Tensor) -> Tensor:
+        """What the decays' logits start from, (I,); made once per type and device.
+
+        A step that sends them to a GPU anew would wait, and could not be recorded.
+        """
+        key = (like.dtype, like.device)
+        if key not in self._starts:
+            first_P = torch.linspace(*FIRST_DECAYS, self.shape.channels).to(like)
+            self._starts[key] = first_P.repeat(self.shape.heads)
+        return self._starts[key]

@@ -3,8 +3,13 @@
 `python -m tests.bench.bench_gpu [--rungs 1M 3M 10M 30M] [--lanes 1 4 16]`
 
 ```
-rung   lanes   tokens/s   share of the limit   bound by   against plain eager bf16
+rung   lanes   tokens/s: eager   compiled   graph   share of the limit   bound by   ...
 ```
+
+A pack's step is timed in the three forms that `--compile` off and on lead to: torch's
+operations as they come, torch.compile layer by layer, and that replayed as one CUDA graph
+(a dash where the recording failed; the warning says why). The columns after them are
+about the last form that there is.
 
 The limit of a rung is the lower of two rates, both measured on the card first: bf16
 matrix products over the FLOP of a token, and copies of memory over the bytes that a
@@ -14,12 +19,13 @@ bound a step whose kernels take less time than the host needs to start them: the
 busy time against the time from step to step.
 
 4,096 tokens a lane and step, T = 256, V = 64, bf16, device events, medians; beside each
-rung the plain GPT-2 block in eager mode with autocast. It stops starting rungs when
-`--seconds` (540) are over, so that it fits a call of ten minutes. Without CUDA it says
+rung the plain GPT-2 block in eager mode with autocast. It starts no row once `--seconds`
+(480) are over, so that it fits a call of ten minutes. Without CUDA it says
 so and ends with status 2.
 """
 
 import argparse
+import gc
 import itertools
 import statistics
 import sys
@@ -41,6 +47,7 @@ from synth.tasks.repeats import RepeatsConfig
 from synth.training import numerics
 from tests.bench.gpt2_block import plain_step
 
+FORMS = ("eager", "compiled", "graph")
 VALUES_PER_TOKEN = 125
 """bf16 values moved a unit of width and layer, forward and backward, when fused."""
 
@@ -100,16 +107,30 @@ def bound_by(seconds: float, busy: float, reach: Limit, tokens: int) -> str:
     return f"passes ({share:.0%} of the {reach.side} limit)".replace("%", " %")
 
 
-def as_row(
-    rung: str, lanes: int, seconds: float, busy: float, reach: Limit, plain: float
-) -> str:
+@dataclass(frozen=True)
+class Forms:
+    """How long a step takes in each form, and for how long of the last one the device
+    computes."""
+
+    seconds: dict[str, float]
+    """By form, in the order of `FORMS`; those that there are."""
+    busy: float
+    remarks: tuple[str, ...] = ()
+
+
+def as_row(rung: str, lanes: int, forms: Forms, reach: Limit, plain: float) -> str:
     """One line of the table; `plain` is the yardstick's tokens a second."""
     tokens = 4096 * lanes
+    speeds = [
+        f"{tokens / forms.seconds[form]:,.0f}" if form in forms.seconds else "-"
+        for form in FORMS
+    ]
+    seconds = list(forms.seconds.values())[-1]
     speed = tokens / seconds
-    bound = bound_by(seconds, busy, reach, tokens)
+    bound = bound_by(seconds, forms.busy, reach, tokens)
     return (
-        f"| {rung} | {lanes} | {speed:,.0f} | {speed / reach.tokens:.0%} of "
-        f"{reach.tokens:,.0f} | {bound} | {busy / seconds:.0%} | "
+        f"| {rung} | {lanes} | {' | '.join(speeds)} | {speed / reach.tokens:.0%} of "
+        f"{reach.tokens:,.0f} | {bound} | {forms.busy / seconds:.0%} | "
         f"{speed / plain:.2f} of {plain:,.0f} |"
     )
 
@@ -201,8 +222,53 @@ def pack_step(
     return pack, step
 
 
+def time_forms(
+    configs: list[RunConfig], device: str, steps: int, compiled: bool
+) -> Forms:
+    """Median seconds of a step in every form; the compiled ones only if asked for."""
+    watch, seconds, remarks = Stopwatch(device), {}, []
+    pack, step = pack_step(configs, Execution(device=device, compile="off"))
+    seconds["eager"] = timed(step, steps, watch)
+    if compiled:
+        pack.close()
+        del pack, step  # room for the next one
+        pack, step = pack_step(configs, Execution(device=device, compile="on"))
+        if pack.replayed is not None:
+            pack.replayed.warm_up = sys.maxsize
+        seconds["compiled"] = timed(step, steps, watch)
+        if pack.replayed is not None:
+            pack.replayed.warm_up = 0
+            step()
+            found = pack.replayed.differences.items()
+            words = ", ".join(f"{name} {value:.1e}" for name, value in found)
+            remarks.append(f"first replay against an eager step: {words or 'none'}")
+            if pack.replayed.recorded:
+                seconds["graph"] = timed(step, steps, watch)
+    busy = watch.busy(step, list(seconds.values())[-1])
+    if watch.cuda:
+        while pack.must_check():
+            pack.settle(range(len(configs)))
+        clock: dict[str, float] = defaultdict(float)
+        waits = synchronisations(partial(pack.train_step, clock))
+        remarks.append(f"the host waited {waits} times in a step")
+    pack.close()
+    return Forms(seconds, busy, tuple(remarks))
+
+
+def timed(step: Callable[[], None], steps: int, watch: Stopwatch) -> float:
+    """Median seconds of a step, after what the first ones take longer."""
+    for _ in range(4):
+        step()
+    return watch.median(step, steps)
+
+
 def table(
-    device: str, rungs: list[str], lane_counts: list[int], steps: int, deadline: float
+    device: str,
+    rungs: list[str],
+    lane_counts: list[int],
+    steps: int,
+    deadline: float,
+    compiled: bool,
 ) -> list[str]:
     """Rows of the roofline table, printed as they come."""
     small = device == "cpu"  # the tests' sizes
@@ -212,40 +278,35 @@ def table(
     lines = [
         f"{card.name}, torch {torch.__version__}: {card.flops / 1e12:.1f} TFLOP/s in "
         f"bf16 products, {card.bytes / 1e12:.2f} TB/s in copies\n",
-        "| rung | lanes | tokens/s | share of the limit | bound by | device busy | "
-        "against plain eager bf16 |\n|---|---|---|---|---|---|---|",
+        "| rung | lanes | tokens/s: eager | compiled | graph | share of the limit | "
+        "bound by | device busy | against plain eager bf16 |\n"
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     print(*lines, sep="\n", flush=True)
-    compiled = Execution(device=device, compile="off" if small else "on")
     for rung in rungs:
-        if time.monotonic() > deadline:
-            print(f"{rung} and what follows: out of time", flush=True)
-            break
         tokens = torch.randint(0, 64, (rows, context), device=device)
         plain = plain_step(resolve(rung)[1], tokens, 64, autocast=True)
         for _ in range(2):
             plain()
         yardstick = rows * context / watch.median(plain, steps)
         for lanes in lane_counts:
+            if time.monotonic() > deadline:
+                print(f"{rung} x {lanes} and what follows: out of time", flush=True)
+                return lines
             configs = [
                 run_for(rung, rows, context, seed, precision) for seed in range(lanes)
             ]
             try:
-                pack, step = pack_step(configs, compiled)
-                for _ in range(4):
-                    step()
-                seconds = watch.median(step, steps)
+                forms = time_forms(configs, device, steps, compiled)
             except torch.OutOfMemoryError:
-                print(f"| {rung} | {lanes} | out of memory | | | | |", flush=True)
+                print(f"| {rung} | {lanes} | out of memory {'|' * 7}", flush=True)
+                forms = None
+            if forms is None:
+                gc.collect()  # packs that record refer to themselves
                 break
-            reach = limit(configs[0], card)
-            busy = watch.busy(step, seconds)
-            lines.append(as_row(rung, lanes, seconds, busy, reach, yardstick))
-            print(lines[-1], flush=True)
-            if watch.cuda and not pack.must_check():
-                clock: dict[str, float] = defaultdict(float)
-                waits = synchronisations(partial(pack.train_step, clock))
-                print(f"<!-- the host waited {waits} times in a step -->", flush=True)
+            lines.append(as_row(rung, lanes, forms, limit(configs[0], card), yardstick))
+            remarks = [f"<!-- {remark} -->" for remark in forms.remarks]
+            print(lines[-1], *remarks, sep="\n", flush=True)
     return lines
 
 
@@ -255,7 +316,7 @@ def main() -> int:
     parser.add_argument("--rungs", nargs="+", default=["1M", "3M", "10M", "30M"])
     parser.add_argument("--lanes", nargs="+", type=int, default=[1, 4, 16])
     parser.add_argument("--steps", type=int, default=48)
-    parser.add_argument("--seconds", type=float, default=540.0)
+    parser.add_argument("--seconds", type=float, default=480.0)
     given = parser.parse_args()
     if not torch.cuda.is_available():
         print("error: torch finds no GPU here; this table needs one.", file=sys.stderr)
@@ -263,7 +324,7 @@ def main() -> int:
     warnings.filterwarnings("ignore", message="grad and param do not obey")
     with numerics(Execution(device="cuda")):
         deadline = time.monotonic() + given.seconds
-        table("cuda", given.rungs, given.lanes, given.steps, deadline)
+        table("cuda", given.rungs, given.lanes, given.steps, deadline, compiled=True)
     return 0
 
 

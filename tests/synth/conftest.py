@@ -1,6 +1,9 @@
-"""Derived files of the tests go to a folder of their own."""
+"""Derived files of the tests go to a folder of their own; packs that record a graph."""
 
 import pytest
+import torch
+
+from tests.synth.recording import RecordedGraph, trained
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -8,3 +11,33 @@ def _cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SYNTH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """Packs take the graph's form here; the graphs that they made."""
+    made = []
+
+    def new():
+        made.append(RecordedGraph())
+        return made[-1]
+
+    monkeypatch.setattr("synth.pack.step_form", lambda *_: "graph")
+    monkeypatch.setattr("synth.pack.CudaGraph", new)
+    monkeypatch.setattr("synth.pack.prepare_torch_compile", lambda _: (True, ""))
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda _: None)
+    return made
+
+
+@pytest.fixture
+def eager(monkeypatch, tmp_path, graphs):
+    """What the same runs leave without any recording."""
+
+    def run(configs, **how):
+        with monkeypatch.context() as patch:
+            patch.setattr("synth.replay.WARM_UP", 10**9)
+            found = trained(tmp_path / "eager", configs, **how)
+        assert graphs.pop().replays == 0
+        return found
+
+    return run

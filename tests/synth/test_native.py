@@ -327,8 +327,10 @@ def test_the_rule_for_compiling_depends_on_the_run_alone():
     assert step_form(on, short, 1e5) == "native"
     two = Execution(compile="on", threads=2)
     assert step_form(two, short, 1e5) == "torch"
-    assert step_form(Execution(device="cuda"), long, 1e5) == "eager"
-    assert step_form(Execution(device="cuda", compile="on"), short, 1e5) == "torch"
+    for compile in ("auto", "off"):
+        gpu = Execution(device="cuda", compile=compile)
+        assert step_form(gpu, long, 1e5) == "eager"
+    assert step_form(Execution(device="cuda", compile="on"), short, 1e5) == "graph"
     assert nominal_seconds(2000, 1e9) == 2 * nominal_seconds(1000, 1e9)
     with pytest.raises(ValueError, match=r"compile.*'auto'.*'on'.*'off'.*got 'maybe'"):
         Execution(compile="maybe")
