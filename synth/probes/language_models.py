@@ -31,7 +31,7 @@ def load_language_model(name: str, device: str = "cpu") -> tuple[Any, Any]:
     except ImportError:
         raise ValueError(
             "--model needs the package 'transformers'. Install it with "
-            "pip install 'synth[language-models]'."
+            "pip install --editable '.[language-models]' in the folder of synth."
         ) from None
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
