@@ -31,6 +31,7 @@ from synth.native import prepare_torch_compile
 from synth.objectives import PieceLoss, Targets, horizon_targets, loss_and_backward
 from synth.optimizer import LaneAdamW
 from synth.replay import TOLERANCE, CudaGraph, ReplayedStep
+from synth.sums import LossSums
 from synth.tasks.stream import RowStream
 from synth.tasks.task import EvaluationSet, ItemCounts
 from synth.transfer import pinned
@@ -147,12 +148,10 @@ class Pack:
 
     def _start(self, restored: Sequence[Checkpoint] | None) -> None:
         """Initial or restored weights, moments, data cursors and sums."""
-        num_lanes, horizon = len(self.configs), self.objective.horizon
+        num_lanes = len(self.configs)
         cursor = (0, 0)
         self.step = 0
-        self._loss_sums = [[0.0] * horizon for _ in range(num_lanes)]
-        self._norm_sums = [0.0] * num_lanes
-        self._counts = [0] * num_lanes
+        self._sums = LossSums(num_lanes, self.objective.horizon)
         self.seconds_before: list[dict[str, float]] = [{} for _ in range(num_lanes)]
         if restored is None:
             seeds = [config.seed for config in self.configs]
@@ -186,10 +185,7 @@ class Pack:
         for name, weight in weights.items():
             weight.copy_(saved.weights[name])
         self.optimizer.restore(lane, saved.moments)
-        sums = saved.place.sums
-        self._loss_sums[lane] = list(sums["losses"])
-        self._norm_sums[lane] = sums["norm"][0]
-        self._counts[lane] = int(sums["count"][0])
+        self._sums.restore(lane, saved.place.sums)
         self.seconds_before[lane] = saved.place.seconds
 
     @property
@@ -276,43 +272,22 @@ class Pack:
                 if not (math.isfinite(total) and math.isfinite(norm)):
                     lost[lane] = (lane, first + offset + 1, total, norm)
                     continue
-                sums = self._loss_sums[lane]
-                for index, loss in enumerate(losses[lane]):
-                    sums[index] += loss
-                self._norm_sums[lane] += norm
-                self._counts[lane] += 1
+                self._sums.add(lane, losses[lane], norm)
         self._unsettled.clear()
         return list(lost.values())
 
     def has_losses(self) -> bool:
         """Whether any loss was summed since the last row of metrics."""
-        return any(self._counts)
+        return self._sums.any()
 
     def recent_losses(self, lanes: Sequence[int]) -> list[float]:
         """Mean training loss per horizon since the last row of metrics, over lanes."""
-        kept = [lane for lane in lanes if self._counts[lane]]
-        return [
-            float(np.mean([self._loss_sums[k][n] / self._counts[k] for k in kept]))
-            if kept
-            else math.nan
-            for n in range(self.objective.horizon)
-        ]
+        return self._sums.mean_losses(lanes)
 
     def training_rows(self) -> list[list[Measurement]]:
         """Means since the last call, per lane, and start new sums."""
-        rows: list[list[Measurement]] = []
-        for lane in range(len(self.configs)):
-            scores, count = [], self._counts[lane]
-            if count:
-                for ahead, total in enumerate(self._loss_sums[lane], 1):
-                    slice_ = f"horizon={ahead}"
-                    scores.append(Score("train", "loss", slice_, total / count, count))
-                norm = self._norm_sums[lane] / count
-                scores.append(Score("train", "gradient_norm", "", norm, count))
-            rows.append(self._measured(lane, scores))
-            self._loss_sums[lane] = [0.0] * self.objective.horizon
-            self._norm_sums[lane], self._counts[lane] = 0.0, 0
-        return rows
+        lanes = range(len(self.configs))
+        return [self._measured(lane, self._sums.close(lane)) for lane in lanes]
 
     def evaluate(self, examples: int) -> list[list[Measurement]]:
         """Measurements of every lane on the task's fixed sets, in fp32."""
@@ -331,11 +306,7 @@ class Pack:
         self, lane: int, metrics_bytes: int, seconds: dict[str, float]
     ) -> Checkpoint:
         """One lane's state, on the CPU."""
-        sums = {
-            "losses": self._loss_sums[lane],
-            "norm": [self._norm_sums[lane]],
-            "count": [float(self._counts[lane])],
-        }
+        sums = self._sums.saved(lane)
         cursor = self._streams[self._seeds[lane]].cursor
         place = Place(self.step, self.tokens, metrics_bytes, cursor, sums, seconds)
         weights = self.lanes.lane(self.lanes.master_KP, lane)
