@@ -19,7 +19,7 @@ class Execution:
     threads: int = 1
     """Threads of one process on CPU; one is best for small models."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """Compile the step: auto does for fp32 CPU runs of about a minute and more; on a
+    """Compile the step: auto does for CPU runs of about a minute and more; on a
     GPU, on also replays it as one CUDA graph (`synth.compilation`)."""
     checkpoint_every_seconds: float = 60.0
     """Longest work that a kill can lose."""
