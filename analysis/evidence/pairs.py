@@ -1,5 +1,6 @@
 """Tests of a longer horizon against n = 1, cell by cell, on common data seeds."""
 
+import json
 from collections.abc import Callable, Iterator
 
 import polars as pl
@@ -26,10 +27,20 @@ def finished(frame: pl.DataFrame, task: str, *varied: str) -> pl.DataFrame:
 
 
 def in_settings(rows: pl.DataFrame, *varied: str) -> pl.DataFrame:
-    """`with_setting` for any horizon; also for no rows at all."""
+    """`with_setting` for any horizon; also for no rows at all.
+
+    Sizes of models that do not attend are called "100k mamba2" and so on.
+    """
     if rows.is_empty():
         return rows.with_columns(setting=pl.lit(None, pl.String()))
-    return with_setting(rows, "horizon", *varied)
+    mixers = {
+        config: json.loads(config).get("model", {}).get("mixer", "attention")
+        for config in rows["config"].drop_nulls().unique().to_list()
+    }
+    mixer = pl.col("config").replace_strict(mixers, default="attention")
+    named = pl.concat_str("scale", mixer, separator=" ")
+    scale = pl.when(mixer == "attention").then("scale").otherwise(named)
+    return with_setting(rows, "horizon", *varied).with_columns(scale=scale)
 
 
 def groups(

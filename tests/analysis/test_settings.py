@@ -8,8 +8,12 @@ import polars as pl
 import pytest
 
 from analysis.collect import collect, read_all
+from analysis.evidence.pairs import in_settings
 from analysis.plots.families import FIGURES
 from analysis.settings import check_one_setting, facts, settings_of, with_setting
+from synth.config import ModelConfig, RunConfig
+from synth.identity import canonical_json
+from synth.tasks.polynomial import PolynomialConfig
 from tests.analysis.conftest import (
     polynomial_rows,
     polynomial_run,
@@ -142,3 +146,22 @@ def test_one_seed_is_drawn_with_what_its_stories_leave_open(tmp_path):
     legend = [text.get_text() for text in few.figure.legends[0].get_texts()]
     assert "one seed: 95 % over stories" not in legend
     plt.close(few.figure)
+
+
+def test_tests_name_the_size_of_recurrent_models_with_their_mixer():
+    configs = [
+        RunConfig(task=PolynomialConfig(), model=ModelConfig(scale="10k", mixer=mixer))
+        for mixer in ("attention", "rwkv")
+    ]
+    frame = pl.DataFrame(
+        {
+            "config": [canonical_json(config.to_dict()) for config in configs],
+            "scale": "10k",
+            "horizon": 1,
+            "learning_rate": 1e-3,
+            "weight_decay": 0.1,
+        }
+    )
+    found = in_settings(frame)
+    assert found["scale"].to_list() == ["10k", "10k rwkv"]
+    assert found["setting"].n_unique() == 2
