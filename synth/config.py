@@ -89,6 +89,11 @@ class ObjectiveConfig(Part):
         self.check(self.horizon >= 1, "horizon", "at least 1")
 
 
+MAX_TOKENS_PER_STEP = 1 << 26
+"""Sixteen batches of four million; more is a slip of the hand, which the machine's memory
+would find out minutes later."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(Part):
     """How it is trained: data per step, schedule, AdamW, precision, evaluation."""
@@ -130,7 +135,16 @@ class TrainingConfig(Part):
         """Refuse values outside their range."""
         for name in ("steps", "batch_rows", "evaluate_every_steps", "final_examples"):
             self.check(getattr(self, name) >= 1, name, "at least 1")
-        self.check(self.context >= 2, "context", "at least 2")
+        self.check(
+            2 <= self.context <= MAX_TOKENS_PER_STEP,
+            "context",
+            f"from 2 to {MAX_TOKENS_PER_STEP}",
+        )
+        self.check(
+            self.tokens_per_step <= MAX_TOKENS_PER_STEP,
+            "batch_rows",
+            f"at most {MAX_TOKENS_PER_STEP // self.context} rows of {self.context} tokens",
+        )
         self.check(self.evaluation_examples >= 0, "evaluation_examples", "at least 0")
         self.check(self.learning_rate > 0, "learning_rate", "above 0")
         self.check(

@@ -173,6 +173,8 @@ def test_lanes_may_differ_in_the_stated_fields_alone():
             ["learning_rate", "finite"],
         ),
         (lambda: TrainingConfig(steps=10), ["warmup_steps", "9", "2000"]),
+        (lambda: TrainingConfig(batch_rows=10**9), ["batch_rows", "65536 rows"]),
+        (lambda: TrainingConfig(context=10**9), ["context", "67108864"]),
         (lambda: TrainingConfig(precision="fp16"), ["precision", "'bf16'", "'fp16'"]),
         (lambda: tiny_run(seed=-1), ["seed", "at least 0", "-1"]),
     ],
