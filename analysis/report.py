@@ -136,6 +136,8 @@ def _drawn(frame: pl.DataFrame) -> tuple[list[Picture], list[str]]:
     drawn, left_out = [], []
     for name, entry in FIGURES.items():
         found, reasons = entry.pictures(frame)
+        for one in found:
+            plt.close(one.figure)  # pyplot forgets it, or warns of too many; we do not
         drawn += found
         left_out += [f"{name} is left out: {reason}" for reason in reasons]
     return drawn, left_out
@@ -152,7 +154,6 @@ def _figure(one: Picture) -> str:
             pad_inches=0.05,
             metadata={"Software": None},
         )
-    plt.close(one.figure)
     data = base64.b64encode(image.getvalue()).decode()
     name, text = html.escape(one.name), html.escape(one.caption)
     inches = one.figure.get_figwidth()

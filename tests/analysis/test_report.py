@@ -5,11 +5,13 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 
+import matplotlib.pyplot as plt
 import polars as pl
 import pytest
 
 from analysis.__main__ import main
 from analysis.collect import read_all
+from analysis.plots.gallery import Entry
 from analysis.report import POLICY, report
 from analysis.statements import CLAIMS
 
@@ -71,6 +73,23 @@ def test_equal_tables_give_equal_pages(results):
     assert first == report(
         frame.sample(fraction=1, shuffle=True, seed=1), pictures=False
     )
+
+
+def test_any_number_of_settings_is_drawn_without_a_word_on_open_figures(
+    results, monkeypatch
+):
+    """Every picture is held until the page is written, but none by pyplot."""
+    open_at_once = []
+    plain = Entry.pictures
+
+    def pictures(self, frame):
+        open_at_once.append(len(plt.get_fignums()))
+        return plain(self, frame)
+
+    monkeypatch.setattr(Entry, "pictures", pictures)
+    before = len(plt.get_fignums())
+    assert report(read_all(results)).count("<img") > 0
+    assert set(open_at_once) == {before}
 
 
 def test_text_of_runs_is_escaped(results):
