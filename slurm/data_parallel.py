@@ -32,6 +32,7 @@ from synth.execution import Execution
 from synth.objectives import Targets, loss_and_backward
 from synth.pack import Pack
 from synth.store import RunFolder, write_atomically
+from synth.training import numerics
 
 JOIN_TIMEOUT_S = 300.0
 """How long processes wait for each other to start."""
@@ -154,21 +155,20 @@ def follow(root: Path, execution: Execution) -> None:
     """Do what the leader does until it lets go."""
     pack: ShardedPack | None = None
     clock: dict[str, float] = defaultdict(float)
-    torch.set_num_threads(execution.threads)
-    torch.set_deterministic_debug_mode("error" if execution.device == "cpu" else 0)
-    while True:
-        command = _command()
-        if command in (_BUILD, _FINISH) and pack is not None:
-            pack.close()
-        if command == _FINISH:
-            return
-        if command == _BUILD:
-            pack = _build(root, execution)
-        elif command == _STEP:
-            assert pack is not None
-            pack.train_step(clock)
-            if pack.must_check():
-                pack.settle(range(len(pack.configs)))
+    with numerics(execution):
+        while True:
+            command = _command()
+            if command in (_BUILD, _FINISH) and pack is not None:
+                pack.close()
+            if command == _FINISH:
+                return
+            if command == _BUILD:
+                pack = _build(root, execution)
+            elif command == _STEP:
+                assert pack is not None
+                pack.train_step(clock)
+                if pack.must_check():
+                    pack.settle(range(len(pack.configs)))
 
 
 def _build(root: Path, execution: Execution) -> ShardedPack:

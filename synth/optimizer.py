@@ -131,11 +131,6 @@ class LaneAdamW:
         grad_KP = self._lanes.gather_grad()
         return torch.stack([torch.linalg.vector_norm(row) for row in grad_KP])
 
-    def step(self, step: int, norm_K: Tensor, alive: Sequence[bool]) -> None:
-        """Clip and update every lane that is alive; the others keep their weights."""
-        self.schedule(step, alive)
-        self.update(norm_K)
-
     def schedule(self, step: int, alive: Sequence[bool] | None = None) -> None:
         """Set the rates of a step, and which lanes (all) the next update is for."""
         rates = [rate_at(config, step) for config in self._configs]
@@ -149,7 +144,7 @@ class LaneAdamW:
         self._point_at_gradients(alive)
 
     def update(self, norm_K: Tensor) -> None:
-        """Clip gradients of these norms and update as scheduled."""
+        """Clip gradients of these norms and update every lane that is scheduled."""
         scale_K = (self._clip_K / (norm_K + 1e-6)).clamp(max=1.0)
         self._lanes.grad_KP.mul_(scale_K[:, None])
         self._adam.step()

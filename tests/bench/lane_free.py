@@ -97,6 +97,7 @@ def lanes_step(shape: Scale, tokens_BT: Tensor, vocabulary: int) -> Callable[[],
     def step() -> None:
         lanes.zero_grad()
         loss_and_backward(model, tokens_BT[None], targets)
-        optimizer.step(0, optimizer.norms(), [True])
+        optimizer.schedule(0)
+        optimizer.update(optimizer.norms())
 
     return step

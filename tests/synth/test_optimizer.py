@@ -8,12 +8,13 @@ import sys
 import pytest
 import torch
 
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, ObjectiveConfig, RunConfig
 from synth.execution import Execution
 from synth.optimizer import FusedAdamW
 from synth.tasks.stories import StoriesConfig
 from synth.training import numerics
 from tests.conftest import tiny_run
+from tests.synth.test_combinations import TWO_STEPS
 
 HEAVY = (
     *("torch._dynamo", "torch._inductor", "torch.fx.experimental.symbolic_shapes"),
@@ -87,14 +88,7 @@ def test_a_worker_imports_what_it_needs_alone(tmp_path, kind):
             task=StoriesConfig(),
             model=ModelConfig(scale="d16-L4-h2"),
             objective=ObjectiveConfig(horizon=2, scored="answer"),
-            training=TrainingConfig(
-                steps=2,
-                batch_rows=1,
-                context=64,
-                warmup_steps=1,
-                evaluation_examples=1,
-                final_examples=1,
-            ),
+            training=TWO_STEPS,
         )
     words = [json.dumps(config.to_dict()), str(tmp_path), json.dumps(HEAVY)]
     done = subprocess.run(
