@@ -5,40 +5,53 @@ from functools import lru_cache
 from typing import Any
 
 from synth.config import ModelConfig, RunConfig
-from synth.describe import describe_model, describe_run
+from synth.describe import SPARSE_VOCABULARY, describe_model, describe_run
 from synth.identity import canonical_json
 
 FITTED = ("stories", "text")
 """Tasks whose vocabulary is fitted to a corpus: too dear to build while collecting."""
 
 
-def flops_per_token(
-    config: dict[str, Any], vocabulary: int | None = None
-) -> float | None:
-    """Training FLOP a token of a stored configuration; null when it cannot be known.
+def flops_per_token(config: dict[str, Any], result: dict[str, Any]) -> float | None:
+    """Executed training FLOP a token of a stored run; null when they cannot be known.
 
-    The cost is that of `synth.describe`: unembeddings count once a head, so a longer
-    horizon costs more at equal tokens. `vocabulary` is the size that the run found; the
-    tasks in `FITTED` cannot be counted without it.
+    The cost is that of `synth.describe`. `result` is what the run found itself: the size
+    of its vocabulary, and how many times it unembedded a token. The tasks in `FITTED`
+    cannot be counted without them.
     """
-    fitted = (config.get("task") or {}).get("kind") in (None, *FITTED)
-    if fitted and vocabulary is None:
+    task = config.get("task")
+    kind = task.get("kind") if isinstance(task, dict) else None
+    vocabulary = _number(result.get("vocabulary"))
+    unembeddings = _number(result.get("unembeddings_per_token"))
+    if kind in (None, *FITTED) and vocabulary is None:
         return None
     kept = config | {"seed": 0, "data_seed": None}
-    return _flops_per_token(canonical_json(kept), vocabulary)
+    return _flops_per_token(canonical_json(kept), vocabulary, unembeddings)
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and value > 0 else None
 
 
 @lru_cache(maxsize=4096)
-def _flops_per_token(config: str, vocabulary: int | None) -> float | None:
+def _flops_per_token(
+    config: str, vocabulary: float | None, unembeddings: float | None
+) -> float | None:
     stored = json.loads(config)
     try:
         if vocabulary is None:
             found = describe_run(RunConfig.from_dict(stored))
-        else:
-            model = ModelConfig.from_dict(stored["model"])
-            horizon = int(stored["objective"]["horizon"])
-            context = int(stored["training"]["context"])
-            found = describe_model(model, horizon, int(vocabulary), context)
+            return float(found["training_flops_per_token"])
+        model = ModelConfig.from_dict(stored["model"])
+        horizon = int(stored["objective"]["horizon"])
+        context = int(stored["training"]["context"])
+        if unembeddings is None:  # of a run that did not count them
+            all_of_them = stored["objective"]["scored"] != "answer"
+            if not all_of_them and vocabulary >= SPARSE_VOCABULARY:
+                return None
+            unembeddings = horizon
+        found = describe_model(model, horizon, int(vocabulary), context, unembeddings)
         return float(found["training_flops_per_token"])
-    except (ValueError, TypeError, KeyError):  # of another version of the suite
+    # Of another version of the suite, or edited: such a run has no known cost.
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None

@@ -60,7 +60,7 @@ def read_run(path: Path, sweep: str, stamp: str, state: str) -> dict[str, Any]:
             run["parameters"] = resolve(str(run["scale"]))[1].nominal_parameters
         except ValueError as error:
             unread.append(str(error))
-        run["flops_per_token"] = flops_per_token(config, result.get("vocabulary"))
+        run["flops_per_token"] = flops_per_token(config, result)
     else:
         unread.append("config.json: no configuration")
     run["training_seconds"] = _training_seconds(result)

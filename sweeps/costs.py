@@ -4,8 +4,8 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from synth.config import ModelConfig, RunConfig
-from synth.describe import describe_model
+from synth.config import ModelConfig, ObjectiveConfig, RunConfig
+from synth.describe import describe_model, unembeddings_per_token
 from synth.tasks.task import TaskConfig
 
 
@@ -21,13 +21,17 @@ def tokens(config: RunConfig) -> int:
 
 
 def flops_per_token(config: RunConfig) -> float:
-    """Training cost of a token, forward and backward."""
+    """The most that training a token costs, forward and backward: all logits."""
     return float(described(config)["training_flops_per_token"])
 
 
 def flops(config: RunConfig) -> float:
-    """Training cost of a whole run."""
-    return tokens(config) * flops_per_token(config)
+    """What a whole run executes: with the logits that its loss needs."""
+    training, horizon = config.training, config.objective.horizon
+    vocabulary = _vocabulary(config.task)
+    logits = _unembeddings(config.task, config.objective, training.context)
+    found = _model(config.model, horizon, vocabulary, training.context, logits)
+    return tokens(config) * float(found["training_flops_per_token"])
 
 
 def refuse_impossible(configs: Sequence[RunConfig]) -> None:
@@ -56,7 +60,16 @@ def _vocabulary(task: TaskConfig) -> int:
 
 
 @functools.cache
+def _unembeddings(task: TaskConfig, objective: ObjectiveConfig, context: int) -> float:
+    return unembeddings_per_token(task.build(), objective, context)
+
+
+@functools.cache
 def _model(
-    model: ModelConfig, horizon: int, vocabulary: int, context: int
+    model: ModelConfig,
+    horizon: int,
+    vocabulary: int,
+    context: int,
+    unembeddings: float | None = None,
 ) -> dict[str, Any]:
-    return describe_model(model, horizon, vocabulary, context)
+    return describe_model(model, horizon, vocabulary, context, unembeddings)

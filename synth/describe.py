@@ -2,19 +2,31 @@
 
 from typing import Any
 
-from synth.config import ModelConfig, RunConfig
+from synth.config import ModelConfig, ObjectiveConfig, RunConfig
 from synth.mixers import mixer_shape
+from synth.tasks.task import Task
+
+SPARSE_VOCABULARY = 256
+"""From this vocabulary on, a loss on answers alone unembeds their positions alone."""
 
 
 def describe_model(
-    model: ModelConfig, horizon: int, vocab_size: int, context: int
+    model: ModelConfig,
+    horizon: int,
+    vocab_size: int,
+    context: int,
+    unembeddings: float | None = None,
 ) -> dict[str, Any]:
     """Layers, parameters and training FLOPs per token of a model.
 
-    FLOPs count a product-sum as two, forward and backward (6 per weight and token), the
-    unembedding once per head, and what the mixer does between positions: 6 T d a layer
-    for causal attention at the given context, see `synth.mixers` for the recurrences.
+    FLOPs count a product-sum as two, forward and backward (6 per weight and token), and
+    what the mixer does between positions: 6 T d a layer for causal attention at the
+    given context, see `synth.mixers` for the recurrences. `unembeddings` is how many
+    times a token is unembedded (see `unembeddings_per_token`); once per head if not
+    given, which is the most that training executes.
     """
+    if unembeddings is None:
+        unembeddings = horizon
     shape, trunk = model.shape, model.trunk_layers(horizon)
     linear = model.layout == "linear"
     head_layers = 0 if linear else horizon
@@ -46,16 +58,38 @@ def describe_model(
         "parameters": matrices + gains + 2 * embedding,
         "vocabulary": vocab_size,
         "context": context,
-        "training_flops_per_token": 6 * (matrices + horizon * embedding) + mixing,
+        "training_flops_per_token": 6 * (matrices + unembeddings * embedding) + mixing,
     }
+
+
+def unembeddings_per_token(
+    task: Task, objective: ObjectiveConfig, context: int
+) -> float:
+    """Logits that training computes for a token, over all heads, on a CPU.
+
+    One per head, unless the loss is on answers alone and the vocabulary large: then only
+    positions that a head scores are unembedded, counted here in the first block of rows.
+    """
+    large = len(task.vocabulary) >= SPARSE_VOCABULARY
+    if objective.scored != "answer" or not large:
+        return objective.horizon
+    rows = task.train_rows(0, 0, context)
+    example, scored = rows.example_RT, 0
+    for ahead in range(1, min(objective.horizon, context - 1) + 1):
+        inside = (example[:, ahead:] == example[:, :-ahead]) & (example[:, ahead:] > 0)
+        scored += int((inside & rows.answer_RT[:, ahead:]).sum())
+    return scored / example.size
 
 
 def describe_run(config: RunConfig) -> dict[str, Any]:
     """The model of a run with its task's vocabulary, and the work of the whole run."""
-    vocab_size = len(config.task.build().vocabulary)
-    training = config.training
+    task, training = config.task.build(), config.training
     found = describe_model(
-        config.model, config.objective.horizon, vocab_size, training.context
+        config.model,
+        config.objective.horizon,
+        len(task.vocabulary),
+        training.context,
+        unembeddings_per_token(task, config.objective, training.context),
     )
     tokens = training.steps * training.tokens_per_step
     return found | {
@@ -80,7 +114,7 @@ def as_text(found: dict[str, Any]) -> str:
         f"(12 L d^2 = {found['nominal_parameters']:,})",
         f"embedding and unembedding {found['embedding_parameters']:,} "
         f"at a vocabulary of {found['vocabulary']}",
-        f"training {found['training_flops_per_token']:,} FLOP a token "
+        f"training {found['training_flops_per_token']:,.0f} FLOP a token "
         f"at a context of {found['context']}",
     ]
     if "run_id" in found:

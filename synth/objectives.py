@@ -25,12 +25,11 @@ from torch import Tensor
 from torch.autograd import Function
 
 from synth.config import ObjectiveConfig
+from synth.describe import SPARSE_VOCABULARY
 from synth.prediction import Predictor, token_losses
 
 MAX_LOGITS = 1 << 23
 """Largest number of logits of one lane held at once; more positions go in chunks."""
-SPARSE_VOCABULARY = 256
-"""From this vocabulary on, a loss on answers alone unembeds their positions alone."""
 
 
 @dataclass(frozen=True)

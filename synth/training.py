@@ -20,6 +20,7 @@ import torch
 from synth import checkpoint as checkpoints
 from synth.checkpoint import Checkpoint
 from synth.config import RunConfig
+from synth.describe import unembeddings_per_token
 from synth.execution import Execution
 from synth.interruption import Interruption
 from synth.memory import keep_freed_memory
@@ -177,6 +178,9 @@ class _Session:
         if not self._alive():
             return
         self._record(self.training.final_examples)
+        unembeddings = unembeddings_per_token(
+            self.pack.task, self.pack.objective, self.training.context
+        )
         for lane in self._alive():
             folder, config = self.folders[lane], self.configs[lane]
             metrics = hashlib.sha256(folder.metrics_path.read_bytes()).hexdigest()
@@ -189,6 +193,7 @@ class _Session:
                     "steps": step,
                     "tokens": self.pack.tokens,
                     "vocabulary": len(self.pack.task.vocabulary),
+                    "unembeddings_per_token": unembeddings,
                     "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
                     "seconds": self._seconds(lane),
                     "lanes": len(self.configs),

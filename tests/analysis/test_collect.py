@@ -204,25 +204,45 @@ def test_two_thousand_folders_in_seconds(tmp_path):
 def test_flops_are_those_of_describe():
     config = polynomial_run(horizon=4)
     expected = describe_run(config)["training_flops_per_token"]
-    assert flops_per_token(config.to_dict()) == expected
-    assert flops_per_token(polynomial_run().to_dict()) < expected
+    stored = config.to_dict()
+    assert flops_per_token(stored, {}) == expected
+    assert flops_per_token(polynomial_run().to_dict(), {}) < expected
     vocabulary = describe_run(config)["vocabulary"]
-    assert flops_per_token(config.to_dict(), vocabulary) == expected
-    assert flops_per_token({"task": {"kind": "stories"}}) is None
-    assert flops_per_token({}) is None
+    assert flops_per_token(stored, {"vocabulary": vocabulary}) == expected
+    assert flops_per_token({"task": {"kind": "stories"}}, {}) is None
+    assert flops_per_token({}, {}) is None
+    for odd in ("many", [1], {}, -1, None, True):
+        found = flops_per_token(
+            stored, {"vocabulary": odd, "unembeddings_per_token": 4}
+        )
+        assert found is None or found > 0
 
 
-def test_flops_of_stories_follow_from_the_vocabulary_that_the_run_found(tmp_path):
+def test_flops_of_stories_count_the_logits_that_the_run_computed(tmp_path):
     write_stories_sweep(tmp_path, sizes=("1M",), seeds=1)
     assert collect(tmp_path).frame["flops_per_token"].null_count() > 0
     for folder in tmp_path.iterdir():
         result = json.loads((folder / "result.json").read_text())
-        (folder / "result.json").write_text(json.dumps(result | {"vocabulary": 2048}))
+        found = {"vocabulary": 2048, "unembeddings_per_token": 0.05}
+        (folder / "result.json").write_text(json.dumps(result | found))
     frame = collect(tmp_path).frame
     first = frame.filter(pl.col("horizon") == 1).row(0, named=True)
     model, context = ModelConfig(scale="1M"), first["context"]
-    expected = describe_model(model, 1, 2048, context)["training_flops_per_token"]
-    assert first["flops_per_token"] == expected
+    expected = describe_model(model, 1, 2048, context, 0.05)["training_flops_per_token"]
+    every = describe_model(model, 1, 2048, context)["training_flops_per_token"]
+    assert first["flops_per_token"] == expected < every
+
+
+def test_an_older_run_without_a_count_of_logits_has_a_cost_where_all_are_computed():
+    stored = polynomial_run(horizon=2).to_dict()
+    stored["task"] = {"kind": "stories"}
+    model, context = ModelConfig(scale="10k"), stored["training"]["context"]
+    every = describe_model(model, 2, 2048, context)["training_flops_per_token"]
+    assert flops_per_token(stored, {"vocabulary": 2048}) == every
+    stored["objective"]["scored"] = "answer"
+    assert flops_per_token(stored, {"vocabulary": 2048}) is None
+    small = describe_model(model, 2, 64, context)["training_flops_per_token"]
+    assert flops_per_token(stored, {"vocabulary": 64}) == small
 
 
 def test_counts_by_story_stand_beside_their_score(tmp_path):

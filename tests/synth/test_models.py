@@ -5,11 +5,12 @@ import itertools
 import pytest
 import torch
 
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig
-from synth.describe import describe_model
+from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.describe import describe_model, describe_run, unembeddings_per_token
 from synth.models.heads import MultiTokenModel
 from synth.models.lanes import FlatLanes, initialise, lane_embedding, lane_linear
 from synth.models.trunk import Rotary
+from synth.objectives import horizon_targets
 from synth.tasks.polynomial import PolynomialConfig
 
 LAYOUTS = ["parallel", "causal", "anticausal", "linear"]
@@ -132,3 +133,30 @@ def test_the_paper_models_can_be_described_and_the_impossible_refused():
             model=ModelConfig(scale="3M"),
             objective=ObjectiveConfig(horizon=4),
         )
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_unembeddings_are_the_positions_that_training_scores(monkeypatch, horizon):
+    task = PolynomialConfig(modulus=2, degree=2, max_operations=2, max_evaluated=2)
+    objective = ObjectiveConfig(horizon=horizon, scored="answer")
+    config = RunConfig(
+        task=task,
+        model=ModelConfig(scale="10k"),
+        objective=objective,
+        training=TrainingConfig(steps=4, batch_rows=2, context=64, warmup_steps=1),
+    )
+    whole = describe_run(config)
+    assert unembeddings_per_token(task.build(), objective, 64) == horizon
+    monkeypatch.setattr("synth.describe.SPARSE_VOCABULARY", 1)
+    rows = task.build().train_rows(0, 0, 64)
+    arrays = (rows.tokens_RT, rows.example_RT, rows.answer_RT)
+    targets = horizon_targets(*(torch.tensor(x[None]) for x in arrays), objective)
+    share = (targets.weights_NKBT > 0).sum().item() / rows.tokens_RT.size
+    assert unembeddings_per_token(task.build(), objective, 64) == share
+    assert 0.05 < share < 0.6 * horizon
+    sparse = describe_run(config)
+    weights = 6 * whole["vocabulary"] * whole["width"]
+    saved = whole["training_flops_per_token"] - sparse["training_flops_per_token"]
+    assert saved == pytest.approx((horizon - share) * weights)
+    every = ObjectiveConfig(horizon=horizon, scored="all")
+    assert unembeddings_per_token(task.build(), every, 64) == horizon
