@@ -59,9 +59,9 @@ retry: $(READY) ## train the failed runs of a sweep again
 tune: $(READY) ## search learning rates, equally for every objective
 	$(RUN) -m sweeps tune $(SWEEP) --scale $(SCALE)
 
-dashboard: $(READY) ## the ledger of a sweep in a browser (needs the dashboard extra)
+dashboard: $(READY) ## a sweep in a browser, as its run folders stand (installs optuna-dashboard)
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dashboard]'
-	$(VENV)/bin/optuna-dashboard runs/$(if $(filter quick choices repeats,$(SWEEP)),$(SWEEP),$(SWEEP)-$(SCALE))/ledger.log
+	$(RUN) -m sweeps dashboard $(SWEEP) --scale $(SCALE) $(VALUES)
 
 collect: $(READY) ## run folders of all sweeps to analysis/results/*.parquet
 	$(RUN) -m analysis collect

@@ -1,4 +1,4 @@
-"""`python -m sweeps {list,plan,run,status,retry,show,tune,ledger}`: many runs.
+"""`python -m sweeps {list,plan,run,status,retry,show,tune,dashboard}`: many runs.
 
 Torch is imported in the worker processes alone.
 """
@@ -9,7 +9,7 @@ from typing import Annotated, Union
 import tyro
 
 from sweeps.commands import PlanCommand, Retry, Run, Tune
-from sweeps.looking import Ledger, List, Show, Status
+from sweeps.looking import Dashboard, List, Show, Status
 from synth import command_line
 
 Command = Union[  # noqa: UP007 - read by tyro at run time
@@ -20,7 +20,7 @@ Command = Union[  # noqa: UP007 - read by tyro at run time
     Annotated[Retry, tyro.conf.subcommand("retry")],
     Annotated[Show, tyro.conf.subcommand("show")],
     Annotated[Tune, tyro.conf.subcommand("tune")],
-    Annotated[Ledger, tyro.conf.subcommand("ledger")],
+    Annotated[Dashboard, tyro.conf.subcommand("dashboard")],
 ]
 
 

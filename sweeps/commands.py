@@ -37,8 +37,6 @@ class Chosen:
     """Table of tuned values (tuned.json) that replace the sweep's own."""
     runs: Path = Path("runs")
     """Where run folders lie."""
-    json: bool = False
-    """Print JSON for programs."""
 
     def resolve(self) -> "Resolved":
         """Load the sweep and build its runs."""
@@ -78,6 +76,8 @@ class Resolved:
 class Run(Chosen):
     """Train what is missing of a sweep; calling again goes on where it stopped."""
 
+    json: bool = False
+    """Print JSON for programs."""
     workers: int = 2
     """Worker processes at a time (locally); 0 trains in this one, for debuggers."""
     lanes: int | None = None
@@ -214,6 +214,8 @@ class Retry(Run):
 class PlanCommand(Chosen):
     """Print what a launch would do: states, sizes, packs, time. Nothing is trained."""
 
+    json: bool = False
+    """Print JSON for programs."""
     workers: int = 2
     """Worker processes (or GPUs) at a time."""
     lanes: int | None = None
@@ -262,6 +264,8 @@ class PlanCommand(Chosen):
 class Tune(Chosen):
     """Search training values by TPE with a pruner, equally for every arm of a sweep."""
 
+    json: bool = False
+    """Print JSON for programs."""
     search: tuple[str, ...] = ("learning_rate",)
     """Fields of the training configuration: NAME, or NAME=LOW:HIGH[:linear]."""
     trials: int = 16

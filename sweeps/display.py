@@ -1,9 +1,7 @@
 """What a person sees of a launch: one live table on a terminal, plain lines elsewhere."""
 
 import sys
-import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from sweeps.board import Active, Board, clock
@@ -14,7 +12,6 @@ if TYPE_CHECKING:
 
 LINE_EVERY_SECONDS = 20.0
 TABLE_EVERY_SECONDS = 0.25
-RECORD_EVERY_SECONDS = 10.0
 
 
 class Display(Protocol):
@@ -47,43 +44,6 @@ class Silent:
 
     def close(self) -> None:
         """Nothing."""
-
-
-class Recording(Silent):
-    """Passes everything on, and calls `record` at the start, now and then, at the end.
-
-    In a thread, all but the last time: a slow disk holds no training up.
-    """
-
-    def __init__(self, shown: Display, record: Callable[[], object]) -> None:
-        self._shown, self._record = shown, record
-        self._start()
-
-    def _start(self) -> None:
-        self._thread = threading.Thread(target=self._record)
-        self._thread.start()
-        self._last = time.monotonic()
-
-    def say(self, text: str) -> None:
-        """Passed on."""
-        self._shown.say(text)
-
-    def ended(self, outcome: Outcome, board: Board) -> None:
-        """Passed on."""
-        self._shown.ended(outcome, board)
-
-    def refresh(self, board: Board) -> None:
-        """Passed on; a new recording starts when the last is over and some time old."""
-        self._shown.refresh(board)
-        due = time.monotonic() - self._last >= RECORD_EVERY_SECONDS
-        if due and not self._thread.is_alive():
-            self._start()
-
-    def close(self) -> None:
-        """Recorded a last time."""
-        self._shown.close()
-        self._thread.join()
-        self._record()
 
 
 class Lines(Silent):

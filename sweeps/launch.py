@@ -1,14 +1,13 @@
 """One launch of a sweep: what is missing, in packs, through an executor."""
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps import costs, ledger, provenance
+from sweeps import costs, provenance
 from sweeps.board import Board
 from sweeps.calibration import Calibration
-from sweeps.display import Display, Recording
+from sweeps.display import Display
 from sweeps.executor import Executor
 from sweeps.measuring import calibrate, pays, requests_for
 from sweeps.plan import plan
@@ -86,12 +85,10 @@ def launch(
         f"{len(configs)} runs, {board.done_before} done{shared}; {len(missing)} to "
         f"train in {len(planned.packs)} packs, {slots} at a time, in {root}"
     )
-    record = functools.partial(_record, title, configs, root, metric, display)
-    recording = Recording(display, record)
     try:
-        return executor.carry_out(planned.packs, root, execution, board, recording)
+        return executor.carry_out(planned.packs, root, execution, board, display)
     finally:
-        recording.close()
+        display.close()
         _learn(board, execution, known)
 
 
@@ -116,31 +113,6 @@ def _calibrate(
         calibrate(requests, execution, known, display.say)
     except ValueError as error:
         display.say(f"{error} Lanes are chosen without it.")
-
-
-def _record(
-    title: str,
-    configs: Sequence[RunConfig],
-    root: Path,
-    metric: str,
-    display: Display,
-) -> None:
-    """Bring the ledger up to date. It is an index: training goes on without."""
-    found = survey(root, configs)
-    try:
-        _sync(title, configs, found, metric)
-    except Exception as error:
-        display.say(f"the ledger could not be written: {error}")
-
-
-def _sync(title: str, configs: Sequence[RunConfig], found: Survey, metric: str) -> None:
-    """The folders are the truth: a ledger that cannot be read is made anew."""
-    try:
-        ledger.sync(title, configs, found, metric)
-    except OSError:
-        raise  # of the disk, not of the ledger
-    except Exception:
-        ledger.rebuild(title, configs, found, metric)
 
 
 def _learn(board: Board, execution: Execution, known: Calibration) -> None:

@@ -1,4 +1,4 @@
-"""The commands of `python -m sweeps` that look at runs: list, status, show, ledger."""
+"""The commands of `python -m sweeps` that look at runs: list, status, show, dashboard."""
 
 import glob
 import json
@@ -11,6 +11,7 @@ import tyro
 from sweeps.commands import Chosen, Name
 from sweeps.provenance import Typed, last_typed
 from sweeps.survey import STATES, Survey, headline, standing, survey
+from synth.identity import require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,27 +206,23 @@ class Show:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ledger(Chosen):
-    """Rebuild the ledger of a sweep (an Optuna journal) from its run folders."""
+class Dashboard(Chosen):
+    """Show a sweep in a browser (optuna-dashboard), as its run folders stand now."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8080
+    """Port to listen on."""
 
     def run(self) -> int:
-        """Write it and say where it lies."""
-        from sweeps import ledger
+        """Serve until Ctrl-C; call again to see newer runs."""
+        from sweeps.dashboard import serve, study_of
 
+        require(0 < self.port < 1 << 16, "--port", "from 1 to 65535", self.port)
         chosen = self.resolve()
-        if not chosen.root.is_dir():
-            raise ValueError(
-                f"There is no folder {chosen.root}: nothing of it has been trained yet. "
-                f"Type python -m sweeps run {self.words()}"
-            )
         found = survey(chosen.root, chosen.configs)
-        study = ledger.rebuild(chosen.title, chosen.configs, found, chosen.sweep.metric)
-        path = ledger.ledger_path(chosen.root)
-        if self.json:
-            print(json.dumps({"path": str(path), "trials": len(study.trials)}))
-        else:
-            print(f"{len(study.trials)} trials in {path}")
-            print(f"to look at it: optuna-dashboard {path}")
+        study = study_of(chosen.title, chosen.configs, found, chosen.sweep.metric)
+        serve(study, self.host, self.port)
         return 0
 
 

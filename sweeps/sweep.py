@@ -40,7 +40,7 @@ class Sweep:
     scales: tuple[str, ...]
     """The scales that it knows, the default one first."""
     metric: str
-    """`suite/metric` shown while it runs and kept in its ledger."""
+    """`suite/metric` shown while it runs and on the dashboard."""
 
     def __post_init__(self) -> None:
         if not self.scales:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps.arms import Arm, round_value, write_table
 from sweeps.board import Board
+from sweeps.dashboard import direction
 from sweeps.display import Display
-from sweeps.ledger import direction, open_journal
+from sweeps.journal import open_journal
 from sweeps.packs import Pack
 from sweeps.pool import Launch, LocalPool, counting_signals
 from sweeps.process import WorkerProcess
@@ -111,11 +112,8 @@ def tune(
     ValueError
         When the runs do not measure the metric: after the first trial, not the last.
     """
-    import optuna
-
     require("/" in metric, "--metric", "suite/metric or suite/metric/slice", metric)
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     root.mkdir(parents=True, exist_ok=True)
     storage = open_journal(root / JOURNAL)
     searches = [_search(arm, storage, root, metric, trials) for arm in arms]

@@ -6,7 +6,7 @@
 - status: `python -m sweeps status` over ten thousand run folders.
 - overhead: one worker trains so many trivial runs (two steps each); what is neither data,
   training nor evaluation by the runs' own clocks, and not the start of the processes, is
-  overhead: claims, folders, checkpoints, results, messages, the ledger.
+  overhead: claims, folders, checkpoints, results, messages.
 - lanes: the same twelve small runs as lanes, one after another in one process, and as
   one process each; one core, medians of rounds taken in turn, and equal bytes.
 """

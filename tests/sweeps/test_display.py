@@ -9,7 +9,7 @@ import pytest
 
 from sweeps import display
 from sweeps.board import Active, Board, clock
-from sweeps.display import Lines, Recording, Silent, draw, summary
+from sweeps.display import Lines, draw, summary
 from synth.progress import Moment, Outcome
 from tests.conftest import PATIENCE_S, tiny_run
 from tests.sweeps.conftest import call, command
@@ -65,20 +65,6 @@ def test_lines(capsys):
     lines.refresh(found)
     text = capsys.readouterr().out
     assert "step 6/12 loss 0.500 score 0.375 12.3k/s 0:03 left" in text
-
-
-def test_recording_is_seldom_and_at_the_end():
-    calls = []
-    recording = Recording(Silent(), lambda: calls.append(1))
-    for _ in range(5):
-        recording.refresh(board())
-    recording._thread.join()
-    assert len(calls) == 1
-    recording._last -= display.RECORD_EVERY_SECONDS
-    recording.refresh(board())
-    recording.refresh(board())
-    recording.close()
-    assert len(calls) == 3
 
 
 def test_no_escape_codes_in_a_pipe_and_a_table_on_a_terminal(sweep_file, tmp_path):

@@ -235,7 +235,7 @@ def test_mistakes_leave_nothing_behind(tmp_path):
         ("run quick --lanes -1", "--lanes must be at least 1; got -1"),
         ("tune quick --seed -1", "--seed must be from 0 to 2^32 - 1; got -1"),
         ("tune quick --threads 0", "Execution.threads must be at least 1; got 0"),
-        ("ledger quick", "There is no folder runs/quick: nothing of it has been"),
+        ("dashboard quick --port 0", "--port must be from 1 to 65535; got 0"),
     ):
         err = call(*words.split(), cwd=tmp_path, status=2)
         assert err.startswith(f"error: {said}")

@@ -3,13 +3,17 @@
 import json
 import shlex
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import optuna
 import pytest
 
 from sweeps.arms import Range, arms_of, round_value, with_tuned
 from sweeps.display import Silent
-from sweeps.ledger import open_journal
+from sweeps.journal import open_journal
 from sweeps.loading import find
 from sweeps.pool import LocalPool
 from sweeps.tuning import JOURNAL, TABLE, study_name, tune, value_of
@@ -17,7 +21,7 @@ from synth.config import TrainingConfig
 from synth.execution import Execution
 from synth.store import RunFolder
 from tests.conftest import PATIENCE_S, tiny_run, wait_until, with_training
-from tests.sweeps.conftest import call, start
+from tests.sweeps.conftest import REPOSITORY, call, start
 
 
 def grid(**training):
@@ -212,3 +216,58 @@ def test_an_interrupted_search_finishes_its_trials(sweep_file, tmp_path, brake):
     assert find(str(path)).name == "depths"
     out = call("plan", path, "--tuned", root / TABLE, cwd=tmp_path)
     assert "runs/depths-quick-tuned" in out
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from sweeps.journal import _KernelLock, open_journal
+path = Path(sys.argv[1])
+storage = open_journal(path)
+lock = _KernelLock(path.with_name(f".{path.name}.lock"))
+lock.acquire()
+print("held", flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that holds the lock of the journal."""
+    words = [sys.executable, "-c", HOLDER, tmp_path / JOURNAL]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_the_lock_of_a_killed_search_is_free(tmp_path, holder):
+    holder.kill()
+    holder.wait()
+    began = time.monotonic()
+    optuna.create_study(storage=open_journal(tmp_path / JOURNAL))
+    assert time.monotonic() - began < 10
+
+
+def test_a_stopped_search_that_holds_the_lock_is_named(tmp_path, holder, monkeypatch):
+    holder.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr("sweeps.journal.PATIENCE_SECONDS", 0.2)
+    with pytest.raises(ValueError, match=r"held .*\.tuning\.log\.lock for 0 s .*call"):
+        optuna.create_study(storage=open_journal(tmp_path / JOURNAL))
+
+
+def test_a_lock_that_an_earlier_version_left_stops_nobody(tmp_path, monkeypatch):
+    """Optuna's own lock: a link that dangles where the path was relative."""
+    (tmp_path / f"{JOURNAL}.lock").symlink_to("runs/mine/tuning.log")
+    monkeypatch.chdir(tmp_path)
+    optuna.create_study(storage=open_journal(Path(JOURNAL)))
+
+
+@pytest.mark.parametrize(
+    "damage", ['{"x": 1}\n{}\n', "no journal\n{}\n", "[]\n", "\x00\x00\n\n", "\xff\n"]
+)
+def test_a_damaged_journal_is_named(tmp_path, damage):
+    (tmp_path / JOURNAL).write_bytes(damage.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"tuning\.log cannot be read .* Move it away"):
+        open_journal(tmp_path / JOURNAL)

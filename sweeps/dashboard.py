@@ -1,0 +1,121 @@
+"""A sweep as an Optuna study in memory, built from its run folders when it is asked for.
+
+Every run is a trial with the values in which the runs differ, and with the sweep's metric
+if it is done. Nothing is written: the folders are the truth.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from sweeps.plan import flatten
+from sweeps.survey import Standing, Survey, headline
+from synth.config import RunConfig
+from synth.store import RunFolder
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+MISSING = "This needs the dashboard extra: pip install 'synth[dashboard]'."
+
+
+def direction(metric: str) -> Literal["minimize", "maximize"]:
+    """Losses are minimised, everything else is maximised."""
+    return "minimize" if "loss" in metric else "maximize"
+
+
+def study_of(
+    title: str, configs: Sequence[RunConfig], found: Survey, metric: str
+) -> "optuna.Study":
+    """The study of a sweep; `found` surveys `configs`, in their order."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(study_name=title, direction=direction(metric))
+    study.set_user_attr("metric", metric)
+    flat = [flatten(config) for config in configs]
+    axes = _axes(flat)
+    study.add_trials(
+        [
+            _trial(values, axes, run, _value(found, run, metric))
+            for values, run in zip(flat, found.runs, strict=True)
+        ]
+    )
+    return study
+
+
+def serve(study: "optuna.Study", host: str, port: int) -> None:
+    """Show the study in a browser until the process is interrupted.
+
+    Raises
+    ------
+    ValueError
+        When optuna-dashboard is not installed.
+    """
+    try:
+        from optuna_dashboard import run_server
+    except ImportError:
+        raise ValueError(MISSING) from None
+    run_server(study._storage, host=host, port=port)
+
+
+def _axes(flat: Sequence[dict[str, Any]]) -> "dict[str, BaseDistribution]":
+    """The dotted fields in which the runs differ, with the space that each spans."""
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    names = dict.fromkeys(name for values in flat for name in values)
+    axes: dict[str, BaseDistribution] = {}
+    for name in names:
+        values: list[Any] = list(dict.fromkeys(fields.get(name) for fields in flat))
+        if len(values) < 2:
+            continue
+        kinds = set(map(type, values))
+        # A range, since every trial carries a copy: ten thousand seeds stay small.
+        if kinds == {int}:
+            axes[name] = IntDistribution(min(values), max(values))
+        elif kinds <= {int, float}:
+            axes[name] = FloatDistribution(min(values), max(values))
+        else:
+            axes[name] = CategoricalDistribution(values)
+    return axes
+
+
+def _value(found: Survey, run: Standing, metric: str) -> float | None:
+    """The metric of a run that is done; `None` where it has no finite one."""
+    if run.state != "done":
+        return None
+    try:
+        value = headline(RunFolder(found.root, run.run_id)).get(metric)
+    except (OSError, ValueError):
+        return None
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _trial(
+    values: dict[str, Any],
+    axes: "dict[str, BaseDistribution]",
+    run: Standing,
+    value: float | None,
+) -> "FrozenTrial":
+    from optuna.trial import TrialState, create_trial
+
+    state = {
+        "new": TrialState.WAITING,
+        "stopped": TrialState.WAITING,
+        "running": TrialState.RUNNING,
+        "done": TrialState.FAIL if value is None else TrialState.COMPLETE,
+        "failed": TrialState.FAIL,
+    }[run.state]
+    attributes = {"run_id": run.run_id} | ({"error": run.error} if run.error else {})
+    return create_trial(
+        state=state,
+        value=value,
+        params={name: values.get(name) for name in axes},
+        distributions=axes,
+        user_attrs=attributes,
+    )

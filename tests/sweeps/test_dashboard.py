@@ -1,0 +1,70 @@
+"""The dashboard: a study in memory that says what the run folders say."""
+
+import resource
+
+import pytest
+
+from sweeps.dashboard import direction, study_of
+from sweeps.survey import Standing, Survey, headline, survey
+from synth.store import RunFolder
+from synth.training import train
+from tests.conftest import tiny_run
+from tests.sweeps.conftest import call
+
+METRIC = "in_domain/exact_match"
+
+
+def grid():
+    return [tiny_run(horizon, seed) for horizon in (1, 2) for seed in (0, 1)]
+
+
+def test_trials_say_what_the_folders_say(tmp_path):
+    configs = grid()
+    first, second, third, _ = configs
+    train([first], tmp_path)
+    RunFolder(tmp_path, second.run_id).open(second)
+    RunFolder(tmp_path, second.run_id).write_json("failure.json", {"message": "broke"})
+    RunFolder(tmp_path, third.run_id).open(third)
+    before = sorted(tmp_path.rglob("*"))
+    with RunFolder(tmp_path, third.run_id).claim():
+        seen = survey(tmp_path, configs)
+    study = study_of("mine", configs, seen, METRIC)
+    states = [trial.state.name for trial in study.trials]
+    assert states == ["COMPLETE", "FAIL", "RUNNING", "WAITING"]
+    assert study.trials[0].params == {"objective.horizon": 1, "seed": 0}
+    assert study.trials[1].user_attrs["error"] == "broke"
+    assert study.best_trial.user_attrs["run_id"] == first.run_id
+    assert study.best_value == headline(RunFolder(tmp_path, first.run_id))[METRIC]
+    assert set(tmp_path.rglob("*")) - set(before) <= {
+        tmp_path / third.run_id / "claim"
+    }  # looking writes nothing
+
+
+def test_a_metric_that_is_missing_or_a_loss(tmp_path):
+    configs = grid()[:1]
+    train(configs, tmp_path)
+    seen = survey(tmp_path, configs)
+    study = study_of("mine", configs, seen, "in_domain/beauty")
+    assert [trial.state.name for trial in study.trials] == ["FAIL"]
+    assert study_of("mine", configs, seen, "train/loss").direction.name == "MINIMIZE"
+    assert direction(METRIC) == "maximize"
+
+
+def test_memory_does_not_grow_with_the_square_of_the_seeds(tmp_path):
+    configs = [tiny_run(1, seed) for seed in range(1500)]
+    seen = Survey(tmp_path, [Standing(c.run_id, "new") for c in configs])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    study = study_of("mine", configs, seen, METRIC)
+    assert len(study.get_trials(deepcopy=False)) == 1500
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 60_000  # KB
+
+
+def test_without_the_extra_one_message_says_what_to_install(sweep_file, tmp_path):
+    pytest.importorskip("optuna")
+    blocked = tmp_path / "optuna_dashboard.py"
+    blocked.write_text("raise ImportError('not here')")
+    path = sweep_file(seeds=1, layers=(3,))
+    err = call("dashboard", path, cwd=tmp_path, status=2)
+    assert "pip install 'synth[dashboard]'" in err
+    assert not (tmp_path / "runs").exists()
