@@ -5,7 +5,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from sweeps.packs import Pack
-from synth.config import RunConfig
 from synth.progress import Headlines, Moment, Outcome
 
 
@@ -57,8 +56,6 @@ class Board:
     work: dict[str, float]
     active: list[Active] = field(default_factory=list)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    speeds: list[tuple[RunConfig, int, float]] = field(default_factory=list)
-    """Measured: a run of the pack, its lanes, tokens per second of all of them."""
     elsewhere: int = 0
     """Runs that another launch trains right now."""
     began: float = field(default_factory=time.monotonic)

@@ -16,7 +16,6 @@ from synth.execution import Execution
 from synth.identity import require
 
 if TYPE_CHECKING:
-    from sweeps.calibration import Calibration
     from sweeps.executor import Executor
 
 STOPPED = 75
@@ -81,7 +80,7 @@ class Run(Chosen):
     workers: int = 2
     """Worker processes at a time (locally); 0 trains in this one, for debuggers."""
     lanes: int | None = None
-    """Most runs side by side in one process; by measured speed if not given."""
+    """Most runs side by side in one process; by size if not given."""
     fail_fast: bool = False
     """Stop at the first failing run."""
     accept_code_change: bool = False
@@ -219,23 +218,17 @@ class PlanCommand(Chosen):
     workers: int = 2
     """Worker processes (or GPUs) at a time."""
     lanes: int | None = None
-    """Most runs side by side in one process; by measured speed if not given."""
+    """Most runs side by side in one process; by size if not given."""
     flops_per_second: float | None = None
     """Estimate with this sustained rate of a worker or GPU (4e14, say)."""
-    calibrate: bool = False
-    """Measure the shapes that are not measured yet: a few seconds each."""
     execution: Execution = field(default_factory=Execution)
 
     def run(self) -> int:
         """Print the plan."""
-        from sweeps.calibration import Calibration
         from sweeps.plan import plan
         from sweeps.survey import survey
 
         chosen = self.resolve()
-        known = Calibration.load()
-        if self.calibrate:
-            self._measure(chosen.configs, known)
         found = plan(
             chosen.title,
             chosen.configs,
@@ -244,20 +237,9 @@ class PlanCommand(Chosen):
             self.workers,
             lanes=self.lanes,
             flops_per_second=self.flops_per_second,
-            calibration=known,
         )
         print(found.to_json() if self.json else found.as_text())
         return 0
-
-    def _measure(self, configs: list[RunConfig], known: "Calibration") -> None:
-        import sys
-
-        from sweeps.measuring import calibrate, requests_for
-
-        requests = requests_for(configs, known, self.execution, self.workers)
-        calibrate(
-            requests, self.execution, known, lambda line: print(line, file=sys.stderr)
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

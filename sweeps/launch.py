@@ -6,13 +6,11 @@ from pathlib import Path
 
 from sweeps import costs, provenance
 from sweeps.board import Board
-from sweeps.calibration import Calibration
 from sweeps.display import Display
 from sweeps.executor import Executor
-from sweeps.measuring import calibrate, pays, requests_for
 from sweeps.plan import plan
 from sweeps.sharing import link_shared
-from sweeps.survey import Survey, survey
+from sweeps.survey import survey
 from synth.config import RunConfig
 from synth.execution import Execution
 from synth.progress import Outcome
@@ -24,7 +22,7 @@ class Wishes:
 
     execution: Execution
     lanes: int | None = None
-    """Most runs in a pack; chosen by measurement if not given, see `measuring.pays`."""
+    """Most runs in a pack; by size if not given, see `packs.usual_lanes`."""
     retry: bool = False
     """Train failed runs again."""
     accept_code_change: bool = False
@@ -52,9 +50,6 @@ def launch(
     linked = link_shared(configs, root)
     found = survey(root, configs)
     execution, slots = wishes.execution, executor.slots
-    known = Calibration.load()
-    if wishes.lanes is None:
-        _calibrate(configs, found, wishes, known, slots, display)
     planned = plan(
         title,
         configs,
@@ -63,7 +58,6 @@ def launch(
         slots,
         lanes=wishes.lanes,
         retry=wishes.retry,
-        calibration=known,
     )
     if not planned.packs:
         return []
@@ -89,39 +83,3 @@ def launch(
         return executor.carry_out(planned.packs, root, execution, board, display)
     finally:
         display.close()
-        _learn(board, execution, known)
-
-
-def _calibrate(
-    configs: Sequence[RunConfig],
-    found: Survey,
-    wishes: Wishes,
-    known: Calibration,
-    slots: int,
-    display: Display,
-) -> None:
-    """Measure how many lanes suit the shapes ahead, where the training pays for it."""
-    done = found.ids("done") if wishes.retry else found.ids("done", "failed")
-    missing = [config for config in configs if config.run_id not in done]
-    costs.refuse_impossible(missing)
-    execution = wishes.execution
-    requests = requests_for(missing, known, execution, slots)
-    if not pays(requests, missing, execution, known, slots):
-        return
-    display.say(f"measuring {len(requests)} shapes first, to choose numbers of lanes")
-    try:
-        calibrate(requests, execution, known, display.say)
-    except ValueError as error:
-        display.say(f"{error} Lanes are chosen without it.")
-
-
-def _learn(board: Board, execution: Execution, known: Calibration) -> None:
-    """Keep the speeds that packs reached, for later plans."""
-    if not board.speeds:
-        return
-    for config, lanes, speed in board.speeds:
-        known.observe(config, execution, lanes, speed)
-    try:
-        known.save()
-    except OSError:
-        pass  # a read-only home: the next plan knows less, nothing is lost

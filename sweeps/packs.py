@@ -10,7 +10,6 @@ import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from sweeps.calibration import Calibration
 from sweeps.costs import described
 from synth.config import RunConfig
 from synth.execution import Execution
@@ -18,8 +17,6 @@ from synth.execution import Execution
 Pack = tuple[RunConfig, ...]
 
 MOST_LANES = 16
-WORTH_IT = 1.05
-"""More lanes must raise the measured throughput by this factor at least."""
 
 
 def cut(
@@ -44,34 +41,24 @@ def cut(
     return packs
 
 
-def chooser(
-    calibration: Calibration, execution: Execution, slots: int
-) -> Callable[[RunConfig, int, int], int]:
-    """Lanes for a group of runs: by measured throughput where there is one.
+def chooser(execution: Execution, slots: int) -> Callable[[RunConfig, int, int], int]:
+    """Lanes for a group of runs: by size, as far as the memory of a slot goes.
 
-    The fewest lanes whose throughput no larger number beats by `WORTH_IT`, never more
-    than the memory of a slot holds, nor so many that slots stand idle.
+    Never so many that slots stand idle.
     """
     memory = memory_per_slot(execution, slots)
 
     def lanes(config: RunConfig, runs: int, groups: int) -> int:
-        fit = max(1, int(memory // bytes_per_lane(config)))
+        fit = int(memory // bytes_per_lane(config))
         packs_wanted = -(-slots // groups)
-        most = min(MOST_LANES, fit, max(1, runs // packs_wanted))
-        measured, basis = calibration.lane_speeds(config, execution)
-        best = 1
-        if basis == "rule":  # nothing to compare
-            return max(1, min(most, usual_lanes(config, execution)))
-        for count in sorted(k for k in measured if k <= most):
-            if measured[count] > WORTH_IT * measured.get(best, 0.0):
-                best = count
-        return best
+        usual = usual_lanes(config, execution)
+        return max(1, min(MOST_LANES, usual, fit, runs // packs_wanted))
 
     return lanes
 
 
 def usual_lanes(config: RunConfig, execution: Execution) -> int:
-    """What suits a shape that nobody has measured yet.
+    """What suits the size of a model.
 
     On a CPU a few lanes hide the overhead of small operations, which large models do
     not have. A GPU wants some 64 thousand tokens in a step.

@@ -1,29 +1,24 @@
 """What a launch would do: states, sizes, packs, time. Nothing is executed.
 
-Times come from measurements of this machine (`sweeps.calibration`) or from a rate that
-the caller states, and cover training steps; evaluation, data and start-up are not in
-them and stay under a tenth or so. Without either the plan says that it does not know.
+Times come from runs of this machine, else from a table by size (`sweeps.rates`), or from
+a rate that the caller states.
 """
 
 import heapq
 import json
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from sweeps import costs
 from sweeps.board import clock
-from sweeps.calibration import QUIET, Calibration, Speeds
 from sweeps.packs import Pack, chooser, cut
+from sweeps.rates import observe
 from sweeps.survey import Survey
 from synth.config import RunConfig
 from synth.execution import Execution
 from synth.identity import require
-
-Source = Literal["measured", "nearest", "rule", "stated"]
-"""Where a number of lanes comes from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +32,8 @@ class Cell:
     tokens_per_run: int
     flops_per_run: float
     lanes: int
-    lanes_from: Source
-    """This shape was measured, or one of like cost; else a rule by size, or a wish."""
-    gain: float | None
-    """Throughput of so many lanes over that of one, where it was measured."""
+    tokens_per_second: float | None
+    """Of one worker, all lanes of its pack together."""
     packs: int
     seconds: float | None
     """Of one slot, for all that is missing; `None` when nothing is known."""
@@ -65,8 +58,6 @@ class Plan:
     """From start to end, with all slots at work."""
     source: str
     """Where the speeds come from."""
-    notes: tuple[str, ...] = ()
-    """What else is to be known of them."""
 
     def to_json(self) -> str:
         """For programs; packs are lists of run ids."""
@@ -83,15 +74,15 @@ class Plan:
         lines = [
             f"{self.title}: {sum(self.counts.values())} runs ({counts}) in {self.root}",
             f"{'cell':<34}{'runs':>6}{'todo':>6}{'params':>9}{'tokens':>9}"
-            f"{'FLOP':>10}{'lanes':>6}{'gain':>7}{'packs':>6}{'time':>10}",
+            f"{'FLOP':>10}{'lanes':>6}{'packs':>6}{'tokens/s':>10}{'time':>10}",
         ]
         for cell in self.cells:
             lines.append(
                 f"{cell.name:<34}{cell.runs:>6}{cell.missing:>6}"
                 f"{short(cell.parameters):>9}{short(cell.tokens_per_run):>9}"
                 f"{cell.flops_per_run:>10.2g}{cell.lanes:>6}"
-                f"{'-' if cell.gain is None else f'{cell.gain:.2f}x':>7}"
-                f"{cell.packs:>6}{clock(cell.seconds):>10}"
+                f"{cell.packs:>6}{short(cell.tokens_per_second):>10}"
+                f"{clock(cell.seconds):>10}"
             )
         hours = "unknown" if self.device_hours is None else f"{self.device_hours:.2f}"
         lines.append(
@@ -102,7 +93,6 @@ class Plan:
             f"time: {clock(self.seconds)} with {self.slots} at a time, "
             f"{hours} device-hours ({self.source})"
         )
-        lines += [f"lanes: {_lanes_source(self.cells)}", *self.notes]
         return "\n".join(lines)
 
 
@@ -116,12 +106,10 @@ def plan(
     lanes: int | None = None,
     flops_per_second: float | None = None,
     retry: bool = False,
-    calibration: Calibration | None = None,
 ) -> Plan:
     """Cut the missing runs into packs, the costly ones first, and estimate them.
 
-    `flops_per_second` is the rate that one slot sustains; without it the calibration of
-    this machine counts.
+    `flops_per_second` is the rate that one slot sustains, if it is known.
 
     Raises
     ------
@@ -133,14 +121,18 @@ def plan(
     if flops_per_second is not None:
         possible = 0 < flops_per_second < math.inf
         require(possible, "--flops-per-second", "above 0", flops_per_second)
-    known = calibration or Calibration.load()
     done = found.ids("done") if retry else found.ids("done", "failed")
     missing = [config for config in configs if config.run_id not in done]
     costs.refuse_impossible(missing)
-    packs = cut(missing, lanes or chooser(known, execution, slots))
-    timed = [
-        (seconds_of(pack, execution, known, flops_per_second), pack) for pack in packs
-    ]
+    packs = cut(missing, lanes or chooser(execution, slots))
+    rates = observe(configs, found, execution)
+
+    def rate(config: RunConfig) -> float | None:
+        if flops_per_second is not None:
+            return flops_per_second / costs.flops_per_token(config)
+        return rates.of(config, execution)
+
+    timed = [(_seconds(pack, rate(pack[0])), pack) for pack in packs]
     timed.sort(key=lambda item: -(item[0] or sum(map(costs.flops, item[1]))))
     seconds = [s for s, _ in timed if s is not None]
     complete = len(seconds) == len(timed)
@@ -148,33 +140,30 @@ def plan(
         title=title,
         root=str(found.root),
         counts={str(state): n for state, n in found.counts.items()},
-        cells=_cells(configs, timed, execution, known, stated=lanes is not None),
+        cells=_cells(configs, timed, rate),
         packs=[pack for _, pack in timed],
         slots=slots,
         tokens=sum(map(costs.tokens, missing)),
         flops=sum(map(costs.flops, missing)),
         device_hours=sum(seconds) / 3600 if complete else None,
         seconds=_span(seconds, slots) if complete else None,
-        source=_source(missing, execution, known, flops_per_second),
-        notes=() if flops_per_second else _notes(missing, execution, known),
+        source=(
+            rates.source(missing, execution)
+            if flops_per_second is None
+            else f"at a stated {flops_per_second:.3g} FLOP/s"
+        ),
     )
 
 
-def seconds_of(
-    pack: Pack,
-    execution: Execution,
-    known: Calibration,
-    flops_per_second: float | None,
-) -> float | None:
-    """Training time of a pack, if anything is known."""
-    if flops_per_second is not None:
-        return sum(map(costs.flops, pack)) / flops_per_second
-    speed = known.speed(pack[0], execution, len(pack))
-    return None if speed is None else sum(map(costs.tokens, pack)) / speed[0]
+def _seconds(pack: Pack, rate: float | None) -> float | None:
+    """Time of a pack at so many tokens a second."""
+    return None if rate is None else sum(map(costs.tokens, pack)) / rate
 
 
-def short(number: float) -> str:
-    """A count in four characters or so: 950, 31.5M, 26.2B."""
+def short(number: float | None) -> str:
+    """A count in four characters or so: 950, 31.5M, 26.2B; a dash when unknown."""
+    if number is None:
+        return "-"
     for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:
             return f"{number / size:.3g}{unit}"
@@ -189,71 +178,10 @@ def _span(seconds: Sequence[float], slots: int) -> float:
     return max(ends)
 
 
-def _source(
-    missing: Sequence[RunConfig],
-    execution: Execution,
-    known: Calibration,
-    flops_per_second: float | None,
-) -> str:
-    if flops_per_second is not None:
-        return f"at a stated {flops_per_second:.3g} FLOP/s"
-    if not missing:
-        return "nothing to train"
-    speeds = [known.speed(pack[0], execution, 1) for pack in cut(missing, len(missing))]
-    if None in speeds:
-        return "this machine is not measured yet: add --calibrate or --flops-per-second"
-    own = sum(1 for speed in speeds if speed and speed[1])
-    if own == len(speeds):
-        return "measured on this machine"
-    return (
-        f"{own} of {len(speeds)} shapes measured on this machine, the others from the "
-        "FLOP rate of the nearest; --calibrate measures them"
-    )
-
-
-def _notes(
-    missing: Sequence[RunConfig], execution: Execution, known: Calibration
-) -> tuple[str, ...]:
-    """Whether other work ran beside the measurements."""
-    least = min((known.share(config, execution) for config in missing), default=1.0)
-    if least >= QUIET:
-        return ()
-    return (
-        f"measured beside other work (down to {least:.0%} of a core): times are those "
-        "of a quiet machine, and gains of lanes are less sure",
-    )
-
-
-def _lanes_source(cells: Sequence[Cell]) -> str:
-    """Where the numbers of lanes come from, in words."""
-    kinds = Counter(cell.lanes_from for cell in cells if cell.missing)
-    words: dict[Source, str] = {
-        "measured": "measured",
-        "nearest": "as measured for the shape of nearest cost",
-        "rule": "by size, unmeasured,",
-        "stated": "as stated",
-    }
-    told = [f"{words[kind]} for {kinds[kind]}" for kind in words if kinds[kind]]
-    if not told:
-        return "none to choose"
-    advice = " (--calibrate measures them)" if kinds["rule"] else ""
-    return f"{', '.join(told)} of {kinds.total()} cells{advice}"
-
-
-def _gain(speeds: Speeds, lanes: int) -> float | None:
-    """Throughput over one lane at the measured number of lanes nearest to `lanes`."""
-    if lanes < 1 or 1 not in speeds or len(speeds) < 2:
-        return None
-    nearest = min(speeds, key=lambda k: abs(math.log(k / lanes)))
-    return speeds[nearest] / speeds[1]
-
-
 def _cells(
     configs: Sequence[RunConfig],
     timed: Sequence[tuple[float | None, Pack]],
-    execution: Execution,
-    known: Calibration,
-    stated: bool,
+    rate: Callable[[RunConfig], float | None],
 ) -> list[Cell]:
     groups: dict[str, list[RunConfig]] = {}
     for config in configs:
@@ -267,8 +195,6 @@ def _cells(
         own = packs.get(key, [])
         spans = [s for s, _ in own if s is not None]
         found = costs.described(group[0])
-        speeds, basis = known.lane_speeds(group[0], execution)
-        lanes = max((len(pack) for _, pack in own), default=0)
         cells.append(
             Cell(
                 name=name,
@@ -277,9 +203,8 @@ def _cells(
                 parameters=found["non_embedding_parameters"],
                 tokens_per_run=costs.tokens(group[0]),
                 flops_per_run=costs.flops(group[0]),
-                lanes=lanes,
-                lanes_from="stated" if stated else basis,
-                gain=_gain(speeds, lanes),
+                lanes=max((len(pack) for _, pack in own), default=0),
+                tokens_per_second=rate(group[0]),
                 packs=len(own),
                 seconds=sum(spans) if len(spans) == len(own) else None,
             )

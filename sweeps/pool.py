@@ -182,9 +182,6 @@ class Launch:
             self.refused, worker.active = event["message"], None
         elif event["event"] == "outcomes":
             configs = {config.run_id: config for config in active.pack}
-            if active.tokens_per_second is not None:
-                speed = (active.pack[0], len(active.pack), active.tokens_per_second)
-                self.board.speeds.append(speed)
             worker.active = None
             outcomes = [Outcome(**values) for values in event["outcomes"]]
             if len(outcomes) > 1 and all(o.state == "failed" for o in outcomes):

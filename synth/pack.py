@@ -193,11 +193,6 @@ class Pack:
         """Training positions that each lane has seen."""
         return self.step * self.training.tokens_per_step
 
-    @property
-    def steady(self) -> bool:
-        """Whether steps have their final form: no recording is still to come."""
-        return self.replayed is None or self.replayed.steady
-
     def environment(self) -> dict[str, Any]:
         """What this session runs on."""
         return capture(

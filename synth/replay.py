@@ -153,11 +153,6 @@ class ReplayedStep:
         """Whether steps are replayed by now."""
         return self._results is not None
 
-    @property
-    def steady(self) -> bool:
-        """Whether no recording is still to come."""
-        return self.recorded or self.graph is None
-
     def __call__(self, batch: Sequence[Tensor], step: int) -> Losses:
         """Train on a batch of the host (pinned, for a GPU) with the rates of `step`.
 

@@ -60,12 +60,6 @@ def tmp_path(tmp_path):
     return alone
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    """Measurements of other launches must not cut the packs of these tests."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def write_sweep(folder, seeds=2, steps=12, layers=(3, 4)):
     """Write the file with so many seeds and steps, for models of these depths."""
     path, text = folder / "my_sweep.py", MY_SWEEP

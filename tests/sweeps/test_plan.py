@@ -1,16 +1,19 @@
 """Plans: states, sizes, packs, time; nothing is executed."""
 
+import dataclasses
 import json
+import platform
 
 import pytest
 
 from sweeps import costs
-from sweeps.calibration import Calibration
 from sweeps.commands import PlanCommand
 from sweeps.plan import plan, short
+from sweeps.rates import usual_rate
 from sweeps.survey import survey
 from synth.describe import describe_run
 from synth.execution import Execution
+from synth.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
 
@@ -21,15 +24,14 @@ def runs(seeds=2):
     return [tiny_run(horizon, seed) for horizon in (1, 2) for seed in range(seeds)]
 
 
-def planned(configs, root, known, **wishes):
-    found = survey(root, configs)
-    return plan("mine", configs, found, CPU, 2, calibration=known, **wishes)
+def planned(configs, root, **wishes):
+    return plan("mine", configs, survey(root, configs), CPU, 2, **wishes)
 
 
 def test_a_plan_counts_what_is_there_and_what_is_missing(tmp_path):
     configs = runs()
     train(configs[:1], tmp_path)
-    found = planned(configs, tmp_path, Calibration(tmp_path / "c.json"))
+    found = planned(configs, tmp_path)
     assert found.counts == {"done": 1, "new": 3}
     missing = [config for pack in found.packs for config in pack]
     assert sorted(c.run_id for c in missing) == sorted(c.run_id for c in configs[1:])
@@ -37,33 +39,94 @@ def test_a_plan_counts_what_is_there_and_what_is_missing(tmp_path):
     expected = sum(describe_run(config)["training_flops"] for config in missing)
     assert found.flops == pytest.approx(expected)
     assert [(cell.runs, cell.missing) for cell in found.cells] == [(2, 1), (2, 2)]
-    assert found.seconds is None
-    assert "not measured yet" in found.as_text()
+    assert [cell.tokens_per_second is None for cell in found.cells] == [False, False]
 
 
 def test_times_follow_a_stated_rate(tmp_path):
     configs = runs()
-    known = Calibration(tmp_path / "c.json")
-    found = planned(configs, tmp_path, known, lanes=1, flops_per_second=1e6)
+    found = planned(configs, tmp_path, lanes=1, flops_per_second=1e6)
     spans = sorted((costs.flops(config) / 1e6 for config in configs), reverse=True)
     assert found.device_hours == pytest.approx(sum(spans) / 3600)
     # Two slots: the longest and the shortest go to one, the other two to the other.
     assert found.seconds == pytest.approx(max(spans[0] + spans[3], spans[1] + spans[2]))
 
 
-def test_times_follow_the_measurements(tmp_path):
-    configs = runs()
-    known = Calibration(tmp_path / "c.json")
-    known.learn(configs[0], CPU, 2, 1000.0)
-    found = planned(configs, tmp_path, known, lanes=2)
-    assert "1 of 2 shapes measured" in found.source
-    known.learn(configs[2], CPU, 2, 500.0)
-    found = planned(configs, tmp_path, known, lanes=2)
-    tokens = 2 * costs.tokens(configs[0])
-    assert found.seconds == pytest.approx(tokens / 500.0)
-    assert found.device_hours == pytest.approx(tokens * (1 / 1000 + 1 / 500) / 3600)
-    assert found.packs[0] == tuple(configs[2:])  # the slow pack first
-    assert found.source == "measured on this machine"
+def test_times_by_size_are_those_of_the_rungs():
+    """Of runs long enough for native passes, as measured on quiet cores."""
+    measured = {"10k": 120e3, "30k": 98e3, "100k": 64e3, "300k": 29e3}
+    measured |= {"1M": 12e3, "3M": 4.5e3}
+    for scale, rate in measured.items():
+        context = 128 if rate > 20e3 else 256
+        run = tiny_run(scale=scale, steps=10**7, context=context)
+        assert usual_rate(run, CPU) == pytest.approx(rate, rel=0.1)
+        brief = tiny_run(scale=scale, steps=10, context=context)
+        assert usual_rate(brief, CPU) < usual_rate(run, CPU)
+    assert usual_rate(tiny_run(), Execution(device="cuda")) is None
+    large = [tiny_run(scale=s, steps=10**5) for s in ("30M", "100M")]
+    rates = [usual_rate(r, CPU) * costs.flops_per_token(r) for r in large]
+    assert rates[0] == pytest.approx(rates[1])
+
+
+def pretend(root, config, rate, host=None, done=True, lanes=2):
+    """The folder of a run that reached so many tokens a second, in a pack of two."""
+    folder = RunFolder(root, config.run_id)
+    folder.open(config)
+    session = {"host": host or platform.node(), "device_kind": "cpu", "threads": 1}
+    folder.write_json("environment.json", {"sessions": [session | {"lanes": lanes}]})
+    if done:
+        tokens = costs.tokens(config)
+        seconds = {"training": 0.5 * lanes * tokens / rate}
+        seconds["evaluation"] = seconds["training"]
+        stored = {"tokens": tokens, "seconds": seconds, "lanes": lanes}
+        folder.write_json("result.json", stored)
+    else:
+        folder.write_json("progress.json", {"tokens_per_second": rate / lanes})
+
+
+def test_times_follow_what_runs_of_this_machine_reached(tmp_path):
+    configs = runs(seeds=3)
+    usual = usual_rate(configs[0], CPU)
+    pretend(tmp_path, configs[0], 2 * usual)
+    found = planned(configs, tmp_path)
+    assert "1 of 2 cells as seen in runs of this machine" in found.source
+    assert "at 2.00 of the usual rate" in found.source
+    rates = [cell.tokens_per_second for cell in found.cells]
+    assert rates == pytest.approx([2 * usual, 2 * usual_rate(configs[3], CPU)])
+    tokens = costs.tokens(configs[0])
+    assert found.cells[0].seconds == pytest.approx(2 * tokens / (2 * usual))
+    pretend(tmp_path, configs[3], 500.0, done=False)
+    found = planned(configs, tmp_path)
+    assert found.cells[1].tokens_per_second == pytest.approx(500.0)
+    assert found.source == "as seen in runs of this machine"
+
+
+def test_what_other_machines_reached_and_odd_files_do_not_count(tmp_path):
+    configs = runs(seeds=5)
+    pretend(tmp_path, configs[0], 77.0, host="elsewhere")
+    for config, name, text in (
+        (configs[1], "environment.json", "[]"),
+        (configs[2], "result.json", '{"seconds": {}, "tokens": 1, "lanes": 1}'),
+        (configs[5], "result.json", '{"seconds": {"a": "x"}, "tokens": 1, "lanes": 1}'),
+        (configs[6], "environment.json", '{"sessions": [{"host": 1}]}'),
+    ):
+        pretend(tmp_path, config, 77.0)
+        (tmp_path / config.run_id / name).write_text(text)
+    assert planned(configs, tmp_path).source == "by size, for a usual core"
+
+
+def test_answers_alone_and_all_tokens_are_two_cells(tmp_path):
+    """What is scored decides about the work of a step; one says nothing of the other."""
+    all_tokens = tiny_run(steps=100)
+    objective = dataclasses.replace(all_tokens.objective, scored="answer")
+    answers = [
+        dataclasses.replace(all_tokens, objective=objective, seed=s) for s in (0, 1)
+    ]
+    pretend(tmp_path, all_tokens, 12_345.0)
+    found = planned([all_tokens, *answers], tmp_path)
+    rates = [cell.tokens_per_second for cell in found.cells]
+    assert rates[0] == pytest.approx(12_345.0)
+    assert "1 of 2 cells" not in found.source  # the answers alone are left to train
+    assert "0 of 1 cells as seen" in found.source
 
 
 def test_failed_runs_are_planned_for_retry_alone(tmp_path):
@@ -73,34 +136,27 @@ def test_failed_runs_are_planned_for_retry_alone(tmp_path):
     stored = json.dumps({"config": configs[0].to_dict()})
     (folder / "config.json").write_text(stored)
     (folder / "failure.json").write_text('{"message": "it broke"}')
-    known = Calibration(tmp_path / "c.json")
-    assert sum(map(len, planned(configs, tmp_path, known).packs)) == 3
-    assert sum(map(len, planned(configs, tmp_path, known, retry=True).packs)) == 4
+    assert sum(map(len, planned(configs, tmp_path).packs)) == 3
+    assert sum(map(len, planned(configs, tmp_path, retry=True).packs)) == 4
 
 
-def test_the_plan_command_measures_and_answers_programs(sweep_file, tmp_path, capsys):
+def test_the_plan_command_answers_programs(sweep_file, tmp_path, capsys):
     path = sweep_file(seeds=2, layers=(3,))
     root = tmp_path / "runs"
-    wishes = {"sweep": str(path), "runs": root, "json": True}
-    assert PlanCommand(**wishes, calibrate=True).run() == 0
-    captured = capsys.readouterr()
-    assert captured.err.count("tokens/s by lanes") == 2
-    found = json.loads(captured.out)
+    assert PlanCommand(sweep=str(path), runs=root, json=True).run() == 0
+    found = json.loads(capsys.readouterr().out)
     assert found["counts"] == {"new": 4}
-    assert found["source"] == "measured on this machine"
+    assert found["source"] == "by size, for a usual core"
     assert found["seconds"] > 0
-    assert sorted(len(pack) for pack in found["packs"]) in ([1] * 4, [1, 1, 2], [2, 2])
+    assert sorted(len(pack) for pack in found["packs"]) == [2, 2]
     assert not root.exists()
-    PlanCommand(**wishes, calibrate=True).run()
-    assert capsys.readouterr().err == ""  # known by now
 
 
 def test_what_is_impossible_is_refused_before_anything_starts(tmp_path):
-    known = Calibration(tmp_path / "c.json")
     with pytest.raises(ValueError, match=r"Run polynomial-.* is impossible: context"):
-        planned([tiny_run(context=10)], tmp_path, known)
+        planned([tiny_run(context=10)], tmp_path)
     with pytest.raises(ValueError, match="--lanes must be at least 1; got 0"):
-        planned(runs(), tmp_path, known, lanes=0)
+        planned(runs(), tmp_path, lanes=0)
 
 
 def test_counts_in_words():

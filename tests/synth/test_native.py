@@ -337,12 +337,12 @@ def test_the_rule_for_compiling_depends_on_the_run_alone():
 
 
 def test_the_step_and_the_plan_agree_on_the_form():
-    """What the calibration files a speed under is what the pack trains with."""
-    from sweeps.calibration import shape
+    """What the plan expects of a run's speed is what the pack trains with."""
+    from sweeps.costs import flops_per_token, tokens
 
     for steps in (12, 10**7):
         config = tiny_run(steps=steps)
-        planned = json.loads(shape(config, Execution()))["step"]
+        planned = step_form(Execution(), tokens(config), flops_per_token(config))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             form = Pack([config], Execution(), None).form

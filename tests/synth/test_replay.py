@@ -181,14 +181,6 @@ def test_a_gpu_s_losses_are_looked_at_all_at_once(graphs):
     assert rows[0][0][0].count == 7
 
 
-def test_measuring_waits_for_the_recording(graphs):
-    from sweeps.measuring import _warm_pack
-
-    pack = _warm_pack(tiny_run(), 2, Execution())
-    assert (pack.step, graphs[0].replays) == (4, 1)
-    assert pack.steady
-
-
 def test_a_closed_pack_lets_the_graph_go(graphs):
     pack = pack_of(tiny_run(), steps=5)
     graph = weakref.ref(graphs.pop())
