@@ -246,9 +246,8 @@ class Launch:
         """The failure of a run, if it was written since this launch began."""
         try:
             written = (folder.path / "failure.json").stat().st_mtime
-            record = folder.read_json("failure.json")
-            return str(record.get("message")) if written >= self.began else None
-        except (OSError, ValueError, AttributeError):
+            return folder.failure() if written >= self.began else None
+        except (OSError, ValueError):
             return None  # removed meanwhile, by a new attempt: see what becomes of it
 
     def end(self, outcome: Outcome) -> None:

@@ -66,7 +66,7 @@ def refuse_other_code(root: Path, run_ids: Sequence[str]) -> None:
     other = []
     for run_id in run_ids:
         try:
-            stored = RunFolder(root, run_id).read_json("environment.json")
+            stored = RunFolder(root, run_id).read_json("environment.json") or {}
             code = stored["sessions"][-1]["code"]
             began = code.get("synth_sha256")
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):

@@ -84,8 +84,7 @@ def standing(root: Path, run_id: str, config: RunConfig | None = None) -> Standi
         if state == "done":
             return Standing(run_id, state)
         if state == "failed":
-            record = folder.read_json("failure.json")
-            return Standing(run_id, state, str(record.get("message")))
+            return Standing(run_id, state, folder.failure())
         if state == "stopped" and config is not None:
             return Standing(run_id, state, _edited(folder, config))
         return Standing(run_id, state)

@@ -12,9 +12,11 @@ runs/polynomial-n2-1M-s0-3f9a21c7/
   failure.json       or: why it stopped
 ```
 
-Every file but `metrics.jsonl` is written to a temporary name and renamed, so a reader
-sees all of it or none. A trainer holds an advisory lock on `claim` (released by the
-kernel when it dies, however it dies), so two processes never train one run.
+Every file but `metrics.jsonl` is written to a temporary name, synced and renamed, so a
+reader sees all of it or none. `metrics.jsonl` is synced before a checkpoint or a result
+counts its bytes, and both carry its digest; they and `items.jsonl` are compared when
+training goes on and by `verify`. A trainer holds an advisory lock on `claim` (released
+by the kernel when it dies, however it dies), so two processes never train one run.
 """
 
 import contextlib
@@ -22,16 +24,40 @@ import fcntl
 import json
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from synth.claim import is_locked, lock, open_claim
 from synth.config import RunConfig
-from synth.metrics import Measurement, to_lines
+from synth.files import (
+    make_folder,
+    read_object,
+    seal,
+    unseal,
+)
+from synth.files import write_atomically as write_atomically
+from synth.metrics import Measurement
+from synth.metrics_file import MetricsFile, RunGone, sha256_of
 from synth.tasks.task import ItemCounts
 
 State = Literal["new", "running", "stopped", "done", "failed"]
+OF_THE_TRAINER = ("environment.json", "progress.json", "items.jsonl", "result.json")
+"""Files that only the process that holds the claim writes."""
+_OLDER_RESULT = (
+    "run_id",
+    "steps",
+    "tokens",
+    "vocabulary",
+    "finished",
+    "seconds",
+    "lanes",
+    "headline",
+    "weights",
+    "metrics_sha256",
+)
 
 
 class RunBusy(RuntimeError):
@@ -46,6 +72,8 @@ class RunFolder:
         self.path = Path(root) / run_id
         self.checkpoints = self.path / "checkpoint"
         self.metrics_path = self.path / "metrics.jsonl"
+        self.metrics = MetricsFile(self.metrics_path)
+        self._claim: int | None = None
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
@@ -58,7 +86,7 @@ class RunFolder:
         ValueError
             When `config.json` holds another configuration (edited by hand, say).
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         stored = self.read_json("config.json")
         if stored is None:
             self.write_json(
@@ -82,17 +110,39 @@ class RunFolder:
         stored = self.read_json("config.json")
         if stored is None:
             raise ValueError(f"{self.path} is no run folder: it has no config.json.")
-        return RunConfig.from_dict(stored["config"])
+        config = stored.get("config")
+        if not isinstance(config, dict):
+            raise ValueError(
+                f"{self.path / 'config.json'} must hold an object 'config'; it was "
+                "changed after it was written."
+            )
+        return RunConfig.from_dict(config)
 
     def state(self) -> State:
-        """Where the run stands, by what lies in its folder."""
-        if (self.path / "result.json").exists():
-            return "done"
+        """Where the run stands, by what lies in its folder.
+
+        A run whose `result.json` is empty or cut short is not done but failed: training
+        writes it last and whole, so it was damaged, and `failure` says so.
+        """
+        if (ending := _last_bytes(self.path / "result.json")) is not None:
+            return "done" if ending.rstrip().endswith(b"}") else "failed"
         if not (self.path / "config.json").exists():
             return "new"
         if (self.path / "failure.json").exists():
             return "failed"
-        return "running" if self._claimed() else "stopped"
+        return "running" if is_locked(self.path / "claim") else "stopped"
+
+    def failure(self) -> str:
+        """Why a failed run failed, as one message for people.
+
+        Raises
+        ------
+        ValueError
+            Names `failure.json` when it cannot be read.
+        """
+        if (self.path / "result.json").exists():
+            return _damaged_result(self.path, "it is empty or cut short")
+        return str((self.read_json("failure.json") or {}).get("message", "unknown"))
 
     @contextlib.contextmanager
     def claim(self) -> Iterator[None]:
@@ -102,23 +152,47 @@ class RunFolder:
         ------
         RunBusy
             When another process holds it; the message says which.
+        ValueError
+            When `claim` is no regular file, or its file system has no locks.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path / "claim", os.O_RDWR | os.O_CREAT, 0o644)
+        make_folder(self.path)
+        handle = open_claim(self.path / "claim")
         try:
-            while not _locked(handle):
+            while not lock(handle, fcntl.LOCK_EX, self.path):
                 # Whoever asks for the state holds a shared lock for an instant.
-                if self._claimed():
+                if is_locked(self.path / "claim"):
                     holder = os.pread(handle, 500, 0).decode(errors="replace").strip()
                     raise RunBusy(f"Run {self.run_id} is being trained by {holder}.")
                 time.sleep(0.001)
             started = time.strftime("%Y-%m-%d %H:%M:%S")
-            os.ftruncate(handle, 0)
             text = f"process {os.getpid()} on {socket.gethostname()} since {started}\n"
-            os.pwrite(handle, text.encode(), 0)
+            with contextlib.suppress(OSError):  # another user's file, or a full disk
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, text.encode(), 0)
+            self._claim = handle
+            self._remove_leftovers()
             yield
         finally:
+            self._claim = None
             os.close(handle)
+
+    def require_present(self) -> None:
+        """Check that the folder is still the one that this process claimed.
+
+        Raises
+        ------
+        RunGone
+            When it was removed, or another one stands in its place.
+        """
+        if self._claim is None:
+            return
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(self._claim), os.stat(self.path / "claim")):
+                return
+        raise RunGone(
+            f"{self.path} was removed or replaced while the run trained; nothing more "
+            "can be written there. Call again to train the run afresh."
+        )
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file of the folder, whole or not at all."""
@@ -128,49 +202,47 @@ class RunFolder:
         )
 
     def read_json(self, name: str) -> Any:
-        """The content of a JSON file of the folder; `None` when there is none.
+        """The object in a JSON file of the folder; `None` when there is no file.
 
         Raises
         ------
         ValueError
-            Names a file that is no JSON.
+            Names a file that is no regular file, no JSON, or no object.
         """
-        path = self.path / name
         try:
-            return json.loads(path.read_bytes())
+            return read_object(self.path / name)
         except FileNotFoundError:
             return None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not valid JSON ({error}).") from None
 
     def remove(self, name: str) -> None:
         """Remove a file of the folder if it is there."""
         (self.path / name).unlink(missing_ok=True)
 
     def append_metrics(self, measurements: list[Measurement]) -> int:
-        """Append whole lines and return the length of the file in bytes."""
-        with self.metrics_path.open("a", encoding="utf-8") as file:
-            file.write(to_lines(measurements))
-            file.flush()
-            return file.tell()
-
-    def cut_metrics(self, length: int) -> None:
-        """Cut the metrics back to `length` bytes: what a checkpoint knew, no torn tail.
+        """Append whole lines and return the length of the file in bytes.
 
         Raises
         ------
-        ValueError
-            When lines that the checkpoint knew are gone.
+        RunGone
+            When the folder was removed, or the file changed meanwhile.
         """
-        present = self.metrics_path.stat().st_size if self.metrics_path.exists() else 0
-        if present < length:
-            raise ValueError(
-                f"{self.metrics_path} has {present} bytes, but the checkpoint was taken "
-                f"when it had {length}: lines were lost. Move the folder away to train "
-                "this run afresh."
-            )
-        if present > length:
-            os.truncate(self.metrics_path, length)
+        self.require_present()
+        return self.metrics.append(measurements)
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Write `result.json`, which makes the run done, with the digests of its files.
+
+        Raises
+        ------
+        RunGone
+            When the folder or its metrics are not what this process wrote.
+        """
+        self.require_present()
+        digests = {"metrics_sha256": self.metrics.sync_whole()}
+        items = self.path / "items.jsonl"
+        if items.exists():
+            digests["items_sha256"] = sha256_of(items)
+        self.write_json("result.json", seal(result | digests))
 
     def write_items(self, step: int, counts: list[ItemCounts]) -> None:
         """Write `items.jsonl`: for each score, what was right of how many, by item."""
@@ -192,48 +264,84 @@ class RunFolder:
 
     def add_session(self, environment: dict[str, Any]) -> None:
         """Record the environment of the process that works on the run from now on."""
-        known = self.read_json("environment.json") or {"sessions": []}
-        known["sessions"].append(environment)
-        self.write_json("environment.json", known)
+        try:
+            known = self.read_json("environment.json") or {}
+            sessions = known.get("sessions", [])
+            if not isinstance(sessions, list):
+                raise ValueError("'sessions' is no list")
+        except ValueError as error:
+            # A record for people: a damaged one is kept aside and stops no training.
+            aside = self.path / "environment.damaged.json"
+            os.replace(self.path / "environment.json", aside)
+            sessions = [{"problem": f"{error} Kept as {aside.name}."}]
+        self.write_json("environment.json", {"sessions": [*sessions, environment]})
 
-    def _stored_id(self, stored: Any) -> str | None:
+    def _stored_id(self, stored: dict[str, Any]) -> str | None:
         try:
             return RunConfig.from_dict(stored["config"]).run_id
         except (KeyError, TypeError, ValueError):
             return None
 
-    def _claimed(self) -> bool:
-        try:
-            handle = os.open(self.path / "claim", os.O_RDONLY)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(handle)
-        return False
+    def _remove_leftovers(self) -> None:
+        """Remove temporary files of killed trainers; the claim is held."""
+        for name in OF_THE_TRAINER:
+            for path in self.path.glob(f".{name}.*.tmp"):
+                path.unlink(missing_ok=True)
 
 
-def _locked(handle: int) -> bool:
+def verify(path: Path) -> list[str]:
+    """What in the folder of a done run is not what its training wrote, file by file.
+
+    Empty when all is as written, and for runs that are not done. Reads `result.json`,
+    `metrics.jsonl` and `items.jsonl` once; checkpoints are compared when they are
+    loaded. A result of older code, without digests of its own, passes as it is.
+    """
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        stored = read_object(path / "result.json")
+        result = unseal(stored, path / "result.json", _OLDER_RESULT)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        return [_damaged_result(path, str(error))]
+    problems = []
+    if result.get("run_id", path.name) != path.name:
+        problems.append(
+            f"{path / 'result.json'} is the result of {result['run_id']}, another run."
+        )
+    for name in ("metrics", "items"):
+        file, expected = path / f"{name}.jsonl", result.get(f"{name}_sha256")
+        if expected is None:
+            continue
+        try:
+            if sha256_of(file) == expected:
+                continue
+            found = "was changed or cut" if file.exists() else "is missing"
+        except (OSError, ValueError) as error:
+            found = f"cannot be read ({error})"
+        problems.append(
+            f"{file} {found}: it is not what training wrote. Restore the file, or move "
+            "the run's folder away to train it afresh."
+        )
+    return problems
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, sync it and rename it into place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _damaged_result(path: Path, how: str) -> str:
+    return (
+        f"{path / 'result.json'} is damaged ({how}). Restore it, or remove it to train "
+        "the run again from its last checkpoint."
+    )
+
+
+def _last_bytes(path: Path) -> bytes | None:
+    """The end of a file; `None` when there is none, empty for what is no file."""
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            return b""
+        return os.pread(handle, 2, max(0, found.st_size - 2))
+    finally:
+        os.close(handle)

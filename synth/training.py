@@ -5,7 +5,6 @@ be killed at any instant; called again, it goes on from the last checkpoint.
 """
 
 import contextlib
-import hashlib
 import math
 import time
 import traceback
@@ -138,7 +137,7 @@ class _Session:
         for lane, folder in enumerate(self.folders):
             folder.remove("failure.json")
             length = restored[lane].place.metrics_bytes if restored else 0
-            folder.cut_metrics(length)
+            folder.metrics.cut(length)
             folder.add_session(environment)
         self.progress.begin(self.configs, self.pack.step)
 
@@ -183,11 +182,9 @@ class _Session:
         )
         for lane in self._alive():
             folder, config = self.folders[lane], self.configs[lane]
-            metrics = hashlib.sha256(folder.metrics_path.read_bytes()).hexdigest()
             step = self.pack.step
             folder.write_items(step, self.pack.items[lane])
-            folder.write_json(
-                "result.json",
+            folder.write_result(
                 {
                     "run_id": config.run_id,
                     "steps": step,
@@ -199,8 +196,7 @@ class _Session:
                     "lanes": len(self.configs),
                     "headline": self.headline[lane],
                     "weights": f"checkpoint/{checkpoints.path_at(folder, step).name}",
-                    "metrics_sha256": metrics,
-                },
+                }
             )
             keep = self.execution.keep_checkpoints_every_steps
             checkpoints.drop_moments(folder, keep)

@@ -60,7 +60,7 @@ def test_states_of_a_sweep(tmp_path):
         ("config.json", "{ torn", "config.json is not valid JSON"),
         ("config.json", '{"config": {"task": 3}}', "changed after it was written"),
         ("failure.json", '{"mess', "failure.json is not valid JSON"),
-        ("failure.json", "[]", "has no attribute"),
+        ("failure.json", "[]", "must hold a JSON object"),
     ],
 )
 def test_damaged_files_are_named_and_nothing_is_lost(tmp_path, name, content, message):

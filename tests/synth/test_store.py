@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from synth.metrics import SCHEMA, Measurement, Score, from_line, to_lines
-from synth.store import RunBusy, RunFolder, write_atomically
+from synth.store import RunBusy, RunFolder, verify, write_atomically
 from tests.conftest import tiny_run
 
 
@@ -76,11 +76,11 @@ def test_metrics_are_cut_back_and_loss_is_noticed(tmp_path):
     folder.append_metrics([row()])
     with folder.metrics_path.open("a") as file:
         file.write('{"torn')
-    folder.cut_metrics(length)
+    folder.metrics.cut(length)
     lines = folder.metrics_path.read_text().splitlines()
     assert [from_line(line) for line in lines] == [row(), row()]
     with pytest.raises(ValueError, match="lines were lost"):
-        folder.cut_metrics(length + 1)
+        folder.metrics.cut(length + 1)
 
 
 def test_an_atomic_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
@@ -127,3 +127,56 @@ def test_looking_at_a_run_never_makes_it_busy(tmp_path):
                     pass
         finally:
             looking.kill()
+
+
+def finished(tmp_path):
+    """A folder that is done, with metrics and items."""
+    folder = RunFolder(tmp_path, tiny_run().run_id)
+    folder.open(tiny_run())
+    folder.append_metrics([row(), row(0.25)])
+    (folder.path / "items.jsonl").write_text('{"step": 7}\n')
+    folder.write_result({"run_id": folder.run_id, "headline": {"s/m": 0.25}})
+    return folder
+
+
+def test_a_done_run_is_verified_against_its_digests(tmp_path):
+    folder = finished(tmp_path)
+    assert folder.state() == "done"
+    assert verify(folder.path) == []
+    assert verify(tmp_path / "no-such-run") == []
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "items.jsonl", "result.json"])
+@pytest.mark.parametrize("how", ["digit", "cut", "gone"])
+def test_a_changed_file_of_a_done_run_is_named(tmp_path, name, how):
+    folder = finished(tmp_path)
+    path = folder.path / name
+    text = path.read_text()
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_text(text.replace("5", "6") if how == "digit" else text[:-9])
+    if (name, how) == ("result.json", "gone"):
+        assert folder.state() == "stopped"
+        return
+    if name == "items.jsonl" and how == "digit":
+        path.write_text('{"step": 8}\n')
+    (problem,) = verify(folder.path)
+    assert str(path) in problem
+
+
+@pytest.mark.parametrize("content", ["", '{"run_id": "polyn'])
+def test_an_empty_or_torn_result_makes_no_run_done(tmp_path, content):
+    folder = finished(tmp_path)
+    (folder.path / "result.json").write_text(content)
+    assert folder.state() == "failed"
+    assert "result.json is damaged" in folder.failure()
+    assert "result.json is damaged" in verify(folder.path)[0]
+
+
+def test_results_without_digests_of_their_own_still_count(tmp_path):
+    folder = finished(tmp_path)
+    stored = folder.read_json("result.json")
+    folder.write_json("result.json", {"metrics_sha256": stored["metrics_sha256"]})
+    assert folder.state() == "done"
+    assert verify(folder.path) == []

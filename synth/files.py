@@ -1,0 +1,162 @@
+"""Files that survive a crash, and reading files that something else may have damaged.
+
+Writing: a file is written under a temporary name, synced, renamed, and the folder is
+synced, so after a kill or a power cut a reader finds the old content or the new one.
+Reading: only regular files of a plausible size, because opening a FIFO blocks for ever
+and a file of many gigabytes does not fit into memory.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import stat
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from synth.identity import digest
+
+MAX_JSON_BYTES = 1 << 26
+SEAL = "sha256"
+"""The key under which a sealed object carries the digest of its other entries."""
+_NO_SYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM}
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, sync it and rename it into place."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the creations, renames and removals in a folder outlast a power cut.
+
+    Without effect on file systems that cannot sync a folder.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(handle)
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its missing parents; each entry outlasts a power cut."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
+
+
+def size_of(path: Path) -> int:
+    """Size in bytes of a regular file, 0 if there is none.
+
+    Raises
+    ------
+    ValueError
+        When something else lies there: a FIFO, a device, a folder.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0
+    _require_regular(path, found)
+    return found.st_size
+
+
+def read_regular(path: Path, most: int = MAX_JSON_BYTES) -> bytes:
+    """The content of a regular file of at most `most` bytes; never blocks.
+
+    Raises
+    ------
+    ValueError
+        Names a file that is larger, or that is a FIFO, a device or a folder.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(handle)
+        _require_regular(path, found)
+        if found.st_size > most:
+            raise ValueError(
+                f"{path} has {found.st_size:,} bytes, more than the {most:,} that such a "
+                "file can have: it is damaged, or another program wrote it."
+            )
+    except BaseException:
+        os.close(handle)
+        raise
+    with open(handle, "rb") as file:
+        return file.read()
+
+
+def read_object(path: Path, most: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises
+    ------
+    ValueError
+        Names a file that is no JSON, or JSON of another shape.
+    FileNotFoundError
+        When there is no such file.
+    """
+    try:
+        value = json.loads(read_regular(path, most))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error}).") from None
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"{path} must hold a JSON object; it holds a {type(value).__name__}."
+        )
+    return value
+
+
+def seal(value: dict[str, Any]) -> dict[str, Any]:
+    """The object with the digest of its entries, for `unseal` to compare."""
+    return value | {SEAL: digest(value)}
+
+
+def unseal(
+    value: dict[str, Any], path: Path, unsealed: Collection[str]
+) -> dict[str, Any]:
+    """The object without its digest.
+
+    Files of older code have no digest; they have no entries but those in `unsealed`.
+
+    Raises
+    ------
+    ValueError
+        Names the file when its entries are not those that were written.
+    """
+    rest = {name: entry for name, entry in value.items() if name != SEAL}
+    if SEAL in value:
+        same = value[SEAL] == digest(rest)
+    else:
+        same = rest.keys() <= set(unsealed)
+    if not same:
+        raise ValueError(f"{path} was changed after it was written.")
+    return rest
+
+
+def _require_regular(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = {stat.S_IFIFO: "FIFO", stat.S_IFDIR: "folder", stat.S_IFSOCK: "socket"}
+        name = kind.get(stat.S_IFMT(found.st_mode), "device")
+        raise ValueError(f"{path} must be a regular file; it is a {name}. Remove it.")
