@@ -12,7 +12,6 @@ and may be called again at any time: it starts what is missing and heals what cr
 """
 
 import contextlib
-import fcntl
 import getpass
 import os
 import shutil
@@ -37,6 +36,8 @@ PACKAGES = "munge slurmctld slurmd slurm-client"
 ACCOUNTING_PACKAGES = "slurmdbd mariadb-server"
 PATIENCE_S = 90.0
 """How long a daemon may take to answer: a second, but for a busy machine."""
+LOCK_PATIENCE_S = 4 * PATIENCE_S
+"""How long another call that changes the cluster is waited for."""
 
 
 @dataclass(frozen=True)
@@ -219,18 +220,33 @@ def _refuse_taken_ports(options: ClusterOptions) -> None:
 
 @contextlib.contextmanager
 def _lock(state: Path) -> Iterator[None]:
-    """Let one caller at a time change the cluster in `state`."""
-    path = state / "lock"
-    while True:
-        # Not inherited by the daemons (PEP 446), or they would hold it for ever.
-        with path.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            # The holder before us may have purged the folder: then this file is no
-            # longer the one at that path.
-            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                yield
-                return
+    """Let one caller at a time change the cluster in `state`.
+
+    Raises
+    ------
+    ClusterError
+        When another one holds it for too long.
+    """
+    from filelock import FileLock, Timeout
+
+    # The kernel's lock: free when its holder dies, and not inherited by the daemons.
+    lock = FileLock(state / "lock", timeout=LOCK_PATIENCE_S)
+    while not lock.is_locked:
         state.mkdir(mode=0o755, parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except FileNotFoundError:
+            continue  # the holder before us has purged the folder
+        except Timeout:
+            raise ClusterError(
+                f"Another process has held {lock.lock_file} for "
+                f"{LOCK_PATIENCE_S:.0f} s (`fuser {lock.lock_file}` names it). Wait for "
+                "it or end it, then call again."
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _complaint(options: ClusterOptions, what: str) -> str:

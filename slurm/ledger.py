@@ -14,7 +14,6 @@ leaves a trace by which `settle` finds the jobs again. The launch's name is the 
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import re
 import secrets
@@ -234,15 +233,17 @@ def launching(root: Path) -> Iterator[None]:
     ValueError
         When another one is at work.
     """
+    from filelock import FileLock, Timeout
+
     folder = root / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "lock"
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"Another launcher is sending jobs for {root} right now (it holds "
-                f"{path}); wait for it to end."
-            ) from None
+    try:
+        lock = FileLock(path).acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"Another launcher is sending jobs for {root} right now (it holds "
+            f"{path}); wait for it to end."
+        ) from None
+    with lock:
         yield

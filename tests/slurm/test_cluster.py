@@ -1,6 +1,7 @@
 """The private cluster itself: up, down, both again, and after a crash."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,7 +27,6 @@ needs_slurm = pytest.mark.skipif(
 @pytest.fixture
 def own(tmp_path_factory):
     """A cluster of one test's own, not up yet; nothing of it is left afterwards."""
-    import shutil
     import tempfile
 
     options = ClusterOptions(
@@ -45,6 +45,18 @@ def asked(options, *command):
 def listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_cluster_that_another_call_holds_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "LOCK_PATIENCE_S", 0.1)
+    state = tmp_path / "state"
+    with cluster._lock(state):
+        with pytest.raises(ClusterError, match=rf"held {state}/lock for 0 s"):  # noqa: SIM117
+            with cluster._lock(state):
+                pass
+        shutil.rmtree(state)  # purged by the holder: the next one makes it anew
+    with cluster._lock(state):
+        assert (state / "lock").exists()
 
 
 @pytest.mark.cluster
