@@ -8,9 +8,9 @@ from typing import Annotated, Union
 
 import tyro
 
+from slurm.clients import QueueUnavailable
 from slurm.commands import Cancel, ClusterCommand, Logs, Profiles, Retry, StatusCommand
 from slurm.daemons import ClusterError
-from slurm.queue import QueueUnavailable
 from slurm.submission import SubmissionRefused
 from synth import command_line
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from slurm.clients import clean_environment
 from slurm.cluster_files import ClusterOptions
 from slurm.daemons import ClusterError, Daemon, path_of, tail, wait_until
 
@@ -105,7 +106,10 @@ def _sacctmgr(options: ClusterOptions, *words: str) -> bool:
 def _succeeds(command: list[str], extra: dict[str, str]) -> bool:
     try:
         done = subprocess.run(
-            command, capture_output=True, timeout=10, env=os.environ | extra
+            command,
+            capture_output=True,
+            timeout=10,
+            env=clean_environment(os.environ) | extra,
         )
     except subprocess.TimeoutExpired:
         return False

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 from slurm import accounting
+from slurm.clients import clean_environment
 from slurm.cluster_files import ClusterOptions
 from slurm.daemons import Daemon, job_processes, path_of, search_path
 
@@ -78,7 +79,8 @@ def client(
 
 def environment(options: ClusterOptions) -> dict[str, str]:
     """This process's environment, with the cluster's configuration in it."""
-    return os.environ | {"SLURM_CONF": str(options.conf), "PATH": search_path()}
+    own = {"SLURM_CONF": str(options.conf), "PATH": search_path()}
+    return clean_environment(os.environ) | own
 
 
 def crash_node(options: ClusterOptions, node: str) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slurm.clients import clean_environment
+
 
 class ClusterError(RuntimeError):
     """The private cluster could not be brought up or down; the message says why."""
@@ -58,7 +60,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env=os.environ | self.environment,
+                env=clean_environment(os.environ) | self.environment,
                 start_new_session=True,
                 cwd=self.state,
                 timeout=30,

@@ -31,7 +31,8 @@ from synth.config import RunConfig
 from synth.execution import Execution
 from synth.objectives import Targets, loss_and_backward
 from synth.pack import Pack
-from synth.store import RunFolder, write_atomically
+from synth.files import write_atomically
+from synth.store import RunFolder
 from synth.training import numerics
 
 JOIN_TIMEOUT_S = 300.0
@@ -141,8 +142,7 @@ class LeaderPack(ShardedPack):
         check_shares(configs[0], distributed.get_world_size())
         _command(_BUILD)
         step = restored[0].place.step if restored else None
-        news = [[config.to_dict() for config in configs], step]
-        distributed.broadcast_object_list(news, src=0, device=torch.device("cpu"))
+        _tell({"configs": [config.to_dict() for config in configs], "step": step})
         super().__init__(configs, execution, restored)
 
     def train_step(self, clock: dict[str, float]) -> None:
@@ -172,16 +172,28 @@ def follow(root: Path, execution: Execution) -> None:
 
 
 def _build(root: Path, execution: Execution) -> ShardedPack:
-    news: list[object] = [None, None]
-    distributed.broadcast_object_list(news, src=0, device=torch.device("cpu"))
-    values, step = news
-    assert isinstance(values, list)
-    configs = [RunConfig.from_dict(config) for config in values]
+    news = json.loads(_tell())
+    configs = [RunConfig.from_dict(values) for values in news["configs"]]
     restored = None
-    if isinstance(step, int):
+    if news["step"] is not None:
         folders = [RunFolder(root, config.run_id) for config in configs]
-        restored = [checkpoints.load(folder, step) for folder in folders]
+        restored = [checkpoints.load(folder, news["step"]) for folder in folders]
     return ShardedPack(configs, execution, restored)
+
+
+def _tell(news: object = None) -> bytes:
+    """Say (rank 0) or hear (the others) what to build, as JSON.
+
+    torch would send objects as pickles, which run code, and a meeting point on a shared
+    file system is no proof of who speaks.
+    """
+    said = torch.frombuffer(bytearray(json.dumps(news).encode()), dtype=torch.uint8)
+    length = torch.tensor([len(said)])
+    distributed.broadcast(length, src=0)
+    if distributed.get_rank() > 0:
+        said = torch.empty(int(length.item()), dtype=torch.uint8)
+    distributed.broadcast(said, src=0)
+    return bytes(said.tolist())
 
 
 def _command(number: int = 0) -> int:

@@ -2,35 +2,45 @@
 
 ```
 RUNS/.slurm/20261122-041200-polynomial-3f9a/   one launch: one sbatch, one array
-  launch.json        the packs, the profile, the job id once sbatch has answered
-  configs.json       the configuration of every run in them
-  12_3_submitted.pkl, 12_3_0_log.out, ...      submitit's files
+  launch.json        the packs, how to train them, the job id once sbatch has answered
+  packs.jsonl        line i: the configurations of the runs of element i
+  submission.sh      what sbatch was given
+  12_3_0_log.out     what element 3 printed
 RUNS/<run id>/slurm.json                       the job that has the run
 ```
 
 `launch.json` is written before sbatch is called, so a launcher that dies at any point
 leaves a trace by which `settle` finds the jobs again. The launch's name is the job's.
+All of it is JSON, since others may be allowed to write here: whoever changes a file can
+spoil a launch and no more. Launches are ordered by a number, not by the clocks of the
+machines that they come from.
 """
 
 import contextlib
 import dataclasses
 import json
+import os
+import pwd
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from slurm.arrays import Pack
-from slurm.queue import QueueEntry
+from slurm.queue import QueueEntry, is_job_id
+from slurm.shapes import build
 from synth.config import RunConfig
-from synth.store import RunFolder, write_atomically
+from synth.files import read_object, write_atomically
+from synth.store import RunFolder
 
 RECORD = "slurm.json"
 FOLDER = ".slurm"
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""Names that are one step of a path."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,9 @@ class JobRecord:
     job_id: str
     profile: str
     submitted: float
-    """Seconds since the epoch, when the launch was made."""
+    """Seconds since the epoch when the launch was made, for people."""
+    generation: int = 0
+    """Number of the launch; of two launches the higher number is the later one."""
     cancelled: bool = False
     started: float | None = None
     """When the worker last took the run up; null while it waits."""
@@ -52,6 +64,16 @@ class JobRecord:
     reached_step: int = -1
     """Newest checkpoint when the worker last took the run up."""
     node: str = ""
+    old_failure: int | None = None
+    """Time stamp, in ns, of the `failure.json` of an attempt before this one."""
+
+    def __post_init__(self) -> None:
+        if not _PLAIN.fullmatch(self.launch):
+            raise ValueError(
+                f"launch must be the name of a launch; got {self.launch!r}"
+            )
+        if not is_job_id(self.job_id):
+            raise ValueError(f"job_id must be like 12 or 12_3; got {self.job_id!r}")
 
     def log(self, root: Path, task: int = 0) -> Path:
         """The file with everything that the job printed."""
@@ -59,17 +81,36 @@ class JobRecord:
 
 
 def read_record(root: Path, run_id: str) -> JobRecord | None:
-    """The job record of a run; none when it was never submitted."""
-    values = RunFolder(root, run_id).read_json(RECORD)
-    if values is None:
+    """The job record of a run; none when it was never submitted.
+
+    Raises
+    ------
+    ValueError
+        Names a file that is no job record, and what to do with it.
+    """
+    path = root / run_id / RECORD
+    try:
+        return build(JobRecord, read_object(path))
+    except FileNotFoundError:
         return None
-    known = {field.name for field in dataclasses.fields(JobRecord)}
-    return JobRecord(**{k: v for k, v in values.items() if k in known})
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is no job record ({error}). Remove it; the next launch writes one."
+        ) from None
 
 
 def write_record(root: Path, run_id: str, record: JobRecord) -> None:
     """Write the job record of a run, whole or not at all."""
     RunFolder(root, run_id).write_json(RECORD, dataclasses.asdict(record))
+
+
+def failure_stamp(root: Path, run_id: str) -> int | None:
+    """Which `failure.json` lies in a run folder: its time stamp, to be compared for
+    equality alone, since the clock is that of whichever machine wrote it."""
+    try:
+        return (root / run_id / "failure.json").stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -80,38 +121,73 @@ class Launch:
     folder: Path
     profile: str
     created: float
+    """Seconds since the epoch, for people."""
+    generation: int
+    """One more than that of any launch before."""
     packs: list[list[str]]
     """Run ids, by element."""
+    execution: dict[str, Any] = field(default_factory=dict)
+    """Fields of `synth.execution.Execution`."""
+    max_idle_restarts: int = 5
+    code: str = ""
+    """The copy of the code that the jobs run."""
     job_id: str | None = None
     """Of the array; null until sbatch has answered."""
     recorded: bool = False
     """Whether every run folder holds its job record."""
 
+    def __post_init__(self) -> None:
+        ids = [run_id for pack in self.packs for run_id in pack]
+        for name in (self.name, *ids):
+            if not isinstance(name, str) or not _PLAIN.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a launch or run")
+        if self.job_id is not None and not is_job_id(self.job_id):
+            raise ValueError(f"job_id must be like 12; got {self.job_id!r}")
+
     @classmethod
     def create(
-        cls, root: Path, label: str, profile: str, packs: Sequence[Pack]
+        cls,
+        root: Path,
+        label: str,
+        profile: str,
+        packs: Sequence[Pack],
+        **how: Any,
     ) -> "Launch":
-        """Make the folder of a new launch and note what it is going to send."""
+        """Make the folder of a new launch and note what it is going to send.
+
+        `how` are the fields that say how the jobs train.
+        """
         stamp = time.strftime("%Y%m%d-%H%M%S")
         word = re.sub(r"[^A-Za-z0-9_.-]+", "-", label) or "runs"
         name = f"{stamp}-{word}-{secrets.token_hex(2)}"
         ids = [[config.run_id for config in pack] for pack in packs]
-        launch = cls(name, root / FOLDER / name, profile, time.time(), ids)
-        launch.folder.mkdir(parents=True)
-        configs = {c.run_id: c.to_dict() for pack in packs for c in pack}
-        content = json.dumps(configs).encode() + b"\n"
-        write_atomically(launch.folder / "configs.json", content)
+        number = 1 + _latest(root, (run_id for pack in ids for run_id in pack))
+        folder = root / FOLDER / name
+        launch = cls(name, folder, profile, time.time(), number, ids, **how)
+        folder.mkdir(parents=True)
+        lines = (json.dumps([c.to_dict() for c in pack]) + "\n" for pack in packs)
+        write_atomically(folder / "packs.jsonl", "".join(lines).encode())
         launch.save()
         return launch
 
     @classmethod
-    def read(cls, folder: Path) -> "Launch | None":
-        """The launch in a folder, if it holds one."""
+    def read(cls, folder: Path) -> "Launch":
+        """The launch in a folder.
+
+        Raises
+        ------
+        ValueError
+            Names a `launch.json` that cannot be read.
+        """
+        path = folder / "launch.json"
         try:
-            values: dict[str, Any] = json.loads((folder / "launch.json").read_bytes())
-        except (OSError, ValueError):
-            return None
-        return cls(folder=folder, **values)
+            values = read_object(path)
+            launch = build(cls, values | {"folder": folder})
+            if launch.name != folder.name:
+                raise ValueError(f"it describes {launch.name}")
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read: {error}") from None
+        return launch
 
     def save(self) -> None:
         """Write `launch.json`."""
@@ -125,103 +201,154 @@ class Launch:
         assert self.job_id is not None
         return self.job_id if len(self.packs) == 1 else f"{self.job_id}_{element}"
 
+    def configs(self, element: int) -> list[dict[str, Any]]:
+        """The configurations of the runs of one element, as plain data.
+
+        Raises
+        ------
+        ValueError
+            When `packs.jsonl` does not hold them.
+        """
+        path = self.folder / "packs.jsonl"
+        with path.open("rb") as file:
+            line = next((line for i, line in enumerate(file) if i == element), b"")
+        return _pack_of(line, path, element)
+
     def accepted(self, root: Path, job_id: str) -> "Launch":
         """Note the job id here and in the folder of every run; safe to repeat."""
         launch = dataclasses.replace(self, job_id=job_id)
         launch.save()
-        configs = json.loads((self.folder / "configs.json").read_bytes())
-        for element, pack in enumerate(launch.packs):
-            for run_id in pack:
-                config = RunConfig.from_dict(configs[run_id])
-                folder = RunFolder(root, run_id)
-                folder.path.mkdir(parents=True, exist_ok=True)
-                with contextlib.suppress(ValueError):  # the worker complains of it
-                    folder.open(config)
-                known = read_record(root, run_id)
-                # The job may have started already and written more than we know; or
-                # the run may have gone to a later launch.
-                if known and known.submitted >= launch.created:
-                    continue
-                job = launch.element_id(element)
-                write_record(
-                    root,
-                    run_id,
-                    JobRecord(
-                        launch.name, element, job, launch.profile, launch.created
-                    ),
-                )
+        path = self.folder / "packs.jsonl"
+        for element, line in enumerate(path.read_bytes().splitlines()):
+            for values in _pack_of(line, path, element):
+                config = RunConfig.from_dict(values)
+                # A folder that cannot be written or is another run's: the worker, which
+                # meets it as well, says so of this run alone.
+                with contextlib.suppress(OSError, ValueError):
+                    launch._record(root, element, config)
         launch = dataclasses.replace(launch, recorded=True)
         launch.save()
         return launch
+
+    def _record(self, root: Path, element: int, config: RunConfig) -> None:
+        run_id = config.run_id
+        folder = RunFolder(root, run_id)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(ValueError):  # the worker complains of it
+            folder.open(config)
+        try:
+            known = read_record(root, run_id)
+        except ValueError:
+            known = None  # damaged: written anew
+        # The job may have started already and written more than we know; or the run may
+        # have gone to a later launch.
+        if known is None or known.generation < self.generation:
+            write_record(root, run_id, self.record(root, element, run_id))
+
+    def record(self, root: Path, element: int, run_id: str) -> JobRecord:
+        """What the folder of a run says as long as its job has not begun."""
+        return JobRecord(
+            self.name,
+            element,
+            self.element_id(element),
+            self.profile,
+            self.created,
+            self.generation,
+            old_failure=failure_stamp(root, run_id),
+        )
 
     def discard(self) -> None:
         """Remove the launch: sbatch refused it."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def launches(root: Path) -> Iterator[Launch]:
-    """Every launch below a runs folder, oldest first."""
+def _pack_of(line: bytes, path: Path, element: int) -> list[dict[str, Any]]:
+    try:
+        values = json.loads(line)
+    except ValueError:
+        values = None
+    if not isinstance(values, list) or not all(isinstance(v, dict) for v in values):
+        raise ValueError(f"{path}, line {element + 1}, is no list of configurations.")
+    return values
+
+
+def _latest(root: Path, run_ids: Iterable[str]) -> int:
+    """The highest number of a launch so far; of removed ones, as far as runs know."""
+    numbers = [launch.generation for launch in launches(root)]
+    for run_id in run_ids:
+        with contextlib.suppress(OSError, ValueError):
+            record = read_record(root, run_id)
+            numbers.append(record.generation if record else 0)
+    return max(numbers, default=0)
+
+
+def launches(root: Path, damaged: list[str] | None = None) -> Iterator[Launch]:
+    """Every launch below a runs folder, by name.
+
+    A sentence about each that cannot be read is added to `damaged`.
+    """
+    for path in _launch_folders(root):
+        try:
+            yield Launch.read(path)
+        except ValueError as error:
+            if damaged is not None:
+                damaged.append(str(error))
+
+
+def _launch_folders(root: Path) -> list[Path]:
     folder = root / FOLDER
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        launch = Launch.read(path)
-        if launch is not None:
-            yield launch
+    try:
+        found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    except FileNotFoundError:
+        return []
+    return [folder / n for n in found if n != "code" and _PLAIN.fullmatch(n)]
+
+
+def owners(root: Path) -> set[int]:
+    """Users who have launched from a runs folder: their jobs have its runs too."""
+    found = set()
+    for path in _launch_folders(root):
+        with contextlib.suppress(OSError, KeyError):
+            found.add(pwd.getpwuid(path.stat().st_uid).pw_uid)
+    return found
 
 
 def settle(root: Path, queue: Mapping[str, QueueEntry]) -> list[str]:
     """Finish launches whose launcher died before it wrote everything down.
 
-    Jobs are found by what submitit left in the folder, else by the job's name in the
-    queue. A launch that never reached the cluster is removed. Returns a sentence each.
+    Jobs are found by what they have printed, else by their name in the queue. A launch
+    that never reached the cluster is removed. Returns a sentence each.
     """
-    news = []
-    for launch in launches(root):
+    news: list[str] = []
+    for launch in launches(root, news):
         if launch.recorded:
             continue
         job_id = launch.job_id or _sent_as(launch, queue)
-        if job_id is None:
+        if job_id is None and launch.folder.stat().st_uid == os.getuid():
             launch.discard()
             news.append(f"{launch.name} had never reached the cluster: removed.")
+        if job_id is None:
             continue
-        launch = launch.accepted(root, job_id)
-        moved = _place_pickles(launch)
-        news.append(
-            f"{launch.name} was sent as job {job_id}, and is recorded now"
-            + (f" ({moved} elements had lacked their pack)." if moved else ".")
-        )
+        try:
+            launch.accepted(root, job_id)
+        except (OSError, ValueError) as error:
+            news.append(f"{launch.name} was sent as job {job_id}, but {error}")
+        else:
+            news.append(f"{launch.name} was sent as job {job_id}, and is recorded now.")
     return news
 
 
 def _sent_as(launch: Launch, queue: Mapping[str, QueueEntry]) -> str | None:
     """The job id of a launch, if sbatch took it."""
-    for path in launch.folder.glob("*_submission.sh"):
-        return path.name.partition("_")[0]
     for path in launch.folder.glob("*_log.out"):  # ran before anyone wrote the id down
-        return path.name.partition("_")[0]
+        job_id = path.name.partition("_")[0]
+        if is_job_id(job_id):
+            return job_id
     for entry in queue.values():
         # A refused job may be listed for a while too, as failed.
         if entry.live and entry.name == launch.name:
             return entry.job_id.partition("_")[0]
     return None
-
-
-def _place_pickles(launch: Launch) -> int:
-    """Give elements the packs that their launcher had no time to put in place.
-
-    submitit moves each pickle to its final name after sbatch, and elements wait for it.
-    """
-    import pickle
-
-    moved = 0
-    for path in launch.folder.glob("*.pkl"):
-        if not re.fullmatch(r"[0-9a-f]{32}", path.stem):
-            continue
-        with path.open("rb") as file:
-            element: int = pickle.load(file).function.element
-        job = launch.element_id(element)
-        path.rename(launch.folder / f"{job}_submitted.pkl")
-        moved += 1
-    return moved
 
 
 @contextlib.contextmanager

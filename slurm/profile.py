@@ -6,9 +6,10 @@ among the ones shipped in `slurm/profiles`; anything that ends in `.toml` is a p
 """
 
 import dataclasses
-import math
 import os
 import re
+import reprlib
+import sys
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ OWN_OPTIONS = {
     "gpus-per-node": "gpus",
     "job-name": "(the launch's name)",
     "mem": "memory_gb",
+    "mem-per-cpu": "memory_per_cpu_gb",
     "nodes": "nodes",
     "ntasks-per-node": "tasks",
     "open-mode": "(always append)",
@@ -43,6 +45,24 @@ OWN_OPTIONS = {
     "wckey": "wckey",
 }
 """sbatch options that other keys decide, and which."""
+
+_LIMITS: dict[str, tuple[int, int]] = {
+    "time": (1, 5_000_000),
+    "nodes": (1, 100_000),
+    "tasks": (1, 10_000),
+    "gpus": (0, 10_000),
+    "cpus": (1, 100_000),
+    "memory_gb": (0, 1_000_000),
+    "memory_per_cpu_gb": (0, 1_000_000),
+    "lanes": (1, 100_000),
+    "signal_delay_s": (1, 65_535),
+    "max_running": (1, 10_000_000),
+    "max_submitted": (1, 10_000_000),
+    "max_idle_restarts": (1, 1_000_000),
+}
+"""Least and most of each number: beyond them a value is surely a typo, and some would
+overflow in SLURM."""
+_OPTION = re.compile(r"[a-z][a-z0-9-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +85,9 @@ class Profile:
     cpus: int = 1
     """CPUs of each process."""
     memory_gb: float = 4.0
-    """Memory of each node."""
+    """Memory of each node; with 0 nothing is asked for and the site decides."""
+    memory_per_cpu_gb: float = 0.0
+    """Memory of each CPU, for sites that count it so; then `memory_gb` is 0."""
     lanes: int = 8
     """Runs that train together in one process, at most."""
     signal_delay_s: int = 90
@@ -88,12 +110,13 @@ class Profile:
     """Fields of `synth.execution.Execution`."""
 
     def __post_init__(self) -> None:
-        for name in ("time", "nodes", "tasks", "cpus", "lanes", "max_idle_restarts"):
-            self._check(getattr(self, name) >= 1, name, "at least 1")
-        for name in ("max_running", "max_submitted"):
+        for name, (least, most) in _LIMITS.items():
             value = getattr(self, name)
-            self._check(value is None or value >= 1, name, "at least 1")
-        self._check(self.gpus >= 0, "gpus", "at least 0")
+            self._check(
+                value is None or least <= value <= most,
+                name,
+                f"from {least} to {most:,}",
+            )
         if self.gpus > self.tasks:
             raise ValueError(
                 f"profile {self.name!r}: gpus must be at most tasks = {self.tasks}, "
@@ -101,33 +124,66 @@ class Profile:
                 "(one on each GPU, as jobs of their own), or tasks = "
                 f"{self.gpus} to train one large run on all of them."
             )
-        self._check(0 < self.memory_gb < math.inf, "memory_gb", "above 0")
         limit = self.time * 60
         self._check(
             1 <= self.signal_delay_s < limit,
             "signal_delay_s",
             f"from 1 to below the time limit of {limit} s",
         )
-        for name in self.environment:
-            if not re.fullmatch(r"[A-Za-z_]\w*", name):
-                raise ValueError(
-                    f"profile {self.name!r}: environment must hold names of variables "
-                    f"(letters, digits, _); got {name!r}."
-                )
-        for name in self.sbatch:
-            if name in OWN_OPTIONS:
-                raise ValueError(
-                    f"profile {self.name!r}: sbatch.{name} must not be set here; it "
-                    f"follows from {OWN_OPTIONS[name]}."
-                )
+        self._check_memory()
+        self._check_words()
         self.build_execution()
 
     def _check(self, condition: bool, key: str, allowed: str) -> None:
         if not condition:
             raise ValueError(
                 f"profile {self.name!r}: {key} must be {allowed}; "
-                f"got {getattr(self, key)!r}."
+                f"got {_shown(getattr(self, key))}."
             )
+
+    def _check_memory(self) -> None:
+        """SLURM takes one of its memory options."""
+        given = {
+            "memory_gb": self.memory_gb,
+            "memory_per_cpu_gb": self.memory_per_cpu_gb,
+            "sbatch.mem-per-gpu": self.sbatch.get("mem-per-gpu", 0),
+        }
+        several = [name for name, value in given.items() if value]
+        if len(several) > 1:
+            raise ValueError(
+                f"profile {self.name!r}: {' and '.join(several)} exclude each other: a "
+                "job asks for memory in one way. memory_gb = 0 asks for none."
+            )
+
+    def _check_words(self) -> None:
+        """Names and values that a script can hold, each on its line."""
+        for name in self.environment:
+            if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+                raise ValueError(
+                    f"profile {self.name!r}: environment must hold names of variables "
+                    f"(letters, digits, _); got {name!r}."
+                )
+        for name in self.sbatch:
+            if not _OPTION.fullmatch(name):
+                raise ValueError(
+                    f"profile {self.name!r}: sbatch must hold long names of options "
+                    f"without the dashes before them (mail-type); got {name!r}."
+                )
+            if name in OWN_OPTIONS:
+                raise ValueError(
+                    f"profile {self.name!r}: sbatch.{name} must not be set here; it "
+                    f"follows from {OWN_OPTIONS[name]}."
+                )
+        texts = {f"environment.{k}": v for k, v in self.environment.items()}
+        texts |= {f"sbatch.{key}": str(value) for key, value in self.sbatch.items()}
+        for key in ("partition", "account", "qos", "constraint", "wckey", "python"):
+            texts[key] = getattr(self, key)
+        for key, value in texts.items():
+            if re.search(r"[\x00-\x1f\x7f]", value):
+                raise ValueError(
+                    f"profile {self.name!r}: {key} must be one line without control "
+                    f"characters; got {value!r}."
+                )
 
     @property
     def num_processes(self) -> int:
@@ -153,11 +209,15 @@ class Profile:
 
 def folders() -> list[Path]:
     """Where profiles are looked for, first match first."""
-    own = (
-        [Path(os.environ["SYNTH_PROFILES"])] if os.environ.get("SYNTH_PROFILES") else []
-    )
+    given = os.environ.get("SYNTH_PROFILES")
+    own = [_path(given)] if given else []
     config = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return [*own, Path(config).expanduser() / "synth" / "profiles", SHIPPED]
+    return [*own, _path(config) / "synth" / "profiles", SHIPPED]
+
+
+def _path(word: str) -> Path:
+    """A path as a shell reads it; without a home folder `~` stays what it is."""
+    return Path(os.path.expandvars(os.path.expanduser(word)))
 
 
 def available() -> dict[str, Path]:
@@ -179,7 +239,7 @@ def load(name: str) -> Profile:
         there are.
     """
     if name.endswith(".toml"):
-        path = Path(name).expanduser()
+        path = _path(name)
         if not path.is_file():
             raise ValueError(f"There is no profile file {str(path)!r}.")
         return read(path)
@@ -196,9 +256,10 @@ def load(name: str) -> Profile:
 def read(path: Path) -> Profile:
     """The profile in a TOML file."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid TOML: {error}.") from None
+        # Editors on Windows put a mark before the first letter (BOM).
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid TOML in UTF-8: {error}.") from None
     try:
         return from_values(path.stem, values)
     except ValueError as error:
@@ -216,7 +277,18 @@ def from_values(name: str, values: Mapping[str, Any]) -> Profile:
                 f"profile {name!r} has no key {key!r}. {nearest(key, hints)}"
             )
         given[key] = _coerced(name, key, value, hints[key])
+    sbatch = given.get("sbatch", {})
+    if given.get("memory_per_cpu_gb") or "mem-per-gpu" in sbatch:
+        given.setdefault("memory_gb", 0.0)
     return Profile(name=name, **given)
+
+
+def _shown(value: Any) -> str:
+    """A value for a message, shortened."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # a hexadecimal number that Python does not write in decimals
+        return "a number of thousands of digits"
 
 
 _WORDS = {
@@ -238,14 +310,14 @@ def _coerced(name: str, key: str, value: Any, hint: Any) -> Any:
     if hint in (int, int | None) and whole:
         return value
     if hint is float and (whole or isinstance(value, float)):
-        return float(value)
+        return float(min(value, sys.maxsize)) if whole else value
     if hint == tuple[str, ...] and isinstance(value, list):
         if all(isinstance(line, str) for line in value):
             return tuple(value)
-    elif typing.get_origin(hint) is not None and isinstance(value, dict):
+    elif typing.get_origin(hint) is Mapping and isinstance(value, dict):
         return _table(name, key, value)
     allowed = _WORDS.get(hint, "a table")
-    raise ValueError(f"profile {name!r}: {key} must be {allowed}; got {value!r}.")
+    raise ValueError(f"profile {name!r}: {key} must be {allowed}; got {_shown(value)}.")
 
 
 def _table(name: str, key: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -253,7 +325,7 @@ def _table(name: str, key: str, values: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(value, str | int | float | bool):
             raise ValueError(
                 f"profile {name!r}: {key}.{inner} must be text, a number or a truth "
-                f"value; got {value!r}."
+                f"value; got {_shown(value)}."
             )
     if key == "environment":
         return {inner: _variable(value) for inner, value in values.items()}
@@ -272,7 +344,8 @@ def minutes(name: str, text: str) -> int:
     """
     days, dash, rest = text.rpartition("-")
     parts = rest.split(":")
-    numeric = all(part.isdigit() for part in parts) and (not dash or days.isdigit())
+    words = [*parts, days] if dash else parts
+    numeric = all(re.fullmatch("[0-9]{1,12}", word) for word in words)
     if not numeric or len(parts) > 3:
         raise ValueError(
             f'profile {name!r}: time must be minutes, "HH:MM:SS" or "D-HH:MM:SS"; '

@@ -6,9 +6,8 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
-from slurm.ledger import JobRecord, read_record, write_record
+from slurm.ledger import JobRecord, failure_stamp, read_record, write_record
 from slurm.worker import Worker, own_job_id
 from synth.checkpoint import saved_steps
 from synth.config import RunConfig
@@ -19,58 +18,67 @@ def take_up(worker: Worker, configs: Sequence[RunConfig]) -> list[RunConfig]:
     """Record that this job has the runs; returns those that it should train.
 
     Left out are runs that are done, and runs that were cancelled or given to a later
-    launch since.
+    launch since. What is wrong with one folder keeps no other run from training.
 
     Raises
     ------
     RuntimeError
         When the job was restarted several times in a row without any progress.
     """
-    root = Path(worker.root)
-    restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-    mine, records = [], []
+    mine: list[RunConfig] = []
+    idle: list[int] = []
     for config in configs:
-        folder = RunFolder(root, config.run_id)
-        if folder.state() == "done":
+        try:
+            record = _taken(worker, config)
+        except (OSError, ValueError) as error:
+            # Training meets it too, and writes down that this run fails of it.
+            print(f"{config.run_id}: {error}", flush=True)
+            mine.append(config)
             continue
-        folder.path.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(ValueError):  # training refuses it, and it alone
-            folder.open(config)
-        known = read_record(root, config.run_id)
-        if (
-            known
-            and known.launch != worker.launch
-            and known.submitted > worker.submitted
-        ):
-            print(f"{config.run_id}: left to {known.launch}", flush=True)
-            continue
-        if known and known.launch == worker.launch and known.cancelled:
-            print(f"{config.run_id}: cancelled", flush=True)
-            continue
-        if known is None or known.launch != worker.launch:
-            # Started before the launcher could write its record.
-            known = JobRecord(
-                worker.launch,
-                worker.element,
-                own_job_id(),
-                worker.profile,
-                worker.submitted,
-            )
-        mine.append(config)
-        records.append(_started(folder, known, restarts))
-    for record, config in zip(records, mine, strict=True):
-        write_record(root, config.run_id, record)
-    idle = min((record.idle_restarts for record in records), default=0)
-    if idle >= worker.max_idle_restarts:
+        if record is not None:
+            mine.append(config)
+            idle.append(record.idle_restarts)
+    restarts = min(idle, default=0)
+    if restarts >= worker.launch.max_idle_restarts:
         raise RuntimeError(
-            f"Restarted {idle} times in a row without a new checkpoint: the time limit "
-            "or the warning before it is too short for one step and its checkpoint. "
-            "Raise time or signal_delay_s in the profile, then retry."
+            f"Restarted {restarts} times in a row without a new checkpoint: the time "
+            "limit or the warning before it is too short for one step and its "
+            "checkpoint. Raise time or signal_delay_s in the profile, then retry."
         )
     return mine
 
 
-def _started(folder: RunFolder, known: JobRecord, restarts: int) -> JobRecord:
+def _taken(worker: Worker, config: RunConfig) -> JobRecord | None:
+    """The record of a run that this job takes up now; none of a run that it leaves."""
+    root, launch, run_id = worker.root, worker.launch, config.run_id
+    folder = RunFolder(root, run_id)
+    if folder.state() == "done":
+        return None
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(ValueError):  # training refuses it, and it alone
+        folder.open(config)
+    try:
+        known = read_record(root, run_id)
+    except ValueError as error:
+        print(error, flush=True)
+        known = None
+    if known and known.launch != launch.name and known.generation > launch.generation:
+        print(f"{run_id}: left to {known.launch}", flush=True)
+        return None
+    if known and known.launch == launch.name and known.cancelled:
+        print(f"{run_id}: cancelled", flush=True)
+        return None
+    if known is None or known.launch != launch.name:
+        # Started before the launcher could write its record.
+        known = launch.record(root, worker.element, run_id)
+        known = dataclasses.replace(known, job_id=own_job_id())
+    record = _started(folder, known)
+    write_record(root, run_id, record)
+    return record
+
+
+def _started(folder: RunFolder, known: JobRecord) -> JobRecord:
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     step = max(saved_steps(folder, resumable=True), default=0)
     again = known.started is not None and restarts > known.restarts
     idle = known.idle_restarts + 1 if again and step <= known.reached_step else 0
@@ -81,4 +89,5 @@ def _started(folder: RunFolder, known: JobRecord, restarts: int) -> JobRecord:
         idle_restarts=idle,
         reached_step=step,
         node=os.environ.get("SLURMD_NODENAME", socket.gethostname()),
+        old_failure=failure_stamp(folder.path.parent, folder.run_id),
     )

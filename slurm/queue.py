@@ -5,9 +5,11 @@ because `sacct` still says NODE_FAIL or PREEMPTED of jobs that wait for their re
 """
 
 import os
-import subprocess
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+
+from slurm.clients import Ask, QueueUnavailable, ask
 
 LIVE_STATES = {
     "PENDING",
@@ -29,11 +31,9 @@ LIVE_STATES = {
 
 HELD_REASONS = ("held", "Held", "HELD", "DependencyNeverSatisfied")
 
-Ask = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-class QueueUnavailable(RuntimeError):
-    """The scheduler does not answer; nobody knows what is queued."""
+_MARK = "\x1f"
+"""Between columns: no name or reason holds this character."""
+_JOB_ID = re.compile(r"\d+(_\d+)?")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class QueueEntry:
     reason: str
     node: str
     name: str
+    user: str = ""
+    """Number of the user whose job it is."""
 
     @property
     def live(self) -> bool:
@@ -64,48 +66,22 @@ Queue = Mapping[str, QueueEntry]
 """Job id (`12`, or `12_3` for an element) to its entry."""
 
 
-def ask(*command: str, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
-    """Run one SLURM client.
-
-    Raises
-    ------
-    QueueUnavailable
-        When it is not installed or gives no answer in time; a client waits 9 s or more
-        for a controller that is down.
-    """
-    # A SLURM_* format variable in a person's shell must not change what we parse.
-    names = ("SQUEUE_FORMAT", "SQUEUE_STATES", "SACCT_FORMAT", "SLURM_TIME_FORMAT")
-    environment = {k: v for k, v in os.environ.items() if k not in names}
-    try:
-        return subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            env=environment,
-        )
-    except FileNotFoundError:
-        raise QueueUnavailable(
-            f"{command[0]} is not on PATH: this is no SLURM cluster. Run locally, or "
-            "bring up a private one with `python -m slurm cluster up`."
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise QueueUnavailable(
-            f"`{' '.join(command)}` gave no answer within {timeout_s:.0f} s: the "
-            "controller may be down. Runs that train go on; ask again later."
-        ) from None
+def is_job_id(word: object) -> bool:
+    """Whether a word can stand for a job on a command line."""
+    return isinstance(word, str) and _JOB_ID.fullmatch(word) is not None
 
 
-def read_queue(ask: Ask = ask) -> dict[str, QueueEntry]:
-    """Every job of this user that the controller remembers, elements one by one.
+def read_queue(ask: Ask = ask, users: Collection[int] = ()) -> dict[str, QueueEntry]:
+    """Jobs of this user and of `users` that the controller remembers, by element.
 
     Raises
     ------
     QueueUnavailable
         With the client's own words.
     """
-    user = str(os.getuid())
-    answer = ask("squeue", "-h", "-r", "-t", "all", "-u", user, "-o", "%i|%T|%r|%N|%j")
+    wanted = ",".join(map(str, sorted({os.getuid(), *users})))
+    columns = _MARK.join(("%i", "%T", "%r", "%N", "%U", "%j"))
+    answer = ask("squeue", "-h", "-r", "-t", "all", "-u", wanted, "-o", columns)
     if answer.returncode:
         raise QueueUnavailable(f"squeue failed: {answer.stderr.strip()}")
     return parse_squeue(answer.stdout)
@@ -114,11 +90,11 @@ def read_queue(ask: Ask = ask) -> dict[str, QueueEntry]:
 def parse_squeue(text: str) -> dict[str, QueueEntry]:
     """Entries by job id; lines of another form are passed over."""
     entries = {}
-    for line in text.splitlines():
-        parts = line.split("|", 4)
-        if len(parts) == 5:
-            entry = QueueEntry(*(part.strip() for part in parts))
-            entries[entry.job_id] = entry
+    for line in text.split("\n"):
+        parts = [part.strip(" ") for part in line.split(_MARK)]
+        if len(parts) == 6 and is_job_id(parts[0]):
+            job_id, state, reason, node, user, name = parts
+            entries[job_id] = QueueEntry(job_id, state, reason, node, name, user)
     return entries
 
 
@@ -128,21 +104,21 @@ def read_history(job_ids: Iterable[str], ask: Ask = ask) -> dict[str, QueueEntry
     Ids are reused when a cluster is rebuilt: compare the name before believing it.
     """
     arrays = sorted({job_id.partition("_")[0] for job_id in job_ids})
-    if not arrays:
-        return {}
-    columns = "JobID,State,ExitCode,NodeList,JobName"
-    command = ["sacct", "-n", "-P", "-X", "-o", columns, "-j", ",".join(arrays)]
-    try:
-        answer = ask(*command)
-    except QueueUnavailable:
-        return {}
-    if answer.returncode:
-        return {}
     entries = {}
-    for line in answer.stdout.splitlines():
-        parts = line.split("|", 4)
-        if len(parts) == 5 and "[" not in parts[0]:
-            job_id, state, code, node, name = parts
-            state = state.split()[0] if state.split() else ""  # "CANCELLED by 0"
-            entries[job_id] = QueueEntry(job_id, state, f"exit {code}", node, name)
+    for start in range(0, len(arrays), 1000):  # a command line has a length
+        wanted = ",".join(arrays[start : start + 1000])
+        columns = "JobID,State,ExitCode,NodeList,JobName"
+        command = ["sacct", "-n", "-P", "-X", f"--delimiter={_MARK}", "-o", columns]
+        try:
+            answer = ask(*command, "-j", wanted)
+        except QueueUnavailable:
+            return {}
+        if answer.returncode:
+            return {}
+        for line in answer.stdout.split("\n"):
+            parts = line.split(_MARK)
+            if len(parts) == 5 and is_job_id(parts[0]):
+                job_id, state, code, node, name = parts
+                state = state.split()[0] if state.split() else ""  # "CANCELLED by 0"
+                entries[job_id] = QueueEntry(job_id, state, f"exit {code}", node, name)
     return entries

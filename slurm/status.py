@@ -11,16 +11,30 @@ timed out    the job hit its limit without requeueing itself
 stopped      no job has it, it has a folder: launch again to go on
 lost         the job is gone and nobody knows why: launch again to go on
 new          never begun
+unreadable   its folder or a file in it cannot be read; the detail says which
 """
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slurm import clients
 from slurm import queue as scheduler
-from slurm.ledger import JobRecord, launching, read_record, settle, write_record
-from slurm.queue import Ask, QueueEntry, QueueUnavailable
+from slurm.clients import Ask, QueueUnavailable
+from slurm.ledger import (
+    FOLDER,
+    RECORD,
+    JobRecord,
+    failure_stamp,
+    launching,
+    owners,
+    read_record,
+    settle,
+    write_record,
+)
+from slurm.queue import QueueEntry
 from synth.store import RunFolder
 
 OVER = {
@@ -70,12 +84,21 @@ class Status:
 
 
 def known_runs(root: Path) -> list[str]:
-    """Ids of every run that has a folder with a configuration."""
-    return sorted(path.parent.name for path in root.glob("*/config.json"))
+    """Ids of every folder that is a run's, or that nobody can look into."""
+    with os.scandir(root) as entries:
+        names = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
+    return sorted(name for name in names if _may_be_run(root / name))
+
+
+def _may_be_run(path: Path) -> bool:
+    try:
+        return not {"config.json", RECORD}.isdisjoint(os.listdir(path))
+    except OSError:
+        return True
 
 
 def read_status(
-    root: Path, run_ids: Sequence[str] | None = None, ask: Ask = scheduler.ask
+    root: Path, run_ids: Sequence[str] | None = None, ask: Ask = clients.ask
 ) -> Status:
     """Merge folders and queue; works without a controller, and says so."""
     root = root.absolute()
@@ -84,23 +107,21 @@ def read_status(
     queue: dict[str, QueueEntry] = {}
     known = True
     try:
-        queue = scheduler.read_queue(ask)
+        queue = scheduler.read_queue(ask, owners(root))
         news += _settle(root, queue)
     except QueueUnavailable as error:
         known = False
         news.append(str(error))
-    records = {run_id: read_record(root, run_id) for run_id in run_ids}
+    found = [_look(root, run_id, queue) for run_id in run_ids]
     history: dict[str, QueueEntry] = {}
     if known:
         gone = {
-            record.job_id
-            for run_id, record in records.items()
-            if record
-            and _entry(record, queue) is None
-            and not (root / run_id / "result.json").exists()
+            run.job_id
+            for run, record in found
+            if record and run.state == "lost" and _entry(record, queue) is None
         }
         history = scheduler.read_history(gone, ask)
-    runs = [_run(root, run_id, records[run_id], queue, history) for run_id in run_ids]
+    runs = [_remembered(run, record, history) for run, record in found]
     if not known:
         runs = [
             dataclasses.replace(run, state="unknown") if run.state == "lost" else run
@@ -110,12 +131,14 @@ def read_status(
 
 
 def _settle(root: Path, queue: dict[str, QueueEntry]) -> list[str]:
-    if not (root / ".slurm").is_dir():
+    if not (root / FOLDER).is_dir():
         return []
     try:
         with launching(root):
             return settle(root, queue)
-    except ValueError:  # a launcher is at work: what looks half-done is its business
+    except (ValueError, PermissionError):
+        # A launcher is at work, or the folder is somebody else's: what looks half-done
+        # is their business.
         return []
 
 
@@ -127,27 +150,32 @@ def _entry(record: JobRecord | None, queue: dict[str, QueueEntry]) -> QueueEntry
     return entry if entry and entry.name in names else None
 
 
+def _look(
+    root: Path, run_id: str, queue: dict[str, QueueEntry]
+) -> tuple[RunStatus, JobRecord | None]:
+    """One run by its folder and the queue; whatever is wrong with it is its own."""
+    try:
+        record = read_record(root, run_id)
+        return _run(root, run_id, record, queue), record
+    except (OSError, ValueError) as error:
+        return RunStatus(run_id, "unreadable", str(error)), None
+
+
 def _run(
     root: Path,
     run_id: str,
     record: JobRecord | None,
     queue: dict[str, QueueEntry],
-    history: dict[str, QueueEntry],
 ) -> RunStatus:
     folder = RunFolder(root, run_id)
     entry = _entry(record, queue)
-    status = RunStatus(run_id, "new")
-    if record:
-        status = dataclasses.replace(
-            status,
-            job_id=record.job_id,
-            node=record.node,
-            restarts=record.restarts,
-            log=record.log(root),
-        )
+    job_id = record.job_id if record else ""
+    node = record.node if record else ""
+    restarts = record.restarts if record else 0
+    log = record.log(root) if record else None
 
     def found(state: str, detail: str = "") -> RunStatus:
-        return dataclasses.replace(status, state=state, detail=detail)
+        return RunStatus(run_id, state, detail, job_id, node, restarts, log)
 
     own = folder.state()
     if own == "done":
@@ -171,17 +199,30 @@ def _run(
         return found(own)
     if record.cancelled:
         return found("cancelled")
-    entry = entry or _entry(record, history)
     if entry is None:
         return found("lost", "the job is gone and left no word; see its log")
+    return _ended(found("lost"), record, entry)
+
+
+def _remembered(
+    run: RunStatus, record: JobRecord | None, history: dict[str, QueueEntry]
+) -> RunStatus:
+    """A run that was lost, if accounting knows how its job ended."""
+    entry = _entry(record, history) if run.state == "lost" else None
+    return run if entry is None or record is None else _ended(run, record, entry)
+
+
+def _ended(run: RunStatus, record: JobRecord, entry: QueueEntry) -> RunStatus:
+    """A run whose job ended without a word in its folder, as SLURM tells it."""
     detail = f"SLURM says {entry.state}" + (
         f", {entry.reason}" if entry.reason not in ("", "None") else ""
     )
-    if entry.state == "COMPLETED":  # left to another launch, or cancelled before
-        return found("stopped", detail)
     if entry.state == "TIMEOUT":
         detail += f": {_out_of_time(record)}"
-    return found(OVER.get(entry.state, "lost"), detail)
+    state = OVER.get(entry.state, "lost")
+    if entry.state == "COMPLETED":  # left to another launch, or cancelled before
+        state = "stopped"
+    return dataclasses.replace(run, state=state, detail=detail)
 
 
 def _out_of_time(record: JobRecord) -> str:
@@ -199,31 +240,26 @@ def _out_of_time(record: JobRecord) -> str:
 
 def _failure(folder: RunFolder, record: JobRecord | None) -> str | None:
     """The failure of the attempt that the record is about; older ones are history."""
-    path = folder.path / "failure.json"
-    try:
-        written = path.stat().st_mtime
-        message = (folder.read_json("failure.json") or {}).get("message", "")
-    except (OSError, ValueError):
+    stamp = failure_stamp(folder.path.parent, folder.run_id)
+    if stamp is None or (record and stamp == record.old_failure):
         return None
-    # The record is written when a job takes the run up, so a failure before that
-    # belongs to an earlier launch, and the run has been sent again since.
-    since = (record.started or record.submitted) if record else 0.0
-    return str(message) if written >= since else None
+    failure = folder.read_json("failure.json")
+    return str(failure.get("message", "")) if isinstance(failure, dict) else ""
 
 
 def _step(folder: RunFolder) -> str:
     try:
         progress = folder.read_json("progress.json")
-    except ValueError:
-        return ""
-    return f"step {progress['step']} of {progress['steps']}" if progress else ""
+        return f"step {progress['step']} of {progress['steps']}" if progress else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # for people alone
 
 
 def cancel(
     root: Path,
     run_ids: Sequence[str] | None = None,
     states: Sequence[str] | None = None,
-    ask: Ask = scheduler.ask,
+    ask: Ask = clients.ask,
 ) -> list[RunStatus]:
     """End the jobs of the given runs, or of those in the given states.
 
@@ -251,12 +287,18 @@ def cancel(
     everyone = [r for r in read_status(root, None, ask).runs if r.job_id in jobs]
     # First the mark, then the signal: a worker that starts meanwhile reads the mark.
     for run in everyone:
-        record = read_record(root, run.run_id)
-        if record and run.state != "done":
+        record = read_record(root, run.run_id) if run.state != "done" else None
+        if record:
             write_record(root, run.run_id, dataclasses.replace(record, cancelled=True))
     ordered = sorted(jobs)
+    refusals = []
     for start in range(0, len(ordered), 200):  # a command line has a length
         answer = ask("scancel", *ordered[start : start + 200])
-        if answer.returncode and "already completing" not in answer.stderr.lower():
-            raise QueueUnavailable(f"scancel failed: {answer.stderr.strip()}")
+        if answer.returncode:
+            refusals.append(answer.stderr.strip())
+    if refusals:  # fine for jobs that have ended meanwhile
+        queue = scheduler.read_queue(ask, owners(root))
+        alive = [job for job in ordered if job in queue and queue[job].live]
+        if any(queue[job].state != "COMPLETING" for job in alive):
+            raise QueueUnavailable(f"scancel failed: {'; '.join(refusals)}")
     return everyone

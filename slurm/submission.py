@@ -5,28 +5,35 @@ its plan, sbatch, the job id in the launch, then a record in every run folder. W
 killed launcher left half-done is settled by the next call.
 """
 
+import contextlib
 import dataclasses
 import os
-import re
-import shlex
-import sys
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import submitit
-from submitit.core.utils import FailedJobError, FailedSubmissionError
-
+from slurm import clients, snapshot
 from slurm import queue as scheduler
-from slurm import snapshot
 from slurm.arrays import ArrayPlan, Limits, Pack, plan_arrays
-from slurm.ledger import FOLDER, Launch, launching, read_record, settle
+from slurm.clients import Ask, QueueUnavailable
+from slurm.ledger import (
+    FOLDER,
+    Launch,
+    launches,
+    launching,
+    owners,
+    read_record,
+    settle,
+)
 from slurm.profile import Profile
-from slurm.queue import Ask, Queue, QueueUnavailable
-from slurm.worker import Worker
+from slurm.queue import Queue, is_job_id
+from slurm.script import render
 from synth.execution import Execution
+from synth.files import write_atomically
+from synth.store import RunFolder
+
+SBATCH_TIMEOUT_S = 120.0
+"""A busy controller takes its time, and giving up early settles nothing."""
 
 
 class SubmissionRefused(RuntimeError):
@@ -89,7 +96,7 @@ def submit(
     execution: Execution | None = None,
     dry_run: bool = False,
     check: Callable[[Sequence[str]], None] | None = None,
-    ask: Ask = scheduler.ask,
+    ask: Ask = clients.ask,
 ) -> Sending:
     """Send every run of `packs` that is neither done nor queued; one job per pack.
 
@@ -116,7 +123,7 @@ def submit(
     if dry_run:
         return _plan(packs, root, profile, label, ask, [])
     with launching(root):
-        news = settle(root, scheduler.read_queue(ask))
+        news = settle(root, scheduler.read_queue(ask, owners(root)))
         sending = _plan(packs, root, profile, label, ask, news)
         if not sending.arrays:
             return sending
@@ -131,25 +138,56 @@ def submit(
 
 
 def refuse_inside_job(environment: Mapping[str, str]) -> None:
-    """Refuse to launch from inside a job: its children would inherit its identity."""
+    """Refuse to launch from an array or a worker, where each element would launch.
+
+    An interactive job is a good place to launch from.
+    """
     for name in ("SUBMITIT_EXECUTOR", "SLURM_ARRAY_JOB_ID"):
         if environment.get(name):
             raise ValueError(
-                f"{name} is set: this is a job, and a job must not submit others (they "
-                "would take its array for theirs). Launch from a login node."
+                f"{name} is set: this is an element of an array, and it must not submit "
+                "others (every element would). Launch from a login node, or from an "
+                "interactive job."
             )
 
 
 def live_runs(root: Path, run_ids: Iterable[str], queue: Queue) -> dict[str, str]:
-    """The job id of every run that a live job has."""
-    found = {}
-    for run_id in run_ids:
-        record = read_record(root, run_id)
-        entry = queue.get(record.job_id) if record else None
-        # Ids are reused when a cluster is rebuilt; the name is ours alone.
-        if record and entry and entry.live and entry.name == record.launch:
-            found[run_id] = record.job_id
-    return found
+    """The job id of every run that a live job has.
+
+    Read from the launches; where one of them cannot be read, from the runs' records.
+    """
+    names = {entry.name for entry in queue.values() if entry.live}
+    found: dict[str, str] = {}
+    for launch in launches(root):
+        if launch.job_id is None or launch.name not in names:
+            continue
+        names.remove(launch.name)
+        for element, pack in enumerate(launch.packs):
+            job_id = launch.element_id(element)
+            if _has(queue, job_id, launch.name):
+                found |= dict.fromkeys(pack, job_id)
+    wanted = set(run_ids)
+    damaged = any((root / FOLDER / name).is_dir() for name in names)
+    for run_id in wanted - found.keys() if damaged else ():
+        with contextlib.suppress(OSError, ValueError):
+            record = read_record(root, run_id)
+            if record and _has(queue, record.job_id, record.launch):
+                found[run_id] = record.job_id
+    return {run_id: job_id for run_id, job_id in found.items() if run_id in wanted}
+
+
+def _has(queue: Queue, job_id: str, name: str) -> bool:
+    """Whether a job lives; ids are reused when a cluster is rebuilt, names are not."""
+    entry = queue.get(job_id)
+    return entry is not None and entry.live and entry.name == name
+
+
+def _done(root: Path, run_id: str) -> bool:
+    """Whether a run needs nothing; one that cannot be looked at fails when it trains."""
+    try:
+        return RunFolder(root, run_id).state() == "done"
+    except (OSError, ValueError):
+        return False
 
 
 def _plan(
@@ -160,16 +198,17 @@ def _plan(
     ask: Ask,
     news: list[str],
 ) -> Sending:
-    queue = scheduler.read_queue(ask)
+    queue = scheduler.read_queue(ask, owners(root))
     ids = [config.run_id for pack in packs for config in pack]
-    done = {run for run in ids if (root / run / "result.json").exists()}
+    done = {run_id for run_id in ids if _done(root, run_id)}
     live = live_runs(root, [run for run in ids if run not in done], queue)
     rest: list[Pack] = [
         [c for c in pack if c.run_id not in done | live.keys()] for pack in packs
     ]
     room = None
     if profile.max_submitted is not None:
-        room = profile.max_submitted - sum(entry.live for entry in queue.values())
+        mine = [e for e in queue.values() if e.live and e.user == str(os.getuid())]
+        room = profile.max_submitted - len(mine)
     shown = ask("scontrol", "show", "config")
     if shown.returncode:
         raise QueueUnavailable(f"scontrol failed: {shown.stderr.strip()}")
@@ -185,78 +224,6 @@ def _plan(
     return Sending(plan.arrays, scripts, [], sorted(done), sorted(live), held, news)
 
 
-def render(
-    profile: Profile,
-    folder: Path,
-    name: str,
-    array: ArrayPlan,
-    code: Path,
-    after: str | None,
-) -> str:
-    """The text that sbatch gets for an array."""
-    executor = _executor(profile, folder, name, array, code, after)
-    if len(array.packs) > 1:
-        executor.parameters["map_count"] = len(array.packs)
-    command = executor._submitit_command_str
-    return str(executor._make_submission_file_text(command, "dry-run"))
-
-
-def _executor(
-    profile: Profile,
-    folder: Path,
-    name: str,
-    array: ArrayPlan,
-    code: Path,
-    after: str | None,
-) -> submitit.SlurmExecutor:
-    """submitit's executor with the profile's wishes."""
-    # Until the worker handles signals they are ignored: their default is to kill it,
-    # and SLURM does not requeue a job that ends by itself.
-    python = profile.python or sys.executable
-    guarded = f'bash -c \'trap "" TERM USR2; exec "$@"\' bash {shlex.quote(python)}'
-    executor = submitit.SlurmExecutor(folder=folder, python=guarded)
-    wishes: dict[str, Any] = {
-        "job_name": name,
-        "time": profile.time,
-        "nodes": profile.nodes,
-        "ntasks_per_node": profile.tasks,
-        "cpus_per_task": profile.cpus,
-        "mem": f"{max(1, round(profile.memory_gb * 1024))}M",
-        "signal_delay_s": profile.signal_delay_s,
-        "array_parallelism": array.parallelism,
-        "stderr_to_stdout": True,
-        "setup": setup_lines(profile, code),
-        # A site's JobRequeue=0 would refuse the worker's own requeue otherwise.
-        "additional_parameters": {"requeue": True}
-        | {key: value for key, value in profile.sbatch.items() if value is not False},
-        "wckey": profile.wckey or None,
-    }
-    for key in ("partition", "account", "qos", "constraint"):
-        if getattr(profile, key):
-            wishes[key] = getattr(profile, key)
-    if profile.gpus:
-        wishes["gpus_per_node"] = profile.gpus
-    if after:
-        wishes["dependency"] = f"afterany:{after}"
-    executor._internal_update_parameters(**wishes)
-    return executor
-
-
-def setup_lines(profile: Profile, code: Path) -> list[str]:
-    """Shell lines that run on the node before the worker."""
-    lines = list(profile.setup)
-    for key, value in profile.environment.items():
-        lines.append(f"export {key}={shlex.quote(value)}")
-    path = shlex.quote(str(code))
-    return [
-        *lines,
-        # sbatch's --cpus-per-task no longer reaches srun by itself (since 22.05).
-        'export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"',
-        "export PYTHONSAFEPATH=1",
-        f'export PYTHONPATH={path}"${{PYTHONPATH:+:$PYTHONPATH}}"',
-    ]
-
-
 def _send(
     array: ArrayPlan,
     before: Sequence[Launch],
@@ -268,42 +235,52 @@ def _send(
     ask: Ask,
 ) -> Launch:
     """One sbatch, and its job id on disk."""
-    launch = Launch.create(root, label, profile.name, array.packs)
-    workers = [
-        Worker(
-            root=str(root),
-            launch=launch.name,
-            element=element,
-            configs=[config.to_dict() for config in pack],
-            execution=dataclasses.asdict(execution),
-            max_idle_restarts=profile.max_idle_restarts,
-            profile=profile.name,
-            submitted=launch.created,
-            code=str(code),
-        )
-        for element, pack in enumerate(array.packs)
-    ]
+    launch = Launch.create(
+        root,
+        label,
+        profile.name,
+        array.packs,
+        execution=dataclasses.asdict(execution),
+        max_idle_restarts=profile.max_idle_restarts,
+        code=str(code),
+    )
     after = None if array.after is None else before[array.after].job_id
     try:
-        executor = _executor(profile, launch.folder, launch.name, array, code, after)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # submitit's word on missing accounting
-            with executor.batch():
-                jobs = [executor.submit(worker) for worker in workers]
-        job_id = jobs[0].job_id.partition("_")[0]
-    except (FailedJobError, FailedSubmissionError, OSError) as error:
-        job_id = _after_refusal(launch, error, before, ask)
+        text = render(profile, launch.folder, launch.name, array, code, after)
+        write_atomically(launch.folder / "submission.sh", text.encode())
+    except (OSError, ValueError):
+        launch.discard()
+        raise
+    try:
+        job_id = _sbatch(text, ask)
+    except (QueueUnavailable, SubmissionRefused) as error:
+        job_id = _after_refusal(launch, str(error), before, ask)
     return launch.accepted(root, job_id)
 
 
+def _sbatch(text: str, ask: Ask) -> str:
+    """Send a script; returns the job id.
+
+    The text goes through standard input: nobody can change it on its way.
+    """
+    answer = ask("sbatch", "--parsable", text=text, timeout_s=SBATCH_TIMEOUT_S)
+    if answer.returncode:
+        raise SubmissionRefused(_words(answer.stderr), [])
+    job_id = answer.stdout.strip().partition(";")[
+        0
+    ]  # "12;cluster" where there are many
+    if not is_job_id(job_id):
+        raise SubmissionRefused(f"sbatch gave no job id but {answer.stdout!r}", [])
+    return job_id
+
+
 def _after_refusal(
-    launch: Launch, error: Exception, before: Sequence[Launch], ask: Ask
+    launch: Launch, message: str, before: Sequence[Launch], ask: Ask
 ) -> str:
     """Clean up after sbatch said no, unless the controller has the job all the same.
 
     A client may time out after the controller took its job; only the queue can tell.
     """
-    message = _words(error)
     try:
         queue = scheduler.read_queue(ask)
     except QueueUnavailable:
@@ -314,13 +291,12 @@ def _after_refusal(
         ) from None
     for entry in queue.values():
         if entry.live and entry.name == launch.name:
-            settle(launch.folder.parent.parent, queue)
             return entry.job_id.partition("_")[0]
     launch.discard()
     raise SubmissionRefused(message, list(before)) from None
 
 
-def _words(error: Exception) -> str:
-    """What sbatch said, without submitit's stack around it."""
-    lines = re.findall(r"^\W*((?:sbatch|salloc|srun): .*)$", str(error), re.MULTILINE)
-    return "\n".join(dict.fromkeys(lines)) or str(error)
+def _words(said: str) -> str:
+    """What sbatch said, each line once."""
+    lines = (line.strip() for line in said.splitlines())
+    return "\n".join(dict.fromkeys(filter(None, lines))) or "sbatch failed."

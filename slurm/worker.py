@@ -1,8 +1,10 @@
 """One array element: take a pack up, train it, leave in good order.
 
-This module is imported while submitit loads its pickle, before any signal is handled:
-it must stay light, so torch and `synth` are imported inside the call. Whether a run is
-done is read from its folder, whatever signals came or did not come.
+    python -m slurm.worker RUNS/.slurm/LAUNCH
+
+Which element it is, SLURM's environment says; what to train, the launch's folder. Torch
+and `synth` are imported after signals are handled, so nothing here imports them before.
+Whether a run is done is read from its folder, whatever signals came or did not come.
 
 Signals, as SLURM sends them to every process of the job:
 
@@ -15,18 +17,23 @@ Signals, as SLURM sends them to every process of the job:
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slurm.clients import QueueUnavailable, ask
+
 if TYPE_CHECKING:
+    from slurm.ledger import Launch
     from synth.config import RunConfig
     from synth.training import Outcome
+
+    Train = Callable[[Sequence[RunConfig]], list[Outcome]]
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR2)
 BUSY_PATIENCE_S = 60.0
@@ -78,42 +85,43 @@ class Notices:
 
 
 class Worker:
-    """What an element of an array runs: the pack, as plain data."""
+    """What an element of an array runs: one pack of a launch."""
 
     def __init__(
         self,
-        root: str,
-        launch: str,
+        root: Path,
+        launch: "Launch",
         element: int,
-        configs: list[dict[str, Any]],
-        execution: dict[str, Any],
-        max_idle_restarts: int,
-        profile: str,
-        submitted: float,
-        code: str,
+        configs: Sequence[dict[str, Any]],
     ) -> None:
         self.root, self.launch, self.element = root, launch, element
-        self.configs, self.execution = configs, execution
-        self.max_idle_restarts = max_idle_restarts
-        self.profile, self.submitted, self.code = profile, submitted, code
+        self.configs = configs
 
-    def checkpoint(self) -> Any:
-        """Restart from the same pickle: all state is in the run folders."""
-        from submitit.helpers import DelayedSubmission
+    @classmethod
+    def read(cls, folder: Path, element: int) -> "Worker":
+        """The worker of an element, from the folder of its launch.
 
-        return DelayedSubmission(self)
+        Raises
+        ------
+        ValueError
+            Names a file that cannot be read.
+        """
+        from slurm.ledger import Launch
 
-    def __call__(self) -> dict[str, str]:
-        """Train what is left of the pack; returns the state of each run.
+        launch = Launch.read(folder)
+        return cls(folder.parent.parent, launch, element, launch.configs(element))
+
+    def __call__(self, notices: Notices) -> None:
+        """Train what is left of the pack.
 
         Raises
         ------
         PackFailed
             Names each run that failed, and why; SLURM shows the job as failed.
         """
-        notices = Notices()
-        print(f"{_now()} {self.launch} element {self.element}: job {own_job_id()} on "
-              f"{socket.gethostname()}, restart {_restarts()}", flush=True)  # fmt: skip
+        print(f"{_now()} {self.launch.name} element {self.element}: job "
+              f"{own_job_id()} on {socket.gethostname()}, restart {_restarts()}",
+              flush=True)  # fmt: skip
         try:
             self._check_code()
             from slurm import data_parallel, progress_guard
@@ -121,70 +129,77 @@ class Worker:
 
             configs = [RunConfig.from_dict(values) for values in self.configs]
             if data_parallel.place().world > 1:
-                return self._train_together(configs, notices)
+                self._train_together(configs, notices)
+                return
             configs = progress_guard.take_up(self, configs)
             if not configs:
                 print("nothing left to do", flush=True)
-                return {}
+                return
             outcomes = [] if notices.received() else self._train(configs, notices)
         except Exception as error:
             self._record_failure(error)
             raise
-        return self._leave(notices, outcomes)
+        self._leave(notices, outcomes)
 
     def _train(
-        self, configs: Sequence["RunConfig"], notices: Notices
+        self, configs: Sequence["RunConfig"], notices: Notices, **how: Any
     ) -> list["Outcome"]:
-        """Train, and again those that a dying predecessor still held."""
+        """Train, and again what a dying predecessor held or a neighbour dragged along."""
         from synth.execution import Execution
         from synth.progress import Lines
         from synth.training import train
 
-        root, execution = Path(self.root), Execution(**self.execution)
+        execution = Execution(**self.launch.execution)
+
+        def attempt(runs: Sequence["RunConfig"]) -> list["Outcome"]:
+            return train(runs, self.root, execution, Lines(), **how)
+
         deadline = time.monotonic() + BUSY_PATIENCE_S
-        found = {o.run_id: o for o in train(configs, root, execution, Lines())}
+        found = {o.run_id: o for o in attempt(configs)}
         while not notices.received() and time.monotonic() < deadline:
             held = [c for c in configs if found[c.run_id].state == "busy"]
             if not held:
                 break
             time.sleep(2.0)
-            found |= {o.run_id: o for o in train(held, root, execution, Lines())}
-        return list(found.values())
+            found |= {o.run_id: o for o in attempt(held)}
+        for config in _failed_alike(configs, list(found.values())):
+            if notices.received():
+                break
+            print(f"{config.run_id}: tried alone", flush=True)
+            found |= {o.run_id: o for o in attempt([config])}
+        return [found[config.run_id] for config in configs]
 
-    def _train_together(
-        self, configs: list["RunConfig"], notices: Notices
-    ) -> dict[str, str]:
+    def _train_together(self, configs: list["RunConfig"], notices: Notices) -> None:
         """Data-parallel: rank 0 leads and speaks, the others share its steps."""
         from slurm import data_parallel, progress_guard
         from synth.execution import Execution
-        from synth.progress import Lines
-        from synth.training import train
 
-        place, execution = data_parallel.place(), Execution(**self.execution)
-        meeting = Path(self.root) / ".slurm" / self.launch
-        name = f"{own_job_id()}_{_restarts()}"
+        place, execution = data_parallel.place(), Execution(**self.launch.execution)
+        meeting = self.launch.folder / f"{own_job_id()}_{_restarts()}"
         if place.rank > 0:
             notices.ignore()  # the leader decides when to stop
-            with data_parallel.joined(meeting / name, place, execution):
-                data_parallel.follow(Path(self.root), execution)
-            return {}
+            with data_parallel.joined(meeting, place, execution):
+                data_parallel.follow(self.root, execution)
+            return
         outcomes: list[Outcome] = []
-        with data_parallel.joined(meeting / name, place, execution):
+        with data_parallel.joined(meeting, place, execution):
             mine = progress_guard.take_up(self, configs)
             if mine and not notices.received():
-                root, build = Path(self.root), data_parallel.LeaderPack
-                outcomes = train(mine, root, execution, Lines(), build)
-        return self._leave(notices, outcomes) if mine else {}
+                build = data_parallel.LeaderPack
+                outcomes = self._train(mine, notices, build=build)
+        if mine:
+            self._leave(notices, outcomes)
 
     def _check_code(self) -> None:
-        if self.code and not Path(__file__).is_relative_to(self.code):
+        code = self.launch.code
+        if code and not Path(__file__).is_relative_to(code):
             raise RuntimeError(
                 f"The job runs {Path(__file__).parent}, not the code that it was "
-                f"submitted with ({self.code}): something sets PYTHONPATH after the "
+                f"submitted with ({code}): something sets PYTHONPATH after the "
                 "profile's set-up lines."
             )
 
-    def _leave(self, notices: Notices, outcomes: list["Outcome"]) -> dict[str, str]:
+    def _leave(self, notices: Notices, outcomes: list["Outcome"]) -> None:
         """Requeue if there is more to do, complain about failures, or just end."""
         stopped = [o for o in outcomes if o.state == "stopped"] or not outcomes
         received = notices.received()
@@ -196,25 +211,54 @@ class Worker:
             print(f"{_now()} stopped by {names}", flush=True)
             if signal.SIGUSR2 in received or own_state() == "RUNNING":
                 requeue()
-            sys.exit(1)  # no result: SLURM knows what becomes of the job
+            sys.exit(1)  # SLURM knows what becomes of the job
         bad = [o for o in outcomes if o.state in ("failed", "busy")]
+        for outcome in bad:
+            if outcome.state == "failed":
+                self._note_failure(outcome)
         if bad:
             raise PackFailed("; ".join(f"{o.run_id}: {o.message}" for o in bad))
-        return {outcome.run_id: outcome.state for outcome in outcomes}
+
+    def _note_failure(self, outcome: "Outcome") -> None:
+        """Write down why a run failed that never got as far as training."""
+        from slurm.ledger import failure_stamp, read_record
+        from synth.store import RunFolder
+
+        run_id = outcome.run_id
+        try:
+            record = read_record(self.root, run_id)
+            old = record.old_failure if record else None
+            if failure_stamp(self.root, run_id) in (None, old):
+                failure = _failure(run_id, PackFailed(outcome.message))
+                failure["message"] = outcome.message
+                RunFolder(self.root, run_id).write_json("failure.json", failure)
+        except (OSError, ValueError) as error:
+            print(f"{run_id}: {error}", flush=True)
 
     def _record_failure(self, error: Exception) -> None:
         """Leave the traceback in every run that has neither result nor holder."""
-        from synth.config import RunConfig
         from synth.store import RunFolder
 
-        for values in self.configs:
+        for run_id in self.launch.packs[self.element]:
             try:
-                folder = RunFolder(Path(self.root), RunConfig.from_dict(values).run_id)
+                folder = RunFolder(self.root, run_id)
                 if folder.state() not in ("done", "running"):
                     folder.path.mkdir(parents=True, exist_ok=True)
                     folder.write_json("failure.json", _failure(folder.run_id, error))
             except Exception:  # the first error is the one worth raising
                 traceback.print_exc()
+
+
+def _failed_alike(
+    configs: Sequence["RunConfig"], outcomes: Sequence["Outcome"]
+) -> list["RunConfig"]:
+    """Runs that failed with the words of another: one of them may have ended them all."""
+    by_message: dict[str, list[str]] = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.state == "failed":
+            by_message[outcome.message].append(outcome.run_id)
+    alike = {name for ids in by_message.values() if len(ids) > 1 for name in ids}
+    return [config for config in configs if config.run_id in alike]
 
 
 def _failure(run_id: str, error: Exception) -> dict[str, Any]:
@@ -241,12 +285,11 @@ def own_job_id() -> str:
 
 def own_state() -> str:
     """What the scheduler says of this job; empty when it does not answer."""
-    command = ["squeue", "-h", "-r", "-t", "all", "-j", own_job_id(), "-o", "%T"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
+        asked = ("squeue", "-h", "-r", "-t", "all", "-j", own_job_id(), "-o", "%T")
+        return ask(*asked).stdout.strip()
+    except QueueUnavailable:
         return ""
-    return done.stdout.strip()
 
 
 def requeue() -> None:
@@ -259,15 +302,20 @@ def requeue() -> None:
     """
     # SLURM may send TERM to every process of the step meanwhile; an ignored signal is
     # inherited by the child, a handler would not be.
-    command = ["scontrol", "requeue", own_job_id()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    if done.returncode == 0 or "pending" in done.stderr.lower():
+    try:
+        done = ask("scontrol", "requeue", own_job_id(), timeout_s=60.0)
+        refusal = done.stderr.strip() if done.returncode else None
+    except QueueUnavailable as error:
+        refusal = str(error)
+    if refusal is None:
         print(f"{_now()} requeued", flush=True)
     elif own_state() in ("RUNNING", ""):
         raise RuntimeError(
-            f"Job {own_job_id()} could not requeue itself ({done.stderr.strip()}); its "
+            f"Job {own_job_id()} could not requeue itself ({refusal}); its "
             "runs have checkpoints, launch the sweep again to go on."
         )
+    else:
+        print(f"{_now()} requeued by SLURM", flush=True)
 
 
 def _restarts() -> int:
@@ -276,3 +324,18 @@ def _restarts() -> int:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train the element that this job is; a failure shows as the job's."""
+    notices = Notices()
+    element = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
+    Worker.read(Path(arguments[0]), element)(notices)
+    return 0
+
+
+if __name__ == "__main__":
+    # Under its own name, which is the one that other modules import it by.
+    from slurm.worker import main as main_of_module
+
+    sys.exit(main_of_module(sys.argv[1:]))

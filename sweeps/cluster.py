@@ -40,7 +40,7 @@ def send(
         begun by other code, unless that is accepted.
     """
     from slurm.profile import available, load
-    from slurm.queue import QueueUnavailable
+    from slurm.clients import QueueUnavailable
     from slurm.submission import SubmissionRefused, submit
 
     if profile_name is None:

@@ -36,7 +36,7 @@ def test_the_example_explains_every_key():
 def test_the_example_means_what_it_says():
     profile = load("example")
     assert profile.time == 240
-    assert profile.environment == {"OMP_NUM_THREADS": "4"}
+    assert profile.environment["OMP_NUM_THREADS"] == "4"
     assert profile.build_execution() == Execution(
         device="cuda", checkpoint_every_seconds=300.0
     )
@@ -72,17 +72,39 @@ def test_times_as_slurm_writes_them(text, expected):
         ({"time": "an hour"}, "time must be minutes, .* got 'an hour'"),
         ({"time": "1:2:3:4"}, "time must be minutes"),
         ({"time": "1.5"}, "time must be minutes"),
-        ({"time": 0}, "time must be at least 1; got 0"),
+        ({"time": 0}, "time must be from 1 to 5,000,000; got 0"),
         ({"time": 2.5}, "time must be a whole number; got 2.5"),
         ({"cpus": True}, "cpus must be a whole number; got True"),
-        ({"gpus": -1}, "gpus must be at least 0; got -1"),
+        ({"gpus": -1}, "gpus must be from 0 to 10,000; got -1"),
         ({"memory_gb": "8G"}, "memory_gb must be a number; got '8G'"),
-        ({"memory_gb": 0}, "memory_gb must be above 0; got 0"),
-        ({"memory_gb": float("inf")}, "memory_gb must be above 0; got inf"),
+        ({"memory_gb": -1}, "memory_gb must be from 0 to 1,000,000; got -1"),
+        ({"memory_gb": float("inf")}, "memory_gb must be from 0 .*; got inf"),
+        ({"memory_gb": float("nan")}, "memory_gb must be from 0 .*; got nan"),
+        ({"memory_gb": 10**400}, "memory_gb must be from 0 to 1,000,000; got 9.2"),
+        ({"memory_gb": 2, "memory_per_cpu_gb": 1}, "_gb and memory_.* exclude each"),
+        ({"memory_gb": 2, "sbatch": {"mem-per-gpu": "1G"}}, "exclude each other"),
+        (
+            {"sbatch": {"mem-per-cpu": "1G"}},
+            "mem-per-cpu must not .* memory_per_cpu_gb",
+        ),
+        ({"sbatch": {"mem_per_cpu": "1G"}}, "long names of options .* 'mem_per_cpu'"),
+        ({"sbatch": {"comment": "a\n#SBATCH -p b"}}, "sbatch.comment must be one line"),
+        ({"partition": "a\nb"}, "partition must be one line"),
+        ({"environment": {"A": "a\x00b"}}, "environment.A must be one line"),
+        ({"environment": {"\u00c4": "a"}}, "environment must hold names"),
+        ({"max_running": {}}, "max_running must be a whole number; got {}"),
+        ({"max_running": [1]}, r"max_running must be a whole number; got \[1\]"),
+        ({"lanes": {"a": 1}}, "lanes must be a whole number; got {'a': 1}"),
+        ({"cpus": 16**5000}, "cpus must be from 1 to 100,000; got"),
+        ({"cpus": [16**5000]}, "cpus must be a whole number; got"),
+        ({"time": "9" * 5000}, "time must be minutes"),
+        ({"time": "1\u00b2"}, "time must be minutes"),
+        ({"time": "99999999-00:00:00"}, "time must be from 1 to 5,000,000; got 1439"),
+        ({"signal_delay_s": 10**9}, "signal_delay_s must be from 1 to 65,535"),
         ({"gpus": 4}, "at most tasks = 1, .* got 4. Use gpus = 1 .* or tasks = 4 to"),
         ({"setup": "module load"}, "setup must be a list of texts"),
         ({"setup": [1]}, "setup must be a list of texts"),
-        ({"max_running": 0}, "max_running must be at least 1; got 0"),
+        ({"max_running": 0}, "max_running must be from 1 to 10,000,000; got 0"),
         ({"time": 1, "signal_delay_s": 60}, "below the time limit of 60 s; got 60"),
         ({"environment": {"a b": 1}}, "environment must hold names .* got 'a b'"),
         ({"environment": {"A": [1]}}, "environment.A must be text, a number"),
@@ -101,10 +123,37 @@ def test_mistakes_are_named(values, words):
     assert "'site'" in str(caught.value)
 
 
+def test_memory_is_asked_for_in_one_way():
+    assert from_values("site", {}).memory_gb == 4
+    by_cpu = from_values("site", {"memory_per_cpu_gb": 2})
+    assert (by_cpu.memory_gb, by_cpu.memory_per_cpu_gb) == (0, 2)
+    assert from_values("site", {"sbatch": {"mem-per-gpu": "8G"}}).memory_gb == 0
+
+
+def test_paths_of_profiles_are_read_as_a_shell_reads_them(own_folder, monkeypatch):
+    (own_folder / "mine.toml").write_text("partition = 'mine'\n")
+    monkeypatch.setenv("HOME", str(own_folder.parent))
+    monkeypatch.setenv("HERE", str(own_folder))
+    for name in ("~/own/mine.toml", "$HERE/mine.toml", "${HERE}/mine.toml"):
+        assert load(name).partition == "mine"
+    for folder in ("~/own", "$HERE"):
+        monkeypatch.setenv("SYNTH_PROFILES", folder)
+        assert load("mine").partition == "mine"
+
+
+def test_a_mark_of_byte_order_is_no_mistake(own_folder):
+    (own_folder / "a.toml").write_bytes(b"\xef\xbb\xbfpartition = 'mine'\n")
+    assert load("a").partition == "mine"
+
+
 def test_files_are_named_too(own_folder):
     (own_folder / "a.toml").write_text("time = \n")
     with pytest.raises(ValueError, match=r"a\.toml is not valid TOML"):
         read(own_folder / "a.toml")
+    for content in (b"\xff\xfet\x00", b"time = " + b"9" * 5000, b"a = " + b"[" * 9999):
+        (own_folder / "a.toml").write_bytes(content)
+        with pytest.raises(ValueError, match=r"a\.toml is not valid TOML"):
+            read(own_folder / "a.toml")
     (own_folder / "b.toml").write_text("time = 0\n")
     with pytest.raises(ValueError, match=r"b\.toml: profile 'b': time"):
         read(own_folder / "b.toml")

@@ -1,19 +1,26 @@
 """Folders and queue merged, with a queue of our own making."""
 
+import argparse
 import dataclasses
 import json
 import os
+import pickle
+import shutil
 import subprocess
 import time
 
 import pytest
 
 from slurm.__main__ import main
+from slurm.clients import QueueUnavailable
 from slurm.ledger import FOLDER, Launch, launches, launching, read_record, settle
 from slurm.ledger import write_record as write
-from slurm.queue import QueueEntry, QueueUnavailable
+from slurm.profile import Profile
+from slurm.queue import QueueEntry, parse_squeue
+from slurm.retry import retry
 from slurm.status import cancel, read_status
-from slurm.submission import live_runs, refuse_inside_job
+from slurm.submission import SubmissionRefused, live_runs, refuse_inside_job
+from slurm.worker import Notices, Worker
 from synth.store import RunFolder
 
 from .conftest import tiny
@@ -27,7 +34,7 @@ class Fake:
     def __init__(self, queue="", history=None):
         self.queue, self.history, self.commands = queue, history, []
 
-    def __call__(self, *command, timeout_s=0.0):
+    def __call__(self, *command, timeout_s=0.0, text=None):
         self.commands.append(command)
         if command[0] == "squeue":
             if self.queue is None:
@@ -52,7 +59,11 @@ def state(root, fake):
 
 
 def line(launch, word, reason="None", job="12_0"):
-    return f"{job}|{word}|{reason}|n1|{launch.name}\n"
+    return "\x1f".join([job, word, reason, "n1", "0", launch.name]) + "\n"
+
+
+def history_line(word, name, job="12_0"):
+    return "\x1f".join([job, word, "0:0", "n1", name]) + "\n"
 
 
 @pytest.mark.parametrize(
@@ -104,10 +115,10 @@ def test_a_job_out_of_time_says_what_to_change(sent, capsys, monkeypatch):
 def test_squeue_comes_before_sacct(sent):
     """After a node failure sacct says NODE_FAIL while the job waits for its restart."""
     root, launch, _ = sent
-    history = f"12_0|NODE_FAIL|0:0|n1|{launch.name}\n"
+    history = history_line("NODE_FAIL", launch.name)
     assert state(root, Fake(line(launch, "PENDING"), history)) == "queued"
     assert state(root, Fake("", history)) == "lost"
-    cancelled = f"12_0|CANCELLED by 0|0:0|n1|{launch.name}\n"
+    cancelled = history_line("CANCELLED by 0", launch.name)
     assert state(root, Fake("", cancelled)) == "cancelled"
     assert state(root, Fake("")) == "lost"  # no accounting, long gone
 
@@ -116,7 +127,7 @@ def test_an_id_that_was_used_again_is_not_ours(sent):
     root, launch, _ = sent
     other = dataclasses.replace(launch, name="another")
     assert state(root, Fake(line(other, "RUNNING"))) == "lost"
-    assert state(root, Fake("", "12_0|TIMEOUT|0:0|n1|another\n")) == "lost"
+    assert state(root, Fake("", history_line("TIMEOUT", "another"))) == "lost"
     queue = {"12_0": QueueEntry("12_0", "RUNNING", "None", "n1", "another")}
     assert live_runs(root, [RUN.run_id], queue) == {}
 
@@ -132,18 +143,28 @@ def test_a_result_beats_every_scheduler(sent):
     assert (held.state, "held" in held.detail) == ("done", True)
 
 
-def test_a_failure_counts_for_the_attempt_that_wrote_it(sent):
-    root, launch, folder = sent
-    folder.write_json("failure.json", {"message": "boom"})
-    old = launch.created - 100
-    os.utime(folder.path / "failure.json", (old, old))
-    assert state(root, Fake(line(launch, "PENDING"))) == "queued"
-    assert state(root, Fake(line(launch, "RUNNING"))) == "running"
-    os.utime(folder.path / "failure.json")
-    found = read_status(root, [RUN.run_id], Fake(line(launch, "FAILED"))).runs[0]
+@pytest.mark.parametrize("ahead", [-3600, 0, 3600])
+def test_a_failure_counts_for_the_attempt_that_wrote_it(tmp_path, ahead):
+    """Whatever the clocks of the machines say that launch, train and keep the files."""
+    folder = RunFolder(tmp_path, RUN.run_id)
+
+    def fail(message):
+        folder.open(RUN)
+        folder.write_json("failure.json", {"message": message})
+        written = time.time() + ahead
+        os.utime(folder.path / "failure.json", (written, written))
+
+    fail("an old one")
+    launch = Launch.create(tmp_path, "test", "cpu", [[RUN], [tiny(1)]])
+    launch = launch.accepted(tmp_path, "12")
+    assert state(tmp_path, Fake(line(launch, "PENDING"))) == "queued"
+    assert state(tmp_path, Fake(line(launch, "RUNNING"))) == "running"
+    fail("boom")
+    fake = Fake(line(launch, "FAILED"))
+    found = read_status(tmp_path, [RUN.run_id], fake).runs[0]
     assert (found.state, found.detail) == ("failed", "boom")
     # Its neighbours still train in the same job.
-    assert state(root, Fake(line(launch, "RUNNING"))) == "failed"
+    assert state(tmp_path, Fake(line(launch, "RUNNING"))) == "failed"
 
 
 def test_a_silent_controller_is_not_an_empty_queue(sent):
@@ -178,7 +199,8 @@ def test_cancel_marks_first_and_takes_the_whole_pack(tmp_path):
 def test_records_of_a_later_launch_stay(sent):
     root, launch, _ = sent
     record = read_record(root, RUN.run_id)
-    later = dataclasses.replace(record, launch="later", submitted=time.time() + 5)
+    # Sent from a machine whose clock is behind.
+    later = dataclasses.replace(record, launch="later", generation=2, submitted=0.0)
     write(root, RUN.run_id, later)
     launch.accepted(root, "12")
     assert read_record(root, RUN.run_id) == later
@@ -199,6 +221,231 @@ def test_settling_finds_and_forgets(tmp_path):
     assert read_record(tmp_path, tiny(3).run_id).job_id == "80"
     assert read_record(tmp_path, tiny(4).run_id) is None
     assert settle(tmp_path, {}) == []
+
+
+def test_launches_are_numbered_whatever_the_clock_says(tmp_path, monkeypatch):
+    """One clock is an hour ahead; and someone has removed the launch folders."""
+    monkeypatch.setattr(time, "time", lambda: 9e9)
+    first = Launch.create(tmp_path, "a", "cpu", [[RUN]]).accepted(tmp_path, "12")
+    monkeypatch.undo()
+    second = Launch.create(tmp_path, "b", "cpu", [[RUN]]).accepted(tmp_path, "13")
+    assert (first.generation, second.generation) == (1, 2)
+    assert read_record(tmp_path, RUN.run_id).launch == second.name
+    shutil.rmtree(tmp_path / FOLDER)
+    third = Launch.create(tmp_path, "c", "cpu", [[tiny(5)], [RUN]])
+    assert third.generation == 3
+
+
+def test_the_launches_of_a_group_are_asked_for(sent, monkeypatch):
+    root, launch, _ = sent
+    fake = Fake(line(launch, "RUNNING"))
+    os.chown(launch.folder, 12345678, -1)  # known to nobody here: squeue would refuse
+    assert state(root, fake) == "running"
+    assert fake.commands[-1][6] == str(os.getuid())
+    found = []
+    monkeypatch.setattr(
+        "pwd.getpwuid", lambda uid: found.append(uid) or argparse.Namespace(pw_uid=uid)
+    )
+    read_status(root, [], fake)
+    assert fake.commands[-1][6] == f"{os.getuid()},12345678"
+    # What a colleague has left half-done is not ours to remove.
+    dataclasses.replace(launch, job_id=None, recorded=False).save()
+    assert read_status(root, [], Fake("")).news == []
+    assert launch.folder.exists()
+
+
+class Bomb:
+    """Unpickled, it runs code."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_no_pickle_is_read(sent, tmp_path_factory):
+    """Whoever may write to the runs folder leaves pickles wherever one was ever read."""
+    root, launch, _ = sent
+    mark = tmp_path_factory.mktemp("mark") / "ran"
+    dataclasses.replace(launch, job_id=None, recorded=False).save()
+    for name in ("a" * 32, "12_0_submitted", "12_submitted", "12_0_0_result"):
+        (launch.folder / f"{name}.pkl").write_bytes(pickle.dumps(Bomb(mark)))
+    queue = line(launch, "RUNNING")
+    for _ in range(2):
+        assert state(root, Fake(queue)) == "running"
+    cancel(root, ask=Fake(queue))
+    settle(root, {})
+    with pytest.raises(SubmissionRefused):  # the stand-in knows no sbatch
+        retry(root, Profile(name="test"), None, ["lost", "cancelled"], ask=Fake(""))
+    with pytest.raises(RuntimeError, match="not the code"):
+        Worker.read(
+            dataclasses.replace(launch, code="/nowhere").accepted(root, "12").folder, 0
+        )(Notices.__new__(Notices))
+    assert not mark.exists()
+
+
+ODD = [
+    "",
+    "{",
+    "null",
+    "[]",
+    '"x"',
+    "7",
+    "{}",
+    '{"launch": 3}',
+    "\x00\xff",
+    "[" * 99999,
+]
+
+
+@pytest.mark.parametrize("content", ODD)
+@pytest.mark.parametrize("name", ["slurm.json", "failure.json", "progress.json"])
+def test_one_damaged_file_hides_no_other_run(sent, name, content):
+    root, launch, folder = sent
+    RunFolder(root, tiny(1).run_id).open(tiny(1))
+    folder.open(RUN)
+    (folder.path / name).write_text(content)
+    shown = line(launch, "RUNNING") + line(launch, "RUNNING", job="12_1")
+    found = {run.run_id: run for run in read_status(root, None, Fake(shown)).runs}
+    assert found[tiny(1).run_id].state == "running"
+    mine = found[RUN.run_id]
+    if name == "slurm.json":
+        assert mine.state == "unreadable"
+        assert str(folder.path / name) in mine.detail
+        assert "Remove it" in mine.detail
+        # It is not sent twice, for its launch knows it; and heals when that is repeated.
+        queue = parse_squeue(shown)
+        assert live_runs(root, [RUN.run_id], queue) == {RUN.run_id: "12_0"}
+        launch.accepted(root, "12")
+        assert read_record(root, RUN.run_id).job_id == "12_0"
+    elif name == "progress.json":
+        assert mine.state == "running"
+
+
+@pytest.mark.parametrize("content", [*ODD, '{"name": "../x"}', "launch of another"])
+def test_a_damaged_launch_is_named_and_its_runs_are_not_sent_twice(sent, content):
+    root, launch, _ = sent
+    text = (launch.folder / "launch.json").read_text()
+    if content == "launch of another":
+        content = text.replace(launch.name, "another")
+    (launch.folder / "launch.json").write_text(content)
+    shown = line(launch, "RUNNING")
+    found = read_status(root, None, Fake(shown))
+    assert [f"{launch.folder / 'launch.json'} cannot be read" in w for w in found.news]
+    assert found.runs[0].state == "running"
+    queue = parse_squeue(shown)
+    assert live_runs(root, [RUN.run_id], queue) == {RUN.run_id: "12_0"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("job_id", "-u root"),
+        ("job_id", "12; rm"),
+        ("launch", "../../elsewhere"),
+        ("launch", ""),
+        ("generation", "1"),
+        ("cancelled", 1),
+        ("restarts", None),
+        ("node", {}),
+    ],
+)
+def test_words_of_a_record_are_checked(sent, key, value):
+    """They stand on command lines and in paths."""
+    root, _, folder = sent
+    values = folder.read_json("slurm.json") | {key: value}
+    folder.write_json("slurm.json", values)
+    with pytest.raises(ValueError, match=rf"slurm.json is no job record \({key}"):
+        read_record(root, RUN.run_id)
+
+
+def test_runs_of_a_launch_are_names(sent):
+    _, launch, _ = sent
+    path = launch.folder / "launch.json"
+    values = json.loads(path.read_text())
+    for bad in ("../x", "a/b", ".slurm", "", 7):
+        path.write_text(json.dumps(values | {"packs": [[bad]]}))
+        with pytest.raises(ValueError, match=r"launch.json cannot be read"):
+            Launch.read(launch.folder)
+
+
+def test_a_folder_that_cannot_be_read_is_shown(sent, monkeypatch):
+    root, _, folder = sent
+    genuine = os.listdir
+
+    def refusing(path):
+        if path == folder.path:
+            raise PermissionError(13, "Permission denied", str(path))
+        return genuine(path)
+
+    monkeypatch.setattr(os, "listdir", refusing)
+    monkeypatch.setattr(
+        "slurm.status.read_record",
+        lambda root, run_id: refusing(root / run_id) and read_record(root, run_id),
+    )
+    found = {run.run_id: run for run in read_status(root, None, Fake("")).runs}
+    assert found[RUN.run_id].state == "unreadable"
+    assert "Permission denied" in found[RUN.run_id].detail
+    assert found[tiny(1).run_id].state == "lost"
+    # A run whose configuration is gone is a run still.
+    monkeypatch.undo()
+    (folder.path / "config.json").unlink()
+    assert RUN.run_id in {run.run_id for run in read_status(root, None, Fake("")).runs}
+
+
+def test_modes_follow_the_umask(tmp_path):
+    """In a folder of a group, the others can launch, cancel and mark too."""
+    for umask in (0o002, 0o027):
+        root = tmp_path / oct(umask)
+        before = os.umask(umask)
+        try:
+            with launching(root):
+                launch = Launch.create(root, "a", "cpu", [[RUN]])
+                launch.accepted(root, "12")
+        finally:
+            os.umask(before)
+        found = [p for p in root.rglob("*") if p.is_file()]
+        assert len(found) >= 4
+        assert {p.stat().st_mode & 0o777 for p in found} == {0o666 & ~umask}
+        folders = [p for p in root.rglob("*") if p.is_dir()]
+        assert {p.stat().st_mode & 0o777 for p in folders} == {0o777 & ~umask}
+
+
+def test_a_refusal_of_scancel_counts_while_jobs_live(sent):
+    root, launch, _ = sent
+    answers = [line(launch, "RUNNING")] * 3
+
+    def fake(*command, timeout_s=0.0, text=None):
+        if command[0] == "squeue":
+            return subprocess.CompletedProcess(command, 0, answers.pop(0), "")
+        code = int(command[0] == "scancel")
+        return subprocess.CompletedProcess(command, code, "", "Access denied")
+
+    with pytest.raises(QueueUnavailable, match="scancel failed: Access denied"):
+        cancel(root, [RUN.run_id], ask=fake)
+    answers += [line(launch, "RUNNING")] * 2 + [line(launch, "COMPLETED")]
+    assert len(cancel(root, ask=fake)) == 1
+
+
+def test_retry_halves_packs_that_ended_badly_and_leaves_out_what_is_damaged(tmp_path):
+    runs = [tiny(seed) for seed in range(9)]
+    launch = Launch.create(tmp_path, "x", "cpu", [runs[:4], runs[4:8], runs[8:]])
+    launch = launch.accepted(tmp_path, "12")
+    RunFolder(tmp_path, runs[0].run_id).write_json("failure.json", {"message": "boom"})
+    config = tmp_path / runs[7].run_id / "config.json"
+    config.write_text(json.dumps({"run_id": "x", "config": {}}))
+    (tmp_path / runs[6].run_id / "slurm.json").write_text("[]")
+    shown = line(launch, "CANCELLED", job="12_2")
+    fake = Fake(shown)
+    profile = Profile(name="test", lanes=4)
+    sending = retry(
+        tmp_path, profile, None, ["failed", "lost", "cancelled"], dry_run=True, ask=fake
+    )
+    packs = [[c.seed for c in pack] for array in sending.arrays for pack in array.packs]
+    assert sorted(packs) == [[0, 1], [2, 3], [4, 5], [8]]
+    assert any(runs[7].run_id in word and "left out" in word for word in sending.news)
+    assert any(runs[6].run_id in word and "left out" in word for word in sending.news)
 
 
 def test_one_launcher_at_a_time(tmp_path):

@@ -1,9 +1,8 @@
 """The worker outside of a cluster: signals, requeue, records, what it refuses."""
 
 import dataclasses
-import inspect
+import json
 import os
-import pickle
 import signal
 import stat
 import subprocess
@@ -11,12 +10,9 @@ import sys
 import textwrap
 
 import pytest
-import submitit
-from submitit.core import job_environment, utils
-from submitit.slurm import slurm as submitit_slurm
 
 from slurm import progress_guard, worker
-from slurm.ledger import JobRecord, read_record, write_record
+from slurm.ledger import FOLDER, JobRecord, Launch, read_record, write_record
 from slurm.snapshot import HERE, take
 from slurm.worker import PackFailed, Worker, own_job_id, requeue
 from synth.execution import Execution
@@ -26,19 +22,25 @@ from synth.training import train
 from .conftest import tiny
 
 
-def make(root, *configs, **wishes) -> Worker:
-    values = {
-        "root": str(root),
-        "launch": "mine",
-        "element": 0,
-        "configs": [config.to_dict() for config in configs],
-        "execution": dataclasses.asdict(Execution()),
-        "max_idle_restarts": 3,
-        "profile": "test",
-        "submitted": 1000.0,
-        "code": "",
-    }
-    return Worker(**values | wishes)
+class Make:
+    """A worker outside of a cluster, as its launch would have it."""
+
+    def __init__(self, root, *configs, generation=1, name="mine", **how):
+        how.setdefault("max_idle_restarts", 3)
+        how.setdefault("execution", dataclasses.asdict(Execution()))
+        ids = [[config.run_id for config in configs]]
+        folder = root / FOLDER / name
+        launch = Launch(
+            name, folder, "test", 1000.0, generation, ids, **how, job_id="12"
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        launch.save()
+        packs = json.dumps([config.to_dict() for config in configs]) + "\n"
+        (folder / "packs.jsonl").write_text(packs)
+        self.worker = Worker.read(folder, 0)
+
+    def __call__(self):
+        self.worker(worker.Notices())
 
 
 @pytest.fixture(autouse=True)
@@ -76,44 +78,26 @@ def scheduler(tmp_path, monkeypatch):
     return install
 
 
-def test_submitit_has_what_we_use():
-    """Private names of submitit 1.5; another version must be read before it is used."""
-    assert submitit.__version__.startswith("1.5.")
-    assert inspect.signature(
-        submitit_slurm.SlurmExecutor._make_submission_file_text
-    ).parameters.keys() == {"self", "command", "uid"}
-    for owner, name in (
-        (submitit.SlurmExecutor, "_submitit_command_str"),
-        (submitit.SlurmExecutor, "_internal_update_parameters"),
-        (submitit.SlurmExecutor, "_submit_command"),
-        (utils.JobPaths, "move_temporary_file"),
-        (job_environment.JobEnvironment, "_handle_signals"),
-    ):
-        assert hasattr(owner, name), name
-
-
-def test_the_pickle_loads_without_torch(tmp_path):
-    """A signal while a slow module loads would kill the job: nothing slow may load."""
-    path = tmp_path / "worker.pkl"
-    path.write_bytes(pickle.dumps(make(tmp_path, tiny(0))))
-    script = f"""
-        import pickle, sys
-        found = pickle.load(open({str(path)!r}, "rb"))
-        assert found.element == 0
-        slow = {{"torch", "numpy", "submitit"}} & set(sys.modules)
+def test_the_worker_loads_nothing_before_it_hears_signals():
+    """A signal while a slow module loads would be late: nothing slow may load."""
+    script = """
+        import sys
+        import slurm.worker
+        slow = {"torch", "numpy", "submitit", "synth", "json"} & set(sys.modules)
         assert not slow, slow
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]
     subprocess.run(command, check=True, cwd=HERE)
 
 
-def test_a_pack_is_trained_and_recorded(tmp_path):
+def test_a_pack_is_trained_and_recorded(tmp_path, capsys):
     runs = [tiny(0, 6), tiny(1, 6)]
-    states = make(tmp_path, *runs)()
-    assert set(states.values()) == {"done"}
+    Make(tmp_path, *runs)()
+    assert {RunFolder(tmp_path, run.run_id).state() for run in runs} == {"done"}
     record = read_record(tmp_path, runs[1].run_id)
     assert (record.launch, record.job_id, record.restarts) == ("mine", "12", 0)
-    assert make(tmp_path, *runs)() == {}
+    Make(tmp_path, *runs)()
+    assert "nothing left to do" in capsys.readouterr().out
 
 
 def test_failures_are_raised_after_the_others_are_done(tmp_path):
@@ -123,7 +107,7 @@ def test_failures_are_raised_after_the_others_are_done(tmp_path):
     (folder.checkpoints / "step-000000002").mkdir(parents=True)
     (folder.checkpoints / "step-000000002" / "moments.safetensors").touch()
     with pytest.raises(PackFailed, match=bad.run_id):
-        make(tmp_path, good, bad)()
+        Make(tmp_path, good, bad)()
     assert RunFolder(tmp_path, good.run_id).state() == "done"
 
 
@@ -133,14 +117,14 @@ def test_a_folder_of_another_run_spoils_no_neighbour(tmp_path):
     folder.path.mkdir(parents=True)
     folder.write_json("config.json", {"run_id": "x", "config": {}})
     with pytest.raises(PackFailed, match="does not describe run"):
-        make(tmp_path, good, bad)()
+        Make(tmp_path, good, bad)()
     assert RunFolder(tmp_path, good.run_id).state() == "done"
 
 
 def test_another_code_than_submitted_is_refused(tmp_path):
     run = tiny(0, 6)
     with pytest.raises(RuntimeError, match="not the code that it was submitted with"):
-        make(tmp_path, run, code=str(tmp_path / "code"))()
+        Make(tmp_path, run, code=str(tmp_path / "code"))()
     failure = RunFolder(tmp_path, run.run_id).read_json("failure.json")
     assert "PYTHONPATH" in failure["message"]
     assert "Traceback" in failure["traceback"]
@@ -148,14 +132,16 @@ def test_another_code_than_submitted_is_refused(tmp_path):
 
 def test_runs_of_later_launches_and_cancelled_ones_are_left(tmp_path):
     later, cancelled, mine = tiny(0), tiny(1), tiny(2)
-    record = JobRecord("later", 0, "99", "test", 2000.0)
-    mark = JobRecord("mine", 0, "12", "test", 1000.0, cancelled=True)
-    older = JobRecord("older", 4, "7_4", "test", 500.0, cancelled=True)
+    # The clocks of the machines that launched disagree with the order of launches.
+    record = JobRecord("later", 0, "99", "test", 500.0, generation=6)
+    mark = JobRecord("mine", 0, "12", "test", 1000.0, generation=5, cancelled=True)
+    older = JobRecord("older", 4, "7_4", "test", 9e9, generation=4, cancelled=True)
     for config, known in ((later, record), (cancelled, mark), (mine, older)):
         RunFolder(tmp_path, config.run_id).open(config)
         write_record(tmp_path, config.run_id, known)
     runs = [later, cancelled, mine]
-    assert progress_guard.take_up(make(tmp_path, *runs), runs) == [mine]
+    own = Make(tmp_path, *runs, generation=5)
+    assert progress_guard.take_up(own.worker, runs) == [mine]
     assert read_record(tmp_path, later.run_id) == record
     taken = read_record(tmp_path, mine.run_id)
     assert (taken.launch, taken.job_id, taken.cancelled) == ("mine", "12", False)
@@ -164,7 +150,7 @@ def test_runs_of_later_launches_and_cancelled_ones_are_left(tmp_path):
 def test_restarts_without_progress_come_to_an_end(tmp_path, monkeypatch):
     run = tiny(0)
     folder = RunFolder(tmp_path, run.run_id)
-    own = make(tmp_path, run)
+    own = Make(tmp_path, run).worker
 
     def restart(number: int) -> int:
         monkeypatch.setenv("SLURM_RESTART_COUNT", str(number))
@@ -200,7 +186,7 @@ def test_signals_checkpoint_and_requeue(
 
     monkeypatch.setattr("synth.training.train", train_for_a_while)
     with pytest.raises(SystemExit):
-        make(tmp_path, run)()
+        Make(tmp_path, run)()
     folder = RunFolder(tmp_path, run.run_id)
     assert folder.state() == "stopped"
     assert max(progress_guard.saved_steps(folder)) < 20_000
@@ -209,8 +195,9 @@ def test_signals_checkpoint_and_requeue(
 
 def test_requeue_tolerates_what_slurm_did_already(scheduler, capsys):
     scheduler("scontrol", code=1, error="Job is pending execution")
+    scheduler("squeue", "PENDING")
     requeue()
-    assert "requeued" in capsys.readouterr().out
+    assert "requeued by SLURM" in capsys.readouterr().out
     scheduler("scontrol", code=1, error="Access/permission denied")
     scheduler("squeue", "COMPLETING")
     requeue()

@@ -1,0 +1,97 @@
+"""SLURM's programs, called with an environment in which nobody's settings remain.
+
+A person's shell, and every interactive job, is full of variables that change what these
+programs do: `SQUEUE_PARTITION` hides jobs, `SBATCH_TIMELIMIT` overrides the profile,
+`SLURM_MEM_PER_CPU` travels into the job and its `srun` refuses it. What a program is
+asked for is on its command line, and nowhere else.
+
+The worker imports this module before it handles signals: it must stay light.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Mapping
+
+KEPT = frozenset(
+    {
+        "SLURM_CONF",
+        "SLURM_CONF_SERVER",
+        "SLURM_JWT",
+        "SLURM_SACK_JWKS",
+        "SLURM_SACK_KEY",
+    }
+)
+"""What says where the controller is and proves who asks."""
+
+_SETTINGS = re.compile(
+    r"(SLURM[A-Z]*|SACCT|SACCTMGR|SALLOC|SATTACH|SBATCH|SBCAST|SCANCEL|SCONTROL"
+    r"|SCRON|SCRONTAB|SDIAG|SINFO|SPRIO|SQUEUE|SREPORT|SRUN|SSHARE|SSTAT|STRIGGER"
+    r"|PMI|PMI2|PMIX|SUBMITIT)_"
+)
+_OF_AN_ALLOCATION = frozenset(
+    {
+        "CUDA_VISIBLE_DEVICES",
+        "GPU_DEVICE_ORDINAL",
+        "HIP_VISIBLE_DEVICES",
+        "ROCR_VISIBLE_DEVICES",
+        "ZE_AFFINITY_MASK",
+    }
+)
+"""Set for the job that holds the devices; wrong in any other."""
+
+Ask = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+class QueueUnavailable(RuntimeError):
+    """The scheduler does not answer; nobody knows what is queued."""
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without settings of SLURM's programs or of a surrounding job.
+
+    A job that is submitted with it starts with it, so this is the job's environment too.
+
+    >>> clean_environment({"SLURM_CONF": "x", "SQUEUE_SORT": "i", "HOME": "/home/me"})
+    {'SLURM_CONF': 'x', 'HOME': '/home/me'}
+    """
+    inside = "SLURM_JOB_ID" in environment
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in KEPT
+        or not (_SETTINGS.match(name) or (inside and name in _OF_AN_ALLOCATION))
+    }
+
+
+def ask(
+    *command: str, timeout_s: float = 30.0, text: str | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run one of SLURM's programs; `text` is its standard input.
+
+    Raises
+    ------
+    QueueUnavailable
+        When it is not installed or gives no answer in time; a client waits 9 s or more
+        for a controller that is down.
+    """
+    try:
+        return subprocess.run(
+            command,
+            input=text or "",
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout_s,
+            env=clean_environment(os.environ),
+        )
+    except FileNotFoundError:
+        raise QueueUnavailable(
+            f"{command[0]} is not on PATH: this is no SLURM cluster. Run locally, or "
+            "bring up a private one with `python -m slurm cluster up`."
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise QueueUnavailable(
+            f"`{' '.join(command)}` gave no answer within {timeout_s:.0f} s: the "
+            "controller may be down. Runs that train go on; ask again later."
+        ) from None

@@ -1,0 +1,178 @@
+"""The script that sbatch gets for an array; submitit writes it.
+
+What a person or a site put into a path or a value stays what it is: `%` in a path is no
+pattern of SLURM's, values are quoted for the shell, and `~` and `$VAR` mean what they
+mean in a shell.
+"""
+
+import os
+import re
+import shlex
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import submitit
+
+from slurm.arrays import ArrayPlan
+from slurm.profile import Profile
+
+_PERCENT = "\ue000"
+"""Stands for `%` of a path while submitit replaces patterns of its own."""
+_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
+
+
+class _Executor(submitit.SlurmExecutor):
+    """submitit's, for its script alone: it is neither asked for srun nor to submit."""
+
+    @classmethod
+    def affinity(cls) -> int:
+        """How well this executor suits the machine; it writes scripts on any."""
+        return 1
+
+
+def render(
+    profile: Profile,
+    folder: Path,
+    name: str,
+    array: ArrayPlan,
+    code: Path,
+    after: str | None,
+) -> str:
+    """The text that sbatch gets for an array whose launch lies in `folder`.
+
+    Raises
+    ------
+    ValueError
+        For a folder that cannot stand in a script, or an unknown `$VAR` in [sbatch].
+    """
+    if any(letter in str(folder) for letter in "\\\n\r"):
+        raise ValueError(
+            f"{str(folder)!r} holds a backslash or the end of a line, which SLURM cannot "
+            "have in the path of a log; choose another --runs."
+        )
+    executor = _Executor(folder=str(folder).replace("%", _PERCENT))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        executor.update_parameters(**_wishes(profile, name, array, code, after))
+    if len(array.packs) > 1:
+        executor.parameters["map_count"] = len(array.packs)
+    command = _command(profile, folder)
+    text = str(executor._make_submission_file_text(command, "none"))
+    return text.replace(_PERCENT, "%%")
+
+
+def _wishes(
+    profile: Profile, name: str, array: ArrayPlan, code: Path, after: str | None
+) -> dict[str, Any]:
+    """The parameters of submitit that say what the profile says."""
+    wishes: dict[str, Any] = {
+        "job_name": name,
+        "time": profile.time,
+        "nodes": profile.nodes,
+        "ntasks_per_node": profile.tasks,
+        "cpus_per_task": profile.cpus,
+        "array_parallelism": array.parallelism,
+        "stderr_to_stdout": True,
+        "setup": setup_lines(profile, code),
+        "wckey": profile.wckey or None,
+    }
+    for key in ("partition", "account", "qos", "constraint"):
+        if getattr(profile, key):
+            wishes[key] = getattr(profile, key)
+    if profile.gpus:
+        wishes["gpus_per_node"] = profile.gpus
+    if after:
+        wishes["dependency"] = f"afterany:{after}"
+    further = {
+        key: _expanded(profile, key, value)
+        for key, value in profile.sbatch.items()
+        if value is not False
+    }
+    for option, amount in (
+        ("mem", profile.memory_gb),
+        ("mem-per-cpu", profile.memory_per_cpu_gb),
+    ):
+        if amount:
+            further[option] = f"{max(1, round(amount * 1024))}M"
+    # A site's JobRequeue=0 would refuse the worker's own requeue. The signal is what the
+    # worker listens for, whatever a shell has told submitit.
+    signal = {"requeue": True, "signal": f"USR2@{profile.signal_delay_s}"}
+    return wishes | {"additional_parameters": further | signal}
+
+
+def _command(profile: Profile, folder: Path) -> str:
+    """The worker. Until it handles signals they are ignored: their default is to kill
+    it, and SLURM does not requeue a job that ends by itself."""
+    guard = """bash -c 'trap "" TERM USR2; exec "$@"' bash"""
+    python = (
+        shell_word(profile.python) if profile.python else shlex.quote(sys.executable)
+    )
+    return f"{guard} {python} -u -m slurm.worker {shlex.quote(str(folder))}"
+
+
+def setup_lines(profile: Profile, code: Path) -> list[str]:
+    """Shell lines that run on the node before the worker."""
+    lines = list(profile.setup)
+    for key, value in profile.environment.items():
+        lines.append(f"export {key}={shell_word(value)}")
+    path = shlex.quote(str(code))
+    return [
+        *lines,
+        # sbatch's --cpus-per-task no longer reaches srun by itself (since 22.05).
+        'export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"',
+        "export PYTHONSAFEPATH=1",
+        f'export PYTHONPATH={path}"${{PYTHONPATH:+:$PYTHONPATH}}"',
+    ]
+
+
+def shell_word(value: str) -> str:
+    """A word in which the node's shell expands a leading `~` and `$VAR`, nothing else.
+
+    A variable that the node does not have ends the job with its name.
+
+    >>> print(shell_word("~/hub of $USER"))
+    ~/"hub of ${USER:?is not set}"
+    >>> print(shell_word("a $(b) `c`"))
+    "a \\$(b) \\`c\\`"
+    """
+    home = re.match(r"~[\w.-]*(?:/|$)", value)
+    tilde, rest = (home[0], value[home.end() :]) if home else ("", value)
+    if rest and not re.search(r"[$`\\\"]", rest):
+        return tilde + shlex.quote(rest)
+    words, end = [], 0
+    for found in _VARIABLE.finditer(rest):
+        words.append(_escaped(rest[end : found.start()]))
+        words.append("${%s:?is not set}" % (found[1] or found[2]))
+        end = found.end()
+    words.append(_escaped(rest[end:]))
+    return tilde + (f'"{"".join(words)}"' if rest or not tilde else "")
+
+
+def _escaped(text: str) -> str:
+    """Text that means itself between double quotes."""
+    return re.sub(r'([$`\\"])', r"\\\1", text)
+
+
+def _expanded(profile: Profile, key: str, value: str | int | bool) -> str | int | bool:
+    """A value for sbatch, which expands nothing: `~` and `$VAR` of this machine."""
+    if not isinstance(value, str):
+        return value
+    return expanded(value, f"profile {profile.name!r}: sbatch.{key}")
+
+
+def expanded(
+    text: str, owner: str, environment: Mapping[str, str] | None = None
+) -> str:
+    """`~` and `$VAR` replaced; `owner` is what an error names."""
+    known = os.environ if environment is None else environment
+
+    def replace(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        if name not in known:
+            raise ValueError(f"{owner} must name known variables; {name} is not set.")
+        return known[name]
+
+    return _VARIABLE.sub(replace, os.path.expanduser(text))
