@@ -1,4 +1,4 @@
-"""Where runs train: packs submitted to SLURM through submitit, and the way back.
+"""Where runs train: packs sent to SLURM as job arrays, and the way back.
 
 Imports `synth` and nothing else of this project. README.md has the map of the rooms.
 """

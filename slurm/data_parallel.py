@@ -29,9 +29,9 @@ from synth import checkpoint as checkpoints
 from synth.checkpoint import Checkpoint
 from synth.config import RunConfig
 from synth.execution import Execution
+from synth.files import write_atomically
 from synth.objectives import Targets, loss_and_backward
 from synth.pack import Pack
-from synth.files import write_atomically
 from synth.store import RunFolder
 from synth.training import numerics
 

@@ -39,8 +39,8 @@ def send(
         Without a profile, when the cluster takes no more, or when unfinished runs were
         begun by other code, unless that is accepted.
     """
-    from slurm.profile import available, load
     from slurm.clients import QueueUnavailable
+    from slurm.profile import available, load
     from slurm.submission import SubmissionRefused, submit
 
     if profile_name is None:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from slurm import clients
 from slurm import cluster as private
 from slurm.arrays import Pack
+from slurm.clients import Ask
 from slurm.cluster_files import ClusterOptions
 from slurm.cluster_processes import client
 from slurm.ledger import read_record
@@ -128,14 +130,16 @@ class Site:
         )
     )
 
-    def submit(self, *packs: Pack, braked: bool = False, **wishes) -> Sending:
+    def submit(
+        self, *packs: Pack, braked: bool = False, ask: Ask = clients.ask, **wishes
+    ) -> Sending:
         """Send packs; their steps are slow until the brake is released, if `braked`."""
         profile = dataclasses.replace(self.profile, **wishes)
         if braked:
             variables = {**profile.environment, **self.brake.variables()}
             del variables["PYTHONPATH"]  # inherited, behind the copy of the code
             profile = dataclasses.replace(profile, environment=variables)
-        return submit(list(packs), self.root, profile, "test")
+        return submit(list(packs), self.root, profile, "test", ask=ask)
 
     def client(self, *command: str, timeout_s: float = 60.0) -> str:
         done = client(self.options, *command, timeout_s=timeout_s)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm import snapshot
+from slurm import clients, snapshot
 from slurm.ledger import launches, read_record
 from slurm.queue import read_queue
 from slurm.status import read_status
@@ -47,30 +47,23 @@ def test_more_packs_than_an_array_takes(site):
     assert site.job(tiny(99)).isdigit()  # a list of one is no array
 
 
-def test_launches_before_a_refusal_stay_known(site, monkeypatch):
+def test_launches_before_a_refusal_stay_known(site):
     """The queue takes nine jobs, then no more; a later launch sends the rest."""
     packs = [[tiny(seed)] for seed in range(MAX_ARRAY_SIZE + 3)]
-    genuine = __import__("submitit").SlurmExecutor._make_submission_command
     sent = []
 
-    def refusing_later(self, path):
-        sent.append(path)
-        command = genuine(self, path)
-        return (
-            command if len(sent) == 1 else [*command[:1], "-p", "nowhere", command[1]]
-        )
+    def refusing_later(*command, **how):
+        if command[0] == "sbatch":
+            sent.append(command)
+            command += ("-p", "nowhere") if len(sent) > 1 else ()
+        return clients.ask(*command, **how)
 
-    monkeypatch.setattr(
-        "submitit.SlurmExecutor._make_submission_command", refusing_later
-    )
     with pytest.raises(SubmissionRefused, match="invalid partition") as caught:
-        site.submit(*packs, sbatch={"begin": "now+1hour"})
+        site.submit(*packs, sbatch={"begin": "now+1hour"}, ask=refusing_later)
     assert [len(launch.packs) for launch in caught.value.sent] == [9]
     assert [launch.name for launch in launches(site.root)] == [
         caught.value.sent[0].name
     ]
-    monkeypatch.undo()
-    os.environ["SLURM_CONF"] = str(site.options.conf)
     sending = site.submit(*packs, sbatch={"begin": "now+1hour"})
     assert (len(sending.queued), sending.num_jobs) == (9, 3)
 
@@ -104,11 +97,13 @@ KILLED = """
     from tests.slurm.conftest import tiny
     from slurm.profile import Profile
     from slurm.submission import submit
-    import submitit.core.utils, slurm.ledger
+    import slurm.ledger, slurm.submission
 
     def die(*_, **__):
         os._exit(9)
 
+    genuine = slurm.submission._sbatch
+    slurm.submission._sbatch = lambda *words: die(genuine(*words))
     {patch} = die
     profile = Profile(name="test", memory_gb=0.5, environment={{"OMP_NUM_THREADS": "1"}})
     submit([[tiny(0)], [tiny(1)]], Path({root!r}), profile, "test")
@@ -118,8 +113,8 @@ KILLED = """
 @pytest.mark.parametrize(
     "patch",
     [
-        "slurm.ledger.Launch.accepted",  # after sbatch, before our records
-        "submitit.core.utils.JobPaths.move_temporary_file",  # right after sbatch
+        "unused",  # right after sbatch
+        "slurm.submission._sbatch = genuine; slurm.ledger.Launch._record",  # in between
     ],
 )
 def test_launcher_killed_between_submission_and_record(site, assert_undisturbed, patch):
@@ -144,7 +139,7 @@ def test_launcher_killed_before_submission(site):
     script = textwrap.dedent(KILLED).format(
         repository=str(REPOSITORY),
         root=str(site.root),
-        patch="submitit.SlurmExecutor._submit_command",
+        patch="slurm.submission._sbatch",
     )
     assert (
         subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY).returncode == 9
@@ -175,11 +170,17 @@ def test_the_dry_run_shows_what_sbatch_gets(site):
     assert read_queue().keys() == read_queue().keys()
     sending = site.submit(*packs)
     launch = sending.launches[0]
-    script = launch.folder / f"{launch.job_id}_submission.sh"
+    script = launch.folder / "submission.sh"
     code = re.search(r"code/([0-9a-f]{16})", script.read_text())
     assert code is not None
     expected = plan.scripts[0].replace("DATE-TIME-test", launch.name)
     assert script.read_text() == expected.replace("DIGEST", code[1])
+    assert site.client(
+        "scontrol", "write", "batch_script", str(launch.job_id), "-"
+    ) in (
+        script.read_text(),
+        script.read_text() + "\n",
+    )
     site.wait_for("done", tiny(0), tiny(1))
 
 
@@ -225,7 +226,7 @@ def test_nested_submission_is_refused(site):
     job = site.client(*words, "--open-mode=append", "--wrap", wrap)
     own = {job.strip(), f"{job.strip()}_0", f"{job.strip()}_1"}
     assert until(lambda: log.exists() and log.read_text().count("ValueError: ") == 2)
-    assert "a job must not submit others" in log.read_text()
+    assert "must not submit others" in log.read_text()
     assert {key for key, entry in read_queue().items() if entry.live} <= own
     assert not site.root.exists()
 
