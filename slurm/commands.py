@@ -179,6 +179,8 @@ class Retry:
     """Those in these states."""
     dry_run: bool = False
     """Print the plan and what sbatch would get, and send nothing."""
+    accept_code_change: bool = False
+    """Go on with runs that other code began."""
 
     def run(self) -> int:
         """The plan, then the job ids."""
@@ -189,6 +191,7 @@ class Retry:
             self.run_ids or None,
             self.states,
             dry_run=self.dry_run,
+            accept_code_change=self.accept_code_change,
         )
         print(sending.describe())
         if self.dry_run:

@@ -14,6 +14,7 @@ from slurm.profile import Profile
 from slurm.status import read_status
 from slurm.submission import Sending, submit
 from synth.config import RunConfig
+from synth.defining_code import refuse_other_code
 from synth.store import RunFolder
 
 SUSPECT = ("failed", "lost")
@@ -27,6 +28,7 @@ def retry(
     states: Sequence[str],
     *,
     dry_run: bool = False,
+    accept_code_change: bool = False,
     ask: Ask = clients.ask,
 ) -> Sending:
     """Send the given runs (all by default) that are in one of `states`.
@@ -39,6 +41,8 @@ def retry(
     ------
     QueueUnavailable
         When nobody knows what is queued.
+    ValueError
+        When a run was begun by other code, unless that is accepted.
     """
     root = root.absolute()
     found = read_status(root, run_ids, ask)
@@ -60,7 +64,14 @@ def retry(
         if run.state in SUSPECT:
             most[run.run_id] = max(1, _last_pack(root, run.run_id) // 2)
     packs = pack_up(configs, profile.lanes, most)
-    sending = submit(packs, root, profile, "retry", dry_run=dry_run, ask=ask)
+
+    def check(sent: Sequence[RunConfig]) -> None:
+        if not accept_code_change:
+            refuse_other_code(root, sent)
+
+    sending = submit(
+        packs, root, profile, "retry", dry_run=dry_run, check=check, ask=ask
+    )
     return dataclasses.replace(sending, news=[*news, *sending.news])
 
 

@@ -18,6 +18,7 @@ import submitit
 
 from slurm.arrays import ArrayPlan
 from slurm.profile import Profile
+from slurm.snapshot import check_lines
 
 _PERCENT = "\ue000"
 """Stands for `%` of a path while submitit replaces patterns of its own."""
@@ -123,6 +124,7 @@ def setup_lines(profile: Profile, code: Path) -> list[str]:
         *lines,
         # sbatch's --cpus-per-task no longer reaches srun by itself (since 22.05).
         'export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"',
+        *check_lines(code),
         "export PYTHONSAFEPATH=1",
         f'export PYTHONPATH={path}"${{PYTHONPATH:+:$PYTHONPATH}}"',
     ]

@@ -28,6 +28,7 @@ from slurm.ledger import (
 from slurm.profile import Profile
 from slurm.queue import Queue, is_job_id
 from slurm.script import render
+from synth.config import RunConfig
 from synth.execution import Execution
 from synth.files import write_atomically
 from synth.store import RunFolder
@@ -95,12 +96,12 @@ def submit(
     *,
     execution: Execution | None = None,
     dry_run: bool = False,
-    check: Callable[[Sequence[str]], None] | None = None,
+    check: Callable[[Sequence[RunConfig]], None] | None = None,
     ask: Ask = clients.ask,
 ) -> Sending:
     """Send every run of `packs` that is neither done nor queued; one job per pack.
 
-    `execution` is what the profile says unless given here. `check` sees the ids of the
+    `execution` is what the profile says unless given here. `check` sees the
     runs that are about to be sent, and raises if they must not be.
 
     Raises
@@ -128,7 +129,7 @@ def submit(
         if not sending.arrays:
             return sending
         if check is not None:
-            check([c.run_id for a in sending.arrays for pack in a.packs for c in pack])
+            check([c for a in sending.arrays for pack in a.packs for c in pack])
         code = snapshot.take(root)
         how = execution or profile.build_execution()
         sent: list[Launch] = []

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps import costs, provenance
+from sweeps import costs
 from sweeps.packs import cut
 from sweeps.sharing import link_shared
 from sweeps.survey import survey
 from synth.config import RunConfig
+from synth.defining_code import refuse_other_code
 from synth.identity import require
 
 if TYPE_CHECKING:
@@ -57,9 +58,9 @@ def send(
     costs.refuse_impossible(missing)
     packs = [list(pack) for pack in cut(missing, lanes or profile.lanes)]
 
-    def check(run_ids: Sequence[str]) -> None:
+    def check(sent: Sequence[RunConfig]) -> None:
         if not accept_code_change:
-            provenance.refuse_other_code(root, run_ids)
+            refuse_other_code(root, sent)
 
     try:
         sending = submit(packs, root, profile, label, dry_run=dry_run, check=check)

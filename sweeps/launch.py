@@ -12,6 +12,7 @@ from sweeps.plan import plan
 from sweeps.sharing import link_shared
 from sweeps.survey import survey
 from synth.config import RunConfig
+from synth.defining_code import refuse_other_code
 from synth.execution import Execution
 from synth.progress import Outcome
 
@@ -63,7 +64,8 @@ def launch(
         return []
     begun = found.ids("stopped", "failed") if wishes.retry else found.ids("stopped")
     if not wishes.accept_code_change:
-        provenance.refuse_other_code(root, sorted(begun))
+        ours = [config for config in configs if config.run_id in begun]
+        refuse_other_code(root, sorted(ours, key=lambda config: config.run_id))
     if wishes.typed is not None:
         wishes.typed.remember(root)
     missing = [config for pack in planned.packs for config in pack]

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from slurm import snapshot
 from sweeps import provenance
 from sweeps.board import Board
 from sweeps.display import Display
@@ -152,6 +153,7 @@ class Launch:
         taken = {worker.number for worker in self.workers}
         number = next(n for n in range(self.pool.slots) if n not in taken)
         log = self.root / provenance.FOLDER / f"worker-{number}.log"
+        snapshot.check(self.code)
         worker = WorkerProcess(number, log, self.execution, self.code)
         self.workers.append(worker)
         self.selector.register(worker, selectors.EVENT_READ, worker)

@@ -107,4 +107,6 @@ def environment_for(threads: int, code: Path = SOURCE) -> dict[str, str]:
     paths = [str(code), os.environ.get("PYTHONPATH", "")]
     fixed["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     fixed["PYTHONSAFEPATH"] = "1"  # the folder that one stands in is not the code
+    if code != SOURCE:
+        fixed["PYTHONDONTWRITEBYTECODE"] = "1"  # a copy holds what was copied alone
     return dict(os.environ) | fixed

@@ -17,6 +17,7 @@ from synth.config import (
     RunConfig,
     TrainingConfig,
 )
+from synth.defining_code import refuse_other_code
 from synth.describe import as_text, describe_model, describe_run
 from synth.drawing import draw_targets
 from synth.execution import Execution
@@ -133,6 +134,8 @@ class Train:
     """Of the training data."""
     runs: Path = Path("runs")
     """Where run folders lie."""
+    accept_code_change: bool = False
+    """Go on with a run that other code began."""
     profile: bool = False
     """Also say where the time went: data, forward, backward, optimiser, evaluation..."""
     json: bool = False
@@ -148,6 +151,8 @@ class Train:
             seed=self.seed,
             data_seed=self.data_seed,
         )
+        if not self.accept_code_change:
+            refuse_other_code(self.runs, [config])
         began = time.monotonic()
         from synth.pack import Pack
         from synth.profile import Profile

@@ -195,9 +195,7 @@ class Pack:
 
     def environment(self) -> dict[str, Any]:
         """What this session runs on."""
-        return capture(
-            self.execution, self.training.precision, len(self.configs), self.form
-        )
+        return capture(self.configs[0], self.execution, len(self.configs), self.form)
 
     def train_step(self, clock: dict[str, float]) -> None:
         """One optimiser step of every lane; the time of each part goes to `clock`."""

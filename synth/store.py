@@ -39,6 +39,7 @@ from synth.files import (
     unseal,
 )
 from synth.files import write_atomically as write_atomically
+from synth.git import unrepeated
 from synth.metrics import Measurement
 from synth.metrics_file import MetricsFile, RunGone, sha256_of
 from synth.tasks.task import ItemCounts
@@ -274,6 +275,7 @@ class RunFolder:
             aside = self.path / "environment.damaged.json"
             os.replace(self.path / "environment.json", aside)
             sessions = [{"problem": f"{error} Kept as {aside.name}."}]
+        environment = unrepeated(environment, sessions)
         self.write_json("environment.json", {"sessions": [*sessions, environment]})
 
     def _stored_id(self, stored: dict[str, Any]) -> str | None:

@@ -227,7 +227,7 @@ def test_snapshots_are_shared_and_complete(tmp_path):
     assert take(tmp_path, checkout) == first
     (checkout / "synth" / "novel.py").touch()
     assert take(tmp_path, checkout) != first
-    script = "from synth.environment import code_state; print(code_state()['commit'])"
+    script = "from synth.defining_code import code_state; print(code_state()['commit'])"
     shown = subprocess.check_output(
         [sys.executable, "-c", script], cwd=first, text=True
     )
