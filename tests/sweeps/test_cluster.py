@@ -23,7 +23,7 @@ def test_missing_runs_go_in_packs_of_the_profile(tmp_path, monkeypatch, capsys):
     sent = []
 
     def submit(packs, root, profile, label, dry_run, check):
-        check([config.run_id for pack in packs for config in pack])
+        check([config for pack in packs for config in pack])
         sent.append([[config.seed for config in pack] for pack in packs])
         assert not dry_run
         assert (root, profile.name, label) == (tmp_path / "mine", "cpu", "mine")
@@ -43,6 +43,7 @@ def test_missing_runs_go_in_packs_of_the_profile(tmp_path, monkeypatch, capsys):
     # A run that other code began is sent only if that is accepted.
     begun = {"sessions": [{"code": {"synth_sha256": "other", "commit": "c0ffee"}}]}
     failed.write_json("environment.json", begun)
+    (failed.checkpoints / "step-00000001").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"begun by other code .* at commit c0ffee\)"):
         cluster.send(*place, retry=True)
     cluster.send(*place, retry=True, accept_code_change=True)

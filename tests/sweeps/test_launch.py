@@ -13,8 +13,8 @@ from sweeps.board import Board
 from sweeps.display import Silent
 from sweeps.loading import find
 from sweeps.pool import Launch, LocalPool
-from sweeps.provenance import refuse_other_code
 from sweeps.survey import survey
+from synth.defining_code import refuse_other_code
 from synth.execution import Execution
 from synth.store import RunFolder
 from tests.conftest import PATIENCE_S, Brake, tiny_run, wait_until
@@ -281,10 +281,10 @@ def test_the_first_run_of_other_code_is_named_with_its_own_commit(tmp_path):
         )
     ):
         folder = RunFolder(tmp_path, tiny_run(seed=seed).run_id)
-        folder.path.mkdir()
+        (folder.checkpoints / "step-00000001").mkdir(parents=True)
         folder.write_json("environment.json", {"sessions": [{"code": code}]})
-    ids = [tiny_run(seed=seed).run_id for seed in (0, 1)]
+    runs = [tiny_run(seed=seed) for seed in (0, 1)]
     with pytest.raises(ValueError, match=r"2 unfinished .* at commit aaaa\)"):
-        refuse_other_code(tmp_path, ids)
+        refuse_other_code(tmp_path, runs)
     with pytest.raises(ValueError, match="at commit bbbb with local changes"):
-        refuse_other_code(tmp_path, ids[::-1])
+        refuse_other_code(tmp_path, runs[::-1])
