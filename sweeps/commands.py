@@ -17,6 +17,7 @@ from synth.identity import require
 
 if TYPE_CHECKING:
     from sweeps.executor import Executor
+    from synth.store import State
 
 STOPPED = 75
 """Exit status after a signal: call again to go on (EX_TEMPFAIL)."""
@@ -94,7 +95,7 @@ class Run(Chosen):
     execution: Execution = field(default_factory=Execution)
 
     def run(self) -> int:
-        """0: all done; 1: some failed; 75: stopped by a signal."""
+        """0: all done; 1: some failed; 75: some are left to train (a signal)."""
         return self.train(retry=False)
 
     def train(self, retry: bool) -> int:
@@ -123,7 +124,7 @@ class Run(Chosen):
                 "--dry-run goes with --on slurm; for this machine: "
                 f"python -m sweeps plan {self.words()}"
             )
-        from sweeps.display import for_terminal
+        from sweeps.display import for_terminal, tell
         from sweeps.launch import Wishes, launch
         from sweeps.provenance import Typed
         from sweeps.survey import survey
@@ -144,14 +145,14 @@ class Run(Chosen):
             chosen.sweep.metric,
         )
         counts: Counter[str] = Counter(outcome.state for outcome in outcomes)
-        left = survey(chosen.root, chosen.configs).counts["failed"]
+        now = survey(chosen.root, chosen.configs).counts
         if self.json:
-            print(json.dumps([vars(outcome) for outcome in outcomes]))
+            tell(json.dumps([vars(outcome) for outcome in outcomes]))
         else:
-            print(self._closing(chosen, counts, left))
-        if left or counts["failed"]:
+            tell(self._closing(chosen, counts, now))
+        if now["failed"] or counts["failed"]:
             return 1
-        return STOPPED if counts["stopped"] or counts["busy"] else 0
+        return 0 if now["done"] == len(chosen.configs) else STOPPED
 
     def _refuse_what_profiles_say(self) -> None:
         """On a cluster some options would be passed over in silence."""
@@ -179,14 +180,16 @@ class Run(Chosen):
             return InThisProcess(self.fail_fast)
         return LocalPool(self.workers, self.fail_fast)
 
-    def _closing(self, chosen: Resolved, counts: "Counter[str]", failed: int) -> str:
+    def _closing(
+        self, chosen: Resolved, counts: "Counter[str]", now: "Counter[State]"
+    ) -> str:
         """The last line: what ended how, and what to type next."""
+        failed = now["failed"]
         if not counts:
-            done = len(chosen.configs) - failed
-            if not failed:
-                return f"{done} runs, all done before, in {chosen.root}"
+            if now["done"] == len(chosen.configs):
+                return f"{now['done']} runs, all done before, in {chosen.root}"
             return (
-                f"{done} runs done before, {failed} failed; "
+                f"{now['done']} runs done before, {failed} failed; "
                 f"python -m sweeps retry {self.words()}"
             )
         said = ", ".join(f"{count} {state}" for state, count in counts.items())
@@ -195,7 +198,7 @@ class Run(Chosen):
             line += f"; {failed - counts['failed']} failed before"
         if failed:
             line += f"\nfailed runs again: python -m sweeps retry {self.words()}"
-        elif counts["stopped"]:
+        elif now["done"] < len(chosen.configs):
             line += f"\nto go on: python -m sweeps run {self.words()}"
         return line
 
@@ -263,7 +266,7 @@ class Tune(Chosen):
     def run(self) -> int:
         """Search, write the table of winning values, and print it."""
         from sweeps.arms import arms_of
-        from sweeps.display import for_terminal
+        from sweeps.display import for_terminal, tell
         from sweeps.pool import LocalPool
         from sweeps.provenance import Typed
         from sweeps.tuning import TABLE, tune
@@ -286,17 +289,17 @@ class Tune(Chosen):
         )
         stopped = any(outcome.state == "stopped" for outcome in outcomes)
         if self.json:
-            print(json.dumps(rows))
+            tell(json.dumps(rows))
         else:
             won = {row["arm"]: row for row in rows}
             for arm in arms:
-                print(f"{arm.name:<40}{_winner(won.get(arm.key))}")
-            print(f"table: {root / TABLE}")
+                tell(f"{arm.name:<40}{_winner(won.get(arm.key))}")
+            tell(f"table: {root / TABLE}")
             if stopped:
-                print(f"to go on: python -m sweeps tune {self._own_words()}")
+                tell(f"to go on: python -m sweeps tune {self._own_words()}")
             elif len(won) == len(arms):
                 table = shlex.quote(str(root / TABLE))
-                print(f"to use it: python -m sweeps run {self.words()} --tuned {table}")
+                tell(f"to use it: python -m sweeps run {self.words()} --tuned {table}")
         return STOPPED if stopped else 0
 
     def _own_words(self) -> str:

@@ -1,7 +1,14 @@
-"""What a person sees of a launch: one live table on a terminal, plain lines elsewhere."""
+"""What a person sees of a launch: one live table on a terminal, plain lines elsewhere.
 
+A reader that goes away (`| head`, a closed terminal) or a full disk stops no training.
+"""
+
+import contextlib
+import errno
+import os
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from sweeps.board import Active, Board, clock
@@ -46,6 +53,24 @@ class Silent:
         """Nothing."""
 
 
+def tell(text: str) -> None:
+    """Print a line; once standard output takes no more, go on without it."""
+    with lasting():
+        print(text, flush=True)
+
+
+@contextlib.contextmanager
+def lasting() -> Iterator[None]:
+    """What is written to standard output is lost when nobody takes it, and that is all."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):  # nobody reads: no news
+            print(f"standard output: {error.strerror}; going on", file=sys.stderr)
+        with contextlib.suppress(OSError, ValueError):  # else every flush would fail
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Lines(Silent):
     """Plain lines: one a run that ends, and one every twenty seconds in between."""
 
@@ -54,7 +79,7 @@ class Lines(Silent):
 
     def say(self, text: str) -> None:
         """A line with the time of day."""
-        print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+        tell(f"{time.strftime('%H:%M:%S')}  {text}")
         self._last = time.monotonic()
 
     def ended(self, outcome: Outcome, board: Board) -> None:
@@ -86,7 +111,8 @@ class Table(Silent):
 
     def say(self, text: str) -> None:
         """A line above the table."""
-        self._live.console.print(text, markup=False)
+        with lasting():
+            self._live.console.print(text, markup=False)
 
     def ended(self, outcome: Outcome, board: Board) -> None:
         """Failures are named; the rest shows in the counts."""
@@ -98,13 +124,15 @@ class Table(Silent):
         self._board, now = board, time.monotonic()
         if now - self._last >= TABLE_EVERY_SECONDS:
             self._last = now
-            self._live.update(draw(board), refresh=True)
+            with lasting():
+                self._live.update(draw(board), refresh=True)
 
     def close(self) -> None:
         """Leave the last state on the screen."""
-        if self._board is not None:
-            self._live.update(draw(self._board), refresh=True)
-        self._live.stop()
+        with lasting():
+            if self._board is not None:
+                self._live.update(draw(self._board), refresh=True)
+            self._live.stop()
 
 
 def draw(board: Board) -> "RichTable":
@@ -154,4 +182,5 @@ def for_terminal(quiet: bool = False) -> Display:
     """A table if standard output is a terminal, else lines; nothing if `quiet`."""
     if quiet:
         return Silent()
-    return Table() if sys.stdout.isatty() else Lines()
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return Table() if terminal else Lines()

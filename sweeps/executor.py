@@ -1,6 +1,6 @@
 """Where packs are carried out: the seam between a sweep and the machines under it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +9,7 @@ from sweeps.display import Display
 from sweeps.packs import Pack
 from synth.execution import Execution
 from synth.progress import Outcome
+from synth.store import RunFolder
 
 
 class Executor(Protocol):
@@ -29,3 +30,26 @@ class Executor(Protocol):
         A run that another process holds is not trained twice. Returns when all packs
         have ended, or after a signal: then unfinished runs are "stopped".
         """
+
+
+def one_may_have_ended_all(outcomes: Sequence[Outcome]) -> bool:
+    """Whether a pack of several runs failed as a whole: then each is tried alone."""
+    return len(outcomes) > 1 and all(o.state == "failed" for o in outcomes)
+
+
+def present(root: Path) -> Callable[[Outcome], Outcome]:
+    """Compares an outcome with the folder: a run whose folder is gone is not done."""
+
+    def compared(outcome: Outcome) -> Outcome:
+        if outcome.state != "done":
+            return outcome
+        state = RunFolder(root, outcome.run_id).state()
+        if state == "done":
+            return outcome
+        message = (
+            f"{root / outcome.run_id} was removed or changed while the run trained (it "
+            f"is {state!r} now). Call again to train it afresh."
+        )
+        return Outcome(outcome.run_id, "failed", message)
+
+    return compared

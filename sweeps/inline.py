@@ -1,10 +1,12 @@
 """Training in this process, one pack after another: for debuggers and for tests."""
 
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
 from sweeps.board import Active, Board
 from sweeps.display import Display
+from sweeps.executor import one_may_have_ended_all, present
 from sweeps.packs import Pack
 from synth.execution import Execution
 from synth.progress import Headlines, Moment, Outcome
@@ -30,7 +32,9 @@ class InThisProcess:
         from synth.training import train
 
         over = False
-        for pack in packs:
+        queue = deque(packs)
+        while queue:
+            pack = queue.popleft()
             if over:
                 message = "not begun; run the same command to go on"
                 outcomes = [Outcome(c.run_id, "stopped", message) for c in pack]
@@ -39,7 +43,11 @@ class InThisProcess:
                 news = _News(board, display)
                 outcomes = train(pack, root, execution, news)
                 board.active = []
-            for outcome in outcomes:
+                if one_may_have_ended_all(outcomes):
+                    display.say(f"a pack of {len(pack)} failed: tried one by one")
+                    queue.extendleft((config,) for config in reversed(pack))
+                    continue
+            for outcome in map(present(root), outcomes):
                 board.outcomes[outcome.run_id] = outcome
                 display.ended(outcome, board)
                 failed = outcome.state == "failed" and self.fail_fast

@@ -19,6 +19,7 @@ from slurm import snapshot
 from sweeps import provenance
 from sweeps.board import Board
 from sweeps.display import Display
+from sweeps.executor import one_may_have_ended_all, present
 from sweeps.packs import Pack
 from sweeps.process import WorkerProcess
 from synth.config import RunConfig
@@ -94,6 +95,8 @@ class Launch:
                 if self.stopping and not self.workers:
                     break
                 self._hand_out()
+                for worker in self.workers:
+                    worker.push()
                 self._look_at_held()
                 for key, _ in self.selector.select(TICK_SECONDS):
                     self._hear(key.data)
@@ -186,12 +189,11 @@ class Launch:
             configs = {config.run_id: config for config in active.pack}
             worker.active = None
             outcomes = [Outcome(**values) for values in event["outcomes"]]
-            if len(outcomes) > 1 and all(o.state == "failed" for o in outcomes):
-                # One lane's trouble may have ended them all.
+            if one_may_have_ended_all(outcomes):
                 self.display.say(f"a pack of {len(outcomes)} failed: tried one by one")
                 self.queue.extend((config,) for config in active.pack)
                 return
-            for outcome in outcomes:
+            for outcome in map(present(self.root), outcomes):
                 config = configs[outcome.run_id]
                 if outcome.state == "busy":
                     self.held[outcome.run_id] = config

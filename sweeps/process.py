@@ -26,6 +26,7 @@ class WorkerProcess:
         self.number, self.log, self._execution = number, log, execution
         self.active: Active | None = None
         self._partial = b""
+        self._unsent = b""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as stderr:
             self.process = subprocess.Popen(
@@ -37,6 +38,8 @@ class WorkerProcess:
                 start_new_session=True,  # Ctrl-C is the launcher's to pass on
             )
         os.set_blocking(self._stdout.fileno(), False)
+        assert self.process.stdin is not None
+        os.set_blocking(self.process.stdin.fileno(), False)
 
     @property
     def _stdout(self) -> IO[bytes]:
@@ -48,19 +51,27 @@ class WorkerProcess:
         return self._stdout.fileno()
 
     def order(self, pack: Pack, root: Path) -> None:
-        """Hand over a pack."""
+        """Hand over a pack; `push` sends what the pipe does not take at once."""
         self.active = Active(pack)
         order = {
             "runs": [config.to_dict() for config in pack],
             "root": str(root.resolve()),
             "execution": asdict(self._execution),
         }
+        self._unsent += json.dumps(order).encode() + b"\n"
+        self.push()
+
+    def push(self) -> None:
+        """Send as much as the worker takes; one that is stopped holds nobody up."""
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(json.dumps(order).encode() + b"\n")
-            self.process.stdin.flush()
+            while self._unsent:
+                sent = os.write(self.process.stdin.fileno(), self._unsent)
+                self._unsent = self._unsent[sent:]
+        except BlockingIOError:
+            pass  # the rest follows
         except BrokenPipeError:
-            pass  # it has died: the end of its output says so
+            self._unsent = b""  # it has died: the end of its output says so
 
     def events(self) -> tuple[list[dict[str, Any]], bool]:
         """Whole events since the last call, and whether the worker has gone."""

@@ -6,8 +6,8 @@ standard output when the process began; what anything else prints goes to the lo
     order   {"runs": [config, ...], "root": "runs/quick", "execution": {...}}
     event   {"event": "begin" | "moment" | "measured" | "outcomes" | "refused", ...}
 
-When its input closes (the launcher is gone, however it went) the worker sends itself
-SIGTERM: training writes a checkpoint and stops.
+When its input closes, in the middle of a line or after one (the launcher is gone, however
+it went), the worker sends itself SIGTERM: training writes a checkpoint and stops.
 """
 
 import dataclasses
@@ -84,10 +84,15 @@ def main() -> int:
 
 
 def _listen(orders: "queue.Queue[dict[str, Any] | None]") -> None:
-    for line in sys.stdin:
-        orders.put(json.loads(line))
-    orders.put(None)
-    os.kill(os.getpid(), signal.SIGTERM)
+    """Take orders until there are no more, and then end the training, whatever came."""
+    try:
+        for line in sys.stdin.buffer:
+            if not line.endswith(b"\n"):
+                break  # the launcher was killed while it wrote
+            orders.put(json.loads(line))
+    finally:
+        orders.put(None)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -140,7 +140,8 @@ def status(call: Callable[[], int], *mistakes: type[Exception]) -> int:
     refused: tuple[type[Exception], ...] = (ValueError, OSError, *mistakes)
     try:
         found = call()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()
         return found
     except BrokenPipeError:
         # Or the interpreter would complain of it once more on its way out.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,14 +12,17 @@ import pytest
 
 from sweeps.board import Board
 from sweeps.display import Silent
+from sweeps.executor import present
 from sweeps.loading import find
 from sweeps.pool import Launch, LocalPool
 from sweeps.survey import survey
 from synth.defining_code import refuse_other_code
 from synth.execution import Execution
+from synth.progress import Outcome
 from synth.store import RunFolder
+from synth.training import train
 from tests.conftest import PATIENCE_S, Brake, tiny_run, wait_until
-from tests.sweeps.conftest import call, content, kill, sessions, start
+from tests.sweeps.conftest import call, command, content, kill, sessions, start
 
 FOLDER = "runs/depths-quick"
 
@@ -249,6 +253,107 @@ def test_a_device_that_is_not_there_is_a_mistake_and_no_failure(sweep_file, tmp_
     assert "torch finds no GPU here. Use device 'cpu'" in err
     assert "Traceback" not in err
     assert not list((tmp_path / FOLDER).glob("*/failure.json"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("reader", ["gone", "full", "closed"])
+def test_standard_output_that_takes_nothing_stops_no_run(
+    sweep_file, tmp_path, workers, reader
+):
+    path = sweep_file(seeds=1, layers=(3,))
+    words, environment = command("run", path, "--workers", workers)
+    redirected = {
+        "gone": "{ read line; } < fifo & exec {} > fifo",
+        "full": "exec {} > /dev/full",
+        "closed": "exec {} >&-",
+    }[reader].replace("{}", shlex.join(words))
+    os.mkfifo(tmp_path / "fifo")
+    done = subprocess.run(
+        ["bash", "-c", redirected],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert ("No space left on device; going on" in done.stderr) == (reader == "full")
+    assert survey(tmp_path / FOLDER).counts == {"done": 2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_is_left_untrained_shows_in_the_exit_status(
+    sweep_file, tmp_path, workers, brake
+):
+    """Also when nobody reads any more: the first run is stopped, the second waits."""
+    path = sweep_file(seeds=1, steps=200, layers=(3,))
+    root = tmp_path / FOLDER
+    words = ("run", path, "--workers", workers, "--lanes", 1)
+    process = start(*words, cwd=tmp_path, brake=brake)
+    process.stdout.readline()
+    process.stdout.close()
+    wait_until(lambda: list(root.glob("*/metrics.jsonl")))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE_S) == 75
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("trouble", ["metrics", "config", "checkpoint"])
+def test_one_damaged_lane_fails_alone(sweep_file, tmp_path, expected, workers, trouble):
+    path = sweep_file(seeds=3, layers=(3,))
+    root = tmp_path / FOLDER
+    configs = find(str(path))("quick")
+    ill = configs[1]
+    folder = root / ill.run_id
+    if trouble == "metrics":
+        (folder / "metrics.jsonl").mkdir(parents=True)
+    elif trouble == "config":
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("[]")
+    else:
+        (folder / "checkpoint").mkdir(parents=True)
+        (folder / "checkpoint").rmdir()
+        (folder / "checkpoint").write_text("no folder")
+    call("run", path, "--workers", workers, cwd=tmp_path, status=1)
+    found = {run.run_id: run.state for run in survey(root, configs).runs}
+    assert found.pop(ill.run_id) == "failed"
+    assert set(found.values()) == {"done"}
+    others = [config for config in configs if config != ill]
+    assert [content(root, config) for config in others] == expected(others)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_runs_that_are_removed_while_they_train_are_trained_afresh(
+    sweep_file, tmp_path, workers, brake, expected
+):
+    path = sweep_file(seeds=2, steps=30, layers=(3,))
+    root = tmp_path / FOLDER
+    process = start("run", path, "--workers", workers, cwd=tmp_path, brake=brake)
+    wait_until(lambda: list(root.glob("*/metrics.jsonl")), process=process)
+    for folder in root.glob("polynomial-*"):
+        folder.rename(tmp_path / folder.name)  # at once, beside a trainer that writes
+    brake.release()
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, (out, err)
+    assert "a pack of 2 failed: tried one by one" in out
+    configs = find(str(path))("quick")
+    assert [content(root, config) for config in configs] == expected(configs)
+
+
+def test_a_run_whose_folder_is_gone_is_not_done(tmp_path):
+    config = tiny_run()
+    done = Outcome(config.run_id, "done", "done")
+    assert "was removed or changed" in present(tmp_path)(done).message
+    assert present(tmp_path)(done).state == "failed"
+    train([config], tmp_path)
+    assert present(tmp_path)(done) is done
 
 
 def test_a_failure_in_another_launch_is_not_tried_twice(tmp_path):

@@ -2,12 +2,17 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
 
+import pytest
+
+from sweeps.process import SOURCE, WorkerProcess, environment_for
 from synth.execution import Execution
-from tests.conftest import tiny_run
+from synth.store import RunFolder
+from tests.conftest import PATIENCE_S, tiny_run
 from tests.synth.test_optimizer import HEAVY
 
 WORKER = """
@@ -51,3 +56,45 @@ def test_a_worker_imports_what_training_needs_alone(tmp_path):
     ]
     assert "torch" in events["ready"]["modules"]
     assert set(HEAVY) & set(events["outcomes"]["modules"]) == set()
+
+
+@pytest.mark.parametrize("last", [b"", b'{"runs": [{"task"', b"no order at all\n"])
+def test_whatever_ends_its_input_a_worker_checkpoints_and_ends(tmp_path, last):
+    """The launcher may be killed while it writes an order."""
+    config = tiny_run(steps=10**6)
+    order = {
+        "runs": [config.to_dict()],
+        "root": str(tmp_path),
+        "execution": asdict(Execution(log_every_seconds=0)),
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "sweeps.worker"],
+        env=environment_for(1),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        process.stdin.write(json.dumps(order).encode() + b"\n")
+        process.stdin.flush()
+        for line in process.stdout:
+            if json.loads(line)["event"] == "moment":
+                break
+        process.stdin.write(last)
+        process.stdin.close()
+        process.stdout.read()
+        process.wait(PATIENCE_S)
+    folder = RunFolder(tmp_path, config.run_id)
+    assert folder.state() == "stopped"
+    assert list(folder.checkpoints.glob("step-*"))
+
+
+def test_an_order_to_a_worker_that_is_stopped_holds_nobody_up(tmp_path):
+    worker = WorkerProcess(0, tmp_path / "log", Execution(), SOURCE)
+    try:
+        worker.process.send_signal(signal.SIGSTOP)
+        pack = tuple(tiny_run(seed=seed, steps=3) for seed in range(300))
+        worker.order(pack, tmp_path)
+        assert worker._unsent  # more than a pipe holds
+    finally:
+        worker.kill()
+        worker.close()
