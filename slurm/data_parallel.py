@@ -123,7 +123,7 @@ class ShardedPack(Pack):
         loss_NK = loss_and_backward(
             self.model, tokens_KBT[:, mine], part, self.piece_loss
         )
-        grad_KP = self.lanes.gather_grad()
+        grad_KP = self.lanes.gather_grad().contiguous()
         distributed.all_reduce(loss_NK)
         distributed.all_reduce(grad_KP)
         self.lanes.put_grad(grad_KP)

@@ -21,6 +21,7 @@ from torch.autograd import Function
 
 from synth.models.elementwise import EPSILON
 from synth.models.heads import MultiTokenModel
+from synth.models.lanes import apart, each_lane
 from synth.models.norm import RMSNorm
 from synth.models.trunk import MLP, Attention, Layer
 from synth.native import Native
@@ -39,29 +40,27 @@ class LaneWeight:
     def forward(self, x_KND: Tensor) -> Tensor:
         """(K, N, D) to (K, N, E)."""
         out = x_KND.new_empty(*x_KND.shape[:-1], self.features)
-        for x_ND, turned_DE, out_NE in zip(x_KND, self.turned, out, strict=True):
-            torch.mm(x_ND, turned_DE, out=out_NE)
-        return out
+        return each_lane(torch.mm, out, apart(x_KND), self.turned)
 
     def forward_onto(self, passed_KNE: Tensor, x_KND: Tensor) -> Tensor:
         """`passed` plus the product."""
         out = torch.empty_like(passed_KNE)
-        lanes = zip(passed_KNE, x_KND, self.turned, out, strict=True)
-        for passed_NE, x_ND, turned_DE, out_NE in lanes:
-            torch.addmm(passed_NE, x_ND, turned_DE, out=out_NE)
-        return out
+        return each_lane(torch.addmm, out, passed_KNE, apart(x_KND), self.turned)
 
     def backward(self, grad_KNE: Tensor, x_KND: Tensor) -> Tensor:
         """The gradient for x; that of the weight is added where it belongs."""
         self.collect(grad_KNE, x_KND)
+        return self.back(grad_KNE)
+
+    def back(self, grad_KNE: Tensor) -> Tensor:
+        """The gradient for x."""
         out = grad_KNE.new_empty(*grad_KNE.shape[:-1], self.weights[0].shape[1])
-        for grad_NE, weight_ED, out_ND in zip(grad_KNE, self.weights, out, strict=True):
-            torch.mm(grad_NE, weight_ED, out=out_ND)
-        return out
+        return each_lane(torch.mm, out, apart(grad_KNE), self.weights)
 
     def collect(self, grad_KNE: Tensor, x_KND: Tensor) -> None:
         """Add the gradient of the weight."""
-        for grad_NE, x_ND, to_ED in zip(grad_KNE, x_KND, self.grads, strict=True):
+        lanes = zip(apart(grad_KNE), apart(x_KND), self.grads, strict=True)
+        for grad_NE, x_ND, to_ED in lanes:
             to_ED.addmm_(grad_NE.t(), x_ND)
 
 
@@ -174,11 +173,7 @@ class _MLP(Function):
         lanes, rows, double = both.shape
         # The gate's output is made again: cheaper than a row of M kept for each layer.
         inner = both.new_empty(lanes, rows, double // 2)
-        to_inner = torch.empty_like(inner)
-        for grad_ND, weight_DM, out_NM in zip(
-            grad_KND, part.down.weights, to_inner, strict=True
-        ):
-            torch.mm(grad_ND, weight_DM, out=out_NM)
+        to_inner = part.down.back(grad_KND)
         to_both = torch.empty_like(both)
         sizes = (lanes * rows, double // 2)
         part.native("gated_backward", both, to_inner, to_both, inner, *sizes)

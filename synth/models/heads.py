@@ -23,10 +23,10 @@ from torch.nn import functional
 
 from synth.config import ModelConfig
 from synth.models.elementwise import folded, unit_rms
-from synth.models.lanes import lane_embedding, lane_linear
+from synth.models.lanes import apart, lane_embedding, lane_linear
 from synth.models.norm import RMSNorm
 from synth.models.recurrence import Memory
-from synth.models.trunk import Cache, Layer
+from synth.models.trunk import Layer
 
 
 class LinearHead(nn.Module):
@@ -36,15 +36,15 @@ class LinearHead(nn.Module):
         super().__init__()
         self.map_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
 
-    def forward(self, x_KBTD: Tensor, cache: Cache | Memory | None = None) -> Tensor:
-        """(K, B, T, D) to (K, B, T, D); nothing to cache."""
+    def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
+        """(K, B, T, D) to (K, B, T, D); nothing to remember."""
         return lane_linear(x_KBTD, self.map_KDD)
 
 
 class TrunkOutput(nn.Module):
     """The first head of the linear arrangement: the trunk's output itself."""
 
-    def forward(self, x_KBTD: Tensor, cache: Cache | Memory | None = None) -> Tensor:
+    def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
         """A view, so that the head's state is a tensor of its own."""
         return x_KBTD.view_as(x_KBTD)
 
@@ -64,7 +64,6 @@ class MultiTokenModel(nn.Module):
         self.horizon = horizon
         self.vocab_size = vocab_size
         self.num_layers = shape.layers
-        self.new_cache = Cache if config.mixer == "attention" else Memory
         self.parents = config.head_parents(horizon)
         self.embedding_KVD = nn.Parameter(
             torch.empty(num_lanes, vocab_size, shape.width)
@@ -136,10 +135,10 @@ class MultiTokenModel(nn.Module):
 
     def unembed_rows(self, rows: Sequence[Tensor]) -> list[Tensor]:
         """Logits (N, V) of each lane's own choice of states (N, D), N differing."""
-        weights_KVD = folded(self.unembedding_KVD, self.norm.gain_KD)
+        weights_KVD = apart(folded(self.unembedding_KVD, self.norm.gain_KD))
         return [
             functional.linear(unit_rms(h_ND), weight_VD)
-            for h_ND, weight_VD in zip(rows, weights_KVD.unbind(), strict=True)
+            for h_ND, weight_VD in zip(rows, weights_KVD, strict=True)
         ]
 
     def unembed_in_pieces(
@@ -153,27 +152,24 @@ class MultiTokenModel(nn.Module):
         num_lanes, count = h_KND.shape[:2]
         together = num_lanes if h_KND.is_cuda else 1
         size = max(1, most // (self.vocab_size * together))
-        unit_KND = unit_rms(h_KND)
-        weights_KVD = folded(self.unembedding_KVD, self.norm.gain_KD)
         for first in range(0, num_lanes, together):
             lanes = slice(first, first + together)
+            unit_KND = unit_rms(h_KND[lanes])
+            weights_KVD = folded(self.unembedding_KVD[lanes], self.norm.gain_KD[lanes])
             for start in range(0, count, size):
                 part = slice(start, start + size)
-                yield (
-                    (lanes, part),
-                    lane_linear(unit_KND[lanes, part], weights_KVD[lanes]),
-                )
+                yield (lanes, part), lane_linear(unit_KND[:, part], weights_KVD)
 
-    def start_decoding(self) -> list[Cache | Memory]:
-        """An empty cache for each layer on the way to head 1."""
-        return [self.new_cache() for _ in (*self.trunk, *self.path(1))]
+    def start_decoding(self) -> list[Memory]:
+        """An empty memory for each layer on the way to head 1."""
+        return [Memory() for _ in (*self.trunk, *self.path(1))]
 
-    def decode(self, tokens_KBT: Tensor, cache: list[Cache | Memory]) -> Tensor:
-        """Next-token logits (K, B, V) after these tokens, which join the cache."""
+    def decode(self, tokens_KBT: Tensor, memories: list[Memory]) -> Tensor:
+        """Next-token logits (K, B, V) after these tokens, which are remembered."""
         x_KBTD = self.embed(tokens_KBT)
         layers = [*self.trunk, *(self.heads[head - 1] for head in self.path(1))]
-        for layer, seen in zip(layers, cache, strict=True):
-            x_KBTD = layer(x_KBTD, seen)
+        for layer, memory in zip(layers, memories, strict=True):
+            x_KBTD = layer(x_KBTD, memory)
         return self.unembed(x_KBTD[:, :, -1])
 
     def forward(self, tokens_KBT: Tensor) -> Tensor:

@@ -1,30 +1,115 @@
 """Lanes: K independent models of one shape that train in lock-step.
 
 Letters: K lanes, B batch, T time, D width, E features out, V vocabulary, P parameters.
-No operation mixes lanes, so a lane computes what it would compute alone (bit for bit on
-CPU in eager mode with one thread). With K = 1 the products are plain ones.
+No operation mixes lanes, so a lane computes what it would compute alone: bit for bit on
+a CPU with one thread, whatever the processor.
+
+Libraries of matrix products promise less than that. A batched product may round
+otherwise than a plain one, and a plain one otherwise when an operand begins elsewhere in
+a cache line (MKL on AMD does both). So on a CPU each lane has a product of its own, the
+one that it has alone, on operands that lie as they lie alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch.nn import functional
 
 from synth.seeding import torch_seed
+
+BOUNDARY = 64
+"""Bytes of a cache line; torch lets every tensor that it allocates begin at one."""
+
+
+def lie_as_alone(x_KX: Tensor) -> bool:
+    """Whether every lane begins in a cache line where the first lane does."""
+    step = x_KX.stride(0) * x_KX.element_size()
+    return len(x_KX) == 1 or step % BOUNDARY == 0
+
+
+def apart(x_KX: Tensor) -> Sequence[Tensor]:
+    """Each lane (...) for a product: the tensor itself where it lies as it does alone."""
+    lanes = x_KX.unbind()
+    return lanes if lie_as_alone(x_KX) else [lane.clone() for lane in lanes]
+
+
+def each_lane(
+    product: Callable[..., Tensor], out_KNE: Tensor, *operands: Iterable[Tensor]
+) -> Tensor:
+    """`product` of each lane's operands, written to `out` or put in its place."""
+    lanes = zip(*operands, strict=True)
+    if not lie_as_alone(out_KNE):
+        return torch.stack([product(*lane) for lane in lanes])
+    for lane, out_NE in zip(lanes, out_KNE, strict=True):
+        product(*lane, out=out_NE)
+    return out_KNE
+
+
+def lane_products(a_KNM: Tensor, b_KME: Tensor) -> Tensor:
+    """The product of each lane, (K, N, E)."""
+    out_KNE = a_KNM.new_empty(*a_KNM.shape[:2], b_KME.shape[2])
+    return each_lane(torch.mm, out_KNE, apart(a_KNM), apart(b_KME))
+
+
+class LaneProducts(Function):
+    """Each lane's rows times its own weight, lane by lane in both directions."""
+
+    @staticmethod
+    def forward(ctx: Any, x_KND: Tensor, weight_KED: Tensor) -> Tensor:
+        """(K, N, D) and (K, E, D) to (K, N, E)."""
+        ctx.save_for_backward(x_KND, weight_KED)
+        return lane_products(x_KND, weight_KED.transpose(1, 2))
+
+    @staticmethod
+    def backward(  # type: ignore[override]
+        ctx: Any, grad_KNE: Tensor
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Gradients of both, as far as they are asked for."""
+        x_KND, weight_KED = ctx.saved_tensors
+        grad_KNE = grad_KNE.contiguous()
+        to_x, to_weight = ctx.needs_input_grad
+        return (
+            lane_products(grad_KNE, weight_KED) if to_x else None,
+            lane_products(grad_KNE.transpose(1, 2), x_KND) if to_weight else None,
+        )
+
+
+class Together(Function):
+    """Lanes (1, ...) as one tensor; each gets a gradient that lies as it does alone."""
+
+    @staticmethod
+    def forward(ctx: Any, *lanes_1X: Tensor) -> Tensor:
+        """K times (1, ...) to (K, ...)."""
+        return torch.cat(lanes_1X)
+
+    @staticmethod
+    def backward(ctx: Any, grad_KX: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """Copies, (1, ...) each."""
+        return tuple(grad_1X.clone() for grad_1X in grad_KX.split(1))
+
+
+def together(lanes_1X: Sequence[Tensor]) -> Tensor:
+    """What was done lane by lane as one tensor, (K, ...)."""
+    return Together.apply(*lanes_1X)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def lane_linear(x_KND: Tensor, weight_KED: Tensor) -> Tensor:
     """Multiply each lane's rows with its own weight: (K, N, D) to (K, N, E).
 
-    N stands for any axes. They are not merged for a single lane: torch does that for
-    its plain product, with fewer views for autograd to go back through.
+    N stands for any axes. Compiled or on a GPU, where bits are not promised, several
+    lanes take one batched product.
     """
-    if weight_KED.shape[0] == 1:
+    if x_KND.device.type == "cpu" and not torch.compiler.is_compiling():
+        out_KNE = LaneProducts.apply(x_KND.flatten(1, -2), weight_KED)  # type: ignore[no-untyped-call]
+    elif weight_KED.shape[0] == 1:
         return functional.linear(x_KND, weight_KED.squeeze(0))
-    out_KNE = torch.bmm(x_KND.flatten(1, -2), weight_KED.transpose(1, 2))
-    return out_KNE.view(*x_KND.shape[:-1], -1)
+    else:
+        out_KNE = torch.bmm(x_KND.flatten(1, -2), weight_KED.transpose(1, 2))
+    return out_KNE.view(*x_KND.shape[:-1], -1)  # type: ignore[no-any-return]
 
 
 def lane_embedding(tokens_KBT: Tensor, weight_KVD: Tensor) -> Tensor:
@@ -41,7 +126,8 @@ class FlatLanes:
 
     `master_KP` holds fp32 weights, matrices first and gains (exempt from decay) last;
     `grad_KP` their gradients. The parameters of the model are views: of the master
-    itself in fp32, of a bf16 copy otherwise.
+    itself in fp32, of a bf16 copy otherwise. Rows begin at cache lines, so several of
+    them have gaps between.
     """
 
     def __init__(self, model: nn.Module, precision: torch.dtype) -> None:
@@ -56,13 +142,17 @@ class FlatLanes:
         self.num_decayed = sum(
             size for size, (_, p) in zip(sizes, named, strict=True) if p.dim() > 2
         )
-        shape = (self.num_lanes, sum(sizes))
-        self.master_KP = torch.zeros(shape, device=first.device)
-        self.grad_KP = torch.zeros_like(self.master_KP)
+
+        def zeros(dtype: torch.dtype) -> Tensor:
+            step = BOUNDARY // dtype.itemsize
+            room = -(-sum(sizes) // step) * step
+            whole = torch.zeros(self.num_lanes, room, device=first.device, dtype=dtype)
+            return whole[:, : sum(sizes)]
+
+        self.master_KP, self.grad_KP = zeros(torch.float32), zeros(torch.float32)
         self._compute_KP, self._compute_grad_KP = self.master_KP, self.grad_KP
         if precision != torch.float32:
-            self._compute_KP = torch.zeros(shape, device=first.device, dtype=precision)
-            self._compute_grad_KP = torch.zeros_like(self._compute_KP)
+            self._compute_KP, self._compute_grad_KP = zeros(precision), zeros(precision)
         self.attach(model, master=precision == torch.float32)
         self._parameters = [parameter for _, parameter in named]
 

@@ -1,4 +1,4 @@
-"""What recurrent mixers share: lanes in turn, chunks, states between them, the past.
+"""What mixers share: lanes in turn, chunks, states between them, the past.
 
 Letters: K lanes, B batch, N = K B sequences, T time, Q positions of a chunk, J chunks, C
 channels, H heads, W window.
@@ -13,15 +13,17 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
+from synth.models.lanes import together
+
 
 class Memory:
-    """What a recurrent layer keeps of the tokens it has seen."""
+    """What a layer keeps of the tokens it has seen."""
 
     def __init__(self) -> None:
         self.tail: Tensor | None = None
-        """The last inputs, as many as the shift or the convolution looks back."""
+        """The last inputs, as many as the shift or the convolution looks back; keys."""
         self.state: Tensor | None = None
-        """The state of the recurrence."""
+        """The state of the recurrence; values, where it is attention."""
 
 
 class ShortConvolution(Function):
@@ -67,30 +69,31 @@ def by_lane(
     x_KBTD: Tensor,
     memory: Memory | None,
     weights: dict[str, Tensor],
+    at_once: bool = False,
 ) -> Tensor:
     """`mix(x, tail, state, weights)`, on CPU one lane after the other.
 
     Vector instructions round exponentials differently from the scalar ones that finish
-    a tensor, and where a tensor ends depends on the lanes in it. Alone, a lane has its
-    own bits. A GPU, where bits are not promised, takes all lanes at once.
+    a tensor, and where a tensor ends depends on the lanes in it; products depend on
+    where it begins. Alone, a lane has its own bits. A GPU, where bits are not promised,
+    takes all lanes `at_once`, and so may a `mix` on which nothing of this bears.
     """
     memory = memory or Memory()
     lanes = len(x_KBTD)
-    if lanes == 1 or x_KBTD.device.type != "cpu":
+    if lanes == 1 or at_once or x_KBTD.device.type != "cpu":
         out, memory.tail, memory.state = mix(x_KBTD, memory.tail, memory.state, weights)
         return out
     split = {name: weight.split(1) for name, weight in weights.items()}
     none = (None,) * lanes
-    tails = none if memory.tail is None else memory.tail.split(1)
-    states = none if memory.state is None else memory.state.split(1)
+    tails = none if memory.tail is None else memory.tail.chunk(lanes)
+    states = none if memory.state is None else memory.state.chunk(lanes)
     found = [
-        mix(x, tails[k], states[k], {name: w[k] for name, w in split.items()})
+        mix(x.clone(), tails[k], states[k], {name: w[k] for name, w in split.items()})
         for k, x in enumerate(x_KBTD.split(1))
     ]
-    out, memory.tail, memory.state = (
-        torch.cat(parts) for parts in zip(*found, strict=True)
-    )
-    return out
+    outs, *kept = zip(*found, strict=True)
+    memory.tail, memory.state = map(torch.cat, kept)
+    return together(outs)
 
 
 def with_past(x_KBTC: Tensor, tail_KBTC: Tensor | None, count: int) -> Tensor:

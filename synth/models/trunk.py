@@ -13,27 +13,12 @@ from torch.nn import functional
 
 from synth.mixers import Mixer
 from synth.models.elementwise import gated, rotate
-from synth.models.lanes import lane_linear
+from synth.models.lanes import lane_linear, lie_as_alone
 from synth.models.mamba import Mamba2
 from synth.models.norm import RMSNorm
-from synth.models.recurrence import Memory
+from synth.models.recurrence import Memory, by_lane
 from synth.models.rwkv import TimeMix
 from synth.scales import Scale
-
-
-class Cache:
-    """Keys and values of the tokens that one attention layer has seen."""
-
-    def __init__(self) -> None:
-        self.kv: tuple[Tensor, Tensor] | None = None
-
-    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Append along time and return all keys and values so far."""
-        if self.kv is not None:
-            k = torch.cat((self.kv[0], k), dim=-2)
-            v = torch.cat((self.kv[1], v), dim=-2)
-        self.kv = (k, v)
-        return k, v
 
 
 class Rotary(nn.Module):
@@ -75,20 +60,30 @@ class Attention(nn.Module):
         self.out_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
         self.rotary = Rotary(width // shape.heads)
 
-    def forward(self, x_KBTD: Tensor, cache: Cache | None = None) -> Tensor:
-        """Attend to this and all earlier positions, and to the cache if there is one."""
-        lanes, batch, time, width = x_KBTD.shape
+    def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
+        """Attend to this and all earlier positions, remembered ones among them."""
         qkv = self.norm.then(x_KBTD, self.qkv_KED)
-        qkv = qkv.view(lanes * batch, time, 3, self.heads, width // self.heads)
-        qk, v = qkv.permute(2, 0, 3, 1, 4).split((2, 1))
-        start = 0 if cache is None or cache.kv is None else cache.kv[0].shape[-2]
-        (q, k), v = self.rotary(qk, start), v.squeeze(0)
-        if cache is not None:
-            k, v = cache.extend(k, v)
-        assert start == 0 or time == 1, "a cache is filled at once, then token by token"
-        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=start == 0)
-        mixed = mixed.transpose(1, 2).reshape(x_KBTD.shape)
+        mixed = by_lane(self._mix, qkv, memory, {}, at_once=lie_as_alone(qkv))
         return lane_linear(mixed, self.out_KDD)
+
+    def _mix(
+        self,
+        qkv_KBTE: Tensor,
+        k_NHTC: Tensor | None,
+        v_NHTC: Tensor | None,
+        weights: dict[str, Tensor],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The heads' outputs, and keys and values of all positions so far, N = K B."""
+        lanes, batch, time, _ = qkv_KBTE.shape
+        qkv = qkv_KBTE.view(lanes * batch, time, 3, self.heads, -1)
+        qk, v = qkv.permute(2, 0, 3, 1, 4).split((2, 1))
+        start = 0 if k_NHTC is None else k_NHTC.shape[-2]
+        assert start == 0 or time == 1, "memory is filled at once, then token by token"
+        (q, k), v = self.rotary(qk, start), v.squeeze(0)
+        if k_NHTC is not None and v_NHTC is not None:
+            k, v = torch.cat((k_NHTC, k), -2), torch.cat((v_NHTC, v), -2)
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=start == 0)
+        return mixed.transpose(1, 2).reshape(lanes, batch, time, -1), k, v
 
 
 class MLP(nn.Module):
@@ -136,12 +131,12 @@ class Layer(nn.Module):
         """The part that looks at other positions."""
         return self.get_submodule(self.kind)
 
-    def forward(self, x_KBTD: Tensor, cache: Cache | Memory | None = None) -> Tensor:
+    def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
         """(K, B, T, D) to (K, B, T, D)."""
-        if self.fused_mixer is not None and cache is None:
+        if self.fused_mixer is not None and memory is None:
             x_KBTD = self.fused_mixer(x_KBTD)
         else:
-            x_KBTD = x_KBTD + self._modules[self.kind](x_KBTD, cache)  # type: ignore[misc]
+            x_KBTD = x_KBTD + self._modules[self.kind](x_KBTD, memory)  # type: ignore[misc]
         if self.fused_mlp is not None:
             return self.fused_mlp(x_KBTD)
         return x_KBTD + self.mlp(x_KBTD)
