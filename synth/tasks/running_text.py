@@ -4,6 +4,7 @@ With characters as tokens and the last tenth held out this is the set-up in whic
 GPTs are known on Tiny Shakespeare; see `TextConfig`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -14,10 +15,23 @@ from synth.identity import identity, location
 from synth.metrics import Score
 from synth.seeding import generator
 from synth.tasks.task import EvaluationSet, Rows, Sample, Task, TaskConfig, TokenScores
-from synth.text.encoded import Encoded, documents_at, encoded_corpus, sampled_texts
+from synth.text.encoded import (
+    CorpusText,
+    Encoded,
+    cleaned_documents,
+    encoded_corpus,
+    sampled_texts,
+)
+from synth.text.reading import (
+    absolute,
+    check_reading,
+    filled_digest,
+    reading_rule,
+    verified,
+)
 from synth.text.sources import ShuffledWindows, Windows, block_rows
 from synth.text.tokenizer import Tokenizer
-from synth.text.vocabularies import TokenizerConfig, filled_digest, verified
+from synth.text.vocabularies import TokenizerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +45,10 @@ class TextConfig(TaskConfig):
     """A .txt, .jsonl (.xz, .gz) or .parquet file, or a folder of them."""
     corpus_digest: str = identity("")
     """Hex sha256 of the content; filled in if not given."""
+    reading: str = identity("", implied="")
+    """How the files are read, if not as plain .txt; filled in with the digest."""
+    field: str = identity("", implied="")
+    """The field of rows that holds the text; text, story or content if not given."""
     tokenizer: TokenizerConfig = identity(TokenizerConfig(tokens="characters"))
     """Characters by default."""
     hold_out: Literal["tail", "documents"] = identity("tail")
@@ -39,10 +57,23 @@ class TextConfig(TaskConfig):
     """Tokens in a row of the tests: one more than the targets that it gives."""
 
     def validate(self) -> None:
-        """Fill in the digest."""
+        """Fill in the digest, and for a new configuration how the text is read."""
+        object.__setattr__(self, "corpus", absolute(self.corpus))
+        stored = bool(self.corpus_digest)
         filled = filled_digest(self.corpus, self.corpus_digest, "TextConfig.corpus")
         object.__setattr__(self, "corpus_digest", filled)
+        if not stored and not self.reading:
+            object.__setattr__(self, "reading", self.rule)
         self.check(self.evaluation_length >= 2, "evaluation_length", "at least 2")
+
+    @property
+    def rule(self) -> str:
+        """How this code reads the files."""
+        return reading_rule(
+            self.corpus,
+            cleaned=self.hold_out == "documents",
+            own_tokenizer=self.tokenizer.tokens == "file",
+        )
 
     def build(self) -> "RunningText":
         """The task, with the text encoded or read from the cache."""
@@ -54,37 +85,53 @@ class RunningText(Task):
 
     def __init__(self, config: TextConfig) -> None:
         self.config = config
-        self._path = verified(config.corpus, config.corpus_digest, "TextConfig.corpus")
+        path = verified(config.corpus, config.corpus_digest, "TextConfig.corpus")
+        check_reading(config.reading, config.rule, "TextConfig.reading")
+        self._text = CorpusText(
+            path, config.corpus_digest, config.field, config.reading
+        )
         self.tokenizer = self._make_tokenizer()
         self.vocabulary = self.tokenizer.vocabulary
 
     def _make_tokenizer(self) -> Tokenizer:
         config = self.config
 
-        def texts() -> Any:
-            if config.tokenizer.tokens == "characters" or config.hold_out == "tail":
-                # The alphabet is that of the whole text, held-out part included.
-                return (document.text for document in documents_at(self._path))
-            return sampled_texts([self._path])
+        def texts() -> Iterator[str]:
+            # The alphabet is that of the whole text, held-out part included.
+            if config.hold_out == "tail":
+                return (document.text for document in self._text.documents())
+            if config.tokenizer.tokens == "characters":
+                return (text for _, text in cleaned_documents(self._text, False))
+            return sampled_texts([self._text])
 
-        return config.tokenizer.build([config.corpus_digest, config.hold_out], texts)
+        return config.tokenizer.build([*self._text.key, config.hold_out], texts)
 
     @cached_property
     def _parts(self) -> tuple[Encoded, Encoded]:
         """The training text and the text held out."""
-        config = self.config
-        if config.hold_out == "documents":
-            found = encoded_corpus(
-                self._path, config.corpus_digest, self.tokenizer, chunked=False
-            )
-            return found.splits["train"], found.splits["test"]
-        documents = [d.text for d in documents_at(self._path)]
-        encoded = [self.tokenizer.encode(text) for text in documents]
+        if self.config.hold_out == "documents":
+            return self._split_by_documents()
+        encoded = [
+            self._text.encode(self.tokenizer, document.text, number)
+            for number, document in enumerate(self._text.documents(), 1)
+        ]
         if len(encoded) > 1:
             encoded = [[*tokens, self.tokenizer.end] for tokens in encoded]
         tokens = np.concatenate([np.array(t, np.uint32) for t in encoded])
         starts = np.cumsum([0, *[len(t) for t in encoded]])
         return split_tail(Encoded(tokens, starts))
+
+    def _split_by_documents(self) -> tuple[Encoded, Encoded]:
+        splits = encoded_corpus(self._text, self.tokenizer, chunked=False).splits
+        counts = {name: len(part) for name, part in splits.items()}
+        if not counts["train"] or not counts["test"]:
+            raise ValueError(
+                f"{self.config.corpus!r} has too few documents to hold some out "
+                f"(documents by split: {counts}; a hash of the title or text holds one "
+                "in twenty out). Use --hold-out tail, or add documents: a .txt is one "
+                "document unless lines of <|endoftext|> divide it."
+            )
+        return splits["train"], splits["test"]
 
     @cached_property
     def _source(self) -> ShuffledWindows:

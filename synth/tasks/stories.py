@@ -33,22 +33,24 @@ from synth.tasks.task import (
     TokenScores,
 )
 from synth.text.cleaning import Split
-from synth.text.encoded import Corpus, encoded_corpus, sampled_texts
+from synth.text.encoded import Corpus, CorpusText, encoded_corpus, sampled_texts
 from synth.text.grammar import grammar
 from synth.text.names import NameConfig, NameSource
 from synth.text.pools import NamePools
+from synth.text.reading import (
+    absolute,
+    check_reading,
+    filled_digest,
+    reading_rule,
+    verified,
+)
 from synth.text.roles import REPEAT_2, roles
 from synth.text.sources import block_rows
 from synth.text.stories import StoryConfig, StoryGenerator
 from synth.text.telling import retold, told
 from synth.text.tokenizer import Tokenizer
 from synth.text.training_text import TrainingText
-from synth.text.vocabularies import (
-    TokenizerConfig,
-    filled_digest,
-    generated_texts,
-    verified,
-)
+from synth.text.vocabularies import TokenizerConfig, generated_texts
 
 PAPER_STORIES = 100
 """Test stories of the paper's protocol."""
@@ -89,16 +91,24 @@ class StoriesConfig(TaskConfig):
     """Test stories are cut after so many tokens."""
     grammar_digest: str = identity("")
     """Hex sha256 of the files of words, frames and plots; filled in if not given."""
+    reading: str = identity("", implied="")
+    """How the given files are read; filled in with the digests."""
+    field: str = identity("", implied="")
+    """The field of the corpus' rows that holds the text, if not text, story, content."""
+    books_field: str = identity("", implied="")
+    """The field of the books' rows that holds the text."""
 
     def validate(self) -> None:
         """Fill in digests; refuse impossible mixtures and tokenisers without names."""
         for name in ("corpus", "books"):
-            path, given = getattr(self, name), getattr(self, f"{name}_digest")
+            path, given = absolute(getattr(self, name)), getattr(self, f"{name}_digest")
+            object.__setattr__(self, name, path)
             if path or given:
                 filled = filled_digest(path, given, f"StoriesConfig.{name}")
                 object.__setattr__(self, f"{name}_digest", filled)
-        if not self.grammar_digest:
+        if not self.grammar_digest:  # a new configuration, none that was stored
             object.__setattr__(self, "grammar_digest", grammar("book").digest)
+            object.__setattr__(self, "reading", self.reading or self.rule)
         self.check(self.fixed_stories >= 0, "fixed_stories", "at least 0")
         self.check(self.stories_parts >= 0, "stories_parts", "at least 0")
         self.check(self.books_parts >= 0, "books_parts", "at least 0")
@@ -123,6 +133,16 @@ class StoriesConfig(TaskConfig):
                 "TokenizerConfig.tokens 'characters' has no names of two tokens. Use "
                 "'bpe' or 'file' for stories, or the task 'text' for characters."
             )
+
+    @property
+    def rule(self) -> str:
+        """How this code reads the given files."""
+        return reading_rule(
+            self.corpus,
+            self.books,
+            cleaned=bool(self.corpus_digest or self.books_digest),
+            own_tokenizer=self.tokenizer.tokens == "file",
+        )
 
     def build(self) -> "Stories":
         """The task, with its tokeniser trained or read from the cache.
@@ -149,6 +169,7 @@ class Stories(Task):
         for name in ("corpus", "books"):
             if content := getattr(config, f"{name}_digest"):
                 verified(getattr(config, name), content, f"StoriesConfig.{name}")
+        check_reading(config.reading, config.rule, "StoriesConfig.reading")
         self.tokenizer = self._make_tokenizer()
         self.vocabulary = self.tokenizer.vocabulary
         known = grammar("book").all_words
@@ -255,15 +276,15 @@ class Stories(Task):
 
     def _make_tokenizer(self) -> Tokenizer:
         config = self.config
-        paths = [p for p in (config.corpus, config.books) if p]
+        given = [text for text in (self._corpus_text, self._books_text) if text]
         profiles = [] if config.corpus_digest else ["story", "book"]
         if config.books_parts and not config.books_digest and config.corpus_digest:
             profiles = ["book"]
-        key = [*profiles, config.corpus_digest, config.books_digest]
+        key = [*profiles, *(word for text in given for word in text.key)]
         versions = [str(grammar(profile).digest) for profile in profiles]
 
         def texts() -> Iterator[str]:
-            found = list(sampled_texts(paths))
+            found = list(sampled_texts(given))
             yield from found
             if profiles:
                 yield from generated_texts(profiles, config.tokenizer.vocab_size)
@@ -273,15 +294,27 @@ class Stories(Task):
 
         return config.tokenizer.build([*key, *versions], texts)
 
-    @cached_property
-    def _corpus(self) -> Corpus | None:
+    @property
+    def _corpus_text(self) -> CorpusText | None:
         config = self.config
-        return self._encoded(config.corpus, config.corpus_digest)
+        return self._given(config.corpus, config.corpus_digest, config.field)
 
-    def _encoded(self, path: str, content: str) -> Corpus | None:
+    @property
+    def _books_text(self) -> CorpusText | None:
+        config = self.config
+        return self._given(config.books, config.books_digest, config.books_field)
+
+    def _given(self, place: str, content: str, field: str) -> CorpusText | None:
         if not content:
             return None
-        return encoded_corpus(path, content, self.tokenizer, chunked=True)
+        return CorpusText(place, content, field, self.config.reading)
+
+    @cached_property
+    def _corpus(self) -> Corpus | None:
+        return self._encoded(self._corpus_text)
+
+    def _encoded(self, text: CorpusText | None) -> Corpus | None:
+        return None if text is None else encoded_corpus(text, self.tokenizer, True)
 
     @cached_property
     def _text(self) -> TrainingText:
@@ -289,7 +322,7 @@ class Stories(Task):
         config = self.config
         books: Corpus | StoryGenerator | None = None
         if config.books_parts:
-            books = self._encoded(config.books, config.books_digest)
+            books = self._encoded(self._books_text)
             books = books or self._book_stories
         parts = (config.stories_parts, config.books_parts)
         stories = self._corpus or self._training_stories

@@ -9,8 +9,8 @@ from typing import Literal
 
 from synth.text.corpus import SEPARATOR, Document
 
-CLEANING_VERSION = 1
-"""Raised when the same file would come out differently: part of the cache key."""
+CLEANING_VERSION = 2
+"""Raised when the same file would come out differently: part of identity and cache."""
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -26,7 +26,7 @@ _NOTICE = re.compile(
     r"(?i)\bgutenberg\b|\be-?text\b|\betext\d|^produced by |^transcribed from|pgdp\.net"
     r"|pglaf"
 )
-_WORDS = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+_WORDS = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 MOST_NOTICES = 20
 
 
@@ -109,14 +109,26 @@ def _short(paragraph: str, most: int) -> Iterator[str]:
 
 
 def words_of(text: str) -> list[str]:
-    """The words in lower case, without punctuation."""
+    """The words and numbers in lower case, without punctuation."""
     return _WORDS.findall(text.lower())
 
 
+def exact_digest(text: str) -> bytes:
+    """16 bytes of sha256: equal for equal texts alone."""
+    return hashlib.sha256(text.encode()).digest()[:16]
+
+
 def fingerprint(text: str) -> int:
-    """A 64-bit number of the words: equal for texts that differ in punctuation only."""
+    """A 64-bit number of the words: equal for texts that differ in punctuation only.
+
+    Where words make up less than half of a text, its signs count too. No test of
+    equality: use `exact_digest`.
+    """
     joined = " ".join(words_of(text))
-    return int.from_bytes(hashlib.sha256(joined.encode()).digest()[:8], "big")
+    if 2 * len(joined) < len(text):
+        joined = text
+    raw = joined.encode("utf-8", "surrogatepass")  # titles are any string
+    return int.from_bytes(hashlib.sha256(raw).digest()[:8], "big")
 
 
 def split_of(document: Document) -> Split:
@@ -124,7 +136,7 @@ def split_of(document: Document) -> Split:
 
     Titles keep other tellings of one tale on the same side.
     """
-    place = fingerprint(document.title or document.text) % 20
+    place = fingerprint(document.title.strip() or document.text) % 20
     return "test" if place == 0 else "validation" if place == 1 else "train"
 
 
@@ -133,10 +145,12 @@ class Leakage:
     """How much of held-out text occurs in training."""
 
     documents: int
+    too_short: int
+    """Held-out documents without an n-gram: nothing is known of these."""
     duplicates: int
     """Held-out documents of which at least half the n-grams occur in training."""
-    shared: float
-    """Share of the held-out n-grams that occur in training."""
+    shared: float | None
+    """Share of the held-out n-grams that occur in training; `None` if there are none."""
 
 
 def leakage(train: Iterable[str], held_out: Iterable[str], n: int = 13) -> Leakage:
@@ -147,11 +161,11 @@ def leakage(train: Iterable[str], held_out: Iterable[str], n: int = 13) -> Leaka
     for text in train:
         seen |= wanted & _grams(text, n)
     total = sum(len(g) for g in grams)
-    shared = [len(g & seen) / len(g) if g else 0.0 for g in grams]
     return Leakage(
         len(grams),
-        sum(share >= 0.5 for share in shared),
-        sum(len(g & seen) for g in grams) / total if total else 0.0,
+        sum(not g for g in grams),
+        sum(len(g & seen) >= 0.5 * len(g) for g in grams if g),
+        sum(len(g & seen) for g in grams) / total if total else None,
     )
 
 

@@ -1,23 +1,23 @@
-"""Documents from files: text, JSON lines, parquet, or a folder of them.
+"""Documents from files: text, JSON lines, parquet, or a folder of them."""
 
-Letters in names: D documents, S tokens in a row.
-"""
-
-import gzip
-import hashlib
 import json
-import lzma
-import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from synth.text.corpus_files import (
+    describe_passed_over,
+    find_corpus_files,
+    format_of,
+)
+from synth.text.decoding import text_lines
 
 SEPARATOR = "<|endoftext|>"
 TEXT_FIELDS = ("text", "story", "content")
-SUFFIXES = (".txt", ".jsonl", ".parquet")
-_OPEN: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open, "": open}
+TITLE_FIELDS = ("title", "short_book_title")
 
 
 @dataclass(frozen=True)
@@ -28,89 +28,53 @@ class Document:
     text: str
 
 
-def read_documents(path: Path) -> Iterator[Document]:
+def read_documents(path: Path, field: str = "") -> Iterator[Document]:
     """The documents of a file, or of all files of a folder in order of their names.
 
     `.txt` is split at lines that hold only `<|endoftext|>`, and is one document without
-    them. `.jsonl` and `.parquet` hold a document a row, its text in a field `text`,
-    `story` or `content`. `.txt` and `.jsonl` may be packed: `.xz`, `.gz`.
+    them. `.jsonl` and `.parquet` hold a document a row, its text in `field`, or in the
+    first of `text`, `story` and `content` that is not empty. Rows without text are
+    passed over. `.txt` and `.jsonl` may be packed: `.xz`, `.gz`.
 
     Raises
     ------
     ValueError
-        For a path that does not exist, an unknown ending, a row without text.
+        For a path that does not exist, an unknown ending, a file that is damaged or no
+        UTF-8, a row without the field, or a corpus without any text.
     """
-    for file in corpus_files(path):
-        kind, packed = _kind(file)
-        if kind == ".parquet":
-            yield from _parquet(file)
-            continue
-        with _OPEN[packed](file, "rt", encoding="utf-8", errors="strict") as lines:
-            try:
-                yield from _text(lines) if kind == ".txt" else _json_lines(lines, file)
-            except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"{file} is not UTF-8 ({error.reason} at byte {error.start} of a "
-                    "block). Convert it first, for instance: iconv -f latin1 -t utf-8."
-                ) from None
+    files = find_corpus_files(path)
+    if line := describe_passed_over(files.passed_over):
+        _tell(f"{path}: {line}")
+    empty = 0
+    any_text = False
+    for file in files.read:
+        kind, _ = format_of(file)
+        for document in _READERS[kind](file, field):
+            if document is None:
+                empty += 1
+            else:
+                any_text = True
+                yield document
+    if not any_text:
+        raise ValueError(f"{str(path)!r} holds no text.")
+    if empty:
+        _tell(f"{path}: passed over {empty} rows without text")
 
 
-def corpus_files(path: Path) -> list[Path]:
-    """The files behind a path, sorted."""
-    if path.is_file():
-        _kind(path)
-        return [path]
-    if not path.is_dir():
-        raise ValueError(
-            f"The corpus {str(path)!r} does not exist. Give a .txt, .jsonl (also .xz, "
-            ".gz) or .parquet file, or a folder of them."
-        )
-    found = [f for f in sorted(path.rglob("*")) if f.is_file() and _known(f)]
-    if not found:
-        raise ValueError(
-            f"The folder {str(path)!r} holds no {', '.join(SUFFIXES)} file."
-        )
-    return found
+@lru_cache(maxsize=64)
+def _tell(line: str) -> None:
+    """Once in a process: a corpus is read several times."""
+    print(line, file=sys.stderr)
 
 
-def corpus_digest(path: Path) -> str:
-    """Hex sha256 of the content; of a folder, of its files' names and contents."""
-    files = corpus_files(path)
-    if files == [path]:
-        return _file_digest(path)
-    parts = [f"{f.relative_to(path).as_posix()} {_file_digest(f)}\n" for f in files]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()
+def _text(path: Path, field: str) -> Iterator[Document | None]:
+    if field:
+        raise ValueError(f"{path} is plain text: it has no field {field!r}.")
+    return text_documents(text_lines(path))
 
 
-def _file_digest(path: Path) -> str:
-    found = os.stat(path)
-    return _digest_of(str(path.resolve()), found.st_size, found.st_mtime_ns)
-
-
-@lru_cache(maxsize=1024)
-def _digest_of(path: str, size: int, changed_ns: int) -> str:
-    """Read once in a process: a sweep builds many configurations of one corpus."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _known(path: Path) -> bool:
-    packed = path.suffix if path.suffix in _OPEN else ""
-    return (path.with_suffix("") if packed else path).suffix in SUFFIXES
-
-
-def _kind(path: Path) -> tuple[str, str]:
-    packed = path.suffix if path.suffix in _OPEN else ""
-    kind = (path.with_suffix("") if packed else path).suffix
-    if kind not in SUFFIXES or (kind == ".parquet" and packed):
-        raise ValueError(
-            f"{str(path)!r} has an unknown ending; a corpus is one of "
-            f"{', '.join(SUFFIXES)}, the first two also with .xz or .gz."
-        )
-    return kind, packed
-
-
-def _text(lines: IO[str]) -> Iterator[Document]:
+def text_documents(lines: Iterable[str]) -> Iterator[Document]:
+    """The documents of a text whose lines keep their line ends."""
     gathered: list[str] = []
     for line in lines:
         if line.strip() == SEPARATOR:
@@ -126,33 +90,90 @@ def _whole(text: str) -> Iterator[Document]:
         yield Document("", text)
 
 
-def _json_lines(lines: IO[str], path: Path) -> Iterator[Document]:
-    for number, line in enumerate(lines, 1):
+def _json_lines(path: Path, field: str) -> Iterator[Document | None]:
+    for number, line in enumerate(text_lines(path), 1):
         if line.strip():
+            place = f"{path}, line {number}"
             try:
                 row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number}: no JSON ({error}).") from None
-            yield document_of(row, f"{path}, line {number}")
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{place}: no JSON ({error}).") from None
+            yield document_of(row, place, field)
 
 
-def _parquet(path: Path) -> Iterator[Document]:
+def _parquet(path: Path, field: str) -> Iterator[Document | None]:
+    import pyarrow
     import pyarrow.parquet as parquet
 
-    file = parquet.ParquetFile(path)
-    names = [n for n in (*TEXT_FIELDS, "title") if n in file.schema_arrow.names]
-    for batch in file.iter_batches(columns=names, batch_size=1024):
-        for row in batch.to_pylist():
-            yield document_of(row, str(path))
-
-
-def document_of(row: Any, place: str) -> Document:
-    """A document from a row of named fields."""
-    fields = [f for f in TEXT_FIELDS if isinstance(row, dict) and row.get(f)]
-    if not fields or not isinstance(row[fields[0]], str):
-        has = sorted(row) if isinstance(row, dict) else type(row).__name__
+    try:
+        with parquet.ParquetFile(path) as file:
+            columns = file.schema_arrow.names
+            fields = [name for name in _fields(field) if name in columns]
+            if not fields:
+                raise ValueError(_no_field(str(path), field, columns))
+            titles = [name for name in TITLE_FIELDS if name in columns]
+            batches = file.iter_batches(columns=fields + titles, batch_size=1024)
+            rows = (row for batch in batches for row in batch.to_pylist())
+            for number, row in enumerate(rows, 1):
+                yield document_of(row, f"{path}, row {number}", field)
+    except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # of the system: no right to read it, say
+        reason = str(error).strip().rstrip(".")
         raise ValueError(
-            f"{place}: expected a field {', '.join(TEXT_FIELDS)}; found {has}."
-        )
-    title = row.get("title") or row.get("short_book_title") or ""
-    return Document(str(title), row[fields[0]])
+            f"{path} is not a whole parquet file ({reason}). Copy or download it again."
+        ) from None
+
+
+_READERS = {".txt": _text, ".jsonl": _json_lines, ".parquet": _parquet}
+
+
+def document_of(row: Any, place: str, field: str = "") -> Document | None:
+    """A document from a row of named fields; `None` if its text is empty or null.
+
+    Raises
+    ------
+    ValueError
+        Says which fields the row has, or what stands in place of text.
+    """
+    fields = [name for name in _fields(field) if isinstance(row, dict) and name in row]
+    if not fields:
+        has = list(row) if isinstance(row, dict) else type(row).__name__
+        raise ValueError(_no_field(place, field, has))
+    for name in fields:
+        text = row[name]
+        if not isinstance(text, str | None):
+            raise ValueError(
+                f"{place}: the field {name!r} holds {type(text).__name__}, not text."
+            )
+        if text and text.strip():
+            _refuse_surrogates(text, place)
+            titles = [row[name] for name in TITLE_FIELDS if row.get(name)]
+            return Document(str(titles[0]) if titles else "", text)
+    return None
+
+
+def _fields(field: str) -> Sequence[str]:
+    return (field,) if field else TEXT_FIELDS
+
+
+def _no_field(place: str, field: str, has: Sequence[str] | str) -> str:
+    if isinstance(has, str):
+        return f"{place}: expected a JSON object with a text in it; found {has}."
+    names = ", ".join(map(str, sorted(has))) or "none"
+    wanted = repr(field) if field else f"{', '.join(TEXT_FIELDS)}"
+    return (
+        f"{place}: expected a field {wanted}; found {names}. Choose the field that "
+        "holds the text with --field NAME."
+    )
+
+
+def _refuse_surrogates(text: str, place: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        code = ord(text[error.start])
+        raise ValueError(
+            f"{place}: character {error.start + 1} of the text is \\u{code:04x}, half of "
+            "a surrogate pair (an emoji that was cut, say). Remove it from the text."
+        ) from None

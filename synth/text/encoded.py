@@ -23,18 +23,19 @@ from synth.text.cleaning import (
     Split,
     chunks,
     clean,
-    fingerprint,
+    exact_digest,
     is_mostly_notices,
     leakage,
     split_of,
     words_of,
 )
-from synth.text.corpus import Document, corpus_files, read_documents
+from synth.text.corpus import Document, read_documents
+from synth.text.corpus_files import find_corpus_files
 from synth.text.detection import NameWords
 from synth.text.hub import PREFIX, hub_documents
 from synth.text.tokenizer import Tokenizer
 
-ENCODING_VERSION = 1
+ENCODING_VERSION = 2
 CHECKED_DOCUMENTS = 20_000
 """The leakage check and the list of names read at most so many documents of a split."""
 HELD_TEXTS = 4000
@@ -84,49 +85,95 @@ class Corpus:
         return self.tokenizer.decode(self.splits[split].document(number)[:-1].tolist())
 
 
-def documents_at(place: str) -> Iterator[Document]:
-    """The documents of a path, or of a `hub:` place."""
-    if place.startswith(PREFIX):
-        return hub_documents(place)
-    return read_documents(Path(place))
+@dataclass(frozen=True)
+class CorpusText:
+    """The files of a user, and what says how they are read."""
+
+    place: str
+    """A path, or a `hub:` place."""
+    content: str
+    """The digest of what lies there."""
+    field: str = ""
+    """The field of rows that holds the text; "" for the usual ones."""
+    rule: str = ""
+    """How the files are read, as `synth.text.reading.reading_rule` says it."""
+
+    @property
+    def key(self) -> list[str]:
+        """What determines the documents: for names of cache entries."""
+        return [self.content, self.field, self.rule]
+
+    def documents(self) -> Iterator[Document]:
+        """The documents as they are."""
+        if self.place.startswith(PREFIX):
+            return hub_documents(self.place, self.field)
+        return read_documents(Path(self.place), self.field)
+
+    def size(self) -> int:
+        """Bytes on disk; 0 for a place on the hub."""
+        if self.place.startswith(PREFIX):
+            return 0
+        files = find_corpus_files(Path(self.place)).read
+        return sum(file.stat().st_size for file in files)
+
+    def encode(self, tokenizer: Tokenizer, text: str, number: int) -> list[int]:
+        """The tokens of a text that is its document `number`, counted from 1.
+
+        Raises
+        ------
+        ValueError
+            Names the file and the document, if it cannot be encoded.
+        """
+        try:
+            return tokenizer.encode(text)
+        except ValueError as error:
+            raise ValueError(f"{self.place}, document {number}: {error}") from None
 
 
-def cleaned_documents(path: str, chunked: bool) -> Iterator[tuple[Split, str]]:
+def cleaned_documents(
+    source: CorpusText, chunked: bool, left_out: Counter[str] | None = None
+) -> Iterator[tuple[Split, str]]:
     """Documents ready to be encoded, with their split; exact duplicates left out.
 
     With `chunked`, documents of more than 400 words are cut into pieces at paragraphs;
-    all pieces of a document have its split, unless it is the only document.
+    all pieces of a document have its split, unless it is the only document. What is
+    left out is counted by its reason in `left_out`.
     """
-    seen: set[int] = set()
-    documents = documents_at(path)
+    left_out = Counter() if left_out is None else left_out
+    seen: set[bytes] = set()
+    documents = source.documents()
     first = list(islice(documents, 2))
     for document in chain(first, documents):
         if is_mostly_notices(document.text):
+            left_out["notices"] += 1
             continue
         text = clean(document.text)
         split = split_of(Document(document.title, text))
         for piece in chunks(text) if chunked else [text]:
             if len(first) == 1:
                 split = split_of(Document("", piece))
-            mark = fingerprint(piece)
-            if piece and mark not in seen:
-                seen.add(mark)
-                yield split, piece
+            mark = exact_digest(piece)
+            if not piece or mark in seen:
+                left_out["duplicates" if piece else "empty"] += 1
+                continue
+            seen.add(mark)
+            yield split, piece
 
 
-def encoded_corpus(
-    path: str, content: str, tokenizer: Tokenizer, chunked: bool
-) -> Corpus:
-    """The corpus at `path` of digest `content`, from the cache or encoded now."""
-    key = digest(
-        [content, CLEANING_VERSION, ENCODING_VERSION, tokenizer.digest, chunked]
-    )
-    folder = entry("corpora", key, lambda to: _encode(path, tokenizer, chunked, to))
-    report = json.loads((folder / "report.json").read_text())
-    texts = json.loads((folder / "texts.json").read_text("utf-8"))
-    names = NameWords(frozenset(json.loads((folder / "names.json").read_text("utf-8"))))
+def encoded_corpus(source: CorpusText, tokenizer: Tokenizer, chunked: bool) -> Corpus:
+    """The corpus under a tokeniser, from the cache or encoded now."""
+    versions = [CLEANING_VERSION, ENCODING_VERSION]
+    key = digest([*source.key, *versions, tokenizer.digest, chunked])
+    folder = entry("corpora", key, lambda to: _encode(source, tokenizer, chunked, to))
+    report = _read_json(folder, "report")
+    texts = _read_json(folder, "texts")
+    names = NameWords(frozenset(_read_json(folder, "names")))
     splits = {split: _mapped(folder, split, report) for split in SPLITS}
     return Corpus(splits, report, texts, names, tokenizer)
+
+
+def _read_json(folder: Path, name: str) -> Any:
+    return json.loads((folder / f"{name}.json").read_bytes())
 
 
 def _mapped(folder: Path, split: Split, report: dict[str, Any]) -> Encoded:
@@ -137,18 +184,22 @@ def _mapped(folder: Path, split: Split, report: dict[str, Any]) -> Encoded:
     return Encoded(np.memmap(path, dtype=report["dtype"], mode="r"), starts_D)
 
 
-def _encode(path: str, tokenizer: Tokenizer, chunked: bool, folder: Path) -> None:
+def _encode(
+    source: CorpusText, tokenizer: Tokenizer, chunked: bool, folder: Path
+) -> None:
     """Write tokens as they come, so that memory does not grow with the corpus."""
     dtype = "uint16" if len(tokenizer) <= 1 << 16 else "uint32"
     lengths: dict[Split, list[int]] = {split: [] for split in SPLITS}
     texts: dict[Split, list[str]] = {split: [] for split in SPLITS}
-    progress = _Progress(f"encoding {path}")
+    left_out: Counter[str] = Counter()
+    progress = _Progress(f"encoding {source.place}")
     files = {split: (folder / f"{split}.bin").open("wb") for split in SPLITS}
     try:
-        for split, text in cleaned_documents(path, chunked):
-            tokens = [*tokenizer.encode(text), tokenizer.end]
-            files[split].write(np.array(tokens, dtype).tobytes())
-            lengths[split].append(len(tokens))
+        documents = cleaned_documents(source, chunked, left_out)
+        for number, (split, text) in enumerate(documents, 1):
+            tokens = source.encode(tokenizer, text, number)
+            files[split].write(np.array([*tokens, tokenizer.end], dtype).tobytes())
+            lengths[split].append(len(tokens) + 1)
             if len(texts[split]) < CHECKED_DOCUMENTS:
                 texts[split].append(text)
             progress.add(len(text))
@@ -156,11 +207,14 @@ def _encode(path: str, tokenizer: Tokenizer, chunked: bool, folder: Path) -> Non
         for file in files.values():
             file.close()
     if not any(lengths.values()):
-        raise ValueError(f"{path!r} holds no text.")
+        raise ValueError(
+            f"{source.place!r} holds no text once it is cleaned: left out were "
+            f"{dict(left_out)}."
+        )
     for split, counts in lengths.items():
         starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         np.save(folder / f"{split}-starts.npy", starts.astype(np.int64))
-    _describe(folder, texts, lengths, dtype)
+    _describe(folder, texts, lengths, dtype, left_out)
     progress.close()
 
 
@@ -169,6 +223,7 @@ def _describe(
     texts: dict[Split, list[str]],
     lengths: dict[Split, list[int]],
     dtype: str,
+    left_out: Counter[str],
 ) -> None:
     """Names, words, leakage and sizes, from the documents kept as text."""
     every = [text for split in SPLITS for text in texts[split]]
@@ -178,10 +233,11 @@ def _describe(
     report = {
         "dtype": dtype,
         "documents": {split: len(counts) for split, counts in lengths.items()},
+        "left_out": dict(left_out),
         "tokens": {split: sum(counts) for split, counts in lengths.items()},
         "leakage": asdict(leakage(texts["train"], texts["test"])),
         "name_words": len(frozenset().union(*named)),
-        "documents_with_names": sum(map(bool, named)) / max(1, len(named)),
+        "documents_with_names": sum(map(bool, named)) / len(named) if named else None,
         "words": sorted(word for word, times in words.items() if times >= 2),
     }
     held = {split: texts[split][:HELD_TEXTS] for split in SPLITS}
@@ -193,20 +249,20 @@ def _describe(
         (folder / f"{name}.json").write_text(json.dumps(content), "utf-8")
 
 
-def sampled_texts(paths: Iterable[str], most: int = 50_000_000) -> Iterator[str]:
+def sampled_texts(
+    sources: Iterable[CorpusText], most: int = 50_000_000
+) -> Iterator[str]:
     """Training documents to train a tokeniser on, whole: at most `most` characters each.
 
     Which of a larger corpus are taken depends on each document's hash alone.
     """
-    for path in paths:
-        share = 1.0
-        if not path.startswith(PREFIX):
-            size = sum(file.stat().st_size for file in corpus_files(Path(path)))
-            # Packed text is about four times as long; a larger guess only takes fewer.
-            share = min(1.0, most / (4 * size))
+    for source in sources:
+        # Packed text is about four times as long; a larger guess only takes fewer.
+        share = min(1.0, most / max(1, 4 * source.size()))
         left = most
-        for split, text in cleaned_documents(path, chunked=False):
-            if split != "train" or fingerprint(text[:1000]) / 2**64 > share:
+        for split, text in cleaned_documents(source, chunked=False):
+            chance = int.from_bytes(exact_digest(text)[:8], "big") / 2**64
+            if split != "train" or chance > share:
                 continue
             if len(text) > left:
                 continue

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from synth.text.corpus import SEPARATOR, Document, document_of
+from synth.text.corpus import Document, document_of, text_documents
 
 PREFIX = "hub:"
 KNOWN = {
@@ -61,57 +61,66 @@ class HubPlace:
 
 
 def hub_documents(
-    place: str, load: Callable[..., Iterable[dict[str, Any]]] | None = None
+    place: str,
+    field: str = "",
+    load: Callable[..., Iterable[dict[str, Any]]] | None = None,
 ) -> Iterator[Document]:
     """The training split of a data set, streamed; `load` stands in for the library.
 
     Raises
     ------
     ValueError
-        If `datasets` is not installed, or the hub cannot be reached.
+        If `datasets` is not installed, the hub cannot be reached, it holds no such set,
+        or a row has no text field.
     """
     found = HubPlace.parse(place)
-    rows = (load or _load)(found)
+    if found.file is not None and field:
+        raise ValueError(f"{place!r} is plain text: it has no field {field!r}.")
+    rows = _rows(found, load or _load)
+    documents: Iterator[Document | None]
     if found.file is not None:
-        documents = text_documents(row["text"] for row in rows)
+        documents = line_documents(row["text"] for row in rows)
     else:
-        documents = (document_of(row, place) for row in rows)
-    yield from islice(documents, found.most)
+        documents = (
+            document_of(row, f"{place}, row {number}", field)
+            for number, row in enumerate(rows, 1)
+        )
+    yield from islice((d for d in documents if d is not None), found.most)
 
 
-def text_documents(lines: Iterable[str]) -> Iterator[Document]:
+def line_documents(lines: Iterable[str]) -> Iterator[Document]:
     """Documents of a text that the library hands out line by line."""
-    gathered: list[str] = []
-    for line in lines:
-        if line.strip() == SEPARATOR:
-            text = "\n".join(gathered).strip()
-            if text:
-                yield Document("", text)
-            gathered = []
-        else:
-            gathered.append(line.rstrip("\n"))
-    text = "\n".join(gathered).strip()
-    if text:
-        yield Document("", text)
+    for document in text_documents(line.rstrip("\n") + "\n" for line in lines):
+        yield Document("", document.text.strip())
 
 
-def _load(place: HubPlace) -> Iterable[dict[str, Any]]:
+def _rows(
+    place: HubPlace, load: Callable[..., Iterable[dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
     try:
-        from datasets import load_dataset
+        # A stream is opened late: the hub may fail at its first row, or at any other.
+        yield from load(place)
     except ImportError:
         raise ValueError(
             "Hub data sets need the library 'datasets': install the extra 'hub', or "
             "give the path of a downloaded file."
         ) from None
-    try:
-        if place.file is None:
-            return load_dataset(
-                place.name, revision=place.revision, split="train", streaming=True
-            )
-        file = f"hf://datasets/{place.name}@{place.revision}/{place.file}"
-        return load_dataset("text", data_files=file, split="train", streaming=True)
-    except (ConnectionError, OSError) as error:
+    except Exception as error:
+        # The libraries below raise errors of their own kinds, httpx's among them.
+        reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(". :")
         raise ValueError(
-            f"The hub cannot be reached for {place.name!r} ({type(error).__name__}). "
-            "Give the path of a downloaded .txt, .jsonl or .parquet file instead."
+            f"The hub cannot give {place.name!r} at {place.revision} ({reason}). Is "
+            "there a network? Give the path of a downloaded .txt, .jsonl or .parquet "
+            "file instead."
         ) from error
+
+
+def _load(place: HubPlace) -> Iterable[dict[str, Any]]:
+    from datasets import load_dataset
+
+    if place.file is None:
+        return load_dataset(
+            place.name, revision=place.revision, split="train", streaming=True
+        )
+    file = f"hf://datasets/{place.name}@{place.revision}/{place.file}"
+    return load_dataset("text", data_files=file, split="train", streaming=True)

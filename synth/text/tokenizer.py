@@ -5,19 +5,33 @@ merges about five times as fast, and is used where the pre-tokeniser is GPT-2's 
 holds the two to equal ids).
 """
 
+import contextlib
 import hashlib
-import json
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from synth.text.tokenizer_json import (
+    is_gpt2,
+    lost_bytes,
+    merges_in_order,
+    parse_tokenizer,
+    token_bytes,
+)
+
+FILE_VERSION = 2
+"""Raised when a given tokenizer.json would encode the same text differently."""
+MOST_TOKENS = 1 << 20
 END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|pad|>"
 _ENDS = (END_OF_TEXT, "</s>", "<eos>", "<|end_of_text|>", "[SEP]")
 GPT2_PATTERN = (
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 )
+_LONG_GAP = re.compile(r"\s{100000}")
 
 
 class Tokenizer(ABC):
@@ -75,7 +89,11 @@ class Characters(Tokenizer):
 
 
 class BytePairs(Tokenizer):
-    """A tokeniser as the `tokenizers` library stores it."""
+    """A tokeniser as the `tokenizers` library stores it.
+
+    Truncation and padding that were saved with it are switched off. Special tokens
+    that stand in a text as words are encoded as words.
+    """
 
     def __init__(self, stored: str) -> None:
         """From the content of a tokenizer.json.
@@ -83,19 +101,19 @@ class BytePairs(Tokenizer):
         Raises
         ------
         ValueError
-            If it has no end-of-text token, or is a WordPiece (which loses capitals).
+            If it is another file, has no end-of-text token, ids that no vocabulary
+            reaches, or is a WordPiece (which loses capitals).
         """
         import tokenizers
 
         self.stored = stored
         self.digest = hashlib.sha256(stored.encode()).hexdigest()
-        described: dict[str, Any] = json.loads(stored)
-        if described["model"]["type"] == "WordPiece":
-            raise ValueError(
-                "A WordPiece tokeniser lower-cases and drops spaces, so names cannot "
-                "be told from words. Use a byte-level BPE."
-            )
-        self._tokenizer = tokenizers.Tokenizer.from_str(stored)
+        described = parse_tokenizer(stored)
+        with library_errors("The tokeniser cannot be read"):
+            self._tokenizer = tokenizers.Tokenizer.from_str(stored)
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = True
         numbers = {name: self._tokenizer.token_to_id(name) for name in _ENDS}
         ends = [number for number in numbers.values() if number is not None]
         if not ends:
@@ -104,44 +122,69 @@ class BytePairs(Tokenizer):
                 f"{', '.join(_ENDS)} to its special tokens."
             )
         self.end = ends[0]
-        self._special = {t["content"] for t in described.get("added_tokens", [])}
-        size = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        ids = self._tokenizer.get_vocab(with_added_tokens=True).values()
+        # Ids may have gaps: those of added tokens often begin at a round number.
+        size = max(ids) + 1
+        if size > MOST_TOKENS:
+            raise ValueError(
+                f"The tokenizer.json has a token of id {size - 1}; ids up to "
+                f"{MOST_TOKENS - 1} are supported. Number its tokens without gaps."
+            )
+        special = {t["content"] for t in described.get("added_tokens") or []}
         raw = [self._tokenizer.id_to_token(i) or "" for i in range(size)]
-        self._bytes = [self._as_bytes(token) for token in raw]
+        self._bytes = [token_bytes(token, special) for token in raw]
         self.vocabulary = tuple(
             piece.decode("utf-8", "replace") for piece in self._bytes
         )
-        self._byte_level = _is_gpt2(described)
-
-    def _as_bytes(self, token: str) -> bytes:
-        if token in self._special or any(c not in _BYTE_OF for c in token):
-            return token.encode()
-        return bytes(_BYTE_OF[c] for c in token)
+        self._byte_level = is_gpt2(described)
+        ordinary = sorted(set(ids) - set(map(self._tokenizer.token_to_id, special)))
+        self._ranks = {self._bytes[i]: i for i in ordinary}
+        self._fast_agrees = self._byte_level and merges_in_order(
+            described, set(ordinary), self._ranks
+        )
+        self._lost = lost_bytes(described, self._ranks)
 
     @cached_property
     def _fast(self) -> Any:
         """The same merges in tiktoken; None where it is absent or they would differ."""
-        if not self._byte_level:
+        if not self._fast_agrees:
             return None
         try:
             import tiktoken
         except ImportError:
             return None
-        specials = [self._tokenizer.token_to_id(name) for name in self._special]
-        ranks = {p: i for i, p in enumerate(self._bytes) if i not in specials}
         return tiktoken.Encoding(
-            self.digest, pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens={}
+            self.digest,
+            pat_str=GPT2_PATTERN,
+            mergeable_ranks=self._ranks,
+            special_tokens={},
         )
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text."""
-        if self._fast is not None:
+        """The ids of a text.
+
+        Raises
+        ------
+        ValueError
+            If the library fails, or the tokeniser has no token for a character.
+        """
+        # Tiktoken's regular expressions have a stack of a million characters.
+        if self._fast is None or (len(text) > 500_000 and _LONG_GAP.search(text)):
+            return self.encode_slowly(text)
+        with library_errors(f"A text that begins {text[:40]!r} cannot be encoded"):
             return self._fast.encode_ordinary(text)
-        return self.encode_slowly(text)
 
     def encode_slowly(self, text: str) -> list[int]:
         """The ids by the library that trained the tokeniser."""
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        what = f"A text that begins {text[:40]!r} cannot be encoded"
+        if self._lost and (missing := self._lost & set(text.encode())):
+            raise ValueError(
+                f"{what}: the tokenizer.json has no token for the bytes "
+                f"{bytes(sorted(missing))!r}, which would be lost. Train it with all 256 "
+                "bytes as its initial alphabet."
+            )
+        with library_errors(what):
+            return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def decode(self, tokens: Iterable[int]) -> str:
         """The text of ids."""
@@ -150,6 +193,40 @@ class BytePairs(Tokenizer):
         return b"".join(self._bytes[token] for token in tokens).decode(
             "utf-8", "replace"
         )
+
+
+@contextlib.contextmanager
+def library_errors(what: str) -> Iterator[None]:
+    """What a library in Rust raises, as a `ValueError` that begins with `what`.
+
+    Its panics are no `Exception`, and would pass every handler.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error) is Exception or type(error).__name__ == "PanicException":
+            raise ValueError(f"{what}: {error}.") from None
+        raise
+
+
+def read_tokenizer(path: Path) -> BytePairs:
+    """The tokeniser of a tokenizer.json.
+
+    Raises
+    ------
+    ValueError
+        Names the file, says what it is instead, or what it lacks.
+    """
+    try:
+        return BytePairs(path.read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise ValueError(
+            f"{path} is binary, no tokenizer.json (a SentencePiece model, perhaps). "
+            "Load it with transformers' AutoTokenizer; save_pretrained(folder) writes a "
+            "tokenizer.json."
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def train_byte_pairs(texts: Iterable[str], vocab_size: int) -> BytePairs:
@@ -179,7 +256,8 @@ def train_byte_pairs(texts: Iterable[str], vocab_size: int) -> BytePairs:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    made.train_from_iterator(texts, trainer)
+    with library_errors("The tokeniser cannot be trained"):
+        made.train_from_iterator(texts, trainer)
     size = made.get_vocab_size()
     if size < vocab_size:
         raise ValueError(
@@ -187,27 +265,3 @@ def train_byte_pairs(texts: Iterable[str], vocab_size: int) -> BytePairs:
             f"for; use vocab_size {size} or less, or more text."
         )
     return BytePairs(made.to_str())
-
-
-def _byte_table() -> dict[str, int]:
-    """GPT-2's printable stand-ins for bytes."""
-    kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    table = {chr(byte): byte for byte in kept}
-    moved = [byte for byte in range(256) if byte not in kept]
-    return table | {chr(256 + place): byte for place, byte in enumerate(moved)}
-
-
-_BYTE_OF = _byte_table()
-
-
-def _is_gpt2(described: dict[str, Any]) -> bool:
-    """Whether it is a BPE over bytes, cut by GPT-2's pattern, and nothing else."""
-    before, model = described.get("pre_tokenizer") or {}, described["model"]
-    return (
-        model["type"] == "BPE"
-        and not described.get("normalizer")
-        and not model.get("ignore_merges")
-        and before.get("type") == "ByteLevel"
-        and before.get("use_regex", True)
-        and not before.get("add_prefix_space")
-    )

@@ -9,11 +9,21 @@ from typing import Literal
 from synth.identity import Part, digest, identity, location
 from synth.text.cache import entry
 from synth.text.cleaning import CLEANING_VERSION
-from synth.text.corpus import corpus_digest
 from synth.text.grammar import grammar
-from synth.text.hub import PREFIX, HubPlace
 from synth.text.plain import plain_stories, syllable_names
-from synth.text.tokenizer import BytePairs, Characters, Tokenizer, train_byte_pairs
+from synth.text.reading import (
+    absolute,
+    filled_digest,
+    tokenizer_file_digest,
+    verified,
+)
+from synth.text.tokenizer import (
+    BytePairs,
+    Characters,
+    Tokenizer,
+    read_tokenizer,
+    train_byte_pairs,
+)
 
 TRAINING_VERSION = 1
 """Raised when the same settings would train another tokeniser."""
@@ -40,10 +50,12 @@ class TokenizerConfig(Part):
         """Refuse impossible sizes and files that are absent or not meant."""
         self.check(300 <= self.vocab_size <= 1 << 17, "vocab_size", "300 to 131072")
         if self.tokens == "file":
+            object.__setattr__(self, "tokenizer_file", absolute(self.tokenizer_file))
             filled = filled_digest(
                 self.tokenizer_file,
                 self.tokenizer_digest,
                 "TokenizerConfig.tokenizer_file",
+                tokenizer_file_digest,
             )
             object.__setattr__(self, "tokenizer_digest", filled)
         else:
@@ -60,78 +72,39 @@ class TokenizerConfig(Part):
                 self.tokenizer_file,
                 self.tokenizer_digest,
                 "TokenizerConfig.tokenizer_file",
+                tokenizer_file_digest,
             )
-            return BytePairs(Path(path).read_text("utf-8"))
+            return read_tokenizer(Path(path))
         if self.tokens == "characters":
             folder = entry(
                 "alphabets",
                 digest([*key, TRAINING_VERSION]),
-                lambda to: _write(to, "".join(sorted(set().union(*map(set, texts()))))),
+                lambda to: _write(to, _alphabet(texts())),
             )
-            return Characters((folder / "content").read_text("utf-8"))
+            return Characters(_read(folder))
         folder = entry(
             "tokenizers",
             digest([*key, self.vocab_size, TRAINING_VERSION, CLEANING_VERSION]),
             lambda to: _write(to, train_byte_pairs(texts(), self.vocab_size).stored),
         )
-        return BytePairs((folder / "content").read_text("utf-8"))
+        return BytePairs(_read(folder))
+
+
+def _alphabet(texts: Iterator[str]) -> str:
+    """All characters of the texts, in order."""
+    found: set[str] = set()
+    for text in texts:
+        found.update(text)
+    return "".join(sorted(found))
 
 
 def _write(folder: Path, content: str) -> None:
-    # newline="": the alphabet of a text holds its line ends as they are.
-    with (folder / "content").open("w", encoding="utf-8", newline="") as file:
-        file.write(content)
+    # Bytes: the alphabet of a text holds its line ends as they are.
+    (folder / "content").write_bytes(content.encode())
 
 
-def filled_digest(path: str, given: str, field: str) -> str:
-    """The digest of what lies at `path`; the one given if nothing lies there.
-
-    So a stored configuration can be read where its corpus is absent, and a new one is
-    complete once it is built.
-
-    Raises
-    ------
-    ValueError
-        If nothing lies at `path` and no digest is given, or if they disagree.
-    """
-    if path.startswith(PREFIX):
-        # The revision is a hash of the content already; nothing is downloaded here.
-        found = digest(HubPlace.parse(path).identity)
-        if given and found != given:
-            raise ValueError(
-                f"{field} {path!r} is not what the digest given stands for."
-            )
-        return found
-    if given and not Path(path).exists():
-        return given
-    if not path:
-        raise ValueError(f"{field} is empty. Give the path of a file.")
-    found = corpus_digest(Path(path)) if not path.endswith(".json") else _plain(path)
-    if given and found != given:
-        raise ValueError(
-            f"{field} {path!r} has the sha256 {found}, but the digest given is "
-            f"{given}: the content has changed. Leave the digest out to use it so."
-        )
-    return found
-
-
-def verified(path: str, expected: str, field: str) -> str:
-    """The place, if what lies there has the digest of the configuration."""
-    if not path.startswith(PREFIX) and not Path(path).exists():
-        raise ValueError(
-            f"{field} {path!r} does not exist here. Give the place of the content with "
-            f"sha256 {expected}."
-        )
-    filled_digest(path, expected, field)
-    return path
-
-
-def _plain(path: str) -> str:
-    import hashlib
-
-    if not Path(path).is_file():
-        raise ValueError(f"The file {path!r} does not exist.")
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def _read(folder: Path) -> str:
+    return (folder / "content").read_bytes().decode()
 
 
 def generated_texts(profiles: Sequence[str], vocab_size: int = 0) -> Iterator[str]:

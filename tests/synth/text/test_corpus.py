@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from synth.text.corpus import Document, corpus_digest, corpus_files, read_documents
-from synth.text.hub import HubPlace, hub_documents, text_documents
+from synth.text.corpus import Document, read_documents
+from synth.text.corpus_files import corpus_digest, find_corpus_files
 
 ROWS = [{"title": "One", "text": "A first tale."}, {"text": "A second tale."}]
 EXPECTED = [Document("One", "A first tale."), Document("", "A second tale.")]
@@ -48,7 +48,7 @@ def test_folders_are_read_in_order_of_names(tmp_path):
     (tmp_path / "b.txt").write_text("B")
     (tmp_path / "sub" / "a.txt").write_text("A")
     (tmp_path / "notes.pdf").write_text("not read")
-    assert [f.name for f in corpus_files(tmp_path)] == ["b.txt", "a.txt"]
+    assert [f.name for f in find_corpus_files(tmp_path).read] == ["b.txt", "a.txt"]
     assert [d.text for d in read_documents(tmp_path)] == ["B", "A"]
 
 
@@ -71,6 +71,18 @@ def test_the_digest_is_of_the_content_alone(tmp_path):
         ("a.jsonl", '{"body": "x"}\n', "line 1: expected a field text"),
         ("a.jsonl", '{"text": "x"}\n{', "line 2: no JSON"),
         ("a.jsonl", '["x"]', "found list"),
+        ("a.jsonl", "[" * 100_000, "line 1: no JSON"),
+        ("a.jsonl", '{"body": "x", "id": 1}', "found body, id. .* --field NAME"),
+        ("a.jsonl", '{"text": "x"}\n{"text": 5}', "line 2: the field 'text' holds int"),
+        (
+            "a.jsonl",
+            '{"text": "ab\\ud83d"}',
+            r"line 1: character 3 .* \\ud83d, half of",
+        ),
+        ("a.md", "x", "unknown ending.* Copy plain text to a file that ends in .txt"),
+        ("a.json", "[]", "unknown ending.* one JSON object a line"),
+        ("a.txt", "", "holds no text"),
+        ("a.jsonl", '{"text": ""}\n{"text": null}\n', "holds no text"),
     ],
 )
 def test_refuses_with_the_place(tmp_path, name, content, message):
@@ -88,108 +100,76 @@ def test_refuses_what_is_not_there(tmp_path):
 
 def test_another_encoding_is_refused_with_the_file(tmp_path):
     path = tmp_path / "old.txt"
-    path.write_bytes("Caf\u00e9".encode("latin1"))
-    with pytest.raises(ValueError, match=r"old\.txt is not UTF-8 .* iconv"):
+    path.write_bytes("Tea\nCaf\u00e9".encode("latin1"))
+    with pytest.raises(ValueError, match=r"old\.txt is not UTF-8: line 2 .* iconv"):
         list(read_documents(path))
 
 
-COMMIT = "c" * 40
+def write_rows(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
 
 
-def test_hub_places():
-    found = HubPlace.parse(f"hub:me/tales@{COMMIT}/train.txt#20")
-    assert found == HubPlace("me/tales", COMMIT, "train.txt", 20)
-    assert HubPlace.parse("hub:tinystories").file == "TinyStoriesV2-GPT4-train.txt"
-    assert HubPlace.parse("hub:pg19#5").most == 5
-    for wrong in ("hub:me/tales", "hub:me/tales@main", "hub:nothing", "hub:pg19#0"):
-        with pytest.raises(ValueError, match="a branch is not a version"):
-            HubPlace.parse(wrong)
+@pytest.mark.parametrize("empty", ["", None, " \n"])
+def test_rows_without_text_are_passed_over_and_counted(tmp_path, capsys, empty):
+    rows = [ROWS[0], {"text": empty}, ROWS[1]]
+    path = write_rows(tmp_path / "a.jsonl", rows)
+    assert list(read_documents(path)) == EXPECTED
+    assert f"{path}: passed over 1 rows without text" in capsys.readouterr().err
+    list(read_documents(path))
+    assert capsys.readouterr().err == ""  # once is enough
 
 
-def test_hub_rows_and_lines():
-    rows = [{"story": "A."}, {"story": "B."}, {"story": "C."}]
-    place = f"hub:me/tales@{COMMIT}#2"
-    found = [d.text for d in hub_documents(place, lambda _: rows)]
-    assert found == ["A.", "B."]
-    lines = [{"text": line} for line in ("One", "", "tale.", "<|endoftext|>", "Two.")]
-    found = [d.text for d in hub_documents(f"hub:me/t@{COMMIT}/a.txt", lambda _: lines)]
-    assert found == ["One\n\ntale.", "Two."]
+def test_the_first_usual_field_that_is_not_empty_counts(tmp_path):
+    rows = [{"story": "A.", "text": ""}, {"story": "B.", "text": "C."}]
+    path = write_rows(tmp_path / "a.jsonl", rows)
+    assert [d.text for d in read_documents(path)] == ["A.", "C."]
 
 
-def test_hub_files_through_the_library(tmp_path, monkeypatch):
-    """The library itself on small local files of the same shape, without a network."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    datasets = pytest.importorskip("datasets")
-    text = tmp_path / "train.txt"
-    text.write_text("Once.\n\nThen.\n<|endoftext|>\nTwice.\n<|endoftext|>\n")
-    rows = datasets.load_dataset(
-        "text", data_files=str(text), split="train", streaming=True
+def test_the_field_can_be_chosen(tmp_path):
+    path = write_rows(tmp_path / "a.jsonl", [{"text": "A.", "body": "B."}])
+    assert [d.text for d in read_documents(path, "body")] == ["B."]
+    with pytest.raises(ValueError, match="expected a field 'bodi'; found body, text"):
+        list(read_documents(path, "bodi"))
+    plain = tmp_path / "a.txt"
+    plain.write_text("A.")
+    with pytest.raises(ValueError, match="is plain text: it has no field 'body'"):
+        list(read_documents(plain, "body"))
+
+
+def write_table(path, **columns):
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    parquet.write_table(pyarrow.table(columns), path)
+    return path
+
+
+def test_parquet_with_other_columns(tmp_path):
+    path = write_table(tmp_path / "a.parquet", body=["A."], n=[1])
+    with pytest.raises(ValueError, match=r"found body, n\. Choose the field"):
+        list(read_documents(path))
+    assert [d.text for d in read_documents(path, "body")] == ["A."]
+    with pytest.raises(ValueError, match="row 1: the field 'n' holds int"):
+        list(read_documents(path, "n"))
+
+
+def test_parquet_rows_have_titles_of_either_name_and_may_be_empty(tmp_path):
+    path = write_table(
+        tmp_path / "a.parquet",
+        text=["A.", None, ""],
+        short_book_title=["One", "Two", "Three"],
     )
-    found = [d.text for d in text_documents(row["text"] for row in rows)]
-    assert found == ["Once.\n\nThen.", "Twice."]
+    assert list(read_documents(path)) == [Document("One", "A.")]
 
 
-@pytest.fixture
-def offline_hub(tmp_path, monkeypatch):
-    """The library reads local files of the sets' shapes in place of the hub."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    datasets = pytest.importorskip("datasets")
-    real, asked = datasets.load_dataset, []
-    rows = [
-        {"short_book_title": f"Book {i}", "text": f"Text {i}.", "url": "u"}
-        for i in range(5)
-    ]
-    shapes = {
-        "SimpleStories/SimpleStories": [
-            {"story": f"Story {i}.", "topic": "x"} for i in range(5)
-        ],
-        "emozilla/pg19": rows,
-        "common-pile/project_gutenberg_filtered": [
-            {"text": f"Text {i}.", "id": str(i)} for i in range(5)
-        ],
-    }
-    lines = tmp_path / "lines.txt"
-    lines.write_text("Once.\n\nThen.\n<|endoftext|>\nTwice.\n<|endoftext|>\n")
-
-    def load(name, *, revision=None, data_files=None, split, streaming):
-        asked.append((name, revision, data_files))
-        assert (split, streaming) == ("train", True)
-        if name == "text":
-            assert data_files.startswith("hf://datasets/roneneldan/TinyStories@f54c")
-            files = str(lines)
-            return real("text", data_files=files, split=split, streaming=True)
-        file = tmp_path / f"{name.replace('/', '-')}.parquet"
-        datasets.Dataset.from_list(shapes[name]).to_parquet(str(file))
-        return real("parquet", data_files=str(file), split=split, streaming=True)
-
-    monkeypatch.setattr(datasets, "load_dataset", load)
-    return asked
+def test_a_broken_parquet_file_is_named(tmp_path):
+    path = write_table(tmp_path / "a.parquet", text=["A tale."] * 1000)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"a\.parquet is not a whole parquet file"):
+        list(read_documents(path))
 
 
-@pytest.mark.parametrize(
-    ("place", "expected"),
-    [
-        ("hub:tinystories#1", [Document("", "Once.\n\nThen.")]),
-        ("hub:simplestories#2", [Document("", f"Story {i}.") for i in range(2)]),
-        ("hub:pg19#2", [Document(f"Book {i}", f"Text {i}.") for i in range(2)]),
-        ("hub:gutenberg#1", [Document("", "Text 0.")]),
-    ],
-)
-def test_every_known_set_by_the_library_offline(offline_hub, place, expected):
-    assert [*hub_documents(place)] == expected
-    (asked,) = offline_hub
-    assert "main" not in asked
-    assert len(asked[1] or asked[2].partition("@")[2].partition("/")[0]) == 40
-
-
-def test_an_unreachable_hub_names_the_alternative(monkeypatch):
-    datasets = pytest.importorskip("datasets")
-
-    def offline(*_args, **_options):
-        raise ConnectionError("offline")
-
-    monkeypatch.setattr(datasets, "load_dataset", offline)
-    with pytest.raises(ValueError, match="Give the path of a downloaded"):
-        list(hub_documents("hub:pg19#1"))
+def test_line_ends_of_rows_stay_as_they_are(tmp_path):
+    path = write_rows(tmp_path / "a.jsonl", [{"text": "one\r\ntwo\rthree"}])
+    assert [d.text for d in read_documents(path)] == ["one\r\ntwo\rthree"]

@@ -1,13 +1,23 @@
 """Corpora on disk, and names in their prose."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from synth.text.corpus import corpus_digest
+from synth.text.corpus_files import corpus_digest
 from synth.text.detection import NameWords, renamed
-from synth.text.encoded import cleaned_documents, encoded_corpus, sampled_texts
+from synth.text.encoded import (
+    CorpusText,
+    cleaned_documents,
+    encoded_corpus,
+    sampled_texts,
+)
+
+
+def source_at(path):
+    return CorpusText(str(path), corpus_digest(path))
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +33,11 @@ def corpus(tmp_path_factory, texts):
     ]
     rows.append({"title": "Told again", "text": rows[0]["text"]})
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
+    return source_at(path)
 
 
 def test_every_token_comes_back(corpus, tokenizer):
-    found = encoded_corpus(corpus, corpus_digest_of(corpus), tokenizer, chunked=True)
+    found = encoded_corpus(corpus, tokenizer, chunked=True)
     by_split = {split: [] for split in found.splits}
     for split, text in cleaned_documents(corpus, chunked=True):
         by_split[split].append(text)
@@ -40,14 +50,8 @@ def test_every_token_comes_back(corpus, tokenizer):
     assert isinstance(found.splits["train"].tokens_S, np.memmap)
 
 
-def corpus_digest_of(path):
-    from pathlib import Path
-
-    return corpus_digest(Path(path))
-
-
 def test_no_leakage_and_no_duplicates(corpus, tokenizer):
-    found = encoded_corpus(corpus, corpus_digest_of(corpus), tokenizer, chunked=True)
+    found = encoded_corpus(corpus, tokenizer, chunked=True)
     assert found.report["leakage"]["duplicates"] == 0
     assert found.report["leakage"]["shared"] < 0.02
     pieces = [text for _, text in cleaned_documents(corpus, chunked=True)]
@@ -55,23 +59,23 @@ def test_no_leakage_and_no_duplicates(corpus, tokenizer):
 
 
 def test_counts(corpus, tokenizer):
-    found = encoded_corpus(corpus, corpus_digest_of(corpus), tokenizer, chunked=True)
+    found = encoded_corpus(corpus, tokenizer, chunked=True)
     train = found.splits["train"]
     assert train.counts(len(tokenizer)).sum() == len(train.tokens_S)
     assert train.counts(len(tokenizer))[tokenizer.end] == len(train)
 
 
 def test_encoded_once(corpus, tokenizer, monkeypatch):
-    digest = corpus_digest_of(corpus)
-    encoded_corpus(corpus, digest, tokenizer, chunked=True)
+    encoded_corpus(corpus, tokenizer, chunked=True)
 
     def never(*_):
         raise AssertionError("encoded again")
 
     monkeypatch.setattr("synth.text.encoded._encode", never)
-    encoded_corpus("/nowhere.jsonl", digest, tokenizer, chunked=True)
+    moved = dataclasses.replace(corpus, place="/nowhere.jsonl")
+    encoded_corpus(moved, tokenizer, chunked=True)
     with pytest.raises(AssertionError, match="encoded again"):
-        encoded_corpus(corpus, digest, tokenizer, chunked=False)
+        encoded_corpus(corpus, tokenizer, chunked=False)
 
 
 def test_only_training_text_trains_the_tokeniser(corpus):
@@ -87,7 +91,7 @@ def test_only_training_text_trains_the_tokeniser(corpus):
 def test_a_single_document_is_split_by_pieces(tmp_path, texts):
     path = tmp_path / "a.txt"
     path.write_text("\n\n".join(texts[:300]))
-    found = [split for split, _ in cleaned_documents(str(path), chunked=True)]
+    found = [split for split, _ in cleaned_documents(source_at(path), chunked=True)]
     assert set(found) == {"train", "validation", "test"}
     assert found.count("train") > 0.8 * len(found)
 
@@ -96,7 +100,7 @@ def test_an_empty_corpus_is_refused(tmp_path, tokenizer):
     path = tmp_path / "a.txt"
     path.write_text("\n \n")
     with pytest.raises(ValueError, match="holds no text"):
-        encoded_corpus(str(path), corpus_digest(path), tokenizer, chunked=True)
+        encoded_corpus(source_at(path), tokenizer, chunked=True)
 
 
 PROSE = (
