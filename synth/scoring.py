@@ -1,5 +1,6 @@
 """Evaluate a checkpoint that lies in a run's folder."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from synth.metrics import Score
 from synth.models.heads import MultiTokenModel
 from synth.models.lanes import FlatLanes
 from synth.store import RunFolder
-from synth.tasks.task import EvaluationSet
+from synth.tasks.task import EvaluationSet, Rows
 
 
 def load_model(
@@ -54,14 +55,47 @@ def evaluate_folder(
     folder = RunFolder(path.parent, path.name)
     model, config, _ = load_model(folder, step, device)
     task = config.task.build()
+    sets = task.evaluation_sets(examples)
+    if free_running:
+        return _free_running(model, sets, torch.device(device))
     scores: list[Score] = []
-    for chosen in task.evaluation_sets(examples):
-        if free_running:
-            scores += free_running_scores(model, chosen, torch.device(device))
-        else:
-            (teacher_forced,) = score_tokens(model, chosen, torch.device(device))
-            scores += task.score(chosen, teacher_forced)
+    for chosen in sets:
+        (teacher_forced,) = score_tokens(model, chosen, torch.device(device))
+        scores += task.score(chosen, teacher_forced)
     return scores
+
+
+def _free_running(
+    model: MultiTokenModel, sets: list[EvaluationSet], device: torch.device
+) -> list[Score]:
+    """Scores of the sets whose answers can be decoded; the others are named."""
+    reasons = [why_not_decoded(chosen.rows) for chosen in sets]
+    told = {f"{s.suite}: {why}" for s, why in zip(sets, reasons, strict=True) if why}
+    if all(reasons):
+        raise ValueError(
+            f"There is no answer to decode ({', '.join(sorted(told))}). Evaluate without "
+            "--free-running."
+        )
+    for line in sorted(told):
+        print(f"left out {line}", file=sys.stderr)
+    scores: list[Score] = []
+    for chosen, why in zip(sets, reasons, strict=True):
+        if not why:
+            scores += free_running_scores(model, chosen, device)
+    return scores
+
+
+def why_not_decoded(rows: Rows) -> str:
+    """Why the answers of `rows` cannot be decoded; empty if they can.
+
+    Decoding goes on from the question to the end of one stretch of answer tokens.
+    """
+    if not rows.answer_RT.any():
+        return "it has no answers"
+    begins_RT = np.diff(rows.answer_RT.astype(np.int8), axis=1, prepend=0) == 1
+    if (begins_RT.sum(1) > 1).any():
+        return "its rows have several answers"
+    return "an answer has no question before it" if begins_RT[:, 0].any() else ""
 
 
 def free_running_scores(
@@ -70,9 +104,9 @@ def free_running_scores(
     """Per-token accuracy when the model's own answer tokens are fed back.
 
     Slices count answer tokens from 1; `sequence` is the share of answers without a
-    mistake, end token included.
+    mistake, end token included. Rows without an answer do not count.
     """
-    rows = chosen.rows
+    rows = chosen.rows[chosen.rows.answer_RT.any(1)]
     (decoded_RT,) = greedy_decode(model, rows, device)
     right_RT = (decoded_RT == rows.tokens_RT) & rows.answer_RT
     place_RT = np.cumsum(rows.answer_RT, 1) * rows.answer_RT

@@ -1,5 +1,6 @@
 """The teacher-forced pass against the cached greedy decoder, and against slow forms."""
 
+import dataclasses
 from collections import defaultdict
 
 import numpy as np
@@ -13,11 +14,18 @@ from synth.execution import Execution
 from synth.models.heads import MultiTokenModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.pack import Pack
-from synth.scoring import evaluate_folder, free_running_scores, load_model
+from synth.scoring import (
+    evaluate_folder,
+    free_running_scores,
+    load_model,
+    why_not_decoded,
+)
 from synth.store import RunFolder
 from synth.tasks.packing import pack_rows
 from synth.tasks.polynomial import PolynomialConfig
-from synth.tasks.task import EvaluationSet
+from synth.tasks.running_text import TextConfig
+from synth.tasks.stories import StoriesConfig
+from synth.tasks.task import EvaluationSet, Rows
 from synth.training import train
 from tests.conftest import tiny_run
 from tests.synth.test_native import needs_compiler
@@ -225,6 +233,43 @@ def test_free_running_is_at_most_teacher_forced_and_equal_on_the_first_token():
     assert scores["answer_token=1"].value == pytest.approx(right)
     assert scores["sequence"].value <= scores["answer_token=1"].value
     assert set(scores) == {f"answer_token={i}" for i in (1, 2, 3)} | {"sequence"}
+
+
+def rows_with_answers(*places):
+    answer = np.zeros((len(places), 6), bool)
+    for row, chosen in enumerate(places):
+        answer[row, chosen] = True
+    return Rows(np.ones((len(places), 6), int), np.ones((len(places), 6), int), answer)
+
+
+def test_only_answers_of_one_stretch_after_a_question_are_decoded():
+    assert why_not_decoded(rows_with_answers([2, 3], [5], [])) == ""
+    assert why_not_decoded(rows_with_answers([], [])) == "it has no answers"
+    assert "several answers" in why_not_decoded(rows_with_answers([2], [2, 4]))
+    assert "no question" in why_not_decoded(rows_with_answers([0, 1]))
+
+
+def test_rows_without_an_answer_do_not_count_as_right():
+    model = random_model(lanes=1)
+    whole = TASK.evaluation_sets(50)[0]
+    answer_RT = whole.rows.answer_RT.copy()
+    answer_RT[20:] = False
+    rows = dataclasses.replace(whole.rows, answer_RT=answer_RT)
+    some = dataclasses.replace(whole, rows=rows)
+    few = dataclasses.replace(whole, rows=whole.rows[:20])
+    assert free_running_scores(model, some, CPU) == free_running_scores(model, few, CPU)
+
+
+@pytest.mark.parametrize("kind", ["text", "stories"])
+def test_free_running_is_refused_where_nothing_can_be_decoded(tmp_path, kind):
+    text = tmp_path / "a.txt"
+    text.write_text("To be or not to be, that is the question. " * 50)
+    tasks = {"text": lambda: TextConfig(corpus=str(text)), "stories": StoriesConfig}
+    config = dataclasses.replace(tiny_run(), task=tasks[kind]())
+    (outcome,) = train([config], tmp_path)
+    assert outcome.state == "done", outcome.message
+    with pytest.raises(ValueError, match=r"no answer to decode .* --free-running"):
+        evaluate_folder(tmp_path / config.run_id, 4, None, True, "cpu")
 
 
 def test_a_folder_evaluates_to_what_training_recorded(tmp_path):

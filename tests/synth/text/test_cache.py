@@ -31,7 +31,10 @@ def test_built_once(folder):
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("harm", ["truncate", "lose", "manifest", "garbage"])
+HARMS = ["truncate", "lose", "manifest", "garbage", "flip", "sizes", "list"]
+
+
+@pytest.mark.parametrize("harm", HARMS)
 def test_torn_entries_are_made_anew(folder, harm):
     path = entry("kind", "key", fill(b"x" * 100, []))
     if harm == "truncate":
@@ -40,13 +43,41 @@ def test_torn_entries_are_made_anew(folder, harm):
         (path / "a.bin").unlink()
     elif harm == "manifest":
         (path / MANIFEST).unlink()
+    elif harm == "flip":
+        (path / "a.bin").write_bytes(b"x" * 50 + b"y" + b"x" * 49)
     else:
-        (path / MANIFEST).write_text("[1, 2")
+        content = {"garbage": "[1, 2", "sizes": '{"a.bin": 100}', "list": "[]"}[harm]
+        (path / MANIFEST).write_text(content)
     calls = []
     entry("kind", "key", fill(b"z" * 10, calls))
     assert len(calls) == 1
     assert (path / "a.bin").read_bytes() == b"z" * 10
     assert [p.name for p in (folder / "kind").iterdir()] == ["key"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o775), (0o077, 0o700)])
+def test_modes_follow_the_umask(folder, umask, mode):
+    before = os.umask(umask)
+    try:
+        path = entry("kind", "key", fill(b"x", []))
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == mode
+    assert path.parent.stat().st_mode & 0o777 == mode
+    for file in path.iterdir():
+        assert file.stat().st_mode & 0o777 == mode & 0o666
+
+
+def test_an_entry_of_another_user_that_does_not_fit_is_named(folder, monkeypatch):
+    path = entry("kind", "key", fill(b"x", []))
+    os.truncate(path / "a.bin", 0)
+
+    def refused(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "rename", refused)
+    with pytest.raises(OSError, match=r"kind/key cannot be written.* SYNTH_CACHE"):
+        entry("kind", "key", fill(b"x", []))
 
 
 def test_a_failed_build_leaves_nothing(folder):

@@ -1,6 +1,13 @@
 import pytest
 
-from synth.text.cleaning import chunks, clean, fingerprint, leakage, split_of
+from synth.text.cleaning import (
+    chunks,
+    clean,
+    exact_digest,
+    fingerprint,
+    leakage,
+    split_of,
+)
 from synth.text.corpus import Document
 
 
@@ -65,20 +72,35 @@ def test_short_texts_stay_whole_and_short_rests_are_dropped():
 def test_splits_go_by_title_first():
     one = split_of(Document("Rapunzel", "A first telling."))
     assert split_of(Document("RAPUNZEL!", "Quite another one.")) == one
-    found = [split_of(Document("", f"text {i}")) for i in range(4000)]
-    # Numbers are no words: these all look alike, so they share a split.
-    assert len(set(found)) == 1
-    names = [
-        split_of(Document("", f"text {chr(97 + i % 26)}{'ab' * (i // 26)}"))
-        for i in range(4000)
-    ]
-    assert 100 < names.count("test") < 320
-    assert 100 < names.count("validation") < 320
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        lambda i: Document("", f"text {i}"),
+        lambda i: Document(str(i), "all of one text"),
+        lambda i: Document(" ", f"{i} apples"),
+        lambda i: Document("", f"{i:012b}".replace("0", "+").replace("1", "- ")),
+        lambda i: Document(f"text {chr(97 + i % 26)}{'ab' * (i // 26)}", ""),
+    ],
+)
+def test_one_in_twenty_is_held_out_whatever_tells_documents_apart(document):
+    found = [split_of(document(i)) for i in range(4000)]
+    assert 100 < found.count("test") < 320
+    assert 100 < found.count("validation") < 320
 
 
 def test_fingerprints_ignore_punctuation_and_case():
     assert fingerprint("Once, upon a TIME!") == fingerprint("once upon a time")
     assert fingerprint("once upon a time") != fingerprint("once upon a tim")
+
+
+def test_a_fingerprint_is_no_test_of_equality_and_the_digest_is():
+    assert fingerprint("x - 1") == fingerprint("x + 1")
+    assert fingerprint("x - 1") != fingerprint("x - 2")
+    assert fingerprint("+ - +") != fingerprint("- + -")
+    assert isinstance(fingerprint("\ud800"), int)
+    assert len({exact_digest(t) for t in ("x - 1", "x + 1", "X - 1")}) == 3
 
 
 def test_leakage_finds_a_copied_document():
@@ -92,3 +114,11 @@ def test_leakage_finds_a_copied_document():
     assert (found.documents, found.duplicates) == (2, 1)
     assert found.shared == pytest.approx(0.5)
     assert leakage([words(200)], [words(400)]).shared == 0
+
+
+def test_nothing_is_said_of_documents_too_short_to_compare():
+    found = leakage(["a few words"], ["a few words"])
+    assert (found.documents, found.too_short, found.duplicates) == (1, 1, 0)
+    assert found.shared is None
+    numbers = " ".join(map(str, range(40)))
+    assert leakage([numbers], [numbers]).shared == 1
