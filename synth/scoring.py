@@ -106,7 +106,7 @@ def free_running_scores(
     Slices count answer tokens from 1; `sequence` is the share of answers without a
     mistake, end token included. Rows without an answer do not count.
     """
-    rows = chosen.rows[chosen.rows.answer_RT.any(1)]
+    rows = chosen.rows[np.flatnonzero(chosen.rows.answer_RT.any(1))]
     (decoded_RT,) = greedy_decode(model, rows, device)
     right_RT = (decoded_RT == rows.tokens_RT) & rows.answer_RT
     place_RT = np.cumsum(rows.answer_RT, 1) * rows.answer_RT
