@@ -283,6 +283,8 @@ def test_no_pickle_is_read(sent, tmp_path_factory):
             dataclasses.replace(launch, code="/nowhere").accepted(root, "12").folder, 0
         )(Notices.__new__(Notices))
     assert not mark.exists()
+    pickle.loads(pickle.dumps(Bomb(mark)))
+    assert mark.exists()
 
 
 ODD = [

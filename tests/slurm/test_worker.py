@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import pickle
+import shutil
 import signal
 import stat
 import subprocess
@@ -12,10 +14,18 @@ import textwrap
 import pytest
 
 from slurm import progress_guard, worker
-from slurm.ledger import FOLDER, JobRecord, Launch, read_record, write_record
+from slurm.ledger import (
+    FOLDER,
+    JobRecord,
+    Launch,
+    failure_stamp,
+    read_record,
+    write_record,
+)
 from slurm.snapshot import HERE, take
 from slurm.worker import PackFailed, Worker, own_job_id, requeue
 from synth.execution import Execution
+from synth.progress import Outcome
 from synth.store import RunFolder
 from synth.training import train
 
@@ -119,6 +129,116 @@ def test_a_folder_of_another_run_spoils_no_neighbour(tmp_path):
     with pytest.raises(PackFailed, match="does not describe run"):
         Make(tmp_path, good, bad)()
     assert RunFolder(tmp_path, good.run_id).state() == "done"
+
+
+def damage_record(folder):
+    (folder.path / "slurm.json").write_text("[]")
+
+
+def damage_config(folder):
+    (folder.path / "config.json").write_text("{")
+
+
+def remove_folder(folder):
+    shutil.rmtree(folder.path)
+
+
+def put_a_file_there(folder):
+    shutil.rmtree(folder.path)
+    folder.path.touch()
+
+
+def put_a_folder_where_metrics_go(folder):
+    folder.metrics_path.unlink(missing_ok=True)
+    folder.metrics_path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "ends"),
+    [
+        (damage_record, "done"),
+        (remove_folder, "done"),
+        (damage_config, "failed"),
+        (put_a_file_there, "failed"),
+        (put_a_folder_where_metrics_go, "failed"),
+    ],
+)
+def test_one_damaged_folder_ends_no_other_run(tmp_path, damage, ends):
+    runs = [tiny(seed, 6) for seed in range(3)]
+    bad = RunFolder(tmp_path, runs[1].run_id)
+    bad.open(runs[1])
+    damage(bad)
+    make = Make(tmp_path, *runs)
+    if ends == "done":
+        make()
+        assert bad.state() == "done"
+    else:
+        with pytest.raises(PackFailed, match=bad.run_id) as failed:
+            make()
+        assert runs[0].run_id not in str(failed.value)
+    for run in (runs[0], runs[2]):
+        assert RunFolder(tmp_path, run.run_id).state() == "done"
+
+
+def test_a_failure_without_training_is_written_down(tmp_path):
+    """An older failure.json says nothing of this attempt: status passes it over."""
+    good, bad = tiny(0, 6), tiny(1, 6)
+    folder = RunFolder(tmp_path, bad.run_id)
+    folder.open(bad)
+    damage_config(folder)
+    folder.write_json("failure.json", {"message": "an old one"})
+    with pytest.raises(PackFailed):
+        Make(tmp_path, good, bad)()
+    assert "config.json" in folder.read_json("failure.json")["message"]
+    assert failure_stamp(tmp_path, bad.run_id) != (
+        read_record(tmp_path, bad.run_id).old_failure
+    )
+
+
+def test_lanes_that_failed_alike_are_tried_alone(tmp_path, monkeypatch):
+    """What ends a whole pack may be the trouble of one of its lanes."""
+    runs = [tiny(seed, 6) for seed in range(3)]
+    tried = []
+
+    def fragile(configs, root, *rest, **how):
+        tried.append([config.seed for config in configs])
+        if runs[1] in configs:
+            return [Outcome(c.run_id, "failed", "a lane is bad") for c in configs]
+        return train(configs, root, *rest, **how)
+
+    monkeypatch.setattr("synth.training.train", fragile)
+    with pytest.raises(PackFailed) as failed:
+        Make(tmp_path, *runs)()
+    assert tried == [[0, 1, 2], [0], [1], [2]]
+    assert str(failed.value) == f"{runs[1].run_id}: a lane is bad"
+    assert RunFolder(tmp_path, runs[1].run_id).state() == "failed"
+    assert RunFolder(tmp_path, runs[2].run_id).state() == "done"
+
+
+@pytest.mark.parametrize("content", ["", "{}", "null\n", "[1]\n", "[[]]\n"])
+def test_a_launch_without_its_packs_says_so(tmp_path, content):
+    make = Make(tmp_path, tiny(0, 6))
+    (make.worker.launch.folder / "packs.jsonl").write_text(content)
+    with pytest.raises(ValueError, match=r"packs.jsonl, line 1, is no list of config"):
+        Worker.read(make.worker.launch.folder, 0)
+    with pytest.raises(ValueError, match="line 8"):
+        Worker.read(make.worker.launch.folder, 7)
+
+
+def test_no_pickle_of_the_launch_folder_is_read(tmp_path):
+    """As a process of its own, the way srun starts it."""
+    run, mark = tiny(0, 6), tmp_path / "ran"
+    folder = Make(tmp_path, run).worker.launch.folder
+    bomb = b"cos\nmkdir\n(S'" + str(mark).encode() + b"'\ntR."
+    for name in ("12_submitted", "12_0_submitted", "12_0_0_result", "f" * 32):
+        (folder / f"{name}.pkl").write_bytes(bomb)
+    command = [sys.executable, "-m", "slurm.worker", str(folder)]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert RunFolder(tmp_path, run.run_id).state() == "done"
+    assert not mark.exists()
+    pickle.loads(bomb)
+    assert mark.exists()
 
 
 def test_another_code_than_submitted_is_refused(tmp_path):
