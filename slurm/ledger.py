@@ -33,7 +33,6 @@ from typing import Any
 from slurm.arrays import Pack
 from slurm.queue import QueueEntry, is_job_id
 from slurm.shapes import build
-from synth.config import RunConfig
 from synth.files import read_object, write_atomically
 from synth.store import RunFolder
 
@@ -212,38 +211,51 @@ class Launch:
         path = self.folder / "packs.jsonl"
         with path.open("rb") as file:
             line = next((line for i, line in enumerate(file) if i == element), b"")
-        return _pack_of(line, path, element)
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError):
+            values = None
+        if (
+            not isinstance(values, list)
+            or not values
+            or not all(isinstance(value, dict) for value in values)
+        ):
+            raise ValueError(
+                f"{path}, line {element + 1}, is no list of configurations."
+            )
+        return values
 
     def accepted(self, root: Path, job_id: str) -> "Launch":
         """Note the job id here and in the folder of every run; safe to repeat."""
         launch = dataclasses.replace(self, job_id=job_id)
         launch.save()
-        path = self.folder / "packs.jsonl"
-        for element, line in enumerate(path.read_bytes().splitlines()):
-            for values in _pack_of(line, path, element):
-                config = RunConfig.from_dict(values)
-                # A folder that cannot be written or is another run's: the worker, which
-                # meets it as well, says so of this run alone.
-                with contextlib.suppress(OSError, ValueError):
-                    launch._record(root, element, config)
+        for element, pack in enumerate(self.packs):
+            for run_id in pack:
+                # A folder that cannot be written: the worker, which meets it as well,
+                # says so of this run alone.
+                with contextlib.suppress(OSError):
+                    launch._record(root, element, run_id)
         launch = dataclasses.replace(launch, recorded=True)
         launch.save()
         return launch
 
-    def _record(self, root: Path, element: int, config: RunConfig) -> None:
-        run_id = config.run_id
-        folder = RunFolder(root, run_id)
-        folder.path.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(ValueError):  # the worker complains of it
-            folder.open(config)
+    def _record(self, root: Path, element: int, run_id: str) -> None:
         try:
             known = read_record(root, run_id)
         except ValueError:
             known = None  # damaged: written anew
         # The job may have started already and written more than we know; or the run may
         # have gone to a later launch.
-        if known is None or known.generation < self.generation:
-            write_record(root, run_id, self.record(root, element, run_id))
+        if known is not None and known.generation >= self.generation:
+            return
+        path = root / run_id / RECORD
+        path.parent.mkdir(exist_ok=True)
+        record = dataclasses.asdict(self.record(root, element, run_id))
+        # Not synced, which would take minutes for thousands of runs: `launch.json` is,
+        # and says the same.
+        temporary = path.with_name(f".{RECORD}.{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(record) + "\n")
+        os.replace(temporary, path)
 
     def record(self, root: Path, element: int, run_id: str) -> JobRecord:
         """What the folder of a run says as long as its job has not begun."""
@@ -260,16 +272,6 @@ class Launch:
     def discard(self) -> None:
         """Remove the launch: sbatch refused it."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _pack_of(line: bytes, path: Path, element: int) -> list[dict[str, Any]]:
-    try:
-        values = json.loads(line)
-    except ValueError:
-        values = None
-    if not isinstance(values, list) or not all(isinstance(v, dict) for v in values):
-        raise ValueError(f"{path}, line {element + 1}, is no list of configurations.")
-    return values
 
 
 def _latest(root: Path, run_ids: Iterable[str]) -> int:
@@ -331,7 +333,7 @@ def settle(root: Path, queue: Mapping[str, QueueEntry]) -> list[str]:
             continue
         try:
             launch.accepted(root, job_id)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             news.append(f"{launch.name} was sent as job {job_id}, but {error}")
         else:
             news.append(f"{launch.name} was sent as job {job_id}, and is recorded now.")

@@ -58,7 +58,7 @@ def retry(
             continue
         try:
             configs.append(_config(root, run.run_id))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, IndexError) as error:
             news.append(f"{run.run_id} is left out: {error}")
             continue
         if run.state in SUSPECT:
@@ -76,12 +76,19 @@ def retry(
 
 
 def _config(root: Path, run_id: str) -> RunConfig:
-    """The configuration in a run folder, if it is that of the run."""
+    """The configuration in a run folder, if it is that of the run.
+
+    A run whose job never started has none there; then its launch says it.
+    """
     folder = RunFolder(root, run_id)
-    try:
-        config = folder.config()
-    except (KeyError, TypeError, AttributeError):  # JSON of another shape
-        config = None
+    config = None
+    with contextlib.suppress(KeyError, TypeError, AttributeError):  # of another shape
+        if (folder.path / "config.json").exists():
+            config = folder.config()
+        elif record := read_record(root, run_id):
+            launch = Launch.read(root / FOLDER / record.launch)
+            index = launch.packs[record.element].index(run_id)
+            config = RunConfig.from_dict(launch.configs(record.element)[index])
     if config is None or config.run_id != run_id:
         raise ValueError(
             f"{folder.path / 'config.json'} does not describe this run. Move the folder "

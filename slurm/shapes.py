@@ -1,6 +1,7 @@
 """Dataclasses from JSON that something else may have changed: types are checked."""
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -17,20 +18,27 @@ def build(kind: type[T], values: Mapping[str, Any]) -> T:
     ValueError
         Names the field that is missing or has a value of another type.
     """
-    hints = typing.get_type_hints(kind)
     given = {}
-    for item in dataclasses.fields(kind):  # type: ignore[arg-type]
-        if item.name in values:
-            value = values[item.name]
-            if not _fits(value, hints[item.name]):
-                raise ValueError(f"{item.name} cannot be {value!r}")
-            given[item.name] = value
-        elif (
-            item.default is dataclasses.MISSING
-            and item.default_factory is dataclasses.MISSING
-        ):
-            raise ValueError(f"{item.name} is missing")
+    for name, hint, needed in _fields(typing.cast(Any, kind)):
+        if name in values:
+            value = values[name]
+            if not _fits(value, hint):
+                raise ValueError(f"{name} cannot be {value!r}")
+            given[name] = value
+        elif needed:
+            raise ValueError(f"{name} is missing")
     return kind(**given)
+
+
+@functools.cache
+def _fields(kind: type) -> list[tuple[str, Any, bool]]:
+    """Name, type, and whether it must be given, of each field."""
+    hints = typing.get_type_hints(kind)
+    nothing = dataclasses.MISSING
+    return [
+        (item.name, hints[item.name], item.default is item.default_factory is nothing)
+        for item in dataclasses.fields(kind)
+    ]
 
 
 def _fits(value: Any, hint: Any) -> bool:

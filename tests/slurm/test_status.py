@@ -172,6 +172,7 @@ def test_a_silent_controller_is_not_an_empty_queue(sent):
     found = read_status(root, [RUN.run_id], Fake(None))
     assert (found.queue_known, found.runs[0].state) == (False, "unknown")
     assert "no answer" in found.news[0]
+    folder.open(RUN)
     with folder.claim():
         assert state(root, Fake(None)) == "running"
     folder.write_json("result.json", {})
@@ -374,6 +375,7 @@ def test_runs_of_a_launch_are_names(sent):
 
 def test_a_folder_that_cannot_be_read_is_shown(sent, monkeypatch):
     root, _, folder = sent
+    folder.open(RUN)
     genuine = os.listdir
 
     def refusing(path):
@@ -436,6 +438,7 @@ def test_retry_halves_packs_that_ended_badly_and_leaves_out_what_is_damaged(tmp_
     launch = launch.accepted(tmp_path, "12")
     RunFolder(tmp_path, runs[0].run_id).write_json("failure.json", {"message": "boom"})
     config = tmp_path / runs[7].run_id / "config.json"
+    RunFolder(tmp_path, runs[4].run_id).open(runs[4])  # the only one that has begun
     config.write_text(json.dumps({"run_id": "x", "config": {}}))
     (tmp_path / runs[6].run_id / "slurm.json").write_text("[]")
     shown = line(launch, "CANCELLED", job="12_2")

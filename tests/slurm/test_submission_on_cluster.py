@@ -14,7 +14,8 @@ import pytest
 from slurm import clients, snapshot
 from slurm.ledger import launches, read_record
 from slurm.queue import read_queue
-from slurm.status import read_status
+from slurm.retry import retry
+from slurm.status import cancel, read_status
 from slurm.submission import SubmissionRefused, submit
 from synth.execution import Execution
 from synth.store import RunFolder
@@ -229,6 +230,114 @@ def test_nested_submission_is_refused(site):
     assert "must not submit others" in log.read_text()
     assert {key for key, entry in read_queue().items() if entry.live} <= own
     assert not site.root.exists()
+
+
+SETTINGS = {
+    # Of a person's shell: each hides jobs, or overrides the profile.
+    "SQUEUE_PARTITION": "high",
+    "SQUEUE_NAMES": "another",
+    "SQUEUE_FORMAT": "%i",
+    "SBATCH_PARTITION": "high",
+    "SBATCH_TIMELIMIT": "1",
+    "SBATCH_NO_REQUEUE": "1",
+    "SLURM_TIME_FORMAT": "relative",
+    "SCANCEL_STATE": "SUSPENDED",
+    # Of an interactive job: they reach the job's srun, which refuses them.
+    "SLURM_JOB_ID": "77",
+    "SLURM_MEM_PER_CPU": "100",
+    "SLURM_NTASKS": "64",
+    "SLURM_NNODES": "4",
+    "SLURM_CPUS_PER_TASK": "9",
+    "SLURM_ARRAY_TASK_ID": "5",
+}
+
+
+def test_settings_of_the_shell_change_nothing(site, monkeypatch, assert_undisturbed):
+    """Launched, looked at and cancelled from an interactive job full of variables."""
+    run, other = tiny(0), tiny(1, 200)
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    site.submit([run], [other], max_running=1, braked=True)
+    words = ["scontrol", "show", "job", site.job(run)]
+    monkeypatch.undo()
+    monkeypatch.setenv("SLURM_CONF", str(site.options.conf))
+    shown = site.client(*words)
+    for expected in ("Partition=low", "TimeLimit=00:20:00", "Requeue=1"):
+        assert expected in shown
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    assert site.state(run) in ("queued", "running", "done")
+    assert site.submit([run], [other]).num_jobs == 0
+    site.brake.release()
+    site.wait_for("done", run)
+    cancel(site.root, [other.run_id])
+    site.wait_for("cancelled", other)
+    assert_undisturbed(site, run)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "words"),
+    [
+        ({"memory_gb": 0}, "MinMemoryCPU=500M"),  # what the site gives by itself
+        ({"memory_gb": 0, "memory_per_cpu_gb": 0.25}, "MinMemoryCPU=256M"),
+        ({"memory_gb": 0.5}, "MinMemoryNode=512M"),
+    ],
+)
+def test_memory_as_the_site_counts_it(site, wishes, words):
+    run = tiny(0)
+    site.submit([run], **wishes)
+    assert words in site.client("scontrol", "show", "job", site.job(run))
+    site.wait_for("done", run)
+
+
+@pytest.mark.parametrize("packs", [1, 2])
+def test_a_folder_whose_name_looks_like_a_pattern(site, packs):
+    """Logs lie where `logs` looks, and no folder with a made-up name appears."""
+    outside = site.root.parent
+    site.root = outside / "50% of %j's $HOME and %A_%a"
+    cache = {"SYNTH_CACHE": "~/$SLURM_JOB_ID", "HOME": str(outside / "home")}
+    runs = [tiny(seed) for seed in range(packs)]
+    environment = site.profile.environment | cache
+    site.submit(*[[run] for run in runs], environment=environment)
+    site.wait_for("done", *runs)
+    for run in runs:
+        assert run.run_id in site.status(run).log.read_text()
+    assert {path.name for path in outside.iterdir()} <= {
+        site.root.name,
+        "brake",
+        "home",
+    }
+
+
+def test_runs_of_a_job_that_never_started_are_sent_again(site):
+    run = tiny(0)
+    site.submit([run], sbatch={"begin": "now+1hour"})
+    cancel(site.root)
+    site.wait_for("cancelled", run)
+    sending = retry(site.root, site.profile, None, ["cancelled"])
+    assert sending.num_jobs == 1
+    site.wait_for("done", run)
+
+
+def test_one_damaged_folder_of_a_pack(site, assert_undisturbed):
+    """Its neighbours are done; sent again it is alone, and says what is wrong."""
+    runs = [tiny(seed) for seed in range(3)]
+    folder = RunFolder(site.root, runs[1].run_id)
+    folder.open(runs[1])
+    (folder.path / "config.json").write_text("{")
+    site.submit(runs)
+    site.wait_for("done", runs[0], runs[2])
+    site.wait_for("failed", runs[1])
+    assert "config.json" in site.status(runs[1]).detail
+    state = ["squeue", "-h", "-t", "all", "-j", site.job(runs[1]), "-o", "%T"]
+    assert until(lambda: site.client(*state).strip() == "FAILED")
+    sending = retry(site.root, site.profile, None, ["failed"])
+    assert sending.num_jobs == 0
+    assert any("left out" in sentence for sentence in sending.news)
+    (folder.path / "config.json").unlink()
+    retry(site.root, site.profile, None, ["failed"])
+    site.wait_for("done", runs[1])
+    assert_undisturbed(site, *runs)
 
 
 def test_two_nodes_train_one_run_data_parallel(site, tmp_path):
