@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -55,6 +56,15 @@ def wait_until(condition, seconds=PATIENCE_S, process=None):
         assert not ended or condition(), process.communicate()
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.02)
+
+
+# A busy machine draws and checks slowly; nothing is wrong with the example.
+hypothesis.settings.register_profile(
+    "patient",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items):

@@ -14,6 +14,7 @@ from analysis.collect import read_all
 from analysis.plots.gallery import Entry
 from analysis.report import POLICY, report
 from analysis.statements import CLAIMS
+from tests.conftest import PATIENCE_S
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -120,7 +121,7 @@ def test_browser_shows_it_without_network_or_errors(page, tmp_path, width):
             "--enable-logging=stderr", "--dump-dom",
             "--virtual-time-budget=2000", f"--screenshot={picture}", probe.as_uri(),
         ],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=PATIENCE_S, check=True,
     )  # fmt: skip
     title = re.search(r"<title>width (\d+) images (\d+)", done.stdout)
     assert title, done.stdout[:500]

@@ -20,6 +20,7 @@ from tests.bench.bench_gpu import (
     run_for,
     table,
 )
+from tests.conftest import PATIENCE_S
 from tests.synth.recording import RecordedGraph
 
 H200 = Card("paper", 790e12, 4.3e12)
@@ -75,7 +76,7 @@ def cells_of(line):
 
 def test_the_whole_table_on_the_cpu(capsys):
     torch.set_num_threads(1)
-    soon = time.monotonic() + 300
+    soon = time.monotonic() + PATIENCE_S
     lines = table("cpu", ["d16-L2-h2"], [1, 2], 1, soon, compiled=False)
     assert len(lines) == 4
     for line, lanes in zip(lines[2:], (1, 2), strict=True):
@@ -103,7 +104,7 @@ def test_every_form_gets_its_column(monkeypatch, capsys, fails):
     monkeypatch.setattr("synth.pack.CudaGraph", new)
     monkeypatch.setattr("synth.pack.prepare_torch_compile", lambda _: (True, ""))
     monkeypatch.setattr(torch.nn.Module, "compile", lambda _: None)
-    soon, how = time.monotonic() + 300, contextlib.nullcontext()
+    soon, how = time.monotonic() + PATIENCE_S, contextlib.nullcontext()
     if fails:
         how = pytest.warns(UserWarning, match="not replayed")
     with how:

@@ -5,7 +5,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import optuna
@@ -245,9 +244,7 @@ def holder(tmp_path):
 def test_the_lock_of_a_killed_search_is_free(tmp_path, holder):
     holder.kill()
     holder.wait()
-    began = time.monotonic()
     optuna.create_study(storage=open_journal(tmp_path / JOURNAL))
-    assert time.monotonic() - began < 10
 
 
 def test_a_stopped_search_that_holds_the_lock_is_named(tmp_path, holder, monkeypatch):

@@ -39,11 +39,6 @@ SHAPES = [
 """Scale, vocabulary, rows and positions; small, and all but the first odd."""
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 class Products(nn.Module):
     """Weights of every output size from 1 to 80."""
 

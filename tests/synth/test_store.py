@@ -50,9 +50,9 @@ def test_states(tmp_path):
 
 def test_a_claim_dies_with_its_process(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from synth.store import RunFolder\n"
+        "import signal, sys; from pathlib import Path; from synth.store import RunFolder\n"
         "with RunFolder(Path(sys.argv[1]), 'r').claim():\n"
-        "    print('held', flush=True); time.sleep(60)"
+        "    print('held', flush=True); signal.pause()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True

@@ -81,7 +81,7 @@ def test_marginals_equal_enumeration_of_continuations(task, test_set, cut):
         assert np.allclose(found, expected, atol=1e-12)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(
     branches=st.integers(2, 6),
     stretch=st.integers(0, 3),

@@ -41,7 +41,7 @@ def packed_by_loop(lengths: list[int], starts: list[int], context: int) -> tuple
     return [row[:-1] for row in tokens], example, answer
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(streams())
 def test_packing_equals_a_loop(drawn):
     lengths, starts, context = drawn
@@ -53,7 +53,7 @@ def test_packing_equals_a_loop(drawn):
     assert rows.answer_RT.tolist() == answer
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(streams(), st.integers(0, 5))
 def test_padded_rows_hold_one_example_each(drawn, extra):
     lengths, starts, _ = drawn

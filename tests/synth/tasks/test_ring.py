@@ -39,7 +39,7 @@ def pairs(draw: st.DrawFn) -> tuple:
 
 
 @pytest.mark.parametrize("name", ["negate", "add", "multiply", "compose"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(drawn=pairs())
 def test_operations_agree_with_sympy(name, drawn):
     p, k, f, g = drawn

@@ -17,6 +17,7 @@ from synth.text.roles import REPEAT_1, REPEAT_2
 from synth.text.stories import StoryConfig
 from synth.text.variety import variety
 from synth.text.vocabularies import TokenizerConfig
+from tests.conftest import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_the_same_bytes_in_another_process(task):
     queue = context.Queue()
     worker = context.Process(target=_in_a_worker, args=(queue,))
     worker.start()
-    found = queue.get(timeout=240)
+    found = queue.get(timeout=PATIENCE_S)
     worker.join()
     assert found == digest(task.train_rows(3, 5, 128))
 

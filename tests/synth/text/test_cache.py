@@ -6,6 +6,7 @@ import time
 import pytest
 
 from synth.text.cache import ABANDONED_SECONDS, MANIFEST, cache_folder, entry
+from tests.conftest import PATIENCE_S
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def _build_slowly(folder, begun):
     def build(to):
         (to / "0.bin").write_bytes(b"half of it")
         begun.set()
-        time.sleep(60)
+        signal.pause()
 
     entry("kind", "key", build)
 
@@ -129,7 +130,7 @@ def test_a_writer_killed_in_the_middle_leaves_no_entry(folder):
     begun = context.Event()
     worker = context.Process(target=_build_slowly, args=(folder, begun))
     worker.start()
-    assert begun.wait(30)
+    assert begun.wait(PATIENCE_S)
     os.kill(worker.pid, signal.SIGKILL)
     worker.join()
     (left,) = (folder / "kind").iterdir()

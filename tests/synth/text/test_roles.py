@@ -47,7 +47,7 @@ def windows(draw):
     return marks[low:high], np.cumsum(begins[low:high]).tolist()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(windows(), windows())
 def test_agrees_with_the_slow_reading(one, two):
     time = max(len(one[0]), len(two[0]))

@@ -36,7 +36,7 @@ def test_fast_and_slow_encoders_agree(tokenizer, text):
     assert tokenizer.end not in tokenizer.encode(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=60))
 def test_fast_and_slow_encoders_agree_on_anything(tokenizer, text):
     pytest.importorskip("tiktoken")
