@@ -138,6 +138,7 @@ def status(call: Callable[[], int], *mistakes: type[Exception]) -> int:
     has its usual status, 130.
     """
     refused: tuple[type[Exception], ...] = (ValueError, OSError, *mistakes)
+    found = 0
     try:
         found = call()
         if sys.stdout is not None:  # closed by the caller
@@ -146,7 +147,7 @@ def status(call: Callable[[], int], *mistakes: type[Exception]) -> int:
     except BrokenPipeError:
         # Or the interpreter would complain of it once more on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return found
     except refused as error:
         print(f"error: {_words(error)}", file=sys.stderr)
         return 2

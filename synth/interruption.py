@@ -5,14 +5,14 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
 
 
 class Interruption:
     """While entered, remembers the first such signal in `received` (a name) instead.
 
     Outside the main thread, where Python allows no handlers, nothing is caught. A second
-    Ctrl-C acts as usual.
+    Ctrl-C acts as usual. A SIGHUP that is ignored already (`nohup`) stays so.
     """
 
     def __init__(self) -> None:
@@ -22,6 +22,11 @@ class Interruption:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
+                if (
+                    number == signal.SIGHUP
+                    and signal.getsignal(number) == signal.SIG_IGN
+                ):
+                    continue
                 self._previous[number] = signal.signal(number, self._remember)
         return self
 

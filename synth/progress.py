@@ -1,8 +1,10 @@
 """What a person sees while runs train: a bar on a terminal, plain lines elsewhere."""
 
+import contextlib
+import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -86,7 +88,8 @@ class Lines(Silent):
         self._say(message)
 
     def _say(self, text: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+        with outliving_its_reader():
+            print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
 
 
 class Bar(Silent):
@@ -101,12 +104,13 @@ class Bar(Silent):
 
         name = configs[0].run_id
         more = f" and {len(configs) - 1} more" if len(configs) > 1 else ""
-        print(name + more)
         self._bar = Progress(
             BarColumn(bar_width=16),
             TextColumn("{task.completed}/{task.total}  {task.fields[news]}"),
         )
-        self._bar.start()
+        with outliving_its_reader():
+            print(name + more)
+            self._bar.start()
         self._task = self._bar.add_task(
             "", total=configs[0].training.steps, completed=step, news=""
         )
@@ -114,14 +118,27 @@ class Bar(Silent):
     def update(self, moment: Moment) -> None:
         """Move the bar."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=moment.step, news=describe(moment))
+            with outliving_its_reader():
+                news = describe(moment)
+                self._bar.update(self._task, completed=moment.step, news=news)
 
     def end(self, message: str) -> None:
         """Leave the last state on the screen; a pack that never began has no bar."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-        print(message)
+        with outliving_its_reader():
+            if self._bar is not None:
+                self._bar.stop()
+                self._bar = None
+            print(message)
+
+
+@contextlib.contextmanager
+def outliving_its_reader() -> Iterator[None]:
+    """Printing within fails no run: a closed or full standard output is given up."""
+    try:
+        yield
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def describe(moment: Moment) -> str:
@@ -136,4 +153,5 @@ def describe(moment: Moment) -> str:
 
 def for_terminal() -> Progress:
     """A bar if standard output is a terminal, else lines."""
-    return Bar() if sys.stdout.isatty() else Lines()
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return Bar() if terminal else Lines()

@@ -1,4 +1,4 @@
-"""Where runs go on: the newest checkpoints that can be read, shared by a pack."""
+"""Where runs go on: the newest checkpoints that can be used, shared by a pack."""
 
 import contextlib
 from collections import defaultdict
@@ -16,18 +16,18 @@ def by_step(
     """Group runs by the step to go on from (`None`: the start).
 
     Runs of one pack normally share a checkpoint step, since the two newest are kept; if
-    not (regrouped packs), each group trains on its own. Runs without a readable
-    checkpoint among those they have are put into `found` as failed.
+    not (regrouped packs), each group trains on its own. Runs that have checkpoints, but
+    none that can be used, are put into `found` as failed.
     """
     steps: list[set[int]] = []
     usable: list[tuple[RunConfig, RunFolder]] = []
     for config, folder in runs:
         try:
-            steps.append(_loadable(folder))
+            steps.append(usable_steps(folder))
             usable.append((config, folder))
-        except CorruptCheckpoint as error:
+        except (CorruptCheckpoint, OSError) as error:
             message = (
-                f"No checkpoint can be read: {error} Remove {folder.checkpoints} to "
+                f"No checkpoint can be used: {error} Remove {folder.checkpoints} to "
                 "train the run from the start."
             )
             found[config.run_id] = Outcome(config.run_id, "failed", message)
@@ -46,17 +46,28 @@ def by_step(
     return groups
 
 
-def _loadable(folder: RunFolder) -> set[int]:
-    """Steps whose checkpoints are whole; damaged ones are passed over for older ones."""
-    known = checkpoints.saved_steps(folder, resumable=True)
+def usable_steps(folder: RunFolder) -> set[int]:
+    """Steps that a run can go on from: whole checkpoints whose metrics are still there.
+
+    Damaged ones are passed over for older ones, and so are those that count more metrics
+    than there are: their future was undone when the run went back to an earlier step.
+
+    Raises
+    ------
+    CorruptCheckpoint
+        When there are checkpoints, but none is usable; says why the newest is not.
+    """
     good: set[int] = set()
-    damaged: CorruptCheckpoint | None = None
-    for step in known:
+    newest: CorruptCheckpoint | None = None
+    for step in reversed(checkpoints.saved_steps(folder, resumable=True)):
         try:
-            checkpoints.load(folder, step)
+            place = checkpoints.check(folder, step)
+            damage = folder.metrics.damage(place.metrics_bytes, place.metrics_sha256)
+            if damage:
+                raise CorruptCheckpoint(damage)
             good.add(step)
-        except CorruptCheckpoint as error:
-            damaged = error
-    if damaged and not good:
-        raise damaged
+        except ValueError as error:
+            newest = newest or CorruptCheckpoint(str(error))
+    if newest and not good:
+        raise newest
     return good

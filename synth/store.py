@@ -41,7 +41,8 @@ from synth.files import (
 from synth.files import write_atomically as write_atomically
 from synth.git import unrepeated
 from synth.metrics import Measurement
-from synth.metrics_file import MetricsFile, RunGone, sha256_of
+from synth.metrics_file import MetricsFile, sha256_of
+from synth.metrics_file import RunGone as RunGone
 from synth.tasks.task import ItemCounts
 
 State = Literal["new", "running", "stopped", "done", "failed"]

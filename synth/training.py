@@ -11,10 +11,9 @@ import traceback
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
-
-import torch
 
 from synth import checkpoint as checkpoints
 from synth.checkpoint import Checkpoint
@@ -22,12 +21,12 @@ from synth.config import RunConfig
 from synth.describe import unembeddings_per_token
 from synth.execution import Execution
 from synth.interruption import Interruption
-from synth.memory import keep_freed_memory
+from synth.numerics import numerics
 from synth.pack import Pack
 from synth.precision import advice
 from synth.progress import Moment, Outcome, Progress, Silent
 from synth.resuming import by_step
-from synth.store import RunBusy, RunFolder
+from synth.store import RunBusy, RunFolder, RunGone, verify
 
 BuildPack = Callable[
     [Sequence[RunConfig], Execution, Sequence[Checkpoint] | None], Pack
@@ -64,24 +63,37 @@ def train(
         for config in configs:
             folder = RunFolder(root, config.run_id)
             try:
-                if folder.state() != "done":
+                if (ended := _ended(folder)) is None:
                     stack.enter_context(folder.claim())
                     folder.open(config)
+                    ended = _ended(folder)  # meanwhile, by another process
             except (RunBusy, ValueError, OSError) as error:
                 state: Literal["busy", "failed"]
                 state = "busy" if isinstance(error, RunBusy) else "failed"
-                found[config.run_id] = Outcome(config.run_id, state, str(error))
-                continue
-            if folder.state() == "done":
-                found[config.run_id] = Outcome(config.run_id, "done", "was done before")
-            else:
+                ended = Outcome(config.run_id, state, str(error))
+            if ended is None:
                 mine.append((config, folder))
+            else:
+                found[config.run_id] = ended
         interruption = stack.enter_context(Interruption())
         for step, group in by_step(mine, found).items():
             session = _Session(group, step, execution, progress or Silent(), build)
             for outcome in session.run(interruption):
                 found[outcome.run_id] = outcome
     return [found[config.run_id] for config in configs]
+
+
+def _ended(folder: RunFolder) -> Outcome | None:
+    """What is said of a run that needs no training: it is done, or it is damaged."""
+    if not (folder.path / "result.json").exists():
+        return None
+    if problems := verify(folder.path):
+        return Outcome(folder.run_id, "failed", " ".join(problems))
+    with contextlib.suppress(OSError, RunBusy):  # after a kill at the very end
+        if checkpoints.saved_steps(folder, resumable=True):
+            with folder.claim():
+                checkpoints.free_moments(folder)
+    return Outcome(folder.run_id, "done", "was done before")
 
 
 class _Session:
@@ -102,6 +114,8 @@ class _Session:
         self.execution, self.progress = execution, progress
         self.training = self.configs[0].training
         self.failed: dict[int, str] = {}
+        self.outcomes: list[Outcome] = []
+        """Of runs that left the group before it was built."""
         self.saved: int | None = step
         self.clock: dict[str, float] = defaultdict(float)
 
@@ -109,7 +123,10 @@ class _Session:
         """Train to the end, a failure of all, or a signal."""
         message = "done"
         try:
-            self._prepare()
+            restored = self._load()
+            if not self.configs:
+                return self.outcomes
+            self._prepare(restored)
             self._loop(interruption)
             if interruption.received:
                 message = (
@@ -126,20 +143,46 @@ class _Session:
             if pack := getattr(self, "pack", None):
                 pack.close()
         self.progress.end(self._summary(message))
-        return [self._outcome(lane, message) for lane in range(len(self.configs))]
+        lanes = range(len(self.configs))
+        return self.outcomes + [self._outcome(lane, message) for lane in lanes]
 
-    def _prepare(self) -> None:
-        restored = None
-        if self.start is not None:
-            restored = [checkpoints.load(folder, self.start) for folder in self.folders]
+    def _load(self) -> list[Checkpoint] | None:
+        """The states to go on from; runs whose state cannot be read leave the group."""
+        if self.start is None:
+            return None
+        restored: dict[int, Checkpoint] = {}
+        for lane in self._alive():
+            with self._own_trouble(lane):
+                restored[lane] = checkpoints.load(self.folders[lane], self.start)
+        self.outcomes = [self._outcome(lane, "") for lane in self.failed]
+        self.configs = [self.configs[lane] for lane in restored]
+        self.folders = [self.folders[lane] for lane in restored]
+        self.failed.clear()
+        return list(restored.values())
+
+    def _prepare(self, restored: list[Checkpoint] | None) -> None:
+        """Build the pack, and bring each folder back to where its run goes on."""
         self.pack = self.build(self.configs, self.execution, restored)
         environment = self.pack.environment()
         for lane, folder in enumerate(self.folders):
-            folder.remove("failure.json")
-            length = restored[lane].place.metrics_bytes if restored else 0
-            folder.metrics.cut(length)
-            folder.add_session(environment)
+            with self._own_trouble(lane):
+                folder.require_present()
+                folder.remove("failure.json")
+                checkpoints.discard_after(folder, self.start)
+                folder.metrics.cut(
+                    restored[lane].place.metrics_bytes if restored else 0
+                )
+                folder.add_session(environment)
         self.progress.begin(self.configs, self.pack.step)
+
+    @contextlib.contextmanager
+    def _own_trouble(self, lane: int) -> Iterator[None]:
+        """A damaged or deleted folder, or a full disk, fails this lane alone."""
+        try:
+            yield
+        except (OSError, ValueError, RunGone) as error:
+            text = "".join(traceback.format_exception(error))
+            self._fail(lane, f"{type(error).__name__}: {error}", text)
 
     def _loop(self, interruption: Interruption) -> None:
         pack, every = self.pack, self.training.evaluate_every_steps
@@ -180,26 +223,30 @@ class _Session:
         unembeddings = unembeddings_per_token(
             self.pack.task, self.pack.objective, self.training.context
         )
+        keep = self.execution.keep_checkpoints_every_steps
         for lane in self._alive():
-            folder, config = self.folders[lane], self.configs[lane]
-            step = self.pack.step
-            folder.write_items(step, self.pack.items[lane])
-            folder.write_result(
-                {
-                    "run_id": config.run_id,
-                    "steps": step,
-                    "tokens": self.pack.tokens,
-                    "vocabulary": len(self.pack.task.vocabulary),
-                    "unembeddings_per_token": unembeddings,
-                    "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-                    "seconds": self._seconds(lane),
-                    "lanes": len(self.configs),
-                    "headline": self.headline[lane],
-                    "weights": f"checkpoint/{checkpoints.path_at(folder, step).name}",
-                }
-            )
-            keep = self.execution.keep_checkpoints_every_steps
-            checkpoints.drop_moments(folder, keep)
+            with self._own_trouble(lane):
+                self._write_result(lane, unembeddings)
+                with contextlib.suppress(OSError):  # the run is done all the same
+                    checkpoints.drop_moments(self.folders[lane], keep)
+
+    def _write_result(self, lane: int, unembeddings: float) -> None:
+        folder, step = self.folders[lane], self.pack.step
+        folder.write_items(step, self.pack.items[lane])
+        folder.write_result(
+            {
+                "run_id": self.configs[lane].run_id,
+                "steps": step,
+                "tokens": self.pack.tokens,
+                "vocabulary": len(self.pack.task.vocabulary),
+                "unembeddings_per_token": unembeddings,
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                "seconds": self._seconds(lane),
+                "lanes": len(self.configs),
+                "headline": self.headline[lane],
+                "weights": f"checkpoint/{checkpoints.path_at(folder, step).name}",
+            }
+        )
 
     def _record(self, examples: int) -> None:
         """Append a row of training losses and, with examples, an evaluation."""
@@ -214,20 +261,23 @@ class _Session:
             for lane_rows in rows
         ]
         for lane in alive:
-            self.folders[lane].append_metrics(rows[lane])
+            with self._own_trouble(lane):
+                self.folders[lane].append_metrics(rows[lane])
         found = {self.configs[k].run_id: self.headline[k] for k in alive}
         self.progress.measured(self.pack.step, found)
         self.clock["evaluation"] += time.monotonic() - began
 
     def _save(self) -> None:
         began = time.monotonic()
+        keep = self.execution.keep_checkpoints_every_steps
         for lane in self._alive():
-            folder = self.folders[lane]
-            exists = folder.metrics_path.exists()
-            length = folder.metrics_path.stat().st_size if exists else 0
-            saved = self.pack.checkpoint(lane, length, self._seconds(lane))
-            keep = self.execution.keep_checkpoints_every_steps
-            checkpoints.save(folder, saved, keep)
+            with self._own_trouble(lane):
+                folder = self.folders[lane]
+                folder.require_present()
+                length, sha256 = folder.metrics.sync()
+                saved = self.pack.checkpoint(lane, length, self._seconds(lane))
+                place = replace(saved.place, metrics_sha256=sha256)
+                checkpoints.save(folder, replace(saved, place=place), keep)
         self.saved = self.pack.step
         self.clock["checkpoint"] += time.monotonic() - began
 
@@ -257,7 +307,10 @@ class _Session:
             "traceback": trace,
         }
         try:
+            self.folders[lane].require_present()
             self.folders[lane].write_json("failure.json", record)
+        except RunGone:  # nothing to write it into
+            pass
         except OSError as error:  # a full disk: the outcome still says it
             self.failed[lane] = f"{message} (and failure.json: {error})"
 
@@ -293,7 +346,10 @@ class _Session:
                 "seconds_left": moment.seconds_left,
                 "time": time.time(),
             }
-            self.folders[lane].write_json("progress.json", news)
+            with contextlib.suppress(
+                OSError
+            ):  # for people; metrics and checkpoints count
+                self.folders[lane].write_json("progress.json", news)
 
     def _outcome(self, lane: int, message: str) -> Outcome:
         run_id = self.configs[lane].run_id
@@ -322,36 +378,6 @@ def _check_pack(configs: Sequence[RunConfig]) -> None:
             f"{other[0]} cannot train beside {ids[0]}: the runs of a pack may differ in "
             "seed, data seed, learning rate and weight decay alone."
         )
-
-
-@contextlib.contextmanager
-def numerics(execution: Execution) -> Iterator[None]:
-    """Threads and determinism as the execution wants them, put back afterwards."""
-    if execution.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            "Execution.device is 'cuda', but torch finds no GPU here. Use device 'cpu'."
-        )
-    threads = torch.get_num_threads()
-    deterministic = torch.get_deterministic_debug_mode()
-    determinism: Any = torch.utils.deterministic
-    filled = determinism.fill_uninitialized_memory
-    torch.set_num_threads(execution.threads)
-    # Not `use_deterministic_algorithms`: that imports the compiler, a second for each
-    # process, to spare it benchmarks that it does on GPUs alone.
-    torch.set_deterministic_debug_mode("error" if execution.device == "cpu" else 0)
-    # Every tensor is written before it is read: filling it first is a pass for nothing.
-    determinism.fill_uninitialized_memory = False
-    if execution.device == "cpu":
-        keep_freed_memory()
-    try:
-        with warnings.catch_warnings():
-            # Lanes are rows of a flat tensor: gradients have the gaps of parameters.
-            warnings.filterwarnings("ignore", message="grad and param do not obey")
-            yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_deterministic_debug_mode(deterministic)
-        determinism.fill_uninitialized_memory = filled
 
 
 __all__ = ["Checkpoint", "Outcome", "numerics", "train"]
