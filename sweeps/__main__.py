@@ -3,7 +3,12 @@
 Torch is imported in the worker processes alone.
 """
 
+import os
 import sys
+
+if sys.path[:1] == [os.getcwd()] != [os.path.dirname(os.path.dirname(__file__))]:
+    del sys.path[0]  # a file `json.py` that lies there is a sweep, not Python's module
+
 from typing import Annotated, Union
 
 import tyro

@@ -186,7 +186,12 @@ def with_tuned(configs: Iterable[RunConfig], path: Path) -> list[RunConfig]:
                 f"{path} has no values for {config.run_id}: it was tuned on other "
                 "cells. Run `python -m sweeps tune` for this sweep and scale."
             )
-        training = dataclasses.replace(config.training, **won[key])
+        try:
+            training = dataclasses.replace(config.training, **won[key])
+        except TypeError as error:
+            raise ValueError(
+                f"{path} names a field that TrainingConfig does not have: {error}."
+            ) from None
         found.append(dataclasses.replace(config, training=training))
     return found
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from sweeps.loading import find
+from sweeps.survey import folders_in
 from sweeps.sweep import Sweep
 from synth.config import RunConfig
 from synth.execution import Execution
@@ -41,6 +42,7 @@ class Chosen:
     def resolve(self) -> "Resolved":
         """Load the sweep and build its runs."""
         sweep = find(self.sweep)
+        folders_in(self.runs)  # a dangling link, say, is told before anything starts
         scale = self.scale or sweep.scales[0]
         configs, folder = sweep(scale), sweep.folder(scale)
         if self.tuned is not None:

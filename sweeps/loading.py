@@ -1,5 +1,6 @@
 """Sweeps by name, or from a user's own Python file."""
 
+import contextlib
 import hashlib
 import importlib.util
 import sys
@@ -62,9 +63,11 @@ def _in_file(path: Path) -> dict[str, Sweep]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[key] = module  # dataclasses look their module up
+    sys.path.append(str(path.resolve().parent))  # last: helpers beside it, no shadows
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        with contextlib.redirect_stdout(sys.stderr):  # which may be for a program
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
         where = line_of(error, str(path))
         raise ValueError(
             f"{path}{where} fails: {type(error).__name__}: {error}"

@@ -2,6 +2,7 @@
 
 import glob
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import tyro
 
 from sweeps.commands import Chosen, Name
 from sweeps.provenance import Typed, last_typed
-from sweeps.survey import STATES, Survey, headline, standing, survey
+from sweeps.survey import STATES, Survey, folders_in, headline, standing, survey
 from synth.identity import require
 
 
@@ -60,32 +61,42 @@ class Status:
     """Print JSON."""
 
     def run(self) -> int:
-        """One block a sweep."""
-        blocks = list(self._blocks())
+        """One block a sweep; 1 when a folder could not be read."""
+        blocks, unreadable = self._blocks()
         if self.json:
             print(json.dumps([as_dict(*block) for block in blocks]))
         elif not blocks:
             print(f"There are no runs in {self.runs}.")
         else:
             print("\n\n".join(as_text(*block) for block in blocks))
-        return 0
+        for words in unreadable:
+            print(f"error: {words}", file=sys.stderr)
+        return 1 if unreadable else 0
 
-    def _blocks(self) -> list[tuple[str, Survey, Typed | None]]:
+    def _blocks(self) -> tuple[list[tuple[str, Survey, Typed | None]], list[str]]:
+        """What there is to show, and what is wrong with folders that cannot be read."""
         if self.sweep is None:
-            roots = sorted(self.runs.iterdir()) if self.runs.is_dir() else []
-            found = [self._of_folder(root) for root in roots if root.is_dir()]
-            return [block for block in found if block[1].runs]
+            blocks, unreadable = [], []
+            for name in folders_in(self.runs):
+                try:
+                    block = self._of_folder(self.runs / name)
+                except ValueError as error:
+                    unreadable.append(str(error))
+                    continue
+                if block[1].runs:
+                    blocks.append(block)
+            return blocks, unreadable
         from sweeps.catalogue import CATALOGUE
 
         path = Path(self.sweep)
         if path.is_dir() and self.sweep not in CATALOGUE:  # runs/NAME, say
-            return [self._of_folder(path)]
+            return [self._of_folder(path)], []
         chosen = Chosen(
             sweep=self.sweep, scale=self.scale, tuned=self.tuned, runs=self.runs
         )
         resolved = chosen.resolve()
         seen = survey(resolved.root, resolved.configs)
-        return [(resolved.title, seen, Typed("run", chosen.words()))]
+        return [(resolved.title, seen, Typed("run", chosen.words()))], []
 
     def _of_folder(self, root: Path) -> tuple[str, Survey, Typed | None]:
         """The runs that lie there, and how they were launched last."""
@@ -156,26 +167,37 @@ class Show:
 
         path = self._path()
         folder = RunFolder(path.parent, path.name)
-        stored = folder.read_json("config.json") or {}
         state = standing(path.parent, path.name)
-        sessions = (folder.read_json("environment.json") or {}).get("sessions", [])
-        failure = folder.read_json("failure.json")
-        error = state.error
+        problems = [state.error] if state.error else []
+
+        def read(name: str) -> dict[str, Any] | None:
+            """A file of the folder, or one more problem: the others are shown still."""
+            try:
+                return folder.read_json(name)
+            except (OSError, ValueError) as error:
+                problems.append(str(error))
+                return None
+
         try:
             numbers = headline(folder)
-        except ValueError as unreadable:
-            numbers, error = {}, error or str(unreadable)
+        except (OSError, ValueError) as error:
+            numbers = {}
+            problems.append(str(error))
+        files = {
+            name: read(f"{name}.json")
+            for name in ("config", "environment", "progress", "result", "failure")
+        }
         found = {
             "run_id": path.name,
             "state": state.state,
-            "error": error,
+            "error": "\n".join(dict.fromkeys(problems)) or None,
             "folder": str(path),
-            "config": stored.get("config"),
+            "config": (files["config"] or {}).get("config"),
             "metrics": numbers,
-            "progress": folder.read_json("progress.json"),
-            "result": folder.read_json("result.json"),
-            "failure": failure,
-            "sessions": sessions,
+            "progress": files["progress"],
+            "result": files["result"],
+            "failure": files["failure"],
+            "sessions": (files["environment"] or {}).get("sessions", []),
             "checkpoints": sorted(str(p) for p in folder.checkpoints.glob("step-*")),
         }
         print(json.dumps(found) if self.json else _described(found))
@@ -228,24 +250,26 @@ class Dashboard(Chosen):
 
 def _described(found: dict[str, Any]) -> str:
     lines = [f"{found['run_id']}: {found['state']}"]
-    if found["error"]:
-        lines.append(f"  error        {found['error']}")
+    for words in (found["error"] or "").splitlines():
+        lines.append(f"  error        {words}")
     lines.append(f"  folder       {found['folder']}")
-    config = found["config"] or {}
+    config = _object(found["config"])
     for part in ("task", "model", "objective", "training"):
-        values = config.get(part) or {}
+        values = _object(config.get(part))
         words = ", ".join(f"{k} {v}" for k, v in values.items() if k != "version")
         lines.append(f"  {part:<12} {words}")
     seeds = {name: config.get(name) for name in ("seed", "data_seed")}
     lines.append(f"  {'seed':<12} {', '.join(f'{k} {v}' for k, v in seeds.items())}")
     progress = found["progress"]
     if progress and found["state"] != "done":
-        lines.append(f"  progress     step {progress['step']} of {progress['steps']}")
+        step, steps = progress.get("step"), progress.get("steps")
+        lines.append(f"  progress     step {step} of {steps}")
     for name, value in found["metrics"].items():
-        number = "not finite" if value is None else f"{value:.4f}"
+        number = f"{value:.4f}" if isinstance(value, (int, float)) else "not finite"
         lines.append(f"  {name:<34} {number}")
-    for session in found["sessions"]:
-        code = session.get("code") or {}
+    sessions = found["sessions"] if isinstance(found["sessions"], list) else []
+    for session in map(_object, sessions):
+        code = _object(session.get("code"))
         dirty = " with local changes" if code.get("patch_sha256") else ""
         lines.append(
             f"  session      {session.get('started')} on {session.get('host')}, "
@@ -256,5 +280,10 @@ def _described(found: dict[str, Any]) -> str:
         lines.append(f"  checkpoint   {path}")
     trace = (found["failure"] or {}).get("traceback")
     if trace:
-        lines += ["", trace.rstrip()]
+        lines += ["", str(trace).rstrip()]
     return "\n".join(lines)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """A value of a file as it should be; an empty one for what is no object."""
+    return value if isinstance(value, dict) else {}

@@ -7,16 +7,15 @@ claims, results and checkpoints are then shared, and nothing is trained twice.
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from sweeps.survey import folders_in
 from synth.config import RunConfig
 
 
 def link_shared(configs: Sequence[RunConfig], root: Path) -> int:
     """Link the runs that other folders beside `root` hold; returns how many."""
-    if not root.parent.is_dir():
-        return 0
     wanted = {config.run_id for config in configs}
     for run_id in wanted:
         path = root / run_id
@@ -24,13 +23,15 @@ def link_shared(configs: Sequence[RunConfig], root: Path) -> int:
             path.unlink(missing_ok=True)  # its target was removed
     wanted = {run_id for run_id in wanted if not (root / run_id).exists()}
     linked = 0
-    for other in sorted(root.parent.iterdir()):
-        if not wanted or other.resolve() == root.resolve() or not other.is_dir():
+    place = os.path.realpath(root)
+    for name in folders_in(root.parent):
+        other = os.path.realpath(root.parent / name)
+        if not wanted or other == place:
             continue
         for run_id in _own_runs(other, wanted):
             root.mkdir(parents=True, exist_ok=True)
             # Relative, so that `runs` may be moved; from where the folder really lies.
-            target = os.path.relpath(other.resolve() / run_id, root.resolve())
+            target = os.path.relpath(os.path.join(other, run_id), place)
             try:
                 (root / run_id).symlink_to(target)
                 linked += 1
@@ -40,10 +41,14 @@ def link_shared(configs: Sequence[RunConfig], root: Path) -> int:
     return linked
 
 
-def _own_runs(folder: Path, wanted: set[str]) -> Iterator[str]:
+def _own_runs(folder: str, wanted: set[str]) -> list[str]:
     """The wanted runs that lie in a folder itself, as far as it may be read."""
-    with contextlib.suppress(PermissionError):
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-            own = entry.name in wanted and not entry.is_symlink()
-            if own and (folder / entry.name / "config.json").exists():
-                yield entry.name
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if entry.name in wanted
+            and not entry.is_symlink()
+            and os.path.exists(os.path.join(entry.path, "config.json"))
+        )
+    return []

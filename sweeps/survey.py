@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from synth.config import RunConfig
+from synth.files import size_of
 from synth.store import RunFolder, State
 
 STATES: tuple[State, ...] = ("new", "running", "stopped", "done", "failed")
+TAIL_BYTES = 1 << 18
+"""How much of a long metrics file is read at first, from its end."""
+_COLUMNS = {"step", "suite", "metric", "slice", "value"}
 
 
 @dataclass(frozen=True)
@@ -55,13 +59,14 @@ class Survey:
 
 
 def survey(root: Path, configs: Sequence[RunConfig] | None = None) -> Survey:
-    """Look at the folders of the given runs, or of all that lie below `root`."""
-    try:
-        present = {entry.name for entry in os.scandir(root) if entry.is_dir()}
-    except FileNotFoundError:
-        present = set()
-    except PermissionError as error:
-        raise ValueError(f"{root} cannot be read: {error.strerror}.") from None
+    """Look at the folders of the given runs, or of all that lie below `root`.
+
+    Raises
+    ------
+    ValueError
+        Names a root that cannot be read.
+    """
+    present = set(folders_in(root))
     if configs is None:
         names: Iterable[str] = sorted(n for n in present if not n.startswith("."))
     else:
@@ -71,9 +76,42 @@ def survey(root: Path, configs: Sequence[RunConfig] | None = None) -> Survey:
     for name in names:
         if name not in present:
             runs.append(Standing(name, "new"))
-        elif configs is not None or (root / name / "config.json").exists():
-            runs.append(standing(root, name, known.get(name)))
+            continue
+        run = standing(root, name, known.get(name))
+        if configs is not None or run.state != "new":  # else it is no run's folder
+            runs.append(run)
     return Survey(root, runs)
+
+
+def folders_in(path: Path) -> list[str]:
+    """The names of the folders in a folder, links included; none if it is not there.
+
+    A link that leads nowhere, or round in a circle, is none.
+
+    Raises
+    ------
+    ValueError
+        Names a path that cannot be read as a folder.
+    """
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if _is_folder(entry))
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise ValueError(
+                f"{path} is a link to {os.readlink(path)}, which is not there. Create "
+                "that folder (or mount its disk), or remove the link."
+            ) from None
+        return []
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def standing(root: Path, run_id: str, config: RunConfig | None = None) -> Standing:
@@ -96,13 +134,17 @@ def headline(folder: RunFolder) -> dict[str, Any]:
     """The last whole-suite metrics of a run: of its result, else of its metrics."""
     result = folder.read_json("result.json")
     if result is not None:
-        return dict(result.get("headline") or {})
-    rows = metrics(folder)
-    last = max((row["step"] for row in rows), default=None)
+        found = result.get("headline")
+        return dict(found) if isinstance(found, dict) else {}
+    length, whole = TAIL_BYTES, False
+    rows: list[dict[str, Any]] = []
+    while not whole and not (rows and rows[0]["step"] != rows[-1]["step"]):
+        rows, whole = _last_rows(folder.metrics_path, length)
+        length *= 8
     return {
         f"{row['suite']}/{row['metric']}": row["value"]
         for row in rows
-        if row["step"] == last and row["slice"] == ""
+        if row["step"] == rows[-1]["step"] and row["slice"] == ""
     }
 
 
@@ -114,13 +156,31 @@ def metrics(folder: RunFolder) -> list[dict[str, Any]]:
     ValueError
         Names a file that cannot be read.
     """
+    return _last_rows(folder.metrics_path, None)[0]
+
+
+def _last_rows(path: Path, length: int | None) -> tuple[list[dict[str, Any]], bool]:
+    """The rows in the last so many bytes of a file, and whether those are all.
+
+    Raises
+    ------
+    ValueError
+        Names a file that cannot be read, or whose lines are no rows.
+    """
     try:
-        lines = folder.metrics_path.read_bytes().split(b"\n")
-        return [json.loads(line) for line in lines[:-1]]
+        size = size_of(path)
+        start = 0 if length is None else max(0, size - length)
+        with path.open("rb") as file:
+            file.seek(start)
+            lines = file.read().split(b"\n")
+        rows = [json.loads(line) for line in lines[bool(start) : -1]]
+        if not all(row.keys() >= _COLUMNS for row in rows):
+            raise ValueError(f"a row lacks one of {', '.join(sorted(_COLUMNS))}")
+        return rows, not start
     except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{folder.metrics_path} cannot be read: {error}") from None
+        return [], True
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
 
 
 def _edited(folder: RunFolder, config: RunConfig) -> str | None:

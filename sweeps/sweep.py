@@ -9,6 +9,9 @@ def polynomial(scale: str) -> Iterator[RunConfig]:
 ```
 """
 
+import contextlib
+import re
+import sys
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -43,6 +46,22 @@ class Sweep:
     """`suite/metric` shown while it runs and on the dashboard."""
 
     def __post_init__(self) -> None:
+        _require_word("name", self.name)  # both are parts of a folder's name
+        for name in ("scales", "claims"):
+            value = getattr(self, name)
+            if not isinstance(value, (tuple, list)):
+                raise ValueError(
+                    f"@sweep({name}=...) of {self.name!r} must be a tuple of words, as "
+                    f"in {name}=('one',); got {value!r}."
+                )
+        for scale in self.scales:
+            _require_word("scales", scale)
+        for name in ("metric", "figure"):
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                raise ValueError(
+                    f"@sweep({name}=...) of {self.name!r} must be text; got {value!r}."
+                )
         if not self.scales:
             raise ValueError(
                 f"Sweep {self.name!r} has no scale: leave `scales` out for "
@@ -83,14 +102,17 @@ class Sweep:
         """What the function gives; what it raises as one message, with file and line."""
         what = f"Sweep {self.name!r} at scale {scale!r}"
         try:
-            given = self.grid(scale)
-            found = None if given is None else list(given)
-        except ValueError as error:
-            raise ValueError(f"{what} holds an impossible run: {error}") from error
-        except Exception as error:
+            with contextlib.redirect_stdout(sys.stderr):  # which may be for a program
+                given = self.grid(scale)
+                found = None if given is None else list(given)
+        except (Exception, SystemExit) as error:
             code = getattr(self.grid, "__code__", None)  # a partial has none
             where = f" in {code.co_filename}" if code else ""
             where += line_of(error, code.co_filename) if code else ""
+            if isinstance(error, ValueError):
+                raise ValueError(
+                    f"{what} holds an impossible run{where}: {error}"
+                ) from error
             raise ValueError(
                 f"{what} fails{where}: {type(error).__name__}: {error}"
             ) from error
@@ -121,7 +143,7 @@ def sweep(
 
     def declared(grid: Grid) -> Sweep:
         first_line = (grid.__doc__ or "").strip().partition("\n")[0]
-        own_name = getattr(grid, "__name__", "sweep").replace("_", "-")
+        own_name = getattr(grid, "__name__", "sweep").strip("<>").replace("_", "-")
         return Sweep(
             name=name or own_name,
             about=first_line,
@@ -135,10 +157,19 @@ def sweep(
     return declared
 
 
-def line_of(error: Exception, file: str) -> str:
+def _require_word(what: str, value: object) -> None:
+    """A letter or a digit, then what every file system takes: no path."""
+    if not isinstance(value, str) or not re.fullmatch(r"\w[\w.+-]*", value):
+        raise ValueError(
+            f"@sweep({what}=...): {value!r} is part of a folder's name; it must be a "
+            "word of letters, digits and . + - _"
+        )
+
+
+def line_of(error: BaseException, file: str) -> str:
     """Where in a person's file an error arose: " (line 5)", or nothing if not there."""
-    trace = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in trace if Path(frame.filename) == Path(file)]
+    trace, own = traceback.extract_tb(error.__traceback__), Path(file).resolve()
+    lines = [frame.lineno for frame in trace if Path(frame.filename).resolve() == own]
     if isinstance(error, SyntaxError):
         lines = [error.lineno]
     return f" (line {lines[-1]})" if lines else ""

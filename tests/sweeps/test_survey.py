@@ -18,6 +18,7 @@ from synth.execution import Execution
 from synth.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
+from tests.sweeps.conftest import call
 
 OFTEN = Execution(checkpoint_every_seconds=0.0)
 
@@ -276,3 +277,109 @@ def test_folders_of_older_code_stay_readable(tmp_path, capsys):
     assert Status(runs=tmp_path).run() == 0
     assert Show(run_id=str(folder)).run() == 0
     assert "in_domain/accuracy" in capsys.readouterr().out
+
+
+def test_links_that_lead_nowhere_are_no_runs_and_stop_nobody(tmp_path):
+    """Folders that were removed leave links behind, in both directions."""
+    config = tiny_run()
+    one, two = tmp_path / "one", tmp_path / "two"
+    train([config], one)
+    two.mkdir()
+    for name, target in (
+        (config.run_id, "../gone/run"),
+        ("loop", "loop"),
+        ("gone", "/nowhere/at/all"),
+    ):
+        (two / name).symlink_to(target)
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "same").symlink_to("one")
+    assert survey(two).runs == []
+    assert survey(two, [config]).counts == {"new": 1}
+    assert Status(runs=tmp_path).run() == 0
+    assert link_shared([config], two) == 1
+    assert survey(two, [config]).counts == {"done": 1}
+    (two / config.run_id).unlink()
+    (two / config.run_id).symlink_to(config.run_id)  # round in a circle
+    assert link_shared([config], two) == 1
+    assert link_shared([config], one) == 0
+
+
+def test_a_runs_folder_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to("/nowhere/at/all")
+    (tmp_path / "circle").symlink_to("circle")
+    for name, message in (
+        ("file", "file cannot be read: Not a directory"),
+        ("circle", "circle cannot be read: Too many levels of symbolic links"),
+        ("dangling", "is a link to /nowhere/at/all, which is not there. Create that"),
+    ):
+        for command in ("run", "plan", "status", "tune"):
+            err = call(command, "quick", "--runs", name, cwd=tmp_path, status=2)
+            assert message in err
+            assert "Traceback" not in err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_what_somebody_else_may_not_read_hides_no_other_run(tmp_path, capsys):
+    good, shut = (tiny_run(seed=seed) for seed in range(2))
+    train([good, shut], tmp_path / "open")
+    train([good], tmp_path / "private")
+    (tmp_path / "open" / shut.run_id).chmod(0)
+    (tmp_path / "private").chmod(0)
+    for folder in (tmp_path, *tmp_path.parents):
+        folder.chmod(folder.stat().st_mode | 0o755)
+    os.seteuid(65534)
+    try:
+        assert survey(tmp_path / "open").counts == {"done": 1, "failed": 1}
+        assert Status(runs=tmp_path).run() == 1
+        captured = capsys.readouterr()
+        assert link_shared([tiny_run(seed=2), shut], tmp_path / "new") == 0
+    finally:
+        os.seteuid(0)
+        (tmp_path / "private").chmod(0o755)
+    assert f"{tmp_path / 'private'} cannot be read: Permission denied" in captured.err
+    assert "2 runs: 1 done, 1 failed" in captured.out
+    assert f"{shut.run_id}: [Errno 13] Permission denied" in captured.out
+
+
+ODD = (
+    *("", "[]", "7", "null", '"x"', "{ torn", "{}", "\x00", '{"config": 3}'),
+    '{"sessions": 3, "headline": 3, "step": [], "value": {}}',
+    '{"sessions": [3, {"code": 4}], "headline": {"a/b": "x"}, "message": 3}',
+)
+
+
+def test_one_odd_file_is_named_and_the_rest_is_shown(tmp_path, capsys):
+    config = tiny_run()
+    train([config], tmp_path)
+    path = tmp_path / config.run_id
+    for name in ("config", "environment", "progress", "failure", "metrics", "result"):
+        file = path / f"{name}.json{'l' * (name == 'metrics')}"
+        before = file.read_bytes() if file.exists() else None
+        result = (path / "result.json").read_bytes()
+        if name not in ("config", "result"):
+            (path / "result.json").unlink()
+        for text in ODD:
+            file.write_text(f"{text}\n")
+            for as_json in (True, False):
+                assert Show(run_id=str(path), json=as_json).run() == 0
+                assert Status(sweep=str(tmp_path), json=as_json).run() == 0
+            shown = capsys.readouterr().out
+            assert config.run_id in shown
+            if text in ("[]", "7", "{ torn"):
+                assert str(file) in shown
+        file.unlink() if before is None else file.write_bytes(before)
+        (path / "result.json").write_bytes(result)
+
+
+def test_the_last_numbers_of_a_long_file_are_read_from_its_end(tmp_path, monkeypatch):
+    config = tiny_run(steps=40)
+    train([config], tmp_path)
+    folder = RunFolder(tmp_path, config.run_id)
+    (folder.path / "result.json").unlink()
+    whole = headline(folder)
+    assert len(whole) > 3
+    for length in (1, 40, 100, 500, 5000):
+        monkeypatch.setattr("sweeps.survey.TAIL_BYTES", length)
+        assert headline(folder) == whole

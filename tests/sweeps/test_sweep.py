@@ -1,6 +1,7 @@
 """What a sweep is, the catalogue, and sweeps in a user's own file."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -10,6 +11,7 @@ from sweeps.loading import find
 from sweeps.sweep import SCALES, sweep
 from synth.config import RunConfig
 from tests.conftest import tiny_run
+from tests.sweeps.conftest import call
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -108,7 +110,9 @@ def test_a_sweep_refuses_what_is_no_sweep():
         """Impossible."""
         yield tiny_run(horizon=9)
 
-    with pytest.raises(ValueError, match="holds an impossible run: ObjectiveConfig"):
+    with pytest.raises(
+        ValueError, match=r"impossible run in .*\(line \d+\): Objective"
+    ):
         impossible("quick")
 
 
@@ -119,6 +123,8 @@ def test_a_sweep_refuses_what_is_no_sweep():
         ("...", "holds no run"),
         ("return {}['a']", r"fails in .*mine.py \(line 5\): KeyError: 'a'"),
         ("return len(3)", r"\(line 5\): TypeError"),
+        ("raise SystemExit(3)", r"\(line 5\): SystemExit: 3"),
+        ("raise ValueError('odd')", r"impossible run in .*mine.py \(line 5\): odd"),
     ],
 )
 def test_a_function_that_gives_no_runs_is_a_mistake(tmp_path, body, message):
@@ -151,6 +157,7 @@ def test_a_sweep_of_a_users_own_file(sweep_file):
         ("x = 1", "holds no sweep. Decorate a function"),
         ("x = (", r"\(line 1\) fails: SyntaxError"),
         ("x = 1\ny = x / 0", r"\(line 2\) fails: ZeroDivisionError"),
+        ("import sys\nsys.exit(3)", r"\(line 2\) fails: SystemExit: 3"),
         ("from sweeps.catalogue.quick import quick", "holds no sweep"),
         (
             "from sweeps.sweep import sweep\n@sweep()\ndef polynomial(scale): ...",
@@ -180,3 +187,53 @@ def test_names_that_are_not_known():
 def test_folders_are_named_after_sweep_and_scale():
     assert CATALOGUE["quick"].folder("quick") == "quick"
     assert CATALOGUE["polynomial"].folder("paper") == "polynomial-paper"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("scales=5", r"@sweep\(scales=...\) of 'mine' must be a tuple of words"),
+        ("scales='quick'", "must be a tuple of words"),
+        ("scales=(5,)", "5 is part of a folder's name"),
+        ("scales=('a/b',)", "'a/b' is part of a folder's name"),
+        ("name='../x'", "'../x' is part of a folder's name"),
+        ("name='a/b'", "'a/b' is part of a folder's name"),
+        ("name='..'", "'..' is part of a folder's name"),
+        ("name='.sweep'", "'.sweep' is part of a folder's name"),
+        ("name='a\\nb'", "is part of a folder's name"),
+        ("claims='C7'", "claims=...* must be a tuple of words"),
+        ("metric=3", "metric=...* must be text; got 3"),
+    ],
+)
+def test_what_a_sweep_declares_is_checked_where_it_stands(
+    tmp_path, monkeypatch, given, message
+):
+    head = f"from sweeps.sweep import sweep\n\n@sweep({given})\ndef mine(scale): ..."
+    (tmp_path / "mine.py").write_text(head)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message) as caught:
+        find("mine.py")
+    assert str(caught.value).startswith("mine.py (line 3) fails: ")
+
+
+NOISY = """
+print("from the file")
+from helper import runs
+from sweeps.sweep import sweep
+
+@sweep(scales=("quick",))
+def mine(scale):
+    'Mine.'
+    print("from the function")
+    yield from runs()
+"""
+
+
+@pytest.mark.parametrize("name", ["json", "typing", "my_sweep"])
+def test_a_file_may_print_have_helpers_beside_it_and_any_name(tmp_path, name):
+    """`python -m` looks for modules where one stands; a sweep's file is none of them."""
+    (tmp_path / f"{name}.py").write_text(NOISY)
+    helper = "from tests.conftest import tiny_run\ndef runs(): return [tiny_run()]\n"
+    (tmp_path / "helper.py").write_text(helper)
+    found = json.loads(call("plan", f"{name}.py", "--json", cwd=tmp_path))
+    assert found["counts"] == {"new": 1}
