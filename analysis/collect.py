@@ -1,236 +1,217 @@
 """Run folders to one typed, sorted table per sweep.
 
-Folders are the truth and may be in any state: running, killed, torn, failed, copied.
-Nothing is dropped in silence: every folder has at least one row, with its state, and
-what could not be read is said in `problem` and counted.
+Folders are the truth and may be in any state: running, killed, torn, failed, copied,
+gone. A collection adds to the table of an earlier one: a run that is done there stays,
+whatever became of its folder. Nothing is dropped in silence: every folder has at least
+one row, with its state, and what could not be read is said in `problem`, or named as
+left out where nothing of the folder can be used.
 """
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from analysis.folders import files_of, is_probe, read_run, stamp_of
-from analysis.lines import ITEM_COLUMNS, Lines, in_order, parse, parse_items
-from analysis.schema import MEASURED, ORDER, RUN_SCHEMA, SWEEP_SCHEMA
+from analysis.lines import Lines
+from analysis.merging import merge
+from analysis.parquet import Table, load, read_runs
 from synth.store import RunFolder
 
-PROBE = "probe/"
-"""What the suites of probes get in front: they measure other examples than training,
-under the same names."""
+SETTLED = ("done", "failed")
+"""States that only another file can change."""
 
 
 @dataclass(frozen=True)
-class Collection:
+class Collected:
     """A sweep's table, and what was found on the way."""
 
-    frame: pl.DataFrame
+    read: Callable[[], pl.DataFrame]
+    rows: int
     states: dict[str, int]
     problems: dict[str, str] = field(default_factory=dict)
-    """Run -> what was wrong with it."""
+    """Run, or folder that was left out -> what was wrong with it."""
+    errors: list[str] = field(default_factory=list)
+    """Runs with two different results: of these the table keeps what it had."""
     reread: int = 0
     """Folders that were read; the others had not changed."""
+    from_table: int = 0
+    """Runs that the earlier table has and no folder."""
+    changed: bool = True
+    """Whether the table differs from the earlier one."""
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """The table."""
+        return self.read()
 
 
 def collect(
-    folder: Path, sweep: str | None = None, previous: pl.DataFrame | None = None
-) -> Collection:
+    folder: Path,
+    sweep: str | None = None,
+    previous: Table | None = None,
+    *,
+    full: bool = False,
+    drop_missing: bool = False,
+    replace: bool = False,
+) -> Collected:
     """Collect all run folders directly below `folder`.
 
     Parameters
     ----------
     folder
-        Holds run folders; anything in it without a `config.json` is passed over.
+        Holds run folders; what has none of a run's files is passed over.
     sweep
         Name in the `sweep` column; the folder's own name if not given.
     previous
-        The table of an earlier collection: runs whose files did not change since keep
-        their rows without being read.
+        The table of an earlier collection. Runs whose files did not change since keep
+        their rows without being read, and so do runs that have no folder any more.
+    full
+        Read unchanged folders too.
+    drop_missing
+        Drop runs of `previous` that have no folder.
+    replace
+        Take the folder's result of a run where `previous` has another one.
 
     Raises
     ------
     ValueError
-        When `folder` does not exist or holds no run.
+        When `folder` does not exist or holds no run, or `previous` cannot be read.
     """
     if not folder.is_dir():
         raise ValueError(
             f"{folder} is no folder of runs. Train some first, or name another folder."
         )
     sweep = folder.resolve().name if sweep is None else sweep
-    known = _known_runs(previous)
-    found = _look_through(folder, sweep, known)
-    if not found.runs:
+    known = {} if previous is None else read_runs(previous)
+    found = _look_through(folder, sweep, {} if full else known)
+    if not (found.runs or found.left_out):
         raise ValueError(
             f"{folder} holds no run: no folder in it has a config.json. Give the folder "
             "of a sweep, for instance runs/quick."
         )
-    if previous is not None and not found.fresh and len(found.kept) == len(known):
-        frame = previous.with_columns(sweep=pl.lit(sweep))
+    missing = known.keys() - found.runs.keys() - found.left_out.keys() - found.twofold
+    kept = [name for name in known if not (drop_missing and name in missing)]
+    fresh = {name: e for name, e in found.runs.items() if e.lines is not None}
+    changed = bool(fresh) or len(kept) < len(known) or previous is None
+    states = {name: known[name] for name in kept}
+    if previous is not None and not changed:
+        whole = previous
+        read, rows = lambda: load(whole), sum(run["rows"] for run in known.values())
     else:
-        frame = _assembled(found, previous)
-    runs = found.runs
-    states = Counter(run["state"] for run in runs.values())
-    wrong = {run_id: run["problem"] for run_id, run in runs.items() if run["problem"]}
-    return Collection(
-        frame,
-        dict(sorted(states.items())),
-        wrong | found.copies,
-        len(runs) - len(found.kept),
+        merged = merge(
+            [e.run for e in fresh.values()],
+            [lines for e in fresh.values() for lines in e.lines or ()],
+            previous,
+            kept,
+            replace,
+        )
+        found.left_out |= merged.left_out
+        found.errors += merged.errors
+        table = merged.table.with_columns(sweep=pl.lit(sweep))
+        read, rows = lambda: table, table.height
+        states |= {name: fresh[name].run for name in merged.taken}
+    problems = {name: run["problem"] for name, run in states.items() if run["problem"]}
+    return Collected(
+        read,
+        rows,
+        dict(sorted(Counter(run["state"] for run in states.values()).items())),
+        problems | found.left_out,
+        found.errors,
+        reread=found.reread,
+        from_table=0 if drop_missing else len(missing),
+        changed=changed,
     )
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A folder of a run; without lines, its files did not change."""
+
+    path: Path
+    run: dict[str, Any]
+    lines: list[Lines] | None
 
 
 @dataclass
 class _Found:
     """What lies in a folder of runs."""
 
-    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    kept: list[str] = field(default_factory=list)
-    """Runs that did not change since the earlier collection."""
-    fresh: list[Lines] = field(default_factory=list)
-    probes: list[Lines] = field(default_factory=list)
-    items: list[Lines] = field(default_factory=list)
-    copies: dict[str, str] = field(default_factory=dict)
-    """Folders of runs that have another folder -> what is said of them."""
+    runs: dict[str, _Entry] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Name of a folder -> why nothing of it is taken."""
+    twofold: set[str] = field(default_factory=set)
+    """Runs that have two folders with different results."""
+    errors: list[str] = field(default_factory=list)
+    reread: int = 0
 
 
 def _look_through(folder: Path, sweep: str, known: dict[str, dict[str, Any]]) -> _Found:
     """Read what changed; `known` are the runs of an earlier collection."""
     found = _Found()
+    entries: dict[str, list[_Entry]] = {}
     for path in sorted(folder.iterdir()):
-        files = files_of(path)
-        if "config.json" not in files:
+        try:
+            entry = None if path.name.startswith(".") else _entry(path, sweep, known)
+        except (OSError, ValueError) as error:
+            gone = path.is_symlink() and not path.exists()
+            why = (
+                f"the link leads to nothing: {path.readlink()}" if gone else f"{error}"
+            )
+            found.left_out[path.name] = f"left out: {why}"
             continue
-        stamp, state = stamp_of(files), RunFolder(folder, path.name).state()
-        run = known.get(path.name)
-        unchanged = run is not None and (run["stamp"], run["state"]) == (stamp, state)
-        if run is None or not unchanged:
-            run = read_run(path, sweep, stamp, state)
-        run_id = run["run_id"]
-        if run_id in found.runs:
-            text = f"a second folder of run {run_id}: left out"
-            found.copies[path.name] = text
-            continue
-        run = found.runs[run_id] = run | {"sweep": sweep}
-        if unchanged:
-            found.kept.append(run_id)
-            continue
-        found.fresh.append(Lines.of(path / "metrics.jsonl", run))
-        found.probes += [Lines.of(path / name, run) for name in files if is_probe(name)]
-        found.items.append(Lines.of(path / "items.jsonl", run))
+        if entry is not None:
+            found.reread += entry.lines is not None
+            entries.setdefault(entry.run["run_id"], []).append(entry)
+    for run_id, several in entries.items():
+        _choose(run_id, several, found)
     return found
 
 
-def _assembled(found: _Found, previous: pl.DataFrame | None) -> pl.DataFrame:
-    """One table of what was read and of what was kept."""
-    probed = pl.col("suite").str.replace("^", PROBE)
-    parts = [pl.DataFrame(schema=MEASURED), *parse(found.fresh)]
-    parts += [rows.with_columns(probed) for rows in parse(found.probes)]
-    items = [pl.DataFrame(schema=ITEM_COLUMNS), *map(parse_items, found.items)]
-    if previous is not None:
-        old = _of_kept(previous, found.kept)
-        parts.append(old.select(*MEASURED))
-        items.append(old.drop_nulls("items_right").select(*ITEM_COLUMNS))
-    measured = in_order(pl.concat(parts))
-    return _joined(found.runs, measured, pl.concat(items))
-
-
-def _known_runs(previous: pl.DataFrame | None) -> dict[str, dict[str, Any]]:
-    """The runs of an earlier table, which is sorted by run: one row of each."""
-    if previous is None:
-        return {}
-    first = pl.col("run_id").ne_missing(pl.col("run_id").shift())
-    rows = previous.filter(first).select(*RUN_SCHEMA).iter_rows(named=True)
-    return {row["run_id"]: row for row in rows}
-
-
-def _of_kept(previous: pl.DataFrame, kept: list[str]) -> pl.DataFrame:
-    """Measured rows of the kept runs; a run without a number has no row here."""
-    rows = previous.filter(pl.col("metric").is_not_null())
-    if len(kept) == previous["run_id"].n_unique():
-        return rows
-    return rows.filter(pl.col("run_id").is_in(kept))
-
-
-def _joined(
-    runs: dict[str, dict[str, Any]], measured: pl.DataFrame, items: pl.DataFrame
-) -> pl.DataFrame:
-    """Measured rows, in their order, with the columns of their run and their items."""
-    table = pl.DataFrame(list(runs.values()), schema=RUN_SCHEMA, orient="row")
-    items = items.unique(ORDER, keep="last", maintain_order=True)
-    measured = measured.join(items, on=ORDER, how="left", maintain_order="left")
-    joined = table.sort("run_id").join(
-        measured, on="run_id", how="left", maintain_order="left_right"
-    )
-    return joined.select(*SWEEP_SCHEMA)
-
-
-def write(collection: Collection, path: Path) -> None:
-    """Write the table; equal tables give equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    collection.frame.write_parquet(temporary, compression="zstd", statistics=False)
-    temporary.replace(path)
-
-
-def read(path: Path) -> pl.DataFrame:
-    """A sweep's table; columns added since it was written are null.
+def _entry(path: Path, sweep: str, known: dict[str, dict[str, Any]]) -> _Entry | None:
+    """One entry of a folder of runs, or None if it is no run.
 
     Raises
     ------
-    ValueError
-        When there is no such file, or another kind of file.
+    OSError, ValueError
+        When it should be one, and nothing of it can be used.
     """
-    if not path.exists():
-        raise ValueError(
-            f"{path} does not exist. Collect a sweep first: python -m analysis collect."
-        )
-    try:
-        frame = pl.read_parquet(path)
-        return frame.select(
-            (
-                pl.col(name)
-                if name in frame.columns
-                else pl.lit(None, kind).alias(name)
-            ).cast(kind)
-            for name, kind in SWEEP_SCHEMA.items()
-        )
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(
-            f"{path} is no table of a sweep ({str(error).splitlines()[0]}). Remove it, "
-            "then collect the sweep again: python -m analysis collect."
-        ) from None
+    files = files_of(path)
+    if "config.json" not in files:
+        if files:
+            raise ValueError("it has no config.json")
+        return None
+    stamp, run = stamp_of(files), known.get(path.name)
+    same = run is not None and run["stamp"] == stamp
+    if run is not None and same and run["state"] in SETTLED:
+        return _Entry(path, run, None)
+    state = RunFolder(path.parent, path.name).state()
+    if run is not None and same and run["state"] == state:
+        return _Entry(path, run, None)
+    run = read_run(path, sweep, stamp, state)
+    names = ["metrics.jsonl", *filter(is_probe, files), "items.jsonl"]
+    return _Entry(path, run, [Lines.of(path / name, run) for name in names])
 
 
-def read_all(results: Path) -> pl.DataFrame:
-    """All sweeps of a folder in one table; a run that is in two of them counts once.
-
-    It is taken whole from one table: where it is done, else where it went furthest.
-
-    Raises
-    ------
-    ValueError
-        When the folder holds no table.
-    """
-    paths = sorted(results.glob("*.parquet"))
-    if not paths:
-        raise ValueError(
-            f"{results} holds no table. Collect a sweep first: "
-            "python -m analysis collect."
-        )
-    whole = pl.concat(
-        [read(path).with_columns(table=pl.lit(i)) for i, path in enumerate(paths)]
-    )
-    best = (
-        whole.group_by("run_id", "table")
-        .agg((pl.col("state") == "done").any().alias("done"), pl.col("step").max())
-        .sort(
-            ["run_id", "done", "step", "table"],
-            descending=[False, True, True, False],
-            nulls_last=True,
-        )
-        .unique("run_id", keep="first", maintain_order=True)
-    )
-    chosen = whole.join(best, on=["run_id", "table"], how="semi", maintain_order="left")
-    return chosen.drop("table")
+def _choose(run_id: str, several: Sequence[_Entry], found: _Found) -> None:
+    """The folder of a run that is taken: one that is done, if any."""
+    first = next((e for e in several if e.run["state"] == "done"), several[0])
+    found.runs[run_id] = first
+    for other in several:
+        if other is first:
+            continue
+        found.left_out[other.path.name] = f"a second folder of run {run_id}: left out"
+        if first.run["state"] == other.run["state"] == "done":
+            contents = [(e.path / "metrics.jsonl").read_bytes() for e in (first, other)]
+            if contents[0] != contents[1]:
+                found.twofold.add(run_id)
+                found.errors.append(
+                    f"{first.path} and {other.path} hold different results of run "
+                    f"{run_id}. Move the wrong one away."
+                )
+    if run_id in found.twofold:
+        del found.runs[run_id]

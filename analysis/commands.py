@@ -1,59 +1,99 @@
 """The commands of `python -m analysis`, each a dataclass whose fields are its options."""
 
 import json
-from dataclasses import dataclass
+import os
+import sys
+import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
-from analysis.collect import Collection, collect, read, read_all, write
+from analysis.collect import Collected, collect
+from analysis.parquet import alone, read_all, results_folder, write
 from synth.identity import nearest
+from synth.store import write_atomically
 
-RESULTS = Path("analysis/results")
-"""Committed tables, one a sweep."""
 FIGURES = Path("figures")
 """Where figures are written."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collect:
-    """Gather the run folders of sweeps into one parquet file each."""
+    """Gather the run folders of sweeps into one parquet file each.
+
+    A table that is there already is added to: runs that it has, and no folder, stay.
+    """
 
     sweeps: tuple[str, ...] = ()
     """Names of folders below --runs; all of them if none is given."""
     runs: Path = Path("runs")
     """Where sweeps lie."""
-    results: Path = RESULTS
+    results: Path = Path("analysis/results")
     """Where the parquet files go."""
     full: bool = False
     """Read every folder again, also those that did not change."""
+    drop_missing: bool = False
+    """Drop runs from a table that have no folder any more."""
+    replace: bool = False
+    """Where the table has another result of a run, take the one of the folder."""
     json: bool = False
     """Print one JSON object a sweep."""
 
     def run(self) -> int:
-        """Collect and say what was found."""
+        """Collect and say what was found; status 2 if a sweep or a run was refused."""
+        if not self.runs.is_dir():
+            raise ValueError(f"{self.runs} is no folder. Train a sweep: make quick.")
         names = self.sweeps or tuple(
-            path.name for path in sorted(self.runs.glob("*/")) if _holds_runs(path)
+            path.name for path in sorted(self.runs.glob("*")) if _holds_runs(path)
         )
         if not names:
             raise ValueError(
                 f"{self.runs} holds no sweep. Train one first: make quick."
             )
-        for name in names:
-            path = self.results / f"{name}.parquet"
-            previous = read(path) if path.exists() and not self.full else None
-            found = collect(self.runs / name, name, previous)
-            write(found, path)
-            if self.json:
-                print(
-                    json.dumps({"sweep": name, "states": found.states} | _facts(found))
-                )
-            else:
-                print(f"{name}: {summary(found)} -> {path}")
-                for run_id, problem in found.problems.items():
-                    print(f"  {run_id}: {problem}")
-        return 0
+        refused: list[str] = []
+        with alone(self.results):
+            for name in names:  # what is wrong with one sweep does not stop the others
+                try:
+                    refused += self._collect(name)
+                except ValueError as error:
+                    refused.append(f"{name}: {error}")
+        for text in refused:
+            print(f"error: {text}", file=sys.stderr)
+        return 2 if refused else 0
+
+    def _collect(self, name: str) -> list[str]:
+        """Collect one sweep; what was refused of it."""
+        if Path(name).name != name or name.startswith("."):
+            raise ValueError(
+                f"--sweeps takes names of folders below --runs; got {name!r}."
+            )
+        path = self.results / f"{name}.parquet"
+        try:
+            found = collect(
+                self.runs / name,
+                name,
+                path if path.exists() else None,
+                full=self.full,
+                drop_missing=self.drop_missing,
+                replace=self.replace,
+            )
+        except OSError as error:
+            raise ValueError(f"{error.filename}: {error.strerror}.") from None
+        if found.changed:
+            write(found.frame, path)
+        if self.json:
+            print(json.dumps({"sweep": name, "states": found.states} | _facts(found)))
+            return found.errors
+        print(f"{name}: {summary(found)} -> {path}")
+        if found.from_table:
+            print(
+                f"  {found.from_table} of these runs have no folder; kept as collected"
+            )
+        for run_id, problem in found.problems.items():
+            print(f"  {run_id}: {problem}")
+        return [f"{path}: {error}" for error in found.errors]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +142,7 @@ class Claims:
 
     only: tyro.conf.Positional[tuple[str, ...]] = ()
     """Claims to show, such as C7; all of them if none is given."""
-    results: Path = RESULTS
+    results: Path = field(default_factory=results_folder)
     """Where the parquet files lie."""
     tests: bool = False
     """Also print the tests behind each verdict."""
@@ -142,7 +182,7 @@ class Matched:
     """Slice of the metric, such as operations=2."""
     cost: Literal["tokens", "flops", "seconds"] = "flops"
     """What is equal on both sides; FLOP are unknown for stories of old runs."""
-    results: Path = RESULTS
+    results: Path = field(default_factory=results_folder)
     """Where the parquet files lie."""
 
     def run(self) -> int:
@@ -176,7 +216,7 @@ class Figures:
 
     only: tyro.conf.Positional[tuple[str, ...]] = ()
     """Figures to draw, such as layer-law; all of them if none is given."""
-    results: Path = RESULTS
+    results: Path = field(default_factory=results_folder)
     """Where the parquet files lie."""
     figures: Path = FIGURES
     """Where PNG, PDF and the plotted tables go."""
@@ -190,6 +230,7 @@ class Figures:
             if name not in FIGURES:
                 raise ValueError(f"No figure {name!r}. {nearest(name, FIGURES)}")
         frame = read_all(self.results)
+        check_writable(self.figures)
         for name, entry in FIGURES.items():
             if self.only and name not in self.only:
                 continue
@@ -207,7 +248,7 @@ class Figures:
 class Report:
     """One self-contained HTML page: verdicts, figures, runs, provenance."""
 
-    results: Path = RESULTS
+    results: Path = field(default_factory=results_folder)
     """Where the parquet files lie."""
     output: Path = FIGURES / "report.html"
     """The page."""
@@ -216,9 +257,10 @@ class Report:
         """Write the page."""
         from analysis.report import report
 
-        page = report(read_all(self.results))
-        self.output.parent.mkdir(parents=True, exist_ok=True)
-        self.output.write_text(page, encoding="utf-8")
+        frame = read_all(self.results)
+        check_writable(self.output.parent)
+        page = report(frame)
+        write_atomically(self.output, page.encode())
         print(f"{self.output}: {len(page) / 1e6:.1f} MB; open it in a browser")
         return 0
 
@@ -228,35 +270,56 @@ class Notebooks:
     """Execute the percent scripts of analysis/notebooks into .ipynb files."""
 
     def run(self) -> int:
-        """Run them on the committed tables; from the root of the repository."""
-        if not RESULTS.is_dir():
-            raise ValueError(
-                f"There is no {RESULTS} here: call this from the root of the repository."
-            )
-        from analysis.notebooks.display import execute_all
+        """Run them on the committed tables, from any directory."""
+        from analysis.notebooks.display import HERE, execute_all
 
-        for path in execute_all(Path.cwd()):
+        check_writable(HERE)
+        for path in execute_all(HERE.parents[1]):
             print(path)
         return 0
 
 
-def summary(found: Collection) -> str:
+def check_writable(folder: Path) -> None:
+    """Create `folder` if need be and try to write there, before work that takes minutes.
+
+    Raises
+    ------
+    OSError
+        Names the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(folder)) from None
+
+
+def summary(found: Collected) -> str:
     """How many runs are in which state, and how many rows there are."""
     states = ", ".join(f"{count} {state}" for state, count in found.states.items())
-    return f"{sum(found.states.values())} runs ({states}), {found.frame.height:,} rows"
+    return f"{sum(found.states.values())} runs ({states}), {found.rows:,} rows"
 
 
 def _measure(suite: str, metric: str, part: str) -> str:
     return "/".join(word for word in (suite, metric, part) if word)
 
 
-def _facts(found: Collection) -> dict[str, object]:
+def _facts(found: Collected) -> dict[str, object]:
     return {
-        "rows": found.frame.height,
+        "rows": found.rows,
         "reread": found.reread,
+        "from_table": found.from_table,
         "problems": found.problems,
+        "errors": found.errors,
     }
 
 
 def _holds_runs(path: Path) -> bool:
-    return any((child / "config.json").exists() for child in path.iterdir())
+    """Whether a folder below --runs is a sweep: one of its entries is a run."""
+    try:
+        children = list(path.iterdir())
+    except PermissionError:
+        return True  # and is named by whoever reads it
+    except OSError:
+        return False
+    return any(os.access(child / "config.json", os.F_OK) for child in children)

@@ -3,12 +3,16 @@
 import contextlib
 import fnmatch
 import json
+import math
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from analysis.cost import flops_per_token
-from analysis.schema import RUN_SCHEMA, configured
+from analysis.schema import RUN_SCHEMA, configured, fits
 from synth.identity import canonical_json
 from synth.scales import resolve
 
@@ -29,13 +33,24 @@ def is_probe(name: str) -> bool:
 
 
 def files_of(path: Path) -> dict[str, os.stat_result]:
-    """The files of a run that collection reads, by name in order."""
+    """The files of a run that collection reads, by name in order.
+
+    Raises
+    ------
+    OSError
+        When the folder cannot be read (a dangling link, say).
+    ValueError
+        Names a file that is none: a folder, or a pipe, whose reader would wait for ever.
+    """
     found: dict[str, os.stat_result] = {}
     with contextlib.suppress(NotADirectoryError), os.scandir(path) as entries:
         for entry in entries:
             if entry.name in STAMPED or is_probe(entry.name):
                 with contextlib.suppress(FileNotFoundError):  # replaced meanwhile
                     found[entry.name] = entry.stat()
+    for name, status in found.items():
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{name} is not a regular file")
     return dict(sorted(found.items()))
 
 
@@ -51,25 +66,42 @@ def read_run(path: Path, sweep: str, stamp: str, state: str) -> dict[str, Any]:
     read = {name: _json(path / f"{name}.json") for name in _JSON_FILES}
     unread = [f"{name}.json: {text}" for name, (_, text) in read.items() if text]
     stored, result, failure, environment = (read[name][0] for name in _JSON_FILES)
+    run["run_id"] = _text(stored.get("run_id")) or path.name
     config = stored.get("config")
     if isinstance(config, dict):
-        run |= configured(config)
-        run["run_id"] = stored.get("run_id") or path.name
-        run["config"] = canonical_json(config)
-        try:
-            run["parameters"] = resolve(str(run["scale"]))[1].nominal_parameters
-        except ValueError as error:
-            unread.append(str(error))
-        run["flops_per_token"] = flops_per_token(config, result)
+        columns, wrong = configured(config)
+        run |= columns | _derived(config, result, columns["scale"], wrong)
+        unread += wrong
     else:
         unread.append("config.json: no configuration")
-    run["training_seconds"] = _training_seconds(result)
-    run["lanes"] = result.get("lanes")
-    session = (environment.get("sessions") or [{}])[-1]
-    run["device"] = session.get("device")
-    run["commit"] = (session.get("code") or {}).get("commit")
-    run["problem"] = failure.get("message") or "; ".join(unread) or None
+    run["training_seconds"], wrong = _training_seconds(result)
+    unread += wrong
+    lanes = result.get("lanes")
+    run["lanes"] = lanes if fits(lanes, RUN_SCHEMA["lanes"]) else None
+    sessions = environment.get("sessions")
+    session = sessions[-1] if isinstance(sessions, list) and sessions else {}
+    if isinstance(session, dict):
+        run["device"] = _text(session.get("device"))
+        code = session.get("code")
+        run["commit"] = _text(code.get("commit")) if isinstance(code, dict) else None
+    run["problem"] = _text(failure.get("message")) or "; ".join(unread) or None
     return run
+
+
+def _derived(
+    config: dict[str, Any], result: dict[str, Any], scale: str | None, wrong: list[str]
+) -> dict[str, Any]:
+    """What follows from a configuration; adds to `wrong` what does not."""
+    found: dict[str, Any] = {}
+    try:
+        found["config"] = canonical_json(config)
+        parameters = resolve(str(scale))[1].nominal_parameters
+        if fits(parameters, RUN_SCHEMA["parameters"]):
+            found["parameters"] = parameters
+        found["flops_per_token"] = flops_per_token(config, result)
+    except ValueError as error:  # NaN in it, or an unknown scale
+        wrong.append(f"config.json: {error}")
+    return found
 
 
 _JSON_FILES = ("config", "result", "failure", "environment")
@@ -78,17 +110,27 @@ _JSON_FILES = ("config", "result", "failure", "environment")
 def _json(path: Path) -> tuple[dict[str, Any], str | None]:
     """The object in a file (empty if there is none), and why it could not be read."""
     try:
+        if path.exists() and not path.is_file():
+            return {}, "not a regular file"
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}, None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         return {}, f"{type(error).__name__}: {error}"
     return (value, None) if isinstance(value, dict) else ({}, "not an object")
 
 
-def _training_seconds(result: dict[str, Any]) -> float | None:
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and fits(value, pl.String()) else None
+
+
+def _training_seconds(result: dict[str, Any]) -> tuple[float | None, list[str]]:
     seconds = result.get("seconds")
-    return sum(map(float, seconds.values())) if isinstance(seconds, dict) else None
+    if not isinstance(seconds, dict):
+        return None, []
+    if not all(fits(part, RUN_SCHEMA["training_seconds"]) for part in seconds.values()):
+        return None, [f"result.json: seconds is {seconds!r:.60}"]
+    return math.fsum(part for part in seconds.values() if part is not None), []
 
 
 def complain(run: dict[str, Any], text: str) -> None:

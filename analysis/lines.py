@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from analysis.folders import complain
-from analysis.schema import ITEMS, MEASURED, ORDER
+from analysis.schema import ITEMS, MEASURED, ORDER, fits
 from synth.metrics import SCHEMA
 
 BATCH_BYTES = 64 << 20
@@ -48,15 +49,10 @@ class Lines:
 def parse(files: Iterable[Lines]) -> Iterator[pl.DataFrame]:
     """Parse many files at once; a batch that fails is parsed file by file."""
     for batch in _batches(files):
-        content = b"".join(lines.content for lines in batch)
-        if not content:
+        if not any(lines.content for lines in batch):
             continue
-        try:
-            frame = _ndjson(content)
-            complete = frame["run_id"].null_count() == frame["step"].null_count() == 0
-        except pl.exceptions.PolarsError:
-            complete = False
-        if complete:
+        frame = _whole(batch)
+        if frame is not None:
             yield frame
         else:
             yield from (_slowly(lines) for lines in batch)
@@ -75,13 +71,25 @@ def _batches(files: Iterable[Lines]) -> Iterator[list[Lines]]:
         yield batch
 
 
-def _ndjson(content: bytes) -> pl.DataFrame:
-    return pl.read_ndjson(io.BytesIO(content), schema=MEASURED)
+def _whole(batch: list[Lines]) -> pl.DataFrame | None:
+    """All rows of the files, if each line is a row of the file's own run."""
+    content = b"".join(lines.content for lines in batch)
+    try:
+        frame = pl.read_ndjson(io.BytesIO(content), schema=MEASURED)
+    except pl.exceptions.PolarsError:
+        return None
+    counts = [lines.content.count(b"\n") for lines in batch]
+    owners = pl.Series([lines.run["run_id"] for lines in batch], dtype=pl.String())
+    expected = owners.gather(np.repeat(np.arange(len(batch)), counts))
+    if frame.height != len(expected) or (frame["run_id"].ne_missing(expected)).any():
+        return None
+    complete = all(frame[name].null_count() == 0 for name in SCHEMA if name != "value")
+    return frame if complete else None
 
 
 def _slowly(lines: Lines) -> pl.DataFrame:
-    """Line by line: what is no row of the schema is counted, not guessed at."""
-    rows, bad = [], 0
+    """Line by line: what is no row of the run is counted, not guessed at."""
+    rows, bad, foreign = [], 0, 0
     for line in lines.content.splitlines():
         try:
             row = json.loads(line)
@@ -89,34 +97,62 @@ def _slowly(lines: Lines) -> pl.DataFrame:
                 raise ValueError(f"columns {sorted(row)}")
             value = row["value"]
             row["value"] = value if value is None or math.isfinite(value) else None
-            rows.append({name: row[name] for name in SCHEMA})
-        except (ValueError, TypeError):
+            _check(row, SCHEMA, optional=("value",))
+        except (ValueError, TypeError, OverflowError, RecursionError):
             bad += 1
-    if bad:
-        complain(lines.run, f"{lines.name}: {bad} unreadable lines")
+            continue
+        if row["run_id"] != lines.run["run_id"]:
+            foreign += 1
+        else:
+            rows.append({name: row[name] for name in SCHEMA})
+    _count(lines, bad, "unreadable lines")
+    _count(lines, foreign, "lines of another run")
     return pl.DataFrame(rows, schema=MEASURED, orient="row")
+
+
+def _count(lines: Lines, number: int, what: str) -> None:
+    if number:
+        complain(lines.run, f"{lines.name}: {number} {what}")
+
+
+def _check(row: dict[str, Any], names: Iterable[str], optional: Iterable[str]) -> None:
+    """Raise `ValueError` for a value that its column cannot hold."""
+    for name in names:
+        missing = row[name] is None and name not in optional
+        if missing or not fits(row[name], MEASURED[name]):
+            raise ValueError(f"{name} is {row[name]!r:.60}")
 
 
 def parse_items(lines: Lines) -> pl.DataFrame:
     """The counts by test item of one run; lines that are none are counted and said."""
     rows, bad = [], 0
+    names = [name for name in ORDER if name != "run_id"]
     for line in lines.content.splitlines():
         try:
             read = json.loads(line)
-            right, number = (
-                list(map(int, read["right"])),
-                list(map(int, read["number"])),
-            )
-            if len(right) != len(number) or min(right, default=0) < 0:
+            _check(read, names, optional=())
+            right, number = (_counts(read[name]) for name in ("right", "number"))
+            if len(right) != len(number):
                 raise ValueError("right and number do not fit")
-            names = {name: read[name] for name in ORDER if name != "run_id"}
+            kept = {name: read[name] for name in names}
             counts = {"items_right": right, "items_number": number}
-            rows.append({"run_id": lines.run["run_id"]} | names | counts)
-        except (ValueError, TypeError, KeyError):
+            rows.append({"run_id": lines.run["run_id"]} | kept | counts)
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             bad += 1
-    if bad:
-        complain(lines.run, f"{lines.name}: {bad} unreadable lines")
+    _count(lines, bad, "unreadable lines")
     return pl.DataFrame(rows, schema=ITEM_COLUMNS, orient="row")
+
+
+def _counts(values: Any) -> list[int]:
+    """Numbers of tokens, or `ValueError`."""
+    found = np.asarray(values)
+    if found.size == 0:
+        return []
+    if found.ndim != 1 or found.dtype.kind != "i" or found.min() < 0:
+        raise ValueError("no list of counts")
+    if found.max() >= 2**32:
+        raise ValueError("a count that is too large")
+    return found.tolist()
 
 
 def in_order(measured: pl.DataFrame) -> pl.DataFrame:

@@ -84,20 +84,52 @@ SWEEP_SCHEMA: dict[str, pl.DataType] = (
 )
 """One row of a sweep's parquet file."""
 
+REQUIRED = ("sweep", "run_id", "state", "config", *MEASURED)
+"""Columns without which a parquet file is no table of a sweep."""
+
 ORDER = ("run_id", "step", "suite", "metric", "slice")
 """Rows are sorted by these, which together name one number."""
 
 
-def configured(config: dict[str, Any]) -> dict[str, Any]:
-    """The `CONFIGURED` columns of one configuration; null for what it does not have."""
+def fits(value: Any, kind: pl.DataType) -> bool:
+    """Whether a column of that kind can hold a value read from JSON; null always does."""
+    if value is None:
+        return True
+    if isinstance(value, bool):
+        return False
+    if kind == pl.String():
+        return isinstance(value, str) and _encodable(value)
+    if kind == pl.Float64():
+        return isinstance(value, int | float) and abs(value) < 1e300
+    return isinstance(value, int) and -(2**63) <= value < 2**63
+
+
+def _encodable(text: str) -> bool:
+    """Whether it is Unicode: JSON can hold half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def configured(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The `CONFIGURED` columns of one configuration, and what is wrong with it.
+
+    A column is null for what the configuration does not have, or has of another type.
+    """
     found: dict[str, Any] = {}
+    wrong = []
     for name, (path, kind) in CONFIGURED.items():
         value: Any = config
         for key in path.split("."):
             value = value.get(key) if isinstance(value, dict) else None
+        if not fits(value, kind):
+            wrong.append(f"config.json: {path} is {value!r:.60}")
+            value = None
         found[name] = (
             float(value) if kind == pl.Float64() and value is not None else value
         )
     if found["data_seed"] is None:  # as RunConfig.resolved_data_seed
         found["data_seed"] = found["seed"]
-    return found
+    return found, wrong

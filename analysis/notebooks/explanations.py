@@ -20,8 +20,8 @@
 import os
 from pathlib import Path
 
-from analysis.collect import read_all
 from analysis.notebooks.display import draw, show, tests_of, verdicts
+from analysis.parquet import read_all
 
 frame = read_all(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
 

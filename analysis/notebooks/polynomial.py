@@ -21,8 +21,8 @@
 import os
 from pathlib import Path
 
-from analysis.collect import read_all
 from analysis.notebooks.display import draw, show, tests_of, verdicts
+from analysis.parquet import read_all
 from analysis.trajectories import equal_cost_table, formation_table
 
 frame = read_all(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.collect import collect, write
+from analysis.collect import collect
+from analysis.parquet import write
 from analysis.selection import SECOND_TOKEN
 from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
 from synth.metrics import Measurement, to_lines
@@ -231,5 +232,5 @@ def results(tmp_path_factory):
     write_stories_sweep(root / "s")
     write_probed_sweep(root / "c")
     for name in ("p", "s", "c"):
-        write(collect(root / name), root / "results" / f"{name}.parquet")
+        write(collect(root / name).frame, root / "results" / f"{name}.parquet")
     return root / "results"

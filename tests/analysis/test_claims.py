@@ -9,7 +9,8 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.claims import Claim, Test, judge, judge_tests, outcome_table
-from analysis.collect import collect, read_all, write
+from analysis.collect import collect
+from analysis.parquet import read_all, write
 from analysis.selection import SECOND_TOKEN
 from analysis.statements import CLAIMS, judge_all
 from analysis.statistics import Interval
@@ -304,7 +305,10 @@ def test_cells_at_the_guess_floor_are_named(tmp_path):
 def test_a_run_in_two_sweeps_counts_once(tmp_path):
     write_polynomial_sweep(tmp_path / "s")
     for name in ("one", "two"):
-        write(collect(tmp_path / "s", name), tmp_path / "results" / f"{name}.parquet")
+        write(
+            collect(tmp_path / "s", name).frame,
+            tmp_path / "results" / f"{name}.parquet",
+        )
     frame = read_all(tmp_path / "results")
     assert frame.height == collect(tmp_path / "s").frame.height
     (found,) = judge_all(frame, only=("C7",))
@@ -320,7 +324,7 @@ def test_every_claim_has_a_command_and_a_source():
 
 
 def test_command_prints_tables_and_json(sweep, tmp_path, capsys):
-    write(collect(sweep), tmp_path / "r" / "s.parquet")
+    write(collect(sweep).frame, tmp_path / "r" / "s.parquet")
     assert main(["claims", "--results", str(tmp_path / "r"), "--tests"]) == 0
     assert "not tested at this scale" in capsys.readouterr().out
     assert main(["claims", "C7", "--results", str(tmp_path / "r"), "--json"]) == 0

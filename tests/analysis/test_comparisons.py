@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from analysis.__main__ import main
-from analysis.collect import collect, read_all
+from analysis.collect import collect
 from analysis.comparisons import (
     Difference,
     at_equal_cost,
@@ -20,6 +20,7 @@ from analysis.comparisons import (
     seeds_to_resolve,
     t_test,
 )
+from analysis.parquet import read_all
 from analysis.selection import at_end, measured
 from analysis.settings import with_setting
 from analysis.trajectories import curve_rows

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from analysis.__main__ import main
-from analysis.collect import collect, read_all, write
+from analysis.collect import collect
+from analysis.parquet import read_all, write
 from analysis.plots import families, style
 from analysis.plots.curves import cost_figure
 from analysis.plots.polynomial import polynomial_figure, polynomial_table
@@ -117,7 +118,7 @@ def test_curves_refuse_what_they_cannot_draw(everything):
 
 
 def test_command_draws_all_and_names_what_it_leaves_out(sweep, tmp_path, capsys):
-    write(collect(sweep), tmp_path / "r" / "s.parquet")
+    write(collect(sweep).frame, tmp_path / "r" / "s.parquet")
     arguments = ["figures", "--results", str(tmp_path / "r"), "--figures"]
     assert main([*arguments, str(tmp_path / "a")]) == 0
     printed = capsys.readouterr().out

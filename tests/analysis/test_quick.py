@@ -154,7 +154,7 @@ def test_nothing_trained_is_a_message(tmp_path, capsys):
 
 
 def test_settings_of_choice_points_have_pictures_of_their_own(runs, results):
-    from analysis.collect import read_all
+    from analysis.parquet import read_all
     from analysis.plots.families import FIGURES
 
     frame = pl.concat([collect(runs / "choices").frame, read_all(results)])

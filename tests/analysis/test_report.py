@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from analysis.__main__ import main
-from analysis.collect import read_all
+from analysis.parquet import read_all
 from analysis.plots.gallery import Entry
 from analysis.report import POLICY, report
 from analysis.statements import CLAIMS

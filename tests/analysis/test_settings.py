@@ -7,8 +7,9 @@ import matplotlib.pyplot as plt
 import polars as pl
 import pytest
 
-from analysis.collect import collect, read_all
+from analysis.collect import collect
 from analysis.evidence.pairs import in_settings
+from analysis.parquet import read_all
 from analysis.plots.families import FIGURES
 from analysis.settings import check_one_setting, facts, settings_of, with_setting
 from synth.config import ModelConfig, RunConfig

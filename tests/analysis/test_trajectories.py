@@ -3,7 +3,8 @@
 import polars as pl
 import pytest
 
-from analysis.collect import collect, read_all
+from analysis.collect import collect
+from analysis.parquet import read_all
 from analysis.trajectories import equal_cost_table, floor_of, formation_table
 from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
 

@@ -8,11 +8,14 @@ so many rows of metrics each.
 
 import argparse
 import json
+import os
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-from analysis.collect import collect
 from synth.metrics import Measurement, to_lines
 from synth.store import RunFolder
 from tests.conftest import tiny_run
@@ -35,26 +38,39 @@ def make(root: Path, runs: int, rows: int) -> None:
         (folder.path / "result.json").write_text(json.dumps({"seconds": {}}))
 
 
+def collected(runs: Path, results: Path) -> tuple[float, float, int]:
+    """Seconds of the clock and of the processor, and MB, of a command's own process."""
+    command = ["-m", "analysis", "collect", "--runs", runs, "--results", results]
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command)], stdout=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    seconds = time.perf_counter() - began
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    return seconds, spent, usage.ru_maxrss // 1024
+
+
 def main() -> None:
-    """Print seconds of a cold collection and of one with nothing new."""
+    """Print what a cold collection takes, and one with nothing new."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--rows", type=int, default=20)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        root = Path(name) / "sweep"
-        make(root, given.runs, given.rows)
-        began = time.perf_counter()
-        found = collect(root)
-        cold = time.perf_counter() - began
-        began = time.perf_counter()
-        again = collect(root, previous=found.frame)
-        warm = time.perf_counter() - began
-        assert again.frame.equals(found.frame)
-        print(
-            "| run folders | rows | cold: s | nothing new: s |\n|---|---|---|---|\n"
-            f"| {given.runs:,} | {found.frame.height:,} | {cold:.2f} | {warm:.2f} |"
-        )
+        runs, results = Path(name) / "runs", Path(name) / "results"
+        make(runs / "sweep", given.runs, given.rows)
+        print("| run folders | rows | collection | s | CPU s | MB |")
+        print("|---|---|---|---|---|---|")
+        for what in ("cold", "nothing new"):
+            seconds, spent, megabytes = collected(runs, results)
+            print(
+                f"| {given.runs:,} | {given.runs * given.rows:,} | {what} | "
+                f"{seconds:.2f} | {spent:.2f} | {megabytes} |"
+            )
 
 
 if __name__ == "__main__":
