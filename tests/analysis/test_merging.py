@@ -1,0 +1,265 @@
+"""A table is added to: no run is lost, and no result replaced, without being asked."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+
+import polars as pl
+import pytest
+
+from analysis.__main__ import main
+from analysis.collect import collect
+from analysis.parquet import alone, read
+from tests.analysis.conftest import (
+    other_seed,
+    polynomial_rows,
+    polynomial_run,
+    write_run,
+)
+
+
+def half(m, step):
+    return 0.5
+
+
+def all_right(m, step):
+    return 1.0
+
+
+def test_a_run_without_a_folder_stays_until_it_is_dropped(sweep):
+    first = collect(sweep)
+    gone = sorted(sweep.iterdir())[0]
+    shutil.rmtree(gone)
+    again = collect(sweep, previous=first.frame)
+    assert again.frame.equals(first.frame)
+    assert again.states == {"done": 10}
+    assert (again.from_table, again.changed) == (1, False)
+    fewer = collect(sweep, previous=first.frame, drop_missing=True)
+    assert gone.name not in fewer.frame["run_id"].to_list()
+    assert (fewer.states, fewer.from_table) == ({"done": 9}, 0)
+    assert fewer.frame.equals(collect(sweep).frame)
+
+
+def test_another_folder_of_that_name_adds_its_runs(sweep, tmp_path):
+    """A large committed table, and a small folder of equal name."""
+    first = collect(sweep)
+    other = tmp_path / "elsewhere" / sweep.name
+    config = polynomial_run(seed=99)
+    write_run(other, config, polynomial_rows(config, half))
+    both = collect(other, previous=first.frame)
+    assert both.frame["run_id"].n_unique() == 11
+    assert both.from_table == 10
+    old = both.frame.filter(pl.col("run_id") != config.run_id)
+    assert old.equals(first.frame)
+    assert both.frame.equals(both.frame.sort("run_id", maintain_order=True))
+
+
+@pytest.mark.parametrize("state", ["stopped", "failed"])
+def test_a_finished_run_is_not_replaced_by_one_that_is_not(tmp_path, state):
+    config = polynomial_run()
+    write_run(tmp_path / "a", config, polynomial_rows(config, half))
+    first = collect(tmp_path / "a", "s")
+    rows = polynomial_rows(config, half, steps=(0,))
+    write_run(tmp_path / "b", config, rows, state=state)
+    again = collect(tmp_path / "b", "s", first.frame)
+    assert again.frame.equals(first.frame)
+    assert again.states == {"done": 1}
+    assert f"its folder is {state}" in again.problems[config.run_id]
+    back = collect(tmp_path / "a", "s", collect(tmp_path / "b", "s").frame)
+    assert back.frame.equals(first.frame), "the other way round it is"
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (lambda c: polynomial_rows(c, all_right), "0.5 against 1.0"),
+        (lambda c: polynomial_rows(c, half)[:-60], "against nothing"),
+        (lambda c: [], "against nothing"),
+    ],
+)
+def test_two_results_of_one_run_are_an_error_that_names_both(
+    tmp_path, capsys, rows, words
+):
+    config, other = polynomial_run(), polynomial_run(seed=1)
+    runs, results = tmp_path / "runs", tmp_path / "results"
+    write_run(
+        runs / "s", config, polynomial_rows(config, half, steps=range(0, 101, 10))
+    )
+    command = ["collect", "--runs", str(runs), "--results", str(results)]
+    assert main(command) == 0
+    before = read(results / "s.parquet")
+    shutil.rmtree(runs / "s")
+    found = rows(config)
+    write_run(runs / "s", config, found)
+    write_run(runs / "s", other, polynomial_rows(other, half))
+    capsys.readouterr()
+    assert main(command) == 2
+    err = capsys.readouterr().err
+    assert str(results / "s.parquet") in err
+    assert config.run_id in err
+    assert "different results of one run" in err
+    assert words in err
+    after = read(results / "s.parquet")
+    assert after.filter(pl.col("run_id") == config.run_id).equals(before)
+    assert other.run_id in after["run_id"].to_list(), "neighbours are collected"
+    assert main([*command, "--replace"]) == 0
+    values = read(results / "s.parquet").filter(pl.col("run_id") == config.run_id)
+    assert values["step"].drop_nulls().len() == len(found)
+
+
+def test_two_folders_with_different_results_are_named_and_neither_is_taken(tmp_path):
+    config, other = polynomial_run(), polynomial_run(seed=1)
+    write_run(tmp_path / "s", other, polynomial_rows(other, half))
+    one = write_run(tmp_path / "s", config, polynomial_rows(config, half))
+    two = shutil.copytree(one, tmp_path / "s" / "copy")
+    text = (two / "metrics.jsonl").read_text().replace("0.5", "0.6")
+    (two / "metrics.jsonl").write_text(text)
+    found = collect(tmp_path / "s")
+    assert found.frame["run_id"].unique().to_list() == [other.run_id]
+    (error,) = found.errors
+    assert str(one) in error
+    assert str(two) in error
+
+
+def test_a_copy_that_is_done_counts_before_an_original_that_is_not(tmp_path):
+    config = polynomial_run()
+    write_run(tmp_path / "s", config, [], state="stopped")
+    (tmp_path / "s" / config.run_id).rename(tmp_path / "s" / "a-copy")
+    write_run(tmp_path / "s", config, polynomial_rows(config, half))
+    found = collect(tmp_path / "s")
+    assert found.states == {"done": 1}
+    assert "second folder" in found.problems["a-copy"]
+
+
+def test_probes_that_only_the_table_has_are_kept(tmp_path):
+    config = polynomial_run()
+    rows = polynomial_rows(config, half)
+    folder = write_run(tmp_path / "s", config, rows)
+    lines = (folder / "metrics.jsonl").read_text()
+    (folder / "probe-law.jsonl").write_text(lines)
+    first = collect(tmp_path / "s")
+    (folder / "probe-law.jsonl").unlink()
+    again = collect(tmp_path / "s", previous=first.frame)
+    assert again.frame.drop("stamp").equals(first.frame.drop("stamp"))
+    (folder / "probe-law.jsonl").write_text(lines.replace("0.5", "0.7"))
+    newer = collect(tmp_path / "s", previous=first.frame)
+    assert not newer.errors
+    probed = newer.frame.filter(pl.col("suite").str.starts_with("probe/"))
+    assert probed.filter(pl.col("value") == 0.7).height > 0
+    assert probed.filter(pl.col("value") == 0.5).height == 0
+
+
+def test_a_full_disk_is_one_message_and_the_old_table_stays(
+    sweep, tmp_path, monkeypatch, capsys
+):
+    results = tmp_path / "results"
+    command = ["collect", "--runs", str(sweep.parent), "--results", str(results)]
+    assert main(command) == 0
+    path = results / f"{sweep.name}.parquet"
+    before = path.read_bytes()
+    config = polynomial_run(seed=50)
+    write_run(sweep, config, polynomial_rows(config, half))
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("os.fsync", full)
+    capsys.readouterr()
+    assert main(command) == 2
+    err = capsys.readouterr().err
+    assert "No space left on device" in err
+    assert err.count("\n") == 1
+    assert path.read_bytes() == before
+    assert [p.name for p in results.iterdir()] == [path.name], "no litter"
+
+
+def test_nothing_new_writes_nothing(sweep, tmp_path, monkeypatch):
+    results = tmp_path / "results"
+    command = ["collect", "--runs", str(sweep.parent), "--results", str(results)]
+    assert main(command) == 0
+    monkeypatch.setattr("analysis.commands.write", None)
+    monkeypatch.setattr("analysis.parquet.read", None)
+    assert main(command) == 0
+
+
+def test_collections_at_once_take_turns_and_lose_nothing(tmp_path):
+    """Each from its own folder of runs into one table."""
+    base, results = polynomial_run(), tmp_path / "results"
+    commands = []
+    for seed in range(4):
+        config = other_seed(base, seed)
+        root = tmp_path / f"runs-{seed}"
+        write_run(root / "s", config, polynomial_rows(config, half))
+        commands.append(
+            [sys.executable, "-m", "analysis", "collect", "--runs", str(root)]
+        )
+    started = [
+        subprocess.Popen([*command, "--results", str(results)], stderr=subprocess.PIPE)
+        for command in commands
+    ]
+    for process in started:
+        _, err = process.communicate(timeout=120)
+        assert (process.returncode, err) == (0, b"")
+    assert read(results / "s.parquet")["run_id"].n_unique() == 4
+    assert [path.name for path in results.iterdir()] == ["s.parquet"]
+
+
+def test_a_collection_that_hangs_is_not_waited_for_for_ever(
+    sweep, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("analysis.parquet.PATIENCE_S", 0.1)
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with alone(tmp_path / "results"):
+            held.set()
+            done.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(20)
+    command = ["collect", "--runs", str(sweep.parent)]
+    assert main([*command, "--results", str(tmp_path / "results")]) == 2
+    assert "Another collection has been writing" in capsys.readouterr().err
+    done.set()
+    holder.join()
+    assert main([*command, "--results", str(tmp_path / "results")]) == 0
+
+
+def test_one_sweep_that_cannot_be_collected_does_not_stop_the_others(
+    sweep, tmp_path, capsys
+):
+    results = tmp_path / "results"
+    results.mkdir()
+    config = polynomial_run()
+    write_run(sweep.parent / "a", config, polynomial_rows(config, half))
+    (results / "a.parquet").write_bytes(b"torn")
+    command = ["collect", "--runs", str(sweep.parent), "--results", str(results)]
+    assert main(command) == 2
+    assert "a.parquet is no table of a sweep" in capsys.readouterr().err
+    assert (results / "a.parquet").read_bytes() == b"torn"
+    assert read(results / f"{sweep.name}.parquet")["run_id"].n_unique() == 10
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".", "..", "/tmp", ".hidden"])
+def test_names_of_sweeps_are_no_paths(sweep, tmp_path, capsys, name):
+    command = ["collect", "--runs", str(sweep.parent), "--results", str(tmp_path / "r")]
+    assert main([*command, "--sweeps", name]) == 2
+    assert "takes names of folders" in capsys.readouterr().err
+    assert list((tmp_path / "r").iterdir()) == []
+
+
+def test_json_says_what_was_kept(sweep, tmp_path, capsys):
+    command = ["collect", "--runs", str(sweep.parent), "--results", str(tmp_path / "r")]
+    assert main(command) == 0
+    shutil.rmtree(sorted(sweep.iterdir())[0])
+    capsys.readouterr()
+    assert main([*command, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["from_table"], printed["reread"]) == (1, 0)
+    assert main([*command, "--drop-missing"]) == 0
+    assert "9 runs" in capsys.readouterr().out
