@@ -14,13 +14,13 @@ The t interval is over seeds, on one test set. Where it is known what other test
 (stories, problems) would give, the 95 % interval over items must say the same of the
 same mean: a difference that these items alone show stays undecided.
 A claim is contradicted if one of its tests is, supported if all of them are, undecided
-otherwise. A claim stated for sizes or a task that no run has is not tested at this
-scale: its numbers are shown, and are no verdict. Tests of fewer than five seeds do not
-count where others of the same claim have them.
+otherwise. A claim is not tested where no run has a size and a task that it is stated for,
+or where its measure cannot decide: the numbers are shown, and are read neither way.
+Tests of fewer than five seeds do not count where others of the same claim have them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import polars as pl
@@ -29,7 +29,7 @@ from analysis.comparisons import Difference, holm, seeds_to_resolve
 from analysis.selection import size_name
 from analysis.statistics import Interval
 
-Verdict = Literal["supported", "contradicted", "undecided", "not tested at this scale"]
+Verdict = Literal["supported", "contradicted", "undecided", "not tested"]
 Direction = Literal["above", "below", "within"]
 RULE = (__doc__ or "").partition("\n\n")[2].strip()
 """The rule in words, for the report."""
@@ -95,6 +95,8 @@ class Claim:
     """What to type to get the runs that would settle it."""
     caveat: str = ""
     """What the tests leave open even where they are passed."""
+    undecidable: str = ""
+    """Why the evidence, whatever it is, is no test of the claim; empty if it is one."""
 
 
 @dataclass(frozen=True)
@@ -124,25 +126,24 @@ def judge(claim: Claim, frame: pl.DataFrame) -> Judgement:
     tests = [test for test in claim.evidence(frame) if test.values_S]
     if not tests:
         reason = f"no finished runs bear on it; it is stated for {claim.stated_for}"
-        return Judgement(claim, "not tested at this scale", reason, ())
+        return Judgement(claim, "not tested", reason, ())
     stated = [test for test in tests if test.as_stated]
     outcomes = tuple(judge_tests(stated or tests))
     counted = [outcome for outcome in outcomes if outcome.counted]
-    reading = _together([outcome.result for outcome in counted])
     seeds = _seeds(counted)
-    if not stated:
+    if claim.undecidable or not stated:
         largest = max(test.parameters for test in tests)
-        reason = (
-            f"stated for {claim.stated_for}; runs reach {size_name(largest)}, where it "
-            f"would read {reading} ({seeds})"
-        )
-        return Judgement(claim, "not tested at this scale", reason, outcomes)
+        why = claim.undecidable or f"stated for {claim.stated_for}"
+        reason = f"{why}; runs reach {size_name(largest)} ({seeds})"
+        shown = [replace(o, result="not tested", counted=False) for o in outcomes]
+        return Judgement(claim, "not tested", reason, tuple(shown))
     tally = ", ".join(
         f"{sum(outcome.result == name for outcome in counted)} {name}"
         for name in ("supported", "contradicted", "undecided")
     )
     reason = f"of {len(counted)} tests {tally}, with {seeds}"
-    return Judgement(claim, reading, reason, outcomes)
+    together = _together([outcome.result for outcome in counted])
+    return Judgement(claim, together, reason, outcomes)
 
 
 def judge_tests(tests: Sequence[Test]) -> list[Outcome]:

@@ -20,7 +20,7 @@ from analysis.folders import files_of, is_probe, read_run, stamp_of
 from analysis.lines import Lines
 from analysis.merging import merge
 from analysis.parquet import Table, load, read_runs
-from synth.store import RunFolder
+from synth.store import RunFolder, verify
 
 SETTLED = ("done", "failed")
 """States that only another file can change."""
@@ -94,11 +94,12 @@ def collect(
             f"{folder} holds no run: no folder in it has a config.json. Give the folder "
             "of a sweep, for instance runs/quick."
         )
-    missing = known.keys() - found.runs.keys() - found.left_out.keys() - found.twofold
+    missing = known.keys() - found.runs.keys() - found.left_out.keys()
     kept = [name for name in known if not (drop_missing and name in missing)]
     fresh = {name: e for name, e in found.runs.items() if e.lines is not None}
     changed = bool(fresh) or len(kept) < len(known) or previous is None
     states = {name: known[name] for name in kept}
+    errors: list[str] = []
     if previous is not None and not changed:
         whole = previous
         read, rows = lambda: load(whole), sum(run["rows"] for run in known.values())
@@ -111,7 +112,7 @@ def collect(
             replace,
         )
         found.left_out |= merged.left_out
-        found.errors += merged.errors
+        errors = merged.errors
         table = merged.table.with_columns(sweep=pl.lit(sweep))
         read, rows = lambda: table, table.height
         states |= {name: fresh[name].run for name in merged.taken}
@@ -121,7 +122,7 @@ def collect(
         rows,
         dict(sorted(Counter(run["state"] for run in states.values()).items())),
         problems | found.left_out,
-        found.errors,
+        errors,
         reread=found.reread,
         from_table=0 if drop_missing else len(missing),
         changed=changed,
@@ -144,9 +145,6 @@ class _Found:
     runs: dict[str, _Entry] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     """Name of a folder -> why nothing of it is taken."""
-    twofold: set[str] = field(default_factory=set)
-    """Runs that have two folders with different results."""
-    errors: list[str] = field(default_factory=list)
     reread: int = 0
 
 
@@ -192,6 +190,9 @@ def _entry(path: Path, sweep: str, known: dict[str, dict[str, Any]]) -> _Entry |
     state = RunFolder(path.parent, path.name).state()
     if run is not None and same and run["state"] == state:
         return _Entry(path, run, None)
+    damaged = verify(path)
+    if damaged:
+        raise ValueError("; ".join(damaged))
     run = read_run(path, sweep, stamp, state)
     names = ["metrics.jsonl", *filter(is_probe, files), "items.jsonl"]
     return _Entry(path, run, [Lines.of(path / name, run) for name in names])
@@ -202,16 +203,6 @@ def _choose(run_id: str, several: Sequence[_Entry], found: _Found) -> None:
     first = next((e for e in several if e.run["state"] == "done"), several[0])
     found.runs[run_id] = first
     for other in several:
-        if other is first:
-            continue
-        found.left_out[other.path.name] = f"a second folder of run {run_id}: left out"
-        if first.run["state"] == other.run["state"] == "done":
-            contents = [(e.path / "metrics.jsonl").read_bytes() for e in (first, other)]
-            if contents[0] != contents[1]:
-                found.twofold.add(run_id)
-                found.errors.append(
-                    f"{first.path} and {other.path} hold different results of run "
-                    f"{run_id}. Move the wrong one away."
-                )
-    if run_id in found.twofold:
-        del found.runs[run_id]
+        if other is not first:
+            text = f"a second folder of run {run_id}: left out"
+            found.left_out[other.path.name] = text

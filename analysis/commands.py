@@ -12,8 +12,8 @@ import tyro
 
 from analysis.collect import Collected, collect
 from analysis.parquet import alone, read_all, results_folder, write
+from synth.files import make_folder, write_atomically
 from synth.identity import nearest
-from synth.store import write_atomically
 
 FIGURES = Path("figures")
 """Where figures are written."""
@@ -172,7 +172,7 @@ class Claims:
 
 @dataclass(frozen=True, kw_only=True)
 class Matched:
-    """Longer horizons against n = 1 at equal tokens, FLOP or seconds, paired by seed."""
+    """Longer horizons against n = 1 at equal tokens or executed FLOP, paired by seed."""
 
     suite: str = "in_domain"
     """Suite of the metric."""
@@ -180,7 +180,7 @@ class Matched:
     """What is compared; interpolated between evaluations."""
     part: str = ""
     """Slice of the metric, such as operations=2."""
-    cost: Literal["tokens", "flops", "seconds"] = "flops"
+    cost: Literal["tokens", "flops"] = "flops"
     """What is equal on both sides; FLOP are unknown for stories of old runs."""
     results: Path = field(default_factory=results_folder)
     """Where the parquet files lie."""
@@ -287,7 +287,7 @@ def check_writable(folder: Path) -> None:
     OSError
         Names the folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     try:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:

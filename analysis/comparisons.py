@@ -16,8 +16,9 @@ from scipy import stats
 from analysis.settings import with_setting
 from analysis.statistics import Interval, t_interval
 
-COSTS = ("tokens", "flops", "seconds")
-"""What runs can be matched on besides parameters."""
+COSTS = ("tokens", "flops")
+"""What runs can be matched on besides parameters. Seconds are no such thing: they are
+those of a machine that other work shared."""
 
 
 @dataclass(frozen=True)
@@ -207,16 +208,8 @@ def interaction(
 
 
 def with_costs(curves: pl.DataFrame) -> pl.DataFrame:
-    """Add `flops` and `seconds` spent up to each row; null where they are unknown.
-
-    Seconds are the run's total, in proportion to steps; they include evaluation, and
-    runs that trained as lanes of one program share them.
-    """
-    share = pl.col("step") / pl.col("steps")
-    return curves.with_columns(
-        flops=pl.col("tokens") * pl.col("flops_per_token"),
-        seconds=pl.col("training_seconds") * share,
-    )
+    """Add the `flops` executed up to each row; null where they are unknown."""
+    return curves.with_columns(flops=pl.col("tokens") * pl.col("flops_per_token"))
 
 
 def at_equal_cost(

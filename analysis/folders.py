@@ -2,7 +2,6 @@
 
 import contextlib
 import fnmatch
-import json
 import math
 import os
 import stat
@@ -13,6 +12,7 @@ import polars as pl
 
 from analysis.cost import flops_per_token
 from analysis.schema import RUN_SCHEMA, configured, fits
+from synth.files import read_object
 from synth.identity import canonical_json
 from synth.scales import resolve
 
@@ -64,7 +64,7 @@ def read_run(path: Path, sweep: str, stamp: str, state: str) -> dict[str, Any]:
     run: dict[str, Any] = dict.fromkeys(RUN_SCHEMA)
     run |= {"sweep": sweep, "run_id": path.name, "state": state, "stamp": stamp}
     read = {name: _json(path / f"{name}.json") for name in _JSON_FILES}
-    unread = [f"{name}.json: {text}" for name, (_, text) in read.items() if text]
+    unread = [text for _, text in read.values() if text]
     stored, result, failure, environment = (read[name][0] for name in _JSON_FILES)
     run["run_id"] = _text(stored.get("run_id")) or path.name
     config = stored.get("config")
@@ -110,14 +110,11 @@ _JSON_FILES = ("config", "result", "failure", "environment")
 def _json(path: Path) -> tuple[dict[str, Any], str | None]:
     """The object in a file (empty if there is none), and why it could not be read."""
     try:
-        if path.exists() and not path.is_file():
-            return {}, "not a regular file"
-        value = json.loads(path.read_bytes())
+        return read_object(path), None
     except FileNotFoundError:
         return {}, None
-    except (ValueError, OSError, RecursionError) as error:
-        return {}, f"{type(error).__name__}: {error}"
-    return (value, None) if isinstance(value, dict) else ({}, "not an object")
+    except (ValueError, OSError) as error:
+        return {}, str(error)
 
 
 def _text(value: Any) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from analysis.schema import ORDER, REQUIRED, SWEEP_SCHEMA
-from synth.store import write_atomically
+from synth.files import make_folder, write_atomically
 
 Read = TypeVar("Read")
 Table = Path | pl.DataFrame
@@ -40,7 +40,7 @@ def encode(frame: pl.DataFrame) -> bytes:
 
 def write(frame: pl.DataFrame, path: Path) -> None:
     """Write a table; on any failure (a full disk, say) the file there stays as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomically(path, encode(frame))
 
 
@@ -68,7 +68,14 @@ def read(path: Path) -> pl.DataFrame:
         When there is no such file, or its content is not that of a table.
     """
     table = scan(path)
-    return _reading(path, table.collect)
+    return _reading(path, lambda: _checked(table.collect()))
+
+
+def _checked(table: pl.DataFrame) -> pl.DataFrame:
+    for name in ("run_id", "state"):
+        if table[name].null_count():
+            raise ValueError(f"{name!r} is missing in some rows")
+    return table
 
 
 def load(table: Table) -> pl.DataFrame:
@@ -219,7 +226,7 @@ def alone(folder: Path) -> Iterator[None]:
     ValueError
         When another one does not end.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     handle = os.open(folder, os.O_RDONLY)
     try:
         deadline = time.monotonic() + PATIENCE_S

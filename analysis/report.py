@@ -47,7 +47,7 @@ KNOWN_VERDICTS = (
     "supported",
     "contradicted",
     "undecided",
-    "not tested at this scale",
+    "not tested",
 )
 
 

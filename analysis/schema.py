@@ -130,6 +130,6 @@ def configured(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         found[name] = (
             float(value) if kind == pl.Float64() and value is not None else value
         )
-    if found["data_seed"] is None:  # as RunConfig.resolved_data_seed
+    if config.get("data_seed") is None:  # as RunConfig.resolved_data_seed
         found["data_seed"] = found["seed"]
     return found, wrong

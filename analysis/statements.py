@@ -164,6 +164,8 @@ CLAIMS = (
             "python -m synth probe law --run runs/prediction-law-paper/* --save",
         ),
         "Small models have few layers: a slope from five points proves little.",
+        "the share of random monotone curves that are as straight saturates at 0 and 1, "
+        "so a test over seeds says nothing of it; curvature is not measured yet",
     ),
 )
 """Each with its evidence, its scale, and the command that would settle it."""

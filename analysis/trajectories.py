@@ -38,7 +38,7 @@ def floor_of(frame: pl.DataFrame, metric: str, suite: str, part: str = "") -> fl
 
 
 def equal_cost_table(frame: pl.DataFrame) -> pl.DataFrame:
-    """Longer horizons minus n = 1 at equal tokens, FLOP and seconds, of each ability.
+    """Longer horizons minus n = 1 at equal tokens and executed FLOP, of each ability.
 
     Equal size holds throughout; `equal` names what else is equal. Costs that are not
     known of both sides have no row. Empty when nothing can be compared.

@@ -141,7 +141,10 @@ def _gap_at_equal(one: pl.DataFrame, many: pl.DataFrame) -> float | None:
 
 
 def straight_law(frame: pl.DataFrame) -> Iterator[Test]:
-    """C21: 5 % minus the share of monotone sequences that are as straight; slope."""
+    """C21: 5 % minus the share of monotone sequences that are as straight; slope.
+
+    Numbers to look at: the share saturates, so they decide nothing.
+    """
     rows = at_end(frame).filter(pl.col("slice") == "path=head 1,of=residual,target=t+1")
     rows = in_settings(rows)
     by = [*CELL, "task", "layout", "horizon"]

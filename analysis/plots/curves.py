@@ -1,4 +1,4 @@
-"""Training curves: any metric against tokens, FLOP or seconds, with its formation."""
+"""Training curves: any metric against tokens or FLOP, with its formation."""
 
 from typing import Any
 
@@ -14,8 +14,7 @@ from analysis.trajectories import FLOORS, curve_rows, floor_of
 
 LABELS = {
     "tokens": "training tokens",
-    "flops": "training FLOP",
-    "seconds": "seconds, evaluation included",
+    "flops": "executed training FLOP",
 }
 
 

@@ -162,7 +162,7 @@ def _by_context(means: pl.DataFrame) -> pl.DataFrame:
     "curves-polynomial", *("scale", "horizon"), runs=PLAIN, missing="task polynomial"
 )
 def polynomial_curves(frame: pl.DataFrame) -> Drawn:
-    """Exact match during training, in domain: against tokens, FLOP and seconds."""
+    """Exact match during training, in domain: against tokens and FLOP."""
     return curves.cost_figure(frame, EXACT_MATCH, "in_domain")
 
 
@@ -173,7 +173,7 @@ def polynomial_curves(frame: pl.DataFrame) -> Drawn:
     missing="task stories without books",
 )
 def induction_curves(frame: pl.DataFrame) -> Drawn:
-    """Second-token accuracy during training, stories alone: tokens, FLOP, seconds."""
+    """Second-token accuracy during training, stories alone: against tokens and FLOP."""
     return curves.cost_figure(frame, SECOND_TOKEN, NAMES_SUITE)
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -74,9 +75,9 @@ def test_all_tests_must_hold_and_one_may_break_it():
 
 
 def test_no_data_no_verdict_and_small_runs_are_no_verdict_either():
-    assert verdict() == "not tested at this scale"
+    assert verdict() == "not tested"
     small = Test("t", "above", draws(0.2), 10_000, as_stated=False)
-    assert verdict(small) == "not tested at this scale"
+    assert verdict(small) == "not tested"
     large = Test("t", "above", draws(-0.2), 30_000_000)
     assert verdict(small, large) == "contradicted"
 
@@ -114,10 +115,14 @@ def test_polynomial_claims_read_right_below_their_scale(tmp_path, gain, reading)
         tmp_path, gain=gain, pauses=(0, 5), noise=0.003, rng_seed=8
     )
     for name in ("C7", "C10"):
-        assert found[name].verdict == "not tested at this scale"
-        assert f"would read {reading}" in found[name].reason
+        assert found[name].verdict == "not tested"
         assert "10.4k" in found[name].reason
-    assert "would read supported" in found["C11"].reason
+        assert "supported" not in found[name].reason
+        assert {o.result for o in found[name].outcomes} == {"not tested"}
+        tests = [o.test for o in found[name].outcomes]
+        assert verdict(*(replace(test, as_stated=True) for test in tests)) == reading
+    within = [replace(o.test, as_stated=True) for o in found["C11"].outcomes]
+    assert verdict(*within) == "supported"
     assert found["C1"].outcomes == ()
 
 
@@ -173,7 +178,7 @@ def test_induction_claims_both_ways(tmp_path):
     write_stories_sweep(tmp_path / "a")
     as_said = verdicts(tmp_path / "a")
     assert [as_said[c] for c in ("C1", "C3", "C4", "C5")] == ["supported"] * 4
-    assert as_said["C2"] == "not tested at this scale"
+    assert as_said["C2"] == "not tested"
     write_stories_sweep(tmp_path / "b", gain=-0.1, unseen=1.0, mix_gain=-0.1)
     against = verdicts(tmp_path / "b")
     assert [against[c] for c in ("C1", "C3", "C4", "C5")] == ["contradicted"] * 4
@@ -187,7 +192,7 @@ def test_large_models_and_formed_circuits(tmp_path):
         "contradicted",
         "contradicted",
     ]
-    assert harmed["C1"] == "not tested at this scale"
+    assert harmed["C1"] == "not tested"
     write_stories_sweep(tmp_path / "b", sizes=("100M",), gain=0.0, mix_gain=0.5)
     equal = verdicts(tmp_path / "b")
     assert [equal[c] for c in ("C2", "C5", "C6")] == [
@@ -205,7 +210,7 @@ def test_probed_claims_both_ways(tmp_path, gain, verdict):
     write_probed_sweep(tmp_path, choice_gain=gain)
     found = verdicts(tmp_path)
     assert [found[c] for c in ("C12", "C13", "C14", "C15")] == [verdict] * 4
-    assert found["C21"] == "supported"
+    assert found["C21"] == "not tested"
 
 
 def named(root, name):
@@ -256,7 +261,7 @@ def test_gaps_of_unequal_forced_quality_are_no_verdict(tmp_path):
         (pl.col("step") == 100) | (pl.col("suite") != "probe/test-sampled")
     )
     (judged,) = judge_all(last, only=("C15",))
-    assert judged.verdict == "not tested at this scale"
+    assert judged.verdict == "not tested"
     assert "not matched" in judged.outcomes[0].test.about
     assert judged.outcomes[0].test.note == "0 of 5 pairs overlap"
     (matched,) = judge_all(frame, only=("C15",))
@@ -315,6 +320,58 @@ def test_a_run_in_two_sweeps_counts_once(tmp_path):
     assert {len(o.test.values_S) for o in found.outcomes} == {5}
 
 
+@pytest.mark.parametrize("word", ["saturates", "curvature"])
+def test_the_layer_law_is_shown_and_not_judged(tmp_path, word):
+    """The share of straighter curves is 1 in every seed, or near 0 in every seed."""
+    write_probed_sweep(tmp_path)
+    judged = named(tmp_path, "C21")
+    assert judged.verdict == "not tested"
+    assert word in judged.reason
+    assert judged.outcomes
+    assert not any(o.counted for o in judged.outcomes)
+
+
+def unseen_verdict(root, seen, unseen, noise=0.002):
+    """C3 on cells whose seen and unseen second tokens score so much."""
+    rng = np.random.default_rng(6)
+    training = TrainingConfig(steps=100, batch_rows=2, context=64, warmup_steps=1)
+    for seed in range(5):
+        config = RunConfig(
+            task=StoriesConfig(),
+            model=ModelConfig(scale="30k"),
+            objective=ObjectiveConfig(horizon=1),
+            training=training,
+            seed=seed,
+        )
+        at = (config.run_id, 100, 12800, "test", SECOND_TOKEN)
+        shift = noise * abs(rng.standard_normal(2))
+        rows = [
+            Measurement(*at, "tokens=seen", seen + shift[0], 900),
+            Measurement(*at, "tokens=unseen", unseen + shift[1], 900),
+        ]
+        write_run(root, config, rows)
+    return named(root, "C3")
+
+
+@pytest.mark.parametrize(
+    ("seen", "unseen", "remark"),
+    [
+        (0.0, 0.01, "both at the floor"),
+        (0.005, 0.0, "both at the floor"),
+        (0.98, 0.99, "both at the ceiling"),
+    ],
+)
+def test_no_verdict_where_both_sides_are_at_an_end(tmp_path, seen, unseen, remark):
+    judged = unseen_verdict(tmp_path, seen, unseen)
+    assert judged.verdict == "not tested"
+    assert {o.test.note for o in judged.outcomes} == {remark}
+
+
+def test_a_verdict_where_seen_names_have_left_the_floor(tmp_path):
+    assert unseen_verdict(tmp_path / "a", 0.3, 0.0).verdict == "supported"
+    assert unseen_verdict(tmp_path / "b", 0.3, 0.5).verdict == "contradicted"
+
+
 def test_every_claim_has_a_command_and_a_source():
     assert [c.id for c in CLAIMS] == [f"C{i}" for i in range(1, 16)] + ["C21"]
     for claim in CLAIMS:
@@ -326,7 +383,7 @@ def test_every_claim_has_a_command_and_a_source():
 def test_command_prints_tables_and_json(sweep, tmp_path, capsys):
     write(collect(sweep).frame, tmp_path / "r" / "s.parquet")
     assert main(["claims", "--results", str(tmp_path / "r"), "--tests"]) == 0
-    assert "not tested at this scale" in capsys.readouterr().out
+    assert "not tested" in capsys.readouterr().out
     assert main(["claims", "C7", "--results", str(tmp_path / "r"), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["claim"] == "C7"

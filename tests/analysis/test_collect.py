@@ -15,6 +15,7 @@ from analysis.parquet import read, read_all, write
 from analysis.schema import ORDER, SWEEP_SCHEMA
 from synth.config import ModelConfig
 from synth.describe import describe_model, describe_run
+from synth.files import seal
 from tests.analysis.conftest import (
     other_seed,
     polynomial_rows,
@@ -215,7 +216,7 @@ def test_flops_of_stories_count_the_logits_that_the_run_computed(tmp_path):
     for folder in tmp_path.iterdir():
         result = json.loads((folder / "result.json").read_text())
         found = {"vocabulary": 2048, "unembeddings_per_token": 0.05}
-        (folder / "result.json").write_text(json.dumps(result | found))
+        (folder / "result.json").write_text(json.dumps(seal(result | found)))
     frame = collect(tmp_path).frame
     first = frame.filter(pl.col("horizon") == 1).row(0, named=True)
     model, context = ModelConfig(scale="1M"), first["context"]

@@ -155,7 +155,7 @@ def test_interaction_is_a_difference_of_differences():
     assert found["difference"].to_list() == pytest.approx([0.0, 0.3])
 
 
-def curve(run_id, horizon, tokens, values, flops=10.0, seconds=8.0):
+def curve(run_id, horizon, tokens, values, flops=10.0):
     steps = list(range(len(tokens)))
     return pl.DataFrame(
         {
@@ -166,7 +166,6 @@ def curve(run_id, horizon, tokens, values, flops=10.0, seconds=8.0):
             "steps": [steps[-1]] * len(steps),
             "tokens": tokens,
             "flops_per_token": [flops] * len(steps),
-            "training_seconds": [seconds] * len(steps),
             "value": values,
         }
     )
@@ -174,17 +173,16 @@ def curve(run_id, horizon, tokens, values, flops=10.0, seconds=8.0):
 
 def test_equal_cost_interpolates_the_dearer_run():
     cheap = curve("a", 1, [0, 100, 200], [0.0, 0.2, 0.4])
-    dear = curve("b", 2, [0, 100, 200], [0.0, 0.4, 0.8], flops=20.0, seconds=32.0)
+    dear = curve("b", 2, [0, 100, 200], [0.0, 0.4, 0.8], flops=20.0)
     curves = pl.concat([cheap, dear])
     by_flops = at_equal_cost(curves, [], "horizon", "flops")
     assert by_flops["flops"].to_list() == [2000.0, 2000.0]
     assert by_flops["value"].to_list() == pytest.approx([0.4, 0.4])
-    by_seconds = at_equal_cost(curves, [], "horizon", "seconds")
-    assert by_seconds["value"].to_list() == pytest.approx([0.4, 0.2])
     by_tokens = at_equal_cost(curves, [], "horizon", "tokens")
     assert by_tokens["value"].to_list() == pytest.approx([0.4, 0.8])
-    with pytest.raises(ValueError, match="cost must be one of"):
-        at_equal_cost(curves, [], "horizon", "joules")
+    for cost in ("joules", "seconds"):
+        with pytest.raises(ValueError, match="cost must be one of"):
+            at_equal_cost(curves, [], "horizon", cost)
 
 
 def test_formation_is_interpolated():
@@ -202,7 +200,7 @@ def test_formation_is_interpolated():
 
 def test_command_compares_at_equal_cost(results, capsys):
     arguments = ["matched", "--results", str(results), "--part", "operations=1"]
-    for cost in ("tokens", "flops", "seconds"):
+    for cost in ("tokens", "flops"):
         assert main([*arguments, "--cost", cost]) == 0
         assert f"at equal {cost}" in capsys.readouterr().out
     assert main([*arguments, "--metric", "exact_mach"]) == 2

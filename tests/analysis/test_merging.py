@@ -111,20 +111,6 @@ def test_two_results_of_one_run_are_an_error_that_names_both(
     assert values["step"].drop_nulls().len() == len(found)
 
 
-def test_two_folders_with_different_results_are_named_and_neither_is_taken(tmp_path):
-    config, other = polynomial_run(), polynomial_run(seed=1)
-    write_run(tmp_path / "s", other, polynomial_rows(other, half))
-    one = write_run(tmp_path / "s", config, polynomial_rows(config, half))
-    two = shutil.copytree(one, tmp_path / "s" / "copy")
-    text = (two / "metrics.jsonl").read_text().replace("0.5", "0.6")
-    (two / "metrics.jsonl").write_text(text)
-    found = collect(tmp_path / "s")
-    assert found.frame["run_id"].unique().to_list() == [other.run_id]
-    (error,) = found.errors
-    assert str(one) in error
-    assert str(two) in error
-
-
 def test_a_copy_that_is_done_counts_before_an_original_that_is_not(tmp_path):
     config = polynomial_run()
     write_run(tmp_path / "s", config, [], state="stopped")
