@@ -5,11 +5,9 @@ No script, no font and no image comes from elsewhere; the page opens from disk.
 
 import base64
 import html
-import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import polars as pl
 
 from analysis.claims import RULE, Judgement, outcome_table
@@ -136,25 +134,13 @@ def _drawn(frame: pl.DataFrame) -> tuple[list[Picture], list[str]]:
     drawn, left_out = [], []
     for name, entry in FIGURES.items():
         found, reasons = entry.pictures(frame)
-        for one in found:
-            plt.close(one.figure)  # pyplot forgets it, or warns of too many; we do not
         drawn += found
         left_out += [f"{name} is left out: {reason}" for reason in reasons]
     return drawn, left_out
 
 
 def _figure(one: Picture) -> str:
-    image = io.BytesIO()
-    with style.house_style():
-        one.figure.savefig(
-            image,
-            format="png",
-            dpi=150,
-            bbox_inches="tight",
-            pad_inches=0.05,
-            metadata={"Software": None},
-        )
-    data = base64.b64encode(image.getvalue()).decode()
+    data = base64.b64encode(style.as_png(one.figure, dpi=150)).decode()
     name, text = html.escape(one.name), html.escape(one.caption)
     inches = one.figure.get_figwidth()
     size = f"width:{96 * inches:.0f}px;min-width:{READABLE * inches:.0f}px"

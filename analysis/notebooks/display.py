@@ -3,15 +3,16 @@
 from pathlib import Path
 
 import jupytext
-import matplotlib.pyplot as plt
 import nbformat
 import polars as pl
-from IPython.display import Markdown, display
+from IPython.display import Image, Markdown, display
 from nbconvert.preprocessors import ExecutePreprocessor
 
 from analysis.claims import Judgement, outcome_table
+from analysis.plots import style
 from analysis.plots.families import FIGURES
 from analysis.statements import judge_all
+from synth.files import write_atomically
 
 HERE = Path(__file__).parent
 
@@ -21,8 +22,8 @@ def draw(name: str, frame: pl.DataFrame) -> None:
     drawn, reasons = FIGURES[name].pictures(frame)
     for one in drawn:
         display(Markdown(one.caption))
-        display(one.figure)
-        plt.close(one.figure)  # or a notebook shows it twice
+        # As the house draws it, whatever backend and settings the notebook has.
+        display(Image(style.as_png(one.figure, dpi=100)))
     for reason in reasons:
         display(Markdown(f"*{name} is left out: {reason}.*"))
 
@@ -91,6 +92,7 @@ def execute_all(at: Path) -> list[Path]:
     written = []
     for script in scripts():
         path = script.with_suffix(".ipynb")
-        nbformat.write(execute(script, at), path)
+        content = nbformat.writes(execute(script, at)) + "\n"
+        write_atomically(path, content.encode())
         written.append(path)
     return written

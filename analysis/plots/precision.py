@@ -7,7 +7,6 @@ start, same data. Evaluation is in fp32 for both.
 import json
 from typing import Any
 
-import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -95,15 +94,14 @@ def precision_curves(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     table = curve_differences(frame)
     horizons = table["horizon"].unique().sort().to_list()
     with style.house_style():
-        figure, grid = plt.subplots(
+        figure = style.empty_figure(style.PANEL_WIDTH * len(horizons) + 1.4, 4.2)
+        grid = figure.subplots(
             2,
             len(horizons),
-            figsize=(style.PANEL_WIDTH * len(horizons) + 1.4, 4.2),
             sharex=True,
             sharey="row",
             squeeze=False,
             height_ratios=(3, 2),
-            layout="constrained",
         )
         for (above, below), horizon in zip(grid.T, horizons, strict=True):
             here = table.filter(pl.col("horizon") == horizon)
@@ -202,14 +200,10 @@ def precision_effects(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     horizons = table["horizon"].unique().sort().to_list()
     levels = [*PRECISIONS, "bf16 - fp32"]
     with style.house_style():
-        figure, grid = plt.subplots(
-            1,
-            len(MEASURES),
-            figsize=(2.5 * len(MEASURES) + 1.2, 1.1 + 0.75 * len(horizons)),
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
+        figure = style.empty_figure(
+            2.5 * len(MEASURES) + 1.2, 1.1 + 0.75 * len(horizons)
         )
+        grid = figure.subplots(1, len(MEASURES), sharey=True, squeeze=False)
         for axes, (name, label) in zip(grid[0], MEASURES.items(), strict=True):
             for row in table.filter(pl.col("measure") == name).iter_rows(named=True):
                 place = levels.index(row["precision"])

@@ -6,7 +6,6 @@ Each panel comes from a sweep of its own; what has not been trained yet is left 
 from collections.abc import Callable
 from functools import partial
 
-import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -57,16 +56,10 @@ def quick_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
     with style.house_style():
-        figure, grid = plt.subplots(
-            lines,
-            columns,
-            figsize=(
-                style.PANEL_WIDTH * columns + 1.6,
-                (style.PANEL_HEIGHT + 0.35) * lines,
-            ),
-            squeeze=False,
-            layout="constrained",
+        figure = style.empty_figure(
+            style.PANEL_WIDTH * columns + 1.6, (style.PANEL_HEIGHT + 0.35) * lines
         )
+        grid = figure.subplots(lines, columns, squeeze=False)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         for axes, (title, draw) in zip(grid.flat, panels, strict=False):

@@ -4,13 +4,13 @@ Colours are those of Okabe and Ito, told apart by readers with any colour vision
 and line style repeat what the colour says, so a figure survives a grey printer.
 """
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 import seaborn as sns
@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from analysis.selection import size_name
+from synth.files import make_folder, write_atomically
 
 INK, FAINT, GRID = "#222222", "#767676", "#e4e4e4"
 COLORS = {1: "#3b3b3b", 2: "#0072b2", 4: "#d55e00", 8: "#009e73", 3: "#cc79a7"}
@@ -65,8 +66,15 @@ def house_style() -> Iterator[None]:
         "svg.fonttype": "none",
         "svg.hashsalt": "synth",
     }
-    with mpl.rc_context(settings):
+    with mpl.rc_context():
+        mpl.rcdefaults()  # whatever a matplotlibrc or a notebook has set
+        mpl.rcParams.update(settings)
         yield
+
+
+def empty_figure(width: float, height: float) -> Figure:
+    """A figure of so many inches that no window system and no pyplot knows of."""
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def color_of(horizon: int) -> str:
@@ -90,15 +98,10 @@ def horizon_label(horizon: int) -> str:
 
 def panels(columns: int, rows: int = 1, **shared: Any) -> tuple[Figure, np.ndarray]:
     """An empty figure of equal panels with room for a legend at the right."""
-    return plt.subplots(
-        rows,
-        columns,
-        figsize=(PANEL_WIDTH * columns + LEGEND_WIDTH, PANEL_HEIGHT * rows + 0.5),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-        **shared,
+    figure = empty_figure(
+        PANEL_WIDTH * columns + LEGEND_WIDTH, PANEL_HEIGHT * rows + 0.5
     )
+    return figure, figure.subplots(rows, columns, sharey=True, squeeze=False, **shared)
 
 
 def wrapped_panels(count: int, unit: str) -> tuple[Figure, list[Axes]]:
@@ -146,14 +149,35 @@ def save(figure: Figure, table: pl.DataFrame, path: Path) -> list[Path]:
 
     `path` has no suffix. The files carry no date and no version of any program.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     written = [path.with_suffix(suffix) for suffix in (".png", ".pdf", ".csv")]
     png, pdf, csv = written
-    how: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.05}
-    nothing = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}
     with house_style():  # font types and resolution are read when a file is written
-        figure.savefig(png, metadata={"Software": None}, **how)
-        figure.savefig(pdf, metadata=nothing, **how)
-    plt.close(figure)
-    table.write_csv(csv, float_precision=6)
+        write_atomically(png, as_png(figure))
+        write_atomically(pdf, _as_pdf(figure))
+    write_atomically(csv, table.write_csv(float_precision=6).encode())
     return written
+
+
+WHOLE: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.05}
+
+
+def as_png(figure: Figure, dpi: float | None = None) -> bytes:
+    """The figure as the content of a PNG file, at 200 dots an inch if not told."""
+    buffer = io.BytesIO()
+    with house_style():
+        figure.savefig(
+            buffer,
+            format="png",
+            dpi=dpi or mpl.rcParams["savefig.dpi"],
+            metadata={"Software": None},
+            **WHOLE,
+        )
+    return buffer.getvalue()
+
+
+def _as_pdf(figure: Figure) -> bytes:
+    nothing = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="pdf", metadata=nothing, **WHOLE)
+    return buffer.getvalue()

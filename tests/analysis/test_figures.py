@@ -1,6 +1,12 @@
 """Figures: the right numbers, the same bytes."""
 
-import matplotlib.pyplot as plt
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
 import polars as pl
 import pytest
 
@@ -16,6 +22,8 @@ from tests.analysis.conftest import (
     write_polynomial_sweep,
     write_run,
 )
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_polynomial_table_golden(tmp_path):
@@ -80,11 +88,10 @@ def test_every_figure_draws_what_is_there(everything, name):
         assert [line for line in lines if len(line.get_xdata())]
         assert "tokens" in one.facts
         assert "5 seeds" in one.facts
-        plt.close(one.figure)
 
 
 def test_induction_figure_plots_the_means_of_its_runs(everything):
-    figure, table = families.figure_7(everything)
+    _, table = families.figure_7(everything)
     rows = everything.filter(
         (pl.col("task") == "stories") & (pl.col("books_parts") == 0),
         pl.col("suite") == "test_seen",
@@ -95,19 +102,17 @@ def test_induction_figure_plots_the_means_of_its_runs(everything):
     found = table.filter(pl.col("horizon") == 2).sort("parameters")["mean"].to_list()
     assert found[-1] == pytest.approx(rows["value"].mean())
     assert rows.height == 5
-    plt.close(figure)
 
 
 @pytest.mark.parametrize("cost", ["tokens", "flops"])
 def test_curves_against_every_cost(everything, cost):
     here = everything.filter(pl.col("task") == "polynomial")
     here = here.filter(pl.col("pause_tokens") == 0)
-    figure, table = cost_figure(
+    _, table = cost_figure(
         here, "exact_match", "in_domain", "operations=1", costs=(cost,)
     )
     assert table[cost].max() > 0
     assert table.height == 3 * 5 * 2 * 2
-    plt.close(figure)
 
 
 def test_curves_refuse_what_they_cannot_draw(everything):
@@ -141,3 +146,104 @@ def test_settings_are_never_averaged_as_if_they_were_seeds(tmp_path):
         polynomial_table(frame)
     one = polynomial_table(frame.filter(pl.col("pause_tokens") == 0))
     assert one["seeds"].unique().to_list() == [5]
+
+
+HOSTILE = """text.usetex: True
+font.family: cursive
+axes.facecolor: red
+axes.grid: False
+axes.prop_cycle: cycler('color', ['r'])
+lines.linewidth: 9
+savefig.dpi: 30
+savefig.format: svg
+savefig.bbox: standard
+savefig.transparent: True
+figure.constrained_layout.use: False
+figure.autolayout: True
+figure.facecolor: black
+legend.loc: lower left
+path.simplify: False
+axes.xmargin: 0.4
+axes.formatter.use_locale: True
+image.cmap: gray
+xtick.labelsize: 20
+backend: TkAgg
+"""
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"MPLBACKEND": "QtAgg"},
+        {"MPLBACKEND": "module://nowhere"},
+        {"SOURCE_DATE_EPOCH": "1"},
+        {"MPLCONFIGDIR": "/proc/nowhere", "HOME": "/nowhere", "XDG_CACHE_HOME": ""},
+    ],
+)
+def test_no_setting_of_the_user_changes_a_byte(sweep, tmp_path, variables):
+    """A matplotlibrc in the working directory counts before any other."""
+    pictures, _ = families.FIGURES["figure-8-polynomial"].pictures(collect(sweep).frame)
+    style.save(pictures[0].figure, pictures[0].table, tmp_path / "expected" / "f")
+    write(collect(sweep).frame, tmp_path / "r" / "s.parquet")
+    (tmp_path / "matplotlibrc").write_text(HOSTILE)
+    command = ["-m", "analysis", "figures", "figure-8-polynomial", "--results", "r"]
+    done = subprocess.run(
+        [sys.executable, *command, "--figures", "drawn"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    for suffix in (".png", ".pdf", ".csv"):
+        drawn = (tmp_path / "drawn" / "figure-8-polynomial").with_suffix(suffix)
+        expected = (tmp_path / "expected" / "f").with_suffix(suffix)
+        assert drawn.read_bytes() == expected.read_bytes(), suffix
+
+
+def test_what_a_notebook_has_set_stays_as_it_is(sweep):
+    with matplotlib.rc_context({"lines.linewidth": 7, "text.usetex": True}):
+        figure, _ = polynomial_figure(collect(sweep).frame)
+        first = style.as_png(figure)
+        assert matplotlib.rcParams["lines.linewidth"] == 7
+        assert matplotlib.rcParams["text.usetex"]
+    figure, _ = polynomial_figure(collect(sweep).frame)
+    assert style.as_png(figure) == first
+
+
+def test_tables_of_the_suite_are_found_from_any_directory(tmp_path):
+    command = ["-m", "analysis", "claims", "C12", "--json"]
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"verdict": "supported"' in done.stdout
+
+
+@pytest.mark.parametrize("command", ["figures", "report", "notebooks"])
+def test_a_folder_that_cannot_be_written_is_named_before_anything_is_drawn(
+    sweep, tmp_path, capsys, monkeypatch, command
+):
+    def refused(*given, **how):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    write(collect(sweep).frame, tmp_path / "r" / "s.parquet")
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    monkeypatch.setattr("analysis.plots.gallery.Entry.pictures", None)
+    where = {
+        "figures": ["--figures", str(tmp_path / "f")],
+        "report": ["--output", str(tmp_path / "f" / "page.html")],
+        "notebooks": [],
+    }[command]
+    given = ["--results", str(tmp_path / "r")] if where else []
+    assert main([command, *given, *where]) == 2
+    err = capsys.readouterr().err
+    assert "Read-only file system" in err
+    assert (str(tmp_path / "f") if where else "notebooks") in err

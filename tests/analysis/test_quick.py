@@ -5,7 +5,6 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.collect import collect
-from analysis.plots import style
 from analysis.plots.quick import induction_rows, quick_figure
 from analysis.tables import choices_text, induction_text
 from sweeps.catalogue.induction import repeats
@@ -162,5 +161,3 @@ def test_settings_of_choice_points_have_pictures_of_their_own(runs, results):
     told = " ".join(one.label for one in pictures)
     assert "branches 3" in told
     assert "branches 5" in told
-    for one in pictures:
-        style.plt.close(one.figure)

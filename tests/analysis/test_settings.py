@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import polars as pl
 import pytest
 
@@ -124,8 +123,6 @@ def test_every_figure_keeps_settings_apart(results, name):
     tables = [one.table.to_dict(as_series=False) for one in after]
     for one in before:
         assert one.table.to_dict(as_series=False) in tables, "unmoved by the other"
-    for one in (*before, *after):
-        plt.close(one.figure)
 
 
 def test_one_seed_is_drawn_with_what_its_stories_leave_open(tmp_path):
@@ -138,7 +135,6 @@ def test_one_seed_is_drawn_with_what_its_stories_leave_open(tmp_path):
     assert (one.table["items_high"] > one.table["mean"]).all()
     legend = [text.get_text() for text in one.figure.legends[0].get_texts()]
     assert "one seed: 95 % over stories" in legend
-    plt.close(one.figure)
     write_stories_sweep(tmp_path / "few", sizes=("1M",), seeds=2)
     ((few,), _) = FIGURES["figure-7-induction"].pictures(
         collect(tmp_path / "few").frame
@@ -146,7 +142,6 @@ def test_one_seed_is_drawn_with_what_its_stories_leave_open(tmp_path):
     assert few.table["items_low"].null_count() == 0, "in the table also for many seeds"
     legend = [text.get_text() for text in few.figure.legends[0].get_texts()]
     assert "one seed: 95 % over stories" not in legend
-    plt.close(few.figure)
 
 
 def test_tests_name_the_size_of_recurrent_models_with_their_mixer():
