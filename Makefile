@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 READY = $(VENV)/.ready
+RECENT = import sys; sys.exit(sys.version_info < (3, 11))
 WHERE = --on $(ON) $(if $(filter slurm,$(ON)),--profile $(PROFILE))
 VALUES = $(if $(TUNED),--tuned $(TUNED))
 
@@ -17,7 +18,11 @@ help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip --version >/dev/null 2>&1 && $(RUN) -c '$(RECENT)' || { \
+	  $(PYTHON) -c '$(RECENT)' || { \
+	    echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \
+	    echo "Name another one: make setup PYTHON=python3.12"; exit 1; }; \
+	  $(PYTHON) -m venv --clear $(VENV); }
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt "$$(grep -oE '^torch==[0-9.]+' constraints.txt)"
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

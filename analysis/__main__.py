@@ -4,40 +4,43 @@ python -m analysis {collect,quick,claims,matched,figures,report,notebooks}
 """
 
 import sys
-from typing import Annotated, Union
+from typing import Any
 
-import tyro
-
-from analysis.commands import (
-    Claims,
-    Collect,
-    Figures,
-    Matched,
-    Notebooks,
-    Quick,
-    Report,
-)
 from synth import command_line
 
-Command = Union[  # noqa: UP007 - read by tyro at run time
-    Annotated[Collect, tyro.conf.subcommand("collect")],
-    Annotated[Quick, tyro.conf.subcommand("quick")],
-    Annotated[Claims, tyro.conf.subcommand("claims")],
-    Annotated[Figures, tyro.conf.subcommand("figures")],
-    Annotated[Report, tyro.conf.subcommand("report")],
-    Annotated[Matched, tyro.conf.subcommand("matched")],
-    Annotated[Notebooks, tyro.conf.subcommand("notebooks")],
-]
+
+def parse(arguments: list[str] | None = None) -> Any:
+    """The command that the words describe; misspelt ones end with status 2."""
+    from analysis.commands import (
+        Claims,
+        Collect,
+        Figures,
+        Matched,
+        Notebooks,
+        Quick,
+        Report,
+    )
+    from synth.parsing import parse as parse_words
+
+    return parse_words(
+        {
+            "collect": Collect,
+            "quick": Quick,
+            "claims": Claims,
+            "figures": Figures,
+            "report": Report,
+            "matched": Matched,
+            "notebooks": Notebooks,
+        },
+        "python -m analysis",
+        "Collect run folders, draw figures, judge claims, report.",
+        arguments,
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; user mistakes end in one message and status 2."""
-    about = "Collect run folders, draw figures, judge claims, report."
-    return command_line.status(
-        lambda: command_line.parse(
-            Command, "python -m analysis", about, arguments
-        ).run()
-    )
+    return command_line.run(parse, arguments)
 
 
 if __name__ == "__main__":

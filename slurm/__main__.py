@@ -4,38 +4,52 @@ Launching is `python -m sweeps run --on slurm`; here is what one asks afterwards
 """
 
 import sys
-from typing import Annotated, Union
+from typing import Any
 
-import tyro
-
-from slurm.clients import QueueUnavailable
-from slurm.commands import Cancel, ClusterCommand, Logs, Profiles, Retry, StatusCommand
-from slurm.daemons import ClusterError
-from slurm.submission import SubmissionRefused
 from synth import command_line
 
-Command = Union[  # noqa: UP007 - read by tyro at run time
-    Annotated[ClusterCommand, tyro.conf.subcommand("cluster")],
-    Annotated[Profiles, tyro.conf.subcommand("profiles")],
-    Annotated[StatusCommand, tyro.conf.subcommand("status")],
-    Annotated[Logs, tyro.conf.subcommand("logs")],
-    Annotated[Cancel, tyro.conf.subcommand("cancel")],
-    Annotated[Retry, tyro.conf.subcommand("retry")],
-]
+
+def parse(arguments: list[str] | None = None) -> Any:
+    """The command that the words describe; misspelt ones end with status 2."""
+    from tyro.conf import ConsolidateSubcommandArgs
+
+    from slurm.commands import (
+        Cancel,
+        ClusterCommand,
+        Logs,
+        Profiles,
+        Retry,
+        StatusCommand,
+    )
+    from synth.parsing import parse as parse_words
+
+    return parse_words(
+        {
+            "cluster": ClusterCommand,
+            "profiles": Profiles,
+            "status": StatusCommand,
+            "logs": Logs,
+            "cancel": Cancel,
+            "retry": Retry,
+        },
+        "python -m slurm",
+        "The cluster's side of a sweep.",
+        arguments,
+        ConsolidateSubcommandArgs,
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; mistakes and refusals give one message and status 2."""
-    about = "The cluster's side of a sweep."
-    at_the_end = tyro.conf.ConsolidateSubcommandArgs
+    return command_line.run(parse, arguments, _refusals)
 
-    def call() -> int:
-        return command_line.parse(
-            Command, "python -m slurm", about, arguments, at_the_end
-        ).run()
 
-    mistakes = (ClusterError, QueueUnavailable, SubmissionRefused)
-    return command_line.status(call, *mistakes)
+def _refusals() -> tuple[type[Exception], ...]:
+    from slurm.clients import QueueUnavailable
+    from slurm.daemons import ClusterError
+    from slurm.submission import SubmissionRefused
+
+    return ClusterError, QueueUnavailable, SubmissionRefused
 
 
 if __name__ == "__main__":

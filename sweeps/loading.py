@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sweeps.sweep import Sweep, line_of
 from synth.identity import nearest
+from synth.places import expand
 
 
 def find(name: str) -> Sweep:
@@ -23,7 +24,11 @@ def find(name: str) -> Sweep:
     if not colon or not path.endswith(".py"):
         path, chosen = name, ""
     if path.endswith(".py"):
-        return _choose(_in_file(Path(path)), path, chosen)
+        try:
+            file = Path(expand(path))
+        except ValueError as error:
+            raise ValueError(f"The path of a sweep {error}.") from None
+        return _choose(_in_file(file), path, chosen)
     from sweeps.catalogue import CATALOGUE
 
     if name not in CATALOGUE:

@@ -1,159 +1,132 @@
-"""What the four command lines share: parsing, and how a command ends."""
+"""How the four command lines begin and end: streams, Ctrl-C, mistakes, exit status.
 
-import dataclasses
+Only what Python has loaded anyway is imported here. A command imports the rest in
+`parse`, where Ctrl-C ends the process at once and a file of the current folder called
+`json.py` is not taken for the library's.
+"""
+
+import contextlib
 import errno
-import functools
 import os
+import signal
 import sys
-import types
-import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import tyro
-from tyro.constructors import (
-    ConstructorRegistry,
-    PrimitiveConstructorSpec,
-    PrimitiveTypeInfo,
-    StructConstructorSpec,
-    StructTypeInfo,
-)
+READER_GONE = 128 + signal.SIGPIPE
+"""Exit status when the reader of a pipe went away before the command was through."""
 
 
-class Refused(Exception):
-    """A value that a configuration refused; no `ValueError`, which tyro would frame."""
+Mistakes = Callable[[], tuple[type[Exception], ...]]
+"""Further exceptions that are a user's mistake, imported when there is one."""
 
 
-def parse(
-    commands: Any, prog: str, description: str, arguments: list[str] | None, *more: Any
-) -> Any:
-    """The command that the words describe; misspelt ones end with status 2.
+def run(
+    parse: Callable[[list[str] | None], Any],
+    arguments: list[str] | None,
+    mistakes: Mistakes = tuple,
+) -> int:
+    """Parse the arguments, run the command, return its exit status; see `status`."""
 
-    `commands` is a union of dataclasses, `more` further settings of tyro.
+    def call() -> int:
+        with _ended_by_ctrl_c():
+            command = parse(arguments)
+        return int(command.run())
 
-    Raises
-    ------
-    ValueError
-        What a configuration says of a value that it refuses.
-    """
-    try:
-        with _rules():
-            return tyro.cli(
-                commands,
-                prog=prog,
-                description=description,
-                args=arguments,
-                config=(
-                    tyro.conf.OmitArgPrefixes,
-                    tyro.conf.OmitSubcommandPrefixes,
-                    *more,
-                ),
-            )
-    except Refused as refused:
-        raise ValueError(str(refused)) from None
+    open_streams()
+    _prefer_library()
+    return status(call, mistakes)
 
 
-def _rules() -> ConstructorRegistry:
-    """How words become numbers and configurations, and what is said if they cannot."""
-    registry = ConstructorRegistry()
-    registry.primitive_rule(_number)
-    asking = False
-
-    @registry.struct_rule
-    def configuration(info: StructTypeInfo) -> StructConstructorSpec | None:
-        nonlocal asking
-        if asking or not dataclasses.is_dataclass(info.type):
-            return None
-        asking = True  # the usual rule, by which this one would be found again
-        try:
-            usual = ConstructorRegistry.get_struct_spec(info)
-        finally:
-            asking = False
-        if not isinstance(usual, StructConstructorSpec):
-            return None
-        return dataclasses.replace(usual, instantiate=_refusing(usual.instantiate))
-
-    return registry
-
-
-def _number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """Numbers, with None or without, as tyro shows them; what is none is said plainly.
-
-    Left to tyro are numbers inside of other types.
-    """
-    union = info.type_origin in (typing.Union, types.UnionType)
-    kinds = typing.get_args(info.type) if union else (info.type,)
-    optional = type(None) in kinds
-    kind = next((kind for kind in kinds if kind in (int, float)), None)
-    if kind is None or len(kinds) != 1 + optional:
-        return None
-    fitting = (*kinds, int)  # a whole number is a number
-
-    def number(words: list[str]) -> Any:
-        return None if optional and words == ["None"] else _read(words[0], kind)
-
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="{None}|" * optional + kind.__name__.upper(),
-        instance_from_str=number,
-        is_instance=lambda value: isinstance(value, fitting),
-        str_from_instance=lambda value: [str(value)],
-    )
-
-
-def _read(word: str, kind: type) -> Any:
-    """The number that a word says, or a `ValueError` that says what one looks like."""
-    try:
-        return kind(word)
-    except ValueError:
-        wanted = "a whole number" if kind is int else "a number"
-    message = f"must be {wanted}; got {word!r}."
-    try:
-        meant = float(word)
-    except ValueError:
-        raise ValueError(message) from None
-    if meant.is_integer():  # 1e6, say
-        message += f" Write {int(meant)}."
-    raise ValueError(message)
-
-
-def _refusing(build: Callable[..., Any]) -> Callable[..., Any]:
-    """`build`, whose `ValueError` goes past tyro to whoever called `parse`."""
-
-    @functools.wraps(build)
-    def built(*positional: Any, **named: Any) -> Any:
-        try:
-            return build(*positional, **named)
-        except ValueError as error:
-            raise Refused(str(error)) from None
-
-    return built
-
-
-def status(call: Callable[[], int], *mistakes: type[Exception]) -> int:
+def status(call: Callable[[], int], mistakes: Mistakes = tuple) -> int:
     """The exit status of a command; a user's mistake is one message and status 2.
 
-    A `ValueError` is a mistake, an `OSError` (a folder that may not be written, a full
-    disk), and so are `mistakes`. A reader that went away is none, nor is Ctrl-C, which
-    has its usual status, 130.
+    A `ValueError` is a mistake, and so is an `OSError` (a folder that may not be
+    written, a full disk) or one of `mistakes`. A closed pipe is no error; Ctrl-C has
+    its usual status, 130.
     """
-    refused: tuple[type[Exception], ...] = (ValueError, OSError, *mistakes)
-    found = 0
+    found: int | None = None
     try:
         found = call()
         if sys.stdout is not None:  # closed by the caller
             sys.stdout.flush()
         return found
     except BrokenPipeError:
-        # Or the interpreter would complain of it once more on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return found
-    except refused as error:
-        print(f"error: {_words(error)}", file=sys.stderr)
+        return READER_GONE if found is None else found
+    except Exception as error:
+        if not isinstance(error, (ValueError, OSError, *mistakes())):
+            raise
+        what = "standard output: " if found is not None else ""
+        _complain(f"error: {what}{_words(error)}")
         return 2
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        _complain("interrupted")
         return 130
+    finally:
+        _drop_what_nobody_takes()
+
+
+def _complain(message: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody can be told
+        print(message, file=sys.stderr, flush=True)
+
+
+def open_streams() -> None:
+    """Give standard streams that are closed somewhere to go, and write any letter.
+
+    A closed descriptor would be given to the next file that is opened, and what is
+    printed would be written into it.
+    """
+    while True:
+        handle = os.open(os.devnull, os.O_RDWR)
+        if handle > 2:
+            os.close(handle)
+            break
+        os.set_inheritable(handle, True)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a latin-1 terminal lacks most letters
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_what_nobody_takes() -> None:
+    """Let the interpreter's own flush at its end succeed, whatever became of the pipe."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
+
+
+@contextlib.contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C end the process as it ends any other, while modules are imported.
+
+    An exception in the middle of an import leaves half a module, or a traceback.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        if handler is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+    except ValueError:  # not in the main thread
+        handler = None
+    try:
+        yield
+    finally:
+        if handler is signal.default_int_handler:
+            signal.signal(signal.SIGINT, handler)
+
+
+def _prefer_library() -> None:
+    """Search the standard library first: `-m` puts the current folder before it."""
+    library = os.path.dirname(os.__file__)
+    inside = (library, os.path.join(library, "lib-dynload"))
+    sys.path.sort(key=lambda path: path not in inside)
 
 
 _ADVICE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room, then call again.")

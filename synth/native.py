@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from synth.text.cache import cache_folder, entry
+from synth.places import cache_folder
+from synth.text.cache import entry
 
 SOURCE = Path(__file__).with_name("native.cpp")
 INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"
@@ -68,7 +69,7 @@ def available() -> tuple[bool, str]:
     """Whether the library can be used here, and the reason if it cannot."""
     try:
         load()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # no compiler, no cache folder
         return False, str(error)
     return True, ""
 

@@ -15,18 +15,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from synth.places import cache_folder
 from synth.text.corpus_files import content_digest
 
 MANIFEST = "complete.json"
 ABANDONED_SECONDS = 24 * 3600
 """A temporary folder that has not changed for so long belongs to a killed writer."""
-
-
-def cache_folder() -> Path:
-    """`$SYNTH_CACHE`, or `synth` in the user's cache folder."""
-    given = os.environ.get("SYNTH_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(given) if given else Path(base) / "synth"
 
 
 def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from synth.command_line import parse, status
+from synth.command_line import status
+from synth.parsing import parse
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Other:
 
 
 def read(words):
-    return parse(Command | Other, "prog", "about", ["command", *words.split()])
+    commands = {"command": Command, "other": Other}
+    return parse(commands, "prog", "about", ["command", *words.split()])
 
 
 def test_numbers_with_and_without_none():
@@ -107,4 +109,4 @@ def test_a_defect_keeps_its_traceback():
 
     with pytest.raises(KeyError):
         status(call)
-    assert status(call, KeyError) == 2
+    assert status(call, lambda: (KeyError,)) == 2

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from synth.text.cache import ABANDONED_SECONDS, MANIFEST, cache_folder, entry
+from synth.places import cache_folder
+from synth.text.cache import ABANDONED_SECONDS, MANIFEST, entry
 from tests.conftest import PATIENCE_S
 
 
