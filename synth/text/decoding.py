@@ -27,10 +27,7 @@ def text_lines(path: Path) -> Iterator[str]:
         Names a file that is damaged, truncated or no UTF-8, and what to do about it.
     """
     try:
-        with _unpacked(path) as binary:
-            _refuse_utf16(binary.peek(1024)[:1024], path)
-            with TextIOWrapper(binary, encoding="utf-8-sig") as lines:
-                yield from lines
+        yield from _decoded(path)
     except _BROKEN as error:
         packing = path.suffix.lower()
         tool = {".xz": "xz", ".gz": "gzip"}.get(packing, "unpack")
@@ -38,17 +35,20 @@ def text_lines(path: Path) -> Iterator[str]:
             f"{path} is not a whole {packing} file ({error}). Copy or download it "
             f"again; `{tool} --test {path}` checks it."
         ) from None
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8: line {_first_bad_line(path)} ({error.reason}). "
-            "Convert it first, for instance: "
-            f"iconv -f latin1 -t utf-8 {path.name} > converted.txt"
-        ) from None
 
 
-def read_text(path: Path) -> str:
-    """The whole of a small file as `text_lines` reads it."""
-    return "".join(text_lines(path))
+def _decoded(path: Path) -> Iterator[str]:
+    with _unpacked(path) as binary:
+        _refuse_utf16(binary.peek(1024)[:1024], path)
+        try:
+            with TextIOWrapper(binary, encoding="utf-8-sig") as lines:
+                yield from lines
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{path} is not UTF-8: line {_first_bad_line(path)} ({error.reason}). "
+                "Convert it first, for instance: "
+                f"iconv -f latin1 -t utf-8 {path.name} > converted.txt"
+            ) from None
 
 
 def byte_order_mark(head: bytes) -> int:
@@ -72,7 +72,7 @@ def _refuse_utf16(head: bytes, path: Path) -> None:
 
 
 def _first_bad_line(path: Path) -> int:
-    """The number of the first line that is no UTF-8; 0 if every line is."""
+    """The number of the first line that is no UTF-8, in a file that has one."""
     with _unpacked(path) as binary:
         for number, line in enumerate(binary, 1):
             try:

@@ -1,6 +1,7 @@
 """A user's plain text, by characters and by BPE."""
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -98,6 +99,59 @@ def test_no_text_and_short_texts_are_refused(tmp_path):
     path.write_text("Too short.")
     with pytest.raises(ValueError, match="Use a longer text"):
         TextConfig(corpus=str(path)).build().evaluation_sets(3)
+
+
+def write_rows(path, texts):
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return str(path)
+
+
+@pytest.mark.parametrize("hold_out", ["tail", "documents"])
+def test_every_character_of_the_text_is_in_the_alphabet(tmp_path, hold_out):
+    """Line ends as they are in rows; signs that cleaning puts in place of others."""
+    texts = [f"Row {i}\u2026\r\n\u201cwell\u201d\rno" for i in range(200)]
+    path = write_rows(tmp_path / "a.jsonl", texts)
+    for _ in range(2):  # made, and read from the cache
+        task = TextConfig(corpus=path, hold_out=hold_out).build()
+        kept, held = task._parts
+        assert len(kept.tokens_S) > 5 * len(held.tokens_S) > 0
+        assert ("\r" in task.vocabulary) == (hold_out == "tail")
+        assert ("." in task.vocabulary) == (hold_out == "documents")
+
+
+@pytest.mark.parametrize("texts", [["One long document. " * 500], ["One.", "Two."]])
+def test_too_few_documents_to_hold_some_out(tmp_path, texts):
+    path = write_rows(tmp_path / "a.jsonl", texts)
+    task = TextConfig(corpus=path, hold_out="documents").build()
+    with pytest.raises(ValueError, match=r"too few documents.* Use --hold-out tail"):
+        task.evaluation_sets(3)
+
+
+def test_a_document_that_cannot_be_encoded_is_named(tmp_path, play):
+    from synth.text.tokenizer import train_byte_pairs
+
+    stored = json.loads(train_byte_pairs([play.read_text()], 300).stored)
+    vocab = stored["model"]["vocab"]
+    vocab.pop("Z")
+    stored["model"]["vocab"] = {
+        t: i for i, t in enumerate(sorted(vocab, key=vocab.get))
+    }
+    file = tmp_path / "tokenizer.json"
+    file.write_text(json.dumps(stored))
+    path = write_rows(tmp_path / "a.jsonl", ["abc", "aZb"])
+    chosen = TokenizerConfig(tokens="file", tokenizer_file=str(file))
+    task = TextConfig(corpus=path, tokenizer=chosen).build()
+    with pytest.raises(ValueError, match=r"a\.jsonl, document 2: .*begins 'aZb'.*b'Z'"):
+        task.evaluation_sets(3)
+
+
+@pytest.mark.parametrize("content", ["", " \n\n"])
+@pytest.mark.parametrize("hold_out", ["tail", "documents"])
+def test_an_empty_text_is_refused(tmp_path, content, hold_out):
+    path = tmp_path / "a.txt"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"a\.txt' holds no text"):
+        TextConfig(corpus=str(path), hold_out=hold_out).build()
 
 
 def test_training_learns_the_text(play, tmp_path):

@@ -437,6 +437,14 @@ def test_a_corpus_of_too_few_documents_says_so(task, tmp_path):
         few.evaluation_sets(10)
 
 
+@pytest.mark.parametrize("content", ["", "\n"])
+def test_an_empty_corpus_is_refused(tmp_path, content):
+    path = tmp_path / "empty.txt"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"empty\.txt' holds no text"):
+        StoriesConfig(corpus=str(path)).build()
+
+
 def test_a_users_tokeniser(task, tmp_path):
     path = tmp_path / "tokenizer.json"
     path.write_text(task.tokenizer.stored)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -56,6 +57,40 @@ def test_no_leakage_and_no_duplicates(corpus, tokenizer):
     assert found.report["leakage"]["shared"] < 0.02
     pieces = [text for _, text in cleaned_documents(corpus, chunked=True)]
     assert len(set(pieces)) == len(pieces)
+
+
+def test_documents_that_differ_in_a_digit_or_a_sign_are_all_kept(tmp_path):
+    path = tmp_path / "sums.jsonl"
+    texts = [f"{i} + 1" for i in range(200)] + [f"{i} - 1" for i in range(200)]
+    rows = [{"text": text} for text in [*texts, texts[0], "", "  7 + 1\n"]]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    left_out = Counter()
+    found = [text for _, text in cleaned_documents(source_at(path), True, left_out)]
+    assert found == texts
+    assert left_out == {"duplicates": 2}
+
+
+def test_what_is_left_out_is_counted(tmp_path, tokenizer):
+    path = tmp_path / "a.jsonl"
+    notice = "This is from Project Gutenberg. " * 30
+    rows = ["A tale.", "A tale.", notice, "Produced by nobody", "Two tales."]
+    path.write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
+    report = encoded_corpus(source_at(path), tokenizer, chunked=True).report
+    assert report["left_out"] == {"duplicates": 1, "notices": 1, "empty": 1}
+    path.write_text(json.dumps({"text": notice}))
+    with pytest.raises(
+        ValueError, match=r"holds no text once it is cleaned.*'notices': 1"
+    ):
+        encoded_corpus(source_at(path), tokenizer, chunked=True)
+
+
+def test_the_rule_and_the_field_name_another_entry(corpus, tokenizer):
+    cases = [
+        corpus,
+        *(dataclasses.replace(corpus, **{name: "title"}) for name in ("field", "rule")),
+    ]
+    sizes = [len(encoded_corpus(c, tokenizer, True).splits["train"]) for c in cases]
+    assert sizes[0] == sizes[2] != sizes[1]
 
 
 def test_counts(corpus, tokenizer):
