@@ -193,6 +193,12 @@ class Evaluate:
     """Decode greedily, feeding mistakes back, instead of the teacher-forced pass."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where to evaluate."""
+    corpus: str = ""
+    """Where the run's corpus lies now, if not where it was."""
+    books: str = ""
+    """Where its books lie now."""
+    tokenizer_file: str = ""
+    """Where its tokenizer.json lies now."""
     json: bool = False
     """One JSON object a line instead of a table."""
 
@@ -202,8 +208,10 @@ class Evaluate:
         from synth.scoring import evaluate_folder
 
         require_device(self.device)
+        names = ("corpus", "books", "tokenizer_file")
+        moved = {name: path for name in names if (path := getattr(self, name))}
         scores = evaluate_folder(
-            self.folder, self.examples, self.step, self.free_running, self.device
+            self.folder, self.examples, self.step, self.free_running, self.device, moved
         )
         for score in scores:
             if self.json:

@@ -1,7 +1,10 @@
 """Evaluate a checkpoint that lies in a run's folder."""
 
+import dataclasses
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,16 +20,21 @@ from synth.tasks.task import EvaluationSet, Rows
 
 
 def load_model(
-    folder: RunFolder, step: int | None = None, device: str = "cpu"
+    folder: RunFolder,
+    step: int | None = None,
+    device: str = "cpu",
+    moved: Mapping[str, str] = {},
 ) -> tuple[MultiTokenModel, RunConfig, int]:
     """The fp32 model of a run at a checkpoint (the newest one if `step` is None).
+
+    `moved` says where files of the task lie now: `corpus`, `books`, `tokenizer_file`.
 
     Raises
     ------
     ValueError
         When the folder holds no run, or no such checkpoint, with the steps it has.
     """
-    config = folder.config()
+    config = with_files_at(folder.config(), moved)
     steps = checkpoints.saved_steps(folder)
     if not steps:
         raise ValueError(f"{folder.path} has no checkpoint yet.")
@@ -45,15 +53,42 @@ def load_model(
     return model, config, step
 
 
+def with_files_at(config: RunConfig, moved: Mapping[str, str]) -> RunConfig:
+    """The configuration with other places of its task's files, by field name.
+
+    Raises
+    ------
+    ValueError
+        Names an option without meaning for the run, or content that is not the run's.
+    """
+    task: Any = config.task
+    for name, path in moved.items():
+        owner: Any = (
+            getattr(task, "tokenizer", None) if name == "tokenizer_file" else task
+        )
+        if not getattr(owner, name, ""):
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{option} has no meaning: the run was made without one.")
+        changed = dataclasses.replace(owner, **{name: path})
+        whole = owner is task
+        task = changed if whole else dataclasses.replace(task, tokenizer=changed)
+    return dataclasses.replace(config, task=task) if moved else config
+
+
 def evaluate_folder(
-    path: Path, examples: int, step: int | None, free_running: bool, device: str
+    path: Path,
+    examples: int,
+    step: int | None,
+    free_running: bool,
+    device: str,
+    moved: Mapping[str, str] = {},
 ) -> list[Score]:
     """Scores of a run's checkpoint on its task's fixed test sets."""
     if examples < 1:
         raise ValueError(f"--examples must be at least 1; got {examples}.")
     path = path.resolve()
     folder = RunFolder(path.parent, path.name)
-    model, config, _ = load_model(folder, step, device)
+    model, config, _ = load_model(folder, step, device, moved)
     task = config.task.build()
     sets = task.evaluation_sets(examples)
     if free_running:

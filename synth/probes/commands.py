@@ -62,7 +62,7 @@ class Law(Options):
     model: str | None = None
     """Or a Hugging Face causal language model, by name or path."""
     corpus: Path | None = None
-    """Texts for --model: .jsonl with a field "text", else divided by blank lines."""
+    """Texts for --model: rows of .jsonl or .parquet, or a .txt cut at blank lines."""
     data: Literal["test", "train"] = "test"
     """Probe --run on its task's test sets, or on rows like those of training."""
     examples: int = 1000

@@ -6,7 +6,6 @@ The state before the final norm is caught at that norm, since hidden states hold
 after it.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from synth.probes.states import BATCH_TOKENS, Last, Norm, StateBatch, normalised
+from synth.text.corpus import read_documents
+from synth.text.corpus_files import format_of
 
 
 def load_language_model(name: str, device: str = "cpu") -> tuple[Any, Any]:
@@ -42,31 +43,20 @@ def load_language_model(name: str, device: str = "cpu") -> tuple[Any, Any]:
 
 
 def read_corpus(path: Path) -> list[str]:
-    """Texts of a file: one a line of JSON (.jsonl, field "text"), else by blank lines.
+    """Texts of a file: each row of .jsonl or .parquet, a .txt divided by blank lines.
 
     Raises
     ------
     ValueError
-        When the file is missing, has no text, or a line is not as expected.
+        When the file is missing, damaged, has no text, or a row is not as expected.
     """
     if not path.is_file():
         raise ValueError(f"--corpus {path} is not a file.")
-    content = path.read_text(encoding="utf-8")
-    if path.suffix == ".jsonl":
-        texts = []
-        for number, line in enumerate(content.splitlines(), 1):
-            try:
-                texts.append(json.loads(line)["text"])
-            except (json.JSONDecodeError, KeyError, TypeError):
-                raise ValueError(
-                    f"{path}:{number} must be a JSON object with a field 'text'."
-                ) from None
-    else:
-        texts = content.split("\n\n")
-    texts = [text.strip() for text in texts if text.strip()]
-    if not texts:
-        raise ValueError(f"--corpus {path} holds no text.")
-    return texts
+    kind, _ = format_of(path)
+    texts: list[str] = []
+    for document in read_documents(path):
+        texts += document.text.split("\n\n") if kind == ".txt" else [document.text]
+    return [text.strip() for text in texts if text.strip()]
 
 
 def sample_texts(texts: Sequence[str], count: int, seed: int) -> list[str]:

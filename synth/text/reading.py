@@ -117,8 +117,8 @@ def verified(
     """The place, if what lies there has the digest of the configuration."""
     if not path.startswith(PREFIX) and not Path(path).exists():
         raise ValueError(
-            f"{field} {path!r} does not exist here. Give the place of the content with "
-            f"sha256 {expected}."
+            f"{field} {path!r} does not exist here. Say where the content with sha256 "
+            f"{expected} lies now: --{field.split('.')[-1].replace('_', '-')} PATH."
         )
     filled_digest(path, expected, field, measure)
     return path

@@ -272,6 +272,26 @@ def test_free_running_is_refused_where_nothing_can_be_decoded(tmp_path, kind):
         evaluate_folder(tmp_path / config.run_id, 4, None, True, "cpu")
 
 
+def test_a_corpus_that_moved_is_given_by_its_new_place(tmp_path):
+    text = tmp_path / "a.txt"
+    text.write_text("To be or not to be, that is the question. " * 50)
+    task = TextConfig(corpus=str(text))
+    config = dataclasses.replace(tiny_run(), task=task)
+    train([config], tmp_path)
+    folder = tmp_path / config.run_id
+    before = evaluate_folder(folder, 4, None, False, "cpu")
+    moved = text.rename(tmp_path / "b.txt")
+    with pytest.raises(ValueError, match=r"a\.txt' does not exist here"):
+        evaluate_folder(folder, 4, None, False, "cpu")
+    places = {"corpus": str(moved)}
+    assert evaluate_folder(folder, 4, None, False, "cpu", places) == before
+    with pytest.raises(ValueError, match="--tokenizer-file has no meaning"):
+        evaluate_folder(folder, 4, None, False, "cpu", {"tokenizer_file": "x.json"})
+    moved.write_text("Another text.")
+    with pytest.raises(ValueError, match="the content has changed"):
+        evaluate_folder(folder, 4, None, False, "cpu", places)
+
+
 def test_a_folder_evaluates_to_what_training_recorded(tmp_path):
     config = tiny_run(2)
     train([config], tmp_path)

@@ -112,10 +112,18 @@ def test_corpora(tmp_path):
     assert read_corpus(plain) == ["one\ntwo", "three"]
     lines = tmp_path / "a.jsonl"
     lines.write_text(json.dumps({"text": "x"}) + "\n" + "{}\n")
-    with pytest.raises(ValueError, match=r"a\.jsonl:2 must be"):
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 2: expected a field"):
         read_corpus(lines)
     with pytest.raises(ValueError, match="is not a file"):
         read_corpus(tmp_path / "b.txt")
+    rows = ["one\u2028two", None, "", "three\n\nfour"]
+    lines.write_text(
+        "".join(json.dumps({"text": row}, ensure_ascii=False) + "\n" for row in rows)
+    )
+    assert read_corpus(lines) == ["one\u2028two", "three\n\nfour"]
+    plain.write_bytes(b"caf\xe9")
+    with pytest.raises(ValueError, match=r"a\.txt is not UTF-8"):
+        read_corpus(plain)
     texts = [str(i) for i in range(9)]
     assert sample_texts(texts, 4, 666) == sample_texts(texts, 9, 666)[:4]
     assert sorted(sample_texts(texts, 99, 1)) == texts
