@@ -1,0 +1,16 @@
+"""Random faults on a cluster; `python -m tests.bench.storms cluster` has more."""
+
+import pytest
+
+from .conftest import tiny
+from .storms import Storm
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_a_storm_changes_no_result(site, assert_undisturbed):
+    packs = [[tiny(2 * i, 60), tiny(2 * i + 1, 60)] for i in range(3)]
+    storm = Storm(site, packs, seed=1)
+    storm.blow(faults=8)
+    storm.calm()
+    assert_undisturbed(site, *(config for pack in packs for config in pack))

@@ -1,0 +1,18 @@
+"""Random signals to launchers and workers; `python -m tests.bench.storms` has more."""
+
+import pytest
+
+from sweeps.loading import find
+from tests.sweeps.conftest import content
+from tests.sweeps.storms import aftermath, storm
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_storm_changes_no_result(sweep_file, tmp_path, expected, seed):
+    path = sweep_file(seeds=4, steps=40, layers=(3,))
+    configs = find(str(path))("quick")
+    root = tmp_path / "runs" / "depths-quick"
+    story = storm(seed, 8, path, root, tmp_path)
+    assert aftermath(configs, path, root, tmp_path) == [], story
+    assert [content(root, config) for config in configs] == expected(configs), story
