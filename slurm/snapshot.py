@@ -118,7 +118,8 @@ def check_lines(copy: Path) -> list[str]:
         f"  sha256sum {MANIFEST} | grep '^{copy.name}' > /dev/null &&",
         f"  diff <(cut -c {_HASH_COLUMNS + 1}- {MANIFEST} | LC_ALL=C sort) \\",
         f"    <(find . -type f ! -path ./{MANIFEST} | cut -c 3- | LC_ALL=C sort) &&",
-        '  [ -z "$(find . ! -type d ! -type f | tee /dev/stderr)" ] &&',
+        # Not `tee /dev/stderr`: opening it would cut what the log holds already.
+        "  ! find . ! -type d ! -type f | grep . >&2 &&",
         f"  sha256sum --check --quiet {MANIFEST}",
         f") || {{ echo {path} is not the code that was submitted: it was changed, and is"
         " not run. Send the runs again, which makes a new copy. >&2; exit 1; }",

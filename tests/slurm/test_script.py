@@ -13,6 +13,7 @@ from slurm import script
 from slurm.arrays import ArrayPlan
 from slurm.profile import Profile, from_values
 from slurm.script import render, setup_lines, shell_word
+from slurm.snapshot import take
 
 from .conftest import tiny
 
@@ -168,3 +169,14 @@ def test_python_of_a_profile_may_lie_at_home():
 
 def test_examples_hold():
     assert doctest.testmod(script).failed == 0
+
+
+def test_set_up_lines_leave_the_log_of_earlier_attempts(tmp_path):
+    """A requeued job appends to its log; no line may open that file anew."""
+    log = tmp_path / "log"
+    log.write_text("the first attempt\n")
+    lines = setup_lines(Profile(name="site"), take(tmp_path))
+    with log.open("ab") as file:
+        command = ["bash", "-c", "\n".join([*lines, "echo the second"])]
+        subprocess.run(command, stdout=file, stderr=file, check=True)
+    assert log.read_text() == "the first attempt\nthe second\n"
