@@ -1,9 +1,12 @@
 """What a sweep costs beside its training, and what lanes gain.
 
-`python -m tests.bench.bench_sweeps [--part plan status overhead lanes] [--runs 1000]`
+`python -m tests.bench.bench_sweeps [--part plan status launcher overhead lanes]
+[--runs 1000] [--folders 10000]`
 
 - plan: `python -m sweeps plan` of so many trivial runs, interpreter start included.
 - status: `python -m sweeps status` over ten thousand run folders.
+- launcher: peak memory of `python -m sweeps run` of as many seeds, and what the dashboard
+  makes of them.
 - overhead: one worker trains so many trivial runs (two steps each); what is neither data,
   training nor evaluation by the runs' own clocks, and not the start of the processes, is
   overhead: claims, folders, checkpoints, results, messages.
@@ -14,6 +17,9 @@
 import argparse
 import json
 import os
+import re
+import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -103,8 +109,14 @@ def bench_status(folder: Path, folders: int) -> None:
             (path / "failure.json").write_text(json.dumps(failure))
         elif place % 4 < 3:
             (path / "result.json").write_text("{}")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = median(3, lambda: _status(folder, root))
-    print(f"status over {folders} folders: {seconds:.2f} s")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    print(
+        f"status over {folders} folders: {seconds:.2f} s, {busy / 3:.2f} s of CPU time, "
+        f"at most {after.ru_maxrss // 1000} MB"
+    )
 
 
 def _status(folder: Path, root: Path) -> float:
@@ -114,6 +126,40 @@ def _status(folder: Path, root: Path) -> float:
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr
     return time.monotonic() - began
+
+
+def bench_launcher(folder: Path, seeds: int) -> None:
+    """A launch of very many runs, until some have ended; then the study of them."""
+    from sweeps.dashboard import study_of
+    from sweeps.loading import find
+    from sweeps.survey import survey
+
+    path = write_sweep(folder, SEEDS=seeds, SCALE="d16-L4-h2", STEPS=2, HORIZONS=(1,))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sweeps", "run", str(path), "--workers", "1"],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for ended, _ in enumerate(process.stdout):
+        if ended == 100:
+            break
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    peak = int(re.findall(r"VmHWM:\s+(\d+)", status)[0])
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    size = sum(p.stat().st_size for p in (folder / "runs/bench").glob("*.*"))
+    configs = find(str(path))("quick")
+    began = time.process_time()
+    study_of("bench", configs, survey(folder / "runs/bench", configs), "a/b")
+    seconds = time.process_time() - began
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(
+        f"launch of {seeds} seeds: launcher {peak // 1000} MB, {size} bytes beside the "
+        f"runs; dashboard: {seconds:.1f} s of CPU time, {grown // 1000} MB"
+    )
 
 
 def bench_overhead(folder: Path, runs: int) -> None:
@@ -190,7 +236,7 @@ def _one_process_each(folder: Path, name: str, path: Path) -> float:
 def main() -> None:
     """Print a line a measurement."""
     parser = argparse.ArgumentParser()
-    parts = ["plan", "status", "overhead", "lanes"]
+    parts = ["plan", "status", "launcher", "overhead", "lanes"]
     parser.add_argument("--part", nargs="+", choices=parts, default=parts)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--folders", type=int, default=10_000)
@@ -199,6 +245,7 @@ def main() -> None:
     work = {
         "plan": lambda folder: bench_plan(folder, chosen.runs),
         "status": lambda folder: bench_status(folder, chosen.folders),
+        "launcher": lambda folder: bench_launcher(folder, chosen.folders),
         "overhead": lambda folder: bench_overhead(folder, chosen.runs),
         "lanes": lambda folder: bench_lanes(folder, chosen.rounds),
     }
