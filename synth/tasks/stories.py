@@ -33,6 +33,7 @@ from synth.tasks.task import (
     TokenScores,
 )
 from synth.text.cleaning import Split
+from synth.text.detection import NAME_RULE
 from synth.text.encoded import Corpus, CorpusText, encoded_corpus, sampled_texts
 from synth.text.grammar import grammar
 from synth.text.names import NameConfig, NameSource
@@ -136,13 +137,14 @@ class StoriesConfig(TaskConfig):
 
     @property
     def rule(self) -> str:
-        """How this code reads the given files."""
-        return reading_rule(
+        """How this code reads the given files, and finds the names of a corpus."""
+        reading = reading_rule(
             self.corpus,
             self.books,
             cleaned=bool(self.corpus_digest or self.books_digest),
             own_tokenizer=self.tokenizer.tokens == "file",
         )
+        return f"{reading}, names {NAME_RULE}" if self.corpus_digest else reading
 
     def build(self) -> "Stories":
         """The task, with its tokeniser trained or read from the cache.
@@ -230,7 +232,8 @@ class Stories(Task):
         return (
             f"{self.config.corpus!r} has no test document in which a name is said twice "
             f"(documents by split: {counts}; a hash of the title holds one in twenty "
-            "out). Add documents, or give one long .txt: one text is split by pieces."
+            "out). Add documents, or give one long .txt: one text is split by pieces. "
+            "`sample stories --corpus FILE --report` lists the words taken for names."
         )
 
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:

@@ -1,20 +1,51 @@
-"""Names in real prose: found by rule, replaced by two-token names at token level."""
+"""Names in real prose: found by rule, replaced by two-token names at token level.
 
-import re
+A word is a name if most of its occurrences within sentences are capitalised and follow
+no article (`synth.text.capitals`), unless a list says that it names nobody or it often
+follows "in". A word that is an ordinary one in most texts (Rose, Will, Mark) is a name
+in a text that writes it so at least twice. Only shares count, so a longer corpus of the
+same kind has the same names.
+"""
+
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from synth.text.capitals import (
+    CAPITALISED,
+    Evidence,
+    evidence,
+    lower_in,
+    named_share,
+    placed,
+)
 from synth.text.names import NameSource
+from synth.text.never_names import DETERMINERS, MONTHS_AND_NAMES, reason_never
 from synth.text.tokenizer import Tokenizer
 
-_INSIDE = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b")
-_LOWER = re.compile(r"\b[a-z]{3,}\b")
-_CAPITAL = re.compile(r"\b[A-Z][a-z]{2,}\b")
-RARE = 5
-"""A word that occurs so often in lower case is no name."""
+NAME_RULE = 2
+"""Raised when other words would be taken for names: part of a run's identity."""
+SHARE = 0.5
+"""A name is written as names are in at least so much of its places in sentences."""
+SHARE_OF_LOUD = 0.95
+"""The same for a word that is always in capitals throughout: TIM, but not CHAPTER."""
+SHARE_OF_PLACES = 0.25
+"""A word that follows "in" or "into" more often than this is a place."""
+LOWER = "mostly in lower case"
+DETERMINED = "mostly after an article or a possessive"
+MONTHS = "months"
+UNSURE = (LOWER, DETERMINED, MONTHS)
+"""Reasons that a text may overrule: Rose, Will and Mark, but never Mrs or Monday."""
+LEAST_IN_TEXT = 2
+"""An ordinary word is a name in a text that writes it so at least so often."""
+LOOK_BACK = 40
+"""Characters that hold the two words before a name."""
+SHOWN = 12
+"""Words of each kind that a report shows."""
 
 
 @dataclass(frozen=True)
@@ -22,27 +53,134 @@ class NameWords:
     """The words of a corpus that are taken to be names."""
 
     words: frozenset[str]
+    """Names wherever they stand."""
+    sometimes: frozenset[str] = frozenset()
+    """Names in some texts only, by what the text itself shows."""
+    left: dict[str, Counter[str]] = field(default_factory=dict, compare=False)
+    """Capitalised words that are no names, and how often, by the reason."""
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> "NameWords":
-        """Words capitalised within sentences and rarely written in lower case."""
-        inside: Counter[str] = Counter()
-        lower: Counter[str] = Counter()
-        for text in texts:
-            inside.update(_INSIDE.findall(text))
-            lower.update(_LOWER.findall(text))
-        return cls(frozenset(w for w in inside if lower[w.lower()] < RARE))
+        """Sort the capitalised words of all texts into names and others."""
+        words: set[str] = set()
+        sometimes: set[str] = set()
+        left: dict[str, Counter[str]] = {}
+        for word, seen in evidence(texts).items():
+            reason = reason_never(word)
+            if not reason:
+                reason = _reason_against(word, seen)
+                if reason in UNSURE and not word.isupper():
+                    sometimes.add(word)
+            if reason:
+                left.setdefault(reason, Counter())[word] = seen.capitals
+            else:
+                words.add(word)
+        return cls(frozenset(words), frozenset(sometimes), left)
+
+    @property
+    def stored(self) -> dict[str, list[str]]:
+        """What JSON keeps of it, for `restored`."""
+        return {"words": sorted(self.words), "sometimes": sorted(self.sometimes)}
+
+    @classmethod
+    def restored(cls, stored: dict[str, list[str]]) -> "NameWords":
+        """The names that were stored, without the words that were left."""
+        return cls(frozenset(stored["words"]), frozenset(stored["sometimes"]))
+
+    @cached_property
+    def _name_of(self) -> dict[str, str]:
+        """The name that a capitalised word mentions: LILY is Lily, shouted."""
+        known = sorted(self.words | self.sometimes)
+        # In this order LILY is Lily even if LILY alone would be a name, too.
+        loud = {name.upper(): name for name in known}
+        same = {form: name for form, name in loud.items() if len(form) == len(name)}
+        return {name: name for name in known} | same
 
     def in_text(self, text: str) -> dict[str, list[int]]:
         """Names with at least two mentions after a space, and where these begin."""
         found: dict[str, list[int]] = {}
-        for match in _CAPITAL.finditer(text):
-            if (
-                match[0] in self.words
-                and text[match.start() - 1 : match.start()] == " "
-            ):
-                found.setdefault(match[0], []).append(match.start())
-        return {name: at for name, at in found.items() if len(at) > 1}
+        name_of = self._name_of.get
+        for match in CAPITALISED.finditer(text):
+            name = name_of(match[0])
+            if name is not None:
+                found.setdefault(name, []).append(match.start())
+        found = {name: at for name, at in found.items() if len(at) > 1}
+        unsure = self.sometimes.intersection(found)
+        if unsure:
+            for name in unsure - names_here(text, unsure):
+                del found[name]
+        return found
+
+    def report(self, mentions: Iterable[dict[str, list[int]]]) -> dict[str, Any]:
+        """What was taken and left, with counts; `mentions` are those of every text."""
+        taken: Counter[str] = Counter()
+        for found in mentions:
+            taken.update({name: len(at) for name, at in found.items()})
+        here = Counter({w: n for w, n in taken.items() if w in self.sometimes})
+        return {
+            "taken": _summary(taken - here),
+            "taken in some texts": _summary(here),
+            "left": {
+                reason: _summary(words) for reason, words in sorted(self.left.items())
+            },
+        }
+
+
+def names_here(text: str, words: frozenset[str]) -> set[str]:
+    """Those of the words, ordinary ones elsewhere, that are names in this text.
+
+    They stand alone within a sentence at least twice, never after an article, and at
+    least as often as the word in lower case.
+    """
+    alone: Counter[str] = Counter()
+    dates: Counter[str] = Counter()
+    epithets: set[str] = set()
+    for place, word, start in placed(text):
+        if word not in words:
+            continue
+        if place == "determined":
+            epithets.add(word)
+        elif place in ("inside", "date") and word.lower() in MONTHS_AND_NAMES:
+            dates[word] += 1
+        elif place not in ("start", "joined"):
+            alone[word] += _stands_alone(text, start, start + len(word))
+    chosen = {w for w, times in alone.items() if times >= LEAST_IN_TEXT} - epithets
+    if not chosen:
+        return chosen
+    lower = lower_in(text)
+    return {w for w in chosen if alone[w] >= lower[w.lower()] + dates[w]}
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether a word is no part of "Rose Garden" or "the old Witch"."""
+    if text[end : end + 1] == " " and text[end + 1 : end + 2].isupper():
+        return False
+    before = text[max(0, start - LOOK_BACK) : start].lower().split(" ")[-3:-1]
+    return not (len(before) == 2 and before[0] in DETERMINERS and before[1].isalpha())
+
+
+def _reason_against(word: str, seen: Evidence) -> str:
+    """Why the counts of a word speak against a name; empty if they do not."""
+    if seen.capitals == seen.start:
+        return "only where a sentence may begin"
+    if word.lower() in MONTHS_AND_NAMES:
+        return MONTHS
+    if named_share(word, seen) < (SHARE_OF_LOUD if word.isupper() else SHARE):
+        return LOWER if seen.lower >= seen.determined else DETERMINED
+    if seen.inside > SHARE_OF_PLACES * (seen.in_sentences - seen.lower):
+        return "places, often after in"
+    return ""
+
+
+def _summary(words: Counter[str]) -> dict[str, Any]:
+    """How many words and occurrences, and the most frequent ones."""
+    # By count and then by word, so that equal counts have one order.
+    shown = sorted(words, key=lambda word: (-words[word], word))[:SHOWN]
+    return {
+        "words": len(words),
+        "occurrences": words.total(),
+        "most frequent": ", ".join(f"{word} {words[word]}" for word in shown),
+    }
 
 
 def renamed(

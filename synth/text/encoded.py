@@ -31,7 +31,7 @@ from synth.text.cleaning import (
 )
 from synth.text.corpus import Document, read_documents
 from synth.text.corpus_files import find_corpus_files
-from synth.text.detection import NameWords
+from synth.text.detection import NAME_RULE, NameWords
 from synth.text.hub import PREFIX, hub_documents
 from synth.text.tokenizer import Tokenizer
 
@@ -162,12 +162,12 @@ def cleaned_documents(
 
 def encoded_corpus(source: CorpusText, tokenizer: Tokenizer, chunked: bool) -> Corpus:
     """The corpus under a tokeniser, from the cache or encoded now."""
-    versions = [CLEANING_VERSION, ENCODING_VERSION]
+    versions = [CLEANING_VERSION, ENCODING_VERSION, NAME_RULE]
     key = digest([*source.key, *versions, tokenizer.digest, chunked])
     folder = entry("corpora", key, lambda to: _encode(source, tokenizer, chunked, to))
     report = _read_json(folder, "report")
     texts = _read_json(folder, "texts")
-    names = NameWords(frozenset(_read_json(folder, "names")))
+    names = NameWords.restored(_read_json(folder, "names"))
     splits = {split: _mapped(folder, split, report) for split in SPLITS}
     return Corpus(splits, report, texts, names, tokenizer)
 
@@ -228,7 +228,7 @@ def _describe(
     """Names, words, leakage and sizes, from the documents kept as text."""
     every = [text for split in SPLITS for text in texts[split]]
     names = NameWords.of(every)
-    named = [frozenset(names.in_text(text)) for text in texts["train"]]
+    named = [names.in_text(text) for text in texts["train"]]
     words = Counter(word for text in every for word in words_of(text))
     report = {
         "dtype": dtype,
@@ -236,7 +236,8 @@ def _describe(
         "left_out": dict(left_out),
         "tokens": {split: sum(counts) for split, counts in lengths.items()},
         "leakage": asdict(leakage(texts["train"], texts["test"])),
-        "name_words": len(frozenset().union(*named)),
+        "name_words": len(set().union(*named)),
+        "names": names.report(named),
         "documents_with_names": sum(map(bool, named)) / len(named) if named else None,
         "words": sorted(word for word, times in words.items() if times >= 2),
     }
@@ -244,7 +245,7 @@ def _describe(
     for name, content in (
         ("report", report),
         ("texts", held),
-        ("names", sorted(names.words)),
+        ("names", names.stored),
     ):
         (folder / f"{name}.json").write_text(json.dumps(content), "utf-8")
 

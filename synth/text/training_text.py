@@ -101,5 +101,5 @@ def _source_of(text: StoryGenerator | Corpus) -> Source:
 def _described(text: StoryGenerator | Corpus) -> dict[str, Any]:
     if isinstance(text, StoryGenerator):
         return {"generated": text.config.profile}
-    names = ("documents", "tokens", "leakage", "name_words", "documents_with_names")
-    return {name: text.report[name] for name in names}
+    shown = ("documents", "tokens", "leakage", "name_words", "documents_with_names")
+    return {name: text.report[name] for name in (*shown, "names")}
