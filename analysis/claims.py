@@ -123,7 +123,11 @@ class Judgement:
 
 def judge(claim: Claim, frame: pl.DataFrame) -> Judgement:
     """The verdict on `claim` of all runs in `frame`."""
-    tests = [test for test in claim.evidence(frame) if test.values_S]
+    try:
+        tests = [test for test in claim.evidence(frame) if test.values_S]
+    except ValueError as error:  # of the runs: the other claims are judged all the same
+        reason = f"its runs cannot be compared ({str(error).rstrip('.')})"
+        return Judgement(claim, "not tested", reason, ())
     if not tests:
         reason = f"no finished runs bear on it; it is stated for {claim.stated_for}"
         return Judgement(claim, "not tested", reason, ())

@@ -98,7 +98,8 @@ def _derived(
         parameters = resolve(str(scale))[1].nominal_parameters
         if fits(parameters, RUN_SCHEMA["parameters"]):
             found["parameters"] = parameters
-        found["flops_per_token"] = flops_per_token(config, result)
+        if not wrong:
+            found["flops_per_token"] = flops_per_token(config, result)
     except ValueError as error:  # NaN in it, or an unknown scale
         wrong.append(f"config.json: {error}")
     return found

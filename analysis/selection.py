@@ -38,6 +38,16 @@ def measured(frame: pl.DataFrame, metric: str, *suites: str) -> pl.DataFrame:
     return chosen.filter(pl.col("suite").is_in(suites)) if suites else chosen
 
 
+NEEDED = ("config", "parameters", "scale", "horizon", "seed", "data_seed", "steps")
+
+
+def usable(frame: pl.DataFrame) -> pl.DataFrame:
+    """Without runs whose configuration could not be read: they belong to no cell."""
+    known = pl.all_horizontal(pl.col(name).is_not_null() for name in NEEDED)
+    counted = pl.col("metric").is_null() | pl.col("count").is_not_null()
+    return frame.filter(known & counted)
+
+
 def at_end(frame: pl.DataFrame) -> pl.DataFrame:
     """Rows of runs that are done, at their last step."""
     done = frame.filter(pl.col("state") == "done")

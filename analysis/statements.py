@@ -6,6 +6,7 @@ import polars as pl
 
 from analysis.claims import Claim, Judgement, judge
 from analysis.evidence import explanations, induction, polynomial
+from analysis.selection import usable
 
 MTP, LAW = "arXiv 2404.19737", "arXiv 2408.13442"
 
@@ -173,4 +174,5 @@ CLAIMS = (
 
 def judge_all(frame: pl.DataFrame, only: Collection[str] = ()) -> list[Judgement]:
     """A verdict on every claim, or on those named in `only`."""
+    frame = usable(frame)
     return [judge(claim, frame) for claim in CLAIMS if not only or claim.id in only]

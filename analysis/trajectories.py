@@ -11,6 +11,7 @@ from analysis.selection import (
     SECOND_TOKEN,
     at_end,
     measured,
+    usable,
 )
 from analysis.settings import with_setting
 from analysis.statistics import over_seeds
@@ -25,7 +26,7 @@ def curve_rows(
     frame: pl.DataFrame, metric: str, suite: str, part: str = ""
 ) -> pl.DataFrame:
     """All evaluations of one metric of runs that are done."""
-    done = frame.filter(pl.col("state") == "done", pl.col("slice") == part)
+    done = usable(frame).filter(pl.col("state") == "done", pl.col("slice") == part)
     return measured(done, metric, suite).drop_nulls("value").sort("run_id", "step")
 
 

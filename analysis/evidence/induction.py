@@ -36,7 +36,8 @@ from analysis.trajectories import curve_rows, floor_of
 def _stories(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
     """Second-token accuracy at the last step."""
     rows = finished(frame, "stories", *varied)
-    return measured(rows, SECOND_TOKEN, NAMES_SUITE).filter(pl.col("slice") == "")
+    rows = measured(rows, SECOND_TOKEN, NAMES_SUITE).filter(pl.col("slice") == "")
+    return rows.drop_nulls("value")
 
 
 def _oracle(frame: pl.DataFrame) -> pl.DataFrame:

@@ -14,6 +14,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from analysis.plots import style
+from analysis.selection import usable
 from analysis.settings import check_one_setting, facts, settings_of
 
 Drawn = tuple[Figure, pl.DataFrame]
@@ -63,7 +64,7 @@ class Entry:
 
     def pictures(self, frame: pl.DataFrame) -> tuple[list[Picture], list[str]]:
         """A picture for each setting of finished runs, and why others have none."""
-        done = frame.filter((pl.col("state") == "done") & self.runs)
+        done = usable(frame).filter((pl.col("state") == "done") & self.runs)
         if done.is_empty():
             return [], [f"no finished run has {self.missing}"]
         found, reasons = [], []
