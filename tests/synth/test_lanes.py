@@ -17,7 +17,8 @@ from synth.evaluation import greedy_decode, score_tokens
 from synth.execution import Execution
 from synth.models.fused import fuse
 from synth.models.heads import MultiTokenModel
-from synth.models.lanes import FlatLanes, initialise, lane_linear
+from synth.models.lanes import BOUNDARY, FlatLanes, initialise, lane_linear
+from synth.models.recurrence import by_lane
 from synth.objectives import horizon_targets, loss_and_backward
 from synth.optimizer import LaneAdamW
 from synth.tasks.sources import SourcesConfig
@@ -93,6 +94,22 @@ def test_products_of_every_output_size(lanes, rows, width, dtype):
         alone = results(*products(1, width, dtype, [lane]), x_KND[part], slope[part])
         for index, (one, all_) in enumerate(zip(alone, together, strict=True)):
             assert torch.equal(one[0], all_[lane]), index
+
+
+def test_what_is_done_lane_by_lane_begins_at_cache_lines():
+    """Inputs and gradients, in tensors whose lanes are 35 numbers apart."""
+    seen = []
+
+    def mix(x, tail, state, weights):
+        out = 2 * x
+        out.register_hook(lambda grad: seen.append(grad))
+        seen.append(x)
+        return out, x.detach(), x.detach()
+
+    x_KBTD = draw(3, 5, 7, 1).requires_grad_()
+    by_lane(mix, x_KBTD, None, {}).square().sum().backward()
+    torch.testing.assert_close(x_KBTD.grad, 8 * x_KBTD.detach())
+    assert [x.data_ptr() % BOUNDARY for x in seen] == [0] * 6
 
 
 @dataclasses.dataclass
