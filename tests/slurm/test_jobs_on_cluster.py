@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 LONG = 200
 """Steps of a run that is to be interrupted: fifty seconds while the brake is on."""
-GRACE_S = 60
+GRACE_S = 600
 """Warning of a preempted job: far more than a checkpoint needs on a busy machine."""
 
 
