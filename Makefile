@@ -103,6 +103,7 @@ bench: $(READY) ## measure: generators, training speed, memory of heads
 	$(RUN) -m tests.bench.bench_probes
 	$(RUN) -m tests.bench.bench_sweeps
 	$(RUN) -m tests.bench.bench_collect
+	$(RUN) -m tests.bench.bench_slurm
 	$(RUN) -m tests.bench.bench_cluster
 
 clean: ## remove caches; runs and figures stay

@@ -59,7 +59,7 @@ def test_failure_shows_in_status_and_spares_the_others(site):
     site.submit([bad, good])
     site.wait_for("done", good)
     site.wait_for("failed", bad)
-    assert "No checkpoint can be read" in site.status(bad).detail
+    assert "No checkpoint can be used" in site.status(bad).detail
     state = ["squeue", "-h", "-t", "all", "-j", site.job(bad), "-o", "%T"]
     assert until(lambda: site.client(*state).strip() == "FAILED")
     assert "PackFailed" in site.status(bad).log.read_text()
