@@ -183,7 +183,8 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, number):
             assert all(RunFolder(root, c.run_id).state() == "done" for c in configs)
         else:
             assert status == (-9 if number == signal.SIGKILL else 75)
-    assert all(o.state == "done" for o in train(configs, root))
+    outcomes = train(configs, root)
+    assert all(o.state == "done" for o in outcomes), outcomes
     assert [content(root, config) for config in configs] == expected
 
 
