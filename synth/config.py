@@ -85,10 +85,14 @@ class ObjectiveConfig(Part):
     """Targets that count: every token, or tokens of the answer (chosen by target)."""
 
     def validate(self) -> None:
-        """Refuse horizons below 1."""
-        self.check(self.horizon >= 1, "horizon", "at least 1")
+        """Refuse horizons that no model has."""
+        self.check(
+            1 <= self.horizon <= MAX_HORIZON, "horizon", f"from 1 to {MAX_HORIZON}"
+        )
 
 
+MAX_HORIZON = 1024
+MAX_EXAMPLES = 1 << 20
 MAX_TOKENS_PER_STEP = 1 << 26
 """Sixteen batches of four million; more is a slip of the hand, which the machine's memory
 would find out minutes later."""
@@ -145,7 +149,9 @@ class TrainingConfig(Part):
             "batch_rows",
             f"at most {MAX_TOKENS_PER_STEP // self.context} rows of {self.context} tokens",
         )
-        self.check(self.evaluation_examples >= 0, "evaluation_examples", "at least 0")
+        for name, least in (("evaluation_examples", 0), ("final_examples", 1)):
+            allowed = f"from {least} to {MAX_EXAMPLES}"
+            self.check(least <= getattr(self, name) <= MAX_EXAMPLES, name, allowed)
         self.check(self.learning_rate > 0, "learning_rate", "above 0")
         self.check(
             0 <= self.warmup_steps < self.steps,

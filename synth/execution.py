@@ -30,6 +30,7 @@ class Execution:
 
     def __post_init__(self) -> None:
         coerce_fields(self)
+        require(self.threads <= 1024, "Execution.threads", "at most 1024", self.threads)
         for name, least in (
             ("threads", 1),
             ("checkpoint_every_seconds", 0),

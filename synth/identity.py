@@ -211,6 +211,8 @@ def _coerced(value: Any, hint: Any, owner: str) -> Any:
         f"of type {hint.__name__}",
         value,
     )
+    if hint is int:
+        require(abs(value) < 1 << 63, owner, "within 64 bits", value)
     if hint is float:
         require(math.isfinite(value), owner, "finite", value)
     return value

@@ -49,6 +49,7 @@ SCALES = {
     "1B": Scale(1536, 36, 24),
 }
 
+MAX_WIDTH, MAX_LAYERS = 1 << 16, 1024
 _EXPLICIT = re.compile(r"d(\d+)-L(\d+)-h(\d+)")
 
 
@@ -74,7 +75,12 @@ def resolve(name: str) -> tuple[str, Scale]:
             f"ModelConfig.scale must be a rung of the ladder or a shape such as "
             f"'d64-L6-h4'; got {name!r}. {nearest(name, SCALES)}"
         )
-    width, layers, heads = map(int, match.groups())
+    width, layers, heads = (int(digits[:9]) for digits in match.groups())
+    if width > MAX_WIDTH or layers > MAX_LAYERS:
+        raise ValueError(
+            f"ModelConfig.scale must have at most width {MAX_WIDTH} and {MAX_LAYERS} "
+            f"layers; got {name!r}."
+        )
     if min(width, layers, heads) < 1 or width % heads or (width // heads) % 2:
         raise ValueError(
             f"ModelConfig.scale {name!r} is impossible: the width must be a positive "

@@ -111,9 +111,11 @@ class ChoicePointsConfig(TaskConfig):
         self.check(2 <= self.branches <= 64, "branches", "from 2 to 64")
         self.check(0 <= self.stretch <= 64, "stretch", "from 0 to 64")
         self.check(
-            len(self.consequences) > 0 and min(self.consequences) >= 0,
+            0 < len(self.consequences) <= 64
+            and min(self.consequences) >= 0
+            and max(self.consequences) <= 1024,
             "consequences",
-            "one or more lengths of at least 0",
+            "from 1 to 64 lengths from 0 to 1024",
         )
         self.check(0 <= self.variations <= 16, "variations", "from 0 to 16")
         self.check(0 <= self.slip < 1, "slip", "in [0, 1)")

@@ -51,6 +51,9 @@ FIRST_CELL = 4
 QUESTION = -1
 """Kind of the tokens of the question: no role."""
 
+MAX_CELLS = 4096
+"""Cells, and so names, of the largest maze."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MazeConfig(TaskConfig):
@@ -78,10 +81,21 @@ class MazeConfig(TaskConfig):
             "turns",
             "one or more of the letters c and i",
         )
-        for name in ("branches", "routes"):
-            self.check(getattr(self, name) >= 2, name, "at least 2")
-        for name in ("arm", "corridor"):
-            self.check(getattr(self, name) >= 1, name, "at least 1")
+        for name, least in (
+            ("branches", 2),
+            ("routes", 2),
+            ("arm", 1),
+            ("corridor", 1),
+        ):
+            value = getattr(self, name)
+            self.check(
+                least <= value <= MAX_CELLS, name, f"from {least} to {MAX_CELLS}"
+            )
+        # Before the plan is built: it has more cells than this.
+        lengths = max((self.branches - 1) * self.arm, self.routes * self.corridor)
+        self.check(lengths <= MAX_CELLS, "arm", f"short enough for {MAX_CELLS} cells")
+        self.check(len(self.turns) <= 64, "turns", "at most 64 letters")
+        self.check(self.cells <= MAX_CELLS, "cells", f"at most {MAX_CELLS}")
         needed = len(Maze.plan(self).kinds)
         self.check(
             self.cells >= needed, "cells", f"at least {needed}, the maze's cells"

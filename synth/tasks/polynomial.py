@@ -92,9 +92,11 @@ class PolynomialConfig(TaskConfig):
     def validate(self) -> None:
         """Refuse rings, ranges and operators that the task has no meaning for."""
         p, most = self.modulus, MAX_OPERATIONS
-        prime = p >= 2 and all(p % divisor for divisor in range(2, p))
+        small = 2 <= p <= MAX_MODULUS
         self.check(
-            prime and p <= MAX_MODULUS, "modulus", f"a prime from 2 to {MAX_MODULUS}"
+            small and all(p % divisor for divisor in range(2, p)),
+            "modulus",
+            f"a prime from 2 to {MAX_MODULUS}",
         )
         self.check(1 <= self.degree <= MAX_DEGREE, "degree", f"from 1 to {MAX_DEGREE}")
         for low, high in (

@@ -165,7 +165,7 @@ def test_lanes_may_differ_in_the_stated_fields_alone():
         (lambda: ModelConfig(scale="1m"), ["ModelConfig.scale", "'1m'", "1M"]),
         (lambda: ModelConfig(scale="d10-L4-h4"), ["d10-L4-h4", "multiple"]),
         (lambda: ModelConfig(layout="serial"), ["layout", "'parallel'", "'serial'"]),
-        (lambda: ObjectiveConfig(horizon=0), ["horizon", "at least 1", "0"]),
+        (lambda: ObjectiveConfig(horizon=0), ["horizon", "from 1 to 1024", "0"]),
         (lambda: ObjectiveConfig(horizon=2.5), ["horizon", "int", "2.5"]),
         (lambda: ObjectiveConfig(horizon=True), ["horizon", "int", "True"]),
         (

@@ -188,7 +188,7 @@ def test_score_of_the_exact_predictor_has_no_excess(task, test_set):
     [
         ({"branches": 1}, "branches must be from 2"),
         ({"slip": 1.0}, r"slip must be in \[0, 1\)"),
-        ({"consequences": ()}, "one or more lengths"),
+        ({"consequences": ()}, "from 1 to 64 lengths"),
         ({"branches": 3, "consequences": (1,)}, "too few to hold some out"),
     ],
 )

@@ -136,7 +136,7 @@ def test_walk_score_forgives_other_routes_alone(task, test_set):
     [
         ({"turns": "cx"}, "letters c and i"),
         ({"cells": 9}, "at least 15"),
-        ({"branches": 1}, "branches must be at least 2"),
+        ({"branches": 1}, "branches must be from 2"),
     ],
 )
 def test_impossible_mazes_are_refused(fields, message):

@@ -1,0 +1,65 @@
+"""Numbers that no machine has room for are refused at once, whatever the field."""
+
+import dataclasses
+import typing
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.describe import describe_run
+from synth.execution import Execution
+from synth.tasks import TASKS
+from synth.tasks.polynomial import PolynomialConfig
+
+PARTS = [ObjectiveConfig, TrainingConfig, RunConfig, Execution, *TASKS.values()]
+PARTS.remove(TASKS["text"])  # says first that it has no corpus
+
+
+def integer_fields(part):
+    hints = typing.get_type_hints(part)
+    names = [field.name for field in dataclasses.fields(part)]
+    return [n for n in names if hints[n] in (int, int | None, tuple[int, ...])]
+
+
+FIELDS = [(part, name) for part in PARTS for name in integer_fields(part)]
+HUGE = st.integers(31, 70).flatmap(lambda b: st.integers(1 << b, (1 << b) + 3))
+
+
+@pytest.mark.timeout(300)
+@given(place=st.sampled_from(FIELDS), value=HUGE, sign=st.sampled_from([1, -1]))
+@settings(deadline=None, max_examples=300)
+def test_a_huge_number_is_refused_or_harmless(place, value, sign):
+    part, name = place
+    hint = typing.get_type_hints(part)[name]
+    number = sign * value
+    given = {name: (number,) if hint == tuple[int, ...] else number}
+    if part is RunConfig:
+        given["task"] = PolynomialConfig()
+    refused = None
+    try:
+        built = part(**given)
+    except ValueError as error:
+        refused = str(error)
+    if refused is not None:
+        assert name in refused or part.__name__ in refused
+        return
+    if part in (ObjectiveConfig, TrainingConfig):
+        built = RunConfig(
+            task=PolynomialConfig(), **{part.__name__[:-6].lower(): built}
+        )
+    if isinstance(built, RunConfig):
+        assert built.run_id
+        describe_run(built)
+
+
+@pytest.mark.parametrize("scale", ["d2147483648-L6-h4", "d64-L2147483648-h4"])
+def test_a_shape_of_any_size_is_refused(scale):
+    with pytest.raises(ValueError, match="at most width"):
+        ModelConfig(scale=scale)
+
+
+def test_a_huge_horizon_is_refused_at_once():
+    with pytest.raises(ValueError, match=r"ObjectiveConfig.horizon .* 1 to 1024"):
+        ObjectiveConfig(horizon=1 << 31)
