@@ -229,7 +229,7 @@ def mine(scale):
 """
 
 
-@pytest.mark.parametrize("name", ["json", "typing", "my_sweep"])
+@pytest.mark.parametrize("name", ["json", "dataclasses", "my_sweep"])
 def test_a_file_may_print_have_helpers_beside_it_and_any_name(tmp_path, name):
     """`python -m` looks for modules where one stands; a sweep's file is none of them."""
     (tmp_path / f"{name}.py").write_text(NOISY)
