@@ -199,6 +199,21 @@ def test_steps_of_the_ladder(scale, vocabulary):
     check(Setting((scale, vocabulary, 4, 64)), 3)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 7])
+def test_logits_of_a_few_positions(rows):
+    for shape in SHAPES:
+        model, _, _ = Setting(shape).build([0, 1, 2])
+        h_KND = draw(3, rows, model.embedding_KVD.shape[-1])
+        logits = model.unembed_rows(list(h_KND))
+        pieces = [piece for _, piece in model.unembed_in_pieces(h_KND, 1 << 20)]
+        for lane in (1, 2):
+            one, _, _ = Setting(shape).build([lane])
+            (alone,) = one.unembed_rows([h_KND[lane]])
+            assert torch.equal(alone, logits[lane])
+            ((_, alone_piece),) = one.unembed_in_pieces(h_KND[lane][None], 1 << 20)
+            assert torch.equal(alone_piece, pieces[lane])
+
+
 def evaluation_rows(vocabulary):
     """Rows of odd and different lengths, the last four tokens of each an answer."""
     stream = np.random.default_rng(0)
