@@ -191,7 +191,7 @@ def _encode(
     dtype = "uint16" if len(tokenizer) <= 1 << 16 else "uint32"
     lengths: dict[Split, list[int]] = {split: [] for split in SPLITS}
     texts: dict[Split, list[str]] = {split: [] for split in SPLITS}
-    left_out: Counter[str] = Counter()
+    left_out = Counter(duplicates=0, empty=0, notices=0)
     progress = _Progress(f"encoding {source.place}")
     files = {split: (folder / f"{split}.bin").open("wb") for split in SPLITS}
     try:

@@ -101,5 +101,13 @@ def _source_of(text: StoryGenerator | Corpus) -> Source:
 def _described(text: StoryGenerator | Corpus) -> dict[str, Any]:
     if isinstance(text, StoryGenerator):
         return {"generated": text.config.profile}
-    shown = ("documents", "tokens", "leakage", "name_words", "documents_with_names")
-    return {name: text.report[name] for name in (*shown, "names")}
+    shown = (
+        "documents",
+        "left_out",
+        "tokens",
+        "leakage",
+        "name_words",
+        "documents_with_names",
+        "names",
+    )
+    return {name: text.report[name] for name in shown}
