@@ -30,7 +30,7 @@ from synth.checkpoint import Checkpoint
 from synth.config import RunConfig
 from synth.execution import Execution
 from synth.files import write_atomically
-from synth.objectives import Targets, loss_and_backward
+from synth.loss import Targets, loss_and_backward
 from synth.pack import Pack
 from synth.store import RunFolder
 from synth.training import numerics
@@ -112,17 +112,10 @@ class ShardedPack(Pack):
         rank = distributed.get_rank()
         self._mine = slice(rows * rank // world, rows * (rank + 1) // world)
 
-    def backward(self, tokens_KBT: Tensor, targets: Targets) -> Tensor:
+    def backward(self, targets: Targets) -> Tensor:
         """Losses of the whole batch, and its gradients, on every process."""
-        mine = self._mine
-        part = Targets(
-            targets.tokens_NKBT[:, :, mine],
-            targets.weights_NKBT[:, :, mine],
-            targets.sparse,
-        )
-        loss_NK = loss_and_backward(
-            self.model, tokens_KBT[:, mine], part, self.piece_loss
-        )
+        part = targets.rows(self._mine)
+        loss_NK = loss_and_backward(self.model, part, self.piece_loss)
         grad_KP = self.lanes.gather_grad().contiguous()
         distributed.all_reduce(loss_NK)
         distributed.all_reduce(grad_KP)

@@ -10,20 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import tyro
 
-from synth.config import (
-    HeadLayout,
-    ModelConfig,
-    ObjectiveConfig,
-    RunConfig,
-    TrainingConfig,
-)
+from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.defining_code import refuse_other_code
 from synth.describe import as_text, describe_model, describe_run
 from synth.drawing import draw_targets
 from synth.execution import Execution
+from synth.families import members
 from synth.identity import require
 from synth.mixers import Mixer
-from synth.tasks import TASKS
+from synth.objectives.multi_token import MultiTokenConfig
+from synth.objectives.objective import ObjectiveConfig
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.task import TaskConfig
 from synth.text.stories import StoryConfig
@@ -44,7 +40,7 @@ else:
     AnyTask = Union[  # noqa: UP007 - built at run time
         tuple(
             Annotated[config, tyro.conf.subcommand(kind, aliases=ALIASES.get(kind, ()))]
-            for kind, config in TASKS.items()
+            for kind, config in members("task").items()
         )
     ]
 

@@ -9,27 +9,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
-from synth.identity import Part, canonical_json, digest, identity, nearest
+from synth.families import member
+from synth.identity import Part, canonical_json, digest, identity
 from synth.mixers import Mixer
-from synth.scales import SCALES, Scale, resolve
-from synth.tasks import TASKS
+from synth.objectives.multi_token import MultiTokenConfig
+from synth.objectives.objective import ObjectiveConfig
+from synth.scales import Scale, resolve
 from synth.tasks.task import TaskConfig
-
-HeadLayout = Literal["parallel", "causal", "anticausal", "linear"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Part):
-    """The shape of the model: a decoder, and how its prediction heads are arranged."""
+    """The shape of the model: a decoder, trunk and heads together."""
 
     version: ClassVar[int] = 1
 
     scale: str = identity("30M")
     """A rung of the ladder ("1M"), or a shape ("d64-L6-h4")."""
-    layout: HeadLayout = identity("parallel")
-    """What head i stands on: the trunk, the head before it, or the head after it."""
-    budget: Literal["moved", "added"] = identity("moved")
-    """Head layers are taken from the trunk (equal size, as the paper), or added."""
     mixer: Mixer = identity("attention", implied="attention")
     """What mixes positions in each layer; every mixer has about 4 d^2 weights."""
 
@@ -42,56 +38,7 @@ class ModelConfig(Part):
         """Width, layers and attention heads."""
         return resolve(self.scale)[1]
 
-    def trunk_layers(self, horizon: int) -> int:
-        """Layers left to the trunk (section 3.1: L counts trunk and heads).
 
-        A head of the linear layout is one d x d map, a twelfth of a layer; head 1 reads
-        the trunk itself, so that n = 1 is plain next-token prediction there too.
-        """
-        layers = self.shape.layers
-        if self.layout == "linear":
-            return layers - (round((horizon - 1) / 12) if self.budget == "moved" else 0)
-        return layers - (horizon if self.budget == "moved" else 1)
-
-    def head_parents(self, horizon: int) -> list[int | None]:
-        """For heads 1..n, the head that each stands on (`None` is the trunk).
-
-        >>> ModelConfig(layout="causal").head_parents(3)
-        [None, 1, 2]
-        >>> ModelConfig(layout="anticausal").head_parents(3)
-        [2, 3, None]
-        """
-        if self.layout == "causal":
-            return [None, *range(1, horizon)]
-        if self.layout == "anticausal":
-            return [*range(2, horizon + 1), None]
-        return [None] * horizon
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObjectiveConfig(Part):
-    """What the model is trained towards: the sum of one loss per horizon (section 2).
-
-    Head i predicts token t+i. Each loss is the mean over the positions t whose target
-    t+i lies in the same example; targets across a border are dropped. The heads weigh
-    the same. A horizon of 1 is next-token prediction.
-    """
-
-    version: ClassVar[int] = 1
-
-    horizon: int = identity(1)
-    """Tokens predicted at each position, the next one included (n)."""
-    scored: Literal["all", "answer"] = identity("all")
-    """Targets that count: every token, or tokens of the answer (chosen by target)."""
-
-    def validate(self) -> None:
-        """Refuse horizons that no model has."""
-        self.check(
-            1 <= self.horizon <= MAX_HORIZON, "horizon", f"from 1 to {MAX_HORIZON}"
-        )
-
-
-MAX_HORIZON = 1024
 MAX_EXAMPLES = 1 << 20
 MAX_TOKENS_PER_STEP = 1 << 26
 """Sixteen batches of four million; more is a slip of the hand, which the machine's memory
@@ -185,7 +132,7 @@ class RunConfig(Part):
     """What the data are."""
     model: ModelConfig = identity(ModelConfig())
     """What is trained."""
-    objective: ObjectiveConfig = identity(ObjectiveConfig())
+    objective: ObjectiveConfig = identity(MultiTokenConfig())
     """Towards what."""
     training: TrainingConfig = identity(TrainingConfig())
     """How."""
@@ -201,33 +148,7 @@ class RunConfig(Part):
             self.check(self.data_seed >= 0, "data_seed", "at least 0")
         if self.data_seed == self.seed:  # one setting, one identity
             object.__setattr__(self, "data_seed", None)
-        if self.model.trunk_layers(self.objective.horizon) < 1:
-            raise ValueError(self._no_trunk())
-
-    def _no_trunk(self) -> str:
-        model, horizon = self.model, self.objective.horizon
-        layers = model.shape.layers
-        if layers < 2:
-            return (
-                f"ModelConfig.scale {model.scale!r} has {layers} layer, which leaves no "
-                "trunk under a head. Use at least 2 layers."
-            )
-        deeper = [name for name, scale in SCALES.items() if scale.layers > horizon]
-        longest = max(n for n in range(1, horizon) if model.trunk_layers(n) >= 1)
-        ways = [f"horizon {longest}"]
-        if deeper:
-            order = list(SCALES)
-            here = order.index(model.scale) if model.scale in order else 0
-            ways.append(
-                f"scale {min(deeper, key=lambda s: abs(order.index(s) - here))!r}"
-            )
-        ways.append("budget 'added'")
-        return (
-            f"ObjectiveConfig.horizon must be at most {longest} for scale "
-            f"{model.scale!r} ({layers} layers): a horizon of {horizon} moves {horizon} "
-            f"layers to the heads and leaves no trunk. Use {', '.join(ways[:-1])} or "
-            f"{ways[-1]}."
-        )
+        self.objective.require_trunk(self.model.scale, self.model.shape.layers)
 
     @property
     def resolved_data_seed(self) -> int:
@@ -239,7 +160,7 @@ class RunConfig(Part):
         """Readable prefix and 8 hex digits of the identity's sha256."""
         words = (
             self.task.kind,
-            f"n{self.objective.horizon}",
+            self.objective.arm,
             self.model.scale,
             f"s{self.seed}",
             digest(self.canonical())[:8],
@@ -260,15 +181,13 @@ class RunConfig(Part):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from `to_dict` or JSON; the task is found by its kind."""
+        """Build from `to_dict` or JSON; task and objective are found by their kind."""
         given = dict(values)
-        if not isinstance(given.get("task"), Mapping):
+        if "task" not in given:
             raise ValueError(
                 "RunConfig.task must be an object with a 'kind'; it is missing."
             )
-        task = dict(given["task"])
-        kind = task.pop("kind", None)
-        if kind not in TASKS:
-            raise ValueError(f"No task is called {kind!r}. {nearest(str(kind), TASKS)}")
-        given["task"] = TASKS[kind].from_dict(task)
+        for name in ("task", "objective"):
+            if name in given:
+                given[name] = member(name, given[name], f"RunConfig.{name}")
         return super().from_dict(given)

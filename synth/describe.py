@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig
+from synth.config import ModelConfig, RunConfig
 from synth.mixers import mixer_shape
+from synth.objectives.objective import ObjectiveConfig
 from synth.tasks.task import Task
 
 SPARSE_VOCABULARY = 256
@@ -12,53 +13,63 @@ SPARSE_VOCABULARY = 256
 
 def describe_model(
     model: ModelConfig,
-    horizon: int,
+    objective: ObjectiveConfig,
     vocab_size: int,
     context: int,
     unembeddings: float | None = None,
 ) -> dict[str, Any]:
     """Layers, parameters and training FLOPs per token of a model.
 
-    FLOPs count a product-sum as two, forward and backward (6 per weight and token), and
-    what the mixer does between positions: 6 T d a layer for causal attention at the
-    given context, see `synth.mixers` for the recurrences. `unembeddings` is how many
-    times a token is unembedded (see `unembeddings_per_token`); once per head if not
-    given, which is the most that training executes.
+    FLOPs count a product-sum as two, forward and backward (6 per weight and token), a
+    shared module each time it runs, and what the mixer does between positions: 6 T d a
+    layer for causal attention at the given context, see `synth.mixers` for the
+    recurrences. `unembeddings` is how many times a token is unembedded (see
+    `unembeddings_per_token`); once a head and a readout if not given, which is the most
+    that training executes.
     """
-    if unembeddings is None:
-        unembeddings = horizon
-    shape, trunk = model.shape, model.trunk_layers(horizon)
-    linear = model.layout == "linear"
-    head_layers = 0 if linear else horizon
-    layers = trunk + head_layers
-    maps = (horizon - 1) * shape.width**2 if linear else 0
+    shape, heads = model.shape, objective.heads()
+    width, trunk = shape.width, objective.trunk_layers(shape.layers)
+    own = [head for head in heads if head.shares is None]
+    head_layers, maps = sum(h.layers for h in own), sum(h.maps for h in own)
+    merges = sum(objective.merges(n) for n, h in enumerate(heads, 1) if h in own)
     mixer = mixer_shape(model.mixer, shape)
-    mlp = 3 * shape.width * shape.mlp_width
-    matrices = layers * (mixer.matrices + mlp) + maps
-    gains = (2 * layers + 1) * shape.width + layers * mixer.gains
-    embedding = vocab_size * shape.width
-    depth = trunk + sum(1 for _ in _path(model, horizon)) * (not linear)
-    mixing = layers * mixer.training_flops(context)
+    layer = mixer.matrices + 3 * width * shape.mlp_width
+    matrices = (trunk + head_layers) * layer + (maps + 2 * merges) * width**2
+    gains = (2 * (trunk + head_layers + merges) + 1) * width
+    gains += (trunk + head_layers) * mixer.gains
+    embedding = vocab_size * width
+    run_layers = trunk + sum(head.layers for head in heads)
+    run_matrices = run_layers * layer + width**2 * (
+        sum(head.maps for head in heads)
+        + 2 * sum(objective.merges(n) for n in range(1, len(heads) + 1))
+    )
+    readouts = len(objective.readouts())
+    if unembeddings is None:
+        unembeddings = len(heads) + readouts
     return {
         "scale": model.scale,
         "mixer": model.mixer,
-        "width": shape.width,
+        "width": width,
         "attention_heads": shape.heads,
         "mlp_width": shape.mlp_width,
-        "horizon": horizon,
-        "layout": model.layout,
-        "budget": model.budget,
+        "objective": objective.kind,
+        "arm": objective.arm,
+        "heads": len(heads),
+        "readouts": readouts,
         "trunk_layers": trunk,
         "head_layers": head_layers,
-        "linear_maps": (horizon - 1) if linear else 0,
-        "depth_to_head_1": depth,
+        "linear_maps": maps,
+        "merges": merges,
+        "depth_to_head_1": trunk + sum(heads[h - 1].layers for h in objective.path(1)),
         "non_embedding_parameters": matrices + gains,
         "nominal_parameters": shape.nominal_parameters,
-        "embedding_parameters": 2 * embedding,
-        "parameters": matrices + gains + 2 * embedding,
+        "embedding_parameters": (2 + readouts) * embedding,
+        "parameters": matrices + gains + (2 + readouts) * embedding,
         "vocabulary": vocab_size,
         "context": context,
-        "training_flops_per_token": 6 * (matrices + unembeddings * embedding) + mixing,
+        "training_flops_per_token": 6
+        * (run_matrices + unembeddings * embedding)
+        + run_layers * mixer.training_flops(context),
     }
 
 
@@ -67,18 +78,21 @@ def unembeddings_per_token(
 ) -> float:
     """Logits that training computes for a token, over all heads, on a CPU.
 
-    One per head, unless the loss is on answers alone and the vocabulary large: then only
-    positions that a head scores are unembedded, counted here in the first block of rows.
+    One a head and a readout, unless the loss is on answers alone and the vocabulary large: then only
+    positions that a head scores are unembedded, counted here in the first block of rows;
+    readouts always read all.
     """
+    heads, readouts = objective.heads(), len(objective.readouts())
     large = len(task.vocabulary) >= SPARSE_VOCABULARY
     if objective.scored != "answer" or not large:
-        return objective.horizon
+        return len(heads) + readouts
     rows = task.train_rows(0, 0, context)
     example, scored = rows.example_RT, 0
-    for ahead in range(1, min(objective.horizon, context - 1) + 1):
-        inside = (example[:, ahead:] == example[:, :-ahead]) & (example[:, ahead:] > 0)
-        scored += int((inside & rows.answer_RT[:, ahead:]).sum())
-    return scored / example.size
+    for ahead in (head.offset for head in heads):
+        here, there = example[:, :-ahead], example[:, ahead:]
+        answer = rows.answer_RT[:, ahead:]
+        scored += int(((here == there) & (there > 0) & answer).sum())
+    return scored / example.size + readouts
 
 
 def describe_run(config: RunConfig) -> dict[str, Any]:
@@ -86,7 +100,7 @@ def describe_run(config: RunConfig) -> dict[str, Any]:
     task, training = config.task.build(), config.training
     found = describe_model(
         config.model,
-        config.objective.horizon,
+        config.objective,
         len(task.vocabulary),
         training.context,
         unembeddings_per_token(task, config.objective, training.context),
@@ -101,15 +115,19 @@ def describe_run(config: RunConfig) -> dict[str, Any]:
 
 def as_text(found: dict[str, Any]) -> str:
     """The description in lines that a person reads."""
-    heads = f"{found['head_layers']} layers"
-    if found["layout"] == "linear":
-        heads = f"the trunk's output and {found['linear_maps']} linear maps"
+    parts = {
+        "layers": found["head_layers"],
+        "linear maps": found["linear_maps"],
+        "merges of a given token": found["merges"],
+        "readouts": found["readouts"],
+    }
+    kept = ", ".join(f"{count} {name}" for name, count in parts.items() if count)
     lines = [
         f"scale {found['scale']}: width {found['width']}, {found['attention_heads']} "
         f"{found['mixer']} heads, MLP {found['mlp_width']}",
-        f"trunk {found['trunk_layers']} layers; heads 1..{found['horizon']} "
-        f"({found['layout']}, {found['budget']}): {heads}; "
-        f"{found['depth_to_head_1']} layers deep at head 1",
+        f"trunk {found['trunk_layers']} layers; objective {found['arm']} "
+        f"({found['objective']}), {found['heads']} predictions: "
+        f"{kept or 'the trunk itself'}; {found['depth_to_head_1']} layers deep at head 1",
         f"non-embedding parameters {found['non_embedding_parameters']:,} "
         f"(12 L d^2 = {found['nominal_parameters']:,})",
         f"embedding and unembedding {found['embedding_parameters']:,} "
@@ -123,13 +141,3 @@ def as_text(found: dict[str, Any]) -> str:
             f"{found['training_flops']:.3g} FLOP"
         )
     return "\n".join(lines)
-
-
-def _path(model: ModelConfig, horizon: int) -> list[int]:
-    """The heads from the trunk to head 1."""
-    parents = model.head_parents(horizon)
-    path, head = [1], parents[0]
-    while head is not None:
-        path.append(head)
-        head = parents[head - 1]
-    return path

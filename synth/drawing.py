@@ -1,10 +1,11 @@
 """A drawing of tokens over what each head has to predict, for a person's eye."""
 
+from synth.objectives.objective import ObjectiveConfig
 from synth.tasks.task import Sample
 
 
-def draw_targets(sample: Sample, horizon: int, scored: str = "all") -> str:
-    """Tokens of an example, and below each the targets of heads 1..n.
+def draw_targets(sample: Sample, objective: ObjectiveConfig) -> str:
+    """Tokens of an example, and below each the targets of the objective's heads.
 
     ```
     tokens   ( [ 2 1 ] + [ 0 1 ] ) = 2 2 .
@@ -13,15 +14,16 @@ def draw_targets(sample: Sample, horizon: int, scored: str = "all") -> str:
     ```
 
     A dash marks a position whose target is not scored (`scored` as in
-    `synth.config.ObjectiveConfig`).
+    `synth.objectives.objective.ObjectiveConfig`).
     """
     words, answer = list(sample.tokens), list(sample.answer)
     length = len(words)
     lines = {"tokens": words, "answer": ["x" if mark else "" for mark in answer]}
-    for ahead in range(1, horizon + 1):
-        lines[f"head {ahead}"] = [
-            words[t] if t < length and (scored == "all" or answer[t]) else "-"
-            for t in range(ahead, length + ahead)
+    everything = objective.scored == "all"
+    for number, head in enumerate(objective.heads(), 1):
+        lines[f"head {number}"] = [
+            words[t] if t < length and (everything or answer[t]) else "-"
+            for t in range(head.offset, length + head.offset)
         ]
     widths = [max(len(line[t]) for line in lines.values()) for t in range(length)]
     return "\n".join(

@@ -6,13 +6,15 @@ pass and no decoding. The decoder is the reference for that statement in the tes
 gives free-running figures, where earlier mistakes are fed back.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from synth.prediction import Predictor, token_losses
+from synth.loss import token_losses
+from synth.models.heads import PredictionModel
+from synth.objectives.objective import Prediction
 from synth.tasks.task import EvaluationSet, Rows, TokenScores
 
 MAX_POSITIONS = 8192
@@ -24,15 +26,15 @@ cache, where those of a whole batch would come from memory and go back."""
 
 @torch.no_grad()
 def score_tokens(
-    model: Predictor, chosen: EvaluationSet, device: torch.device
+    model: PredictionModel, chosen: EvaluationSet, device: torch.device
 ) -> list[TokenScores]:
     """What each lane of `model` says of every token of an evaluation set.
 
     Batches and pieces depend on the rows alone, so a lane scores as it would alone.
     """
     rows = chosen.rows
-    num_lanes, horizon = model.num_lanes, model.horizon
-    valid_NRT = _valid(rows, horizon)
+    num_lanes, predictions = model.num_lanes, model.predictions
+    valid_NRT = _valid(rows, predictions)
     shape = (num_lanes, *valid_NRT.shape)
     loss = np.zeros(shape, np.float32)
     correct = np.zeros(shape, bool)
@@ -40,32 +42,37 @@ def score_tokens(
         tokens_BT = torch.from_numpy(
             rows.tokens_RT[index, :length].astype(np.int64)
         ).to(device)
-        states = model.head_states(model.run_trunk(tokens_BT.expand(num_lanes, -1, -1)))
-        for ahead, state in enumerate(states, 1):
-            row_S, at_S = np.nonzero(valid_NRT[ahead - 1, index, :length])
+        tokens_KBT = tokens_BT.expand(num_lanes, -1, -1)
+        states = model.head_states(model.run_trunk(tokens_KBT), tokens_KBT)
+        for number, (said, state) in enumerate(zip(predictions, states, strict=True)):
+            row_S, at_S = np.nonzero(valid_NRT[number, index, :length])
             if not len(row_S):
                 continue
             place_S = torch.from_numpy(row_S * length + at_S).to(device)
-            targets_S = tokens_BT.flatten()[place_S + ahead]
+            targets_S = tokens_BT.flatten()[place_S + said.offset]
             state_KSD = state.flatten(1, 2)[:, place_S]
             found = _judged(model, state_KSD, targets_S)
-            where = (slice(None), ahead - 1, index[row_S], at_S)
+            where = (slice(None), number, index[row_S], at_S)
             loss[where], correct[where] = (part.cpu().numpy() for part in found)
-    return [TokenScores(loss[k], correct[k], valid_NRT) for k in range(num_lanes)]
+    said_by = tuple(predictions)
+    return [
+        TokenScores(loss[k], correct[k], valid_NRT, said_by) for k in range(num_lanes)
+    ]
 
 
-def _valid(rows: Rows, horizon: int) -> np.ndarray:
-    """Whether token t+i lies in the example that holds token t, (N, R, T)."""
-    num_rows, time = rows.example_RT.shape
-    valid_NRT = np.zeros((horizon, num_rows, time), bool)
-    for ahead in range(1, min(horizon, time - 1) + 1):
-        here, there = rows.example_RT[:, :-ahead], rows.example_RT[:, ahead:]
-        valid_NRT[ahead - 1, :, :-ahead] = (here == there) & (here > 0)
+def _valid(rows: Rows, predictions: Sequence[Prediction]) -> np.ndarray:
+    """Whether each prediction's target lies in the example of its position, (N, R, T)."""
+    valid_NRT = np.zeros((len(predictions), *rows.example_RT.shape), bool)
+    for valid_RT, said in zip(valid_NRT, predictions, strict=True):
+        here = rows.example_RT[:, : -said.offset]
+        there = rows.example_RT[:, said.offset :]
+        if there.size:
+            valid_RT[:, : -said.offset] = (here == there) & (here > 0)
     return valid_NRT
 
 
 def _judged(
-    model: Predictor, state_KSD: Tensor, targets_S: Tensor
+    model: PredictionModel, state_KSD: Tensor, targets_S: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Loss of each target, and whether it is the likeliest token, both (K, S)."""
     shape = state_KSD.shape[:2]
@@ -97,7 +104,7 @@ def likeliest(logits_KSV: Tensor, targets_KS: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def greedy_decode(model: Predictor, rows: Rows, device: torch.device) -> np.ndarray:
+def greedy_decode(model: PredictionModel, rows: Rows, device: torch.device) -> np.ndarray:
     """Decode the answer of each row (one example a row) with head 1, feeding back.
 
     Returns tokens_KRT: the rows with their answer tokens replaced by decoded ones. Rows
@@ -122,7 +129,7 @@ def greedy_decode(model: Predictor, rows: Rows, device: torch.device) -> np.ndar
     return decoded
 
 
-def _continue(model: Predictor, tokens_KBT: Tensor, count: int) -> Tensor:
+def _continue(model: PredictionModel, tokens_KBT: Tensor, count: int) -> Tensor:
     """The `count` tokens that follow under greedy decoding, (K, B, count)."""
     cache = model.start_decoding()
     new: list[Tensor] = []

@@ -25,10 +25,10 @@ from synth.evaluation import score_tokens
 from synth.execution import Execution
 from synth.metrics import Measurement, Score
 from synth.models.fused import fuse
-from synth.models.heads import MultiTokenModel
+from synth.models.heads import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.native import prepare_torch_compile
-from synth.objectives import PieceLoss, Targets, horizon_targets, loss_and_backward
+from synth.loss import PieceLoss, Targets, loss_and_backward, make_targets
 from synth.optimizer import LaneAdamW
 from synth.replay import TOLERANCE, CudaGraph, ReplayedStep
 from synth.sums import LossSums
@@ -91,10 +91,10 @@ class Pack:
         if self.form == "graph":
             self.replayed = self._replayed()
 
-    def _new_model(self) -> MultiTokenModel:
-        return MultiTokenModel(
+    def _new_model(self) -> PredictionModel:
+        return PredictionModel(
             self.configs[0].model,
-            self.objective.horizon,
+            self.objective,
             len(self.task.vocabulary),
             len(self.configs),
         )
@@ -104,7 +104,7 @@ class Pack:
         config, training = self.configs[0], self.training
         cost = describe_model(
             config.model,
-            self.objective.horizon,
+            self.objective,
             len(self.task.vocabulary),
             training.context,
         )
@@ -127,7 +127,7 @@ class Pack:
             if self.scorer is not self.model:
                 fuse(self.scorer, native.load(torch.float32))
         elif form in ("torch", "graph"):
-            for layer in (*self.model.trunk, *self.model.heads):
+            for layer in self.model.layers():
                 layer.compile()
         return form
 
@@ -151,7 +151,8 @@ class Pack:
         num_lanes = len(self.configs)
         cursor = (0, 0)
         self.step = 0
-        self._sums = LossSums(num_lanes, self.objective.horizon)
+        terms = [name for name, _ in self.objective.terms()]
+        self._sums = LossSums(num_lanes, terms)
         self.seconds_before: list[dict[str, float]] = [{} for _ in range(num_lanes)]
         if restored is None:
             seeds = [config.seed for config in self.configs]
@@ -231,18 +232,18 @@ class Pack:
     def _gradients(
         self, tokens_KBT: Tensor, example_KBT: Tensor, answer_KBT: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Losses (N, K) and gradient norms (K,) of a batch; the gradients stay."""
-        targets = horizon_targets(tokens_KBT, example_KBT, answer_KBT, self.objective)
+        """Losses of the terms (N, K), gradient norms (K,); the gradients stay."""
+        targets = make_targets(tokens_KBT, example_KBT, answer_KBT, self.objective)
         if self.form == "graph":
-            # To choose positions is to wait for their number.
+            # Selecting positions would force a device sync: their count varies.
             targets = replace(targets, sparse=False)
         self.lanes.zero_grad()
-        loss_NK = self.backward(tokens_KBT, targets)
+        loss_NK = self.backward(targets)
         return loss_NK, self.optimizer.norms()
 
-    def backward(self, tokens_KBT: Tensor, targets: Targets) -> Tensor:
+    def backward(self, targets: Targets) -> Tensor:
         """Losses (N, K); adds to the gradients. Data-parallel packs share this work."""
-        return loss_and_backward(self.model, tokens_KBT, targets, self.piece_loss)
+        return loss_and_backward(self.model, targets, self.piece_loss)
 
     def must_check(self) -> bool:
         """Whether enough steps have gone by to look at their losses."""
@@ -274,7 +275,7 @@ class Pack:
         return self._sums.any()
 
     def recent_losses(self, lanes: Sequence[int]) -> list[float]:
-        """Mean training loss per horizon since the last row of metrics, over lanes."""
+        """Mean loss of each term since the last row of metrics, over lanes."""
         return self._sums.mean_losses(lanes)
 
     def training_rows(self) -> list[list[Measurement]]:

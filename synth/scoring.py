@@ -13,7 +13,7 @@ from synth import checkpoint as checkpoints
 from synth.config import RunConfig
 from synth.evaluation import greedy_decode, score_tokens
 from synth.metrics import Score
-from synth.models.heads import MultiTokenModel
+from synth.models.heads import PredictionModel
 from synth.models.lanes import FlatLanes
 from synth.store import RunFolder
 from synth.tasks.task import EvaluationSet, Rows
@@ -24,7 +24,7 @@ def load_model(
     step: int | None = None,
     device: str = "cpu",
     moved: Mapping[str, str] = {},
-) -> tuple[MultiTokenModel, RunConfig, int]:
+) -> tuple[PredictionModel, RunConfig, int]:
     """The fp32 model of a run at a checkpoint (the newest one if `step` is None).
 
     `moved` says where files of the task lie now: `corpus`, `books`, `tokenizer_file`.
@@ -46,7 +46,7 @@ def load_model(
     weights = checkpoints.load(folder, step).weights
     vocab_size = len(config.task.build().vocabulary)
     with torch.device(device):
-        model = MultiTokenModel(config.model, config.objective.horizon, vocab_size, 1)
+        model = PredictionModel(config.model, config.objective, vocab_size, 1)
         lanes = FlatLanes(model, torch.float32)
     for name, weight in lanes.lane(lanes.master_KP, 0).items():
         weight.copy_(weights[name])
@@ -101,7 +101,7 @@ def evaluate_folder(
 
 
 def _free_running(
-    model: MultiTokenModel, sets: list[EvaluationSet], device: torch.device
+    model: PredictionModel, sets: list[EvaluationSet], device: torch.device
 ) -> list[Score]:
     """Scores of the sets whose answers can be decoded; the others are named."""
     reasons = [why_not_decoded(chosen.rows) for chosen in sets]
@@ -134,7 +134,7 @@ def why_not_decoded(rows: Rows) -> str:
 
 
 def free_running_scores(
-    model: MultiTokenModel, chosen: EvaluationSet, device: torch.device
+    model: PredictionModel, chosen: EvaluationSet, device: torch.device
 ) -> list[Score]:
     """Per-token accuracy when the model's own answer tokens are fed back.
 

@@ -15,13 +15,14 @@ class LossSums:
     writes the same means.
     """
 
-    def __init__(self, num_lanes: int, horizon: int) -> None:
-        self._losses_KN = [[0.0] * horizon for _ in range(num_lanes)]
+    def __init__(self, num_lanes: int, terms: Sequence[str]) -> None:
+        self._terms = list(terms)
+        self._losses_KN = [[0.0] * len(terms) for _ in range(num_lanes)]
         self._norms_K = [0.0] * num_lanes
         self._counts_K = [0] * num_lanes
 
     def add(self, lane: int, losses: Sequence[float], norm: float) -> None:
-        """One step of a lane: its loss at each horizon, its gradient norm."""
+        """One step of a lane: the loss of each term, the gradient norm."""
         for index, loss in enumerate(losses):
             self._losses_KN[lane][index] += loss
         self._norms_K[lane] += norm
@@ -32,7 +33,7 @@ class LossSums:
         return any(self._counts_K)
 
     def mean_losses(self, lanes: Sequence[int]) -> list[float]:
-        """Mean over steps and lanes for each horizon; NaN where there is nothing."""
+        """Mean over steps and lanes of each term; NaN where there is nothing."""
         kept = [lane for lane in lanes if self._counts_K[lane]]
         return [
             float(np.mean([self._losses_KN[k][n] / self._counts_K[k] for k in kept]))
@@ -45,9 +46,8 @@ class LossSums:
         """The means of a lane as scores; its sums start anew."""
         scores, count = [], self._counts_K[lane]
         if count:
-            for ahead, total in enumerate(self._losses_KN[lane], 1):
-                slice_ = f"horizon={ahead}"
-                scores.append(Score("train", "loss", slice_, total / count, count))
+            for term, total in zip(self._terms, self._losses_KN[lane], strict=True):
+                scores.append(Score("train", "loss", term, total / count, count))
             norm = self._norms_K[lane] / count
             scores.append(Score("train", "gradient_norm", "", norm, count))
         self._losses_KN[lane] = [0.0] * len(self._losses_KN[lane])

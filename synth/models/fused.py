@@ -1,6 +1,6 @@
 """Layers and head losses on CPU, in fp32 or bf16, with the passes of `synth.native`.
 
-The same formulas as `synth.models.trunk` and `synth.objectives`, to rounding: what lies
+The same formulas as `synth.models.trunk` and `synth.loss`, to rounding: what lies
 between two matrix products is one pass over memory there and back, and the gradients of
 weights are added to their `grad` by the products themselves. Each lane's products are
 plain ones, so a lane gets the bits that it gets alone.
@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from synth.models.elementwise import EPSILON
-from synth.models.heads import MultiTokenModel
+from synth.models.heads import PredictionModel
 from synth.models.lanes import apart, each_lane
 from synth.models.norm import RMSNorm
-from synth.models.trunk import MLP, Attention, Layer
+from synth.models.trunk import MLP, Attention
 from synth.native import Native
 
 
@@ -186,7 +186,7 @@ class _MLP(Function):
 class FusedLoss:
     """Loss of one head and its gradient: norm, unembedding and cross-entropy as one."""
 
-    def __init__(self, model: MultiTokenModel, native: Native) -> None:
+    def __init__(self, model: PredictionModel, native: Native) -> None:
         self.native = native
         self.norm = FusedNorm(model.norm, native)
         self.unembedding = LaneWeight(model.unembedding_KVD)
@@ -206,14 +206,13 @@ class FusedLoss:
         return loss_KN.sum(1), self.norm.backward(h_KND, rate, to_normed, None)
 
 
-def fuse(model: MultiTokenModel, native: Native) -> FusedLoss:
+def fuse(model: PredictionModel, native: Native) -> FusedLoss:
     """Let the layers of a model on flat lanes use native passes; its head loss.
 
     `native` must be the passes for the type of the model's parameters.
     """
-    for layer in (*model.trunk, *model.heads):
-        if isinstance(layer, Layer):
-            layer.fused_mlp = FusedMLP(layer.mlp, native)
-            if isinstance(layer.mixer, Attention):
-                layer.fused_mixer = FusedAttention(layer.mixer, native)
+    for layer in model.layers():
+        layer.fused_mlp = FusedMLP(layer.mlp, native)
+        if isinstance(layer.mixer, Attention):
+            layer.fused_mixer = FusedAttention(layer.mixer, native)
     return FusedLoss(model, native)

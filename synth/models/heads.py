@@ -1,17 +1,9 @@
-"""The whole model: embedding, trunk, one prediction head per horizon, one unembedding.
+"""The whole model: embedding, trunk, the heads of an objective, one unembedding.
 
-Arrangements of the heads (arXiv 2404.19737, sections 2 and B), h_i the state of head i
-and f_i its layer, z the trunk's output; logits_i = unembed(norm(h_i)):
-
-```
-parallel      h_i = f_i(z)                        the default
-causal        h_1 = f_1(z),  h_i = f_i(h_[i-1])   far heads stand on near ones
-anticausal    h_n = f_n(z),  h_i = f_i(h_[i+1])   near heads stand on far ones
-linear        h_1 = z,       h_i = A_i z          a d x d map, no nonlinearity
-```
-
-The last norm and the unembedding are shared by all heads; the unembedding is not tied to
-the embedding.
+Heads are numbered from 1; head 1 answers the next token. What they stand on, what they
+are made of and what they predict is the objective's list (`synth.objectives`). The last
+norm and the unembedding are shared by all heads; the unembedding is not tied to the
+embedding. Letters: K lanes, B batch, T time, D width, V vocabulary.
 """
 
 import math
@@ -22,11 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synth.config import ModelConfig
+from synth.mixers import Mixer
 from synth.models.elementwise import folded, unit_rms
 from synth.models.lanes import apart, lane_embedding, lane_linear
 from synth.models.norm import RMSNorm
 from synth.models.recurrence import Memory
 from synth.models.trunk import Layer
+from synth.objectives.objective import Head, ObjectiveConfig, Prediction
+from synth.scales import Scale
 
 
 class LinearHead(nn.Module):
@@ -42,58 +37,130 @@ class LinearHead(nn.Module):
 
 
 class TrunkOutput(nn.Module):
-    """The first head of the linear arrangement: the trunk's output itself."""
+    """A head without parts of its own: the state that it stands on."""
 
     def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
         """A view, so that the head's state is a tensor of its own."""
         return x_KBTD.view_as(x_KBTD)
 
 
-class MultiTokenModel(nn.Module):
-    """K lanes of a decoder that predicts `horizon` tokens at each position.
+class Merge(nn.Module):
+    """Merges the embedding of a given token into a state: M [norm(h); norm(e)]."""
+
+    def __init__(self, num_lanes: int, width: int) -> None:
+        super().__init__()
+        self.norm_state = RMSNorm(num_lanes, width)
+        self.norm_token = RMSNorm(num_lanes, width)
+        self.state_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
+        self.token_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
+
+    def forward(self, x_KBTD: Tensor, given_KBTD: Tensor) -> Tensor:
+        """(K, B, T, D) twice to (K, B, T, D)."""
+        kept = self.norm_state.then(x_KBTD, self.state_KDD)
+        return kept + self.norm_token.then(given_KBTD, self.token_KDD)
+
+
+class HeadStack(nn.Module):
+    """A head of several parts: a merge, linear maps, layers, in this order."""
+
+    def __init__(
+        self, head: Head, merges: bool, num_lanes: int, shape: Scale, mixer: Mixer
+    ) -> None:
+        super().__init__()
+        self.merge = Merge(num_lanes, shape.width) if merges else None
+        self.maps = nn.ModuleList(
+            LinearHead(num_lanes, shape.width) for _ in range(head.maps)
+        )
+        self.layers = nn.ModuleList(
+            Layer(num_lanes, shape, mixer) for _ in range(head.layers)
+        )
+
+    def forward(self, x_KBTD: Tensor, given_KBTD: Tensor | None = None) -> Tensor:
+        """(K, B, T, D), and the embeddings that it merges, to (K, B, T, D)."""
+        if self.merge is not None:
+            assert given_KBTD is not None
+            x_KBTD = self.merge(x_KBTD, given_KBTD)
+        for part in (*self.maps, *self.layers):
+            x_KBTD = part(x_KBTD)
+        return x_KBTD
+
+
+class PredictionModel(nn.Module):
+    """K lanes of a decoder with the heads and readouts of an objective.
 
     Built without initial values: see `synth.models.lanes.initialise`.
     """
 
     def __init__(
-        self, config: ModelConfig, horizon: int, vocab_size: int, num_lanes: int
+        self,
+        config: ModelConfig,
+        objective: ObjectiveConfig,
+        vocab_size: int,
+        num_lanes: int,
     ) -> None:
         super().__init__()
         shape = config.shape
         self.num_lanes = num_lanes
-        self.horizon = horizon
+        self.objective = objective
+        self.plan = objective.heads()
+        numbers = range(1, len(self.plan) + 1)
+        self._merges = [objective.merges(number) for number in numbers]
         self.vocab_size = vocab_size
         self.num_layers = shape.layers
-        self.parents = config.head_parents(horizon)
         self.embedding_KVD = nn.Parameter(
             torch.empty(num_lanes, vocab_size, shape.width)
         )
         self.trunk = nn.ModuleList(
             Layer(num_lanes, shape, config.mixer)
-            for _ in range(config.trunk_layers(horizon))
+            for _ in range(objective.trunk_layers(shape.layers))
         )
-        heads: list[nn.Module] = []
-        for index in range(horizon):
-            if config.layout != "linear":
-                heads.append(Layer(num_lanes, shape, config.mixer))
-            elif index == 0:
-                heads.append(TrunkOutput())
-            else:
-                heads.append(LinearHead(num_lanes, shape.width))
-        self.heads = nn.ModuleList(heads)
+        self.heads = nn.ModuleList()
+        for number, head in enumerate(self.plan, 1):
+            shared = head.shares is not None
+            self.heads.append(
+                self.heads[head.shares - 1]  # type: ignore[operator]
+                if shared
+                else _new_head(head, self._merges[number - 1], num_lanes, shape, config.mixer)
+            )
         self.norm = RMSNorm(num_lanes, shape.width)
         self.unembedding_KVD = nn.Parameter(
             torch.empty(num_lanes, vocab_size, shape.width)
         )
+        self.readouts = nn.ParameterDict(
+            {
+                f"{readout.name}_KVD": nn.Parameter(
+                    torch.empty(num_lanes, vocab_size, shape.width)
+                )
+                for readout in objective.readouts()
+            }
+        )
+
+    @property
+    def num_heads(self) -> int:
+        """Predictions that the model makes at each position."""
+        return len(self.plan)
+
+    @property
+    def predictions(self) -> list[Prediction]:
+        """What each head predicts, from which tokens."""
+        return [head.prediction for head in self.plan]
 
     def children_of(self, head: int | None) -> list[int]:
         """The heads (1..n) that stand on `head`, or on the trunk (`None`)."""
-        return [i for i, parent in enumerate(self.parents, 1) if parent == head]
+        return [i for i, spec in enumerate(self.plan, 1) if spec.parent == head]
 
-    def path(self, head: int) -> list[int]:
-        """The heads passed from the trunk to `head`, itself last."""
-        parent = self.parents[head - 1]
-        return [*(self.path(parent) if parent else []), head]
+    def layers(self) -> list[Layer]:
+        """All decoder layers, of trunk and heads, each once."""
+        return [module for module in self.modules() if isinstance(module, Layer)]
+
+    def answer_path(self) -> list[nn.Module]:
+        """The parts passed one after the other from the embedding to head 1's state."""
+        parts: list[nn.Module] = list(self.trunk)
+        for head in self.objective.path(1):
+            module = self.heads[head - 1]
+            nested = isinstance(module, HeadStack)
+            parts += [*module.maps, *module.layers] if nested else [module]  # type: ignore[list-item,misc]
+        return parts
 
     def embed(self, tokens_KBT: Tensor) -> Tensor:
         """Token embeddings, (K, B, T, D)."""
@@ -113,25 +180,33 @@ class MultiTokenModel(nn.Module):
             x_KBTD = layer(x_KBTD)
         return x_KBTD
 
-    def run_head(self, head: int, x_KBTD: Tensor) -> Tensor:
-        """State of head 1..n from the state that it stands on."""
-        return self.heads[head - 1](x_KBTD)
+    def run_head(self, head: int, x_KBTD: Tensor, tokens_KBT: Tensor) -> Tensor:
+        """State of head 1..n from the state that it stands on, and the given tokens."""
+        module = self.heads[head - 1]
+        if self._merges[head - 1]:
+            given = shifted(tokens_KBT, self.plan[head - 1].given)
+            return module(x_KBTD, self.embed(given))
+        return module(x_KBTD)
 
-    def head_states(self, z_KBTD: Tensor) -> list[Tensor]:
+    def head_states(self, z_KBTD: Tensor, tokens_KBT: Tensor) -> list[Tensor]:
         """States of heads 1..n over a trunk output."""
         states: dict[int | None, Tensor] = {None: z_KBTD}
 
         def visit(parent: int | None) -> None:
             for head in self.children_of(parent):
-                states[head] = self.run_head(head, states[parent])
+                states[head] = self.run_head(head, states[parent], tokens_KBT)
                 visit(head)
 
         visit(None)
-        return [states[head] for head in range(1, self.horizon + 1)]
+        return [states[head] for head in range(1, self.num_heads + 1)]
 
     def unembed(self, h_KNTD: Tensor) -> Tensor:
         """Logits of any head's states: width to vocabulary."""
         return self.norm.then(h_KNTD, self.unembedding_KVD)
+
+    def read_out(self, name: str, h_KNTD: Tensor) -> Tensor:
+        """Logits of a readout of the objective, as `unembed` gives those of tokens."""
+        return self.norm.then(h_KNTD, self.readouts[f"{name}_KVD"])
 
     def unembed_rows(self, rows: Sequence[Tensor]) -> list[Tensor]:
         """Logits (N, V) of each lane's own choice of states (N, D), N differing."""
@@ -161,20 +236,19 @@ class MultiTokenModel(nn.Module):
                 yield (lanes, part), lane_linear(unit_KND[:, part], weights_KVD)
 
     def start_decoding(self) -> list[Memory]:
-        """An empty memory for each layer on the way to head 1."""
-        return [Memory() for _ in (*self.trunk, *self.path(1))]
+        """An empty memory for each part of the answer's path."""
+        return [Memory() for _ in self.answer_path()]
 
     def decode(self, tokens_KBT: Tensor, memories: list[Memory]) -> Tensor:
         """Next-token logits (K, B, V) after these tokens, which are remembered."""
         x_KBTD = self.embed(tokens_KBT)
-        layers = [*self.trunk, *(self.heads[head - 1] for head in self.path(1))]
-        for layer, memory in zip(layers, memories, strict=True):
-            x_KBTD = layer(x_KBTD, memory)
+        for part, memory in zip(self.answer_path(), memories, strict=True):
+            x_KBTD = part(x_KBTD, memory)
         return self.unembed(x_KBTD[:, :, -1])
 
     def forward(self, tokens_KBT: Tensor) -> Tensor:
         """Logits of every head, (N, K, B, T, V); training never builds them at once."""
-        states = self.head_states(self.run_trunk(tokens_KBT))
+        states = self.head_states(self.run_trunk(tokens_KBT), tokens_KBT)
         return torch.stack([self.unembed(state) for state in states])
 
     def initial_stds(self) -> dict[str, float]:
@@ -191,9 +265,32 @@ class MultiTokenModel(nn.Module):
             std = 1 / math.sqrt(parameter.shape[-1])
             if name.endswith(("out_KDD", "out_KDI", "down_KDM")):
                 std /= math.sqrt(2 * self.num_layers)
-            elif name == "unembedding_KVD":
+            elif name == "unembedding_KVD" or name.startswith("readouts."):
                 std = 1 / parameter.shape[-1]
+            elif ".merge." in name:  # half of a product with twice the inputs
+                std /= math.sqrt(2)
             elif name == "embedding_KVD":
                 std = 1.0
             stds[name] = std
         return stds
+
+
+def shifted(values_KBT: Tensor, ahead: int) -> Tensor:
+    """Entry t holds what stood at t+ahead, 0 (or false) beyond the end of the row."""
+    result = torch.zeros_like(values_KBT)
+    if ahead < values_KBT.shape[-1]:
+        result[..., :-ahead] = values_KBT[..., ahead:]
+    return result
+
+
+def _new_head(
+    head: Head, merges: bool, num_lanes: int, shape: Scale, mixer: Mixer
+) -> nn.Module:
+    """The plainest module for what a head consists of."""
+    if not merges and (head.layers, head.maps) == (0, 0):
+        return TrunkOutput()
+    if not merges and (head.layers, head.maps) == (0, 1):
+        return LinearHead(num_lanes, shape.width)
+    if not merges and (head.layers, head.maps) == (1, 0):
+        return Layer(num_lanes, shape, mixer)
+    return HeadStack(head, merges, num_lanes, shape, mixer)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from synth.metrics import Score
-from synth.models.heads import MultiTokenModel
+from synth.models.heads import PredictionModel
 from synth.tasks.exact import ExactTask
 from synth.tasks.task import EvaluationSet, Rows
 
@@ -21,7 +21,7 @@ BINS = 15
 
 
 def log_probabilities(
-    model: MultiTokenModel, rows: Rows, heads: int | None = None
+    model: PredictionModel, rows: Rows, heads: int | None = None
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """log q of every head over every token, batch by batch: rows and (N, R, T, V)."""
     device = model.embedding_KVD.device
@@ -30,14 +30,15 @@ def log_probabilities(
         part = slice(start, min(start + size, len(rows)))
         tokens = torch.from_numpy(rows.tokens_RT[part].astype(np.int64)).to(device)
         with torch.no_grad():
-            states = model.head_states(model.run_trunk(tokens[None]))[:heads]
+            trunk = model.run_trunk(tokens[None])
+            states = model.head_states(trunk, tokens[None])[:heads]
             logits = torch.stack([model.unembed(state)[0] for state in states])
             yield part, logits.double().log_softmax(-1).cpu().numpy()
 
 
 @dataclass
 class _Sums:
-    """Per-prediction values of one horizon and role, gathered over batches."""
+    """Values of one prediction and role, gathered over batches."""
 
     values: dict[str, list[np.ndarray]]
 
@@ -53,7 +54,7 @@ class _Sums:
 
 
 def against_exact(
-    model: MultiTokenModel, task: ExactTask, chosen: EvaluationSet
+    model: PredictionModel, task: ExactTask, chosen: EvaluationSet
 ) -> list[Score]:
     """How far each head is from the exact distribution, by role of what it predicts.
 
@@ -63,25 +64,25 @@ def against_exact(
     likeliest token of p); `possible` (mass of q on tokens that p allows); `confidence`
     (largest q) and `calibration_error` (confidence against accuracy, 15 bins).
     """
-    sums: dict[tuple[int, str], _Sums] = {}
-    exact = {h: task.distributions(chosen.rows, h) for h in range(1, model.horizon + 1)}
+    sums: dict[tuple[str, str], _Sums] = {}
+    exact = [task.distributions_of(chosen.rows, said) for said in model.predictions]
     for part, logs_NRTV in log_probabilities(model, chosen.rows):
-        for horizon in range(1, model.horizon + 1):
-            role_RT = task.role(chosen, horizon)[part]
-            p_RTV, logs_RTV = exact[horizon][part], logs_NRTV[horizon - 1]
-            target_RT = np.roll(chosen.rows.tokens_RT[part], -horizon, axis=1)
+        for number_of_head, said in enumerate(model.predictions):
+            role_RT = task.role_of(chosen, said)[part]
+            p_RTV, logs_RTV = exact[number_of_head][part], logs_NRTV[number_of_head]
+            target_RT = np.roll(chosen.rows.tokens_RT[part], -said.offset, axis=1)
             known_RT = np.isfinite(p_RTV[..., 0])
             for number in np.unique(role_RT[known_RT & (role_RT >= 0)]):
                 here = known_RT & (role_RT == number)
                 compared = compare(p_RTV[here], logs_RTV[here], target_RT[here])
-                key = (horizon, task.roles[number])
+                key = (said.label, task.roles[number])
                 held = sums.setdefault(key, _Sums({name: [] for name in compared}))
                 for name, values in compared.items():
                     held.values[name].append(values)
     return [
         score
-        for (horizon, role), held in sorted(sums.items())
-        for score in held.scores(chosen.suite, f"horizon={horizon},role={role}")
+        for (label, role), held in sorted(sums.items())
+        for score in held.scores(chosen.suite, f"{label},role={role}")
     ]
 
 

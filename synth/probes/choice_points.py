@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synth.config import ObjectiveConfig
+from synth.loss import make_targets, token_losses
 from synth.metrics import Score
-from synth.models.heads import MultiTokenModel
-from synth.objectives import horizon_targets
-from synth.prediction import token_losses
+from synth.models.heads import PredictionModel
+from synth.objectives.objective import ObjectiveConfig, Prediction
 from synth.probes.calibration import log_probabilities
 from synth.seeding import torch_seed
 from synth.tasks.choice_points import ROLES
@@ -32,9 +31,9 @@ WEIGHTY = ("choice", "consequent-undecided")
 
 @dataclass(frozen=True)
 class Share:
-    """What one horizon and role weigh in the training objective, on some rows."""
+    """What one prediction and role weigh in the training objective, on some rows."""
 
-    horizon: int
+    prediction: Prediction
     role: str
     terms: int
     """Scored (position, head) pairs."""
@@ -51,15 +50,16 @@ class Share:
 
 
 def measure_shares(
-    model: MultiTokenModel,
+    model: PredictionModel,
     task: ExactTask,
     chosen: EvaluationSet,
     objective: ObjectiveConfig,
 ) -> list[Share]:
-    """Loss and gradient of each horizon and role on `chosen`, in one batch.
+    """Loss and gradient of each prediction and role on `chosen`, in one batch.
 
     The objective is that of training: each head's mean over its own scored positions,
-    summed over heads. Its parts by horizon and role add up to it, and so do their
+    weighted, summed over heads (readouts predict no single token, and are no part of it).
+    Its parts by prediction and role add up to it, and so do their
     gradients; norms do not, which is why projections are given beside them. Predictions
     without a role (the question of a maze) are left out.
     """
@@ -79,7 +79,7 @@ def measure_shares(
     whole = torch.stack(gradients).sum(0)
     return [
         Share(
-            horizon=part.horizon,
+            prediction=part.prediction,
             role=part.role,
             terms=part.terms,
             loss=part.loss.item(),
@@ -98,14 +98,14 @@ def measure_shares(
 class _Part:
     """A differentiable piece of the objective."""
 
-    horizon: int
+    prediction: Prediction
     role: str
     terms: int
     loss: Tensor
 
 
 def _objective_parts(
-    model: MultiTokenModel,
+    model: PredictionModel,
     task: ExactTask,
     chosen: EvaluationSet,
     objective: ObjectiveConfig,
@@ -116,18 +116,19 @@ def _objective_parts(
         torch.from_numpy(np.ascontiguousarray(values))[None].to(device)
         for values in (rows.tokens_RT.astype(np.int64), rows.example_RT, rows.answer_RT)
     )
-    targets = horizon_targets(tokens, example, answer, objective)
-    states = model.head_states(model.run_trunk(tokens))
-    for horizon, state in enumerate(states, 1):
-        wanted_KN = targets.tokens_NKBT[horizon - 1].flatten(1)
-        weight_N = targets.weights_NKBT[horizon - 1].flatten()
+    targets = make_targets(tokens, example, answer, objective)
+    states = model.head_states(model.run_trunk(tokens), tokens)
+    for index, (head, state) in enumerate(zip(model.plan, states, strict=True)):
+        said = head.prediction
+        wanted_KN = targets.tokens_NKBT[index].flatten(1)
+        weight_N = head.weight * targets.weights_NKBT[index].flatten()
         logits_KNV = model.unembed(state).flatten(1, 2)
         loss_N = token_losses(logits_KNV, wanted_KN)[0] * weight_N
-        role_N = torch.from_numpy(task.role(chosen, horizon).reshape(-1)).to(device)
+        role_N = torch.from_numpy(task.role_of(chosen, said).reshape(-1)).to(device)
         for number in torch.unique(role_N[(weight_N > 0) & (role_N >= 0)]).tolist():
             here = (weight_N > 0) & (role_N == number)
             yield _Part(
-                horizon, task.roles[number], int(here.sum()), loss_N[here].sum()
+                said, task.roles[number], int(here.sum()), loss_N[here].sum()
             )
 
 
@@ -144,7 +145,7 @@ def _gradient(loss: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
 
 
 def share_scores(shares: list[Share], suite: str) -> list[Score]:
-    """Shares of the whole by horizon and role, and summed over horizons by role.
+    """Shares of the whole by prediction and role, and by role alone.
 
     Metrics `term_share`, `loss_share`, `gradient_share` and `trunk_gradient_share` (of
     the sum of norms), `projection_share` and `trunk_projection_share`. The role
@@ -160,7 +161,7 @@ def share_scores(shares: list[Share], suite: str) -> list[Score]:
     }
     groups: dict[str, list[Share]] = {}
     for share in shares:
-        groups.setdefault(f"horizon={share.horizon},role={share.role}", []).append(
+        groups.setdefault(f"{share.prediction.label},role={share.role}", []).append(
             share
         )
         groups.setdefault(f"role={share.role}", []).append(share)
@@ -178,7 +179,7 @@ def share_scores(shares: list[Share], suite: str) -> list[Score]:
 
 @torch.no_grad()
 def free_run(
-    model: MultiTokenModel, tokens_RT: np.ndarray, start: int, greedy: bool
+    model: PredictionModel, tokens_RT: np.ndarray, start: int, greedy: bool
 ) -> np.ndarray:
     """Rows continued by head 1 from position `start` on, its own tokens fed back.
 
@@ -201,7 +202,7 @@ def free_run(
 
 
 def running_scores(
-    model: MultiTokenModel, task: ExactTask, chosen: EvaluationSet, greedy: bool
+    model: PredictionModel, task: ExactTask, chosen: EvaluationSet, greedy: bool
 ) -> list[Score]:
     """Quality on true prefixes (forced) and on the model's own (free), same yardstick.
 
@@ -257,7 +258,7 @@ def walk_along(
 
 
 def _forced(
-    model: MultiTokenModel,
+    model: PredictionModel,
     task: ExactTask,
     chosen: EvaluationSet,
     start: int,

@@ -33,7 +33,8 @@ import numpy as np
 import torch
 
 from synth.metrics import Score
-from synth.models.heads import MultiTokenModel
+from synth.models.heads import PredictionModel
+from synth.objectives.objective import Prediction
 from synth.probes.calibration import against_exact, weighted
 from synth.tasks.machines import Information, mean_information
 from synth.tasks.sources import Sources
@@ -135,7 +136,7 @@ class SourceReport:
 
 
 def measure_information(
-    model: MultiTokenModel, task: Sources, chosen: EvaluationSet, prefixes: int = 64
+    model: PredictionModel, task: Sources, chosen: EvaluationSet, prefixes: int = 64
 ) -> list[SourceReport]:
     """Exact and relative quantities on up to `prefixes` prefixes of each kind.
 
@@ -159,7 +160,7 @@ def measure_information(
 
 
 def information_scores(
-    model: MultiTokenModel, task: Sources, chosen: EvaluationSet, prefixes: int = 64
+    model: PredictionModel, task: Sources, chosen: EvaluationSet, prefixes: int = 64
 ) -> list[Score]:
     """The decomposition on some prefixes, and every head against p on all.
 
@@ -172,27 +173,32 @@ def information_scores(
 
 @torch.no_grad()
 def pair_predictions(
-    model: MultiTokenModel, tokens_BT: np.ndarray, t_B: np.ndarray
+    model: PredictionModel, tokens_BT: np.ndarray, t_B: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """log q(x, y) by the chain, with every x tried, and log of head 2's q_Y; at t_B."""
     device, size = model.embedding_KVD.device, model.vocab_size
     chain = np.empty((len(t_B), size, size))
-    second = np.empty((len(t_B), size)) if model.horizon >= 2 else None
+    second = np.empty((len(t_B), size)) if _predicts_second(model) else None
     for index, length in _batches(t_B + 1, size):
         shown = torch.from_numpy(tokens_BT[index, :length].astype(np.int64)).to(device)
-        states = model.head_states(model.run_trunk(shown[None]))
+        states = model.head_states(model.run_trunk(shown[None]), shown[None])
         logs = [_logs(model, state)[:, -1] for state in states[:2]]
         if second is not None:
             second[index] = logs[1]
         every = torch.arange(size, device=device).repeat(len(index))[:, None]
         tried = torch.cat([shown.repeat_interleave(size, 0), every], 1)
-        states = model.head_states(model.run_trunk(tried[None]))
+        states = model.head_states(model.run_trunk(tried[None]), tried[None])
         after = _logs(model, states[0])[:, -1].reshape(len(index), size, size)
         chain[index] = logs[0][:, :, None] + after
     return chain, second
 
 
-def _logs(model: MultiTokenModel, state: torch.Tensor) -> np.ndarray:
+def _predicts_second(model: PredictionModel) -> bool:
+    """Whether head 2 predicts t+2 from x[..t] alone, as the decomposition wants it."""
+    return Prediction(2) in model.predictions[1:2]
+
+
+def _logs(model: PredictionModel, state: torch.Tensor) -> np.ndarray:
     logits: np.ndarray = model.unembed(state)[0].double().log_softmax(-1).cpu().numpy()
     return logits
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from synth.metrics import Score
-from synth.models.heads import MultiTokenModel
+from synth.models.heads import PredictionModel
 from synth.models.trunk import Attention, Layer
 from synth.seeding import generator
 
@@ -25,7 +25,7 @@ PERIOD, ROUNDS, ROWS = 24, 3, 16
 
 @torch.no_grad()
 def prefix_matching(
-    model: MultiTokenModel, period: int = PERIOD, rounds: int = ROUNDS, rows: int = ROWS
+    model: PredictionModel, period: int = PERIOD, rounds: int = ROUNDS, rows: int = ROWS
 ) -> Tensor:
     """Score of every attention head on the way to prediction head 1, (K, L, H).
 
@@ -42,7 +42,7 @@ def prefix_matching(
     x = model.embed(tokens.expand(model.num_lanes, -1, -1))
     at = torch.arange(length, tokens.shape[1], device=tokens.device)
     scores = []
-    layers = [*model.trunk, *(model.heads[head - 1] for head in model.path(1))]
+    layers = model.answer_path()
     for layer in layers:
         if not isinstance(layer, Layer):
             break
@@ -71,7 +71,7 @@ def attention_weights(attention: Attention, x_KBTD: Tensor) -> Tensor:
     return weights.view(lanes, batch, attention.heads, time, time)
 
 
-def prefix_scores(model: MultiTokenModel, lane: int = 0) -> list[Score]:
+def prefix_scores(model: PredictionModel, lane: int = 0) -> list[Score]:
     """One score for every attention head of a lane, and the largest of them."""
     found_LH = prefix_matching(model)[lane].cpu()
     count = ROWS * (ROUNDS - 1) * min(PERIOD, model.vocab_size)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from synth.config import RunConfig
-from synth.models.heads import MultiTokenModel, TrunkOutput
+from synth.models.heads import PredictionModel, TrunkOutput
 from synth.scoring import load_model
 from synth.store import RunFolder
 from synth.tasks.task import Rows, Task
@@ -59,7 +59,7 @@ class StateSource(Protocol):
 
 def load_run(
     path: Path, step: int | None = None, device: str = "cpu"
-) -> tuple[RunConfig, MultiTokenModel, int]:
+) -> tuple[RunConfig, PredictionModel, int]:
     """Configuration and model of a run at a checkpoint, in fp32, and the step.
 
     Raises
@@ -107,7 +107,7 @@ class RunStates:
 
     def __init__(
         self,
-        model: MultiTokenModel,
+        model: PredictionModel,
         rows: Sequence[Rows],
         norm: Norm = "fresh",
         last: Last = "trained",
@@ -122,7 +122,7 @@ class RunStates:
             axis=0,
         )
         self.paths = {
-            f"head {head}": self._path(head) for head in range(1, model.horizon + 1)
+            f"head {head}": self._path(head) for head in range(1, model.num_heads + 1)
         }
 
     def batches(self) -> Iterator[StateBatch]:
@@ -138,7 +138,7 @@ class RunStates:
 
     def _path(self, head: int) -> list[str]:
         names = ["embedding", *(f"trunk {i + 1}" for i in range(len(self.model.trunk)))]
-        passed = self.model.path(head)
+        passed = self.model.objective.path(head)
         if isinstance(self.model.heads[head - 1], TrunkOutput):
             names.pop()
         names += [f"head {h}" for h in passed[:-1]]
@@ -150,7 +150,7 @@ class RunStates:
         trunk = model.trunk_states(tokens_BT[None])
         raw = {"embedding": trunk[0][0]}
         raw |= {f"trunk {i}": state[0] for i, state in enumerate(trunk[1:], 1)}
-        for head, state in enumerate(model.head_states(trunk[-1]), 1):
+        for head, state in enumerate(model.head_states(trunk[-1], tokens_BT[None]), 1):
             raw[f"head {head}"] = raw[f"head {head} (last)"] = state[0]
         needed = {name for names in self.paths.values() for name in names}
         states = {}

@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from synth.metrics import Score
+from synth.objectives.objective import Prediction
 from synth.tasks.packing import pack_rows
 from synth.tasks.task import EvaluationSet, Rows, Sample, Task, TokenScores
 
@@ -80,9 +81,21 @@ class ExactTask(Task):
             p_RTV[:, t] = self.after(tokens_RT[:, : t + 1], horizon)
         return p_RTV
 
+    def distributions_of(self, rows: Rows, said: Prediction) -> np.ndarray:
+        """`distributions` of a prediction, which may have been given more tokens."""
+        nearer = self.distributions(rows, said.offset - said.given)
+        return _ahead(nearer, said.given, np.nan)
+
     @abstractmethod
     def role(self, chosen: EvaluationSet, horizon: int) -> np.ndarray:
         """Number of the role of predicting t+horizon from t, (R, T); -1 is none."""
+
+    def role_of(self, chosen: EvaluationSet, said: Prediction) -> np.ndarray:
+        """Number of the role of each prediction, (R, T); -1 is none.
+
+        One that is given tokens t+1..t+g is that of position t+g, g places nearer.
+        """
+        return _ahead(self.role(chosen, said.offset - said.given), said.given, -1)
 
     def continuations(
         self, prefix: Sequence[int], length: int
@@ -104,7 +117,7 @@ class ExactTask(Task):
         return found
 
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
-        """Loss, accuracy, exact floor and excess by horizon and role.
+        """Loss, accuracy, exact floor and excess by prediction and role.
 
         The floor is what the exact distribution itself would have scored on the same
         tokens, so the excess is free of the luck of the draw. Without a slice: the
@@ -114,14 +127,14 @@ class ExactTask(Task):
         known_RT = scores.valid_NRT[0] & np.isfinite(excess_RT)
         mean = float(np.mean(excess_RT[known_RT]))
         found = [Score(chosen.suite, "excess_loss", "", mean, int(known_RT.sum()))]
-        for horizon, (loss, correct, valid) in enumerate(
-            zip(scores.loss_NRT, scores.correct_NRT, scores.valid_NRT, strict=True), 1
-        ):
-            role_RT = self.role(chosen, horizon)
-            floor_RT = self._floor_of(chosen.rows, horizon)
+        for said, loss, correct, valid in scores.by_prediction():
+            role_RT = self.role_of(chosen, said)
+            floor_RT = _ahead(
+                self._floor_of(chosen.rows, said.offset - said.given), said.given, np.nan
+            )
             for number, name in enumerate(self.roles):
                 there = valid & (role_RT == number)
-                label = f"horizon={horizon},role={name}"
+                label = f"{said.label},role={name}"
                 if not there.any():
                     continue
                 values = {"loss": loss[there], "accuracy": correct[there]}
@@ -153,6 +166,15 @@ class ExactTask(Task):
         chosen_RT = np.take_along_axis(p_RTV, target_RT[..., None], -1)[..., 0]
         with np.errstate(divide="ignore"):
             return -np.log(chosen_RT)
+
+
+def _ahead(values_RT: np.ndarray, places: int, fill: float) -> np.ndarray:
+    """Entry t holds what stood at t+places; `fill` beyond the end of the row."""
+    if not places:
+        return values_RT
+    result = np.full_like(values_RT, fill)
+    result[:, :-places] = values_RT[:, places:]
+    return result
 
 
 def problem_hash(draws_ED: np.ndarray) -> np.ndarray:

@@ -11,7 +11,14 @@ from itertools import pairwise
 import numpy as np
 
 from synth.metrics import Score
-from synth.tasks.task import EvaluationSet, ItemCounts, Rows, Sample, TokenScores
+from synth.tasks.task import (
+    EvaluationSet,
+    ItemCounts,
+    Rows,
+    Sample,
+    TokenScores,
+    prediction_scores,
+)
 from synth.text.corpus import SEPARATOR
 from synth.text.roles import REPEAT_1, REPEAT_2, repeats, roles
 from synth.text.tokenizer import Tokenizer
@@ -155,14 +162,7 @@ def score_mentions(chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
     loss_floor              nats a token of the choices made by the generator
     """
     suite, labels = chosen.suite, chosen.labels
-    result: list[Score] = []
-    for ahead, (loss_RT, valid_RT) in enumerate(
-        zip(scores.loss_NRT, scores.valid_NRT, strict=True), 1
-    ):
-        if valid_RT.any():
-            mean = float(loss_RT[valid_RT].astype(np.float64).mean())
-            count = int(valid_RT.sum())
-            result.append(Score(suite, "loss", f"horizon={ahead}", mean, count))
+    result = prediction_scores(chosen, scores, ("loss",))
     if "nats_RT" in labels:
         told = np.roll(scores.valid_NRT[0], 1, axis=1)
         told[:, 0] = False

@@ -55,6 +55,7 @@ from synth.tasks.task import (
     Task,
     TaskConfig,
     TokenScores,
+    prediction_scores,
 )
 
 BLOCK = 16384
@@ -175,7 +176,7 @@ class Polynomial(Task):
         """Exact match, coefficient accuracy and guess floor per m; loss per horizon.
 
         `exact_match` and `coefficient_accuracy` concern head 1 and the k coefficients;
-        `loss` and `accuracy` of horizon i all answer tokens, the end token included.
+        `loss` and `accuracy` of each prediction all answer tokens, the end token included.
         `guess_floor` is the share of test answers equal to the commonest answer of the
         training distribution at that m.
         """
@@ -214,16 +215,7 @@ class Polynomial(Task):
                     "operations=1,negation=yes",
                     exact_R[here_R & negated_R],
                 )
-        horizon, _, width = scores.valid_NRT.shape
-        for ahead in range(1, min(horizon, width - 1) + 1):
-            target_RT = chosen.rows.answer_RT[:, ahead:]
-            target_RT = target_RT & scores.valid_NRT[ahead - 1, :, :-ahead]
-            for metric, values_NRT in (
-                ("loss", scores.loss_NRT),
-                ("accuracy", scores.correct_NRT),
-            ):
-                values_RT = values_NRT[ahead - 1, :, :-ahead]
-                add(metric, f"horizon={ahead}", values_RT[target_RT])
+        result += prediction_scores(chosen, scores, answers=True)
         return result
 
     def commonest_answer(self, operations: int) -> int:

@@ -16,7 +16,14 @@ import numpy as np
 from synth.identity import identity
 from synth.metrics import Score
 from synth.seeding import generator
-from synth.tasks.task import EvaluationSet, Rows, Task, TaskConfig, TokenScores
+from synth.tasks.task import (
+    EvaluationSet,
+    Rows,
+    Task,
+    TaskConfig,
+    TokenScores,
+    prediction_scores,
+)
 
 BLOCK_TOKENS = 1 << 16
 TEST_SIDE = 8
@@ -105,14 +112,7 @@ class Repeats(Task):
                 )
         floor = np.repeat(1 / period_R, answer_RT.sum(1))
         found.append(Score(chosen.suite, "floor", "", float(floor.mean()), floor.size))
-        for ahead, valid in enumerate(scores.valid_NRT, 1):
-            inside = valid.copy()
-            inside[:, :-ahead] &= chosen.rows.answer_RT[:, ahead:]
-            if inside.any():
-                loss = float(scores.loss_NRT[ahead - 1][inside].astype(float).mean())
-                slice_ = f"horizon={ahead}"
-                count = int(inside.sum())
-                found.append(Score(chosen.suite, "loss", slice_, loss, count))
+        found += prediction_scores(chosen, scores, ("loss",), answers=True)
         return found
 
     def _draw(

@@ -14,7 +14,15 @@ import numpy as np
 from synth.identity import identity, location
 from synth.metrics import Score
 from synth.seeding import generator
-from synth.tasks.task import EvaluationSet, Rows, Sample, Task, TaskConfig, TokenScores
+from synth.tasks.task import (
+    EvaluationSet,
+    Rows,
+    Sample,
+    Task,
+    TaskConfig,
+    TokenScores,
+    prediction_scores,
+)
 from synth.text.encoded import (
     CorpusText,
     Encoded,
@@ -166,16 +174,8 @@ class RunningText(Task):
         return [EvaluationSet("test", _rows(windows))]
 
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
-        """Loss in nats and accuracy of the top token, for each horizon."""
-        result = []
-        for ahead, valid in enumerate(scores.valid_NRT, 1):
-            if valid.any():
-                loss = float(scores.loss_NRT[ahead - 1][valid].astype(float).mean())
-                right = float(scores.correct_NRT[ahead - 1][valid].mean())
-                count, slice_ = int(valid.sum()), f"horizon={ahead}"
-                result.append(Score(chosen.suite, "loss", slice_, loss, count))
-                result.append(Score(chosen.suite, "accuracy", slice_, right, count))
-        return result
+        """Loss in nats and accuracy of the top token, for each prediction."""
+        return prediction_scores(chosen, scores)
 
     def samples(self, seed: int, count: int, length: int = 64) -> list[Sample]:
         """Windows of the training text; the record holds text, tokens and split."""

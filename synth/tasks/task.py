@@ -5,24 +5,24 @@ flat sequence, I items of a test set. A task is pure numpy; it knows no model.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
+from synth.families import Family
 from synth.identity import Part
 from synth.metrics import Score
+from synth.objectives.objective import Prediction
 
 SAMPLE_CONTEXT = 256
 """Tokens in a row from which examples are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskConfig(Part):
+class TaskConfig(Part, Family, family="task"):
     """What a task draws from; `kind` is its name on the command line and in ids."""
-
-    kind: ClassVar[str]
 
     def build(self) -> "Task":
         """The task itself, ready to draw from."""
@@ -87,14 +87,55 @@ class EvaluationSet:
 class TokenScores:
     """What a model said of every token of an evaluation set, teacher-forced.
 
-    Entry [i-1, r, t] is about predicting token t+i of row r from its tokens 0..t.
-    `valid_NRT` is false where t+i lies outside the example that holds t; the other two
-    mean nothing there. Losses are in nats.
+    Entry [i, r, t] is about head i+1's prediction at position t of row r; what that
+    predicts from which tokens is in `predictions`, the next token first. `valid_NRT` is
+    false where the target lies outside the example that holds t; the other two mean
+    nothing there. Losses are in nats.
     """
 
     loss_NRT: np.ndarray
     correct_NRT: np.ndarray
     valid_NRT: np.ndarray
+    predictions: tuple[Prediction, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.predictions:  # multi-token prediction from x[..t]
+            number = len(self.loss_NRT)
+            said = tuple(Prediction(offset) for offset in range(1, number + 1))
+            object.__setattr__(self, "predictions", said)
+
+    def by_prediction(
+        self,
+    ) -> Iterator[tuple[Prediction, np.ndarray, np.ndarray, np.ndarray]]:
+        """Each prediction with its losses, hits and valid positions, each (R, T)."""
+        arrays = (self.loss_NRT, self.correct_NRT, self.valid_NRT)
+        return zip(self.predictions, *arrays, strict=True)
+
+
+def prediction_scores(
+    chosen: EvaluationSet,
+    scores: TokenScores,
+    metrics: Sequence[Literal["loss", "accuracy"]] = ("loss", "accuracy"),
+    answers: bool = False,
+) -> list[Score]:
+    """Mean loss and accuracy of each prediction, over all targets or those of answers.
+
+    A prediction without any such target has no score.
+    """
+    found = []
+    for said, loss_RT, correct_RT, valid_RT in scores.by_prediction():
+        inside_RT = valid_RT
+        if answers:
+            inside_RT = valid_RT.copy()
+            inside_RT[:, : -said.offset] &= chosen.rows.answer_RT[:, said.offset :]
+        if not inside_RT.any():
+            continue
+        values_RT = {"loss": loss_RT, "accuracy": correct_RT}
+        for metric in metrics:
+            values = values_RT[metric][inside_RT]
+            mean = float(values.mean(dtype=np.float64))
+            found.append(Score(chosen.suite, metric, said.label, mean, values.size))
+    return found
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ from typing import Any, Literal
 
 import torch
 
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.execution import Execution
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.maze import MazeConfig
@@ -95,12 +96,12 @@ def _cases() -> dict[str, list[RunConfig]]:
         return ModelConfig(**{"scale": plain.scale} | changes)
 
     def run(task: Any, shape: ModelConfig, horizon: int, **how: Any) -> RunConfig:
-        scored = how.pop("scored", "all")
+        heads = {k: how.pop(k) for k in ("scored", "layout", "budget") if k in how}
         seed = how.pop("seed", 0)
         return RunConfig(
             task=task,
             model=shape,
-            objective=ObjectiveConfig(horizon=horizon, scored=scored),
+            objective=MultiTokenConfig(horizon=horizon, **heads),
             training=_small(**how),
             seed=seed,
         )
@@ -112,16 +113,23 @@ def _cases() -> dict[str, list[RunConfig]]:
         "polynomial n=2, bf16": [run(ring, plain, 2, precision="bf16")],
         "polynomial n=2, three lanes": [run(ring, plain, 2, seed=s) for s in range(3)],
         "choice points n=3, causal": [
-            run(ChoicePointsConfig(), model(layout="causal"), 3)
+            run(ChoicePointsConfig(), plain, 3, layout="causal")
         ],
         "maze n=2, anticausal": [
-            run(MazeConfig(), model(layout="anticausal"), 2, context=256, batch_rows=1)
+            run(
+                MazeConfig(),
+                plain,
+                2,
+                layout="anticausal",
+                context=256,
+                batch_rows=1,
+            )
         ],
         "sources n=2, linear": [
-            run(SourcesConfig(), model(layout="linear"), 2, context=64)
+            run(SourcesConfig(), plain, 2, layout="linear", context=64)
         ],
         "stories n=2, added heads": [
-            run(StoriesConfig(), model(budget="added"), 2, context=128, batch_rows=1)
+            run(StoriesConfig(), plain, 2, budget="added", context=128, batch_rows=1)
         ],
         "repeats n=2, mamba2": [run(repeats, model(mixer="mamba2"), 2)],
         "repeats n=2, rwkv": [run(repeats, model(mixer="rwkv"), 2)],

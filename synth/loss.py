@@ -1,32 +1,32 @@
-"""Losses over horizons, with a backward pass that holds one head's logits at a time.
+"""The loss of any objective, with a backward pass that holds one head's logits at a time.
 
-Letters: N horizons, K lanes, B batch, T time, D width, V vocabulary.
+Letters: N heads, R readouts, K lanes, B batch, T time, D width, V vocabulary.
+
+An objective (`synth.objectives`) lists heads and readouts. The loss of each is the mean
+over its own scored positions, and the loss of a run is their weighted sum. A target
+counts if it lies in the same example as the position that predicts it:
 
 ```
 position   0  1  2  3  4  5  6  7        one row, two examples, the second one's
 token      a  b  =  x  .  c  =  y        answer is y
-head 1     b  =  x  .  -  =  y           targets at t+1, none across the border
-head 2     =  x  .  -  -  y              targets at t+2
+offset 1   b  =  x  .  -  =  y           targets at t+1, none across the border
+offset 2   =  x  .  -  -  y              targets at t+2
 ```
-
-The loss of head i is the mean over its own scored positions (section 2 of arXiv
-2404.19737 writes a sum); the loss of a run is the sum over heads, each of weight 1. So
-the norm of the gradient grows with n, and clipping at 1.0 bites harder: the unclipped
-norm is logged. Only the loss of head 1 is comparable across n.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn import functional
 
-from synth.config import ObjectiveConfig
 from synth.describe import SPARSE_VOCABULARY
-from synth.prediction import Predictor, token_losses
+from synth.models.heads import PredictionModel, shifted
+from synth.objectives.objective import ObjectiveConfig, Readout
 
 MAX_LOGITS = 1 << 23
 """Largest number of logits of one lane held at once; more positions go in chunks."""
@@ -34,41 +34,69 @@ MAX_LOGITS = 1 << 23
 
 @dataclass(frozen=True)
 class Targets:
-    """What each head has to predict at each position.
+    """A batch, and what each head and readout has to predict at each position of it.
 
-    `tokens_NKBT`: token t+i for head i (0 where there is none).
+    `tokens_NKBT`: the target of each head (0 where there is none).
     `weights_NKBT`: 1 / (scored positions of that head and lane), 0 where not scored.
+    `readouts_RKBT`: the same weights for the readouts.
+    `batch`: `tokens`, `example` and `answer`, each (K, B, T).
     `sparse`: whether few positions are scored, as with answers alone.
     """
 
     tokens_NKBT: Tensor
     weights_NKBT: Tensor
+    readouts_RKBT: Tensor
+    batch: Mapping[str, Tensor]
     sparse: bool = False
 
+    def rows(self, chosen: slice) -> "Targets":
+        """The same for some rows of the batch; weights stay those of the whole batch."""
+        return Targets(
+            self.tokens_NKBT[:, :, chosen],
+            self.weights_NKBT[:, :, chosen],
+            self.readouts_RKBT[:, :, chosen],
+            {name: values[:, chosen] for name, values in self.batch.items()},
+            self.sparse,
+        )
 
-def horizon_targets(
+
+def make_targets(
     tokens_KBT: Tensor,
     example_KBT: Tensor,
     answer_KBT: Tensor,
     objective: ObjectiveConfig,
 ) -> Targets:
-    """Targets and weights for horizons 1..n.
+    """Targets and weights of an objective's heads and readouts.
 
-    A position t is scored by head i if t+i lies in the same row and the same example
-    and, with `scored="answer"`, token t+i belongs to the answer. A head without any
+    A position t is scored by a head of offset i if t+i lies in the same row and example
+    and, with `scored="answer"`, token t+i belongs to the answer. A term without any
     scored position weighs 0 everywhere (its loss is 0, not NaN).
     """
     all_tokens, all_weights = [], []
-    for ahead in range(1, objective.horizon + 1):
-        target = _shifted(tokens_KBT, ahead)
-        scored = (_shifted(example_KBT, ahead) == example_KBT) & (example_KBT > 0)
+    for head in objective.heads():
+        target = shifted(tokens_KBT, head.offset)
+        scored = (shifted(example_KBT, head.offset) == example_KBT) & (example_KBT > 0)
         if objective.scored == "answer":
-            scored &= _shifted(answer_KBT, ahead)
-        count_K = scored.sum((1, 2)).clamp(min=1)
+            scored &= shifted(answer_KBT, head.offset)
         all_tokens.append(target)
-        all_weights.append(scored / count_K[:, None, None])
-    sparse = objective.scored == "answer"
-    return Targets(torch.stack(all_tokens), torch.stack(all_weights), sparse)
+        all_weights.append(_means(scored))
+    readouts = [
+        _means(objective.readout_scored(readout, example_KBT, answer_KBT))
+        for readout in objective.readouts()
+    ]
+    return Targets(
+        torch.stack(all_tokens),
+        torch.stack(all_weights),
+        torch.stack(readouts) if readouts else all_weights[0].new_empty(0),
+        {"tokens": tokens_KBT, "example": example_KBT, "answer": answer_KBT},
+        objective.scored == "answer",
+    )
+
+
+def _means(scored_KBT: Tensor) -> Tensor:
+    """Weights whose sum with the losses is the mean over a lane's scored positions."""
+    count_K = scored_KBT.sum((1, 2)).clamp(min=1)
+    return scored_KBT / count_K[:, None, None]
 
 
 PieceLoss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -76,20 +104,24 @@ PieceLoss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def loss_and_backward(
-    model: Predictor,
-    tokens_KBT: Tensor,
+    model: PredictionModel,
     targets: Targets,
     piece: PieceLoss | None = None,
 ) -> Tensor:
-    """Losses (N, K) in nats; gradients are added to the parameters' `grad`.
+    """Loss of each term (N + R, K), unweighted, in the order of the objective's `terms`.
+
+    Adds the gradients of the weighted sum to the parameters' `grad`.
 
     One forward pass through the trunk, then each head in turn, forward and backward, its
     gradient added to that of the state it stands on; last, one backward pass through the
-    trunk (section 2, and figure S11 for chained heads). Heads that others stand on keep
-    their layer's activations until their successors are done. `piece` computes the loss
-    and gradient of some of a head's positions; by default autograd does.
+    trunk (arXiv 2404.19737, section 2, and figure S11 for chained heads). Heads that
+    others stand on keep their layer's activations until their successors are done.
+    `piece` computes the loss and gradient of some of a head's positions; by default
+    autograd does.
     """
+    tokens_KBT, readouts = targets.batch["tokens"], model.objective.readouts()
     losses: dict[int, Tensor] = {}
+    read: dict[str, Tensor] = {}
     # On a GPU a choice of positions waits for the device, and all logits are cheap.
     few = targets.sparse and model.vocab_size >= SPARSE_VOCABULARY
     piece = piece or functools.partial(_piece_loss, model)
@@ -101,14 +133,23 @@ def loss_and_backward(
 
     def visit(parent: int | None, state: Tensor) -> None:
         for head in model.children_of(parent):
-            output = model.run_head(head, state)
+            output = model.run_head(head, state, tokens_KBT)
             leaf = output.detach().requires_grad_()
             visit(head, leaf)
-            losses[head], grad = head_loss(
+            weight = model.plan[head - 1].weight
+            loss_K, grad = head_loss(
                 leaf.detach(),
                 targets.tokens_NKBT[head - 1],
-                targets.weights_NKBT[head - 1],
+                _scaled(targets.weights_NKBT[head - 1], weight),
             )
+            losses[head] = loss_K if weight == 1 else loss_K / weight
+            for index, readout in enumerate(readouts):
+                if readout.head == head:
+                    weights_KBT = targets.readouts_RKBT[index]
+                    read[readout.name], more = _readout_loss(
+                        model, readout, leaf.detach(), weights_KBT, targets
+                    )
+                    grad = grad + more
             _pass_back(output, grad if leaf.grad is None else grad.add_(leaf.grad))
 
     z = model.run_trunk(tokens_KBT)
@@ -116,7 +157,41 @@ def loss_and_backward(
     visit(None, leaf)
     assert leaf.grad is not None
     _pass_back(z, leaf.grad)
-    return torch.stack([losses[head] for head in range(1, model.horizon + 1)])
+    by_term = [losses[head] for head in range(1, model.num_heads + 1)]
+    return torch.stack(by_term + [read[readout.name] for readout in readouts])
+
+
+def _scaled(weights_KBT: Tensor, weight: float) -> Tensor:
+    return weights_KBT if weight == 1 else weights_KBT * weight
+
+
+def _readout_loss(
+    model: PredictionModel,
+    readout: Readout,
+    h_KBTD: Tensor,
+    weights_KBT: Tensor,
+    targets: Targets,
+) -> tuple[Tensor, Tensor]:
+    """Unweighted loss (K,) of a readout, and its weighted gradient for the state.
+
+    In chunks of whole rows, since a readout's targets may need the rest of the row.
+    """
+    rows, time = h_KBTD.shape[1:3]
+    chunk = max(1, MAX_LOGITS // (time * model.vocab_size))
+    grad_KBTD = torch.empty_like(h_KBTD)
+    loss_K = h_KBTD.new_zeros(len(h_KBTD), dtype=torch.float32)
+    for start in range(0, rows, chunk):
+        part = slice(start, start + chunk)
+        states = h_KBTD[:, part].detach().requires_grad_()
+        batch = {name: values[:, part] for name, values in targets.batch.items()}
+        logits = model.read_out(readout.name, states)
+        losses_KBT = model.objective.readout_losses(readout, logits, batch)
+        part_loss_K = (losses_KBT * weights_KBT[:, part]).sum((1, 2))
+        (part_loss_K.sum() * readout.weight).backward()
+        assert states.grad is not None
+        grad_KBTD[:, part] = states.grad
+        loss_K += part_loss_K.detach()
+    return loss_K, grad_KBTD
 
 
 class _Handover(Function):
@@ -165,7 +240,7 @@ def _loss_of_all(
 
 
 def _piece_loss(
-    model: Predictor, h_KND: Tensor, targets_KN: Tensor, weights_KN: Tensor
+    model: PredictionModel, h_KND: Tensor, targets_KN: Tensor, weights_KN: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Weighted loss (K,) at some positions, its gradient there and in the parameters."""
     states = h_KND.detach().requires_grad_()
@@ -178,7 +253,7 @@ def _piece_loss(
 
 
 def _loss_of_scored(
-    model: Predictor, h_KBTD: Tensor, targets_KBT: Tensor, weights_KBT: Tensor
+    model: PredictionModel, h_KBTD: Tensor, targets_KBT: Tensor, weights_KBT: Tensor
 ) -> tuple[Tensor, Tensor]:
     """As `_loss_of_all`, without the logits of positions whose weight is 0.
 
@@ -210,9 +285,9 @@ def _loss_of_scored(
     return loss_K, grad_KND.view_as(h_KBTD)
 
 
-def _shifted(values_KBT: Tensor, ahead: int) -> Tensor:
-    """Entry t holds what stood at t+ahead, 0 (or false) beyond the end of the row."""
-    shifted = torch.zeros_like(values_KBT)
-    if ahead < values_KBT.shape[-1]:
-        shifted[..., :-ahead] = values_KBT[..., ahead:]
-    return shifted
+def token_losses(logits_KNV: Tensor, targets_KN: Tensor) -> Tensor:
+    """-log p of each target in nats, computed in fp32, (K, N)."""
+    flat = functional.cross_entropy(
+        logits_KNV.flatten(0, 1).float(), targets_KN.flatten(), reduction="none"
+    )
+    return flat.view_as(targets_KN)

@@ -1,0 +1,88 @@
+"""Families of configurations: tasks and objectives, each found by its `kind`.
+
+Defining a subclass with a `kind` registers it, in this package or outside of it. Those
+of this package are imported when one is first looked up, so that a configuration file
+can be read without importing every task.
+"""
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from synth.identity import nearest
+
+_PACKAGES = {"task": "synth.tasks", "objective": "synth.objectives"}
+_MEMBERS: dict[str, dict[str, type]] = {name: {} for name in _PACKAGES}
+_LOADED: set[str] = set()
+
+
+class Family:
+    """A configuration class of which every subclass with a `kind` is a member."""
+
+    kind: ClassVar[str]
+    """Its name in files, on the command line and in run ids."""
+    _member_of: ClassVar[str]
+
+    def __init_subclass__(cls, family: str | None = None, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if family is not None:
+            cls._member_of = family
+        elif "kind" in vars(cls):
+            _register(cls)
+
+
+def _register(cls: type[Family]) -> None:
+    members = _MEMBERS[cls._member_of]
+    other = members.get(cls.kind)
+    if other is not None and not _same_source(other, cls):
+        raise ValueError(
+            f"Two {cls._member_of}s are called {cls.kind!r}: {other.__module__}."
+            f"{other.__qualname__} and {cls.__module__}.{cls.__qualname__}. Give one of "
+            "them another kind."
+        )
+    members[cls.kind] = cls
+
+
+def _same_source(one: type, other: type) -> bool:
+    """Whether two classes come from one definition: a file that is loaded again."""
+    return one.__qualname__ == other.__qualname__ and (
+        one.__module__ == other.__module__ or _file(one) == _file(other)
+    )
+
+
+def _file(cls: type) -> object:
+    return getattr(sys.modules.get(cls.__module__), "__file__", cls.__module__)
+
+
+def members(family: str) -> Mapping[str, type[Any]]:
+    """All members by kind: those of this package, then those defined elsewhere."""
+    if family not in _LOADED:
+        _LOADED.add(family)
+        package = importlib.import_module(_PACKAGES[family])
+        for found in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
+            importlib.import_module(f"{package.__name__}.{found.name}")
+    return _MEMBERS[family]
+
+
+def member(family: str, values: Mapping[str, Any], owner: str) -> Any:
+    """The configuration that `values` (JSON with a `kind`) describe.
+
+    Raises
+    ------
+    ValueError
+        When there is no kind, or no member of that kind; names the nearest.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{owner} must be an object with a 'kind'; got {values!r}.")
+    given = dict(values)
+    kind = given.pop("kind", None)
+    if kind not in _MEMBERS[family]:
+        members(family)
+    found = _MEMBERS[family].get(str(kind))
+    if found is None:
+        raise ValueError(
+            f"No {family} is called {kind!r}. {nearest(str(kind), _MEMBERS[family])}"
+        )
+    return found.from_dict(given)  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""What a model is trained towards: one objective a file, one contract."""

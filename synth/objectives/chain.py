@@ -1,0 +1,94 @@
+"""A chain of prediction modules, teacher-forced (DeepSeek-V3, arXiv 2412.19437, 2.2).
+
+The whole model predicts the next token; module k stands on the state before it, reads
+the embedding of the true token t+k, and predicts token t+k+1:
+
+```
+h_0[t]  = trunk                                             predicts x[t+1]
+h'_k[t] = M_k [norm(h_(k-1)[t]); norm(embedding(x[t+k]))]   M_k of d x 2d
+h_k[t]  = layer_k(h'_k[..t])                                predicts x[t+k+1]
+
+position    0    1    2    3    4
+token       a    b    c    d    e
+head 1      b    c    d    e    -
+module 1    a+b  b+c  c+d  d+e  -        reads x[..t], x[t+1]
+predicts    c    d    e    -    -        x[t+2]
+```
+
+Embedding, last norm and unembedding are shared. L = L_1 + (weight / D) sum_k L_(k+1).
+D counts the modules, so that D = 1 predicts two tokens, and `chain1` is the arm. Because
+module k is given x[t+k], its accuracy is not that of a head that sees x[..t] alone; its
+scores carry `given=k`. The last k positions of a row have no such token: they merge that
+of id 0, and are never scored.
+
+Not stated in the source, and settled so: the rotary position of a module's input is t;
+module weights are drawn as those of layers; M_k has no bias.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from synth.identity import identity
+from synth.objectives.objective import Head, ObjectiveConfig
+
+MAX_DEPTH = 64
+"""More modules than any published model; almost surely a typo."""
+MERGE = 1 / 6
+"""Size of M (2 d^2) in layers (12 d^2)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainConfig(ObjectiveConfig):
+    """Predict the next token, and D further ones by a chain that reads those between."""
+
+    kind: ClassVar[str] = "chain"
+    version: ClassVar[int] = 1
+
+    depth: int = identity(1)
+    """Modules after the next-token prediction (D)."""
+    modules: Literal["own", "shared"] = identity("own")
+    """Each depth has a module of its own, or one module is applied D times."""
+    budget: Literal["moved", "added"] = identity("moved")
+    """Modules replace trunk layers (equal size to half a layer) or come on top."""
+    weight: float = identity(0.3)
+    """Of the mean loss of the modules beside that of the next token (lambda)."""
+
+    def validate(self) -> None:
+        """Refuse impossible depths and weights."""
+        self.check(1 <= self.depth <= MAX_DEPTH, "depth", f"from 1 to {MAX_DEPTH}")
+        self.check(self.weight > 0, "weight", "above 0")
+
+    @property
+    def arm(self) -> str:
+        """`chain2`; shared modules, an added budget and another weight are named."""
+        shared = "_shared" if self.modules == "shared" and self.depth > 1 else ""
+        added = "_added" if self.budget == "added" else ""
+        weight = "" if self.weight == 0.3 else f"_w{self.weight:g}"
+        return f"chain{self.depth}{shared}{added}{weight}"
+
+    def heads(self) -> tuple[Head, ...]:
+        """The trunk's own prediction, then module 1..D, each on the one before."""
+        return (
+            Head(offset=1, layers=0),
+            *(
+                Head(
+                    offset=k + 1,
+                    parent=k,
+                    given=k,
+                    shares=2 if self.modules == "shared" and k > 1 else None,
+                    weight=self.weight / self.depth,
+                )
+                for k in range(1, self.depth + 1)
+            ),
+        )
+
+    def trunk_layers(self, layers: int) -> int:
+        """All layers, less those that moved to the modules."""
+        if self.budget == "added":
+            return layers
+        modules = self.depth if self.modules == "own" else 1
+        return layers - round(modules * (1 + MERGE))
+
+    def shallower(self, layers: int) -> str:
+        """One module for all depths, or modules on top."""
+        return "budget 'added'" if layers > 1 else ""
