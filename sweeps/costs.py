@@ -4,15 +4,16 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig
+from synth.config import ModelConfig, RunConfig
 from synth.describe import describe_model, unembeddings_per_token
+from synth.objectives.objective import ObjectiveConfig
 from synth.tasks.task import TaskConfig
 
 
 def described(config: RunConfig) -> dict[str, Any]:
     """Parameters, vocabulary and FLOPs of a run's model."""
-    training, horizon = config.training, config.objective.horizon
-    return _model(config.model, horizon, _vocabulary(config.task), training.context)
+    vocabulary, context = _vocabulary(config.task), config.training.context
+    return _model(config.model, config.objective, vocabulary, context)
 
 
 def tokens(config: RunConfig) -> int:
@@ -27,10 +28,9 @@ def flops_per_token(config: RunConfig) -> float:
 
 def flops(config: RunConfig) -> float:
     """What a whole run executes: with the logits that its loss needs."""
-    training, horizon = config.training, config.objective.horizon
-    vocabulary = _vocabulary(config.task)
-    logits = _unembeddings(config.task, config.objective, training.context)
-    found = _model(config.model, horizon, vocabulary, training.context, logits)
+    vocabulary, context = _vocabulary(config.task), config.training.context
+    logits = _unembeddings(config.task, config.objective, context)
+    found = _model(config.model, config.objective, vocabulary, context, logits)
     return tokens(config) * float(found["training_flops_per_token"])
 
 
@@ -67,9 +67,9 @@ def _unembeddings(task: TaskConfig, objective: ObjectiveConfig, context: int) ->
 @functools.cache
 def _model(
     model: ModelConfig,
-    horizon: int,
+    objective: ObjectiveConfig,
     vocabulary: int,
     context: int,
     unembeddings: float | None = None,
 ) -> dict[str, Any]:
-    return describe_model(model, horizon, vocabulary, context, unembeddings)
+    return describe_model(model, objective, vocabulary, context, unembeddings)

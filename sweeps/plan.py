@@ -222,12 +222,12 @@ def cell_names(configs: Sequence[RunConfig]) -> list[str]:
     ]
     names = []
     for config, values in zip(configs, flat, strict=True):
-        words = [
-            f"{config.task.kind} n={config.objective.horizon} {config.model.scale}"
-        ]
+        words = [f"{config.task.kind} {config.objective.arm} {config.model.scale}"]
         for name in fields:
             last = name.rpartition(".")[2]
-            if last not in ("horizon", "scale", "batch_rows"):
+            if last not in ("scale", "batch_rows") and not name.startswith(
+                "objective."
+            ):
                 words.append(f"{last}={values.get(name)}")
         names.append(" ".join(words))
     return names

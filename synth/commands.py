@@ -60,10 +60,10 @@ class Sample:
     """Of the draw."""
     operations: int | None = None
     """Exactly so many operations (polynomial)."""
-    horizon: int = 4
-    """Heads in the drawing."""
-    scored: Literal["all", "answer"] = "all"
-    """Targets that count in the drawing."""
+    objective: ObjectiveConfig = field(
+        default_factory=lambda: MultiTokenConfig(horizon=4)
+    )
+    """Whose targets are drawn."""
     report: bool = False
     """In place of examples: sizes, shares, leakage, pools of names."""
     json: bool = False
@@ -72,7 +72,6 @@ class Sample:
     def run(self) -> int:
         """Draw and print."""
         require(self.count >= 1, "--count", "at least 1", self.count)
-        require(self.horizon >= 1, "--horizon", "at least 1", self.horizon)
         task = self.task
         if self.operations is not None:
             if not isinstance(task, PolynomialConfig):
@@ -95,9 +94,7 @@ class Sample:
                     for name, value in sample.record.items()
                     if name != "tokens" and len(str(value)) <= 60
                 )
-                print(
-                    title, draw_targets(sample, self.horizon, self.scored), "", sep="\n"
-                )
+                print(title, draw_targets(sample, self.objective), "", sep="\n")
         return 0
 
 
@@ -121,7 +118,7 @@ class Train:
     task: AnyTask
     """What the data are."""
     model: ModelConfig = field(default_factory=ModelConfig)
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    objective: ObjectiveConfig = field(default_factory=MultiTokenConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     execution: Execution = field(default_factory=Execution)
     seed: int = 0
@@ -226,14 +223,10 @@ class Describe:
 
     scale: str = "1M"
     """A rung of the ladder, or a shape such as d64-L6-h4."""
-    horizon: int = 1
-    """Tokens predicted at each position."""
-    layout: HeadLayout = "parallel"
-    """What head i stands on."""
-    budget: Literal["moved", "added"] = "moved"
-    """Head layers moved from the trunk, or added."""
     mixer: Mixer = "attention"
     """What mixes positions in each layer."""
+    objective: ObjectiveConfig = field(default_factory=MultiTokenConfig)
+    """What it is trained towards: heads and what they cost."""
     context: int = 1024
     """Tokens in a row."""
     vocabulary: int | None = None
@@ -243,21 +236,15 @@ class Describe:
 
     def run(self) -> int:
         """Print, or refuse what has no trunk."""
-        model = ModelConfig(
-            scale=self.scale,
-            layout=self.layout,
-            budget=self.budget,
-            mixer=self.mixer,
-        )
-        objective = ObjectiveConfig(horizon=self.horizon)
+        model = ModelConfig(scale=self.scale, mixer=self.mixer)
         training = TrainingConfig(context=self.context)
-        task = TASKS["polynomial"]()
+        task = PolynomialConfig()
         config = RunConfig(
-            task=task, model=model, objective=objective, training=training
+            task=task, model=model, objective=self.objective, training=training
         )
         found: dict[str, Any] = describe_run(config)
         if self.vocabulary is not None:
             require(self.vocabulary >= 1, "--vocabulary", "at least 1", self.vocabulary)
-            found = describe_model(model, self.horizon, self.vocabulary, self.context)
+            found = describe_model(model, self.objective, self.vocabulary, self.context)
         print(json.dumps(found) if self.json else as_text(found))
         return 0

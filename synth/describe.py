@@ -67,8 +67,7 @@ def describe_model(
         "parameters": matrices + gains + (2 + readouts) * embedding,
         "vocabulary": vocab_size,
         "context": context,
-        "training_flops_per_token": 6
-        * (run_matrices + unembeddings * embedding)
+        "training_flops_per_token": 6 * (run_matrices + unembeddings * embedding)
         + run_layers * mixer.training_flops(context),
     }
 
@@ -78,9 +77,9 @@ def unembeddings_per_token(
 ) -> float:
     """Logits that training computes for a token, over all heads, on a CPU.
 
-    One a head and a readout, unless the loss is on answers alone and the vocabulary large: then only
-    positions that a head scores are unembedded, counted here in the first block of rows;
-    readouts always read all.
+    One a head and a readout, unless the loss is on answers alone and the vocabulary
+    large: then only positions that a head scores are unembedded, counted here in the
+    first block of rows; readouts always read all.
     """
     heads, readouts = objective.heads(), len(objective.readouts())
     large = len(task.vocabulary) >= SPARSE_VOCABULARY

@@ -104,7 +104,9 @@ def likeliest(logits_KSV: Tensor, targets_KS: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def greedy_decode(model: PredictionModel, rows: Rows, device: torch.device) -> np.ndarray:
+def greedy_decode(
+    model: PredictionModel, rows: Rows, device: torch.device
+) -> np.ndarray:
     """Decode the answer of each row (one example a row) with head 1, feeding back.
 
     Returns tokens_KRT: the rows with their answer tokens replaced by decoded ones. Rows

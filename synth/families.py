@@ -61,7 +61,9 @@ def members(family: str) -> Mapping[str, type[Any]]:
     if family not in _LOADED:
         _LOADED.add(family)
         package = importlib.import_module(_PACKAGES[family])
-        for found in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
+        for found in sorted(
+            pkgutil.iter_modules(package.__path__), key=lambda m: m.name
+        ):
             importlib.import_module(f"{package.__name__}.{found.name}")
     return _MEMBERS[family]
 

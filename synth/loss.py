@@ -36,26 +36,26 @@ MAX_LOGITS = 1 << 23
 class Targets:
     """A batch, and what each head and readout has to predict at each position of it.
 
+    `batch`: `tokens`, `example` and `answer`, each (K, B, T).
     `tokens_NKBT`: the target of each head (0 where there is none).
     `weights_NKBT`: 1 / (scored positions of that head and lane), 0 where not scored.
-    `readouts_RKBT`: the same weights for the readouts.
-    `batch`: `tokens`, `example` and `answer`, each (K, B, T).
+    `readouts`: the same weights for each readout, (K, B, T).
     `sparse`: whether few positions are scored, as with answers alone.
     """
 
+    batch: Mapping[str, Tensor]
     tokens_NKBT: Tensor
     weights_NKBT: Tensor
-    readouts_RKBT: Tensor
-    batch: Mapping[str, Tensor]
+    readouts: tuple[Tensor, ...] = ()
     sparse: bool = False
 
     def rows(self, chosen: slice) -> "Targets":
         """The same for some rows of the batch; weights stay those of the whole batch."""
         return Targets(
+            {name: values[:, chosen] for name, values in self.batch.items()},
             self.tokens_NKBT[:, :, chosen],
             self.weights_NKBT[:, :, chosen],
-            self.readouts_RKBT[:, :, chosen],
-            {name: values[:, chosen] for name, values in self.batch.items()},
+            tuple(weights_KBT[:, chosen] for weights_KBT in self.readouts),
             self.sparse,
         )
 
@@ -80,15 +80,15 @@ def make_targets(
             scored &= shifted(answer_KBT, head.offset)
         all_tokens.append(target)
         all_weights.append(_means(scored))
-    readouts = [
+    readouts = tuple(
         _means(objective.readout_scored(readout, example_KBT, answer_KBT))
         for readout in objective.readouts()
-    ]
+    )
     return Targets(
+        {"tokens": tokens_KBT, "example": example_KBT, "answer": answer_KBT},
         torch.stack(all_tokens),
         torch.stack(all_weights),
-        torch.stack(readouts) if readouts else all_weights[0].new_empty(0),
-        {"tokens": tokens_KBT, "example": example_KBT, "answer": answer_KBT},
+        readouts,
         objective.scored == "answer",
     )
 
@@ -145,7 +145,7 @@ def loss_and_backward(
             losses[head] = loss_K if weight == 1 else loss_K / weight
             for index, readout in enumerate(readouts):
                 if readout.head == head:
-                    weights_KBT = targets.readouts_RKBT[index]
+                    weights_KBT = targets.readouts[index]
                     read[readout.name], more = _readout_loss(
                         model, readout, leaf.detach(), weights_KBT, targets
                     )

@@ -23,12 +23,12 @@ from synth.describe import describe_model
 from synth.environment import capture
 from synth.evaluation import score_tokens
 from synth.execution import Execution
+from synth.loss import PieceLoss, Targets, loss_and_backward, make_targets
 from synth.metrics import Measurement, Score
 from synth.models.fused import fuse
 from synth.models.heads import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.native import prepare_torch_compile
-from synth.loss import PieceLoss, Targets, loss_and_backward, make_targets
 from synth.optimizer import LaneAdamW
 from synth.replay import TOLERANCE, CudaGraph, ReplayedStep
 from synth.sums import LossSums

@@ -9,7 +9,8 @@ import hypothesis
 import pytest
 import torch
 
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.polynomial import PolynomialConfig
 
 SLOW_STEPS = Path(__file__).parent / "slow_steps"
@@ -95,8 +96,8 @@ def tiny_run(horizon=1, seed=0, scale="d16-L4-h2", layout="parallel", **training
     } | training
     return RunConfig(
         task=PolynomialConfig(modulus=3, degree=2, max_operations=2, max_evaluated=3),
-        model=ModelConfig(scale=scale, layout=layout),
-        objective=ObjectiveConfig(horizon=horizon),
+        model=ModelConfig(scale=scale),
+        objective=MultiTokenConfig(horizon=horizon, layout=layout),
         training=TrainingConfig(**settings),
         seed=seed,
     )

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from synth.__main__ import main, parse
+from synth.families import members
 from synth.scales import SCALES
-from synth.tasks import TASKS
+
+TASKS = members("task")
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sweeps.sweep import sweep
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.repeats import RepeatsConfig
 from synth.tasks.stories import StoriesConfig
 from synth.text.names import NameConfig
@@ -120,7 +121,7 @@ def _runs(rung: Rung, p_open: float, books_parts: int) -> Iterator[RunConfig]:
                 yield RunConfig(
                     task=task,
                     model=ModelConfig(scale=size),
-                    objective=ObjectiveConfig(horizon=horizon, scored=rung.scored),
+                    objective=MultiTokenConfig(horizon=horizon, scored=rung.scored),
                     training=rung.training,
                     seed=seed,
                 )
@@ -164,7 +165,7 @@ def repeats(scale: str) -> Iterator[RunConfig]:
             yield RunConfig(
                 task=RepeatsConfig(symbols=48, min_period=6, max_period=16),
                 model=ModelConfig(scale="d64-L3-h4"),
-                objective=ObjectiveConfig(horizon=horizon),
+                objective=MultiTokenConfig(horizon=horizon),
                 training=TrainingConfig(
                     steps=400,
                     batch_rows=32,

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sweeps.sweep import sweep
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.polynomial import PolynomialConfig
 
 
@@ -116,7 +117,7 @@ def _runs(
                     pause_tokens=pause_tokens,
                 ),
                 model=ModelConfig(scale=chosen.sizes[size]),
-                objective=ObjectiveConfig(horizon=horizon, scored="answer"),
+                objective=MultiTokenConfig(horizon=horizon, scored="answer"),
                 training=TrainingConfig(
                     steps=chosen.steps,
                     batch_rows=chosen.batch_tokens // chosen.contexts[context],

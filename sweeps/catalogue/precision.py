@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from sweeps.sweep import sweep
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.repeats import RepeatsConfig
 
 PRECISIONS: tuple[Literal["fp32", "bf16"], ...] = ("fp32", "bf16")
@@ -28,7 +29,7 @@ def precision(scale: str) -> Iterator[RunConfig]:
                 yield RunConfig(
                     task=RepeatsConfig(symbols=16, min_period=3, max_period=8),
                     model=ModelConfig(scale="d32-L5-h2"),
-                    objective=ObjectiveConfig(horizon=horizon),
+                    objective=MultiTokenConfig(horizon=horizon),
                     training=TrainingConfig(
                         steps=300,
                         batch_rows=32,

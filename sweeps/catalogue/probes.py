@@ -14,13 +14,12 @@ from dataclasses import dataclass
 
 from sweeps.sweep import sweep
 from synth.config import (
-    HeadLayout,
     ModelConfig,
-    ObjectiveConfig,
     RunConfig,
     TrainingConfig,
 )
 from synth.mixers import Mixer
+from synth.objectives.multi_token import Layout, MultiTokenConfig
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.maze import MazeConfig
 from synth.tasks.polynomial import PolynomialConfig
@@ -80,7 +79,7 @@ def _grid(
     scale: str,
     tasks: tuple[TaskConfig, ...],
     models: tuple[str, ...],
-    layouts: tuple[HeadLayout, ...] = ("parallel",),
+    layouts: tuple[Layout, ...] = ("parallel",),
     mixer: Mixer = "attention",
 ) -> Iterator[RunConfig]:
     size = SIZES[scale]
@@ -92,8 +91,8 @@ def _grid(
                     for seed in range(size.seeds):
                         yield RunConfig(
                             task=task,
-                            model=ModelConfig(scale=model, layout=layout, mixer=mixer),
-                            objective=ObjectiveConfig(horizon=horizon),
+                            model=ModelConfig(scale=model, mixer=mixer),
+                            objective=MultiTokenConfig(horizon=horizon, layout=layout),
                             training=size.training,
                             seed=seed,
                         )
@@ -138,7 +137,7 @@ def prediction_law(scale: str) -> Iterator[RunConfig]:
     that a slope can be compared at equal depth.
     """
     tasks: tuple[TaskConfig, ...] = (ChoicePointsConfig(),)
-    layouts: tuple[HeadLayout, ...] = ("parallel", "anticausal")
+    layouts: tuple[Layout, ...] = ("parallel", "anticausal")
     if scale != "quick":
         chain = SourcesConfig(symbols=8, order=3, concentration=0.1)
         tasks += (chain, PolynomialConfig())

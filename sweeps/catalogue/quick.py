@@ -7,7 +7,8 @@
 from collections.abc import Iterator
 
 from sweeps.sweep import sweep
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.polynomial import PolynomialConfig
 
@@ -23,7 +24,7 @@ def quick(scale: str) -> Iterator[RunConfig]:
                         modulus=2, degree=3, max_operations=3, max_evaluated=5
                     ),
                     model=ModelConfig(scale=size),
-                    objective=ObjectiveConfig(horizon=horizon, scored="answer"),
+                    objective=MultiTokenConfig(horizon=horizon, scored="answer"),
                     training=TrainingConfig(
                         steps=800,
                         batch_rows=16,
@@ -53,7 +54,7 @@ def choices(scale: str) -> Iterator[RunConfig]:
                     branches=3, stretch=1, consequences=(1, 2, 3, 4)
                 ),
                 model=ModelConfig(scale="d24-L6-h2"),
-                objective=ObjectiveConfig(horizon=horizon),
+                objective=MultiTokenConfig(horizon=horizon),
                 training=TrainingConfig(
                     steps=400,
                     batch_rows=16,

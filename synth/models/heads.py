@@ -115,12 +115,11 @@ class PredictionModel(nn.Module):
             for _ in range(objective.trunk_layers(shape.layers))
         )
         self.heads = nn.ModuleList()
-        for number, head in enumerate(self.plan, 1):
-            shared = head.shares is not None
+        for head, merges in zip(self.plan, self._merges, strict=True):
             self.heads.append(
-                self.heads[head.shares - 1]  # type: ignore[operator]
-                if shared
-                else _new_head(head, self._merges[number - 1], num_lanes, shape, config.mixer)
+                _new_head(head, merges, num_lanes, shape, config.mixer)
+                if head.shares is None
+                else self.heads[head.shares - 1]
             )
         self.norm = RMSNorm(num_lanes, shape.width)
         self.unembedding_KVD = nn.Parameter(

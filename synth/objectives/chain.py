@@ -54,14 +54,16 @@ class ChainConfig(ObjectiveConfig):
     """Of the mean loss of the modules beside that of the next token (lambda)."""
 
     def validate(self) -> None:
-        """Refuse impossible depths and weights."""
+        """Refuse impossible depths and weights; one module is nobody else's."""
         self.check(1 <= self.depth <= MAX_DEPTH, "depth", f"from 1 to {MAX_DEPTH}")
         self.check(self.weight > 0, "weight", "above 0")
+        if self.depth == 1:  # one module has no other to share with
+            object.__setattr__(self, "modules", "own")
 
     @property
     def arm(self) -> str:
         """`chain2`; shared modules, an added budget and another weight are named."""
-        shared = "_shared" if self.modules == "shared" and self.depth > 1 else ""
+        shared = "_shared" if self.modules == "shared" else ""
         added = "_added" if self.budget == "added" else ""
         weight = "" if self.weight == 0.3 else f"_w{self.weight:g}"
         return f"chain{self.depth}{shared}{added}{weight}"
@@ -89,6 +91,6 @@ class ChainConfig(ObjectiveConfig):
         modules = self.depth if self.modules == "own" else 1
         return layers - round(modules * (1 + MERGE))
 
-    def shallower(self, layers: int) -> str:
-        """One module for all depths, or modules on top."""
-        return "budget 'added'" if layers > 1 else ""
+    def shallower(self, layers: int) -> list[str]:
+        """Modules on top."""
+        return ["budget 'added'"]

@@ -23,7 +23,7 @@ The heads weigh the same, so the norm of the gradient grows with n, and clipping
 harder; the unclipped norm is logged. Only the loss of head 1 is comparable across n.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from synth.identity import identity
@@ -85,11 +85,10 @@ class MultiTokenConfig(ObjectiveConfig):
             return layers - round(maps / MAPS_PER_LAYER)
         return layers - (self.horizon if self.budget == "moved" else 1)
 
-    def shallower(self, layers: int) -> str:
-        """The longest horizon that fits."""
+    def shallower(self, layers: int) -> list[str]:
+        """The longest horizon that fits, or heads on top."""
         if self.budget == "added" or layers < 2:
-            return ""
-        fits = layers - 1
-        if self.layout == "linear":
-            fits = max(n for n in range(1, self.horizon) if layers - round((n - 1) / 12) >= 1)
-        return f"horizon {fits}, budget 'added'"
+            return []
+        fewer = (replace(self, horizon=n) for n in range(self.horizon - 1, 0, -1))
+        fits = next(one for one in fewer if one.trunk_layers(layers) >= 1)
+        return [f"horizon {fits.horizon}", "budget 'added'"]

@@ -141,9 +141,9 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
         """
         raise NotImplementedError
 
-    def shallower(self, layers: int) -> str:
-        """A setting of this objective that leaves a trunk, for an error; or ""."""
-        return ""
+    def shallower(self, layers: int) -> list[str]:
+        """Settings of this objective that leave a trunk to so many layers, in words."""
+        return []
 
     @property
     def reach(self) -> int:
@@ -171,17 +171,17 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
         trunk = self.trunk_layers(layers)
         if trunk >= 1:
             return
-        ways = [way for way in (self.shallower(layers),) if way]
+        ways = self.shallower(layers)
         deeper = [n for n, s in SCALES.items() if self.trunk_layers(s.layers) >= 1]
         if deeper:
             order = list(SCALES)
             here = order.index(scale) if scale in order else 0
-            ways.append(f"scale {min(deeper, key=lambda s: abs(order.index(s) - here))!r}")
-        ways.append("a deeper shape, as in scale 'd64-L12-h4'")
+            nearest_scale = min(deeper, key=lambda name: abs(order.index(name) - here))
+            ways.append(f"scale {nearest_scale!r}")
         raise ValueError(
-            f"Objective {self.arm!r} ({self.kind}) leaves {trunk} layers to the trunk "
-            f"at scale {scale!r}, which has {layers}; at least 1 is needed. "
-            f"Use {', or '.join(ways)}."
+            f"Objective {self.arm!r} ({self.kind}) takes {layers - trunk} of the {layers} "
+            f"layers of scale {scale!r} and leaves no trunk. "
+            f"Use {' or '.join(ways) or f'a shape of {layers - trunk + 1} layers'}."
         )
 
     def to_dict(self) -> dict[str, Any]:

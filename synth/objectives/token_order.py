@@ -119,7 +119,7 @@ class TokenOrderConfig(ObjectiveConfig):
         next_KBTV = torch.cat(
             (next_KBTV[..., 1:, :], torch.full_like(next_KBTV[..., :1, :], never)), -2
         )
-        # Examples are contiguous: that of t ends at the next place where the number changes.
+        # Examples are contiguous: that of t ends where the number changes next.
         ends_KBT = shifted(example_KBT, 1) != example_KBT
         end_KBT = torch.where(ends_KBT, at_T1.squeeze(1), never)
         end_KBT1 = end_KBT.flip(-1).cummin(-1).values.flip(-1)[..., None]

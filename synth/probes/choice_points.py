@@ -127,9 +127,7 @@ def _objective_parts(
         role_N = torch.from_numpy(task.role_of(chosen, said).reshape(-1)).to(device)
         for number in torch.unique(role_N[(weight_N > 0) & (role_N >= 0)]).tolist():
             here = (weight_N > 0) & (role_N == number)
-            yield _Part(
-                said, task.roles[number], int(here.sum()), loss_N[here].sum()
-            )
+            yield _Part(said, task.roles[number], int(here.sum()), loss_N[here].sum())
 
 
 def _gradient(loss: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:

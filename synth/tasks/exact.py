@@ -130,7 +130,9 @@ class ExactTask(Task):
         for said, loss, correct, valid in scores.by_prediction():
             role_RT = self.role_of(chosen, said)
             floor_RT = _ahead(
-                self._floor_of(chosen.rows, said.offset - said.given), said.given, np.nan
+                self._floor_of(chosen.rows, said.offset - said.given),
+                said.given,
+                np.nan,
             )
             for number, name in enumerate(self.roles):
                 there = valid & (role_RT == number)

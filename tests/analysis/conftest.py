@@ -10,8 +10,9 @@ import pytest
 from analysis.collect import collect
 from analysis.parquet import write
 from analysis.selection import SECOND_TOKEN
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.metrics import Measurement, to_lines
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.sources import SourcesConfig
@@ -29,7 +30,7 @@ def polynomial_run(horizon=1, seed=0, scale="10k", pause=0, evaluated=4):
             pause_tokens=pause,
         ),
         model=ModelConfig(scale=scale),
-        objective=ObjectiveConfig(horizon=horizon),
+        objective=MultiTokenConfig(horizon=horizon),
         training=TrainingConfig(steps=100, batch_rows=2, context=64, warmup_steps=1),
         seed=seed,
     )
@@ -134,7 +135,7 @@ def write_stories_sweep(
         config = RunConfig(
             task=StoriesConfig(books_parts=parts),
             model=ModelConfig(scale=size),
-            objective=ObjectiveConfig(horizon=horizon),
+            objective=MultiTokenConfig(horizon=horizon),
             training=training,
             seed=seed,
         )
@@ -174,7 +175,7 @@ def write_probed_sweep(root, seeds=5, choice_gain=0.3):
         config = RunConfig(
             task=task,
             model=ModelConfig(scale="100k"),
-            objective=ObjectiveConfig(horizon=horizon),
+            objective=MultiTokenConfig(horizon=horizon),
             training=training,
             seed=seed,
         )

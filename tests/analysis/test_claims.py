@@ -15,8 +15,9 @@ from analysis.parquet import read_all, write
 from analysis.selection import SECOND_TOKEN
 from analysis.statements import CLAIMS, judge_all
 from analysis.statistics import Interval
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.metrics import Measurement
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.stories import StoriesConfig
 from tests.analysis.conftest import (
@@ -136,7 +137,7 @@ def large(tmp_path, gain):
                 config = RunConfig(
                     task=PolynomialConfig(max_evaluated=6),
                     model=ModelConfig(scale=scale),
-                    objective=ObjectiveConfig(horizon=horizon),
+                    objective=MultiTokenConfig(horizon=horizon),
                     training=training,
                     seed=seed,
                 )
@@ -234,7 +235,7 @@ def test_a_gap_before_both_have_formed_it_is_no_evidence_against_c6(tmp_path):
         config = RunConfig(
             task=StoriesConfig(),
             model=ModelConfig(scale="1M"),
-            objective=ObjectiveConfig(horizon=horizon),
+            objective=MultiTokenConfig(horizon=horizon),
             training=training,
             seed=seed,
         )

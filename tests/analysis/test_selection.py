@@ -5,8 +5,9 @@ import polars as pl
 from analysis.collect import collect
 from analysis.evidence.induction import induction_small
 from analysis.selection import SECOND_TOKEN, at_step_of, best_step
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.metrics import Measurement
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.stories import StoriesConfig
 from tests.analysis.conftest import write_run
 
@@ -40,7 +41,7 @@ def test_c1_is_tested_at_the_last_the_best_and_the_validated_step(tmp_path):
             config = RunConfig(
                 task=StoriesConfig(),
                 model=ModelConfig(scale="1M"),
-                objective=ObjectiveConfig(horizon=horizon),
+                objective=MultiTokenConfig(horizon=horizon),
                 training=TrainingConfig(steps=100, context=64, warmup_steps=1),
                 seed=seed,
             )

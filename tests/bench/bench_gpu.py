@@ -38,9 +38,10 @@ from functools import partial
 
 import torch
 
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.describe import describe_run
 from synth.execution import Execution
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
 from synth.scales import resolve
 from synth.tasks.repeats import RepeatsConfig
@@ -201,7 +202,7 @@ def run_for(rung: str, rows: int, context: int, seed: int, precision: str) -> Ru
     return RunConfig(
         task=RepeatsConfig(),
         model=ModelConfig(scale=rung),
-        objective=ObjectiveConfig(horizon=1),
+        objective=MultiTokenConfig(horizon=1),
         training=TrainingConfig(batch_rows=rows, context=context, precision=precision),
         seed=seed,
     )

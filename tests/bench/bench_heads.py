@@ -19,29 +19,29 @@ def measure(form: str, horizon: int, vocabulary: int, width: int, rows: int) -> 
     """Print milliseconds a step and peak MiB of one form at one horizon."""
     import torch
 
-    from synth.config import ModelConfig, ObjectiveConfig
-    from synth.models.heads import MultiTokenModel
+    from synth.config import ModelConfig
+    from synth.loss import loss_and_backward, make_targets
+    from synth.models.heads import PredictionModel
     from synth.models.lanes import FlatLanes, initialise
-    from synth.objectives import horizon_targets, loss_and_backward
+    from synth.objectives.multi_token import MultiTokenConfig
     from tests.synth.test_objectives import naive_losses
 
     torch.set_num_threads(1)
     config = ModelConfig(scale=f"d{width}-L9-h4")
-    model = MultiTokenModel(config, horizon, vocabulary, 1)
+    objective = MultiTokenConfig(horizon=horizon)
+    model = PredictionModel(config, objective, vocabulary, 1)
     lanes = FlatLanes(model, torch.float32)
     initialise(lanes, model.initial_stds(), [0])
     tokens = torch.randint(0, vocabulary, (1, rows, 256))
     whole = torch.ones_like(tokens)
-    targets = horizon_targets(
-        tokens, whole, whole.bool(), ObjectiveConfig(horizon=horizon)
-    )
+    targets = make_targets(tokens, whole, whole.bool(), objective)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     times = []
     for _ in range(4):
         began = time.perf_counter()
         lanes.zero_grad()
         if form == "by head":
-            loss_and_backward(model, tokens, targets)
+            loss_and_backward(model, targets)
         else:
             naive_losses(model, tokens, targets).sum().backward()
         times.append(time.perf_counter() - began)

@@ -32,7 +32,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 SWEEP = '''
 from sweeps.sweep import sweep
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.objectives.multi_token import MultiTokenConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.tasks.polynomial import PolynomialConfig
 
 
@@ -46,7 +47,7 @@ def bench(scale):
                     modulus=3, degree=2, max_operations=2, max_evaluated=3
                 ),
                 model=ModelConfig(scale="SCALE"),
-                objective=ObjectiveConfig(horizon=horizon),
+                objective=MultiTokenConfig(horizon=horizon),
                 training=TrainingConfig(
                     steps=STEPS, batch_rows=4, context=48, learning_rate=3e-3,
                     warmup_steps=1, evaluate_every_steps=100, evaluation_examples=4,

@@ -19,9 +19,10 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.execution import Execution
 from synth.models import lanes
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
 from synth.tasks.polynomial import PolynomialConfig
 
@@ -32,7 +33,7 @@ def build(scale: str, horizon: int, lanes: int, rows: int, context: int) -> Pack
         RunConfig(
             task=PolynomialConfig(),
             model=ModelConfig(scale=scale),
-            objective=ObjectiveConfig(horizon=horizon),
+            objective=MultiTokenConfig(horizon=horizon),
             training=TrainingConfig(batch_rows=rows, context=context),
             seed=seed,
         )

@@ -79,24 +79,26 @@ def lane_free_step(
 def lanes_step(shape: Scale, tokens_BT: Tensor, vocabulary: int) -> Callable[[], None]:
     """The same with one lane, by this suite's model, loss and optimiser."""
     from synth.config import ModelConfig, TrainingConfig
-    from synth.models.heads import MultiTokenModel
+    from synth.loss import Targets, loss_and_backward
+    from synth.models.heads import PredictionModel
     from synth.models.lanes import FlatLanes, initialise
-    from synth.objectives import Targets, loss_and_backward
+    from synth.objectives.multi_token import MultiTokenConfig
     from synth.optimizer import LaneAdamW
 
     name = f"d{shape.width}-L{shape.layers}-h{shape.heads}"
-    model = MultiTokenModel(ModelConfig(scale=name), 1, vocabulary, 1)
+    model = PredictionModel(ModelConfig(scale=name), MultiTokenConfig(), vocabulary, 1)
     lanes = FlatLanes(model, torch.float32)
     initialise(lanes, model.initial_stds(), [0])
     optimizer = LaneAdamW(lanes, [TrainingConfig(learning_rate=1e-4)])
     targets = Targets(
+        {"tokens": tokens_BT[None]},
         tokens_BT.roll(-1, 1)[None, None],
         torch.full((1, 1, *tokens_BT.shape), 1 / tokens_BT.numel()),
     )
 
     def step() -> None:
         lanes.zero_grad()
-        loss_and_backward(model, tokens_BT[None], targets)
+        loss_and_backward(model, targets)
         optimizer.schedule(0)
         optimizer.update(optimizer.norms())
 

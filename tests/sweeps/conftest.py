@@ -21,7 +21,7 @@ MY_SWEEP = '''
 from collections.abc import Iterator
 
 from sweeps.sweep import sweep
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.tasks.polynomial import PolynomialConfig
 
 
@@ -36,7 +36,7 @@ def depths(scale: str) -> Iterator[RunConfig]:
                         modulus=3, degree=2, max_operations=2, max_evaluated=3
                     ),
                     model=ModelConfig(scale=f"d16-L{layers}-h2"),
-                    objective=ObjectiveConfig(horizon=horizon),
+                    objective=MultiTokenConfig(horizon=horizon),
                     training=TrainingConfig(
                         steps=STEPS,
                         batch_rows=4,

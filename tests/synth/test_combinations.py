@@ -4,10 +4,13 @@ import itertools
 
 import pytest
 
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
-from synth.tasks import TASKS
+from synth.config import ModelConfig, RunConfig, TrainingConfig
+from synth.families import members
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.polynomial import PolynomialConfig
 from synth.training import train
+
+TASKS = members("task")
 
 MIXERS = ("attention", "mamba2", "rwkv")
 LAYOUTS = ("parallel", "causal", "anticausal", "linear")
@@ -42,8 +45,8 @@ def test_a_task_trains_with_a_mixer(tmp_path, kind, mixer, layout, scored):
         scored = "all"  # running text has no answers
     config = RunConfig(
         task=task_of(kind, tmp_path),
-        model=ModelConfig(scale="d16-L3-h2", layout=layout, mixer=mixer),
-        objective=ObjectiveConfig(horizon=2, scored=scored),
+        model=ModelConfig(scale="d16-L3-h2", mixer=mixer),
+        objective=MultiTokenConfig(horizon=2, layout=layout, scored=scored),
         training=TWO_STEPS,
     )
     (outcome,) = train([config], tmp_path)

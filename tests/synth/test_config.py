@@ -8,31 +8,34 @@ import pytest
 from synth.config import (
     PER_LANE,
     ModelConfig,
-    ObjectiveConfig,
     RunConfig,
     TrainingConfig,
 )
+from synth.families import members
 from synth.identity import Part, identity
+from synth.objectives.chain import ChainConfig
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.scales import SCALES, resolve
-from synth.tasks import TASKS
 from synth.tasks.polynomial import PolynomialConfig
 from tests.conftest import tiny_run
+
+TASKS = members("task")
 
 # Ids are promises: folders made by earlier versions carry them. A new field keeps them
 # by stating its `implied` value; a change of meaning raises a `version` and, with it,
 # changes them here on purpose.
 GOLDEN = {
-    "polynomial-n1-30M-s0-30c42da8": lambda: RunConfig(task=PolynomialConfig()),
-    "polynomial-n4-1M-s3-8bc0329e": lambda: RunConfig(
+    "polynomial-n1-30M-s0-8c09e5d1": lambda: RunConfig(task=PolynomialConfig()),
+    "polynomial-n4-1M-s3-27a9a7e8": lambda: RunConfig(
         task=PolynomialConfig(pause_tokens=5),
         model=ModelConfig(scale="1M"),
-        objective=ObjectiveConfig(horizon=4, scored="answer"),
+        objective=MultiTokenConfig(horizon=4, scored="answer"),
         seed=3,
     ),
-    "polynomial-n2-d64-L6-h2-s1-5dad36e5": lambda: RunConfig(
+    "polynomial-n2_causal-d64-L6-h2-s1-ef8a1720": lambda: RunConfig(
         task=PolynomialConfig(),
-        model=ModelConfig(scale="d64-L6-h2", layout="causal"),
-        objective=ObjectiveConfig(horizon=2),
+        model=ModelConfig(scale="d64-L6-h2"),
+        objective=MultiTokenConfig(horizon=2, layout="causal"),
         seed=1,
         data_seed=7,
     ),
@@ -45,7 +48,13 @@ def test_golden_ids(run_id):
 
 
 def parts():
-    return [RunConfig, ModelConfig, ObjectiveConfig, TrainingConfig, *TASKS.values()]
+    return [
+        RunConfig,
+        ModelConfig,
+        TrainingConfig,
+        *members("objective").values(),
+        *TASKS.values(),
+    ]
 
 
 @pytest.mark.parametrize("part", parts())
@@ -79,6 +88,11 @@ def test_an_added_field_keeps_old_ids_at_its_implied_value():
 def test_every_field_changes_the_id(part):
     """A changed value, whatever the field, is another run."""
     base = RunConfig(task=PolynomialConfig(), model=ModelConfig(scale="30M"))
+    if part in members("objective").values():
+        # With two predictions, so that the way of predicting the second one matters.
+        two = {MultiTokenConfig: {"horizon": 2}, ChainConfig: {"depth": 2}}
+        objective = part(**two.get(part, {}))
+        base = dataclasses.replace(base, objective=objective)
     if part is RunConfig:
         changed = [
             dataclasses.replace(base, seed=1),
@@ -87,7 +101,7 @@ def test_every_field_changes_the_id(part):
     else:
         owner = {
             ModelConfig: "model",
-            ObjectiveConfig: "objective",
+            **dict.fromkeys(members("objective").values(), "objective"),
             TrainingConfig: "training",
             PolynomialConfig: "task",
         }.get(part)
@@ -120,7 +134,7 @@ def other_values(value):
         return [value * 0.5]
     if isinstance(value, tuple):
         return [value[:-1], value[1:]]
-    choices = ["100M", "causal", "added", "answer", "bf16", "chain", "rwkv"]
+    choices = ["100M", "causal", "added", "answer", "bf16", "chain", "rwkv", "shared"]
     return [choice for choice in choices if choice != value]
 
 
@@ -164,10 +178,13 @@ def test_lanes_may_differ_in_the_stated_fields_alone():
     [
         (lambda: ModelConfig(scale="1m"), ["ModelConfig.scale", "'1m'", "1M"]),
         (lambda: ModelConfig(scale="d10-L4-h4"), ["d10-L4-h4", "multiple"]),
-        (lambda: ModelConfig(layout="serial"), ["layout", "'parallel'", "'serial'"]),
-        (lambda: ObjectiveConfig(horizon=0), ["horizon", "from 1 to 1024", "0"]),
-        (lambda: ObjectiveConfig(horizon=2.5), ["horizon", "int", "2.5"]),
-        (lambda: ObjectiveConfig(horizon=True), ["horizon", "int", "True"]),
+        (
+            lambda: MultiTokenConfig(layout="serial"),
+            ["layout", "'parallel'", "'serial'"],
+        ),
+        (lambda: MultiTokenConfig(horizon=0), ["horizon", "from 1 to 256", "0"]),
+        (lambda: MultiTokenConfig(horizon=2.5), ["horizon", "int", "2.5"]),
+        (lambda: MultiTokenConfig(horizon=True), ["horizon", "int", "True"]),
         (
             lambda: TrainingConfig(learning_rate=float("nan")),
             ["learning_rate", "finite"],
@@ -189,9 +206,9 @@ def test_refusals_name_field_value_and_choices(build, words):
 @pytest.mark.parametrize(
     ("scale", "horizon", "words"),
     [
-        ("3M", 4, ["at most 3", "'3M'", "4 layers", "horizon 3", "'1M'", "'added'"]),
-        ("1M", 5, ["at most 4", "'1M'", "horizon 4", "'added'"]),
-        ("d16-L1-h1", 1, ["1 layer,", "no trunk", "at least 2"]),
+        ("3M", 4, ["takes 4 of the 4", "'3M'", "horizon 3", "'1M'", "'added'"]),
+        ("1M", 5, ["takes 5 of the 5", "'1M'", "horizon 4", "'added'"]),
+        ("d16-L1-h1", 1, ["takes 1 of the 1", "no trunk", "'10k'"]),
     ],
 )
 def test_a_model_without_trunk_is_refused_with_ways_out(scale, horizon, words):
@@ -242,4 +259,4 @@ def test_the_names_of_rungs_are_their_sizes():
         exact = scale.layers * scale.block_parameters
         assert exact / scale.nominal_parameters == pytest.approx(1, abs=0.02)
     for name in ("10k", "30k", "100k", "300k", "1M"):
-        assert ModelConfig(scale=name).trunk_layers(4) >= 1
+        assert MultiTokenConfig(horizon=4).trunk_layers(SCALES[name].layers) >= 1

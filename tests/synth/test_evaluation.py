@@ -11,8 +11,9 @@ from torch.nn import functional
 from synth.config import ModelConfig
 from synth.evaluation import PIECE_LOGITS, greedy_decode, likeliest, score_tokens
 from synth.execution import Execution
-from synth.models.heads import MultiTokenModel
+from synth.models.heads import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
 from synth.scoring import (
     evaluate_folder,
@@ -36,8 +37,9 @@ TASK = PolynomialConfig(modulus=3, degree=2, max_operations=2, max_evaluated=3).
 
 def random_model(layout="parallel", horizon=2, lanes=2, sharpness=30.0):
     """Untrained, with logits large enough that arg-maxes differ from place to place."""
-    config = ModelConfig(scale="d16-L4-h2", layout=layout)
-    model = MultiTokenModel(config, horizon, len(TASK.vocabulary), lanes)
+    config = ModelConfig(scale="d16-L4-h2")
+    objective = MultiTokenConfig(horizon=horizon, layout=layout)
+    model = PredictionModel(config, objective, len(TASK.vocabulary), lanes)
     flat = FlatLanes(model, torch.float32)
     stds = model.initial_stds()
     stds["unembedding_KVD"] *= sharpness

@@ -8,16 +8,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig
+from synth.config import ModelConfig, RunConfig
 from synth.describe import describe_model
 from synth.evaluation import greedy_decode
 from synth.execution import Execution
+from synth.loss import loss_and_backward, make_targets
 from synth.mixers import mixer_shape
 from synth.models import mamba, rwkv
-from synth.models.heads import MultiTokenModel
+from synth.models.heads import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.models.recurrence import Memory, convolve
-from synth.objectives import horizon_targets, loss_and_backward
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.probes.law import LawOptions, measure_law
 from synth.probes.prefix_matching import prefix_matching
 from synth.probes.states import RunStates
@@ -38,8 +39,10 @@ LONG = 70
 
 
 def build(mixer, layout="parallel", horizon=3, lanes=1, dtype=torch.float32):
-    config = ModelConfig(scale="d16-L5-h2", layout=layout, mixer=mixer)
-    model = MultiTokenModel(config, horizon, VOCAB, lanes)
+    config = ModelConfig(scale="d16-L5-h2", mixer=mixer)
+    model = PredictionModel(
+        config, MultiTokenConfig(horizon=horizon, layout=layout), VOCAB, lanes
+    )
     flat = FlatLanes(model, dtype)
     initialise(flat, model.initial_stds(), list(range(lanes)))
     return model, flat
@@ -61,10 +64,11 @@ def test_mixers_have_the_parameters_of_attention(mixer, rung):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("scale", ["10k", "100k", "d16-L5-h2", "1M"])
 def test_described_parameters_are_those_of_the_model(mixer, layout, scale):
-    config = ModelConfig(scale=scale, layout=layout, mixer=mixer)
-    model = MultiTokenModel(config, 2, vocab_size=17, num_lanes=1)
+    config = ModelConfig(scale=scale, mixer=mixer)
+    objective = MultiTokenConfig(horizon=2, layout=layout)
+    model = PredictionModel(config, objective, vocab_size=17, num_lanes=1)
     real = sum(parameter.numel() for parameter in model.parameters())
-    assert describe_model(config, 2, 17, 64)["parameters"] == real
+    assert describe_model(config, objective, 17, 64)["parameters"] == real
     layer = model.trunk[0]
     decayed = sum(p.numel() for p in layer.mixer.parameters() if p.dim() > 2)
     assert decayed == mixer_shape(mixer, config.shape).matrices
@@ -186,11 +190,12 @@ def test_convolution_equals_torch():
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_no_head_sees_beyond_its_position(mixer, layout):
     model, _ = build(mixer, layout)
-    embedded = model.embed(long_batch()[0]).detach().requires_grad_()
+    tokens = long_batch()[0]
+    embedded = model.embed(tokens).detach().requires_grad_()
     x = embedded
     for layer in model.trunk:
         x = layer(x)
-    for state in model.head_states(x):
+    for state in model.head_states(x, tokens):
         logits = model.unembed(state)
         (grad,) = torch.autograd.grad(
             logits[:, :, 66].sum(), embedded, retain_graph=True
@@ -205,11 +210,11 @@ def test_no_head_sees_beyond_its_position(mixer, layout):
 @pytest.mark.parametrize("horizon", [1, 3])
 def test_gradients_equal_the_naive_backward(mixer, layout, horizon):
     tokens, example, answer = long_batch(lanes=2)
-    objective = ObjectiveConfig(horizon=horizon)
-    targets = horizon_targets(tokens, example, answer, objective)
+    objective = MultiTokenConfig(horizon=horizon)
+    targets = make_targets(tokens, example, answer, objective)
     model, flat = build(mixer, layout, horizon, lanes=2)
     flat.zero_grad()
-    losses = loss_and_backward(model, tokens, targets)
+    losses = loss_and_backward(model, targets)
     grad = flat.gather_grad().clone()
     flat.zero_grad()
     expected = naive_losses(model, tokens, targets)
@@ -226,17 +231,17 @@ def test_gradients_equal_the_naive_backward(mixer, layout, horizon):
 def test_a_lane_equals_itself_alone_bit_for_bit(mixer, layout, dtype):
     horizon, lanes = 3, 3
     tokens, example, answer = long_batch(lanes=lanes)
-    objective = ObjectiveConfig(horizon=horizon)
+    objective = MultiTokenConfig(horizon=horizon)
     model, flat = build(mixer, layout, horizon, lanes, dtype=dtype)
-    targets = horizon_targets(tokens, example, answer, objective)
-    losses = loss_and_backward(model, tokens, targets)
+    targets = make_targets(tokens, example, answer, objective)
+    losses = loss_and_backward(model, targets)
     grads = flat.gather_grad()
     for lane in range(lanes):
         alone, alone_flat = build(mixer, layout, horizon, 1, dtype=dtype)
         initialise(alone_flat, alone.initial_stds(), [lane])
         part = slice(lane, lane + 1)
-        t = horizon_targets(tokens[part], example[part], answer[part], objective)
-        alone_losses = loss_and_backward(alone, tokens[part], t)
+        t = make_targets(tokens[part], example[part], answer[part], objective)
+        alone_losses = loss_and_backward(alone, t)
         assert torch.equal(alone_losses[:, 0], losses[:, lane])
         assert torch.equal(alone_flat.gather_grad()[0], grads[lane])
 
@@ -244,11 +249,13 @@ def test_a_lane_equals_itself_alone_bit_for_bit(mixer, layout, dtype):
 @pytest.mark.parametrize("mixer", RECURRENT)
 @pytest.mark.parametrize("scale", ["10k", "100k", "1M"])
 def test_loss_at_the_start_is_near_log_v(mixer, scale):
-    model = MultiTokenModel(ModelConfig(scale=scale, mixer=mixer), 3, VOCAB, 1)
+    model = PredictionModel(
+        ModelConfig(scale=scale, mixer=mixer), MultiTokenConfig(horizon=3), VOCAB, 1
+    )
     initialise(FlatLanes(model, torch.float32), model.initial_stds(), [0])
     tokens, example, answer = batch()
-    targets = horizon_targets(tokens, example, answer, ObjectiveConfig(horizon=3))
-    losses = loss_and_backward(model, tokens, targets)
+    targets = make_targets(tokens, example, answer, MultiTokenConfig(horizon=3))
+    losses = loss_and_backward(model, targets)
     expected = [float(np.log(VOCAB))] * 3
     assert losses.flatten().tolist() == pytest.approx(expected, abs=0.25)
 
@@ -256,11 +263,12 @@ def test_loss_at_the_start_is_near_log_v(mixer, scale):
 @pytest.mark.parametrize("mixer", RECURRENT)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_cached_decoding_equals_decoding_from_scratch(mixer, layout):
-    config = ModelConfig(scale="d16-L4-h2", layout=layout, mixer=mixer)
+    config = ModelConfig(scale="d16-L4-h2", mixer=mixer)
+    objective = MultiTokenConfig(horizon=2, layout=layout)
     task = PolynomialConfig(
         modulus=3, degree=2, max_operations=2, max_evaluated=3
     ).build()
-    model = MultiTokenModel(config, 2, len(task.vocabulary), 2)
+    model = PredictionModel(config, objective, len(task.vocabulary), 2)
     stds = model.initial_stds()
     stds["unembedding_KVD"] *= 30.0
     initialise(FlatLanes(model, torch.float32), stds, [0, 1])
@@ -351,7 +359,9 @@ def test_the_law_is_measured_along_every_head(mixer):
 def test_the_mixer_is_an_option_of_describe_and_train(mixer, tmp_path, capsys):
     status, out, _ = run(capsys, *f"describe --mixer {mixer} --json".split())
     assert status == 0
-    expected = describe_model(ModelConfig(scale="1M", mixer=mixer), 1, 19, 1024)
+    expected = describe_model(
+        ModelConfig(scale="1M", mixer=mixer), MultiTokenConfig(), 19, 1024
+    )
     assert expected.items() <= json.loads(out).items()
     words = ["train", "polynomial", *TINY, "--mixer", mixer, "--steps", 3]
     status, out, _ = run(capsys, *words, "--runs", tmp_path, "--json")

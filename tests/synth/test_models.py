@@ -5,12 +5,13 @@ import itertools
 import pytest
 import torch
 
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.describe import describe_model, describe_run, unembeddings_per_token
-from synth.models.heads import MultiTokenModel
+from synth.loss import make_targets
+from synth.models.heads import PredictionModel
 from synth.models.lanes import FlatLanes, initialise, lane_embedding, lane_linear
 from synth.models.trunk import Rotary
-from synth.objectives import horizon_targets
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.polynomial import PolynomialConfig
 
 LAYOUTS = ["parallel", "causal", "anticausal", "linear"]
@@ -20,16 +21,18 @@ LAYOUTS = ["parallel", "causal", "anticausal", "linear"]
 @pytest.mark.parametrize("budget", ["moved", "added"])
 @pytest.mark.parametrize("horizon", [1, 2, 4])
 def test_described_parameters_are_those_of_the_model(layout, budget, horizon):
-    config = ModelConfig(scale="100k", layout=layout, budget=budget)
-    model = MultiTokenModel(config, horizon, vocab_size=17, num_lanes=1)
+    config = ModelConfig(scale="100k")
+    objective = MultiTokenConfig(horizon=horizon, layout=layout, budget=budget)
+    model = PredictionModel(config, objective, vocab_size=17, num_lanes=1)
     real = sum(parameter.numel() for parameter in model.parameters())
-    assert describe_model(config, horizon, 17, 64)["parameters"] == real
+    assert describe_model(config, objective, 17, 64)["parameters"] == real
 
 
 @pytest.mark.parametrize("layout", ["parallel", "causal", "anticausal"])
 def test_moved_heads_keep_the_size_exactly(layout):
-    config = ModelConfig(scale="1M", layout=layout)
-    sizes = {describe_model(config, n, 32, 64)["parameters"] for n in (1, 2, 3, 4)}
+    config = ModelConfig(scale="1M")
+    arms = [MultiTokenConfig(horizon=n, layout=layout) for n in (1, 2, 3, 4)]
+    sizes = {describe_model(config, arm, 32, 64)["parameters"] for arm in arms}
     assert len(sizes) == 1
 
 
@@ -39,8 +42,9 @@ def test_moved_heads_keep_the_size_exactly(layout):
 )
 def test_depth_to_head_1(layout, depths):
     """Appendix B: L - n + 1, but L where near heads stand on far ones."""
-    config = ModelConfig(scale="1M", layout=layout)
-    found = [describe_model(config, n, 32, 64)["depth_to_head_1"] for n in (1, 2, 4)]
+    config = ModelConfig(scale="1M")
+    arms = [MultiTokenConfig(horizon=n, layout=layout) for n in (1, 2, 4)]
+    found = [describe_model(config, arm, 32, 64)["depth_to_head_1"] for arm in arms]
     assert found == depths
 
 
@@ -48,7 +52,7 @@ def test_layers_of_one_name_start_equal_across_horizons_and_lanes():
     config = ModelConfig(scale="d16-L5-h2")
     weights = []
     for horizon, lanes in ((1, 1), (3, 2)):
-        model = MultiTokenModel(config, horizon, 11, lanes)
+        model = PredictionModel(config, MultiTokenConfig(horizon=horizon), 11, lanes)
         flat = FlatLanes(model, torch.float32)
         initialise(flat, model.initial_stds(), [7, 8][:lanes])
         weights.append(flat.lane(flat.master_KP, 0))
@@ -64,7 +68,7 @@ def test_layers_of_one_name_start_equal_across_horizons_and_lanes():
 
 
 def test_different_seeds_start_differently():
-    model = MultiTokenModel(ModelConfig(scale="d16-L4-h2"), 1, 11, 2)
+    model = PredictionModel(ModelConfig(scale="d16-L4-h2"), MultiTokenConfig(), 11, 2)
     flat = FlatLanes(model, torch.float32)
     initialise(flat, model.initial_stds(), [0, 1])
     for name, weight in flat.lane(flat.master_KP, 0).items():
@@ -73,7 +77,9 @@ def test_different_seeds_start_differently():
 
 
 def test_gains_are_exempt_from_decay_and_nothing_else():
-    model = MultiTokenModel(ModelConfig(scale="d16-L4-h2"), 2, 11, 1)
+    model = PredictionModel(
+        ModelConfig(scale="d16-L4-h2"), MultiTokenConfig(horizon=2), 11, 1
+    )
     flat = FlatLanes(model, torch.float32)
     decayed = [
         n
@@ -124,21 +130,21 @@ def test_the_paper_models_can_be_described_and_the_impossible_refused():
             config = RunConfig(
                 task=PolynomialConfig(),
                 model=ModelConfig(scale=scale),
-                objective=ObjectiveConfig(horizon=horizon),
+                objective=MultiTokenConfig(horizon=horizon),
             )
-            assert config.model.trunk_layers(horizon) >= 6
+            assert config.objective.trunk_layers(config.model.shape.layers) >= 6
     with pytest.raises(ValueError, match="no trunk"):
         RunConfig(
             task=PolynomialConfig(),
             model=ModelConfig(scale="3M"),
-            objective=ObjectiveConfig(horizon=4),
+            objective=MultiTokenConfig(horizon=4),
         )
 
 
 @pytest.mark.parametrize("horizon", [1, 3])
 def test_unembeddings_are_the_positions_that_training_scores(monkeypatch, horizon):
     task = PolynomialConfig(modulus=2, degree=2, max_operations=2, max_evaluated=2)
-    objective = ObjectiveConfig(horizon=horizon, scored="answer")
+    objective = MultiTokenConfig(horizon=horizon, scored="answer")
     config = RunConfig(
         task=task,
         model=ModelConfig(scale="10k"),
@@ -150,7 +156,7 @@ def test_unembeddings_are_the_positions_that_training_scores(monkeypatch, horizo
     monkeypatch.setattr("synth.describe.SPARSE_VOCABULARY", 1)
     rows = task.build().train_rows(0, 0, 64)
     arrays = (rows.tokens_RT, rows.example_RT, rows.answer_RT)
-    targets = horizon_targets(*(torch.tensor(x[None]) for x in arrays), objective)
+    targets = make_targets(*(torch.tensor(x[None]) for x in arrays), objective)
     share = (targets.weights_NKBT > 0).sum().item() / rows.tokens_RT.size
     assert unembeddings_per_token(task.build(), objective, 64) == share
     assert 0.05 < share < 0.6 * horizon
@@ -158,5 +164,5 @@ def test_unembeddings_are_the_positions_that_training_scores(monkeypatch, horizo
     weights = 6 * whole["vocabulary"] * whole["width"]
     saved = whole["training_flops_per_token"] - sparse["training_flops_per_token"]
     assert saved == pytest.approx((horizon - share) * weights)
-    every = ObjectiveConfig(horizon=horizon, scored="all")
+    every = MultiTokenConfig(horizon=horizon, scored="all")
     assert unembeddings_per_token(task.build(), every, 64) == horizon

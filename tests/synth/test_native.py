@@ -14,13 +14,14 @@ import torch
 
 from synth import native
 from synth.compilation import nominal_seconds, step_form
-from synth.config import ModelConfig, ObjectiveConfig
+from synth.config import ModelConfig
 from synth.execution import Execution
+from synth.loss import Targets, loss_and_backward, make_targets
 from synth.memory import keep_freed_memory
 from synth.models.fused import fuse
-from synth.models.heads import MultiTokenModel
+from synth.models.heads import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
-from synth.objectives import Targets, horizon_targets, loss_and_backward
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
 from synth.precision import advice
 from synth.training import train
@@ -43,8 +44,10 @@ def built(
     dtype=torch.float32,
 ):
     """A model with gains that differ from 1, on flat lanes."""
-    config = ModelConfig(scale=scale, layout=layout, mixer=mixer)
-    model = MultiTokenModel(config, horizon, VOCAB, lanes)
+    config = ModelConfig(scale=scale, mixer=mixer)
+    model = PredictionModel(
+        config, MultiTokenConfig(horizon=horizon, layout=layout), VOCAB, lanes
+    )
     flat = FlatLanes(model, dtype)
     initialise(flat, model.initial_stds(), list(range(lanes)))
     with torch.no_grad():
@@ -61,8 +64,8 @@ def batch(lanes, rows, time, horizon, scored="all"):
     example = torch.ones_like(tokens)
     example[:, :, time // 2 :] = 2
     answer = torch.rand(tokens.shape, generator=stream) < 0.4
-    objective = ObjectiveConfig(horizon=horizon, scored=scored)
-    return tokens, horizon_targets(tokens, example, answer, objective)
+    objective = MultiTokenConfig(horizon=horizon, scored=scored)
+    return tokens, make_targets(tokens, example, answer, objective)
 
 
 @needs_compiler
@@ -73,13 +76,13 @@ def batch(lanes, rows, time, horizon, scored="all"):
 @pytest.mark.parametrize("layout", ["parallel", "causal", "anticausal", "linear"])
 def test_losses_and_gradients_equal_those_of_eager_mode(scale, time, layout):
     model, flat = built(scale, layout)
-    tokens, targets = batch(2, 3, time, 2, scored="answer")
+    _, targets = batch(2, 3, time, 2, scored="answer")
     flat.zero_grad()
-    expected = loss_and_backward(model, tokens, targets)
+    expected = loss_and_backward(model, targets)
     gradients = {n: g.clone() for n, g in flat.lane(flat.grad_KP, 1).items()}
     head_loss = fuse(model, native.load())
     flat.zero_grad()
-    losses = loss_and_backward(model, tokens, targets, head_loss)
+    losses = loss_and_backward(model, targets, head_loss)
     torch.testing.assert_close(losses, expected, rtol=1e-5, atol=1e-6)
     for name, gradient in flat.lane(flat.grad_KP, 1).items():
         scale_ = gradients[name].abs().max().item()
@@ -102,7 +105,7 @@ def far(value, from_):
 @pytest.mark.parametrize("layout", ["parallel", "linear"])
 def test_in_bf16_they_are_as_near_to_fp32_as_eager_mode_is(scale, time, layout):
     """Both round to bf16 between passes; native ones less often."""
-    tokens, targets = batch(2, 3, time, 2, scored="answer")
+    _, targets = batch(2, 3, time, 2, scored="answer")
     found = {}
     for name, dtype in (
         ("reference", torch.float32),
@@ -112,7 +115,7 @@ def test_in_bf16_they_are_as_near_to_fp32_as_eager_mode_is(scale, time, layout):
         model, flat = built(scale, layout, dtype=dtype)
         loss = fuse(model, native.load(dtype)) if name == "native" else None
         flat.zero_grad()
-        losses = loss_and_backward(model, tokens, targets, loss)
+        losses = loss_and_backward(model, targets, loss)
         flat.gather_grad()
         found[name] = losses, flat.lane(flat.grad_KP, 1)
     losses, gradients = found["reference"]
@@ -152,13 +155,13 @@ def test_bf16_is_rounded_to_the_nearest_and_keeps_what_is_no_number():
 @pytest.mark.parametrize("mixer", ["mamba2", "rwkv"])
 def test_recurrent_layers_share_the_native_mlp(mixer):
     model, flat = built("d24-L3-h2", mixer=mixer)
-    tokens, targets = batch(2, 2, 40, 2)
+    _, targets = batch(2, 2, 40, 2)
     flat.zero_grad()
-    expected = loss_and_backward(model, tokens, targets)
+    expected = loss_and_backward(model, targets)
     gradient = flat.grad_KP.clone()
     head_loss = fuse(model, native.load())
     flat.zero_grad()
-    losses = loss_and_backward(model, tokens, targets, head_loss)
+    losses = loss_and_backward(model, targets, head_loss)
     torch.testing.assert_close(losses, expected, rtol=1e-5, atol=1e-6)
     largest = gradient.abs().max().item()
     torch.testing.assert_close(flat.grad_KP, gradient, rtol=1e-3, atol=3e-6 * largest)
@@ -177,7 +180,7 @@ def test_no_state_sees_what_comes_after_it():
     rows[..., 41:] = 10  # a token that stands nowhere before
     rows[..., :41] = rows[..., :41] % 10
     flat.zero_grad()
-    loss_and_backward(model, rows, Targets(target, weights), head_loss)
+    loss_and_backward(model, Targets({"tokens": rows}, target, weights), head_loss)
     table = dict(model.named_parameters())["embedding_KVD"].grad[0]
     assert (table[10] == 0).all()
     assert (table[:10].abs().sum(1) > 0).all()
@@ -201,13 +204,13 @@ def test_scores_far_apart_and_lost_lanes():
     torch.testing.assert_close(logits[0], torch.tensor([1.0, -1.0, 0.0]))
     model, flat = built("d12-L3-h2", horizon=1)
     head_loss = fuse(model, library)
-    tokens, targets = batch(2, 2, 30, 1)
+    _, targets = batch(2, 2, 30, 1)
     flat.zero_grad()
-    calm = loss_and_backward(model, tokens, targets, head_loss)[0, 1]
+    calm = loss_and_backward(model, targets, head_loss)[0, 1]
     gradient = flat.grad_KP[1].clone()
     flat.master_KP[0].fill_(float("nan"))
     flat.zero_grad()
-    losses = loss_and_backward(model, tokens, targets, head_loss)
+    losses = loss_and_backward(model, targets, head_loss)
     assert losses[0, 0].isnan()
     assert losses[0, 1] == calm
     assert torch.equal(flat.grad_KP[1], gradient)

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from synth.config import ModelConfig, ObjectiveConfig
-from synth.models.heads import MultiTokenModel
+from synth.config import ModelConfig
+from synth.loss import loss_and_backward, make_targets
+from synth.models.heads import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
-from synth.objectives import horizon_targets, loss_and_backward
+from synth.objectives.multi_token import MultiTokenConfig
 
 LAYOUTS = ["parallel", "causal", "anticausal", "linear"]
 VOCAB, BATCH, TIME = 11, 3, 12
@@ -18,8 +19,9 @@ VOCAB, BATCH, TIME = 11, 3, 12
 def build(
     layout="parallel", horizon=3, lanes=1, scale="d16-L5-h2", dtype=torch.float32
 ):
-    config = ModelConfig(scale=scale, layout=layout)
-    model = MultiTokenModel(config, horizon, VOCAB, lanes)
+    config = ModelConfig(scale=scale)
+    objective = MultiTokenConfig(horizon=horizon, layout=layout)
+    model = PredictionModel(config, objective, VOCAB, lanes)
     flat = FlatLanes(model, dtype)
     initialise(flat, model.initial_stds(), list(range(lanes)))
     return model, flat
@@ -40,7 +42,7 @@ def naive_losses(model, tokens, targets):
     """All logits at once, one graph, one backward: the form to agree with."""
     logits = model(tokens)
     losses = []
-    for head in range(model.horizon):
+    for head in range(model.num_heads):
         nll = functional.cross_entropy(
             logits[head].flatten(0, -2),
             targets.tokens_NKBT[head].flatten(),
@@ -54,8 +56,8 @@ def naive_losses(model, tokens, targets):
 def test_targets_of_a_ramp_are_t_plus_k():
     ramp = torch.arange(TIME).expand(1, 2, TIME)
     whole = torch.ones_like(ramp)
-    objective = ObjectiveConfig(horizon=4)
-    targets = horizon_targets(ramp, whole, whole.bool(), objective)
+    objective = MultiTokenConfig(horizon=4)
+    targets = make_targets(ramp, whole, whole.bool(), objective)
     for ahead in range(1, 5):
         kept = targets.weights_NKBT[ahead - 1] > 0
         assert kept[..., : TIME - ahead].all()
@@ -67,8 +69,8 @@ def test_targets_of_a_ramp_are_t_plus_k():
 @pytest.mark.parametrize("scored", ["all", "answer"])
 def test_targets_equal_a_slow_loop(scored):
     tokens, example, answer = batch(lanes=2)
-    objective = ObjectiveConfig(horizon=3, scored=scored)
-    targets = horizon_targets(tokens, example, answer, objective)
+    objective = MultiTokenConfig(horizon=3, scored=scored)
+    targets = make_targets(tokens, example, answer, objective)
     for head in range(3):
         for lane in range(2):
             found = []
@@ -91,10 +93,10 @@ def test_targets_equal_a_slow_loop(scored):
 
 def test_a_head_without_targets_weighs_nothing():
     tokens, example, answer = batch()
-    objective = ObjectiveConfig(horizon=3, scored="answer")
-    targets = horizon_targets(tokens, example, torch.zeros_like(answer), objective)
+    objective = MultiTokenConfig(horizon=3, scored="answer")
+    targets = make_targets(tokens, example, torch.zeros_like(answer), objective)
     model, _ = build()
-    losses = loss_and_backward(model, tokens, targets)
+    losses = loss_and_backward(model, targets)
     assert torch.equal(losses, torch.zeros(3, 1))
 
 
@@ -102,11 +104,11 @@ def test_a_head_without_targets_weighs_nothing():
 @pytest.mark.parametrize("horizon", [1, 2, 3])
 def test_gradients_equal_the_naive_backward(layout, horizon):
     tokens, example, answer = batch(lanes=2)
-    objective = ObjectiveConfig(horizon=horizon)
-    targets = horizon_targets(tokens, example, answer, objective)
+    objective = MultiTokenConfig(horizon=horizon)
+    targets = make_targets(tokens, example, answer, objective)
     model, flat = build(layout, horizon, lanes=2)
     flat.zero_grad()
-    losses = loss_and_backward(model, tokens, targets)
+    losses = loss_and_backward(model, targets)
     grad = flat.gather_grad().clone()
     flat.zero_grad()
     expected = naive_losses(model, tokens, targets)
@@ -122,18 +124,18 @@ def test_unembedding_scored_positions_alone_changes_nothing(monkeypatch, max_log
     tokens, example, answer = (x.repeat(1, 40, 3) for x in (tokens, example, answer))
     answer[1, 5:] = False
     answer[2] = False  # a lane that scores nothing
-    objective = ObjectiveConfig(horizon=2, scored="answer")
-    targets = horizon_targets(tokens, example, answer, objective)
+    objective = MultiTokenConfig(horizon=2, scored="answer")
+    targets = make_targets(tokens, example, answer, objective)
     model, flat = build(horizon=2, lanes=3)
-    whole = loss_and_backward(model, tokens, targets)
+    whole = loss_and_backward(model, targets)
     grad = flat.gather_grad().clone()
     flat.zero_grad()
-    monkeypatch.setattr("synth.objectives.SPARSE_VOCABULARY", VOCAB)
-    monkeypatch.setattr("synth.objectives.MAX_LOGITS", max_logits)
+    monkeypatch.setattr("synth.loss.SPARSE_VOCABULARY", VOCAB)
+    monkeypatch.setattr("synth.loss.MAX_LOGITS", max_logits)
     seen = []
     rows = model.unembed_rows
     monkeypatch.setattr(model, "unembed_rows", lambda h: [seen.append(h), rows(h)][1])
-    scored = loss_and_backward(model, tokens, targets)
+    scored = loss_and_backward(model, targets)
     torch.testing.assert_close(scored, whole, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(flat.gather_grad(), grad, rtol=1e-4, atol=1e-7)
     assert (
@@ -143,22 +145,18 @@ def test_unembedding_scored_positions_alone_changes_nothing(monkeypatch, max_log
 
 def test_scored_positions_of_a_lane_are_its_own(monkeypatch):
     """A lane gives the same bits among others and alone."""
-    monkeypatch.setattr("synth.objectives.SPARSE_VOCABULARY", VOCAB)
+    monkeypatch.setattr("synth.loss.SPARSE_VOCABULARY", VOCAB)
     tokens, example, answer = batch(lanes=3)
     answer[1, 2:] = False
-    objective = ObjectiveConfig(horizon=2, scored="answer")
+    objective = MultiTokenConfig(horizon=2, scored="answer")
     model, flat = build(horizon=2, lanes=3)
-    loss_NK = loss_and_backward(
-        model, tokens, horizon_targets(tokens, example, answer, objective)
-    )
+    loss_NK = loss_and_backward(model, make_targets(tokens, example, answer, objective))
     alone, one = build(horizon=2)
     for lane in range(3):
         one.master_KP.copy_(flat.master_KP[lane])
         one.zero_grad()
         mine = (x[lane : lane + 1] for x in (tokens, example, answer))
-        found = loss_and_backward(
-            alone, tokens[lane : lane + 1], horizon_targets(*mine, objective)
-        )
+        found = loss_and_backward(alone, make_targets(*mine, objective))
         assert torch.equal(found[:, 0], loss_NK[:, lane])
         assert torch.equal(one.gather_grad()[0], flat.gather_grad()[lane])
 
@@ -166,14 +164,14 @@ def test_scored_positions_of_a_lane_are_its_own(monkeypatch):
 def test_chunks_of_positions_change_nothing(monkeypatch):
     tokens, example, answer = batch()
     tokens, example, answer = (x.repeat(1, 20, 2) for x in (tokens, example, answer))
-    objective = ObjectiveConfig(horizon=2)
-    targets = horizon_targets(tokens, example, answer, objective)
+    objective = MultiTokenConfig(horizon=2)
+    targets = make_targets(tokens, example, answer, objective)
     model, flat = build(horizon=2)
-    whole = loss_and_backward(model, tokens, targets)
+    whole = loss_and_backward(model, targets)
     grad = flat.gather_grad().clone()
     flat.zero_grad()
-    monkeypatch.setattr("synth.objectives.MAX_LOGITS", 1)  # chunks of 256 positions
-    parts = loss_and_backward(model, tokens, targets)
+    monkeypatch.setattr("synth.loss.MAX_LOGITS", 1)  # chunks of 256 positions
+    parts = loss_and_backward(model, targets)
     torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(flat.gather_grad(), grad, rtol=1e-4, atol=1e-7)
 
@@ -186,7 +184,7 @@ def test_no_head_sees_beyond_its_position(layout):
     x = embedded
     for layer in model.trunk:
         x = layer(x)
-    for state in model.head_states(x):
+    for state in model.head_states(x, tokens):
         logits = model.unembed(state)
         (grad,) = torch.autograd.grad(
             logits[:, :, 5].sum(), embedded, retain_graph=True
@@ -200,8 +198,8 @@ def test_no_head_sees_beyond_its_position(layout):
 def test_loss_at_the_start_is_near_log_v(layout, scale):
     model, _ = build(layout, horizon=3, scale=scale)
     tokens, example, answer = batch()
-    targets = horizon_targets(tokens, example, answer, ObjectiveConfig(horizon=3))
-    losses = loss_and_backward(model, tokens, targets)
+    targets = make_targets(tokens, example, answer, MultiTokenConfig(horizon=3))
+    losses = loss_and_backward(model, targets)
     assert losses.flatten().tolist() == pytest.approx([math.log(VOCAB)] * 3, abs=0.25)
 
 
@@ -211,13 +209,13 @@ def test_horizon_one_is_plain_next_token_prediction_bit_for_bit(layout):
     model, flat = build(layout, horizon=1)
     tokens = batch()[0]
     whole = torch.ones_like(tokens)
-    targets = horizon_targets(tokens, whole, whole.bool(), ObjectiveConfig(horizon=1))
-    loss = loss_and_backward(model, tokens, targets)
+    targets = make_targets(tokens, whole, whole.bool(), MultiTokenConfig(horizon=1))
+    loss = loss_and_backward(model, targets)
     grad = flat.gather_grad().clone()
     flat.zero_grad()
 
     x = functional.embedding(tokens[0], model.embedding_KVD[0])[None]
-    blocks = list(model.trunk) + ([] if layout == "linear" else list(model.heads))
+    blocks = [*model.trunk, *model.heads]
     assert len(blocks) == 5
     for block in blocks:
         x = block(x)
@@ -238,16 +236,16 @@ def test_a_lane_equals_itself_alone_bit_for_bit(layout, dtype):
     torch.set_num_threads(1)
     horizon, lanes = 3, 3
     tokens, example, answer = batch(lanes=lanes)
-    objective = ObjectiveConfig(horizon=horizon)
+    objective = MultiTokenConfig(horizon=horizon)
     model, flat = build(layout, horizon, lanes, dtype=dtype)
-    targets = horizon_targets(tokens, example, answer, objective)
-    losses = loss_and_backward(model, tokens, targets)
+    targets = make_targets(tokens, example, answer, objective)
+    losses = loss_and_backward(model, targets)
     grads = flat.gather_grad()
     for lane in range(lanes):
         alone, alone_flat = build(layout, horizon, 1, dtype=dtype)
         initialise(alone_flat, alone.initial_stds(), [lane])
         part = slice(lane, lane + 1)
-        t = horizon_targets(tokens[part], example[part], answer[part], objective)
-        alone_losses = loss_and_backward(alone, tokens[part], t)
+        t = make_targets(tokens[part], example[part], answer[part], objective)
+        alone_losses = loss_and_backward(alone, t)
         assert torch.equal(alone_losses[:, 0], losses[:, lane])
         assert torch.equal(alone_flat.gather_grad()[0], grads[lane])

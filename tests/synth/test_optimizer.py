@@ -8,8 +8,9 @@ import sys
 import pytest
 import torch
 
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig
+from synth.config import ModelConfig, RunConfig
 from synth.execution import Execution
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.optimizer import FusedAdamW
 from synth.tasks.stories import StoriesConfig
 from synth.training import numerics
@@ -87,7 +88,7 @@ def test_a_worker_imports_what_it_needs_alone(tmp_path, kind):
         config = RunConfig(
             task=StoriesConfig(),
             model=ModelConfig(scale="d16-L4-h2"),
-            objective=ObjectiveConfig(horizon=2, scored="answer"),
+            objective=MultiTokenConfig(horizon=2, scored="answer"),
             training=TWO_STEPS,
         )
     words = [json.dumps(config.to_dict()), str(tmp_path), json.dumps(HEAVY)]

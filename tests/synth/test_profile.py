@@ -7,14 +7,17 @@ import pytest
 import torch
 
 from synth.__main__ import main
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig
+from synth.config import ModelConfig, RunConfig
+from synth.families import members
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
 from synth.profile import PARTS, STEP, Profile
-from synth.tasks import TASKS
 from synth.training import train
 from tests.conftest import tiny_run
 from tests.synth.test_combinations import TWO_STEPS, task_of
 from tests.synth.test_commands import TINY
+
+TASKS = members("task")
 
 
 class Clock:
@@ -86,7 +89,7 @@ def test_parts_sum_to_the_whole_for_every_task_and_mixer(kind, mixer, tmp_path):
     config = RunConfig(
         task=task_of(kind, tmp_path),
         model=ModelConfig(scale="d16-L3-h2", mixer=mixer),
-        objective=ObjectiveConfig(horizon=2),
+        objective=MultiTokenConfig(horizon=2),
         training=TWO_STEPS,
     )
     check(profiled([config], tmp_path / "runs"), 2, 1, 2 * 2 * 256)
@@ -106,12 +109,12 @@ def test_a_profiled_pack_leaves_the_same_bytes(tmp_path):
     ("where", "part"),
     [
         ("synth.pack.RowStream.take", "data"),
-        ("synth.objectives.token_losses", "forward"),
+        ("synth.loss.token_losses", "forward"),
         ("torch.autograd._engine_run_backward", "backward"),
         ("synth.optimizer.LaneAdamW.norms", "optimiser"),
         ("synth.pack.score_tokens", "evaluation"),
         ("synth.checkpoint.save", "checkpoint"),
-        ("synth.pack.horizon_targets", "other"),
+        ("synth.pack.make_targets", "other"),
         ("synth.pack.initialise", "start-up"),
     ],
 )

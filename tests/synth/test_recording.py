@@ -14,12 +14,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from synth.config import ModelConfig, ObjectiveConfig
+from synth.config import ModelConfig
 from synth.execution import Execution
+from synth.loss import loss_and_backward, make_targets
 from synth.mixers import Mixer
-from synth.models.heads import MultiTokenModel
+from synth.models.heads import PredictionModel
 from synth.models.lanes import FlatLanes
-from synth.objectives import horizon_targets, loss_and_backward
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
 from synth.replay import CudaGraph
 from synth.training import numerics, train
@@ -45,16 +46,18 @@ class Alike(TorchDispatchMode):
 def test_no_tensor_of_the_host_takes_part(mixer, lanes, dtype):
     """On a device of another name, as on a GPU: constants are there from the first step."""
     with torch.device("meta"):
-        config = ModelConfig(scale="d16-L4-h2", mixer=mixer, layout="causal")
-        model = MultiTokenModel(config, 2, 20, lanes)
+        config = ModelConfig(scale="d16-L4-h2", mixer=mixer)
+        model = PredictionModel(
+            config, MultiTokenConfig(horizon=2, layout="causal"), 20, lanes
+        )
         flat = FlatLanes(model, dtype)
         tokens = torch.zeros(lanes, 2, 32, dtype=torch.int64)
         rows = (tokens, tokens.int(), tokens.bool())
 
     def gradients():
-        targets = horizon_targets(*rows, ObjectiveConfig(horizon=2, scored="answer"))
+        targets = make_targets(*rows, MultiTokenConfig(horizon=2, scored="answer"))
         flat.zero_grad()
-        loss_and_backward(model, tokens, dataclasses.replace(targets, sparse=False))
+        loss_and_backward(model, dataclasses.replace(targets, sparse=False))
         flat.gather_grad()
         flat.refresh()
 
@@ -111,7 +114,7 @@ def test_the_stand_in_is_a_graph():
 
 def test_the_choice_of_positions_could_not_be_recorded(graphs, monkeypatch):
     """What the eager form on a CPU does with a large vocabulary; so the guard can fail."""
-    monkeypatch.setattr("synth.objectives.SPARSE_VOCABULARY", 1)
+    monkeypatch.setattr("synth.loss.SPARSE_VOCABULARY", 1)
     config = tiny_run()
     answers = dataclasses.replace(config.objective, scored="answer")
     pack = pack_of(dataclasses.replace(config, objective=answers), steps=5)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.execution import Execution
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.sources import SourcesConfig
 from synth.training import train
@@ -15,8 +16,8 @@ COUPLED = SourcesConfig(family="coupled", symbols=4, couplings=(0.0, 1.0), lengt
 def trained(root, task, horizon, layout="parallel"):
     config = RunConfig(
         task=task,
-        model=ModelConfig(scale="d16-L5-h2", layout=layout),
-        objective=ObjectiveConfig(horizon=horizon),
+        model=ModelConfig(scale="d16-L5-h2"),
+        objective=MultiTokenConfig(horizon=horizon, layout=layout),
         training=TrainingConfig(
             steps=6, batch_rows=4, context=48, warmup_steps=1, learning_rate=3e-3,
             evaluate_every_steps=3, evaluation_examples=8, final_examples=8,

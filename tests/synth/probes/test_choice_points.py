@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from synth.objectives import horizon_targets, loss_and_backward
+from synth.loss import loss_and_backward, make_targets
 from synth.probes.calibration import (
     against_exact,
     compare,
@@ -99,12 +99,12 @@ def test_parts_add_up_to_the_objective_and_its_gradient(loaded):
             chosen.rows.answer_RT,
         )
     ]
-    targets = horizon_targets(*tensors, config.objective)
-    losses = loss_and_backward(model, tensors[0], targets)[:, 0]
+    targets = make_targets(*tensors, config.objective)
+    losses = loss_and_backward(model, targets)[:, 0]
     gradient = torch.cat([p.grad.flatten() for p in model.parameters()]).double()
     model.requires_grad_(False)
     for horizon in (1, 2, 3):
-        parts = [s.loss for s in shares if s.horizon == horizon]
+        parts = [s.loss for s in shares if s.prediction.offset == horizon]
         assert sum(parts) == pytest.approx(losses[horizon - 1].item(), rel=1e-5)
     assert sum(s.projection for s in shares) == pytest.approx(1, abs=1e-6)
     assert sum(s.trunk_projection for s in shares) == pytest.approx(1, abs=1e-6)
@@ -119,7 +119,7 @@ def test_one_part_alone_has_the_gradient_of_its_loss(loaded):
     """With one role only, its norm is that of a plain backward pass."""
     config, model, task, chosen = loaded
     shares = measure_shares(model, task, chosen, config.objective)
-    share = next(s for s in shares if (s.horizon, s.role) == (2, "choice"))
+    share = next(s for s in shares if (s.prediction.offset, s.role) == (2, "choice"))
     model.requires_grad_()
     model.zero_grad()
     tokens = torch.from_numpy(chosen.rows.tokens_RT.astype(np.int64))
@@ -225,7 +225,7 @@ def test_free_running_repeats_and_greedy_follows_the_arg_max(loaded):
     expected = tokens[0, :1].tolist()
     for _ in range(len(greedy) - 1):
         shown = torch.tensor(expected)[None, None]
-        state = model.head_states(model.run_trunk(shown))[0]
+        state = model.head_states(model.run_trunk(shown), shown)[0]
         expected.append(int(model.unembed(state)[0, 0, -1].argmax()))
     assert greedy.tolist() == expected
 
@@ -250,7 +250,7 @@ class Exactly:
     def run_trunk(self, tokens_KBT):
         return tokens_KBT
 
-    def head_states(self, z):
+    def head_states(self, z, tokens_KBT):
         return [z]
 
     def unembed(self, z):

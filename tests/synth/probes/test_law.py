@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from synth.config import ModelConfig
-from synth.models.heads import MultiTokenModel
+from synth.models.heads import PredictionModel
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.probes.law import (
     LawOptions,
     measure_law,
@@ -113,7 +114,12 @@ def test_lens_loss_is_the_cross_entropy(given):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_paths_end_in_what_the_head_unembeds(layout):
     torch.manual_seed(0)
-    model = MultiTokenModel(ModelConfig(scale="d16-L5-h2", layout=layout), 3, 11, 1)
+    model = PredictionModel(
+        ModelConfig(scale="d16-L5-h2"),
+        MultiTokenConfig(horizon=3, layout=layout),
+        11,
+        1,
+    )
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     tokens = torch.randint(1, 11, (4, 9))

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.execution import Execution
-from synth.models.heads import MultiTokenModel
+from synth.models.heads import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.models.trunk import Attention
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.probes.prefix_matching import (
     attention_weights,
     prefix_matching,
@@ -41,7 +42,7 @@ def test_weights_give_what_the_fused_kernel_gives():
 
 
 def test_a_new_model_spreads_its_attention():
-    model = MultiTokenModel(ModelConfig(scale="d16-L2-h2"), 1, 64, 2)
+    model = PredictionModel(ModelConfig(scale="d16-L2-h2"), MultiTokenConfig(), 64, 2)
     initialise(FlatLanes(model, torch.float32), model.initial_stds(), [0, 1])
     scores_KLH = prefix_matching(model)
     assert scores_KLH.shape == (2, 2, 2)
@@ -54,7 +55,7 @@ def test_induction_forms_and_some_head_does_it(horizon, tmp_path):
     config = RunConfig(
         task=RepeatsConfig(symbols=32, min_period=6, max_period=16),
         model=ModelConfig(scale="d48-L3-h2"),
-        objective=ObjectiveConfig(horizon=horizon, scored="answer"),
+        objective=MultiTokenConfig(horizon=horizon, scored="answer"),
         training=TrainingConfig(
             steps=400,
             batch_rows=32,

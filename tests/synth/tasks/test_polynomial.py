@@ -9,12 +9,14 @@ import pytest
 import sympy
 from scipy.stats import chisquare
 
-from synth.tasks import TASKS
+from synth.families import members
 from synth.tasks.infix import text
 from synth.tasks.polynomial import Polynomial, PolynomialConfig
 from synth.tasks.ring import DigitRing
 from synth.tasks.task import Rows, TokenScores
 from tests.synth.tasks import slow_polynomial as slow
+
+TASKS = members("task")
 
 CONFIGS = [
     {},

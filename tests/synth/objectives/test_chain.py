@@ -1,0 +1,150 @@
+"""The chain: what each module reads, beside a loop that knows nothing of lanes."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from synth.config import ModelConfig
+from synth.describe import describe_model
+from synth.loss import loss_and_backward, make_targets
+from synth.models.elementwise import EPSILON
+from synth.models.heads import PredictionModel
+from synth.models.lanes import FlatLanes, initialise
+from synth.objectives.chain import ChainConfig
+
+VOCAB, TIME = 11, 12
+MODULES = ["own", "shared"]
+
+
+def build(depth=2, lanes=1, dtype=torch.float32, **how):
+    objective = ChainConfig(depth=depth, **how)
+    model = PredictionModel(ModelConfig(scale="d16-L6-h2"), objective, VOCAB, lanes)
+    flat = FlatLanes(model, dtype)
+    initialise(flat, model.initial_stds(), list(range(lanes)))
+    return model, flat, objective
+
+
+def batch(lanes=1):
+    stream = torch.Generator().manual_seed(0)
+    tokens = torch.randint(1, VOCAB, (lanes, 3, TIME), generator=stream)
+    example = torch.ones_like(tokens)
+    example[..., 7:] = 2
+    example[..., -1:] = 0
+    return tokens, example, torch.zeros_like(tokens, dtype=torch.bool)
+
+
+def normed(x, gain):
+    return x * gain / (x.square().mean(-1, keepdim=True) + EPSILON).sqrt()
+
+
+def slow_states(model, tokens_BT):
+    """States of the trunk and of each module, written after the source's formulas."""
+    table = model.embedding_KVD[0]
+    state = functional.embedding(tokens_BT, table)[None]
+    for layer in model.trunk:
+        state = layer(state)
+    states = [state[0]]
+    for k, module in enumerate(list(model.heads)[1:], 1):
+        later = torch.zeros_like(tokens_BT)
+        later[:, :-k] = tokens_BT[:, k:]
+        merge = module.merge
+        both = torch.cat(
+            (
+                normed(states[-1], merge.norm_state.gain_KD[0]),
+                normed(functional.embedding(later, table), merge.norm_token.gain_KD[0]),
+            ),
+            -1,
+        )
+        weight = torch.cat((merge.state_KDD[0], merge.token_KDD[0]), -1)
+        states.append(module.layers[0]((both @ weight.T)[None])[0])
+    return states
+
+
+@pytest.mark.parametrize("modules", MODULES)
+@pytest.mark.parametrize("depth", [1, 3])
+def test_losses_and_gradients_equal_the_slow_form(depth, modules):
+    model, flat, objective = build(depth, modules=modules)
+    tokens, example, answer = batch()
+    targets = make_targets(tokens, example, answer, objective)
+    flat.zero_grad()
+    losses = loss_and_backward(model, targets)[:, 0]
+    gradient = flat.gather_grad().clone()
+
+    flat.zero_grad()
+    expected = []
+    for offset, state in enumerate(slow_states(model, tokens[0]), 1):
+        logits = normed(state, model.norm.gain_KD[0]) @ model.unembedding_KVD[0].T
+        inside = example[0, :, offset:] == example[0, :, :-offset]
+        inside &= example[0, :, offset:] > 0
+        nll = functional.cross_entropy(
+            logits[:, :-offset][inside], tokens[0, :, offset:][inside]
+        )
+        expected.append(nll)
+    total = expected[0] + objective.weight / depth * sum(expected[1:])
+    total.backward()
+    assert torch.allclose(losses, torch.stack(expected), atol=1e-5)
+    assert torch.allclose(gradient, flat.gather_grad(), atol=1e-5)
+
+
+@pytest.mark.parametrize("modules", MODULES)
+def test_module_k_sees_the_tokens_up_to_t_plus_k_and_no_other(modules):
+    model, _, _ = build(3, modules=modules)
+    tokens = batch()[0]
+    at = 5
+    whole = model.head_states(model.run_trunk(tokens), tokens)
+    for place in range(TIME):
+        changed = tokens.clone()
+        changed[..., place] = changed[..., place] % (VOCAB - 1) + 1
+        moved = model.head_states(model.run_trunk(changed), changed)
+        for head, (old, new) in enumerate(zip(whole, moved, strict=True)):
+            same = torch.equal(old[:, :, at], new[:, :, at])
+            assert same == (place > at + head)
+
+
+def test_shared_modules_are_one_set_of_weights_that_runs_often():
+    config = ModelConfig(scale="d16-L6-h2")
+    own = describe_model(config, ChainConfig(depth=3, budget="added"), VOCAB, 64)
+    shared = ChainConfig(depth=3, modules="shared", budget="added")
+    one = describe_model(config, shared, VOCAB, 64)
+    assert one["head_layers"] == 1
+    assert own["head_layers"] == 3
+    assert one["training_flops_per_token"] == own["training_flops_per_token"]
+    for objective in (ChainConfig(depth=3), shared, ChainConfig(depth=1)):
+        model = PredictionModel(config, objective, VOCAB, 1)
+        real = sum(p.numel() for p in model.parameters())
+        assert describe_model(config, objective, VOCAB, 64)["parameters"] == real
+
+
+def test_moved_modules_keep_the_size_to_half_a_layer():
+    config = ModelConfig(scale="1M")
+    layer = config.shape.block_parameters
+    for depth in (1, 2):
+        found = describe_model(config, ChainConfig(depth=depth), VOCAB, 64)
+        difference = found["non_embedding_parameters"] - found["nominal_parameters"]
+        assert abs(difference) < 0.6 * layer
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("modules", MODULES)
+def test_a_lane_equals_itself_alone_bit_for_bit(modules, dtype):
+    lanes = 3
+    model, flat, objective = build(2, lanes, dtype, modules=modules)
+    rows = batch(lanes)
+    flat.zero_grad()
+    losses = loss_and_backward(model, make_targets(*rows, objective))
+    grads = flat.gather_grad()
+    for lane in range(lanes):
+        alone, alone_flat, _ = build(2, 1, dtype, modules=modules)
+        initialise(alone_flat, alone.initial_stds(), [lane])
+        mine = [values[lane : lane + 1] for values in rows]
+        alone_flat.zero_grad()
+        found = loss_and_backward(alone, make_targets(*mine, objective))
+        assert torch.equal(found[:, 0], losses[:, lane])
+        assert torch.equal(alone_flat.gather_grad()[0], grads[lane])
+
+
+def test_arms_name_what_differs():
+    assert ChainConfig().arm == "chain1"
+    assert ChainConfig(modules="shared") == ChainConfig()
+    assert ChainConfig(depth=2, modules="shared").arm == "chain2_shared"
+    assert ChainConfig(depth=2, budget="added", weight=0.1).arm == "chain2_added_w0.1"

@@ -1,0 +1,146 @@
+"""Token order prediction: targets beside a loop, and a loss beside torch's own."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from synth.config import ModelConfig
+from synth.loss import loss_and_backward, make_targets
+from synth.models.heads import PredictionModel
+from synth.models.lanes import FlatLanes, initialise
+from synth.objectives.multi_token import MultiTokenConfig
+from synth.objectives.token_order import TokenOrderConfig
+
+VOCAB, TIME = 7, 10
+
+
+def build(objective, lanes=1, dtype=torch.float32):
+    model = PredictionModel(ModelConfig(scale="d16-L4-h2"), objective, VOCAB, lanes)
+    flat = FlatLanes(model, dtype)
+    initialise(flat, model.initial_stds(), list(range(lanes)))
+    return model, flat
+
+
+def batch(lanes=1):
+    stream = torch.Generator().manual_seed(1)
+    tokens = torch.randint(1, VOCAB, (lanes, 3, TIME), generator=stream)
+    example = torch.ones_like(tokens)
+    example[..., 6:] = 2
+    example[..., -1:] = 0
+    answer = torch.zeros_like(tokens, dtype=torch.bool)
+    answer[..., 3:6] = True
+    return tokens, example, answer
+
+
+def slow_targets(tokens_T, example_T, window):
+    """softmax(W - dist) of one row, by looking ahead from every position."""
+    rows = []
+    for t in range(len(tokens_T)):
+        scores = {}
+        for u in range(t + 1, min(len(tokens_T), t + window + 1)):
+            if example_T[u] != example_T[t]:
+                break
+            scores.setdefault(tokens_T[u], math.exp(window - (u - t)))
+        total = sum(scores.values())
+        rows.append([scores.get(v, 0) / total if total else 0.0 for v in range(VOCAB)])
+    return rows
+
+
+@pytest.mark.parametrize("window", [1, 3, TIME])
+def test_targets_equal_a_slow_loop(window):
+    tokens, example, _ = batch(2)
+    found = TokenOrderConfig(window=window).rank_targets(tokens, example, VOCAB)
+    for lane in range(2):
+        for row in range(3):
+            real = example[lane, row] > 0
+            expected = slow_targets(
+                tokens[lane, row].tolist(), example[lane, row].tolist(), window
+            )
+            assert torch.allclose(
+                found[lane, row][real], torch.tensor(expected)[real], atol=1e-6
+            )
+
+
+def test_the_drawn_example():
+    tokens = torch.tensor([[[1, 2, 1, 3, 2]]])
+    found = TokenOrderConfig(window=3).rank_targets(tokens, torch.ones_like(tokens), 4)
+    weights = torch.tensor([0.0, math.e, math.e**2, 1.0])
+    assert torch.allclose(found[0, 0, 0], weights / weights.sum())
+
+
+@pytest.mark.parametrize("scored", ["all", "answer"])
+def test_losses_and_gradients_equal_one_graph(scored):
+    objective = TokenOrderConfig(window=4, weight=0.5, scored=scored)
+    model, flat = build(objective)
+    tokens, example, answer = batch()
+    targets = make_targets(tokens, example, answer, objective)
+    flat.zero_grad()
+    losses = loss_and_backward(model, targets)[:, 0]
+    gradient = flat.gather_grad().clone()
+
+    flat.zero_grad()
+    state = model.run_trunk(tokens)
+    state = model.heads[0](state)
+    inside = (example[0, :, 1:] == example[0, :, :-1]) & (example[0, :, 1:] > 0)
+    if scored == "answer":
+        inside &= answer[0, :, 1:]
+    next_token = functional.cross_entropy(
+        model.unembed(state)[0, :, :-1][inside], tokens[0, :, 1:][inside]
+    )
+    logits = model.norm(state)[0] @ model.readouts["order_KVD"][0].T
+    soft = objective.rank_targets(tokens, example, VOCAB)[0, :, :-1][inside]
+    order = functional.cross_entropy(logits[:, :-1][inside], soft)
+    (next_token + 0.5 * order).backward()
+    assert torch.allclose(losses, torch.stack((next_token, order)), atol=1e-5)
+    assert torch.allclose(gradient, flat.gather_grad(), atol=1e-5)
+
+
+def test_chunks_of_rows_change_nothing(monkeypatch):
+    objective = TokenOrderConfig()
+    model, flat = build(objective)
+    targets = make_targets(*batch(), objective)
+    flat.zero_grad()
+    whole, gradient = loss_and_backward(model, targets), flat.gather_grad().clone()
+    monkeypatch.setattr("synth.loss.MAX_LOGITS", 1)
+    flat.zero_grad()
+    parts = loss_and_backward(model, targets)
+    assert torch.allclose(whole, parts, atol=1e-6)
+    assert torch.allclose(gradient, flat.gather_grad(), atol=1e-6)
+
+
+def test_it_answers_with_the_parameters_of_next_token_prediction():
+    """Without the readout it is the model of `n1`: same names, same first weights."""
+    one, flat_one = build(MultiTokenConfig())
+    other, flat_other = build(TokenOrderConfig())
+    mine = flat_other.lane(flat_other.master_KP, 0)
+    for name, weight in flat_one.lane(flat_one.master_KP, 0).items():
+        assert torch.equal(weight, mine.pop(name))
+    assert list(mine) == ["readouts.order_KVD"]
+    tokens = batch()[0]
+    assert torch.equal(one(tokens), other(tokens))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_lane_equals_itself_alone_bit_for_bit(dtype):
+    lanes, objective = 3, TokenOrderConfig(window=5)
+    model, flat = build(objective, lanes, dtype)
+    rows = batch(lanes)
+    flat.zero_grad()
+    losses = loss_and_backward(model, make_targets(*rows, objective))
+    grads = flat.gather_grad()
+    for lane in range(lanes):
+        alone, alone_flat = build(objective, 1, dtype)
+        initialise(alone_flat, alone.initial_stds(), [lane])
+        mine = [values[lane : lane + 1] for values in rows]
+        alone_flat.zero_grad()
+        found = loss_and_backward(alone, make_targets(*mine, objective))
+        assert torch.equal(found[:, 0], losses[:, lane])
+        assert torch.equal(alone_flat.gather_grad()[0], grads[lane])
+
+
+def test_arms_name_what_differs():
+    assert TokenOrderConfig().arm == "top"
+    assert TokenOrderConfig(window=4).arm == "top4"
+    assert TokenOrderConfig(window=4, weight=9).arm == "top4_w9"
