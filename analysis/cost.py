@@ -6,6 +6,7 @@ from typing import Any
 
 from synth.config import ModelConfig, RunConfig
 from synth.describe import SPARSE_VOCABULARY, describe_model, describe_run
+from synth.families import member
 from synth.identity import canonical_json
 
 FITTED = ("stories", "text")
@@ -51,14 +52,14 @@ def _flops_per_token(
             found = describe_run(RunConfig.from_dict(stored))
             return float(found["training_flops_per_token"])
         model = ModelConfig.from_dict(stored["model"])
-        horizon = int(stored["objective"]["horizon"])
+        objective = member("objective", stored["objective"], "objective")
         context = int(stored["training"]["context"])
         if unembeddings is None:  # of a run that did not count them
             all_of_them = stored["objective"]["scored"] != "answer"
             if not all_of_them and vocabulary >= SPARSE_VOCABULARY:
                 return None
-            unembeddings = horizon
-        found = describe_model(model, horizon, int(vocabulary), context, unembeddings)
+            unembeddings = len(objective.heads()) + len(objective.readouts())
+        found = describe_model(model, objective, int(vocabulary), context, unembeddings)
         return float(found["training_flops_per_token"])
     # Of another version of the suite, or edited: such a run has no known cost.
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):

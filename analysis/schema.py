@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from synth.families import member
 from synth.metrics import SCHEMA
 
 _TYPES: dict[type, pl.DataType] = {
@@ -21,9 +22,10 @@ MEASURED: dict[str, pl.DataType] = {name: _TYPES[kind] for name, kind in SCHEMA.
 
 CONFIGURED: dict[str, tuple[str, pl.DataType]] = {
     "task": ("task.kind", pl.String()),
+    "arm": ("objective", pl.String()),
     "scale": ("model.scale", pl.String()),
-    "layout": ("model.layout", pl.String()),
-    "budget": ("model.budget", pl.String()),
+    "layout": ("objective.layout", pl.String()),
+    "budget": ("objective.budget", pl.String()),
     "horizon": ("objective.horizon", pl.Int64()),
     "scored": ("objective.scored", pl.String()),
     "seed": ("seed", pl.Int64()),
@@ -46,7 +48,10 @@ CONFIGURED: dict[str, tuple[str, pl.DataType]] = {
     "stories_parts": ("task.stories_parts", pl.Int64()),
     "books_parts": ("task.books_parts", pl.Int64()),
 }
-"""Columns read from `config.json`, by dotted path; null where a run has no such field."""
+"""Columns read from `config.json`, by dotted path; null where a run has no such field.
+
+`arm` is the word of the objective, and stands for all of its fields but `scored`.
+"""
 
 FOUND: dict[str, pl.DataType] = {
     "sweep": pl.String(),
@@ -91,6 +96,15 @@ ORDER = ("run_id", "step", "suite", "metric", "slice")
 """Rows are sorted by these, which together name one number."""
 
 
+def arm_of(config: dict[str, Any]) -> str | None:
+    """The arm of a stored configuration; its kind where that is not known here."""
+    stored = config.get("objective")
+    try:
+        return str(member("objective", stored, "objective").arm)
+    except ValueError:
+        return stored.get("kind") if isinstance(stored, dict) else None
+
+
 def fits(value: Any, kind: pl.DataType) -> bool:
     """Whether a column of that kind can hold a value read from JSON; null always does."""
     if value is None:
@@ -118,12 +132,14 @@ def configured(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
     A column is null for what the configuration does not have, or has of another type.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"task": None, "arm": arm_of(config)}
     wrong = []
     for name, (path, kind) in CONFIGURED.items():
         value: Any = config
         for key in path.split("."):
             value = value.get(key) if isinstance(value, dict) else None
+        if name == "arm":
+            continue
         if not fits(value, kind):
             wrong.append(f"config.json: {path} is {value!r:.60}")
             value = None

@@ -16,8 +16,8 @@ import polars as pl
 from analysis.schema import CONFIGURED
 from analysis.selection import size_name
 from synth.config import RunConfig
+from synth.families import members
 from synth.identity import Part, digest
-from synth.tasks import TASKS
 
 TUNED = ("learning_rate", "weight_decay")
 """Columns that a tuned sweep sets cell by cell."""
@@ -150,16 +150,20 @@ def _without(config: str, varied: Iterable[str]) -> dict[str, Any]:
         owner: Any = stored
         for parent in parents:
             owner = owner.get(parent, {})
-        owner.pop(name, None)
+        if path == "objective":  # an arm is all of it but which tokens are scored
+            owner[name] = {"scored": owner.get(name, {}).get("scored")}
+        else:
+            owner.pop(name, None)
     return stored
 
 
 def _completed(stored: dict[str, Any]) -> dict[str, Any]:
     """With the fields that older runs did not write, without places of files."""
-    kind = (stored.get("task") or {}).get("kind")
     found = _filled(RunConfig, stored)
-    if kind in TASKS:
-        found["task"] = _filled(TASKS[kind], stored["task"])
+    for family in ("task", "objective"):
+        part = stored.get(family) or {}
+        if part.get("kind") in members(family):
+            found[family] = _filled(members(family)[part["kind"]], part)
     return found
 
 

@@ -21,7 +21,7 @@ def before(name, steps=SHORT):
 def test_the_record_covers_layouts_mixers_precisions_lanes_and_losses():
     assert list(STORED["cases"]) == list(CASES)
     runs = [config for configs in CASES.values() for config in configs]
-    assert {c.model.layout for c in runs} == {
+    assert {c.objective.layout for c in runs} == {
         "parallel",
         "causal",
         "anticausal",

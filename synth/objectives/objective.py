@@ -181,7 +181,7 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
         raise ValueError(
             f"Objective {self.arm!r} ({self.kind}) takes {layers - trunk} of the {layers} "
             f"layers of scale {scale!r} and leaves no trunk. "
-            f"Use {' or '.join(ways) or f'a shape of {layers - trunk + 1} layers'}."
+            f"Use {_either(ways) or f'a shape of {layers - trunk + 1} layers'}."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -191,3 +191,8 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
     def canonical(self) -> dict[str, Any]:
         """The hashed fields; objectives of two kinds never share an identity."""
         return {"kind": self.kind} | super().canonical()
+
+
+def _either(ways: list[str]) -> str:
+    """Alternatives as a sentence lists them."""
+    return " or ".join(filter(None, (", ".join(ways[:-1]), *ways[-1:])))

@@ -340,7 +340,7 @@ def unseen_verdict(root, seen, unseen, noise=0.002):
         config = RunConfig(
             task=StoriesConfig(),
             model=ModelConfig(scale="30k"),
-            objective=ObjectiveConfig(horizon=1),
+            objective=MultiTokenConfig(horizon=1),
             training=training,
             seed=seed,
         )

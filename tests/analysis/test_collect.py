@@ -16,6 +16,7 @@ from analysis.schema import ORDER, SWEEP_SCHEMA
 from synth.config import ModelConfig
 from synth.describe import describe_model, describe_run
 from synth.files import seal
+from synth.objectives.multi_token import MultiTokenConfig
 from tests.analysis.conftest import (
     other_seed,
     polynomial_rows,
@@ -210,6 +211,12 @@ def test_flops_are_those_of_describe():
         assert found is None or found > 0
 
 
+def cost(model, horizon, *more):
+    """FLOP a token of a model, as it is described."""
+    objective = MultiTokenConfig(horizon=horizon)
+    return describe_model(model, objective, *more)["training_flops_per_token"]
+
+
 def test_flops_of_stories_count_the_logits_that_the_run_computed(tmp_path):
     write_stories_sweep(tmp_path, sizes=("1M",), seeds=1)
     assert collect(tmp_path).frame["flops_per_token"].null_count() > 0
@@ -220,8 +227,8 @@ def test_flops_of_stories_count_the_logits_that_the_run_computed(tmp_path):
     frame = collect(tmp_path).frame
     first = frame.filter(pl.col("horizon") == 1).row(0, named=True)
     model, context = ModelConfig(scale="1M"), first["context"]
-    expected = describe_model(model, 1, 2048, context, 0.05)["training_flops_per_token"]
-    every = describe_model(model, 1, 2048, context)["training_flops_per_token"]
+    expected = cost(model, 1, 2048, context, 0.05)
+    every = cost(model, 1, 2048, context)
     assert first["flops_per_token"] == expected < every
 
 
@@ -229,11 +236,11 @@ def test_an_older_run_without_a_count_of_logits_has_a_cost_where_all_are_compute
     stored = polynomial_run(horizon=2).to_dict()
     stored["task"] = {"kind": "stories"}
     model, context = ModelConfig(scale="10k"), stored["training"]["context"]
-    every = describe_model(model, 2, 2048, context)["training_flops_per_token"]
+    every = cost(model, 2, 2048, context)
     assert flops_per_token(stored, {"vocabulary": 2048}) == every
     stored["objective"]["scored"] = "answer"
     assert flops_per_token(stored, {"vocabulary": 2048}) is None
-    small = describe_model(model, 2, 64, context)["training_flops_per_token"]
+    small = cost(model, 2, 64, context)
     assert flops_per_token(stored, {"vocabulary": 64}) == small
 
 

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 
 from sweeps.sweep import sweep
 from synth.config import ModelConfig, RunConfig, TrainingConfig
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.polynomial import PolynomialConfig
 
 

@@ -12,14 +12,15 @@ import torch
 from torch import nn
 
 from synth import native
-from synth.config import ModelConfig, ObjectiveConfig, TrainingConfig
+from synth.config import ModelConfig, TrainingConfig
 from synth.evaluation import greedy_decode, score_tokens
 from synth.execution import Execution
+from synth.loss import loss_and_backward, make_targets
 from synth.models.fused import fuse
-from synth.models.heads import MultiTokenModel
+from synth.models.heads import PredictionModel
 from synth.models.lanes import BOUNDARY, FlatLanes, initialise, lane_linear
 from synth.models.recurrence import by_lane
-from synth.objectives import horizon_targets, loss_and_backward
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.optimizer import LaneAdamW
 from synth.tasks.sources import SourcesConfig
 from synth.tasks.task import EvaluationSet, Rows
@@ -123,11 +124,16 @@ class Setting:
     dtype: torch.dtype = FP32
     scored: str = "all"
 
+    @property
+    def objective(self):
+        """Two tokens ahead."""
+        return MultiTokenConfig(horizon=2, layout=self.layout, scored=self.scored)
+
     def build(self, seeds):
         """The model of lanes of these seeds, its flat tensors, its loss."""
         scale, vocabulary, _, _ = self.shape
-        config = ModelConfig(scale=scale, layout=self.layout, mixer=self.mixer)
-        model = MultiTokenModel(config, 2, vocabulary, len(seeds))
+        config = ModelConfig(scale=scale, mixer=self.mixer)
+        model = PredictionModel(config, self.objective, vocabulary, len(seeds))
         flat = FlatLanes(model, self.dtype)
         initialise(flat, model.initial_stds(), seeds)
         for view in flat.views(flat.master_KP):
@@ -150,10 +156,9 @@ class Setting:
         example = torch.ones_like(tokens)
         example[..., time // 2 :] = 2
         answer = tokens % 2 == 0
-        objective = ObjectiveConfig(horizon=2, scored=self.scored)
-        targets = horizon_targets(tokens, example, answer, objective)
+        targets = make_targets(tokens, example, answer, self.objective)
         flat.zero_grad()
-        losses = loss_and_backward(model, tokens, targets, piece)
+        losses = loss_and_backward(model, targets, piece)
         optimizer = LaneAdamW(flat, [TrainingConfig(clip_norm=0.1)] * len(seeds))
         norms = optimizer.norms()
         gradients = flat.gather_grad().clone()
@@ -188,7 +193,7 @@ def test_steps_of_every_model(layout, mixer, dtype, form):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_steps_of_sixteen_lanes(shape, form, monkeypatch):
     check(Setting(shape, form=form), 16)
-    monkeypatch.setattr("synth.objectives.SPARSE_VOCABULARY", 1)
+    monkeypatch.setattr("synth.loss.SPARSE_VOCABULARY", 1)
     check(Setting(shape, form=form, scored="answer"), 16)
 
 

@@ -7,13 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth.config import ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.describe import describe_run
 from synth.execution import Execution
-from synth.tasks import TASKS
+from synth.families import members
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.polynomial import PolynomialConfig
 
-PARTS = [ObjectiveConfig, TrainingConfig, RunConfig, Execution, *TASKS.values()]
+TASKS = members("task")
+OBJECTIVES = list(members("objective").values())
+PARTS = [*OBJECTIVES, TrainingConfig, RunConfig, Execution, *TASKS.values()]
 PARTS.remove(TASKS["text"])  # says first that it has no corpus
 
 
@@ -45,10 +48,9 @@ def test_a_huge_number_is_refused_or_harmless(place, value, sign):
     if refused is not None:
         assert name in refused or part.__name__ in refused
         return
-    if part in (ObjectiveConfig, TrainingConfig):
-        built = RunConfig(
-            task=PolynomialConfig(), **{part.__name__[:-6].lower(): built}
-        )
+    if part in (*OBJECTIVES, TrainingConfig):
+        owner = "training" if part is TrainingConfig else "objective"
+        built = RunConfig(task=PolynomialConfig(), **{owner: built})
     if isinstance(built, RunConfig):
         assert built.run_id
         describe_run(built)
@@ -62,4 +64,4 @@ def test_a_shape_of_any_size_is_refused(scale):
 
 def test_a_huge_horizon_is_refused_at_once():
     with pytest.raises(ValueError, match=r"ObjectiveConfig.horizon .* 1 to 1024"):
-        ObjectiveConfig(horizon=1 << 31)
+        MultiTokenConfig(horizon=1 << 31)
