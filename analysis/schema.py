@@ -135,11 +135,11 @@ def configured(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     found: dict[str, Any] = {"task": None, "arm": arm_of(config)}
     wrong = []
     for name, (path, kind) in CONFIGURED.items():
+        if name == "arm":
+            continue
         value: Any = config
         for key in path.split("."):
             value = value.get(key) if isinstance(value, dict) else None
-        if name == "arm":
-            continue
         if not fits(value, kind):
             wrong.append(f"config.json: {path} is {value!r:.60}")
             value = None

@@ -68,7 +68,7 @@ def members(family: str) -> Mapping[str, type[Any]]:
     return _MEMBERS[family]
 
 
-def member(family: str, values: Mapping[str, Any], owner: str) -> Any:
+def member(family: str, values: Any, owner: str) -> Any:
     """The configuration that `values` (JSON with a `kind`) describe.
 
     Raises
