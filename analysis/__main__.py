@@ -6,7 +6,7 @@ python -m analysis {collect,quick,claims,matched,figures,report,notebooks}
 import sys
 from typing import Any
 
-from synth import command_line
+from synth.cli import command_line
 
 
 def parse(arguments: list[str] | None = None) -> Any:
@@ -20,7 +20,7 @@ def parse(arguments: list[str] | None = None) -> Any:
         Quick,
         Report,
     )
-    from synth.parsing import parse as parse_words
+    from synth.cli.parsing import parse as parse_words
 
     return parse_words(
         {

@@ -20,7 +20,7 @@ from analysis.folders import files_of, is_probe, read_run, stamp_of
 from analysis.lines import Lines
 from analysis.merging import merge
 from analysis.parquet import Table, load, read_runs
-from synth.store import RunFolder, verify
+from synth.run.store import RunFolder, verify
 
 SETTLED = ("done", "failed")
 """States that only another file can change."""

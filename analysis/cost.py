@@ -5,9 +5,9 @@ from functools import lru_cache
 from typing import Any
 
 from synth.config import ModelConfig, RunConfig
-from synth.describe import SPARSE_VOCABULARY, describe_model, describe_run
 from synth.families import member
 from synth.identity import canonical_json
+from synth.models.describe import SPARSE_VOCABULARY, describe_model, describe_run
 
 FITTED = ("stories", "text")
 """Tasks whose vocabulary is fitted to a corpus: too dear to build while collecting."""
@@ -20,9 +20,9 @@ MOST_HEADS = 1024
 def flops_per_token(config: dict[str, Any], result: dict[str, Any]) -> float | None:
     """Executed training FLOP a token of a stored run; null when they cannot be known.
 
-    The cost is that of `synth.describe`. `result` is what the run found itself: the size
-    of its vocabulary, and how many times it unembedded a token. The tasks in `FITTED`
-    cannot be counted without them.
+    The cost is that of `synth.models.describe`. `result` is what the run found itself:
+    the size of its vocabulary, and how many times it unembedded a token. The tasks in
+    `FITTED` cannot be counted without them.
     """
     task = config.get("task")
     kind = task.get("kind") if isinstance(task, dict) else None

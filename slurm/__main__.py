@@ -6,7 +6,7 @@ Launching is `python -m sweeps run --on slurm`; here is what one asks afterwards
 import sys
 from typing import Any
 
-from synth import command_line
+from synth.cli import command_line
 
 
 def parse(arguments: list[str] | None = None) -> Any:
@@ -21,7 +21,7 @@ def parse(arguments: list[str] | None = None) -> Any:
         Retry,
         StatusCommand,
     )
-    from synth.parsing import parse as parse_words
+    from synth.cli.parsing import parse as parse_words
 
     return parse_words(
         {
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _refusals() -> tuple[type[Exception], ...]:
     from slurm.clients import QueueUnavailable
-    from slurm.daemons import ClusterError
+    from slurm.sandbox.daemons import ClusterError
     from slurm.submission import SubmissionRefused
 
     return ClusterError, QueueUnavailable, SubmissionRefused

@@ -8,10 +8,10 @@ from typing import Annotated, Literal, get_args
 
 import tyro
 
-from slurm import cluster
-from slurm.cluster_files import DEFAULT_STATE, ClusterOptions
 from slurm.profile import available, load
 from slurm.retry import retry
+from slurm.sandbox import cluster
+from slurm.sandbox.files import DEFAULT_STATE, ClusterOptions
 from slurm.status import cancel, read_status
 from synth.identity import require
 

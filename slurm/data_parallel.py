@@ -25,14 +25,14 @@ import torch
 from torch import Tensor, distributed
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from synth import checkpoint as checkpoints
-from synth.checkpoint import Checkpoint
 from synth.config import RunConfig
-from synth.execution import Execution
-from synth.files import write_atomically
 from synth.loss import Targets, loss_and_backward
 from synth.pack import Pack
-from synth.store import RunFolder
+from synth.run import checkpoint as checkpoints
+from synth.run.checkpoint import Checkpoint
+from synth.run.execution import Execution
+from synth.run.files import write_atomically
+from synth.run.store import RunFolder
 from synth.training import numerics
 
 JOIN_TIMEOUT_S = 300.0

@@ -33,8 +33,8 @@ from typing import Any
 from slurm.arrays import Pack
 from slurm.queue import QueueEntry, is_job_id
 from slurm.shapes import build
-from synth.files import read_object, write_atomically
-from synth.store import RunFolder
+from synth.run.files import read_object, write_atomically
+from synth.run.store import RunFolder
 
 RECORD = "slurm.json"
 FOLDER = ".slurm"
@@ -126,7 +126,7 @@ class Launch:
     packs: list[list[str]]
     """Run ids, by element."""
     execution: dict[str, Any] = field(default_factory=dict)
-    """Fields of `synth.execution.Execution`."""
+    """Fields of `synth.run.execution.Execution`."""
     max_idle_restarts: int = 5
     code: str = ""
     """The copy of the code that the jobs run."""

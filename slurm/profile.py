@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from synth.execution import Execution
 from synth.identity import nearest
+from synth.run.execution import Execution
 
 SHIPPED = Path(__file__).parent / "profiles"
 
@@ -107,7 +107,7 @@ class Profile:
     sbatch: Mapping[str, str | int | bool] = field(default_factory=dict)
     """Further sbatch options, under their long names."""
     execution: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of `synth.execution.Execution`."""
+    """Fields of `synth.run.execution.Execution`."""
 
     def __post_init__(self) -> None:
         for name, (least, most) in _LIMITS.items():

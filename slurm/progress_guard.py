@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from slurm.ledger import JobRecord, failure_stamp, read_record, write_record
 from slurm.worker import Worker, own_job_id
-from synth.checkpoint import saved_steps
 from synth.config import RunConfig
-from synth.store import RunFolder
+from synth.run.checkpoint import saved_steps
+from synth.run.store import RunFolder
 
 
 def take_up(worker: Worker, configs: Sequence[RunConfig]) -> list[RunConfig]:

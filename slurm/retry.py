@@ -14,8 +14,8 @@ from slurm.profile import Profile
 from slurm.status import read_status
 from slurm.submission import Sending, submit
 from synth.config import RunConfig
-from synth.defining_code import refuse_other_code
-from synth.store import RunFolder
+from synth.run.defining_code import refuse_other_code
+from synth.run.store import RunFolder
 
 SUSPECT = ("failed", "lost")
 """States of runs that may have ended those that trained beside them."""

@@ -18,7 +18,7 @@ import submitit
 
 from slurm.arrays import ArrayPlan
 from slurm.profile import Profile
-from slurm.snapshot import check_lines
+from synth.run.code_copy import check_lines
 
 _PERCENT = "\ue000"
 """Stands for `%` of a path while submitit replaces patterns of its own."""

@@ -35,7 +35,7 @@ from slurm.ledger import (
     write_record,
 )
 from slurm.queue import QueueEntry
-from synth.store import RunFolder
+from synth.run.store import RunFolder
 
 OVER = {
     "CANCELLED": "cancelled",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slurm import clients, snapshot
+from slurm import clients
 from slurm import queue as scheduler
 from slurm.arrays import ArrayPlan, Limits, Pack, plan_arrays
 from slurm.clients import Ask, QueueUnavailable
@@ -29,9 +29,10 @@ from slurm.profile import Profile
 from slurm.queue import Queue, is_job_id
 from slurm.script import render
 from synth.config import RunConfig
-from synth.execution import Execution
-from synth.files import write_atomically
-from synth.store import RunFolder
+from synth.run import code_copy as snapshot
+from synth.run.execution import Execution
+from synth.run.files import write_atomically
+from synth.run.store import RunFolder
 
 SBATCH_TIMEOUT_S = 120.0
 """A busy controller takes its time, and giving up early settles nothing."""

@@ -145,8 +145,8 @@ class Worker:
         self, configs: Sequence["RunConfig"], notices: Notices, **how: Any
     ) -> list["Outcome"]:
         """Train, and again what a dying predecessor held or a neighbour dragged along."""
-        from synth.execution import Execution
-        from synth.progress import Lines
+        from synth.run.execution import Execution
+        from synth.run.progress import Lines
         from synth.training import train
 
         execution = Execution(**self.launch.execution)
@@ -172,7 +172,7 @@ class Worker:
     def _train_together(self, configs: list["RunConfig"], notices: Notices) -> None:
         """Data-parallel: rank 0 leads and speaks, the others share its steps."""
         from slurm import data_parallel, progress_guard
-        from synth.execution import Execution
+        from synth.run.execution import Execution
 
         place, execution = data_parallel.place(), Execution(**self.launch.execution)
         meeting = self.launch.folder / f"{own_job_id()}_{_restarts()}"
@@ -222,7 +222,7 @@ class Worker:
     def _note_failure(self, outcome: "Outcome") -> None:
         """Write down why a run failed that never got as far as training."""
         from slurm.ledger import failure_stamp, read_record
-        from synth.store import RunFolder
+        from synth.run.store import RunFolder
 
         run_id = outcome.run_id
         try:
@@ -237,7 +237,7 @@ class Worker:
 
     def _record_failure(self, error: Exception) -> None:
         """Leave the traceback in every run that has neither result nor holder."""
-        from synth.store import RunFolder
+        from synth.run.store import RunFolder
 
         for run_id in self.launch.packs[self.element]:
             try:

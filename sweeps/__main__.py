@@ -6,7 +6,7 @@ Torch is imported in the worker processes alone.
 import sys
 from typing import Any
 
-from synth import command_line
+from synth.cli import command_line
 
 
 def parse(arguments: list[str] | None = None) -> Any:
@@ -15,7 +15,7 @@ def parse(arguments: list[str] | None = None) -> Any:
 
     from sweeps.commands import PlanCommand, Retry, Run, Tune
     from sweeps.looking import Dashboard, List, Show, Status
-    from synth.parsing import parse as parse_words
+    from synth.cli.parsing import parse as parse_words
 
     return parse_words(
         {

@@ -16,7 +16,7 @@ from typing import Any
 from sweeps.plan import cell_names
 from synth.config import RunConfig, TrainingConfig
 from synth.identity import digest, nearest, require
-from synth.store import write_atomically
+from synth.run.store import write_atomically
 
 SEARCHABLE = {
     field.name: field.type

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from sweeps.packs import Pack
-from synth.progress import Headlines, Moment, Outcome
+from synth.run.progress import Headlines, Moment, Outcome
 
 
 @dataclass

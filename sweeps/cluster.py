@@ -10,8 +10,8 @@ from sweeps.packs import cut
 from sweeps.sharing import link_shared
 from sweeps.survey import survey
 from synth.config import RunConfig
-from synth.defining_code import refuse_other_code
 from synth.identity import require
+from synth.run.defining_code import refuse_other_code
 
 if TYPE_CHECKING:
     from slurm.submission import Sending

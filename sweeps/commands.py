@@ -13,12 +13,12 @@ from sweeps.loading import find
 from sweeps.survey import folders_in
 from sweeps.sweep import Sweep
 from synth.config import RunConfig
-from synth.execution import Execution
 from synth.identity import require
+from synth.run.execution import Execution
 
 if TYPE_CHECKING:
     from sweeps.executor import Executor
-    from synth.store import State
+    from synth.run.store import State
 
 STOPPED = 75
 """Exit status after a signal: call again to go on (EX_TEMPFAIL)."""

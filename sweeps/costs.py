@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from synth.config import ModelConfig, RunConfig
-from synth.describe import describe_model, unembeddings_per_token
+from synth.models.describe import describe_model, unembeddings_per_token
 from synth.objectives.objective import ObjectiveConfig
 from synth.tasks.task import TaskConfig
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sweeps.plan import flatten
 from sweeps.survey import Standing, Survey, headline
 from synth.config import RunConfig
-from synth.store import RunFolder
+from synth.run.store import RunFolder
 
 if TYPE_CHECKING:
     import optuna

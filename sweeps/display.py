@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from sweeps.board import Active, Board, clock
-from synth.progress import Outcome
+from synth.run.progress import Outcome
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable

@@ -7,9 +7,9 @@ from typing import Protocol
 from sweeps.board import Board
 from sweeps.display import Display
 from sweeps.packs import Pack
-from synth.execution import Execution
-from synth.progress import Outcome
-from synth.store import RunFolder
+from synth.run.execution import Execution
+from synth.run.progress import Outcome
+from synth.run.store import RunFolder
 
 
 class Executor(Protocol):

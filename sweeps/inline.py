@@ -8,8 +8,8 @@ from sweeps.board import Active, Board
 from sweeps.display import Display
 from sweeps.executor import one_may_have_ended_all, present
 from sweeps.packs import Pack
-from synth.execution import Execution
-from synth.progress import Headlines, Moment, Outcome
+from synth.run.execution import Execution
+from synth.run.progress import Headlines, Moment, Outcome
 
 
 class InThisProcess:

@@ -12,9 +12,9 @@ from sweeps.plan import plan
 from sweeps.sharing import link_shared
 from sweeps.survey import survey
 from synth.config import RunConfig
-from synth.defining_code import refuse_other_code
-from synth.execution import Execution
-from synth.progress import Outcome
+from synth.run.defining_code import refuse_other_code
+from synth.run.execution import Execution
+from synth.run.progress import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sweeps.sweep import Sweep, line_of
 from synth.identity import nearest
-from synth.places import expand
+from synth.run.places import expand
 
 
 def find(name: str) -> Sweep:

@@ -163,7 +163,7 @@ class Show:
 
     def run(self) -> int:
         """Print it."""
-        from synth.store import RunFolder
+        from synth.run.store import RunFolder
 
         path = self._path()
         folder = RunFolder(path.parent, path.name)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from sweeps.costs import described
 from synth.config import RunConfig
-from synth.execution import Execution
+from synth.run.execution import Execution
 
 Pack = tuple[RunConfig, ...]
 

@@ -17,8 +17,8 @@ from sweeps.packs import Pack, chooser, cut
 from sweeps.rates import observe
 from sweeps.survey import Survey
 from synth.config import RunConfig
-from synth.execution import Execution
 from synth.identity import require
+from synth.run.execution import Execution
 
 
 @dataclass(frozen=True, kw_only=True)

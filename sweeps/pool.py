@@ -15,7 +15,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from slurm import snapshot
 from sweeps import provenance
 from sweeps.board import Board
 from sweeps.display import Display
@@ -23,9 +22,10 @@ from sweeps.executor import one_may_have_ended_all, present
 from sweeps.packs import Pack
 from sweeps.process import WorkerProcess
 from synth.config import RunConfig
-from synth.execution import Execution
-from synth.progress import Moment, Outcome
-from synth.store import RunBusy, RunFolder
+from synth.run import code_copy as snapshot
+from synth.run.execution import Execution
+from synth.run.progress import Moment, Outcome
+from synth.run.store import RunBusy, RunFolder
 
 TICK_SECONDS = 0.1
 LOOK_AGAIN_SECONDS = 0.5

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from sweeps.board import Active
 from sweeps.packs import Pack
-from synth.execution import Execution
+from synth.run.execution import Execution
 
 SOURCE = Path(__file__).resolve().parent.parent
 """The folder that holds the packages of this project."""

@@ -8,8 +8,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from slurm import snapshot
-from synth.store import write_atomically
+from synth.run import code_copy as snapshot
+from synth.run.store import write_atomically
 
 PACKAGES = ("synth", "slurm", "sweeps")
 FOLDER = ".sweep"

@@ -15,10 +15,10 @@ from typing import Any
 
 from sweeps.costs import flops_per_token, tokens
 from sweeps.survey import Survey
-from synth.compilation import step_form
 from synth.config import RunConfig
-from synth.execution import Execution
-from synth.store import RunFolder
+from synth.fast.compilation import step_form
+from synth.run.execution import Execution
+from synth.run.store import RunFolder
 
 NATIVE = (
     (1.22e5, 120_000.0),

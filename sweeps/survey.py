@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from synth.config import RunConfig
-from synth.files import size_of
-from synth.store import RunFolder, State
+from synth.run.files import size_of
+from synth.run.store import RunFolder, State
 
 STATES: tuple[State, ...] = ("new", "running", "stopped", "done", "failed")
 TAIL_BYTES = 1 << 18

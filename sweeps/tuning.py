@@ -23,10 +23,10 @@ from sweeps.pool import Launch, LocalPool, counting_signals
 from sweeps.process import WorkerProcess
 from sweeps.survey import metrics
 from synth.config import RunConfig
-from synth.execution import Execution
 from synth.identity import nearest, require
-from synth.progress import Outcome
-from synth.store import RunFolder
+from synth.run.execution import Execution
+from synth.run.progress import Outcome
+from synth.run.store import RunFolder
 
 if TYPE_CHECKING:
     import optuna

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from synth.config import RunConfig
-from synth.execution import Execution
-from synth.progress import Headlines, Moment
+from synth.run.execution import Execution
+from synth.run.progress import Headlines, Moment
 
 
 class Reporter:

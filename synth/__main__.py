@@ -6,15 +6,15 @@ Torch is imported by the commands that need it, inside them.
 import sys
 from typing import Any
 
-from synth import command_line
+from synth.cli import command_line
 
 
 def parse(arguments: list[str] | None = None) -> Any:
     """The command that the words describe; misspelt ones end with status 2."""
     from tyro.conf import CascadeSubcommandArgs
 
-    from synth.commands import Describe, Evaluate, Sample, Train
-    from synth.parsing import parse as parse_words
+    from synth.cli.commands import Describe, Evaluate, Sample, Train
+    from synth.cli.parsing import parse as parse_words
     from synth.probes.commands import Probe
 
     return parse_words(

@@ -1,7 +1,7 @@
 """`RunConfig`: one run, everything that can change its result, and its identity.
 
 Defaults are the values of table S13 (arithmetic, 30M) of arXiv 2404.19737. What cannot
-change a result (device, threads, compilation, log interval) is in `synth.execution`.
+change a result (device, threads, compilation, log interval) is in `synth.run.execution`.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from synth.families import member
 from synth.identity import Part, canonical_json, digest, identity
-from synth.mixers import Mixer
+from synth.models.mixers.shapes import Mixer
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.objective import ObjectiveConfig
 from synth.scales import Scale, resolve

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from synth.loss import token_losses
-from synth.models.heads import PredictionModel
+from synth.models.decoder import PredictionModel
 from synth.objectives.objective import Prediction
 from synth.tasks.task import EvaluationSet, Rows, TokenScores
 

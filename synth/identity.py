@@ -3,7 +3,7 @@
 Every field of every `Part` is declared with `identity(...)`; a field declared in any
 other way is refused when the run is hashed, so nobody can add one without deciding.
 Settings that cannot change a result (device, workers, compilation) are not fields of a
-`Part`: they live in `synth.execution.Execution`.
+`Part`: they live in `synth.run.execution.Execution`.
 """
 
 import dataclasses
@@ -89,7 +89,7 @@ class Part:
             if not field.metadata.get(_KEY):
                 raise TypeError(
                     f"{type(self).__name__}.{field.name} is not classified: declare it "
-                    "with identity(...), or move it to synth.execution.Execution."
+                    "with identity(...), or move it to synth.run.execution.Execution."
                 )
             if field.metadata.get(_PLACE):
                 continue

@@ -24,8 +24,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
-from synth.describe import SPARSE_VOCABULARY
-from synth.models.heads import PredictionModel, shifted
+from synth.models.decoder import PredictionModel, shifted
+from synth.models.describe import SPARSE_VOCABULARY
 from synth.objectives.objective import ObjectiveConfig, Readout
 
 MAX_LOGITS = 1 << 23

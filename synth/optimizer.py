@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from synth.config import TrainingConfig
+from synth.fast.transfer import send
 from synth.models.lanes import FlatLanes
-from synth.transfer import send
 
 
 def rate_at(training: TrainingConfig, step: int) -> float:

@@ -15,26 +15,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synth import native
-from synth.checkpoint import Checkpoint, Place
-from synth.compilation import StepForm, step_form
 from synth.config import RunConfig
-from synth.describe import describe_model
-from synth.environment import capture
 from synth.evaluation import score_tokens
-from synth.execution import Execution
+from synth.fast import native
+from synth.fast.compilation import StepForm, step_form
+from synth.fast.fused import fuse
+from synth.fast.native import prepare_torch_compile
+from synth.fast.replay import TOLERANCE, CudaGraph, ReplayedStep
+from synth.fast.transfer import pinned
 from synth.loss import PieceLoss, Targets, loss_and_backward, make_targets
-from synth.metrics import Measurement, Score
-from synth.models.fused import fuse
-from synth.models.heads import PredictionModel
+from synth.metrics import LossSums, Measurement, Score
+from synth.models.decoder import PredictionModel
+from synth.models.describe import describe_model
 from synth.models.lanes import FlatLanes, initialise
-from synth.native import prepare_torch_compile
 from synth.optimizer import LaneAdamW
-from synth.replay import TOLERANCE, CudaGraph, ReplayedStep
-from synth.sums import LossSums
+from synth.run.checkpoint import Checkpoint, Place
+from synth.run.environment import capture
+from synth.run.execution import Execution
 from synth.tasks.stream import RowStream
 from synth.tasks.task import EvaluationSet, ItemCounts
-from synth.transfer import pinned
 
 CHECK_EVERY = {"cpu": 1, "cuda": 64}
 """Steps between two looks at the losses; on a GPU each look waits for the device."""

@@ -15,18 +15,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from synth import checkpoint as checkpoints
-from synth.checkpoint import Checkpoint
 from synth.config import RunConfig
-from synth.describe import unembeddings_per_token
-from synth.execution import Execution
-from synth.interruption import Interruption
-from synth.numerics import numerics
+from synth.fast.numerics import numerics
+from synth.fast.precision import advice
+from synth.models.describe import unembeddings_per_token
 from synth.pack import Pack
-from synth.precision import advice
-from synth.progress import Moment, Outcome, Progress, Silent
-from synth.resuming import by_step
-from synth.store import RunBusy, RunFolder, RunGone, verify
+from synth.run import checkpoint as checkpoints
+from synth.run.checkpoint import Checkpoint
+from synth.run.execution import Execution
+from synth.run.interruption import Interruption
+from synth.run.progress import Moment, Outcome, Progress, Silent
+from synth.run.resume import by_step
+from synth.run.store import RunBusy, RunFolder, RunGone, verify
 
 BuildPack = Callable[
     [Sequence[RunConfig], Execution, Sequence[Checkpoint] | None], Pack

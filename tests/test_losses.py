@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from synth.native import find_compiler
+from synth.fast.native import find_compiler
 from tests.bench import losses
 from tests.bench.losses import CASES, EVERY, RECORD, Trace, judge, machine, trace
 from tests.conftest import with_training

@@ -12,7 +12,7 @@ from analysis.claims import Judgement, outcome_table
 from analysis.plots import style
 from analysis.plots.families import FIGURES
 from analysis.statements import judge_all
-from synth.files import write_atomically
+from synth.run.files import write_atomically
 
 HERE = Path(__file__).parent
 

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from analysis.selection import size_name
-from synth.files import make_folder, write_atomically
+from synth.run.files import make_folder, write_atomically
 
 INK, FAINT, GRID = "#222222", "#767676", "#e4e4e4"
 COLORS = {1: "#3b3b3b", 2: "#0072b2", 4: "#d55e00", 8: "#009e73", 3: "#cc79a7"}

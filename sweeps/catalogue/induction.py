@@ -14,9 +14,9 @@ from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.repeats import RepeatsConfig
 from synth.tasks.stories import StoriesConfig
-from synth.text.names import NameConfig
-from synth.text.stories import StoryConfig
-from synth.text.vocabularies import TokenizerConfig
+from synth.tasks.text.names import NameConfig
+from synth.tasks.text.stories import StoryConfig
+from synth.tasks.text.vocabularies import TokenizerConfig
 
 METRIC = "test_seen/second_token_accuracy"
 

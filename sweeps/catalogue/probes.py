@@ -18,7 +18,7 @@ from synth.config import (
     RunConfig,
     TrainingConfig,
 )
-from synth.mixers import Mixer
+from synth.models.mixers.shapes import Mixer
 from synth.objectives.multi_token import Layout, MultiTokenConfig
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.maze import MazeConfig

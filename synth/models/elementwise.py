@@ -106,7 +106,7 @@ def unit_rms(x_ND: Tensor) -> Tensor:
 
 
 def rotate(x_NTC: Tensor, cos_TC: Tensor, sin_TC: Tensor) -> Tensor:
-    """Rotary positions (`synth.models.trunk.Rotary` makes the tables)."""
+    """Rotary positions (`synth.models.layer.Rotary` makes the tables)."""
     return Rotation.apply(x_NTC, cos_TC, sin_TC)  # type: ignore[no-any-return]
 
 

@@ -75,7 +75,7 @@ class TokenOrderConfig(ObjectiveConfig):
         self, readout: Readout, example_KBT: Tensor, answer_KBT: Tensor
     ) -> Tensor:
         """Positions whose next token lies in the same example (and in the answer)."""
-        from synth.models.heads import shifted
+        from synth.models.decoder import shifted
 
         scored_KBT = (shifted(example_KBT, 1) == example_KBT) & (example_KBT > 0)
         if self.scored == "answer":
@@ -102,7 +102,7 @@ class TokenOrderConfig(ObjectiveConfig):
         """
         import torch
 
-        from synth.models.heads import shifted
+        from synth.models.decoder import shifted
 
         time = tokens_KBT.shape[-1]
         window = self.window or time

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from synth.metrics import Score
-from synth.models.heads import PredictionModel
+from synth.models.decoder import PredictionModel
 from synth.tasks.exact import ExactTask
 from synth.tasks.task import EvaluationSet, Rows
 

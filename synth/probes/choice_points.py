@@ -17,7 +17,7 @@ from torch import Tensor
 
 from synth.loss import make_targets, token_losses
 from synth.metrics import Score
-from synth.models.heads import PredictionModel
+from synth.models.decoder import PredictionModel
 from synth.objectives.objective import ObjectiveConfig, Prediction
 from synth.probes.calibration import log_probabilities
 from synth.seeding import torch_seed

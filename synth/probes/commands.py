@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 import tyro
 
 from synth.config import RunConfig
-from synth.environment import require_device
 from synth.identity import require
 from synth.metrics import Score, to_lines
+from synth.run.environment import require_device
 
 if TYPE_CHECKING:
     from synth.probes.findings import Findings

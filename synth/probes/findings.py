@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from synth.checkpoint import saved_steps
 from synth.config import RunConfig
 from synth.metrics import Measurement, Score, to_lines
-from synth.store import RunFolder, write_atomically
+from synth.run.checkpoint import saved_steps
+from synth.run.store import RunFolder, write_atomically
 
 
 def steps_to_measure(folder: Path, step: int | None, every: bool) -> list[int]:

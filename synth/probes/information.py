@@ -33,7 +33,7 @@ import numpy as np
 import torch
 
 from synth.metrics import Score
-from synth.models.heads import PredictionModel
+from synth.models.decoder import PredictionModel
 from synth.objectives.objective import Prediction
 from synth.probes.calibration import against_exact, weighted
 from synth.tasks.machines import Information, mean_information

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from synth.probes.states import BATCH_TOKENS, Last, Norm, StateBatch, normalised
-from synth.text.corpus import read_documents
-from synth.text.corpus_files import format_of
+from synth.tasks.text.corpus import read_documents
+from synth.tasks.text.corpus_files import format_of
 
 
 def load_language_model(name: str, device: str = "cpu") -> tuple[Any, Any]:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from synth.metrics import Score
-from synth.models.heads import PredictionModel
-from synth.models.trunk import Attention, Layer
+from synth.models.decoder import PredictionModel
+from synth.models.layer import Layer
+from synth.models.mixers.attention import Attention
 from synth.seeding import generator
 
 SUITE = "prefix_matching"

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from synth.config import RunConfig
-from synth.models.heads import PredictionModel, TrunkOutput
-from synth.scoring import load_model
-from synth.store import RunFolder
+from synth.models.decoder import PredictionModel, TrunkOutput
+from synth.run.scoring import load_model
+from synth.run.store import RunFolder
 from synth.tasks.task import Rows, Task
 
 Norm = Literal["fresh", "standardised", "none"]

@@ -19,9 +19,9 @@ from synth.tasks.task import (
     TokenScores,
     prediction_scores,
 )
-from synth.text.corpus import SEPARATOR
-from synth.text.roles import REPEAT_1, REPEAT_2, repeats, roles
-from synth.text.tokenizer import Tokenizer
+from synth.tasks.text.corpus import SEPARATOR
+from synth.tasks.text.roles import REPEAT_1, REPEAT_2, repeats, roles
+from synth.tasks.text.tokenizer import Tokenizer
 
 DISTANCES = (1, 16, 32, 64, 128, 256, 512, 1 << 20)
 """Edges of the slices by distance to the mention before, in tokens."""

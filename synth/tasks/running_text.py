@@ -23,23 +23,23 @@ from synth.tasks.task import (
     TokenScores,
     prediction_scores,
 )
-from synth.text.encoded import (
+from synth.tasks.text.encoded import (
     CorpusText,
     Encoded,
     cleaned_documents,
     encoded_corpus,
     sampled_texts,
 )
-from synth.text.reading import (
+from synth.tasks.text.reading import (
     absolute,
     check_reading,
     filled_digest,
     reading_rule,
     verified,
 )
-from synth.text.sources import ShuffledWindows, Windows, block_rows
-from synth.text.tokenizer import Tokenizer
-from synth.text.vocabularies import TokenizerConfig
+from synth.tasks.text.sources import ShuffledWindows, Windows, block_rows
+from synth.tasks.text.tokenizer import Tokenizer
+from synth.tasks.text.vocabularies import TokenizerConfig
 
 
 @dataclass(frozen=True, kw_only=True)

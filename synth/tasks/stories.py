@@ -32,26 +32,26 @@ from synth.tasks.task import (
     TaskConfig,
     TokenScores,
 )
-from synth.text.cleaning import Split
-from synth.text.detection import NAME_RULE
-from synth.text.encoded import Corpus, CorpusText, encoded_corpus, sampled_texts
-from synth.text.grammar import grammar
-from synth.text.names import NameConfig, NameSource
-from synth.text.pools import NamePools
-from synth.text.reading import (
+from synth.tasks.text.cleaning import Split
+from synth.tasks.text.detection import NAME_RULE
+from synth.tasks.text.encoded import Corpus, CorpusText, encoded_corpus, sampled_texts
+from synth.tasks.text.grammar import grammar
+from synth.tasks.text.names import NameConfig, NameSource
+from synth.tasks.text.pools import NamePools
+from synth.tasks.text.reading import (
     absolute,
     check_reading,
     filled_digest,
     reading_rule,
     verified,
 )
-from synth.text.roles import REPEAT_2, roles
-from synth.text.sources import block_rows
-from synth.text.stories import StoryConfig, StoryGenerator
-from synth.text.telling import retold, told
-from synth.text.tokenizer import Tokenizer
-from synth.text.training_text import TrainingText
-from synth.text.vocabularies import TokenizerConfig, generated_texts
+from synth.tasks.text.roles import REPEAT_2, roles
+from synth.tasks.text.sources import block_rows
+from synth.tasks.text.stories import StoryConfig, StoryGenerator
+from synth.tasks.text.telling import retold, told
+from synth.tasks.text.tokenizer import Tokenizer
+from synth.tasks.text.training_text import TrainingText
+from synth.tasks.text.vocabularies import TokenizerConfig, generated_texts
 
 PAPER_STORIES = 100
 """Test stories of the paper's protocol."""
@@ -157,8 +157,8 @@ class StoriesConfig(TaskConfig):
         self.check(
             self.grammar_digest == grammar("book").digest,
             "grammar_digest",
-            f"{grammar('book').digest}, that of the files under synth/text/data, which "
-            "have changed since",
+            f"{grammar('book').digest}, that of the files under synth/tasks/text/data, "
+            "which have changed since",
         )
         return Stories(self)
 

@@ -38,8 +38,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from synth.config import RunConfig
-    from synth.execution import Execution
     from synth.pack import Pack
+    from synth.run.execution import Execution
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCALES = ("10k", "30k", "100k", "300k", "1M", "3M")
@@ -193,8 +193,8 @@ def _evaluation_seconds(pack: "Pack") -> tuple[float, int]:
 
 def _saving_seconds(pack: "Pack", folder: Path) -> float:
     """One checkpoint of every lane; in wall time, since syncing waits for the disk."""
-    from synth import checkpoint
-    from synth.store import RunFolder
+    from synth.run import checkpoint
+    from synth.run.store import RunFolder
 
     run = RunFolder(folder, pack.configs[0].run_id)
     with run.claim():
@@ -247,8 +247,8 @@ import json, sys, time
 from pathlib import Path
 began = time.process_time()
 from synth.config import RunConfig
-from synth.execution import Execution
-from synth.progress import Silent
+from synth.run.execution import Execution
+from synth.run.progress import Silent
 from synth.training import train
 imported = time.process_time()
 
@@ -337,7 +337,7 @@ def main() -> int:
         if "resume" in given.part:
             good &= bench_resume(given.rounds, folder)
         if "shares" in given.part:
-            from synth.execution import Execution
+            from synth.run.execution import Execution
 
             chosen = [
                 (scale, *found)

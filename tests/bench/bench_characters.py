@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.execution import Execution
-from synth.progress import Silent
+from synth.run.execution import Execution
+from synth.run.progress import Silent
 from synth.tasks.running_text import TextConfig
-from synth.text.corpus import read_documents
+from synth.tasks.text.corpus import read_documents
 from synth.training import train
 
 SHAKESPEARE = 1_115_394

@@ -14,12 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from slurm import cluster
-from slurm.cluster_files import ClusterOptions
 from slurm.ledger import read_record
 from slurm.profile import Profile
+from slurm.sandbox import cluster
+from slurm.sandbox.files import ClusterOptions
 from slurm.submission import submit
-from synth.store import RunFolder
+from synth.run.store import RunFolder
 from tests.slurm.conftest import free_base_port, tiny
 
 NUM_PACKS = 16

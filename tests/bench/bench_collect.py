@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from synth.metrics import Measurement, to_lines
-from synth.store import RunFolder
+from synth.run.store import RunFolder
 from tests.conftest import tiny_run
 
 

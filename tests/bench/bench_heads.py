@@ -21,10 +21,10 @@ def measure(form: str, horizon: int, vocabulary: int, width: int, rows: int) -> 
 
     from synth.config import ModelConfig
     from synth.loss import loss_and_backward, make_targets
-    from synth.models.heads import PredictionModel
+    from synth.models.decoder import PredictionModel
     from synth.models.lanes import FlatLanes, initialise
     from synth.objectives.multi_token import MultiTokenConfig
-    from tests.synth.test_objectives import naive_losses
+    from tests.synth.test_loss import naive_losses
 
     torch.set_num_threads(1)
     config = ModelConfig(scale=f"d{width}-L9-h4")

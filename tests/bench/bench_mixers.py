@@ -16,10 +16,10 @@ from collections import defaultdict
 import torch
 
 from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.execution import Execution
-from synth.mixers import mixer_shape
-from synth.models.trunk import MIXERS
+from synth.models.layer import MIXERS
+from synth.models.mixers.shapes import mixer_shape
 from synth.pack import Pack
+from synth.run.execution import Execution
 from synth.scales import SCALES
 from synth.tasks.polynomial import PolynomialConfig
 

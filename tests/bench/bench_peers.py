@@ -69,8 +69,8 @@ def our_step(
 ) -> Step:
     """This suite's step, data included."""
     from synth.config import ModelConfig, RunConfig, TrainingConfig
-    from synth.execution import Execution
     from synth.pack import Pack
+    from synth.run.execution import Execution
     from synth.tasks.repeats import RepeatsConfig
     from synth.training import numerics
 

@@ -19,11 +19,11 @@ from collections.abc import Callable
 import numpy as np
 
 from synth.seeding import generator
-from synth.tasks import expressions as trees
-from synth.tasks.infix import FIRST_COEFFICIENT, SYMBOLS, Printed, printed
 from synth.tasks.packing import pack_rows
 from synth.tasks.polynomial import BLOCK, Polynomial, PolynomialConfig, on_test_side
-from synth.tasks.ring import DigitRing
+from synth.tasks.polynomial import expressions as trees
+from synth.tasks.polynomial.infix import FIRST_COEFFICIENT, SYMBOLS, Printed, printed
+from synth.tasks.polynomial.ring import DigitRing
 
 P, K = 7, 5
 CODE = {symbol: index for index, symbol in enumerate(SYMBOLS)}

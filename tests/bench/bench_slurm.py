@@ -14,7 +14,7 @@ from pathlib import Path
 from slurm.profile import Profile
 from slurm.status import read_status
 from slurm.submission import submit
-from synth.store import RunFolder
+from synth.run.store import RunFolder
 from tests.slurm.conftest import tiny
 
 LANES = 8

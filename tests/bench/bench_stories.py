@@ -17,10 +17,10 @@ from collections.abc import Callable
 from itertools import islice
 
 from synth.tasks.stories import StoriesConfig
-from synth.text.frames import Frame, Segment
-from synth.text.grammar import grammar
-from synth.text.plain import plain_stories, syllable_names
-from synth.text.stories import StoryConfig
+from synth.tasks.text.frames import Frame, Segment
+from synth.tasks.text.grammar import grammar
+from synth.tasks.text.plain import plain_stories, syllable_names
+from synth.tasks.text.stories import StoryConfig
 
 STORIES = 200
 

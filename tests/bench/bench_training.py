@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.execution import Execution
 from synth.models import lanes
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
+from synth.run.execution import Execution
 from synth.tasks.polynomial import PolynomialConfig
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synth.models.elementwise import FoldedGain, gated, rotate, unit_rms
-from synth.models.trunk import Rotary
+from synth.models.mixers.attention import Rotary
 from synth.scales import Scale
 
 
@@ -80,7 +80,7 @@ def lanes_step(shape: Scale, tokens_BT: Tensor, vocabulary: int) -> Callable[[],
     """The same with one lane, by this suite's model, loss and optimiser."""
     from synth.config import ModelConfig, TrainingConfig
     from synth.loss import Targets, loss_and_backward
-    from synth.models.heads import PredictionModel
+    from synth.models.decoder import PredictionModel
     from synth.models.lanes import FlatLanes, initialise
     from synth.objectives.multi_token import MultiTokenConfig
     from synth.optimizer import LaneAdamW

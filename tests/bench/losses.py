@@ -31,9 +31,9 @@ from typing import Any, Literal
 import torch
 
 from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.execution import Execution
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
+from synth.run.execution import Execution
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.maze import MazeConfig
 from synth.tasks.polynomial import PolynomialConfig

@@ -17,10 +17,10 @@ from typing import Literal
 
 import tyro
 
-from slurm import cluster
-from slurm.cluster_files import ClusterOptions
-from slurm.snapshot import HERE
+from slurm.sandbox import cluster
+from slurm.sandbox.files import ClusterOptions
 from sweeps.loading import find
+from synth.run.code_copy import HERE
 from synth.training import train
 from tests.conftest import SLOW_STEPS, Brake
 from tests.slurm.conftest import MAX_ARRAY_SIZE, Site, free_base_port, tiny

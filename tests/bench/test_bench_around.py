@@ -3,7 +3,7 @@
 import pytest
 
 from synth import pack
-from synth.execution import Execution
+from synth.run.execution import Execution
 from synth.training import train
 from tests.bench.bench_around import SCALES, measured_parts, schedules
 from tests.conftest import tiny_run

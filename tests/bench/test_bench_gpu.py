@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from synth.describe import describe_run
+from synth.models.describe import describe_run
 from tests.bench import bench_gpu
 from tests.bench.bench_gpu import (
     Card,
@@ -21,7 +21,7 @@ from tests.bench.bench_gpu import (
     table,
 )
 from tests.conftest import PATIENCE_S
-from tests.synth.recording import RecordedGraph
+from tests.synth.fast.recording import RecordedGraph
 
 H200 = Card("paper", 790e12, 4.3e12)
 

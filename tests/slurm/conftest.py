@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 
 from slurm import clients
-from slurm import cluster as private
 from slurm.arrays import Pack
 from slurm.clients import Ask
-from slurm.cluster_files import ClusterOptions
-from slurm.cluster_processes import client
 from slurm.ledger import read_record
 from slurm.profile import Profile
+from slurm.sandbox import cluster as private
+from slurm.sandbox.files import ClusterOptions
+from slurm.sandbox.processes import client
 from slurm.status import RunStatus, read_status
 from slurm.submission import Sending, submit
 from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.execution import Execution
-from synth.store import RunFolder
+from synth.run.execution import Execution
+from synth.run.store import RunFolder
 from synth.tasks.polynomial import PolynomialConfig
 from synth.training import train
 from tests.conftest import PATIENCE_S, SLOW_STEPS, Brake

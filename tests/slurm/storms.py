@@ -13,14 +13,14 @@ import textwrap
 import time
 from collections.abc import Callable, Sequence
 
-from slurm import cluster as private
 from slurm.clients import QueueUnavailable
-from slurm.cluster_processes import client, controller_daemon, crash_node
-from slurm.daemons import job_processes
-from slurm.snapshot import HERE
+from slurm.sandbox import cluster as private
+from slurm.sandbox.daemons import job_processes
+from slurm.sandbox.processes import client, controller_daemon, crash_node
 from slurm.status import cancel, read_status
 from slurm.submission import SubmissionRefused
 from synth.config import RunConfig
+from synth.run.code_copy import HERE
 
 from .conftest import Site, until
 

@@ -9,12 +9,12 @@ import threading
 
 import pytest
 
-from slurm import cluster
 from slurm.__main__ import main
-from slurm.cluster_files import ClusterOptions, config_files
-from slurm.cluster_processes import client
-from slurm.daemons import ClusterError, Daemon, is_ours, job_processes
 from slurm.queue import read_history
+from slurm.sandbox import cluster
+from slurm.sandbox.daemons import ClusterError, Daemon, is_ours, job_processes
+from slurm.sandbox.files import ClusterOptions, config_files
+from slurm.sandbox.processes import client
 from tests.conftest import PATIENCE_S
 
 from .conftest import free_base_port, until

@@ -9,10 +9,10 @@ import textwrap
 import pytest
 
 from slurm.profile import Profile
-from slurm.snapshot import HERE
 from slurm.submission import submit
-from synth.execution import Execution
-from synth.store import RunFolder
+from synth.run.code_copy import HERE
+from synth.run.execution import Execution
+from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import PATIENCE_S
 
@@ -22,7 +22,7 @@ SCRIPT = """
     import os, sys
     from pathlib import Path
     from slurm import data_parallel
-    from synth.execution import Execution
+    from synth.run.execution import Execution
     from synth.training import train
     from tests.slurm.conftest import tiny
 

@@ -5,12 +5,12 @@ import time
 
 import pytest
 
-from slurm import cluster as private
 from slurm.__main__ import main
-from slurm.cluster_processes import controller_daemon, crash_node
 from slurm.ledger import read_record
+from slurm.sandbox import cluster as private
+from slurm.sandbox.processes import controller_daemon, crash_node
 from slurm.status import cancel, read_status
-from synth.store import RunFolder
+from synth.run.store import RunFolder
 
 from .conftest import tiny, until
 

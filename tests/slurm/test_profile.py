@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from slurm.profile import SHIPPED, Profile, available, from_values, load, minutes, read
-from synth.execution import Execution
+from synth.run.execution import Execution
 
 
 @pytest.fixture(autouse=True)

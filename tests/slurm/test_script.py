@@ -13,7 +13,7 @@ from slurm import script
 from slurm.arrays import ArrayPlan
 from slurm.profile import Profile, from_values
 from slurm.script import render, setup_lines, shell_word
-from slurm.snapshot import take
+from synth.run.code_copy import take
 
 from .conftest import tiny
 

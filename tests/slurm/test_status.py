@@ -21,7 +21,7 @@ from slurm.retry import retry
 from slurm.status import cancel, read_status
 from slurm.submission import SubmissionRefused, live_runs, refuse_inside_job
 from slurm.worker import Notices, Worker
-from synth.store import RunFolder
+from synth.run.store import RunFolder
 
 from .conftest import tiny
 

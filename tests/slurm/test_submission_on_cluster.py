@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from slurm import clients, snapshot
+from slurm import clients
 from slurm.ledger import launches, read_record
 from slurm.queue import read_queue
 from slurm.retry import retry
 from slurm.status import cancel, read_status
 from slurm.submission import SubmissionRefused, submit
-from synth.execution import Execution
-from synth.store import RunFolder
+from synth.run import code_copy as snapshot
+from synth.run.execution import Execution
+from synth.run.store import RunFolder
 from synth.training import train
 
 from .conftest import MAX_ARRAY_SIZE, tiny, until

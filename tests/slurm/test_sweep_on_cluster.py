@@ -2,7 +2,7 @@
 
 import pytest
 
-from slurm.cluster import why_not
+from slurm.sandbox.cluster import why_not
 from slurm.status import read_status
 from sweeps.__main__ import main
 from tests.slurm.conftest import tiny, until

@@ -22,11 +22,11 @@ from slurm.ledger import (
     read_record,
     write_record,
 )
-from slurm.snapshot import HERE, take
 from slurm.worker import PackFailed, Worker, own_job_id, requeue
-from synth.execution import Execution
-from synth.progress import Outcome
-from synth.store import RunFolder
+from synth.run.code_copy import HERE, take
+from synth.run.execution import Execution
+from synth.run.progress import Outcome
+from synth.run.store import RunFolder
 from synth.training import train
 
 from .conftest import tiny
@@ -347,7 +347,9 @@ def test_snapshots_are_shared_and_complete(tmp_path):
     assert take(tmp_path, checkout) == first
     (checkout / "synth" / "novel.py").touch()
     assert take(tmp_path, checkout) != first
-    script = "from synth.defining_code import code_state; print(code_state()['commit'])"
+    script = (
+        "from synth.run.defining_code import code_state; print(code_state()['commit'])"
+    )
     shown = subprocess.check_output(
         [sys.executable, "-c", script], cwd=first, text=True
     )

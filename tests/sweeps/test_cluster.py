@@ -9,7 +9,7 @@ from slurm import submission
 from slurm.submission import Sending
 from sweeps import cluster
 from sweeps.__main__ import main
-from synth.store import RunFolder
+from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
 

@@ -6,7 +6,7 @@ import pytest
 
 from sweeps.dashboard import direction, study_of
 from sweeps.survey import Standing, Survey, headline, survey
-from synth.store import RunFolder
+from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
 from tests.sweeps.conftest import call

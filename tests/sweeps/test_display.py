@@ -10,7 +10,7 @@ import pytest
 from sweeps import display
 from sweeps.board import Active, Board, clock
 from sweeps.display import Lines, draw, summary
-from synth.progress import Moment, Outcome
+from synth.run.progress import Moment, Outcome
 from tests.conftest import PATIENCE_S, tiny_run
 from tests.sweeps.conftest import call, command
 

@@ -16,10 +16,10 @@ from sweeps.executor import present
 from sweeps.loading import find
 from sweeps.pool import Launch, LocalPool
 from sweeps.survey import survey
-from synth.defining_code import refuse_other_code
-from synth.execution import Execution
-from synth.progress import Outcome
-from synth.store import RunFolder
+from synth.run.defining_code import refuse_other_code
+from synth.run.execution import Execution
+from synth.run.progress import Outcome
+from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import PATIENCE_S, Brake, tiny_run, wait_until
 from tests.sweeps.conftest import call, command, content, kill, sessions, start

@@ -4,7 +4,7 @@ import pytest
 
 from sweeps import packs
 from sweeps.packs import bytes_per_lane, chooser, cut, usual_lanes
-from synth.execution import Execution
+from synth.run.execution import Execution
 from tests.conftest import tiny_run
 
 CPU = Execution()

@@ -11,9 +11,9 @@ from sweeps.commands import PlanCommand
 from sweeps.plan import plan, short
 from sweeps.rates import usual_rate
 from sweeps.survey import survey
-from synth.describe import describe_run
-from synth.execution import Execution
-from synth.store import RunFolder
+from synth.models.describe import describe_run
+from synth.run.execution import Execution
+from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
 

@@ -14,8 +14,8 @@ from sweeps.looking import Show, Status, next_command
 from sweeps.provenance import Typed, last_typed
 from sweeps.sharing import link_shared
 from sweeps.survey import headline, survey
-from synth.execution import Execution
-from synth.store import RunFolder
+from synth.run.execution import Execution
+from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
 from tests.sweeps.conftest import call
@@ -117,7 +117,7 @@ def _stop_at(config, root, execution, step):
     """Train until a signal comes at a step."""
     import signal
 
-    from synth.progress import Silent as Quiet
+    from synth.run.progress import Silent as Quiet
 
     class Stop(Quiet):
         def update(self, moment):

@@ -17,8 +17,8 @@ from sweeps.loading import find
 from sweeps.pool import LocalPool
 from sweeps.tuning import JOURNAL, TABLE, study_name, tune, value_of
 from synth.config import TrainingConfig
-from synth.execution import Execution
-from synth.store import RunFolder
+from synth.run.execution import Execution
+from synth.run.store import RunFolder
 from tests.conftest import PATIENCE_S, tiny_run, wait_until, with_training
 from tests.sweeps.conftest import REPOSITORY, call, start
 

@@ -10,8 +10,8 @@ from dataclasses import asdict
 import pytest
 
 from sweeps.process import SOURCE, WorkerProcess, environment_for
-from synth.execution import Execution
-from synth.store import RunFolder
+from synth.run.execution import Execution
+from synth.run.store import RunFolder
 from tests.conftest import PATIENCE_S, tiny_run
 from tests.synth.test_optimizer import HEAVY
 

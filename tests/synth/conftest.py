@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.synth.recording import RecordedGraph, trained
+from tests.synth.fast.recording import RecordedGraph, trained
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -35,7 +35,7 @@ def eager(monkeypatch, tmp_path, graphs):
 
     def run(configs, **how):
         with monkeypatch.context() as patch:
-            patch.setattr("synth.replay.WARM_UP", 10**9)
+            patch.setattr("synth.fast.replay.WARM_UP", 10**9)
             found = trained(tmp_path / "eager", configs, **how)
         assert graphs.pop().replays == 0
         return found

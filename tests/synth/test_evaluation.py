@@ -10,18 +10,18 @@ from torch.nn import functional
 
 from synth.config import ModelConfig
 from synth.evaluation import PIECE_LOGITS, greedy_decode, likeliest, score_tokens
-from synth.execution import Execution
-from synth.models.heads import PredictionModel
+from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
-from synth.scoring import (
+from synth.run.execution import Execution
+from synth.run.scoring import (
     evaluate_folder,
     free_running_scores,
     load_model,
     why_not_decoded,
 )
-from synth.store import RunFolder
+from synth.run.store import RunFolder
 from synth.tasks.packing import pack_rows
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.running_text import TextConfig
@@ -29,7 +29,7 @@ from synth.tasks.stories import StoriesConfig
 from synth.tasks.task import EvaluationSet, Rows
 from synth.training import train
 from tests.conftest import tiny_run
-from tests.synth.test_native import needs_compiler
+from tests.synth.fast.test_native import needs_compiler
 
 CPU = torch.device("cpu")
 TASK = PolynomialConfig(modulus=3, degree=2, max_operations=2, max_evaluated=3).build()

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from synth.config import ModelConfig, RunConfig
-from synth.execution import Execution
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.optimizer import FusedAdamW
+from synth.run.execution import Execution
 from synth.tasks.stories import StoriesConfig
 from synth.training import numerics
 from tests.conftest import tiny_run
@@ -28,8 +28,8 @@ SESSION = """
 import json, sys
 from pathlib import Path
 from synth.config import RunConfig
-from synth.execution import Execution
-from synth.progress import Silent
+from synth.run.execution import Execution
+from synth.run.progress import Silent
 from synth.training import train
 
 class Told(Silent):

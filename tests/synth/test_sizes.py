@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.describe import describe_run
-from synth.execution import Execution
 from synth.families import members
+from synth.models.describe import describe_run
 from synth.objectives.multi_token import MultiTokenConfig
+from synth.run.execution import Execution
 from synth.tasks.polynomial import PolynomialConfig
 
 TASKS = members("task")

@@ -17,10 +17,10 @@ import torch
 from safetensors.torch import load_file
 
 from synth.config import RunConfig
-from synth.execution import Execution
 from synth.metrics import SCHEMA, from_line
 from synth.optimizer import rate_at
-from synth.store import RunFolder
+from synth.run.execution import Execution
+from synth.run.store import RunFolder
 from synth.tasks.stories import StoriesConfig
 from synth.tasks.stream import RowStream
 from synth.training import train
@@ -129,7 +129,7 @@ CHILD = """
 import sys, json
 from pathlib import Path
 from synth.config import RunConfig
-from synth.execution import Execution
+from synth.run.execution import Execution
 from synth.training import train
 configs = [RunConfig.from_dict(c) for c in json.loads(sys.argv[2])]
 outcomes = train(configs, Path(sys.argv[1]), Execution(checkpoint_every_seconds=0.0))
@@ -396,7 +396,7 @@ def test_a_full_disk_fails_in_words_and_can_go_on(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("synth.checkpoint.save_file", full)
+    monkeypatch.setattr("synth.run.checkpoint.save_file", full)
     (outcome,) = train([config], tmp_path)
     assert outcome.state == "failed"
     assert "No space left" in outcome.message

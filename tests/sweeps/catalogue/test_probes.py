@@ -3,7 +3,7 @@
 import pytest
 
 from sweeps.catalogue import CATALOGUE
-from synth.describe import describe_run
+from synth.models.describe import describe_run
 from synth.tasks.exact import ExactTask
 
 NAMES = ("choice-points", "information", "prediction-law", "prediction-law-mixers")

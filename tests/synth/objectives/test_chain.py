@@ -5,10 +5,10 @@ import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig
-from synth.describe import describe_model
 from synth.loss import loss_and_backward, make_targets
+from synth.models.decoder import PredictionModel
+from synth.models.describe import describe_model
 from synth.models.elementwise import EPSILON
-from synth.models.heads import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.chain import ChainConfig
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from synth.config import ModelConfig
 from synth.loss import loss_and_backward, make_targets
-from synth.models.heads import PredictionModel
+from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.token_order import TokenOrderConfig

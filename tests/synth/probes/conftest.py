@@ -3,8 +3,8 @@
 import pytest
 
 from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.execution import Execution
 from synth.objectives.multi_token import MultiTokenConfig
+from synth.run.execution import Execution
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.sources import SourcesConfig
 from synth.training import train

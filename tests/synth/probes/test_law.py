@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from synth.config import ModelConfig
-from synth.models.heads import PredictionModel
+from synth.models.decoder import PredictionModel
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.probes.law import (
     LawOptions,

@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.execution import Execution
-from synth.models.heads import PredictionModel
+from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
-from synth.models.trunk import Attention
+from synth.models.mixers.attention import Attention
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.probes.prefix_matching import (
     attention_weights,
@@ -15,9 +14,10 @@ from synth.probes.prefix_matching import (
     prefix_scores,
 )
 from synth.probes.states import load_run
-from synth.progress import Silent
+from synth.run.execution import Execution
+from synth.run.progress import Silent
+from synth.run.store import RunFolder
 from synth.scales import Scale
-from synth.store import RunFolder
 from synth.tasks.repeats import RepeatsConfig
 from synth.training import train
 

@@ -10,9 +10,9 @@ import sympy
 from scipy.stats import chisquare
 
 from synth.families import members
-from synth.tasks.infix import text
 from synth.tasks.polynomial import Polynomial, PolynomialConfig
-from synth.tasks.ring import DigitRing
+from synth.tasks.polynomial.infix import text
+from synth.tasks.polynomial.ring import DigitRing
 from synth.tasks.task import Rows, TokenScores
 from tests.synth.tasks import slow_polynomial as slow
 

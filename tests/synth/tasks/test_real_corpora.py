@@ -16,8 +16,8 @@ import pytest
 
 from synth.__main__ import main
 from synth.tasks.stories import StoriesConfig
-from synth.text.corpus import read_documents
-from synth.text.vocabularies import TokenizerConfig
+from synth.tasks.text.corpus import read_documents
+from synth.tasks.text.vocabularies import TokenizerConfig
 from tests.synth.tasks.test_stories import answers, by_name
 
 BESIDE = Path(__file__).resolve().parents[4] / "shared" / "corpora"

@@ -6,7 +6,7 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth.tasks.ring import DigitRing, PackedRing, ring
+from synth.tasks.polynomial.ring import DigitRing, PackedRing, ring
 
 X = sympy.Symbol("X")
 PACKED = [(7, 5), (7, 6), (2, 8), (3, 8), (5, 8), (11, 2), (13, 1), (2, 1)]

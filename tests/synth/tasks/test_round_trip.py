@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from synth.tasks.stories import StoriesConfig
-from synth.text.names import NameConfig, split_of
-from synth.text.roles import REPEAT_1, REPEAT_2
-from synth.text.stories import StoryConfig
-from synth.text.vocabularies import TokenizerConfig
+from synth.tasks.text.names import NameConfig, split_of
+from synth.tasks.text.roles import REPEAT_1, REPEAT_2
+from synth.tasks.text.stories import StoryConfig
+from synth.tasks.text.vocabularies import TokenizerConfig
 
 SIZES = (2048, 4096, 8192, 32_768)
 STORIES = {
@@ -86,7 +86,7 @@ def test_name_pools_of_every_size_are_held_apart(size):
 
 
 def test_a_larger_vocabulary_keeps_the_texts_of_the_smaller_ones():
-    from synth.text.vocabularies import FILLED, generated_texts
+    from synth.tasks.text.vocabularies import FILLED, generated_texts
 
     small = list(generated_texts(["story"], FILLED))
     assert small == list(generated_texts(["story"]))

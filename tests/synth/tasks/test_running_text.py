@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.execution import Execution
-from synth.progress import Silent
+from synth.run.execution import Execution
+from synth.run.progress import Silent
 from synth.tasks.running_text import TextConfig
 from synth.tasks.task import TokenScores
-from synth.text.vocabularies import TokenizerConfig
+from synth.tasks.text.vocabularies import TokenizerConfig
 from synth.training import train
 
 
@@ -128,7 +128,7 @@ def test_too_few_documents_to_hold_some_out(tmp_path, texts):
 
 
 def test_a_document_that_cannot_be_encoded_is_named(tmp_path, play):
-    from synth.text.tokenizer import train_byte_pairs
+    from synth.tasks.text.tokenizer import train_byte_pairs
 
     stored = json.loads(train_byte_pairs([play.read_text()], 300).stored)
     vocab = stored["model"]["vocab"]

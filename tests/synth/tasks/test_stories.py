@@ -12,11 +12,11 @@ from synth.config import RunConfig
 from synth.tasks.mentions import references
 from synth.tasks.stories import BOOK, StoriesConfig
 from synth.tasks.task import TokenScores
-from synth.text.names import NameConfig, split_of
-from synth.text.roles import REPEAT_1, REPEAT_2
-from synth.text.stories import StoryConfig
-from synth.text.variety import variety
-from synth.text.vocabularies import TokenizerConfig
+from synth.tasks.text.names import NameConfig, split_of
+from synth.tasks.text.roles import REPEAT_1, REPEAT_2
+from synth.tasks.text.stories import StoryConfig
+from synth.tasks.text.variety import variety
+from synth.tasks.text.vocabularies import TokenizerConfig
 from tests.conftest import PATIENCE_S
 
 

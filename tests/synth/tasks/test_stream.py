@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from synth.execution import Execution
 from synth.pack import DRAWS_AHEAD, Pack
+from synth.run.execution import Execution
 from synth.tasks.stream import RowStream
 from synth.tasks.task import Rows
 from synth.training import train

@@ -1,0 +1,264 @@
+"""A private SLURM cluster on this machine, for tests and for trying things out.
+
+munge, slurmctld and four slurmd run as root, without systemd, with all their state in
+one folder; optionally slurmdbd and MariaDB for accounting. `up` takes about a second
+and may be called again at any time: it starts what is missing and heals what crashed.
+`down` ends the daemons of this state folder and no others.
+
+    python -m slurm cluster up
+    export SLURM_CONF=/run/synth-slurm/etc/slurm.conf
+    sinfo
+    python -m slurm cluster down --purge
+"""
+
+import contextlib
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurm.sandbox import accounting
+from slurm.sandbox.daemons import (
+    ClusterError,
+    job_processes,
+    search_path,
+    tail,
+    wait_until,
+)
+from slurm.sandbox.files import ClusterOptions, files_differ, write_files
+from slurm.sandbox.processes import (
+    client,
+    cluster_daemons,
+    kill,
+    node_daemon,
+    step_daemons,
+)
+
+PACKAGES = "munge slurmctld slurmd slurm-client"
+ACCOUNTING_PACKAGES = "slurmdbd mariadb-server"
+PATIENCE_S = 90.0
+"""How long a daemon may take to answer: a second, but for a busy machine."""
+LOCK_PATIENCE_S = 4 * PATIENCE_S
+"""How long another call that changes the cluster is waited for."""
+
+
+@dataclass(frozen=True)
+class ClusterStatus:
+    """What runs: daemon name to process id or None, and node name to state."""
+
+    daemons: dict[str, int | None]
+    nodes: dict[str, str]
+
+    @property
+    def up(self) -> bool:
+        """Whether every daemon runs and every node takes jobs."""
+        return all(self.daemons.values()) and all(
+            _takes_jobs(state) for state in self.nodes.values()
+        )
+
+
+def why_not(with_accounting: bool = False) -> str | None:
+    """Why no private cluster can run here, as one sentence; None if one can."""
+    if os.geteuid() != 0:
+        return "The private SLURM cluster needs root: its daemons act for any user."
+    programs = ["munged", "slurmctld", "slurmd", "scontrol", "sbatch", "srun"]
+    packages = PACKAGES
+    if with_accounting:
+        programs += accounting.PROGRAMS
+        packages += f" {ACCOUNTING_PACKAGES}"
+    missing = [
+        name for name in programs if shutil.which(name, path=search_path()) is None
+    ]
+    if missing:
+        return (
+            f"SLURM is not installed (no {', '.join(missing)}): "
+            f"apt-get install --no-install-recommends {packages}"
+        )
+    host = _host()
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return f"The host name {host} does not resolve: add it to /etc/hosts."
+    return None
+
+
+def up(options: ClusterOptions) -> ClusterStatus:
+    """Bring the cluster up, or what is missing of it; returns when it takes jobs.
+
+    Raises
+    ------
+    ClusterError
+        Says what is missing or did not start, with the tails of the logs.
+    """
+    reason = why_not(options.accounting)
+    if reason:
+        raise ClusterError(reason)
+    options.state.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with _lock(options.state):
+        if files_differ(options):
+            _stop_all(options)
+        write_files(options)
+        _refuse_taken_ports(options)
+        _start_all(options)
+        _heal(options)
+        if not wait_until(lambda: _nodes_ready(options), PATIENCE_S):
+            raise ClusterError(_complaint(options, "The nodes take no jobs"))
+    return status(options)
+
+
+def down(options: ClusterOptions, purge: bool = False) -> bool:
+    """End the jobs and daemons of this cluster; true if anything ran.
+
+    `purge` also removes the state folder.
+    """
+    if not options.state.exists():
+        return False
+    with _lock(options.state):
+        ran = _stop_all(options)
+        if purge:
+            shutil.rmtree(options.state)
+    return ran
+
+
+def status(options: ClusterOptions) -> ClusterStatus:
+    """Which daemons run and what their nodes say; asks for at most 5 s."""
+    pids = {daemon.name: daemon.pid() for daemon in cluster_daemons(options)}
+    return ClusterStatus(pids, _node_states(options) if pids["slurmctld"] else {})
+
+
+def _start_all(options: ClusterOptions) -> None:
+    """Start what does not run, and go on until the controller answers.
+
+    A daemon that was just killed still has a process for a moment and looks alive, so
+    starting is repeated while waiting; it does nothing to those that run.
+    """
+    munged, *database, controller = cluster_daemons(options)[: -len(options.nodes)]
+    nodes = [node_daemon(options, node) for node in options.nodes]
+
+    def authentication_is_up() -> bool:
+        socket_file = options.state / "run" / "munge.socket"
+        if munged.pid() is None:
+            socket_file.unlink(missing_ok=True)
+            Path(f"{socket_file}.lock").unlink(missing_ok=True)
+            munged.start()
+        # A dead one leaves its socket behind, and daemons that believe it hang.
+        ask = ["munge", "--no-input", f"--socket={socket_file}"]
+        return subprocess.run(ask, capture_output=True).returncode == 0
+
+    def controller_answers() -> bool:
+        if not authentication_is_up():
+            return False
+        for daemon in (controller, *nodes):
+            daemon.start()
+        return client(options, "scontrol", "ping").returncode == 0
+
+    if not wait_until(authentication_is_up, PATIENCE_S):
+        raise ClusterError(_complaint(options, "munged opens no socket"))
+    if database:
+        accounting.start(options)
+    if not wait_until(controller_answers, PATIENCE_S):
+        raise ClusterError(_complaint(options, "slurmctld does not answer"))
+    if database:
+        accounting.register(options)
+
+
+def _heal(options: ClusterOptions) -> None:
+    """Give back nodes that a crash left down or drained."""
+    for node, state in _node_states(options).items():
+        if state.rstrip("*") in ("down", "drain", "drained", "drng", "fail", "unk"):
+            # Refused for a node that came back by itself: that is fine.
+            update = f"nodename={node}", "state=resume"
+            client(options, "scontrol", "update", *update)
+
+
+def _stop_all(options: ClusterOptions) -> bool:
+    daemons = cluster_daemons(options)
+    if (options.state / "db" / "data").exists() and not options.accounting:
+        daemons[1:1] = accounting.daemons(options)
+    running = [daemon for daemon in daemons if daemon.pid() is not None]
+    if any(daemon.name == "slurmctld" for daemon in running):
+        client(options, "scancel", "-f", "-u", getpass.getuser(), timeout_s=20)
+        wait_until(lambda: not client(options, "squeue", "-h").stdout.strip(), 15)
+    # What scancel did not reach, or could not without a controller: nodes would wait
+    # for it.
+    for pid in [*step_daemons(options), *(p for p, _ in job_processes(options.conf))]:
+        if pid != os.getpid():
+            kill(pid)
+    # Nodes first, munged last: each still needs the ones that started before it.
+    for daemon in reversed(daemons):
+        daemon.stop()
+    return bool(running)
+
+
+def _node_states(options: ClusterOptions) -> dict[str, str]:
+    shown = client(options, "sinfo", "-h", "-N", "-p", "low", "-o", "%N %t").stdout
+    pairs = (line.split() for line in shown.splitlines())
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def _takes_jobs(state: str) -> bool:
+    return state in ("idle", "mix", "alloc", "comp")
+
+
+def _nodes_ready(options: ClusterOptions) -> bool:
+    states = _node_states(options)
+    return len(states) == len(options.nodes) and all(map(_takes_jobs, states.values()))
+
+
+def _refuse_taken_ports(options: ClusterOptions) -> None:
+    if any(daemon.pid() is not None for daemon in cluster_daemons(options)):
+        return  # some of the ports are taken by this very cluster
+    for port in options.ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                raise ClusterError(
+                    f"Port {port} is taken by another program, or by another cluster: "
+                    "choose another --base-port."
+                ) from None
+
+
+@contextlib.contextmanager
+def _lock(state: Path) -> Iterator[None]:
+    """Let one caller at a time change the cluster in `state`.
+
+    Raises
+    ------
+    ClusterError
+        When another one holds it for too long.
+    """
+    from filelock import FileLock, Timeout
+
+    # The kernel's lock: free when its holder dies, and not inherited by the daemons.
+    lock = FileLock(state / "lock", timeout=LOCK_PATIENCE_S)
+    while not lock.is_locked:
+        state.mkdir(mode=0o755, parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except FileNotFoundError:
+            continue  # the holder before us has purged the folder
+        except Timeout:
+            raise ClusterError(
+                f"Another process has held {lock.lock_file} for "
+                f"{LOCK_PATIENCE_S:.0f} s (`fuser {lock.lock_file}` names it). Wait for "
+                "it or end it, then call again."
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _complaint(options: ClusterOptions, what: str) -> str:
+    logs = sorted((options.state / "log").glob("*"))
+    return "\n".join([f"{what}.", *(tail(log) for log in logs if log.stat().st_size)])
+
+
+def _host() -> str:
+    return socket.gethostname().split(".")[0]

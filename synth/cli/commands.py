@@ -1,0 +1,250 @@
+"""The commands of `python -m synth`, each a dataclass whose fields are its options."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+
+import tyro
+
+from synth.cli.drawing import draw_targets
+from synth.config import ModelConfig, RunConfig, TrainingConfig
+from synth.families import members
+from synth.identity import require
+from synth.models.describe import as_text, describe_model, describe_run
+from synth.models.mixers.shapes import Mixer
+from synth.objectives.multi_token import MultiTokenConfig
+from synth.objectives.objective import ObjectiveConfig
+from synth.run.defining_code import refuse_other_code
+from synth.run.execution import Execution
+from synth.tasks.polynomial import PolynomialConfig
+from synth.tasks.task import TaskConfig
+from synth.tasks.text.stories import StoryConfig
+
+ALIASES = {"stories": ("induction",)}
+"""Other names of tasks on the command line."""
+
+# `--profile` asks for the profile of a training step, so this field has another flag. It
+# is given here, not where the field is declared: a worker reads configurations from JSON
+# and need not wait for tyro.
+StoryConfig.__annotations__["profile"] = Annotated[
+    Literal["story", "book"], tyro.conf.arg(name="story-profile")
+]
+
+if TYPE_CHECKING:
+    AnyTask = TaskConfig
+else:
+    AnyTask = Union[  # noqa: UP007 - built at run time
+        tuple(
+            Annotated[config, tyro.conf.subcommand(kind, aliases=ALIASES.get(kind, ()))]
+            for kind, config in members("task").items()
+        )
+    ]
+
+STOPPED = 75
+"""Exit status of a run that a signal stopped: call again to go on (EX_TEMPFAIL)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Print examples of a task."""
+
+    task: AnyTask
+    """The task to draw from."""
+    count: int = 5
+    """How many examples."""
+    seed: int = 0
+    """Of the draw."""
+    operations: int | None = None
+    """Exactly so many operations (polynomial)."""
+    objective: ObjectiveConfig = field(
+        default_factory=lambda: MultiTokenConfig(horizon=4)
+    )
+    """Whose targets are drawn."""
+    report: bool = False
+    """In place of examples: sizes, shares, leakage, pools of names."""
+    json: bool = False
+    """One JSON object a line instead of a drawing."""
+
+    def run(self) -> int:
+        """Draw and print."""
+        require(self.count >= 1, "--count", "at least 1", self.count)
+        task = self.task
+        if self.operations is not None:
+            if not isinstance(task, PolynomialConfig):
+                raise ValueError(f"--operations has no meaning for task {task.kind!r}.")
+            exact = self.operations
+            task = dataclasses.replace(task, min_operations=exact, max_operations=exact)
+        built = task.build()
+        if self.report:
+            found = built.report()
+            print(json.dumps(found) if self.json else "\n".join(_lines(found)))
+            return 0
+        for sample in built.samples(self.seed, self.count):
+            if self.json:
+                print(json.dumps(sample.record))
+            elif sample.text:
+                print(sample.text, end="\n\n")
+            else:
+                title = ", ".join(
+                    f"{name} {value}"
+                    for name, value in sample.record.items()
+                    if name != "tokens" and len(str(value)) <= 60
+                )
+                print(title, draw_targets(sample, self.objective), "", sep="\n")
+        return 0
+
+
+def _lines(found: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """A nested report, a line an entry."""
+    for name, value in found.items():
+        title = f"{indent}{name.replace('_', ' ')}"
+        if isinstance(value, dict):
+            yield title
+            yield from _lines(value, indent + "  ")
+        else:
+            shown = f"{value:,}" if isinstance(value, int) else f"{value}"
+            shown = f"{value:.4g}" if isinstance(value, float) else shown
+            yield f"{title:<32}{shown:>16}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train one run, or go on with it; calling again does what is missing."""
+
+    task: AnyTask
+    """What the data are."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=MultiTokenConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    execution: Execution = field(default_factory=Execution)
+    seed: int = 0
+    """Of the initial weights, and of the data unless --data-seed says otherwise."""
+    data_seed: int | None = None
+    """Of the training data."""
+    runs: Path = Path("runs")
+    """Where run folders lie."""
+    accept_code_change: bool = False
+    """Go on with a run that other code began."""
+    profile: bool = False
+    """Also say where the time went: data, forward, backward, optimiser, evaluation..."""
+    json: bool = False
+    """Print the outcome (and the profile) as JSON, and no progress."""
+
+    def run(self) -> int:
+        """Train and say how it ended: 0 done, 1 failed or busy, 75 stopped by a signal."""
+        config = RunConfig(
+            task=self.task,
+            model=self.model,
+            objective=self.objective,
+            training=self.training,
+            seed=self.seed,
+            data_seed=self.data_seed,
+        )
+        if not self.accept_code_change:
+            refuse_other_code(self.runs, [config])
+        began = time.monotonic()
+        from synth.pack import Pack
+        from synth.run.profile import Profile
+        from synth.run.progress import Silent, for_terminal
+        from synth.training import train
+
+        progress = Silent() if self.json else for_terminal()
+        profile = Profile(began) if self.profile else None
+        build = profile.build if profile else Pack
+        (outcome,) = train([config], self.runs, self.execution, progress, build)
+        measured = profile.breakdown() if profile and profile.steps else None
+        if self.json:
+            more = {"profile": measured and measured.to_dict()} if profile else {}
+            print(json.dumps(vars(outcome) | more))
+        else:
+            ended = dict.fromkeys(
+                (outcome.state, outcome.message)
+            )  # one done is enough
+            print(f"{outcome.run_id}: {', '.join(ended)}")
+            print(f"folder: {self.runs / outcome.run_id}")
+        if profile and not self.json:
+            nothing = "no step was trained: there is nothing to profile"
+            print(measured.as_text() if measured else nothing)
+        return {"done": 0, "stopped": STOPPED}.get(outcome.state, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Evaluate the last checkpoint of a run on its task's fixed test sets."""
+
+    folder: tyro.conf.Positional[Path]
+    """The run's folder, for instance runs/polynomial-n2-1M-s0-3f9a21c7."""
+    examples: int = 2000
+    """Examples in each slice."""
+    step: int | None = None
+    """Checkpoint step; the newest one if not given."""
+    free_running: bool = False
+    """Decode greedily, feeding mistakes back, instead of the teacher-forced pass."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where to evaluate."""
+    corpus: str = ""
+    """Where the run's corpus lies now, if not where it was."""
+    books: str = ""
+    """Where its books lie now."""
+    tokenizer_file: str = ""
+    """Where its tokenizer.json lies now."""
+    json: bool = False
+    """One JSON object a line instead of a table."""
+
+    def run(self) -> int:
+        """Evaluate and print."""
+        from synth.run.environment import require_device
+        from synth.run.scoring import evaluate_folder
+
+        require_device(self.device)
+        names = ("corpus", "books", "tokenizer_file")
+        moved = {name: path for name in names if (path := getattr(self, name))}
+        scores = evaluate_folder(
+            self.folder, self.examples, self.step, self.free_running, self.device, moved
+        )
+        for score in scores:
+            if self.json:
+                print(json.dumps(vars(score)))
+            else:
+                print(
+                    f"{score.suite:<14}{score.metric:<22}{score.slice:<24}"
+                    f"{score.value:>9.4f}  n={score.count}"
+                )
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describe:
+    """Print the layers, the parameters and the cost of a model."""
+
+    scale: str = "1M"
+    """A rung of the ladder, or a shape such as d64-L6-h4."""
+    mixer: Mixer = "attention"
+    """What mixes positions in each layer."""
+    objective: ObjectiveConfig = field(default_factory=MultiTokenConfig)
+    """What it is trained towards: heads and what they cost."""
+    context: int = 1024
+    """Tokens in a row."""
+    vocabulary: int | None = None
+    """Size of the vocabulary; that of the polynomial task if not given."""
+    json: bool = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        """Print, or refuse what has no trunk."""
+        model = ModelConfig(scale=self.scale, mixer=self.mixer)
+        training = TrainingConfig(context=self.context)
+        task = PolynomialConfig()
+        config = RunConfig(
+            task=task, model=model, objective=self.objective, training=training
+        )
+        found: dict[str, Any] = describe_run(config)
+        if self.vocabulary is not None:
+            require(self.vocabulary >= 1, "--vocabulary", "at least 1", self.vocabulary)
+            found = describe_model(model, self.objective, self.vocabulary, self.context)
+        print(json.dumps(found) if self.json else as_text(found))
+        return 0

@@ -1,0 +1,173 @@
+"""How the words of a command line become a command: tyro, and what it leaves to say."""
+
+import contextlib
+import dataclasses
+import functools
+import os
+import shutil
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tyro
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    StructConstructorSpec,
+    StructTypeInfo,
+)
+
+from synth.run.places import expand
+
+MIN_COLUMNS = 40
+"""Narrower help cannot be laid out: tyro would try for ever."""
+
+
+class Refused(Exception):
+    """A value that a configuration refused; no `ValueError`, which tyro would frame."""
+
+
+def parse(
+    commands: Mapping[str, type],
+    prog: str,
+    description: str,
+    arguments: list[str] | None,
+    *more: Any,
+) -> Any:
+    """The command that the words describe; misspelt ones end with status 2.
+
+    `commands` are dataclasses by name, `more` further settings of tyro.
+
+    Raises
+    ------
+    ValueError
+        What a configuration says of a value that it refuses.
+    """
+    choice: Any = typing.Union[  # noqa: UP007 - built at run time
+        tuple(
+            typing.Annotated[kind, tyro.conf.subcommand(name)]
+            for name, kind in commands.items()
+        )
+    ]
+    settings = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, *more)
+    registry = ConstructorRegistry()
+    registry.primitive_rule(_number)
+    registry.primitive_rule(_path)
+    registry.struct_rule(_configuration)
+    try:
+        with registry, _wide_enough():
+            return tyro.cli(
+                choice,
+                prog=prog,
+                description=description,
+                args=arguments,
+                config=settings,
+            )
+    except Refused as refused:
+        raise ValueError(str(refused)) from None
+
+
+@contextlib.contextmanager
+def _wide_enough() -> Iterator[None]:
+    """Let help and errors take at least `MIN_COLUMNS`."""
+    given = os.environ.get("COLUMNS")
+    if shutil.get_terminal_size().columns < MIN_COLUMNS:
+        os.environ["COLUMNS"] = str(MIN_COLUMNS)
+    try:
+        yield
+    finally:
+        os.environ.pop("COLUMNS", None)
+        if given is not None:
+            os.environ["COLUMNS"] = given
+
+
+def _number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """int and float, optional too, with plain errors; nested types keep tyro's rule."""
+    union = info.type_origin in (typing.Union, types.UnionType)
+    kinds = typing.get_args(info.type) if union else (info.type,)
+    optional = type(None) in kinds
+    kind = next((kind for kind in kinds if kind in (int, float)), None)
+    if kind is None or len(kinds) != 1 + optional:
+        return None
+    fitting = (*kinds, int)  # a whole number is a number
+
+    def number(words: list[str]) -> Any:
+        return None if optional and words == ["None"] else read_number(words[0], kind)
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="{None}|" * optional + kind.__name__.upper(),
+        instance_from_str=number,
+        is_instance=lambda value: isinstance(value, fitting),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def read_number(word: str, kind: type) -> Any:
+    """The number that a word says, or a `ValueError` that says what one looks like."""
+    try:
+        return kind(word)
+    except ValueError:
+        wanted = "a whole number" if kind is int else "a number"
+    shown = repr(word) if len(word) <= 80 else f"{word[:60]!r}... ({len(word)} letters)"
+    message = f"must be {wanted}; got {shown}."
+    try:
+        meant = float(word)
+    except ValueError:
+        raise ValueError(message) from None
+    if meant.is_integer() and abs(meant) < 1e15:  # 1e6, say
+        message += f" Write {int(meant)}."
+    raise ValueError(message)
+
+
+def _path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
+    """Paths, in which `~` and `$VAR` are expanded: `--runs=~/x` reaches us as it is."""
+    if info.type is not Path:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda words: _real_path(words[0]),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def _real_path(word: str) -> Path:
+    if "\0" in word:
+        raise ValueError(f"must be a path; got {word!r}, which holds a null character.")
+    return Path(expand(word))
+
+
+_asking: set[Any] = set()
+"""Types whose usual rule is being asked for, which asks this registry once more."""
+
+
+def _configuration(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """Dataclasses as tyro builds them, but their `ValueError` goes past tyro."""
+    if info.type in _asking or not dataclasses.is_dataclass(info.type):
+        return None
+    _asking.add(info.type)
+    try:
+        usual = ConstructorRegistry.get_struct_spec(info)
+    finally:
+        _asking.discard(info.type)
+    if not isinstance(usual, StructConstructorSpec):
+        return None
+    return dataclasses.replace(usual, instantiate=_refusing(usual.instantiate))
+
+
+def _refusing(build: Callable[..., Any]) -> Callable[..., Any]:
+    """`build`, whose `ValueError` goes past tyro to whoever called `parse`."""
+
+    @functools.wraps(build)
+    def built(*positional: Any, **named: Any) -> Any:
+        try:
+            return build(*positional, **named)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+
+    return built

@@ -1,0 +1,1 @@
+"""What exists for speed alone: native passes, compiled and recorded steps."""

@@ -1,0 +1,219 @@
+"""Layers and head losses on CPU, in fp32 or bf16, with the passes of `synth.fast.native`.
+
+The same formulas as `synth.models.layer` and `synth.loss`, to rounding: what lies
+between two matrix products is one pass over memory there and back, and the gradients of
+weights are added to their `grad` by the products themselves. Each lane's products are
+plain ones, so a lane gets the bits that it gets alone.
+
+```
+forward    x -> [norm] -> qkv -> [rotate, attend] -> out + x -> y
+           y -> [norm] -> gate_up -> [gate] -> down + y -> z          [one native pass]
+```
+
+Letters: K lanes, B batch, T time, N = B T, D width, M width of the MLP, V vocabulary.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+
+from synth.fast.native import Native
+from synth.models.decoder import PredictionModel
+from synth.models.elementwise import EPSILON
+from synth.models.lanes import apart, each_lane
+from synth.models.layer import MLP
+from synth.models.mixers.attention import Attention
+from synth.models.norm import RMSNorm
+
+
+class LaneWeight:
+    """One weight (K, E, D) of every lane, and where its gradient goes."""
+
+    def __init__(self, weight_KED: nn.Parameter) -> None:
+        assert weight_KED.grad is not None, "gradients are rows of FlatLanes"
+        self.weights = list(weight_KED.data)
+        self.turned = [weight.t() for weight in self.weights]
+        self.grads = list(weight_KED.grad)
+        self.features = weight_KED.shape[1]
+
+    def forward(self, x_KND: Tensor) -> Tensor:
+        """(K, N, D) to (K, N, E)."""
+        out = x_KND.new_empty(*x_KND.shape[:-1], self.features)
+        return each_lane(torch.mm, out, apart(x_KND), self.turned)
+
+    def forward_onto(self, passed_KNE: Tensor, x_KND: Tensor) -> Tensor:
+        """`passed` plus the product."""
+        out = torch.empty_like(passed_KNE)
+        return each_lane(torch.addmm, out, passed_KNE, apart(x_KND), self.turned)
+
+    def backward(self, grad_KNE: Tensor, x_KND: Tensor) -> Tensor:
+        """The gradient for x; that of the weight is added where it belongs."""
+        self.collect(grad_KNE, x_KND)
+        return self.back(grad_KNE)
+
+    def back(self, grad_KNE: Tensor) -> Tensor:
+        """The gradient for x."""
+        out = grad_KNE.new_empty(*grad_KNE.shape[:-1], self.weights[0].shape[1])
+        return each_lane(torch.mm, out, apart(grad_KNE), self.weights)
+
+    def collect(self, grad_KNE: Tensor, x_KND: Tensor) -> None:
+        """Add the gradient of the weight."""
+        lanes = zip(apart(grad_KNE), apart(x_KND), self.grads, strict=True)
+        for grad_NE, x_ND, to_ED in lanes:
+            to_ED.addmm_(grad_NE.t(), x_ND)
+
+
+class FusedNorm:
+    """Root-mean-square norm with its gain, in one pass each way."""
+
+    def __init__(self, norm: RMSNorm, native: Native) -> None:
+        assert norm.gain_KD.grad is not None
+        self.native = native
+        self.gain_KD, self.grad_KD = norm.gain_KD.data, norm.gain_KD.grad
+        self.stride = self.gain_KD.stride(0)
+
+    def forward(self, x_KND: Tensor) -> tuple[Tensor, Tensor]:
+        """The normed rows and 1 / rms of each row, (K, N)."""
+        out, rate_KN = torch.empty_like(x_KND), torch.empty(x_KND.shape[:2])
+        shape = (self.stride, *x_KND.shape)
+        self.native("unit_rms", x_KND, self.gain_KD, out, rate_KN, *shape, EPSILON)
+        return out, rate_KN
+
+    def backward(
+        self, x_KND: Tensor, rate_KN: Tensor, grad_KND: Tensor, passed: Tensor | None
+    ) -> Tensor:
+        """The gradient for x plus what the residual stream passes on."""
+        out = torch.empty_like(x_KND)
+        self.native(
+            "unit_rms_backward",
+            *(x_KND, self.gain_KD, rate_KN, grad_KND, passed, out, self.grad_KD),
+            *(self.stride, *x_KND.shape),
+        )
+        return out
+
+
+class FusedAttention:
+    """x + attention(norm(x))."""
+
+    def __init__(self, attention: Attention, native: Native) -> None:
+        self.native, self.heads = native, attention.heads
+        self.norm = FusedNorm(attention.norm, native)
+        self.qkv = LaneWeight(attention.qkv_KED)
+        self.out = LaneWeight(attention.out_KDD)
+        self.rotary = attention.rotary
+
+    def __call__(self, x_KBTD: Tensor) -> Tensor:
+        """(K, B, T, D) to (K, B, T, D)."""
+        return _Attention.apply(x_KBTD.contiguous(), self)  # type: ignore[no-any-return]
+
+
+class FusedMLP:
+    """x + MLP(norm(x))."""
+
+    def __init__(self, mlp: MLP, native: Native) -> None:
+        self.native = native
+        self.norm = FusedNorm(mlp.norm, native)
+        self.gate_up = LaneWeight(mlp.gate_up_KMD)
+        self.down = LaneWeight(mlp.down_KDM)
+
+    def __call__(self, x_KBTD: Tensor) -> Tensor:
+        """Any axes between lane and width."""
+        return _MLP.apply(x_KBTD.contiguous(), self)  # type: ignore[no-any-return]
+
+
+class _Attention(Function):
+    @staticmethod
+    def forward(ctx: Any, x_KBTD: Tensor, part: FusedAttention) -> Tensor:
+        lanes, batch, time, width = x_KBTD.shape
+        x_KND = x_KBTD.view(lanes, batch * time, width)
+        normed, rate = part.norm.forward(x_KND)
+        qkv = part.qkv.forward(normed)
+        mixed = torch.empty_like(x_KND)
+        log_sum = torch.empty(lanes * batch, part.heads, time)
+        tables = part.rotary.table(time, log_sum)
+        sizes = (lanes * batch, time, part.heads, width // part.heads)
+        part.native("attend", qkv, *tables, mixed, log_sum, *sizes)
+        ctx.save_for_backward(x_KND, normed, rate, qkv, mixed, log_sum, *tables)
+        ctx.part, ctx.sizes = part, sizes
+        return part.out.forward_onto(x_KND, mixed).view_as(x_KBTD)
+
+    @staticmethod
+    def backward(ctx: Any, grad_KBTD: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        x_KND, normed, rate, qkv, mixed, log_sum, *tables = ctx.saved_tensors
+        part = ctx.part
+        grad_KND = grad_KBTD.contiguous().view_as(x_KND)
+        to_mixed = part.out.backward(grad_KND, mixed)
+        to_qkv = torch.empty_like(qkv)
+        seen = (qkv, *tables, mixed, log_sum, to_mixed, to_qkv)
+        part.native("attend_backward", *seen, *ctx.sizes)
+        to_normed = part.qkv.backward(to_qkv, normed)
+        to_x = part.norm.backward(x_KND, rate, to_normed, grad_KND)
+        return to_x.view_as(grad_KBTD), None
+
+
+class _MLP(Function):
+    @staticmethod
+    def forward(ctx: Any, x_KBTD: Tensor, part: FusedMLP) -> Tensor:
+        x_KND = x_KBTD.flatten(1, -2)
+        normed, rate = part.norm.forward(x_KND)
+        both = part.gate_up.forward(normed)
+        lanes, rows, double = both.shape
+        inner = both.new_empty(lanes, rows, double // 2)
+        part.native("gated", both, inner, lanes * rows, double // 2)
+        ctx.save_for_backward(x_KND, normed, rate, both)
+        ctx.part = part
+        return part.down.forward_onto(x_KND, inner).view_as(x_KBTD)
+
+    @staticmethod
+    def backward(ctx: Any, grad_KBTD: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        x_KND, normed, rate, both = ctx.saved_tensors
+        part = ctx.part
+        grad_KND = grad_KBTD.contiguous().view_as(x_KND)
+        lanes, rows, double = both.shape
+        # The gate's output is made again: cheaper than a row of M kept for each layer.
+        inner = both.new_empty(lanes, rows, double // 2)
+        to_inner = part.down.back(grad_KND)
+        to_both = torch.empty_like(both)
+        sizes = (lanes * rows, double // 2)
+        part.native("gated_backward", both, to_inner, to_both, inner, *sizes)
+        part.down.collect(grad_KND, inner)
+        to_normed = part.gate_up.backward(to_both, normed)
+        to_x = part.norm.backward(x_KND, rate, to_normed, grad_KND)
+        return to_x.view_as(grad_KBTD), None
+
+
+class FusedLoss:
+    """Loss of one head and its gradient: norm, unembedding and cross-entropy as one."""
+
+    def __init__(self, model: PredictionModel, native: Native) -> None:
+        self.native = native
+        self.norm = FusedNorm(model.norm, native)
+        self.unembedding = LaneWeight(model.unembedding_KVD)
+
+    def __call__(
+        self, h_KND: Tensor, targets_KN: Tensor, weights_KN: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Losses (K,) and the gradient for h; those of the weights are added."""
+        h_KND = h_KND.contiguous()
+        normed, rate = self.norm.forward(h_KND)
+        logits = self.unembedding.forward(normed)
+        loss_KN = torch.empty(h_KND.shape[:2])
+        rows, vocab = loss_KN.numel(), logits.shape[-1]
+        wanted = (targets_KN.contiguous(), weights_KN.contiguous())
+        self.native("cross_entropy", logits, *wanted, loss_KN, rows, vocab)
+        to_normed = self.unembedding.backward(logits, normed)
+        return loss_KN.sum(1), self.norm.backward(h_KND, rate, to_normed, None)
+
+
+def fuse(model: PredictionModel, native: Native) -> FusedLoss:
+    """Let the layers of a model on flat lanes use native passes; its head loss.
+
+    `native` must be the passes for the type of the model's parameters.
+    """
+    for layer in model.layers():
+        layer.fused_mlp = FusedMLP(layer.mlp, native)
+        if isinstance(layer.mixer, Attention):
+            layer.fused_mixer = FusedAttention(layer.mixer, native)
+    return FusedLoss(model, native)

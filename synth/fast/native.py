@@ -1,0 +1,162 @@
+"""The passes of `native.cpp`, compiled on first use and kept in the user's cache.
+
+The library is built with the machine's own C++ compiler (`$CXX`, else c++, g++ or
+clang++), in about two seconds, once for each processor type and compiler; any number of
+processes may ask for it at once. `available` says whether, and if not why not. Nothing
+is compiled or loaded at import.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from synth.run.cache import entry
+from synth.run.places import cache_folder
+
+SOURCE = Path(__file__).with_name("native.cpp")
+INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"
+FLAGS = ("-O3", "-std=c++17", "-march=native", "-fopenmp-simd", "-fno-math-errno")
+
+_SIGNATURES = {
+    "unit_rms": "ppppiiiif",
+    "unit_rms_backward": "pppppppiiii",
+    "gated": "ppii",
+    "gated_backward": "ppppii",
+    "attend": "pppppiiii",
+    "attend_backward": "pppppppiiii",
+    "cross_entropy": "ppppii",
+}
+_KINDS = {"p": ctypes.c_void_p, "i": ctypes.c_long, "f": ctypes.c_float}
+_TYPES = (torch.float32, torch.bfloat16)
+
+
+class Native:
+    """The passes of `native.cpp` for one type of activations, fp32 or bf16.
+
+    A pass is called with contiguous tensors and numbers, in the order of its C++
+    parameters; nothing is checked here. Losses, rates, logarithms of sums and rotation
+    tables are fp32 and targets int64, whatever the type.
+    """
+
+    def __init__(self, path: Path, dtype: torch.dtype) -> None:
+        self.path = path
+        library = ctypes.CDLL(str(path))
+        addresses = ctypes.c_size_t * (len(_SIGNATURES) * len(_TYPES))
+        table = addresses.in_dll(library, "passes")
+        mine = table[_TYPES.index(dtype) :: len(_TYPES)]
+        self._functions = {
+            name: ctypes.CFUNCTYPE(None, *(_KINDS[kind] for kind in kinds))(address)
+            for (name, kinds), address in zip(_SIGNATURES.items(), mine, strict=True)
+        }
+
+    def __call__(self, name: str, *arguments: Tensor | float | None) -> None:
+        """Run one function; `None` is the null pointer."""
+        self._functions[name](
+            *[a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
+        )
+
+
+def available() -> tuple[bool, str]:
+    """Whether the library can be used here, and the reason if it cannot."""
+    try:
+        load()
+    except (OSError, ValueError) as error:  # no compiler, no cache folder
+        return False, str(error)
+    return True, ""
+
+
+@functools.cache
+def load(dtype: torch.dtype = torch.float32) -> Native:
+    """The library, built if the cache has none for this machine.
+
+    Raises
+    ------
+    OSError
+        When there is no compiler, or it fails, with its words.
+    """
+    compiler = find_compiler()
+    if compiler is None:
+        raise OSError("no C++ compiler was found (set CXX, or install g++)")
+    folder = entry("native", _key(compiler), functools.partial(_build, compiler))
+    return Native(folder / "native.so", dtype)
+
+
+def find_compiler() -> str | None:
+    """The path of the C++ compiler, if there is one."""
+    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
+        if name and (found := shutil.which(name)):
+            return found
+    return None
+
+
+def _flags() -> list[str]:
+    wide = platform.machine() in ("x86_64", "AMD64")
+    return [*FLAGS, *(["-mprefer-vector-width=512"] if wide else [])]
+
+
+def _key(compiler: str) -> str:
+    """What the library depends on: source, flags, compiler, instructions."""
+    sha = hashlib.sha256(SOURCE.read_bytes())
+    seen = [*_flags(), compiler, _first_line(compiler), platform.machine(), _features()]
+    sha.update("\0".join(seen).encode())
+    return sha.hexdigest()[:32]
+
+
+def _first_line(compiler: str) -> str:
+    try:
+        done = subprocess.run(
+            [compiler, "--version"], capture_output=True, text=True, timeout=20
+        )
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"{compiler} does not answer") from error
+    return done.stdout.partition("\n")[0]
+
+
+def _features() -> str:
+    """The processor's instruction sets, where the system tells them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    wanted = ("flags", "Features", "model name", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+
+
+def _build(compiler: str, folder: Path) -> None:
+    command = [compiler, *_flags(), "-fPIC", "-shared", str(SOURCE)]
+    try:
+        done = subprocess.run(
+            [*command, "-o", str(folder / "native.so")],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"{compiler} took more than two minutes") from error
+    if done.returncode:
+        words = done.stderr.strip().splitlines()
+        raise OSError(f"{compiler} failed: {words[-1] if words else 'without a word'}")
+
+
+def prepare_torch_compile(device: str) -> tuple[bool, str]:
+    """Share torch's compiled code between processes; whether it can compile here.
+
+    Its cache of graphs and kernels (safe for any number of processes) goes to the user's
+    cache folder, unless the environment names another. Once imported, torch itself names
+    one in the folder of temporary files, which a machine forgets.
+    """
+    given = os.environ.get(INDUCTOR)
+    if given is None or Path(given).parent == Path(tempfile.gettempdir()):
+        os.environ[INDUCTOR] = str(cache_folder() / "inductor")
+    if device == "cpu" and find_compiler() is None:
+        return False, "no C++ compiler was found (set CXX, or install g++)"
+    return True, ""

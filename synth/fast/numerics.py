@@ -1,0 +1,41 @@
+"""Threads and determinism of a training process."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from synth.fast.memory import keep_freed_memory
+from synth.run.execution import Execution
+
+
+@contextlib.contextmanager
+def numerics(execution: Execution) -> Iterator[None]:
+    """Threads and determinism as the execution wants them, put back afterwards."""
+    if execution.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "Execution.device is 'cuda', but torch finds no GPU here. Use device 'cpu'."
+        )
+    threads = torch.get_num_threads()
+    deterministic = torch.get_deterministic_debug_mode()
+    determinism: Any = torch.utils.deterministic
+    filled = determinism.fill_uninitialized_memory
+    torch.set_num_threads(execution.threads)
+    # Not `use_deterministic_algorithms`: that imports the compiler, a second for each
+    # process, to spare it benchmarks that it does on GPUs alone.
+    torch.set_deterministic_debug_mode("error" if execution.device == "cpu" else 0)
+    # Every tensor is written before it is read: filling it first is a pass for nothing.
+    determinism.fill_uninitialized_memory = False
+    if execution.device == "cpu":
+        keep_freed_memory()
+    try:
+        with warnings.catch_warnings():
+            # Lanes are rows of a flat tensor: gradients have the gaps of parameters.
+            warnings.filterwarnings("ignore", message="grad and param do not obey")
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_deterministic_debug_mode(deterministic)
+        determinism.fill_uninitialized_memory = filled

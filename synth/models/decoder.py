@@ -1,0 +1,295 @@
+"""The whole model: embedding, trunk, the heads of an objective, one unembedding.
+
+Heads are numbered from 1; head 1 answers the next token. What they stand on, what they
+are made of and what they predict is the objective's list (`synth.objectives`). The last
+norm and the unembedding are shared by all heads; the unembedding is not tied to the
+embedding. Letters: K lanes, B batch, T time, D width, V vocabulary.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from synth.config import ModelConfig
+from synth.models.elementwise import folded, unit_rms
+from synth.models.lanes import apart, lane_embedding, lane_linear
+from synth.models.layer import Layer
+from synth.models.mixers.recurrence import Memory
+from synth.models.mixers.shapes import Mixer
+from synth.models.norm import RMSNorm
+from synth.objectives.objective import Head, ObjectiveConfig, Prediction
+from synth.scales import Scale
+
+
+class LinearHead(nn.Module):
+    """One linear map per lane."""
+
+    def __init__(self, num_lanes: int, width: int) -> None:
+        super().__init__()
+        self.map_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
+
+    def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
+        """(K, B, T, D) to (K, B, T, D); nothing to remember."""
+        return lane_linear(x_KBTD, self.map_KDD)
+
+
+class TrunkOutput(nn.Module):
+    """A head without parts of its own: the state that it stands on."""
+
+    def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
+        """A view, so that the head's state is a tensor of its own."""
+        return x_KBTD.view_as(x_KBTD)
+
+
+class Merge(nn.Module):
+    """Merges the embedding of a given token into a state: M [norm(h); norm(e)]."""
+
+    def __init__(self, num_lanes: int, width: int) -> None:
+        super().__init__()
+        self.norm_state = RMSNorm(num_lanes, width)
+        self.norm_token = RMSNorm(num_lanes, width)
+        self.state_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
+        self.token_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
+
+    def forward(self, x_KBTD: Tensor, given_KBTD: Tensor) -> Tensor:
+        """(K, B, T, D) twice to (K, B, T, D)."""
+        kept = self.norm_state.then(x_KBTD, self.state_KDD)
+        return kept + self.norm_token.then(given_KBTD, self.token_KDD)
+
+
+class HeadStack(nn.Module):
+    """A head of several parts: a merge, linear maps, layers, in this order."""
+
+    def __init__(
+        self, head: Head, merges: bool, num_lanes: int, shape: Scale, mixer: Mixer
+    ) -> None:
+        super().__init__()
+        self.merge = Merge(num_lanes, shape.width) if merges else None
+        self.maps = nn.ModuleList(
+            LinearHead(num_lanes, shape.width) for _ in range(head.maps)
+        )
+        self.layers = nn.ModuleList(
+            Layer(num_lanes, shape, mixer) for _ in range(head.layers)
+        )
+
+    def forward(self, x_KBTD: Tensor, given_KBTD: Tensor | None = None) -> Tensor:
+        """(K, B, T, D), and the embeddings that it merges, to (K, B, T, D)."""
+        if self.merge is not None:
+            assert given_KBTD is not None
+            x_KBTD = self.merge(x_KBTD, given_KBTD)
+        for part in (*self.maps, *self.layers):
+            x_KBTD = part(x_KBTD)
+        return x_KBTD
+
+
+class PredictionModel(nn.Module):
+    """K lanes of a decoder with the heads and readouts of an objective.
+
+    Built without initial values: see `synth.models.lanes.initialise`.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        objective: ObjectiveConfig,
+        vocab_size: int,
+        num_lanes: int,
+    ) -> None:
+        super().__init__()
+        shape = config.shape
+        self.num_lanes = num_lanes
+        self.objective = objective
+        self.plan = objective.heads()
+        numbers = range(1, len(self.plan) + 1)
+        self._merges = [objective.merges(number) for number in numbers]
+        self.vocab_size = vocab_size
+        self.num_layers = shape.layers
+        self.embedding_KVD = nn.Parameter(
+            torch.empty(num_lanes, vocab_size, shape.width)
+        )
+        self.trunk = nn.ModuleList(
+            Layer(num_lanes, shape, config.mixer)
+            for _ in range(objective.trunk_layers(shape.layers))
+        )
+        self.heads = nn.ModuleList()
+        for head, merges in zip(self.plan, self._merges, strict=True):
+            self.heads.append(
+                _new_head(head, merges, num_lanes, shape, config.mixer)
+                if head.shares is None
+                else self.heads[head.shares - 1]
+            )
+        self.norm = RMSNorm(num_lanes, shape.width)
+        self.unembedding_KVD = nn.Parameter(
+            torch.empty(num_lanes, vocab_size, shape.width)
+        )
+        self.readouts = nn.ParameterDict(
+            {
+                f"{readout.name}_KVD": nn.Parameter(
+                    torch.empty(num_lanes, vocab_size, shape.width)
+                )
+                for readout in objective.readouts()
+            }
+        )
+
+    @property
+    def num_heads(self) -> int:
+        """Predictions that the model makes at each position."""
+        return len(self.plan)
+
+    @property
+    def predictions(self) -> list[Prediction]:
+        """What each head predicts, from which tokens."""
+        return [head.prediction for head in self.plan]
+
+    def children_of(self, head: int | None) -> list[int]:
+        """The heads (1..n) that stand on `head`, or on the trunk (`None`)."""
+        return [i for i, spec in enumerate(self.plan, 1) if spec.parent == head]
+
+    def layers(self) -> list[Layer]:
+        """All decoder layers, of trunk and heads, each once."""
+        return [module for module in self.modules() if isinstance(module, Layer)]
+
+    def answer_path(self) -> list[nn.Module]:
+        """The parts passed one after the other from the embedding to head 1's state."""
+        parts: list[nn.Module] = list(self.trunk)
+        for head in self.objective.path(1):
+            module = self.heads[head - 1]
+            nested = isinstance(module, HeadStack)
+            parts += [*module.maps, *module.layers] if nested else [module]  # type: ignore[list-item,misc]
+        return parts
+
+    def embed(self, tokens_KBT: Tensor) -> Tensor:
+        """Token embeddings, (K, B, T, D)."""
+        return lane_embedding(tokens_KBT, self.embedding_KVD)
+
+    def trunk_states(self, tokens_KBT: Tensor) -> list[Tensor]:
+        """Embedding and output of each trunk layer, each (K, B, T, D)."""
+        states = [self.embed(tokens_KBT)]
+        for layer in self.trunk:
+            states.append(layer(states[-1]))
+        return states
+
+    def run_trunk(self, tokens_KBT: Tensor) -> Tensor:
+        """Output of the trunk, z in the paper, (K, B, T, D)."""
+        x_KBTD = self.embed(tokens_KBT)
+        for layer in self.trunk:
+            x_KBTD = layer(x_KBTD)
+        return x_KBTD
+
+    def run_head(self, head: int, x_KBTD: Tensor, tokens_KBT: Tensor) -> Tensor:
+        """State of head 1..n from the state that it stands on, and the given tokens."""
+        module = self.heads[head - 1]
+        if self._merges[head - 1]:
+            given = shifted(tokens_KBT, self.plan[head - 1].given)
+            return module(x_KBTD, self.embed(given))
+        return module(x_KBTD)
+
+    def head_states(self, z_KBTD: Tensor, tokens_KBT: Tensor) -> list[Tensor]:
+        """States of heads 1..n over a trunk output."""
+        states: dict[int | None, Tensor] = {None: z_KBTD}
+
+        def visit(parent: int | None) -> None:
+            for head in self.children_of(parent):
+                states[head] = self.run_head(head, states[parent], tokens_KBT)
+                visit(head)
+
+        visit(None)
+        return [states[head] for head in range(1, self.num_heads + 1)]
+
+    def unembed(self, h_KNTD: Tensor) -> Tensor:
+        """Logits of any head's states: width to vocabulary."""
+        return self.norm.then(h_KNTD, self.unembedding_KVD)
+
+    def read_out(self, name: str, h_KNTD: Tensor) -> Tensor:
+        """Logits of a readout of the objective, as `unembed` gives those of tokens."""
+        return self.norm.then(h_KNTD, self.readouts[f"{name}_KVD"])
+
+    def unembed_rows(self, rows: Sequence[Tensor]) -> list[Tensor]:
+        """Logits (N, V) of each lane's own choice of states (N, D), N differing."""
+        weights_KVD = apart(folded(self.unembedding_KVD, self.norm.gain_KD))
+        return [
+            functional.linear(unit_rms(h_ND), weight_VD)
+            for h_ND, weight_VD in zip(rows, weights_KVD, strict=True)
+        ]
+
+    def unembed_in_pieces(
+        self, h_KND: Tensor, most: int
+    ) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
+        """Lanes and positions, and their logits (K, N, V), up to `most` at a time.
+
+        On a CPU each piece is of one lane, so that it can stay in the cache and does not
+        depend on the other lanes; on a GPU it is of all lanes, for fewer launches.
+        """
+        num_lanes, count = h_KND.shape[:2]
+        together = num_lanes if h_KND.is_cuda else 1
+        size = max(1, most // (self.vocab_size * together))
+        for first in range(0, num_lanes, together):
+            lanes = slice(first, first + together)
+            unit_KND = unit_rms(h_KND[lanes])
+            weights_KVD = folded(self.unembedding_KVD[lanes], self.norm.gain_KD[lanes])
+            for start in range(0, count, size):
+                part = slice(start, start + size)
+                yield (lanes, part), lane_linear(unit_KND[:, part], weights_KVD)
+
+    def start_decoding(self) -> list[Memory]:
+        """An empty memory for each part of the answer's path."""
+        return [Memory() for _ in self.answer_path()]
+
+    def decode(self, tokens_KBT: Tensor, memories: list[Memory]) -> Tensor:
+        """Next-token logits (K, B, V) after these tokens, which are remembered."""
+        x_KBTD = self.embed(tokens_KBT)
+        for part, memory in zip(self.answer_path(), memories, strict=True):
+            x_KBTD = part(x_KBTD, memory)
+        return self.unembed(x_KBTD[:, :, -1])
+
+    def forward(self, tokens_KBT: Tensor) -> Tensor:
+        """Logits of every head, (N, K, B, T, V); training never builds them at once."""
+        states = self.head_states(self.run_trunk(tokens_KBT), tokens_KBT)
+        return torch.stack([self.unembed(state) for state in states])
+
+    def initial_stds(self) -> dict[str, float]:
+        """Standard deviation of each parameter at the start; gains are absent.
+
+        Matrices keep the scale of what they read (1 / sqrt of their inputs); those that
+        write to the residual stream share it among the 2 L writers. The unembedding is
+        small, so that the first loss is near log V at every width.
+        """
+        stds: dict[str, float] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 2:
+                continue
+            std = 1 / math.sqrt(parameter.shape[-1])
+            if name.endswith(("out_KDD", "out_KDI", "down_KDM")):
+                std /= math.sqrt(2 * self.num_layers)
+            elif name == "unembedding_KVD" or name.startswith("readouts."):
+                std = 1 / parameter.shape[-1]
+            elif ".merge." in name:  # half of a product with twice the inputs
+                std /= math.sqrt(2)
+            elif name == "embedding_KVD":
+                std = 1.0
+            stds[name] = std
+        return stds
+
+
+def shifted(values_KBT: Tensor, ahead: int) -> Tensor:
+    """Entry t holds what stood at t+ahead, 0 (or false) beyond the end of the row."""
+    result = torch.zeros_like(values_KBT)
+    if ahead < values_KBT.shape[-1]:
+        result[..., :-ahead] = values_KBT[..., ahead:]
+    return result
+
+
+def _new_head(
+    head: Head, merges: bool, num_lanes: int, shape: Scale, mixer: Mixer
+) -> nn.Module:
+    """The plainest module for what a head consists of."""
+    if not merges and (head.layers, head.maps) == (0, 0):
+        return TrunkOutput()
+    if not merges and (head.layers, head.maps) == (0, 1):
+        return LinearHead(num_lanes, shape.width)
+    if not merges and (head.layers, head.maps) == (1, 0):
+        return Layer(num_lanes, shape, mixer)
+    return HeadStack(head, merges, num_lanes, shape, mixer)

@@ -1,0 +1,77 @@
+"""A decoder layer with a leading lane axis: RMSNorm, a mixer, SwiGLU, no bias.
+
+Letters: K lanes, B batch, T time, D width, M width of the MLP. The layout is that of
+LLaMA: norm before each part, 12 L d^2 matrices. What mixes positions is one of
+`synth.models.mixers`: attention, or a recurrence in its place.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from synth.models.elementwise import gated
+from synth.models.lanes import lane_linear
+from synth.models.mixers.attention import Attention
+from synth.models.mixers.mamba import Mamba2
+from synth.models.mixers.recurrence import Memory
+from synth.models.mixers.rwkv import TimeMix
+from synth.models.mixers.shapes import Mixer
+from synth.models.norm import RMSNorm
+from synth.scales import Scale
+
+
+class MLP(nn.Module):
+    """Norm and gated MLP: (SiLU(x G) * x U) W."""
+
+    def __init__(self, num_lanes: int, shape: Scale) -> None:
+        super().__init__()
+        inner = shape.mlp_width
+        self.norm = RMSNorm(num_lanes, shape.width)
+        self.gate_up_KMD = nn.Parameter(torch.empty(num_lanes, 2 * inner, shape.width))
+        self.down_KDM = nn.Parameter(torch.empty(num_lanes, shape.width, inner))
+
+    def forward(self, x_KBTD: Tensor) -> Tensor:
+        """Applied at each position alone."""
+        both = self.norm.then(x_KBTD, self.gate_up_KMD)
+        return lane_linear(gated(both), self.down_KDM)
+
+
+MIXERS: dict[Mixer, type[nn.Module]] = {
+    "attention": Attention,
+    "mamba2": Mamba2,
+    "rwkv": TimeMix,
+}
+
+
+class Layer(nn.Module):
+    """One layer: a mixer of positions and an MLP, each added to what it reads.
+
+    The mixer is registered under its own name, so weights say what they belong to.
+    `synth.fast.fused` may put faster forms of "x plus part" in the place of the parts.
+    """
+
+    def __init__(
+        self, num_lanes: int, shape: Scale, mixer: Mixer = "attention"
+    ) -> None:
+        super().__init__()
+        self.fused_mixer: Callable[[Tensor], Tensor] | None = None
+        self.fused_mlp: Callable[[Tensor], Tensor] | None = None
+        self.kind = mixer
+        self.add_module(mixer, MIXERS[mixer](num_lanes, shape))
+        self.mlp = MLP(num_lanes, shape)
+
+    @property
+    def mixer(self) -> nn.Module:
+        """The part that looks at other positions."""
+        return self.get_submodule(self.kind)
+
+    def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
+        """(K, B, T, D) to (K, B, T, D)."""
+        if self.fused_mixer is not None and memory is None:
+            x_KBTD = self.fused_mixer(x_KBTD)
+        else:
+            x_KBTD = x_KBTD + self._modules[self.kind](x_KBTD, memory)  # type: ignore[misc]
+        if self.fused_mlp is not None:
+            return self.fused_mlp(x_KBTD)
+        return x_KBTD + self.mlp(x_KBTD)

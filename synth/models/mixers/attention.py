@@ -1,0 +1,79 @@
+"""Causal self-attention with rotary positions.
+
+Letters: K lanes, B batch, T time, D width, H attention heads, C channels of a head.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from synth.models.elementwise import rotate
+from synth.models.lanes import lane_linear, lie_as_alone
+from synth.models.mixers.recurrence import Memory, by_lane
+from synth.models.norm import RMSNorm
+from synth.scales import Scale
+
+
+class Rotary(nn.Module):
+    """Rotary positions (base 10,000), computed once per length and type."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self._tables: dict[tuple, tuple[Tensor, Tensor]] = {}
+
+    def table(self, stop: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and signed sines of positions 0..stop-1, each (stop, C)."""
+        key = (stop, like.dtype, like.device)
+        if key not in self._tables:
+            half = self.channels // 2
+            rate = 10_000.0 ** -(torch.arange(half, dtype=torch.float64) / half)
+            angle = torch.arange(stop, dtype=torch.float64)[:, None] * rate
+            cos, sin = angle.cos(), angle.sin()
+            tables = (torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1))
+            self._tables[key] = tuple(t.to(like.device, like.dtype) for t in tables)  # type: ignore[assignment]
+        return self._tables[key]
+
+    def forward(self, x_NHTC: Tensor, start: int) -> Tensor:
+        """Turn each pair of channels by its position, the first being `start`."""
+        stop = start + x_NHTC.shape[-2]
+        cos_TC, sin_TC = (t[start:] for t in self.table(stop, x_NHTC))
+        return rotate(x_NHTC, cos_TC, sin_TC)
+
+
+class Attention(nn.Module):
+    """Norm and causal self-attention through torch's fused kernel."""
+
+    def __init__(self, num_lanes: int, shape: Scale) -> None:
+        super().__init__()
+        width = shape.width
+        self.heads = shape.heads
+        self.norm = RMSNorm(num_lanes, width)
+        self.qkv_KED = nn.Parameter(torch.empty(num_lanes, 3 * width, width))
+        self.out_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
+        self.rotary = Rotary(width // shape.heads)
+
+    def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
+        """Attend to this and all earlier positions, remembered ones among them."""
+        qkv = self.norm.then(x_KBTD, self.qkv_KED)
+        mixed = by_lane(self._mix, qkv, memory, {}, at_once=lie_as_alone(qkv))
+        return lane_linear(mixed, self.out_KDD)
+
+    def _mix(
+        self,
+        qkv_KBTE: Tensor,
+        k_NHTC: Tensor | None,
+        v_NHTC: Tensor | None,
+        weights: dict[str, Tensor],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The heads' outputs, and keys and values of all positions so far, N = K B."""
+        lanes, batch, time, _ = qkv_KBTE.shape
+        qkv = qkv_KBTE.view(lanes * batch, time, 3, self.heads, -1)
+        qk, v = qkv.permute(2, 0, 3, 1, 4).split((2, 1))
+        start = 0 if k_NHTC is None else k_NHTC.shape[-2]
+        assert start == 0 or time == 1, "memory is filled at once, then token by token"
+        (q, k), v = self.rotary(qk, start), v.squeeze(0)
+        if k_NHTC is not None and v_NHTC is not None:
+            k, v = torch.cat((k_NHTC, k), -2), torch.cat((v_NHTC, v), -2)
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=start == 0)
+        return mixed.transpose(1, 2).reshape(lanes, batch, time, -1), k, v

@@ -1,0 +1,188 @@
+"""A copy of the code, so that queued jobs run what they were submitted with.
+
+The copy lies in `RUNS/.slurm/code/<digest>`; equal code is copied once. It is written
+under another name, synced and renamed, so it is complete or not there. `MANIFEST` lists
+the SHA-256 of every file as `sha256sum` does, and the folder is named by the digest of
+that list: whoever starts a worker checks the copy first, with code from elsewhere.
+
+Jobs find it through PYTHONPATH, with PYTHONSAFEPATH so that the folder they start in
+cannot shadow it, and the worker checks where it was imported from.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shlex
+import shutil
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from slurm.ledger import FOLDER
+from synth.run.defining_code import COPIED, code_state, package_files
+from synth.run.files import make_folder, read_regular, sync_folder
+
+PACKAGES = ("synth", "slurm")
+"""What a worker imports."""
+
+HERE = Path(__file__).resolve().parents[2]
+MANIFEST = "MANIFEST.sha256"
+_DIGITS = 16
+_ABANDONED_SECONDS = 24 * 3600
+_HASH_COLUMNS = 66
+"""SHA-256 and two spaces, before each name."""
+
+
+class CopyChanged(ValueError):
+    """A file of a copy is not what was copied; the message names it."""
+
+
+def take(
+    root: Path,
+    source: Path = HERE,
+    packages: Sequence[str] = PACKAGES,
+    folder: str = FOLDER,
+) -> Path:
+    """Copy the packages of `source` to `root/folder/code/DIGEST`; returns the copy.
+
+    A copy that is there and was changed is replaced, with a warning that names the file.
+    """
+    contents = {
+        path.relative_to(source).as_posix(): path.read_bytes()
+        for package in packages
+        for path in package_files(source / package)
+    }
+    contents[COPIED] = json.dumps(code_state(), indent=1).encode() + b"\n"
+    listed = "".join(
+        f"{hashlib.sha256(contents[name]).hexdigest()}  {name}\n"
+        for name in sorted(contents)
+    ).encode()
+    final = root / folder / "code" / _name(listed)
+    if final.exists():
+        try:
+            check(final)
+            return final
+        except CopyChanged as changed:
+            warnings.warn(f"{changed} The copy is made anew.", stacklevel=2)
+    make_folder(final.parent)
+    _remove_abandoned(final.parent)
+    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        _write(temporary, contents | {MANIFEST: listed})
+        _put_in_place(temporary, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return final
+
+
+def check(copy: Path) -> None:
+    """Compare a copy with its manifest, and that with the name of the folder.
+
+    Compiled files are removed: Python would trust them without a look at the source.
+
+    Raises
+    ------
+    CopyChanged
+        Names a file that was changed, is gone, or was put there by somebody else.
+    """
+    for cache in copy.rglob("__pycache__"):
+        shutil.rmtree(cache, ignore_errors=True)
+    try:
+        listed = read_regular(copy / MANIFEST)
+    except (OSError, ValueError):
+        listed = b""
+    if _name(listed) != copy.name:
+        raise CopyChanged(_words(copy, f"{MANIFEST} was changed or is gone"))
+    lines = listed.decode().splitlines()
+    digests = {line[_HASH_COLUMNS:]: line[: _HASH_COLUMNS - 2] for line in lines}
+    for name, digest in digests.items():
+        try:
+            content = read_regular(copy / name)
+        except (OSError, ValueError):
+            raise CopyChanged(_words(copy, f"{name} cannot be read")) from None
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise CopyChanged(_words(copy, f"{name} was changed"))
+    for path in _files(copy):
+        if path not in digests and path != MANIFEST:
+            raise CopyChanged(_words(copy, f"{path} was added"))
+
+
+def check_lines(copy: Path) -> list[str]:
+    """The same check as shell lines, for a job to run before any code of the copy."""
+    path = shlex.quote(str(copy))
+    return [
+        "export PYTHONDONTWRITEBYTECODE=1",
+        f"( cd {path} && find . -name __pycache__ -prune -exec rm -rf {{}} + &&",
+        f"  sha256sum {MANIFEST} | grep '^{copy.name}' > /dev/null &&",
+        f"  diff <(cut -c {_HASH_COLUMNS + 1}- {MANIFEST} | LC_ALL=C sort) \\",
+        f"    <(find . -type f ! -path ./{MANIFEST} | cut -c 3- | LC_ALL=C sort) &&",
+        # Not `tee /dev/stderr`: opening it would cut what the log holds already.
+        "  ! find . ! -type d ! -type f | grep . >&2 &&",
+        f"  sha256sum --check --quiet {MANIFEST}",
+        f") || {{ echo {path} is not the code that was submitted: it was changed, and is"
+        " not run. Send the runs again, which makes a new copy. >&2; exit 1; }",
+    ]
+
+
+def _words(copy: Path, what: str) -> str:
+    return f"The copy of the code in {copy} is not what was copied: {what}."
+
+
+def _name(listed: bytes) -> str:
+    return hashlib.sha256(listed).hexdigest()[:_DIGITS]
+
+
+def _files(copy: Path) -> Iterator[str]:
+    """Everything in a copy that is no folder, links to folders included."""
+    for folder, names, files in os.walk(copy):
+        links = [name for name in names if (Path(folder) / name).is_symlink()]
+        for name in files + links:
+            yield (Path(folder) / name).relative_to(copy).as_posix()
+
+
+def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files below a new folder, and wait until all of it is on the disk."""
+    folders = {folder}
+    for name, content in contents.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        above = (folder / one for one in Path(name).parents)
+        folders.update(above)
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    for one in folders:
+        sync_folder(one)
+
+
+def _put_in_place(temporary: Path, final: Path) -> None:
+    """Rename a finished copy, past a changed one that is in the way."""
+    for attempt in range(3):
+        try:
+            temporary.rename(final)
+            break
+        except OSError:
+            try:
+                check(final)  # another launcher was faster with the same code
+                break
+            except CopyChanged:
+                if attempt == 2:
+                    raise
+            aside = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
+            final.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+    sync_folder(final.parent)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what launchers left that were killed while they copied."""
+    oldest = time.time() - _ABANDONED_SECONDS
+    for path in folder.glob(".*.tmp"):
+        try:
+            if path.stat().st_mtime < oldest:
+                shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            pass  # another launcher was faster

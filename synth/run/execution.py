@@ -1,0 +1,41 @@
+"""How a run is carried out: everything that cannot change its result."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from synth.identity import coerce_fields, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """Settings outside the identity of a run.
+
+    Results are bit for bit the same on CPU at one thread and equal `compile`; other
+    settings change them by rounding alone.
+    """
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where to train."""
+    threads: int = 1
+    """Threads of one process on CPU; one is best for small models."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the step: auto does for CPU runs of about a minute and more; on a
+    GPU, on also replays it as one CUDA graph (`synth.fast.compilation`)."""
+    checkpoint_every_seconds: float = 60.0
+    """Longest work that a kill can lose."""
+    log_every_seconds: float = 10.0
+    """Pause between two lines (or refreshes) of progress."""
+    keep_checkpoints_every_steps: int = 0
+    """Keep the weights of every such step for the probes; 0 keeps the last alone."""
+
+    def __post_init__(self) -> None:
+        coerce_fields(self)
+        require(self.threads <= 1024, "Execution.threads", "at most 1024", self.threads)
+        for name, least in (
+            ("threads", 1),
+            ("checkpoint_every_seconds", 0),
+            ("log_every_seconds", 0),
+            ("keep_checkpoints_every_steps", 0),
+        ):
+            value = getattr(self, name)
+            require(value >= least, f"Execution.{name}", f"at least {least}", value)

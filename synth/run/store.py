@@ -1,0 +1,350 @@
+"""The folder of a run: the one place where its truth is kept.
+
+```
+runs/polynomial-n2-1M-s0-3f9a21c7/
+  config.json        the configuration, written first
+  environment.json   versions, commit, device, threads of every session that worked on it
+  metrics.jsonl      one line a measured number (synth.metrics.SCHEMA), append-only
+  checkpoint/        step-00000500/ ...: weights and optimiser state
+  items.jsonl        the last evaluation item by item, for tasks that count so (stories)
+  progress.json      where training stands, for people; never read by training
+  result.json        written last: the run is done
+  failure.json       or: why it stopped
+```
+
+Every file but `metrics.jsonl` is written to a temporary name, synced and renamed, so a
+reader sees all of it or none. `metrics.jsonl` is synced before a checkpoint or a result
+counts its bytes, and both carry its digest; they and `items.jsonl` are compared when
+training goes on and by `verify`. A trainer holds an advisory lock on `claim` (released
+by the kernel when it dies, however it dies), so two processes never train one run.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from synth.config import RunConfig
+from synth.metrics import Measurement
+from synth.run.claim import is_locked, lock, open_claim
+from synth.run.files import (
+    make_folder,
+    read_object,
+    seal,
+    unseal,
+)
+from synth.run.files import write_atomically as write_atomically
+from synth.run.git import unrepeated
+from synth.run.metrics_file import MetricsFile, sha256_of
+from synth.run.metrics_file import RunGone as RunGone
+from synth.tasks.task import ItemCounts
+
+State = Literal["new", "running", "stopped", "done", "failed"]
+OF_THE_TRAINER = ("environment.json", "progress.json", "items.jsonl", "result.json")
+"""Files that only the process that holds the claim writes."""
+_OLDER_RESULT = (
+    "run_id",
+    "steps",
+    "tokens",
+    "vocabulary",
+    "finished",
+    "seconds",
+    "lanes",
+    "headline",
+    "weights",
+    "metrics_sha256",
+)
+
+
+class RunBusy(RuntimeError):
+    """Another process trains this run right now."""
+
+
+class RunFolder:
+    """One run's folder below `root`; creating the object writes nothing."""
+
+    def __init__(self, root: Path, run_id: str) -> None:
+        self.run_id = run_id
+        self.path = Path(root) / run_id
+        self.checkpoints = self.path / "checkpoint"
+        self.metrics_path = self.path / "metrics.jsonl"
+        self.metrics = MetricsFile(self.metrics_path)
+        self._claim: int | None = None
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    def open(self, config: RunConfig) -> None:
+        """Create the folder with its configuration, or check that it is the same run.
+
+        Raises
+        ------
+        ValueError
+            When `config.json` holds another configuration (edited by hand, say).
+        """
+        make_folder(self.path)
+        stored = self.read_json("config.json")
+        if stored is None:
+            self.write_json(
+                "config.json", {"run_id": self.run_id, "config": config.to_dict()}
+            )
+        elif self._stored_id(stored) != config.run_id:
+            raise ValueError(
+                f"{self.path / 'config.json'} does not describe run {config.run_id}: it "
+                "was changed after it was written, or by another version. Move the "
+                "folder away to train this run afresh."
+            )
+
+    def config(self) -> RunConfig:
+        """The configuration of the run.
+
+        Raises
+        ------
+        ValueError
+            When the folder has none, or one that this code cannot build.
+        """
+        stored = self.read_json("config.json")
+        if stored is None:
+            raise ValueError(f"{self.path} is no run folder: it has no config.json.")
+        config = stored.get("config")
+        if not isinstance(config, dict):
+            raise ValueError(
+                f"{self.path / 'config.json'} must hold an object 'config'; it was "
+                "changed after it was written."
+            )
+        return RunConfig.from_dict(config)
+
+    def state(self) -> State:
+        """Where the run stands, by what lies in its folder.
+
+        A run whose `result.json` is empty or cut short is not done but failed: training
+        writes it last and whole, so it was damaged, and `failure` says so.
+        """
+        if (ending := _last_bytes(self.path / "result.json")) is not None:
+            return "done" if ending.rstrip().endswith(b"}") else "failed"
+        if not (self.path / "config.json").exists():
+            return "new"
+        if (self.path / "failure.json").exists():
+            return "failed"
+        return "running" if is_locked(self.path / "claim") else "stopped"
+
+    def failure(self) -> str:
+        """Why a failed run failed, as one message for people.
+
+        Raises
+        ------
+        ValueError
+            Names `failure.json` when it cannot be read.
+        """
+        if (self.path / "result.json").exists():
+            return _damaged_result(self.path, "it is empty or cut short")
+        return str((self.read_json("failure.json") or {}).get("message", "unknown"))
+
+    @contextlib.contextmanager
+    def claim(self) -> Iterator[None]:
+        """Hold the run for this process.
+
+        Raises
+        ------
+        RunBusy
+            When another process holds it; the message says which.
+        ValueError
+            When `claim` is no regular file, or its file system has no locks.
+        """
+        make_folder(self.path)
+        handle = open_claim(self.path / "claim")
+        try:
+            while not lock(handle, fcntl.LOCK_EX, self.path):
+                # Whoever asks for the state holds a shared lock for an instant.
+                if is_locked(self.path / "claim"):
+                    holder = os.pread(handle, 500, 0).decode(errors="replace").strip()
+                    raise RunBusy(f"Run {self.run_id} is being trained by {holder}.")
+                time.sleep(0.001)
+            started = time.strftime("%Y-%m-%d %H:%M:%S")
+            text = f"process {os.getpid()} on {socket.gethostname()} since {started}\n"
+            with contextlib.suppress(OSError):  # another user's file, or a full disk
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, text.encode(), 0)
+            self._claim = handle
+            self._remove_leftovers()
+            yield
+        finally:
+            self._claim = None
+            os.close(handle)
+
+    def require_present(self) -> None:
+        """Check that the folder is still the one that this process claimed.
+
+        Raises
+        ------
+        RunGone
+            When it was removed, or another one stands in its place.
+        """
+        if self._claim is None:
+            return
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(self._claim), os.stat(self.path / "claim")):
+                return
+        raise RunGone(
+            f"{self.path} was removed or replaced while the run trained; nothing more "
+            "can be written there. Call again to train the run afresh."
+        )
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file of the folder, whole or not at all."""
+        write_atomically(
+            self.path / name,
+            json.dumps(value, indent=1, allow_nan=False).encode() + b"\n",
+        )
+
+    def read_json(self, name: str) -> Any:
+        """The object in a JSON file of the folder; `None` when there is no file.
+
+        Raises
+        ------
+        ValueError
+            Names a file that is no regular file, no JSON, or no object.
+        """
+        try:
+            return read_object(self.path / name)
+        except FileNotFoundError:
+            return None
+
+    def remove(self, name: str) -> None:
+        """Remove a file of the folder if it is there."""
+        (self.path / name).unlink(missing_ok=True)
+
+    def append_metrics(self, measurements: list[Measurement]) -> int:
+        """Append whole lines and return the length of the file in bytes.
+
+        Raises
+        ------
+        RunGone
+            When the folder was removed, or the file changed meanwhile.
+        """
+        self.require_present()
+        return self.metrics.append(measurements)
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Write `result.json`, which makes the run done, with the digests of its files.
+
+        Raises
+        ------
+        RunGone
+            When the folder or its metrics are not what this process wrote.
+        """
+        self.require_present()
+        digests = {"metrics_sha256": self.metrics.sync_whole()}
+        items = self.path / "items.jsonl"
+        if items.exists():
+            digests["items_sha256"] = sha256_of(items)
+        self.write_json("result.json", seal(result | digests))
+
+    def write_items(self, step: int, counts: list[ItemCounts]) -> None:
+        """Write `items.jsonl`: for each score, what was right of how many, by item."""
+        if not counts:
+            return
+        lines = [
+            {
+                "step": step,
+                "suite": one.suite,
+                "metric": one.metric,
+                "slice": one.slice,
+                "right": one.right_I.tolist(),
+                "number": one.number_I.tolist(),
+            }
+            for one in counts
+        ]
+        text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+        write_atomically(self.path / "items.jsonl", text.encode())
+
+    def add_session(self, environment: dict[str, Any]) -> None:
+        """Record the environment of the process that works on the run from now on."""
+        try:
+            known = self.read_json("environment.json") or {}
+            sessions = known.get("sessions", [])
+            if not isinstance(sessions, list):
+                raise ValueError("'sessions' is no list")
+        except ValueError as error:
+            # A record for people: a damaged one is kept aside and stops no training.
+            aside = self.path / "environment.damaged.json"
+            os.replace(self.path / "environment.json", aside)
+            sessions = [{"problem": f"{error} Kept as {aside.name}."}]
+        environment = unrepeated(environment, sessions)
+        self.write_json("environment.json", {"sessions": [*sessions, environment]})
+
+    def _stored_id(self, stored: dict[str, Any]) -> str | None:
+        try:
+            return RunConfig.from_dict(stored["config"]).run_id
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def _remove_leftovers(self) -> None:
+        """Remove temporary files of killed trainers; the claim is held."""
+        for name in OF_THE_TRAINER:
+            for path in self.path.glob(f".{name}.*.tmp"):
+                path.unlink(missing_ok=True)
+
+
+def verify(path: Path) -> list[str]:
+    """What in the folder of a done run is not what its training wrote, file by file.
+
+    Empty when all is as written, and for runs that are not done. Reads `result.json`,
+    `metrics.jsonl` and `items.jsonl` once; checkpoints are compared when they are
+    loaded. A result of older code, without digests of its own, passes as it is.
+    """
+    try:
+        stored = read_object(path / "result.json")
+        result = unseal(stored, path / "result.json", _OLDER_RESULT)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        return [_damaged_result(path, str(error))]
+    problems = []
+    if result.get("run_id", path.name) != path.name:
+        problems.append(
+            f"{path / 'result.json'} is the result of {result['run_id']}, another run."
+        )
+    for name in ("metrics", "items"):
+        file, expected = path / f"{name}.jsonl", result.get(f"{name}_sha256")
+        if expected is None:
+            continue
+        try:
+            if sha256_of(file) == expected:
+                continue
+            found = "was changed or cut" if file.exists() else "is missing"
+        except (OSError, ValueError) as error:
+            found = f"cannot be read ({error})"
+        problems.append(
+            f"{file} {found}: it is not what training wrote. Restore the file, or move "
+            "the run's folder away to train it afresh."
+        )
+    return problems
+
+
+def _damaged_result(path: Path, how: str) -> str:
+    return (
+        f"{path / 'result.json'} is damaged ({how}). Restore it, or remove it to train "
+        "the run again from its last checkpoint."
+    )
+
+
+def _last_bytes(path: Path) -> bytes | None:
+    """The end of a file; `None` when there is none, empty for what is no file."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            return b""
+        return os.pread(handle, 2, max(0, found.st_size - 2))
+    finally:
+        os.close(handle)

@@ -1,0 +1,191 @@
+"""How a text writes each of its words: with a capital, and where, or in lower case.
+
+Within a sentence an ordinary word has no capital, so the share of capitals there tells
+names from words. Where a sentence may begin, a capital says nothing.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import regex
+
+from synth.tasks.text.never_names import (
+    BEFORE_DATES,
+    BEFORE_PLACES,
+    DETERMINERS,
+    MONTHS_AND_NAMES,
+    STOPPED,
+    reason_never,
+)
+
+if TYPE_CHECKING:
+    import polars
+
+Place = Literal["start", "within", "joined", "inside", "date", "determined"]
+"""Where a capitalised word stands, by what is before it:
+
+start       a sentence may begin here, or the word before is in capitals throughout
+within      after a word of the same sentence, a comma, or a title
+joined      after another capitalised word
+inside      after "in" or "into", as the names of places
+date        after what else comes before months: "of", "last", a number
+determined  after an article or a possessive: the Lion, his Majesty
+"""
+_BODY = (
+    r"\p{Lu}(?! )[\p{L}\p{M}]*+"
+    # O'Neil, Ann-Marie; but LILY'S, WE'LL and Tin-soldier end at the mark.
+    r"(?:['’](?!(?:LL|VE|RE)\b)\p{Lu}\p{L}[\p{L}\p{M}]*+|[-‐‑]\p{Lu}[\p{L}\p{M}]*+)*+"
+    r"(?!\d)"
+)
+CAPITALISED = regex.compile(rf"(?<= ){_BODY}")
+"""A capitalised word after a space, without its possessive ending."""
+_WITH_BEFORE = regex.compile(rf"(?=\p{{Lu}})(?<=(\S*+) )({_BODY})")
+"""The same, and what stands between it and the space before."""
+_WORDS = r"[\p{L}\p{M}]+(?:['’][\p{L}\p{M}]+)*"
+_POSSESSIVE = ("'s", "’s")
+_BATCH = 4_000_000
+"""Characters that are counted together."""
+_LAST_WORD = regex.compile(r"[\p{L}\p{M}]+(?=\.?$)")
+_INITIAL = regex.compile(r"(?<!\p{L})(?!I)\p{Lu}\.$")
+_HYPHEN = regex.compile("[-‐‑]")
+
+
+@dataclass
+class Evidence:
+    """How often one word is written in each way: `Place` explains the names."""
+
+    lower: int = 0
+    start: int = 0
+    within: int = 0
+    joined: int = 0
+    inside: int = 0
+    date: int = 0
+    determined: int = 0
+
+    @property
+    def capitals(self) -> int:
+        """Capitalised occurrences after a space."""
+        return self.start + self.in_sentences - self.lower
+
+    @property
+    def in_sentences(self) -> int:
+        """Occurrences whose capital, or want of one, says something."""
+        named = self.within + self.joined + self.inside + self.date
+        return named + self.determined + self.lower
+
+
+def named_share(word: str, seen: Evidence) -> float:
+    """Of the occurrences in sentences, those that are written as a name is."""
+    named = seen.within + seen.joined
+    if word.lower() not in MONTHS_AND_NAMES:
+        named += seen.inside + seen.date
+    return named / seen.in_sentences if seen.in_sentences else 0.0
+
+
+def evidence(texts: Iterable[str]) -> dict[str, Evidence]:
+    """The counts of every capitalised word, over all texts."""
+    pairs: Counter[tuple[str, str]] = Counter()
+    tables = []
+    for batch in _batches(texts):
+        tables.append(_word_counts(batch))
+        for text in batch:
+            pairs.update(_WITH_BEFORE.findall(text))
+    lower = _lower(tables)
+    places: dict[str, Place] = {}
+    found: dict[str, Evidence] = {}
+    for (before, word), times in pairs.items():
+        place = places.get(before)
+        if place is None:
+            place = places[before] = place_after(before)
+        seen = found.get(word)
+        if seen is None:
+            parts = _HYPHEN.split(word.lower())
+            seen = found[word] = Evidence(lower=min(lower[part] for part in parts))
+        setattr(seen, place, getattr(seen, place) + times)
+    return found
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        batch.append(text)
+        size += len(text)
+        if size >= _BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _word_counts(texts: list[str]) -> "polars.DataFrame":
+    """A table of word and count; polars splits and counts in half of Python's time."""
+    import polars
+
+    words = polars.Series("word", texts, polars.String).str.extract_all(_WORDS)
+    return words.explode().value_counts()
+
+
+def _lower(tables: "list[polars.DataFrame]") -> Counter[str]:
+    """How often each word is in lower case."""
+    import polars
+
+    counts: Counter[str] = Counter()
+    if tables:
+        total = polars.concat(tables).group_by("word").agg(polars.col("count").sum())
+        for word, times in total.iter_rows():
+            if word is not None and word.islower():
+                counts[word[:-2] if word.endswith(_POSSESSIVE) else word] += times
+    return counts
+
+
+def lower_in(text: str) -> Counter[str]:
+    """How often each word is in lower case in one short text."""
+    words = regex.findall(_WORDS, text)
+    return Counter(
+        word[:-2] if word.endswith(_POSSESSIVE) else word
+        for word in words
+        if word.islower()
+    )
+
+
+def placed(text: str) -> Iterator[tuple[Place, str, int]]:
+    """Every capitalised word after a space: its place, the word, where it begins."""
+    for match in _WITH_BEFORE.finditer(text):
+        yield place_after(match[1]), match[2], match.start(2)
+
+
+def place_after(before: str) -> Place:
+    """The place of a word, from what stands between it and the space before.
+
+    >>> [place_after(before) for before in ("said", "Mrs.", "home.", "the", "of")]
+    ['within', 'within', 'start', 'determined', 'date']
+    """
+    last = before[-1:]
+    if last in {'"', "'", "”", "’"}:
+        # Speech that ends in a comma goes on in the same sentence: "Yes," Heidi said.
+        return "within" if before[-2:-1] == "," else "start"
+    if last in {",", ";"}:
+        return "within"
+    if last.isdigit():
+        return "date"
+    found = _LAST_WORD.search(before)
+    if found is None:
+        return "start"
+    word, folded = found[0], found[0].lower()
+    if last == ".":
+        stopped = folded in STOPPED or _INITIAL.search(before)
+        return "within" if stopped else "start"
+    if folded in DETERMINERS:
+        return "determined"
+    if folded in BEFORE_PLACES:
+        return "inside"
+    if folded in BEFORE_DATES:
+        return "date"
+    if len(word) > 1 and word.isupper():
+        return "start"
+    if word[0].isupper() and not reason_never(word):
+        return "joined"
+    return "within"

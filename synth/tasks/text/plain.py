@@ -1,0 +1,135 @@
+"""Stories in plain Python: one string at a time, word by word.
+
+The same grammar as `synth.tasks.text.stories` without its speed. It writes the text on
+which a tokeniser is trained before there are any tokens, and is the other side of the tests
+and the benchmark of the fast generator.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from synth.tasks.text.frames import MOST_CHARACTERS, Frame, Plot
+from synth.tasks.text.grammar import Grammar
+
+_T = TypeVar("_T")
+_ONSETS = [
+    "b",
+    "br",
+    "c",
+    "ch",
+    "d",
+    "dr",
+    "f",
+    "fl",
+    "g",
+    "gr",
+    "h",
+    "j",
+    "k",
+    "kl",
+    "l",
+    "m",
+    "n",
+    "p",
+    "pr",
+    "qu",
+    "r",
+    "s",
+    "sh",
+    "sl",
+    "t",
+    "th",
+    "tr",
+    "v",
+    "w",
+    "z",
+]
+_VOWELS = ["a", "e", "i", "o", "u", "ai", "ea", "ee", "ie", "oo", "ou"]
+_CODAS = ["", "", "l", "m", "n", "r", "s", "t", "nd", "rt", "x", "ck"]
+
+
+def syllable_names(rng: random.Random, count: int) -> list[str]:
+    """Made-up names of two syllables, such as Brelto."""
+
+    def syllable() -> str:
+        return _one(rng, _ONSETS) + _one(rng, _VOWELS) + _one(rng, _CODAS)
+
+    return [(syllable() + syllable()).capitalize() for _ in range(count)]
+
+
+def plain_stories(
+    rng: random.Random, source: Grammar, names: Sequence[str], characters: int = 3
+) -> Iterator[str]:
+    """Stories without end, of one episode and the given number of characters."""
+    while True:
+        yield _Telling(rng, source, names, characters).text()
+
+
+def _one(rng: random.Random, options: Sequence[_T]) -> _T:
+    # Not rng.choice: its use of random bits may change between Python versions.
+    return options[int(rng.random() * len(options))]
+
+
+class _Telling:
+    def __init__(
+        self,
+        rng: random.Random,
+        source: Grammar,
+        names: Sequence[str],
+        characters: int,
+    ) -> None:
+        self.rng, self.source, self.characters = rng, source, characters
+        self.names: list[str] = []
+        while len(self.names) < MOST_CHARACTERS:
+            name = _one(rng, names)
+            if name not in self.names:
+                self.names.append(name)
+        self.genders = [int(rng.random() * 2) for _ in range(MOST_CHARACTERS)]
+        self.bound = {
+            name: _one(rng, source.classes[of])
+            for name, (of, _) in source.bindings.items()
+        }
+
+    def text(self) -> str:
+        parts = ("opening", "body", "ending")
+        return "\n\n".join(
+            paragraph
+            for part in parts
+            for paragraph in self._paragraphs(
+                _one(self.rng, self.source.parts(part, self.characters))
+            )
+        )
+
+    def _paragraphs(self, plot: Plot) -> Iterator[str]:
+        used: set[str] = set()
+        sentences: list[str] = []
+        for beat, opens in zip(plot.beats, plot.opens, strict=True):
+            fresh = [f for f in self.source.beats[beat] if f.text not in used]
+            frame = _one(self.rng, fresh)
+            used.add(frame.text)
+            if opens and sentences:
+                yield "".join(sentences)[1:]
+                sentences = []
+            sentences.append(self._sentence(frame))
+        yield "".join(sentences)[1:]
+
+    def _sentence(self, frame: Frame) -> str:
+        first = int(self.rng.random() * self.characters)
+        second = (first + 1) % self.characters
+        cast = [0, 1, 2, 3, first, second]
+        pieces: list[str] = []
+        for segment in frame.segments:
+            if segment.kind == "text":
+                pieces.append(segment.key if pieces else " " + segment.key)
+            elif segment.kind == "name":
+                pieces.append(" " + self.names[cast[segment.character]])
+            elif segment.kind == "pronoun":
+                gender = self.genders[cast[segment.character]]
+                pieces.append(" " + self.source.pronouns[segment.key][gender])
+            elif segment.kind == "bound":
+                pieces.append(self.bound[segment.key].form(segment.form))
+            elif segment.form != "?" or self.rng.random() < 0.5:
+                word = _one(self.rng, self.source.classes[segment.key])
+                pieces.append(word.form(segment.form.replace("?", "")))
+        return "".join(pieces)

@@ -1,0 +1,132 @@
+"""What identifies the files of a user: their content, and how it is read."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from synth.identity import digest
+from synth.tasks.text.cleaning import CLEANING_VERSION
+from synth.tasks.text.corpus_files import (
+    corpus_digest,
+    file_digest,
+    format_of,
+    is_corpus_file,
+)
+from synth.tasks.text.hub import PREFIX, HubPlace
+from synth.tasks.text.tokenizer import FILE_VERSION
+
+
+def reading_rule(*paths: str, cleaned: bool, own_tokenizer: bool) -> str:
+    """How the files of a configuration are read, as a part of its identity.
+
+    The same bytes are other documents under another ending, and cleaning changes
+    between versions. Plain .txt files, read as they are, need no rule; the endings of a
+    folder's files belong to its digest already.
+
+    >>> reading_rule("tales.txt", cleaned=False, own_tokenizer=False)
+    ''
+    >>> reading_rule("tales.jsonl.xz", "b.txt", cleaned=True, own_tokenizer=False)
+    'jsonl.xz txt, cleaning 2'
+    """
+    endings = [_ending(path) for path in paths if path]
+    parts = [" ".join(endings)] if set(endings) - {"txt", "folder", "hub"} else []
+    if cleaned:
+        parts.append(f"cleaning {CLEANING_VERSION}")
+    if own_tokenizer:
+        parts.append(f"tokenizer file {FILE_VERSION}")
+    return ", ".join(parts)
+
+
+def _ending(path: str) -> str:
+    if path.startswith(PREFIX):
+        return "hub"
+    if os.path.isdir(path) or not is_corpus_file(Path(path)):
+        return "folder"
+    return "".join(format_of(Path(path)))[1:]
+
+
+def check_reading(stored: str, rule: str, field: str) -> None:
+    """Refuse files that this code reads in another way than the configuration says.
+
+    Raises
+    ------
+    ValueError
+        Names the field, both rules and what to do.
+    """
+    if stored != rule:
+        raise ValueError(
+            f"{field} is {stored or 'plain text'!r}, but the files given are read as "
+            f"{rule or 'plain text'!r}. Give files with the endings that they had; if the "
+            "run was made by an older version, train it again (without --reading and "
+            "digests)."
+        )
+
+
+def absolute(path: str) -> str:
+    """A path that holds from any folder, `~` and `$VAR` replaced; "" and `hub:` stay."""
+    if not path or path.startswith(PREFIX):
+        return path
+    if not os.path.exists(path):
+        path = os.path.expanduser(os.path.expandvars(path))
+    return os.path.abspath(path)
+
+
+def filled_digest(
+    path: str,
+    given: str,
+    field: str,
+    measure: Callable[[Path], str] = corpus_digest,
+) -> str:
+    """The digest of what lies at `path`; the one given if nothing lies there.
+
+    So a stored configuration can be read where its corpus is absent, and a new one is
+    complete once it is built.
+
+    Raises
+    ------
+    ValueError
+        If nothing lies at `path` and no digest is given, or if they disagree.
+    """
+    if path.startswith(PREFIX):
+        # The revision is a hash of the content already; nothing is downloaded here.
+        found = digest(HubPlace.parse(path).identity)
+        if given and found != given:
+            raise ValueError(
+                f"{field} {path!r} is not what the digest given stands for."
+            )
+        return found
+    if given and not Path(path).exists():
+        return given
+    if not path:
+        raise ValueError(f"{field} is empty. Give the path of a file.")
+    found = measure(Path(path))
+    if given and found != given:
+        raise ValueError(
+            f"{field} {path!r} has the sha256 {found}, but the digest given is "
+            f"{given}: the content has changed. Leave the digest out to use it so."
+        )
+    return found
+
+
+def verified(
+    path: str,
+    expected: str,
+    field: str,
+    measure: Callable[[Path], str] = corpus_digest,
+) -> str:
+    """The place, if what lies there has the digest of the configuration."""
+    if not path.startswith(PREFIX) and not Path(path).exists():
+        raise ValueError(
+            f"{field} {path!r} does not exist here. Say where the content with sha256 "
+            f"{expected} lies now: --{field.split('.')[-1].replace('_', '-')} PATH."
+        )
+    filled_digest(path, expected, field, measure)
+    return path
+
+
+def tokenizer_file_digest(path: Path) -> str:
+    """Hex sha256 of a tokenizer.json."""
+    if not path.is_file():
+        what = "is a folder: give the tokenizer.json in it" if path.is_dir() else ""
+        raise ValueError(f"The file {str(path)!r} {what or 'does not exist'}.")
+    return file_digest(path)

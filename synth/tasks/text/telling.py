@@ -1,0 +1,51 @@
+"""Whole documents whose characters bear given names: generated, or of a corpus.
+
+Each is a pair of arrays: tokens, and marks (0, or 2c+1 and 2c+2 on the first and second
+token of the c-th name). The first documents are the same whatever their number.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+
+from synth.seeding import generator
+from synth.tasks.text.cleaning import SPLITS, Split
+from synth.tasks.text.detection import renamed_texts
+from synth.tasks.text.encoded import Corpus
+from synth.tasks.text.names import NameSource
+from synth.tasks.text.stories import StoryGenerator
+
+BLOCK = 100
+"""Stories that are drawn together."""
+
+
+def told(
+    stories: StoryGenerator,
+    count: int,
+    stream: str,
+    seed: int,
+    nats: list[np.ndarray] | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Generated stories; their -log p by token is added to `nats`, if given."""
+    for block in range(-(-count // BLOCK)):
+        drawn = stories.draw(seed, block, BLOCK, stream, with_nats=nats is not None)
+        for d in range(min(BLOCK, count - block * BLOCK)):
+            if nats is not None:
+                nats.append(drawn.nats(d))
+            yield drawn.document(d)
+
+
+def retold(
+    corpus: Corpus, names: NameSource, count: int, stream: str, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Documents of a corpus in which somebody is named twice, with new names.
+
+    They are those of the split that the name of the stream holds, else of the test split.
+    """
+    split: Split = next((s for s in SPLITS if s in stream), "test")
+    rng = generator(seed, "renamed", stream)
+    texts = corpus.texts[split]
+    found = renamed_texts(texts, corpus.names, names, corpus.tokenizer, rng)
+    for tokens, marks in islice(found, count):
+        yield np.array(tokens), np.array(marks, np.uint8)

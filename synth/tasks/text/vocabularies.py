@@ -1,0 +1,127 @@
+"""Which tokeniser a run uses, and where it comes from: trained, an alphabet, a file."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from synth.identity import Part, digest, identity, location
+from synth.run.cache import entry
+from synth.tasks.text.cleaning import CLEANING_VERSION
+from synth.tasks.text.grammar import grammar
+from synth.tasks.text.plain import plain_stories, syllable_names
+from synth.tasks.text.reading import (
+    absolute,
+    filled_digest,
+    tokenizer_file_digest,
+    verified,
+)
+from synth.tasks.text.tokenizer import (
+    BytePairs,
+    Characters,
+    Tokenizer,
+    read_tokenizer,
+    train_byte_pairs,
+)
+
+TRAINING_VERSION = 1
+"""Raised when the same settings would train another tokeniser."""
+GENERATED_CHARACTERS = 3_000_000
+SYLLABLE_NAMES = 20_000
+FILLED = 23_000
+"""Tokens that generated stories fill; a larger vocabulary takes a list of names too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig(Part):
+    """How text becomes tokens."""
+
+    tokens: Literal["bpe", "characters", "file"] = identity("bpe")
+    """Byte-level BPE trained on the training text, its characters, or a given file."""
+    vocab_size: int = identity(2048)
+    """Tokens of a trained BPE."""
+    tokenizer_file: str = location()
+    """A tokenizer.json (tokens "file")."""
+    tokenizer_digest: str = identity("")
+    """Hex sha256 of that file; filled in if not given."""
+
+    def validate(self) -> None:
+        """Refuse impossible sizes and files that are absent or not meant."""
+        self.check(300 <= self.vocab_size <= 1 << 17, "vocab_size", "300 to 131072")
+        if self.tokens == "file":
+            object.__setattr__(self, "tokenizer_file", absolute(self.tokenizer_file))
+            filled = filled_digest(
+                self.tokenizer_file,
+                self.tokenizer_digest,
+                "TokenizerConfig.tokenizer_file",
+                tokenizer_file_digest,
+            )
+            object.__setattr__(self, "tokenizer_digest", filled)
+        else:
+            for name in ("tokenizer_file", "tokenizer_digest"):
+                allowed = f"empty for tokens {self.tokens!r}"
+                self.check(getattr(self, name) == "", name, allowed)
+
+    def build(
+        self, key: Sequence[str], texts: Callable[[], Iterator[str]]
+    ) -> Tokenizer:
+        """The tokeniser; `texts` yields the training text that `key` identifies."""
+        if self.tokens == "file":
+            path = verified(
+                self.tokenizer_file,
+                self.tokenizer_digest,
+                "TokenizerConfig.tokenizer_file",
+                tokenizer_file_digest,
+            )
+            return read_tokenizer(Path(path))
+        if self.tokens == "characters":
+            folder = entry(
+                "alphabets",
+                digest([*key, TRAINING_VERSION]),
+                lambda to: _write(to, _alphabet(texts())),
+            )
+            return Characters(_read(folder))
+        folder = entry(
+            "tokenizers",
+            digest([*key, self.vocab_size, TRAINING_VERSION, CLEANING_VERSION]),
+            lambda to: _write(to, train_byte_pairs(texts(), self.vocab_size).stored),
+        )
+        return BytePairs(_read(folder))
+
+
+def _alphabet(texts: Iterator[str]) -> str:
+    """All characters of the texts, in order."""
+    found: set[str] = set()
+    for text in texts:
+        found.update(text)
+    return "".join(sorted(found))
+
+
+def _write(folder: Path, content: str) -> None:
+    # Bytes: the alphabet of a text holds its line ends as they are.
+    (folder / "content").write_bytes(content.encode())
+
+
+def _read(folder: Path) -> str:
+    return (folder / "content").read_bytes().decode()
+
+
+def generated_texts(profiles: Sequence[str], vocab_size: int = 0) -> Iterator[str]:
+    """Stories with made-up names of two syllables, to train a tokeniser from nothing.
+
+    Plain stories alone would fill a vocabulary of about 1,000 tokens, with too few
+    pieces that can be put together to names. Up to `FILLED` tokens, the texts are the
+    same for every size.
+    """
+    for profile in profiles:
+        rng = random.Random(20240430)
+        names = syllable_names(rng, SYLLABLE_NAMES)
+        written = 0
+        for text in plain_stories(rng, grammar(profile), names):
+            yield text
+            written += len(text)
+            if written >= GENERATED_CHARACTERS:
+                break
+    if vocab_size > FILLED:
+        yield " ".join(syllable_names(random.Random(vocab_size), 3 * vocab_size))
