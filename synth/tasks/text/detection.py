@@ -3,8 +3,8 @@
 A word is a name if most of its occurrences within sentences are capitalised and follow
 no article (`synth.tasks.text.capitals`), unless a list says that it names nobody or it
 often follows "in". A word that is an ordinary one in most texts (Rose, Will, Mark) is a
-name in a text that writes it so at least twice. Only shares count, so a longer corpus of the
-same kind has the same names.
+name in a text that writes it so at least twice. Only shares count, so a longer corpus
+of the same kind has the same names.
 """
 
 from collections import Counter
