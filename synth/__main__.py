@@ -1,4 +1,4 @@
-"""`python -m synth {sample,train,evaluate,probe,describe}`: one run at a time.
+"""`python -m synth {tasks,objectives,sample,train,evaluate,probe,describe}`: one run.
 
 Torch is imported by the commands that need it, inside them.
 """
@@ -13,17 +13,22 @@ def parse(arguments: list[str] | None = None) -> Any:
     """The command that the words describe; misspelt ones end with status 2."""
     from tyro.conf import CascadeSubcommandArgs
 
-    from synth.cli.commands import Describe, Evaluate, Sample, Train
+    from synth.cli import commands
     from synth.cli.parsing import parse as parse_words
     from synth.probes.commands import Probe
 
+    aimed = {"sample": commands.Sample, "train": commands.Train}
+    aimed |= {"describe": commands.Describe}
+    kind = commands.objective_kind(sys.argv[1:] if arguments is None else arguments)
+    if kind is not None:
+        aimed = {name: commands.aimed_at(one, kind) for name, one in aimed.items()}
     return parse_words(
         {
-            "sample": Sample,
-            "train": Train,
-            "evaluate": Evaluate,
+            "tasks": commands.Tasks,
+            "objectives": commands.Objectives,
+            **aimed,
+            "evaluate": commands.Evaluate,
             "probe": Probe,
-            "describe": Describe,
         },
         "python -m synth",
         "One run: sample its data, train it, evaluate it, describe it.",

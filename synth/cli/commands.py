@@ -1,18 +1,19 @@
 """The commands of `python -m synth`, each a dataclass whose fields are its options."""
 
 import dataclasses
+import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
 import tyro
 
 from synth.cli.drawing import draw_targets
 from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.families import members
+from synth.families import member, members
 from synth.identity import require
 from synth.models.describe import as_text, describe_model, describe_run
 from synth.models.mixers.shapes import Mixer
@@ -44,12 +45,51 @@ else:
         )
     ]
 
+
+def objective_kind(words: Sequence[str]) -> str | None:
+    """The objective that a command line names, found before its options are known."""
+    for word, following in itertools.zip_longest(words, words[1:]):
+        if word == "--objective":
+            return following
+        if word.startswith("--objective="):
+            return word.partition("=")[2]
+    return None
+
+
+def aimed_at(command: type, kind: str) -> type:
+    """`command` with the options of another objective in place of the usual one's.
+
+    Raises
+    ------
+    ValueError
+        When no objective is of that kind.
+    """
+    config = type(member("objective", {"kind": kind}, "--objective"))
+    made = dataclasses.make_dataclass(
+        command.__name__,
+        [("objective", config, field(default_factory=config))],
+        bases=(command,),
+        frozen=True,
+        kw_only=True,
+    )
+    made.__doc__ = command.__doc__
+    return made
+
+
 STOPPED = 75
 """Exit status of a run that a signal stopped: call again to go on (EX_TEMPFAIL)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class Aimed:
+    """What commands share that speak of an objective."""
+
+    kind: Annotated[str, tyro.conf.arg(name="objective")] = MultiTokenConfig.kind
+    """The objective; another one brings options of its own: --objective chain --help."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Aimed):
     """Print examples of a task."""
 
     task: AnyTask
@@ -112,7 +152,7 @@ def _lines(found: dict[str, Any], indent: str = "") -> Iterator[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
+class Train(Aimed):
     """Train one run, or go on with it; calling again does what is missing."""
 
     task: AnyTask
@@ -218,7 +258,7 @@ class Evaluate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Describe:
+class Describe(Aimed):
     """Print the layers, the parameters and the cost of a model."""
 
     scale: str = "1M"
@@ -248,3 +288,38 @@ class Describe:
             found = describe_model(model, self.objective, self.vocabulary, self.context)
         print(json.dumps(found) if self.json else as_text(found))
         return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Listing:
+    """One line for each member of a family."""
+
+    family: ClassVar[str]
+
+    json: bool = False
+    """One JSON object a line."""
+
+    def run(self) -> int:
+        """Print kind and purpose of each."""
+        for kind, config in members(self.family).items():
+            purpose = (config.__doc__ or "").partition("\n")[0]
+            if self.json:
+                row = {"kind": kind, "purpose": purpose, "config": config.__qualname__}
+                print(json.dumps(row | {"module": config.__module__}))
+            else:
+                print(f"{kind:<16}{purpose}")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tasks(_Listing):
+    """List the tasks."""
+
+    family: ClassVar[str] = "task"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objectives(_Listing):
+    """List the objectives."""
+
+    family: ClassVar[str] = "objective"

@@ -57,7 +57,10 @@ MAX_CELLS = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class MazeConfig(TaskConfig):
-    """The turns on the way, and the size of what leaves them."""
+    """Walk through mazes in which few turns matter.
+
+    The turns on the way, and the size of what leaves them.
+    """
 
     kind: ClassVar[str] = "maze"
 

@@ -32,7 +32,10 @@ TEST_SIDE = 8
 
 @dataclass(frozen=True, kw_only=True)
 class RepeatsConfig(TaskConfig):
-    """How long the segments are, and of how many symbols."""
+    """Copy random segments that repeat: induction with nothing else to learn.
+
+    How long the segments are, and of how many symbols.
+    """
 
     kind: ClassVar[str] = "repeats"
     version: ClassVar[int] = 1

@@ -44,7 +44,10 @@ from synth.tasks.text.vocabularies import TokenizerConfig
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig(TaskConfig):
-    """A text to learn, and the part of it that is held out."""
+    """Model a running text of one's own, by characters or tokens.
+
+    A text to learn, and the part of it that is held out.
+    """
 
     kind: ClassVar[str] = "text"
     version: ClassVar[int] = 1

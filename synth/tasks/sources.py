@@ -54,7 +54,10 @@ OWN_FIELDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class SourcesConfig(TaskConfig):
-    """One source; fields of other families must keep their defaults."""
+    """Model Markov chains, coupled pairs and hidden Markov models of known entropies.
+
+    One source; fields of other families must keep their defaults.
+    """
 
     kind: ClassVar[str] = "sources"
 

@@ -63,7 +63,10 @@ BOOK = StoryConfig(profile="book", characters=4, min_characters=2, episodes=6, a
 
 @dataclass(frozen=True, kw_only=True)
 class StoriesConfig(TaskConfig):
-    """What is read in training, and how it becomes tokens."""
+    """Read children's stories, in which every name is said more than once.
+
+    What is read in training, and how it becomes tokens.
+    """
 
     kind: ClassVar[str] = "stories"
     version: ClassVar[int] = 1

@@ -73,7 +73,10 @@ FLOOR_DRAWS = 1 << 17
 
 @dataclass(frozen=True, kw_only=True)
 class PolynomialConfig(TaskConfig):
-    """The ring F_p[X]/(X^k), the expressions over it, and how they are shown."""
+    """Evaluate random expressions over the ring F_p[X]/(X^k).
+
+    The ring F_p[X]/(X^k), the expressions over it, and how they are shown.
+    """
 
     kind: ClassVar[str] = "polynomial"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from synth.__main__ import main
+from synth.families import members
 from tests.conftest import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -219,3 +220,26 @@ def test_commands_without_torch_start_quickly():
         assert has_torch == "False"
         times.append(float(seconds))
     assert min(times) < 1.5
+
+
+def test_families_are_listed_a_line_each(capsys):
+    for family in ("task", "objective"):
+        status, out, _ = run(capsys, f"{family}s")
+        assert status == 0
+        assert [line.split()[0] for line in out.splitlines()] == list(members(family))
+        status, out, _ = run(capsys, f"{family}s", "--json")
+        rows = [json.loads(line) for line in out.splitlines()]
+        assert [row["kind"] for row in rows] == list(members(family))
+        assert all(row["purpose"].endswith(".") for row in rows)
+
+
+def test_another_objective_brings_its_own_options(capsys):
+    words = "describe --scale 100k --objective chain --depth 2 --json".split()
+    status, out, _ = run(capsys, *words)
+    assert (status, json.loads(out)["arm"]) == (0, "chain2")
+    status, _, err = run(capsys, "describe", "--objective=chian")
+    assert (status, "Did you mean 'chain'?" in err) == (2, True)
+    with pytest.raises(SystemExit) as caught:
+        run(capsys, "describe", "--objective", "chain", "--horizon", "2")
+    assert caught.value.code == 2
+    assert "--horizon" in capsys.readouterr().err

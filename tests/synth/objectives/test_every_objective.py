@@ -1,0 +1,109 @@
+"""What every objective owes, whatever its kind: lanes, resume, native passes, floors."""
+
+import dataclasses
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from synth.evaluation import score_tokens
+from synth.families import members
+from synth.models.decoder import PredictionModel
+from synth.objectives.chain import ChainConfig
+from synth.objectives.multi_token import MultiTokenConfig
+from synth.objectives.objective import NEXT_TOKEN, Prediction
+from synth.objectives.token_order import TokenOrderConfig
+from synth.pack import Pack
+from synth.run.execution import Execution
+from synth.run.store import RunFolder
+from synth.tasks.choice_points import ChoicePointsConfig
+from synth.training import train
+from tests.conftest import tiny_run
+from tests.synth.fast.test_native import needs_compiler
+from tests.synth.test_training import metrics, trained
+
+ARMS = [
+    MultiTokenConfig(horizon=2, layout="anticausal"),
+    ChainConfig(depth=2),
+    ChainConfig(depth=2, modules="shared", budget="added"),
+    TokenOrderConfig(window=6),
+]
+
+
+class StopsAtSix(Pack):
+    """Asks its own process to stop, as a scheduler would."""
+
+    def train_step(self, clock):
+        super().train_step(clock)
+        if self.step == 6:
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+
+def run_of(objective, **changes):
+    return dataclasses.replace(
+        tiny_run(scale="d16-L6-h2", **changes), objective=objective
+    )
+
+
+@pytest.mark.parametrize("objective", ARMS, ids=lambda objective: objective.arm)
+@pytest.mark.parametrize("form", ["off", pytest.param("on", marks=needs_compiler)])
+def test_a_stopped_lane_of_a_pack_ends_as_an_undisturbed_run(tmp_path, objective, form):
+    execution = Execution(compile=form)
+    pair = [run_of(objective, seed=seed) for seed in (0, 1)]
+    stopped = train(pair, tmp_path / "pack", execution, build=StopsAtSix)
+    assert {outcome.state for outcome in stopped} == {"stopped"}
+    together = trained(tmp_path / "pack", *pair, execution=execution)
+    alone = [trained(tmp_path / "alone", one, execution=execution)[0] for one in pair]
+    assert together == alone
+    result = RunFolder(tmp_path / "pack", pair[0].run_id).read_json("result.json")
+    assert result["vocabulary"]
+
+
+@pytest.mark.parametrize("objective", ARMS, ids=lambda objective: objective.arm)
+def test_each_term_of_the_loss_is_measured_under_its_name(tmp_path, objective):
+    config = run_of(objective)
+    trained(tmp_path, config)
+    rows = metrics(tmp_path, config)
+    found = {r.slice for r in rows if (r.suite, r.metric) == ("train", "loss")}
+    assert found == {name for name, _ in objective.terms()}
+
+
+@pytest.mark.parametrize("kind", members("objective"))
+def test_the_contract_of_an_objective(kind):
+    objective = members("objective")[kind]()
+    heads = objective.heads()
+    assert heads[0].prediction == Prediction(1)
+    assert objective.arm.replace("_", "").replace(".", "").isalnum()
+    assert all(heads[head - 1].given == 0 for head in objective.path(1))
+    for number, head in enumerate(heads, 1):
+        assert head.given < head.offset
+        assert head.parent is None or 1 <= head.parent <= len(heads)
+        assert number in objective.path(number)
+    assert all(1 <= readout.head <= len(heads) for readout in objective.readouts())
+
+
+def test_one_head_is_next_token_prediction_whatever_its_layout():
+    plain = MultiTokenConfig()
+    assert plain.arm == NEXT_TOKEN
+    for layout in ("causal", "anticausal", "linear"):
+        assert MultiTokenConfig(layout=layout, budget="added") == plain
+
+
+def test_the_floor_of_a_prediction_that_is_given_tokens_is_that_of_a_nearer_one():
+    """Given t+1, token t+2 is as hard as the next token is one place later."""
+    task = ChoicePointsConfig().build()
+    (chosen,) = task.evaluation_sets(4)
+    model = PredictionModel(
+        run_of(ARMS[1]).model, ChainConfig(depth=1), len(task.vocabulary), 1
+    )
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    (scores,) = score_tokens(model, chosen, torch.device("cpu"))
+    rows = {(s.metric, s.slice): s.value for s in task.score(chosen, scores)}
+    near = task.distributions_of(chosen.rows, Prediction(1))
+    given = task.distributions_of(chosen.rows, Prediction(2, given=1))
+    assert np.array_equal(given[:, :-1], near[:, 1:], equal_nan=True)
+    for slice_ in ("horizon=1,role=forced", "horizon=2,given=1,role=forced"):
+        assert rows["floor", slice_] == pytest.approx(0, abs=1e-9)
