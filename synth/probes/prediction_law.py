@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import stdtrit
 from torch import Tensor
 
 from synth.probes.least_squares import Moments, Solution, Spectrum
@@ -205,9 +206,8 @@ def fit_law(residuals_L: Sequence[float] | np.ndarray) -> LawFit:
     pearson = float(x_L @ y_L) / spread if spread > 0 else 0.0
     free = len(values) - 2
     if free > 0:
-        width = t_quantile(0.975, free) * math.sqrt(
-            error_L @ error_L / free / (x_L @ x_L)
-        )
+        error = math.sqrt(error_L @ error_L / free / (x_L @ x_L))
+        width = float(stdtrit(free, 0.975)) * error
     else:
         width = math.inf
     null = _sorted_uniform_pearson(len(values))
@@ -236,33 +236,3 @@ def _sorted_uniform_pearson(layers: int) -> np.ndarray:
     draws -= draws.mean(1, keepdims=True)
     index = np.arange(layers) - (layers - 1) / 2
     return draws @ index / np.sqrt((draws**2).sum(1) * (index @ index))
-
-
-def t_quantile(probability: float, degrees: int) -> float:
-    """Quantile of Student's t with a whole number of degrees of freedom.
-
-    >>> round(t_quantile(0.975, 4), 4)
-    2.7764
-    """
-    low, high = -1e6, 1e6
-    for _ in range(200):
-        middle = (low + high) / 2
-        if _t_distribution(middle, degrees) < probability:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
-
-
-def _t_distribution(value: float, degrees: int) -> float:
-    """Student's t distribution function, by its finite trigonometric series."""
-    angle = math.atan(value / math.sqrt(degrees))
-    sine, cosine = math.sin(angle), math.cos(angle)
-    term = cosine if degrees % 2 else 1.0
-    total = 0.0
-    for power in range(1 if degrees % 2 else 0, degrees - 1, 2):
-        total += term
-        term *= cosine**2 * (power + 1) / (power + 2)
-    if degrees % 2:
-        return 0.5 + (angle + sine * total) / math.pi
-    return 0.5 + sine * total / 2

@@ -14,7 +14,6 @@ from synth.probes.prediction_law import (
     prediction_residuals,
     residuals,
     separation_fuzziness,
-    t_quantile,
 )
 
 
@@ -201,7 +200,13 @@ def test_two_layers_have_no_interval():
     assert fit.factor == pytest.approx(0.5)
 
 
-def test_t_quantile_against_scipy():
+@pytest.mark.parametrize("layers", [3, 4, 5, 10, 37])
+def test_the_interval_of_the_slope_is_that_of_scipy(layers):
     stats = pytest.importorskip("scipy.stats")
-    for degrees in (1, 2, 3, 8, 35):
-        assert t_quantile(0.975, degrees) == pytest.approx(stats.t.ppf(0.975, degrees))
+    exponents = np.random.default_rng(layers).uniform(-3, 0, layers)
+    fit = fit_law(10**exponents)
+    line = stats.linregress(np.arange(1, layers + 1), exponents)
+    width = stats.t.ppf(0.975, layers - 2) * line.stderr
+    assert fit.slope == pytest.approx(line.slope)
+    assert fit.slope_high == pytest.approx(line.slope + width)
+    assert fit.slope_low == pytest.approx(line.slope - width)
