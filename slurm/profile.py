@@ -8,8 +8,6 @@ among the ones shipped in `slurm/profiles`; anything that ends in `.toml` is a p
 import dataclasses
 import os
 import re
-import reprlib
-import sys
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -17,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from synth.identity import nearest
+from synth.identity import coerce, nearest, require
 from synth.run.execution import Execution
 
 SHIPPED = Path(__file__).parent / "profiles"
@@ -104,7 +102,7 @@ class Profile:
     """Shell lines before the worker starts."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables of the job."""
-    sbatch: Mapping[str, str | int | bool] = field(default_factory=dict)
+    sbatch: Mapping[str, str | float | bool] = field(default_factory=dict)
     """Further sbatch options, under their long names."""
     execution: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `synth.run.execution.Execution`."""
@@ -135,11 +133,7 @@ class Profile:
         self.build_execution()
 
     def _check(self, condition: bool, key: str, allowed: str) -> None:
-        if not condition:
-            raise ValueError(
-                f"profile {self.name!r}: {key} must be {allowed}; "
-                f"got {_shown(getattr(self, key))}."
-            )
+        require(condition, f"profile {self.name!r}: {key}", allowed, getattr(self, key))
 
     def _check_memory(self) -> None:
         """SLURM takes one of its memory options."""
@@ -276,64 +270,27 @@ def from_values(name: str, values: Mapping[str, Any]) -> Profile:
             raise ValueError(
                 f"profile {name!r} has no key {key!r}. {nearest(key, hints)}"
             )
-        given[key] = _coerced(name, key, value, hints[key])
+        value = _in_schema(name, key, value)
+        given[key] = coerce(value, hints[key], f"profile {name!r}: {key}")
     sbatch = given.get("sbatch", {})
     if given.get("memory_per_cpu_gb") or "mem-per-gpu" in sbatch:
         given.setdefault("memory_gb", 0.0)
     return Profile(name=name, **given)
 
 
-def _shown(value: Any) -> str:
-    """A value for a message, shortened."""
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # a hexadecimal number that Python does not write in decimals
-        return "a number of thousands of digits"
-
-
-_WORDS = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    int | None: "a whole number",
-    tuple[str, ...]: "a list of texts",
-}
-
-
-def _coerced(name: str, key: str, value: Any, hint: Any) -> Any:
-    """`value` as the field `key` declares it, or a `ValueError`."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
+def _in_schema(name: str, key: str, value: Any) -> Any:
+    """A time in words as minutes, numbers of environment variables as text."""
     if key == "time" and isinstance(value, str):
         return minutes(name, value)
-    if hint is str and isinstance(value, str):
-        return value
-    if hint in (int, int | None) and whole:
-        return value
-    if hint is float and (whole or isinstance(value, float)):
-        return float(min(value, sys.maxsize)) if whole else value
-    if hint == tuple[str, ...] and isinstance(value, list):
-        if all(isinstance(line, str) for line in value):
-            return tuple(value)
-    elif typing.get_origin(hint) is Mapping and isinstance(value, dict):
-        return _table(name, key, value)
-    allowed = _WORDS.get(hint, "a table")
-    raise ValueError(f"profile {name!r}: {key} must be {allowed}; got {_shown(value)}.")
+    if key == "environment" and isinstance(value, dict):
+        return {inner: _variable(content) for inner, content in value.items()}
+    return value
 
 
-def _table(name: str, key: str, values: dict[str, Any]) -> dict[str, Any]:
-    for inner, value in values.items():
-        if not isinstance(value, str | int | float | bool):
-            raise ValueError(
-                f"profile {name!r}: {key}.{inner} must be text, a number or a truth "
-                f"value; got {_shown(value)}."
-            )
-    if key == "environment":
-        return {inner: _variable(value) for inner, value in values.items()}
-    return values
-
-
-def _variable(value: str | float | bool) -> str:
-    return str(int(value)) if isinstance(value, bool) else str(value)
+def _variable(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(int(value))
+    return str(value) if isinstance(value, int | float) else value
 
 
 def minutes(name: str, text: str) -> int:

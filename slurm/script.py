@@ -158,7 +158,7 @@ def _escaped(text: str) -> str:
     return re.sub(r'([$`\\"])', r"\\\1", text)
 
 
-def _expanded(profile: Profile, key: str, value: str | int | bool) -> str | int | bool:
+def _expanded(profile: Profile, key: str, value: str | float) -> str | float:
     """A value for sbatch, which expands nothing: `~` and `$VAR` of this machine."""
     if not isinstance(value, str):
         return value

@@ -43,7 +43,14 @@ def location(default: Any = "") -> Any:
 def require(condition: bool, field: str, allowed: str, value: object) -> None:
     """Raise a `ValueError` that names the field, what is allowed, and the value."""
     if not condition:
-        raise ValueError(f"{field} must be {allowed}; got {value!r}.")
+        raise ValueError(f"{field} must be {allowed}; got {_shown(value)}.")
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # an integer that Python refuses to write in decimals
+        return "a number of thousands of digits"
 
 
 def nearest(word: str, words: typing.Iterable[str]) -> str:
@@ -148,7 +155,7 @@ def coerce_fields(owner: Any) -> None:
     """
     for name, hint in _hints(type(owner)).items():
         place = f"{type(owner).__name__}.{name}"
-        object.__setattr__(owner, name, _coerced(getattr(owner, name), hint, place))
+        object.__setattr__(owner, name, coerce(getattr(owner, name), hint, place))
 
 
 def canonical_json(value: Any) -> str:
@@ -184,35 +191,65 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _coerced(value: Any, hint: Any, owner: str) -> Any:
-    """`value` as `hint` declares it, or a `ValueError` that names `owner`."""
+_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def coerce(value: Any, hint: Any, owner: str) -> Any:
+    """`value` as the type `hint` declares it: 1 to 1.0, a list to a tuple.
+
+    Raises
+    ------
+    ValueError
+        Names `owner`, what is allowed, and the value, where something would be lost.
+    """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
     if origin is Literal:
         allowed = ", ".join(repr(choice) for choice in arguments)
         require(value in arguments, owner, f"one of {allowed}", value)
         return value
     if origin in (Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        rest = [option for option in arguments if option is not type(None)]
-        if len(rest) == 1:
-            return _coerced(value, rest[0], owner)
-        require(isinstance(value, tuple(rest)), owner, f"one of {rest}", value)
-        return value
+        return _coerce_to_one_of(value, arguments, owner)
     if origin is tuple:
-        require(isinstance(value, list | tuple), owner, "a sequence", value)
-        return tuple(_coerced(item, arguments[0], owner) for item in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        require(isinstance(value, list | tuple), owner, "a list", value)
+        return tuple(
+            coerce(item, arguments[0], f"{owner}[{index}]")
+            for index, item in enumerate(value)
+        )
+    if origin is Mapping:
+        require(isinstance(value, Mapping), owner, "a table", value)
+        return {
+            key: coerce(item, arguments[1], f"{owner}.{key}")
+            for key, item in value.items()
+        }
+    return _coerce_to_class(value, hint, owner)
+
+
+def _coerce_to_one_of(value: Any, options: tuple[Any, ...], owner: str) -> Any:
+    if value is None and type(None) in options:
+        return None
+    rest = [option for option in options if option is not type(None)]
+    if len(rest) == 1:
+        return coerce(value, rest[0], owner)
+    words = " or ".join(_WORDS.get(option, option.__name__) for option in rest)
+    numbers = (int,) if float in rest else ()
+    require(isinstance(value, (*rest, *numbers)), owner, words, value)
+    return value
+
+
+def _coerce_to_class(value: Any, hint: Any, owner: str) -> Any:
+    whole = isinstance(value, int) and not isinstance(value, bool)
     wrong_bool = isinstance(value, bool) and hint is not bool
     require(
-        isinstance(value, hint) and not wrong_bool,
+        (isinstance(value, hint) and not wrong_bool) or (hint is float and whole),
         owner,
-        f"of type {hint.__name__}",
+        _WORDS.get(hint, f"of type {hint.__name__}"),
         value,
     )
-    if hint is int:
+    if hint in (int, float) and whole:
         require(abs(value) < 1 << 63, owner, "within 64 bits", value)
     if hint is float:
+        value = float(value)
         require(math.isfinite(value), owner, "finite", value)
     return value

@@ -183,8 +183,8 @@ def test_lanes_may_differ_in_the_stated_fields_alone():
             ["layout", "'parallel'", "'serial'"],
         ),
         (lambda: MultiTokenConfig(horizon=0), ["horizon", "from 1 to 256", "0"]),
-        (lambda: MultiTokenConfig(horizon=2.5), ["horizon", "int", "2.5"]),
-        (lambda: MultiTokenConfig(horizon=True), ["horizon", "int", "True"]),
+        (lambda: MultiTokenConfig(horizon=2.5), ["horizon", "a whole number", "2.5"]),
+        (lambda: MultiTokenConfig(horizon=True), ["horizon", "whole number", "True"]),
         (
             lambda: TrainingConfig(learning_rate=float("nan")),
             ["learning_rate", "finite"],
