@@ -14,6 +14,7 @@ from slurm.sandbox import cluster
 from slurm.sandbox.files import DEFAULT_STATE, ClusterOptions
 from slurm.status import cancel, read_status
 from synth.identity import require
+from synth.run.states import counted
 
 Again = Literal["failed", "cancelled", "timed out", "stopped", "lost"]
 AGAIN: tuple[Again, ...] = get_args(Again)
@@ -103,8 +104,8 @@ class StatusCommand:
             print(run.line())
         for sentence in found.news:
             print(sentence)
-        counts = found.counts()
-        print(", ".join(f"{n} {state}" for state, n in counts.items()) or "no runs")
+        counts = found.counts
+        print(counted(counts) or "no runs")
         if counts.keys() & set(AGAIN):
             print(f"what they printed: python -m slurm logs {self.root} RUN")
             print(f"send again: python -m slurm retry {self.root} --profile PROFILE")

@@ -1,21 +1,6 @@
-"""Where every run stands: its folder first, then the queue, then accounting.
-
-State        read from
-done         result.json
-failed       failure.json, written after the job took the run up
-running      the job runs and has the run
-queued       the job waits; the reason is the scheduler's
-held         the job waits for a person (scontrol release, or cancel)
-cancelled    by `cancel`, or by scancel as far as anyone remembers
-timed out    the job hit its limit without requeueing itself
-stopped      no job has it, it has a folder: launch again to go on
-lost         the job is gone and nobody knows why: launch again to go on
-new          never begun
-unreadable   its folder or a file in it cannot be read; the detail says which
-"""
+"""Where every run stands: its folder first, then the queue, then accounting."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +10,6 @@ from slurm import queue as scheduler
 from slurm.clients import Ask, QueueUnavailable
 from slurm.ledger import (
     FOLDER,
-    RECORD,
     JobRecord,
     failure_stamp,
     launching,
@@ -35,9 +19,11 @@ from slurm.ledger import (
     write_record,
 )
 from slurm.queue import QueueEntry
+from synth.run.standing import Standing, Survey, look
+from synth.run.states import LIVE, State
 from synth.run.store import RunFolder
 
-OVER = {
+OVER: dict[str, State] = {
     "CANCELLED": "cancelled",
     "REVOKED": "cancelled",
     "TIMEOUT": "timed out",
@@ -47,11 +33,9 @@ OVER = {
 
 
 @dataclass(frozen=True)
-class RunStatus:
-    """One run: its state, what there is to say about it, the job that has or had it."""
+class RunStatus(Standing):
+    """One run with what there is to say about it, and the job that has or had it."""
 
-    run_id: str
-    state: str
     detail: str = ""
     job_id: str = ""
     node: str = ""
@@ -67,42 +51,20 @@ class RunStatus:
         return "  ".join(word for word in words if word)
 
 
-@dataclass(frozen=True)
-class Status:
-    """Every run that was asked for, and what was learnt on the way."""
-
-    runs: list[RunStatus]
-    news: list[str]
-    queue_known: bool = True
-
-    def counts(self) -> dict[str, int]:
-        """How many runs are in each state."""
-        found: dict[str, int] = {}
-        for run in self.runs:
-            found[run.state] = found.get(run.state, 0) + 1
-        return found
-
-
-def known_runs(root: Path) -> list[str]:
-    """Ids of every folder that is a run's, or that nobody can look into."""
-    with os.scandir(root) as entries:
-        names = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
-    return sorted(name for name in names if _may_be_run(root / name))
-
-
-def _may_be_run(path: Path) -> bool:
-    try:
-        return not {"config.json", RECORD}.isdisjoint(os.listdir(path))
-    except OSError:
-        return True
-
-
 def read_status(
     root: Path, run_ids: Sequence[str] | None = None, ask: Ask = clients.ask
-) -> Status:
-    """Merge folders and queue; works without a controller, and says so."""
-    root = root.absolute()
-    run_ids = known_runs(root) if run_ids is None else run_ids
+) -> Survey[RunStatus]:
+    """Folders and queue merged, of the given runs or of all that lie below `root`."""
+    found = with_queue(look(root, run_ids), ask)
+    return found.begun() if run_ids is None else found
+
+
+def with_queue(found: Survey[Standing], ask: Ask = clients.ask) -> Survey[RunStatus]:
+    """A survey of folders, and what SLURM knows of each run that was sent to it.
+
+    Works without a controller, and says so.
+    """
+    root = found.root.absolute()
     news: list[str] = []
     queue: dict[str, QueueEntry] = {}
     known = True
@@ -112,22 +74,22 @@ def read_status(
     except QueueUnavailable as error:
         known = False
         news.append(str(error))
-    found = [_look(root, run_id, queue) for run_id in run_ids]
+    looked = [_look(root, run, queue) for run in found.runs]
     history: dict[str, QueueEntry] = {}
     if known:
         gone = {
             run.job_id
-            for run, record in found
+            for run, record in looked
             if record and run.state == "lost" and _entry(record, queue) is None
         }
         history = scheduler.read_history(gone, ask)
-    runs = [_remembered(run, record, history) for run, record in found]
+    runs = [_remembered(run, record, history) for run, record in looked]
     if not known:
         runs = [
             dataclasses.replace(run, state="unknown") if run.state == "lost" else run
             for run in runs
         ]
-    return Status(runs, news, known)
+    return Survey(found.root, runs, news, known)
 
 
 def _settle(root: Path, queue: dict[str, QueueEntry]) -> list[str]:
@@ -151,52 +113,52 @@ def _entry(record: JobRecord | None, queue: dict[str, QueueEntry]) -> QueueEntry
 
 
 def _look(
-    root: Path, run_id: str, queue: dict[str, QueueEntry]
+    root: Path, run: Standing, queue: dict[str, QueueEntry]
 ) -> tuple[RunStatus, JobRecord | None]:
     """One run by its folder and the queue; whatever is wrong with it is its own."""
     try:
-        record = read_record(root, run_id)
-        return _run(root, run_id, record, queue), record
+        record = read_record(root, run.run_id)
     except (OSError, ValueError) as error:
-        return RunStatus(run_id, "unreadable", str(error)), None
+        words = str(error)
+        return RunStatus(run.run_id, "unreadable", words, words), None
+    return _merged(root, run, record, queue), record
 
 
-def _run(
+def _merged(
     root: Path,
-    run_id: str,
+    run: Standing,
     record: JobRecord | None,
     queue: dict[str, QueueEntry],
 ) -> RunStatus:
-    folder = RunFolder(root, run_id)
+    run_id, error = run.run_id, run.error
+    if record is None:
+        return RunStatus(run_id, run.state, error, error or "")
+
+    def found(state: State, detail: str = "") -> RunStatus:
+        said = error if state == run.state else None
+        if state == "failed":
+            detail = said or detail
+        job = (record.job_id, record.node, record.restarts, record.log(root))
+        return RunStatus(run_id, state, said, detail, *job)
+
     entry = _entry(record, queue)
-    job_id = record.job_id if record else ""
-    node = record.node if record else ""
-    restarts = record.restarts if record else 0
-    log = record.log(root) if record else None
-
-    def found(state: str, detail: str = "") -> RunStatus:
-        return RunStatus(run_id, state, detail, job_id, node, restarts, log)
-
-    own = folder.state()
-    if own == "done":
-        if entry is not None and entry.held:
-            return found("done", f"job is still held ({entry.reason})")
-        return found("done")
-    failure = _failure(folder, record)
+    if run.state == "done":
+        held = entry.reason if entry and entry.held else None
+        return found("done", f"job is still held ({held})" if held else "")
+    # A failure is that of the attempt that the record is about; older ones are history.
+    stamp = failure_stamp(root, run_id)
+    old = stamp is not None and stamp == record.old_failure
+    failed = run.state == "failed" and not old
     if entry and entry.live:
         if entry.held:
             return found("held", entry.reason)
         if entry.state == "PENDING":
             return found("queued", entry.reason)
-        if failure is not None:
-            return found("failed", failure)
-        return found("running", _step(folder))
-    if own == "running":
-        return found("running", _step(folder))
-    if failure is not None:
-        return found("failed", failure)
-    if record is None:
-        return found(own)
+        return found("failed") if failed else found("running", _step(root, run_id))
+    if failed or run.state == "unreadable":
+        return found(run.state, error or "")
+    if run.state == "running":
+        return found("running", _step(root, run_id))
     if record.cancelled:
         return found("cancelled")
     if entry is None:
@@ -219,7 +181,7 @@ def _ended(run: RunStatus, record: JobRecord, entry: QueueEntry) -> RunStatus:
     )
     if entry.state == "TIMEOUT":
         detail += f": {_out_of_time(record)}"
-    state = OVER.get(entry.state, "lost")
+    state: State = OVER.get(entry.state, "lost")
     if entry.state == "COMPLETED":  # left to another launch, or cancelled before
         state = "stopped"
     return dataclasses.replace(run, state=state, detail=detail)
@@ -238,18 +200,9 @@ def _out_of_time(record: JobRecord) -> str:
     )
 
 
-def _failure(folder: RunFolder, record: JobRecord | None) -> str | None:
-    """The failure of the attempt that the record is about; older ones are history."""
-    stamp = failure_stamp(folder.path.parent, folder.run_id)
-    if stamp is None or (record and stamp == record.old_failure):
-        return None
-    failure = folder.read_json("failure.json")
-    return str(failure.get("message", "")) if isinstance(failure, dict) else ""
-
-
-def _step(folder: RunFolder) -> str:
+def _step(root: Path, run_id: str) -> str:
     try:
-        progress = folder.read_json("progress.json")
+        progress = RunFolder(root, run_id).read_json("progress.json")
         return f"step {progress['step']} of {progress['steps']}" if progress else ""
     except (OSError, ValueError, KeyError, TypeError):
         return ""  # for people alone
@@ -274,12 +227,11 @@ def cancel(
     chosen = read_status(root, run_ids, ask)
     if not chosen.queue_known:
         raise QueueUnavailable(chosen.news[-1])
-    live = ("queued", "running", "held")
     jobs = {
         run.job_id
         for run in chosen.runs
         if run.job_id
-        and (run.state in live or (run.state == "done" and run.detail))
+        and (run.state in LIVE or (run.state == "done" and run.detail))
         and (states is None or run.state in states)
     }
     if not jobs:

@@ -157,7 +157,7 @@ class Worker:
         deadline = time.monotonic() + BUSY_PATIENCE_S
         found = {o.run_id: o for o in attempt(configs)}
         while not notices.received() and time.monotonic() < deadline:
-            held = [c for c in configs if found[c.run_id].state == "busy"]
+            held = [c for c in configs if found[c.run_id].state == "running"]
             if not held:
                 break
             time.sleep(2.0)
@@ -212,7 +212,7 @@ class Worker:
             if signal.SIGUSR2 in received or own_state() == "RUNNING":
                 requeue()
             sys.exit(1)  # SLURM knows what becomes of the job
-        bad = [o for o in outcomes if o.state in ("failed", "busy")]
+        bad = [o for o in outcomes if o.state in ("failed", "running")]
         for outcome in bad:
             if outcome.state == "failed":
                 self._note_failure(outcome)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from sweeps.loading import find
-from sweeps.survey import folders_in
 from sweeps.sweep import Sweep
 from synth.config import RunConfig
 from synth.identity import require
 from synth.run.execution import Execution
+from synth.run.standing import folders_in
 
 if TYPE_CHECKING:
     from sweeps.executor import Executor
-    from synth.run.store import State
+    from synth.run.states import State
 
 STOPPED = 75
 """Exit status after a signal: call again to go on (EX_TEMPFAIL)."""

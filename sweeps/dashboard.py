@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps.plan import flatten
-from sweeps.survey import Standing, Survey, headline
+from sweeps.survey import headline
 from synth.config import RunConfig
+from synth.run.standing import Standing, Survey
+from synth.run.states import TROUBLED
 from synth.run.store import RunFolder
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def direction(metric: str) -> Literal["minimize", "maximize"]:
 
 
 def study_of(
-    title: str, configs: Sequence[RunConfig], found: Survey, metric: str
+    title: str, configs: Sequence[RunConfig], found: Survey[Standing], metric: str
 ) -> "optuna.Study":
     """The study of a sweep; `found` surveys `configs`, in their order."""
     import optuna
@@ -85,7 +87,7 @@ def _axes(flat: Sequence[dict[str, Any]]) -> "dict[str, BaseDistribution]":
     return axes
 
 
-def _value(found: Survey, run: Standing, metric: str) -> float | None:
+def _value(found: Survey[Standing], run: Standing, metric: str) -> float | None:
     """The metric of a run that is done; `None` where it has no finite one."""
     if run.state != "done":
         return None
@@ -104,13 +106,13 @@ def _trial(
 ) -> "FrozenTrial":
     from optuna.trial import TrialState, create_trial
 
-    state = {
-        "new": TrialState.WAITING,
-        "stopped": TrialState.WAITING,
-        "running": TrialState.RUNNING,
-        "done": TrialState.FAIL if value is None else TrialState.COMPLETE,
-        "failed": TrialState.FAIL,
-    }[run.state]
+    if run.state == "done":
+        state = TrialState.FAIL if value is None else TrialState.COMPLETE
+    elif run.state in TROUBLED:
+        state = TrialState.FAIL
+    else:
+        running = run.state == "running"
+        state = TrialState.RUNNING if running else TrialState.WAITING
     attributes = {"run_id": run.run_id} | ({"error": run.error} if run.error else {})
     return create_trial(
         state=state,

@@ -28,7 +28,8 @@ class InThisProcess:
         board: Board,
         display: Display,
     ) -> list[Outcome]:
-        """Train the packs; see `sweeps.executor.Executor`. A busy run stays busy."""
+        """Train the packs; see `sweeps.executor.Executor`. A run that another process
+        trains is left to it."""
         from synth.training import train
 
         over = False

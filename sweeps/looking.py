@@ -11,8 +11,10 @@ import tyro
 
 from sweeps.commands import Chosen, Name
 from sweeps.provenance import Typed, last_typed
-from sweeps.survey import STATES, Survey, folders_in, headline, standing, survey
+from sweeps.survey import headline, survey
 from synth.identity import require
+from synth.run.standing import Standing, Survey, folders_in, standing
+from synth.run.states import STATES, counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,9 @@ class Status:
             print(f"error: {words}", file=sys.stderr)
         return 1 if unreadable else 0
 
-    def _blocks(self) -> tuple[list[tuple[str, Survey, Typed | None]], list[str]]:
+    def _blocks(
+        self,
+    ) -> tuple[list[tuple[str, Survey[Standing], Typed | None]], list[str]]:
         """What there is to show, and what is wrong with folders that cannot be read."""
         if self.sweep is None:
             blocks, unreadable = [], []
@@ -98,12 +102,12 @@ class Status:
         seen = survey(resolved.root, resolved.configs)
         return [(resolved.title, seen, Typed("run", chosen.words()))], []
 
-    def _of_folder(self, root: Path) -> tuple[str, Survey, Typed | None]:
+    def _of_folder(self, root: Path) -> tuple[str, Survey[Standing], Typed | None]:
         """The runs that lie there, and how they were launched last."""
         return root.name, survey(root), last_typed(root)
 
 
-def as_dict(title: str, found: Survey, typed: Typed | None) -> dict[str, Any]:
+def as_dict(title: str, found: Survey[Standing], typed: Typed | None) -> dict[str, Any]:
     """A survey for programs."""
     return {
         "sweep": title,
@@ -118,9 +122,9 @@ def as_dict(title: str, found: Survey, typed: Typed | None) -> dict[str, Any]:
     }
 
 
-def as_text(title: str, found: Survey, typed: Typed | None) -> str:
+def as_text(title: str, found: Survey[Standing], typed: Typed | None) -> str:
     """A survey for people."""
-    counts = ", ".join(f"{found.counts[s]} {s}" for s in STATES if found.counts[s])
+    counts = counted(found.counts)
     lines = [f"{title}: {len(found.runs)} runs: {counts}  ({found.root})"]
     for kind, count in found.errors().most_common():
         lines.append(f"  {count} x {kind}")
@@ -134,7 +138,7 @@ def as_text(title: str, found: Survey, typed: Typed | None) -> str:
     return "\n".join(lines)
 
 
-def next_command(found: Survey, typed: Typed | None) -> str | None:
+def next_command(found: Survey[Standing], typed: Typed | None) -> str | None:
     """What to type next; `None` when everything is done.
 
     `typed` is the command that launched the runs; for folders of an older launch nobody

@@ -15,10 +15,11 @@ from sweeps import costs
 from sweeps.board import clock
 from sweeps.packs import Pack, chooser, cut
 from sweeps.rates import observe
-from sweeps.survey import Survey
 from synth.config import RunConfig
 from synth.identity import require
 from synth.run.execution import Execution
+from synth.run.standing import Standing, Survey
+from synth.run.states import State, counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class Plan:
 
     title: str
     root: str
-    counts: dict[str, int]
+    counts: dict[State, int]
     cells: list[Cell]
     packs: list[Pack]
     slots: int
@@ -70,7 +71,7 @@ class Plan:
 
     def as_text(self) -> str:
         """For people: counts, a line a cell, the sum."""
-        counts = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n)
+        counts = counted(self.counts)
         lines = [
             f"{self.title}: {sum(self.counts.values())} runs ({counts}) in {self.root}",
             f"{'cell':<34}{'runs':>6}{'todo':>6}{'params':>9}{'tokens':>9}"
@@ -99,7 +100,7 @@ class Plan:
 def plan(
     title: str,
     configs: Sequence[RunConfig],
-    found: Survey,
+    found: Survey[Standing],
     execution: Execution,
     slots: int,
     *,
@@ -139,7 +140,7 @@ def plan(
     return Plan(
         title=title,
         root=str(found.root),
-        counts={str(state): n for state, n in found.counts.items()},
+        counts=dict(found.counts),
         cells=_cells(configs, timed, rate),
         packs=[pack for _, pack in timed],
         slots=slots,

@@ -195,7 +195,7 @@ class Launch:
                 return
             for outcome in map(present(self.root), outcomes):
                 config = configs[outcome.run_id]
-                if outcome.state == "busy":
+                if outcome.state == "running":
                     self.held[outcome.run_id] = config
                 elif outcome.state == "stopped" and not self._asked_to_stop(config):
                     self.queue.append((config,))  # somebody else ended the worker

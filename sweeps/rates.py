@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.costs import flops_per_token, tokens
-from sweeps.survey import Survey
 from synth.config import RunConfig
 from synth.fast.compilation import step_form
 from synth.run.execution import Execution
+from synth.run.standing import Standing, Survey
 from synth.run.store import RunFolder
 
 NATIVE = (
@@ -86,7 +86,9 @@ def usual_rate(config: RunConfig, execution: Execution) -> float | None:
     return 1 / seconds
 
 
-def observe(configs: Sequence[RunConfig], found: Survey, execution: Execution) -> Rates:
+def observe(
+    configs: Sequence[RunConfig], found: Survey[Standing], execution: Execution
+) -> Rates:
     """The speeds of runs that are done or have begun, with this machine's own alone."""
     cells: dict[str, list[RunConfig]] = defaultdict(list)
     states = {run.run_id: run.state for run in found.runs}

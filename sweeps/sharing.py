@@ -10,8 +10,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweeps.survey import folders_in
 from synth.config import RunConfig
+from synth.run.standing import folders_in
 
 
 def link_shared(configs: Sequence[RunConfig], root: Path) -> int:

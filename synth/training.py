@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from synth.config import RunConfig
 from synth.fast.numerics import numerics
@@ -26,6 +26,7 @@ from synth.run.execution import Execution
 from synth.run.interruption import Interruption
 from synth.run.progress import Moment, Outcome, Progress, Silent
 from synth.run.resume import by_step
+from synth.run.states import State
 from synth.run.store import RunBusy, RunFolder, RunGone, verify
 
 BuildPack = Callable[
@@ -68,8 +69,8 @@ def train(
                     folder.open(config)
                     ended = _ended(folder)  # meanwhile, by another process
             except (RunBusy, ValueError, OSError) as error:
-                state: Literal["busy", "failed"]
-                state = "busy" if isinstance(error, RunBusy) else "failed"
+                state: State
+                state = "running" if isinstance(error, RunBusy) else "failed"
                 ended = Outcome(config.run_id, state, str(error))
             if ended is None:
                 mine.append((config, folder))

@@ -6,9 +6,10 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from synth.config import RunConfig
+from synth.run.states import State
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -19,10 +20,11 @@ Headlines = Mapping[str, Mapping[str, float | None]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one run ended: done, failed, stopped by a signal, or held by another process."""
+    """How one run ended: done, failed, stopped by a signal; or who has it: a job in the
+    queue, or another process, in which it is running."""
 
     run_id: str
-    state: Literal["done", "failed", "stopped", "busy"]
+    state: State
     message: str
 
 

@@ -28,7 +28,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from synth.config import RunConfig
 from synth.metrics import Measurement
@@ -43,9 +43,9 @@ from synth.run.files import write_atomically as write_atomically
 from synth.run.git import unrepeated
 from synth.run.metrics_file import MetricsFile, sha256_of
 from synth.run.metrics_file import RunGone as RunGone
+from synth.run.states import State
 from synth.tasks.task import ItemCounts
 
-State = Literal["new", "running", "stopped", "done", "failed"]
 OF_THE_TRAINER = ("environment.json", "progress.json", "items.jsonl", "result.json")
 """Files that only the process that holds the claim writes."""
 _OLDER_RESULT = (

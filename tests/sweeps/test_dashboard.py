@@ -5,7 +5,8 @@ import resource
 import pytest
 
 from sweeps.dashboard import direction, study_of
-from sweeps.survey import Standing, Survey, headline, survey
+from sweeps.survey import headline, survey
+from synth.run.standing import Standing, Survey
 from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run

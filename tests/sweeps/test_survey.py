@@ -331,7 +331,7 @@ def test_what_somebody_else_may_not_read_hides_no_other_run(tmp_path, capsys):
         folder.chmod(folder.stat().st_mode | 0o755)
     os.seteuid(65534)
     try:
-        assert survey(tmp_path / "open").counts == {"done": 1, "failed": 1}
+        assert survey(tmp_path / "open").counts == {"done": 1, "unreadable": 1}
         assert Status(runs=tmp_path).run() == 1
         captured = capsys.readouterr()
         assert link_shared([tiny_run(seed=2), shut], tmp_path / "new") == 0
@@ -339,7 +339,7 @@ def test_what_somebody_else_may_not_read_hides_no_other_run(tmp_path, capsys):
         os.seteuid(0)
         (tmp_path / "private").chmod(0o755)
     assert f"{tmp_path / 'private'} cannot be read: Permission denied" in captured.err
-    assert "2 runs: 1 done, 1 failed" in captured.out
+    assert "2 runs: 1 done, 1 unreadable" in captured.out
     assert f"{shut.run_id}: [Errno 13] Permission denied" in captured.out
 
 

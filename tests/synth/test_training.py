@@ -227,7 +227,7 @@ def test_two_processes_never_train_one_run(tmp_path):
     config = tiny_run()
     with RunFolder(tmp_path, config.run_id).claim():
         (outcome,) = train([config], tmp_path)
-        assert outcome.state == "busy"
+        assert outcome.state == "running"
         assert f"process {os.getpid()}" in outcome.message
     assert trained(tmp_path, config)
 
