@@ -5,6 +5,7 @@ among the ones shipped in `slurm/profiles`; anything that ends in `.toml` is a p
 `slurm/profiles/example.toml` explains every key.
 """
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -17,6 +18,7 @@ from typing import Any
 
 from synth.identity import coerce, nearest, require
 from synth.run.execution import Execution
+from synth.run.places import expand
 
 SHIPPED = Path(__file__).parent / "profiles"
 
@@ -203,15 +205,21 @@ class Profile:
 
 def folders() -> list[Path]:
     """Where profiles are looked for, first match first."""
-    given = os.environ.get("SYNTH_PROFILES")
-    own = [_path(given)] if given else []
-    config = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return [*own, _path(config) / "synth" / "profiles", SHIPPED]
+    found = [SHIPPED]
+    with contextlib.suppress(ValueError):  # a user without a home folder
+        config = expand(os.environ.get("XDG_CONFIG_HOME") or "~/.config")
+        found.insert(0, Path(config) / "synth" / "profiles")
+    if given := os.environ.get("SYNTH_PROFILES"):
+        found.insert(0, _path(given, "SYNTH_PROFILES"))
+    return found
 
 
-def _path(word: str) -> Path:
-    """A path as a shell reads it; without a home folder `~` stays what it is."""
-    return Path(os.path.expandvars(os.path.expanduser(word)))
+def _path(word: str, owner: str) -> Path:
+    """A path as a shell reads it."""
+    try:
+        return Path(expand(word))
+    except ValueError as error:
+        raise ValueError(f"{owner} {error}.") from None
 
 
 def available() -> dict[str, Path]:
@@ -233,7 +241,7 @@ def load(name: str) -> Profile:
         there are.
     """
     if name.endswith(".toml"):
-        path = _path(name)
+        path = _path(name, "--profile")
         if not path.is_file():
             raise ValueError(f"There is no profile file {str(path)!r}.")
         return read(path)
@@ -241,7 +249,7 @@ def load(name: str) -> Profile:
     if name not in known:
         raise ValueError(
             f"No cluster profile is called {name!r}. {nearest(name, known)} Write "
-            f"yours to {folders()[-2] / (name + '.toml')}, from "
+            f"yours to {folders()[-2:][0] / (name + '.toml')}, from "
             f"{SHIPPED / 'example.toml'}."
         )
     return read(known[name])

@@ -14,7 +14,6 @@ from slurm.profile import Profile
 from slurm.status import read_status
 from slurm.submission import Sending, submit
 from synth.config import RunConfig
-from synth.run.defining_code import refuse_other_code
 from synth.run.store import RunFolder
 
 SUSPECT = ("failed", "lost")
@@ -65,12 +64,11 @@ def retry(
             most[run.run_id] = max(1, _last_pack(root, run.run_id) // 2)
     packs = pack_up(configs, profile.lanes, most)
 
-    def check(sent: Sequence[RunConfig]) -> None:
-        if not accept_code_change:
-            refuse_other_code(root, sent)
-
+    execution = profile.build_execution()
+    if accept_code_change:
+        execution = dataclasses.replace(execution, accept_code_change=True)
     sending = submit(
-        packs, root, profile, "retry", dry_run=dry_run, check=check, ask=ask
+        packs, root, profile, "retry", execution=execution, dry_run=dry_run, ask=ask
     )
     return dataclasses.replace(sending, news=[*news, *sending.news])
 

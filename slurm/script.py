@@ -5,12 +5,10 @@ pattern of SLURM's, values are quoted for the shell, and `~` and `$VAR` mean wha
 mean in a shell.
 """
 
-import os
 import re
 import shlex
 import sys
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,10 @@ import submitit
 from slurm.arrays import ArrayPlan
 from slurm.profile import Profile
 from synth.run.code_copy import check_lines
+from synth.run.places import VARIABLE, expand
 
 _PERCENT = "\ue000"
 """Stands for `%` of a path while submitit replaces patterns of its own."""
-_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
 
 
 class _Executor(submitit.SlurmExecutor):
@@ -145,7 +143,7 @@ def shell_word(value: str) -> str:
     if rest and not re.search(r"[$`\\\"]", rest):
         return tilde + shlex.quote(rest)
     words, end = [], 0
-    for found in _VARIABLE.finditer(rest):
+    for found in VARIABLE.finditer(rest):
         words.append(_escaped(rest[end : found.start()]))
         words.append("${%s:?is not set}" % (found[1] or found[2]))
         end = found.end()
@@ -162,19 +160,8 @@ def _expanded(profile: Profile, key: str, value: str | float) -> str | float:
     """A value for sbatch, which expands nothing: `~` and `$VAR` of this machine."""
     if not isinstance(value, str):
         return value
-    return expanded(value, f"profile {profile.name!r}: sbatch.{key}")
-
-
-def expanded(
-    text: str, owner: str, environment: Mapping[str, str] | None = None
-) -> str:
-    """`~` and `$VAR` replaced; `owner` is what an error names."""
-    known = os.environ if environment is None else environment
-
-    def replace(found: re.Match[str]) -> str:
-        name = found[1] or found[2]
-        if name not in known:
-            raise ValueError(f"{owner} must name known variables; {name} is not set.")
-        return known[name]
-
-    return _VARIABLE.sub(replace, os.path.expanduser(text))
+    try:
+        return expand(value)
+    except ValueError as error:
+        owner = f"profile {profile.name!r}: sbatch.{key}"
+        raise ValueError(f"{owner} {error}.") from None

@@ -8,7 +8,7 @@ killed launcher left half-done is settled by the next call.
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,8 +28,8 @@ from slurm.ledger import (
 from slurm.profile import Profile
 from slurm.queue import Queue, is_job_id
 from slurm.script import render
-from synth.config import RunConfig
 from synth.run import code_copy as snapshot
+from synth.run.defining_code import refuse_other_code
 from synth.run.execution import Execution
 from synth.run.files import write_atomically
 from synth.run.store import RunFolder
@@ -97,13 +97,11 @@ def submit(
     *,
     execution: Execution | None = None,
     dry_run: bool = False,
-    check: Callable[[Sequence[RunConfig]], None] | None = None,
     ask: Ask = clients.ask,
 ) -> Sending:
     """Send every run of `packs` that is neither done nor queued; one job per pack.
 
-    `execution` is what the profile says unless given here. `check` sees the
-    runs that are about to be sent, and raises if they must not be.
+    `execution` is what the profile says unless given here.
 
     Raises
     ------
@@ -113,7 +111,7 @@ def submit(
         With sbatch's own words; what was sent before stays known, nothing else is left.
     ValueError
         Inside a job, while another launcher is at work, or for a profile that cannot be
-        rendered.
+        rendered; or when a run was begun by other code, unless that is accepted.
     """
     refuse_inside_job(os.environ)
     root = root.absolute()
@@ -129,10 +127,11 @@ def submit(
         sending = _plan(packs, root, profile, label, ask, news)
         if not sending.arrays:
             return sending
-        if check is not None:
-            check([c for a in sending.arrays for pack in a.packs for c in pack])
-        code = snapshot.take(root)
         how = execution or profile.build_execution()
+        if not how.accept_code_change:
+            packed = (pack for array in sending.arrays for pack in array.packs)
+            refuse_other_code(root, [config for pack in packed for config in pack])
+        code = snapshot.take(root)
         sent: list[Launch] = []
         for array in sending.arrays:
             sent.append(_send(array, sent, root, profile, how, label, code, ask))

@@ -1,5 +1,6 @@
 """A sweep on SLURM: its missing runs, in packs, to `slurm.submission`."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,6 @@ from sweeps.sharing import link_shared
 from sweeps.survey import survey
 from synth.config import RunConfig
 from synth.identity import require
-from synth.run.defining_code import refuse_other_code
 
 if TYPE_CHECKING:
     from slurm.submission import Sending
@@ -58,12 +58,13 @@ def send(
     costs.refuse_impossible(missing)
     packs = [list(pack) for pack in cut(missing, lanes or profile.lanes)]
 
-    def check(sent: Sequence[RunConfig]) -> None:
-        if not accept_code_change:
-            refuse_other_code(root, sent)
-
+    execution = profile.build_execution()
+    if accept_code_change:
+        execution = dataclasses.replace(execution, accept_code_change=True)
     try:
-        sending = submit(packs, root, profile, label, dry_run=dry_run, check=check)
+        sending = submit(
+            packs, root, profile, label, execution=execution, dry_run=dry_run
+        )
     except (QueueUnavailable, SubmissionRefused) as error:
         raise ValueError(str(error)) from error
     failed = 0 if retry else found.counts["failed"]

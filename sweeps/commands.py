@@ -86,8 +86,6 @@ class Run(Chosen):
     """Most runs side by side in one process; by size if not given."""
     fail_fast: bool = False
     """Stop at the first failing run."""
-    accept_code_change: bool = False
-    """Go on with runs that other code began."""
     on: Literal["local", "slurm"] = "local"
     """Where to train."""
     profile: str | None = None
@@ -115,7 +113,7 @@ class Run(Chosen):
                 retry=retry,
                 dry_run=self.dry_run,
                 lanes=self.lanes,
-                accept_code_change=self.accept_code_change,
+                accept_code_change=self.execution.accept_code_change,
                 as_json=self.json,
             )
         require(
@@ -140,7 +138,6 @@ class Run(Chosen):
                 execution=self.execution,
                 lanes=self.lanes,
                 retry=retry,
-                accept_code_change=self.accept_code_change,
                 typed=Typed("run", self.words()),
             ),
             for_terminal(self.json),
@@ -158,10 +155,11 @@ class Run(Chosen):
 
     def _refuse_what_profiles_say(self) -> None:
         """On a cluster some options would be passed over in silence."""
+        accepted = self.execution.accept_code_change
         for name, default, key in (
             ("workers", 2, "max_running"),
             ("fail_fast", False, None),
-            ("execution", Execution(), "[execution]"),
+            ("execution", Execution(accept_code_change=accepted), "[execution]"),
         ):
             if getattr(self, name) != default:
                 instead = f"; the profile's {key} says it there" if key else ""

@@ -26,8 +26,6 @@ class Wishes:
     """Most runs in a pack; by size if not given, see `packs.usual_lanes`."""
     retry: bool = False
     """Train failed runs again."""
-    accept_code_change: bool = False
-    """Go on with runs that other code began."""
     typed: provenance.Typed | None = None
     """What the person typed, to be remembered beside the runs."""
 
@@ -63,7 +61,7 @@ def launch(
     if not planned.packs:
         return []
     begun = found.ids("stopped", "failed") if wishes.retry else found.ids("stopped")
-    if not wishes.accept_code_change:
+    if not execution.accept_code_change:  # before any other is trained
         ours = [config for config in configs if config.run_id in begun]
         refuse_other_code(root, sorted(ours, key=lambda config: config.run_id))
     if wishes.typed is not None:

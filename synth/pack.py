@@ -29,7 +29,7 @@ from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model
 from synth.models.lanes import FlatLanes, initialise
 from synth.optimizer import LaneAdamW
-from synth.run.checkpoint import Checkpoint, Place
+from synth.run.checkpoint import Checkpoint, Place, fill
 from synth.run.environment import capture
 from synth.run.execution import Execution
 from synth.tasks.stream import RowStream
@@ -177,13 +177,7 @@ class Pack:
 
     def _restore(self, lane: int, saved: Checkpoint) -> None:
         weights = self.lanes.lane(self.lanes.master_KP, lane)
-        if weights.keys() != saved.weights.keys():
-            raise ValueError(
-                f"The checkpoint of {self.configs[lane].run_id} holds other weights than "
-                "its model has; it was made by another version of the code."
-            )
-        for name, weight in weights.items():
-            weight.copy_(saved.weights[name])
+        fill(weights, saved, f"The checkpoint of {self.configs[lane].run_id}")
         self.optimizer.restore(lane, saved.moments)
         self._sums.restore(lane, saved.place.sums)
         self.seconds_before[lane] = saved.place.seconds

@@ -22,6 +22,7 @@ from synth.models.describe import unembeddings_per_token
 from synth.pack import Pack
 from synth.run import checkpoint as checkpoints
 from synth.run.checkpoint import Checkpoint
+from synth.run.defining_code import refuse_other_code
 from synth.run.execution import Execution
 from synth.run.interruption import Interruption
 from synth.run.progress import Moment, Outcome, Progress, Silent
@@ -51,7 +52,8 @@ def train(
     Raises
     ------
     ValueError
-        When the runs cannot share a pack, or a run is given twice.
+        When the runs cannot share a pack, a run is given twice, or one would go on
+        from a checkpoint of other code and `execution.accept_code_change` is not set.
     """
     execution = execution or Execution()
     _check_pack(configs)
@@ -76,6 +78,8 @@ def train(
                 mine.append((config, folder))
             else:
                 found[config.run_id] = ended
+        if not execution.accept_code_change:
+            refuse_other_code(root, [config for config, _ in mine])
         interruption = stack.enter_context(Interruption())
         for step, group in by_step(mine, found).items():
             session = _Session(group, step, execution, progress or Silent(), build)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 import tyro
 
 from synth.cli.drawing import draw_targets
+from synth.cli.moved import MovedFiles
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.families import member, members
 from synth.identity import require
@@ -19,8 +20,8 @@ from synth.models.describe import as_text, describe_model, describe_run
 from synth.models.mixers.shapes import Mixer
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.objective import ObjectiveConfig
-from synth.run.defining_code import refuse_other_code
 from synth.run.execution import Execution
+from synth.run.store import RunFolder
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.task import TaskConfig
 from synth.tasks.text.stories import StoryConfig
@@ -167,8 +168,6 @@ class Train(Aimed):
     """Of the training data."""
     runs: Path = Path("runs")
     """Where run folders lie."""
-    accept_code_change: bool = False
-    """Go on with a run that other code began."""
     profile: bool = False
     """Also say where the time went: data, forward, backward, optimiser, evaluation..."""
     json: bool = False
@@ -184,8 +183,9 @@ class Train(Aimed):
             seed=self.seed,
             data_seed=self.data_seed,
         )
-        if not self.accept_code_change:
-            refuse_other_code(self.runs, [config])
+        folder = RunFolder(self.runs, config.run_id)
+        if folder.state() != "done":
+            folder.require_writable()
         began = time.monotonic()
         from synth.pack import Pack
         from synth.run.profile import Profile
@@ -213,7 +213,7 @@ class Train(Aimed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class Evaluate(MovedFiles):
     """Evaluate the last checkpoint of a run on its task's fixed test sets."""
 
     folder: tyro.conf.Positional[Path]
@@ -226,12 +226,6 @@ class Evaluate:
     """Decode greedily, feeding mistakes back, instead of the teacher-forced pass."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where to evaluate."""
-    corpus: str = ""
-    """Where the run's corpus lies now, if not where it was."""
-    books: str = ""
-    """Where its books lie now."""
-    tokenizer_file: str = ""
-    """Where its tokenizer.json lies now."""
     json: bool = False
     """One JSON object a line instead of a table."""
 
@@ -241,10 +235,13 @@ class Evaluate:
         from synth.run.scoring import evaluate_folder
 
         require_device(self.device)
-        names = ("corpus", "books", "tokenizer_file")
-        moved = {name: path for name in names if (path := getattr(self, name))}
         scores = evaluate_folder(
-            self.folder, self.examples, self.step, self.free_running, self.device, moved
+            self.folder,
+            self.examples,
+            self.step,
+            self.free_running,
+            self.device,
+            self.moved(),
         )
         for score in scores:
             if self.json:

@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
 import tyro
 
+from synth.cli.moved import MovedFiles
 from synth.config import RunConfig
 from synth.identity import require
 from synth.metrics import Score, to_lines
 from synth.run.environment import require_device
+from synth.run.places import expand
 
 if TYPE_CHECKING:
     from synth.probes.findings import Findings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(MovedFiles):
     """What all probes share: which checkpoints, and where the numbers go."""
 
     counts: ClassVar[tuple[str, ...]] = ()
@@ -61,8 +63,9 @@ class Law(Options):
     """Folders of one or more runs, measured one after another."""
     model: str | None = None
     """Or a Hugging Face causal language model, by name or path."""
-    corpus: Path | None = None
-    """Texts for --model: rows of .jsonl or .parquet, or a .txt cut at blank lines."""
+    corpus: str = ""
+    """Where the corpus of --run lies now. For --model, its texts: rows of .jsonl or
+    .parquet, or a .txt cut at blank lines."""
     data: Literal["test", "train"] = "test"
     """Probe --run on its task's test sets, or on rows like those of training."""
     examples: int = 1000
@@ -134,8 +137,8 @@ class Law(Options):
         from synth.probes.states import RunStates, load_run, task_rows
 
         for run in self.run:
-            for step in steps_to_measure(run, self.step, self.every_step):
-                config, model, _ = load_run(run, step, self.device)
+            for wanted in steps_to_measure(run, self.step, self.every_step):
+                config, model, step = load_run(run, wanted, self.device, self.moved())
                 findings.at(run, config, step)
                 context = config.training.context
                 task = config.task.build()
@@ -152,9 +155,11 @@ class Law(Options):
         )
 
         assert self.model is not None
-        if self.corpus is None:
+        if not self.corpus:
             raise ValueError("probe law --model needs --corpus FILE.")
-        texts = sample_texts(read_corpus(self.corpus), self.examples, self.text_seed)
+        texts = sample_texts(
+            read_corpus(Path(expand(self.corpus))), self.examples, self.text_seed
+        )
         model, tokenizer = load_language_model(self.model, self.device)
         ids = [tokenizer(text)["input_ids"] for text in texts]
         return LanguageModelStates(
@@ -182,8 +187,10 @@ class RunProbe(Options):
         require(bool(self.folders), "FOLDERS", "at least one folder", self.folders)
         findings = Findings(self.name)
         for folder in self.folders:
-            for step in steps_to_measure(folder, self.step, self.every_step):
-                config, model, _ = load_run(folder, step, self.device)
+            for wanted in steps_to_measure(folder, self.step, self.every_step):
+                config, model, step = load_run(
+                    folder, wanted, self.device, self.moved()
+                )
                 scores = self.scores(config, model, folder)
                 findings.at(folder, config, step)
                 rows = findings.add(scores)

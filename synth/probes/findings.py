@@ -8,8 +8,8 @@ from synth.run.checkpoint import saved_steps
 from synth.run.store import RunFolder, write_atomically
 
 
-def steps_to_measure(folder: Path, step: int | None, every: bool) -> list[int]:
-    """The chosen checkpoint of a run (its newest if None), or all, oldest first.
+def steps_to_measure(folder: Path, step: int | None, every: bool) -> list[int | None]:
+    """The chosen checkpoint of a run (None: its newest whole one), or all in order.
 
     Raises
     ------
@@ -24,7 +24,7 @@ def steps_to_measure(folder: Path, step: int | None, every: bool) -> list[int]:
     saved = saved_steps(known)
     if not saved:
         raise ValueError(f"{folder} has no checkpoint yet.")
-    return saved if every else [saved[-1] if step is None else step]
+    return [*saved] if every else [step]
 
 
 class Findings:

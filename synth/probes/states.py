@@ -8,7 +8,7 @@ last one carries the model's trained norm. `Norm` and `Last` offer the alternati
 that the asymmetry can be seen and removed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -58,26 +58,15 @@ class StateSource(Protocol):
 
 
 def load_run(
-    path: Path, step: int | None = None, device: str = "cpu"
+    path: Path,
+    step: int | None = None,
+    device: str = "cpu",
+    moved: Mapping[str, str] = {},
 ) -> tuple[RunConfig, PredictionModel, int]:
-    """Configuration and model of a run at a checkpoint, in fp32, and the step.
-
-    Raises
-    ------
-    ValueError
-        When the folder is no run, has no checkpoint of that step, or one with other
-        weights than this code's model has.
-    """
+    """Configuration and model of a run at a checkpoint; see `load_model`."""
     path = path.resolve()
-    try:
-        model, config, step = load_model(
-            RunFolder(path.parent, path.name), step, device
-        )
-    except KeyError as error:
-        raise ValueError(
-            f"The checkpoint of {path} has no weight {error}: it was made by another "
-            "version of the code. Probe it with that version, or train it afresh."
-        ) from None
+    folder = RunFolder(path.parent, path.name)
+    model, config, step = load_model(folder, step, device, moved)
     return config, model.requires_grad_(False).eval(), step
 
 

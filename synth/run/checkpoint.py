@@ -132,6 +132,26 @@ def load(folder: RunFolder, step: int) -> Checkpoint:
     return Checkpoint(place, tensors[_WEIGHTS], tensors[_MOMENTS])
 
 
+def fill(weights: dict[str, Tensor], saved: Checkpoint, what: str) -> None:
+    """Copy the saved weights into those of a model.
+
+    Raises
+    ------
+    ValueError
+        Names the first weight that only one of them has, or that has another shape.
+    """
+    ours = {name: weight.shape for name, weight in weights.items()}
+    found = {name: weight.shape for name, weight in saved.weights.items()}
+    if other := sorted(dict(ours.items() ^ found.items())):
+        raise ValueError(
+            f"{what} holds other weights than the model of its run ({other[0]}): it was "
+            "made by another version of the code. Check out the commit that "
+            "environment.json names, or move the run's folder away to train it afresh."
+        )
+    for name, weight in weights.items():
+        weight.copy_(saved.weights[name])
+
+
 def check(folder: RunFolder, step: int) -> Place:
     """Compare the files of a checkpoint with their digests; where it stands.
 

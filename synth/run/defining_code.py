@@ -191,6 +191,6 @@ def _difference(folder: RunFolder, config: RunConfig) -> str | None:
             changed = sorted(path for path in now if now[path] not in outside.values())
             gone = sorted(p for p in outside if outside[p] not in now.values())
             return f"with another version of {(changed or gone)[0]}"
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         pass  # never begun, or by code that did not record it
     return None

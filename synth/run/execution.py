@@ -27,6 +27,8 @@ class Execution:
     """Pause between two lines (or refreshes) of progress."""
     keep_checkpoints_every_steps: int = 0
     """Keep the weights of every such step for the probes; 0 keeps the last alone."""
+    accept_code_change: bool = False
+    """Go on with runs that other code began."""
 
     def __post_init__(self) -> None:
         coerce_fields(self)

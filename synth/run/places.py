@@ -6,7 +6,8 @@ import stat
 import tempfile
 from pathlib import Path
 
-_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
+VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
+"""A variable of the environment in a word, `$VAR` or `${VAR}`."""
 
 
 def expand(word: str) -> str:
@@ -26,7 +27,7 @@ def expand(word: str) -> str:
             raise ValueError(f"must name known variables; {name} is not set ({word!r})")
         return os.environ[name]
 
-    replaced = _VARIABLE.sub(value, word)
+    replaced = VARIABLE.sub(value, word)
     home = os.path.expanduser(replaced)
     if home.startswith("~") and not os.path.lexists(home):
         whose = home.partition("/")[0]

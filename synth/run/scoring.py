@@ -25,32 +25,42 @@ def load_model(
     device: str = "cpu",
     moved: Mapping[str, str] = {},
 ) -> tuple[PredictionModel, RunConfig, int]:
-    """The fp32 model of a run at a checkpoint (the newest one if `step` is None).
+    """The fp32 model of a run at a checkpoint (the newest whole one if `step` is None).
 
-    `moved` says where files of the task lie now: `corpus`, `books`, `tokenizer_file`.
+    Newer ones that cannot be used are named on standard error. `moved` says where files
+    of the task lie now: `corpus`, `books`, `tokenizer_file`.
 
     Raises
     ------
     ValueError
-        When the folder holds no run, or no such checkpoint, with the steps it has.
+        When the folder holds no run, or no such checkpoint, with the steps it has; why
+        the checkpoint, or the newest one, cannot be used.
     """
     config = with_files_at(folder.config(), moved)
     steps = checkpoints.saved_steps(folder)
     if not steps:
         raise ValueError(f"{folder.path} has no checkpoint yet.")
-    step = steps[-1] if step is None else step
-    if step not in steps:
+    if step is not None and step not in steps:
         raise ValueError(
             f"{folder.path} has no checkpoint at step {step}; it has {steps}."
         )
-    weights = checkpoints.load(folder, step).weights
     vocab_size = len(config.task.build().vocabulary)
     with torch.device(device):
         model = PredictionModel(config.model, config.objective, vocab_size, 1)
         lanes = FlatLanes(model, torch.float32)
-    for name, weight in lanes.lane(lanes.master_KP, 0).items():
-        weight.copy_(weights[name])
-    return model, config, step
+    weights = lanes.lane(lanes.master_KP, 0)
+    problems: list[str] = []
+    for chosen in reversed(steps) if step is None else [step]:
+        try:
+            saved = checkpoints.load(folder, chosen)
+            checkpoints.fill(weights, saved, str(checkpoints.path_at(folder, chosen)))
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        for problem in problems:
+            print(f"passed over: {problem}", file=sys.stderr)
+        return model, config, chosen
+    raise ValueError(f"No checkpoint can be used: {problems[0]}")
 
 
 def with_files_at(config: RunConfig, moved: Mapping[str, str]) -> RunConfig:

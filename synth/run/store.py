@@ -25,6 +25,7 @@ import json
 import os
 import socket
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,6 +178,11 @@ class RunFolder:
         finally:
             self._claim = None
             os.close(handle)
+
+    def require_writable(self) -> None:
+        """Create the folder, and a file in it for an instant; an `OSError` names it."""
+        make_folder(self.path)
+        tempfile.TemporaryFile(dir=self.path).close()
 
     def require_present(self) -> None:
         """Check that the folder is still the one that this process claimed.

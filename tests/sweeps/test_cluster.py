@@ -9,6 +9,7 @@ from slurm import submission
 from slurm.submission import Sending
 from sweeps import cluster
 from sweeps.__main__ import main
+from synth.run.defining_code import refuse_other_code
 from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
@@ -22,8 +23,9 @@ def test_missing_runs_go_in_packs_of_the_profile(tmp_path, monkeypatch, capsys):
     failed.write_json("failure.json", {"message": "it broke"})
     sent = []
 
-    def submit(packs, root, profile, label, dry_run, check):
-        check([config for pack in packs for config in pack])
+    def submit(packs, root, profile, label, execution, dry_run):
+        if not execution.accept_code_change:
+            refuse_other_code(root, [config for pack in packs for config in pack])
         sent.append([[config.seed for config in pack] for pack in packs])
         assert not dry_run
         assert (root, profile.name, label) == (tmp_path / "mine", "cpu", "mine")

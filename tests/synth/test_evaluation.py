@@ -14,6 +14,7 @@ from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
+from synth.run.checkpoint import load, path_at, save
 from synth.run.execution import Execution
 from synth.run.scoring import (
     evaluate_folder,
@@ -309,3 +310,32 @@ def test_a_folder_evaluates_to_what_training_recorded(tmp_path):
         load_model(folder, 7)
     with pytest.raises(ValueError, match="no run folder"):
         load_model(RunFolder(tmp_path, "nowhere"))
+
+
+def test_an_unusable_checkpoint_is_passed_over_and_named(tmp_path, capsys):
+    config = tiny_run()
+    execution = Execution(keep_checkpoints_every_steps=5)
+    assert train([config], tmp_path, execution)[0].state == "done"
+    folder = RunFolder(tmp_path, config.run_id)
+    place = path_at(folder, 12) / "place.json"
+    whole = place.read_text()
+    place.write_text("{")
+    assert load_model(folder)[2] == 10
+    assert "passed over" in (said := capsys.readouterr().err)
+    assert str(place) in said
+    with pytest.raises(ValueError, match=r"No checkpoint can be used: .*place\.json"):
+        load_model(folder, 12)
+    place.write_text(whole)
+    for step, edit in ((12, {}), (10, {"another": torch.zeros(1)})):
+        saved = load(folder, step)
+        weights = saved.weights | edit
+        if not edit:
+            weights["embedding_KVD"] = weights.pop("embedding_KVD")[:-1]
+        save(folder, dataclasses.replace(saved, weights=weights), keep_every=5)
+    with pytest.raises(ValueError, match=r"step-0+12 holds other weights .*embedding"):
+        load_model(folder, 12)
+    with pytest.raises(
+        ValueError, match=r"step-0+10 holds .*another.*environment.json"
+    ):
+        load_model(folder, 10)
+    assert load_model(folder)[2] == 5

@@ -1,10 +1,12 @@
 """What identifies the files of a user: their content, and how it is read."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from synth.identity import digest
+from synth.run.places import expand
 from synth.tasks.text.cleaning import CLEANING_VERSION
 from synth.tasks.text.corpus_files import (
     corpus_digest,
@@ -66,8 +68,8 @@ def absolute(path: str) -> str:
     """A path that holds from any folder, `~` and `$VAR` replaced; "" and `hub:` stay."""
     if not path or path.startswith(PREFIX):
         return path
-    if not os.path.exists(path):
-        path = os.path.expanduser(os.path.expandvars(path))
+    with contextlib.suppress(ValueError):  # one that a run was given, from elsewhere
+        path = expand(path)
     return os.path.abspath(path)
 
 

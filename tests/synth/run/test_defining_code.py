@@ -1,6 +1,7 @@
 """What is in the digest of the code that defines a run, and what follows from it."""
 
 import importlib.util
+import signal
 import sys
 from dataclasses import dataclass, replace
 
@@ -15,8 +16,11 @@ from synth.run.defining_code import (
     outside_files,
     refuse_other_code,
 )
+from synth.run.execution import Execution
+from synth.run.progress import Silent
 from synth.run.store import RunFolder
 from synth.tasks.repeats import RepeatsConfig
+from synth.training import train
 from tests.conftest import tiny_run
 
 TASK = """
@@ -110,6 +114,33 @@ def test_a_run_without_checkpoint_starts_afresh(tmp_path):
         refuse_other_code(tmp_path, [config])
     (folder.checkpoints / "step-00000002").rmdir()
     refuse_other_code(tmp_path, [config])
+
+
+class StopAtFive(Silent):
+    """Sends this process a signal in the middle of a run."""
+
+    def measured(self, step, headlines):
+        if step == 5:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_training_itself_does_not_go_on_unawares(tmp_path):
+    """Whoever calls it: a sweep, a search, a job, a program of one's own."""
+    config, fresh = tiny_run(), tiny_run(seed=1)
+    (stopped,) = train([config], tmp_path, progress=StopAtFive())
+    assert stopped.state == "stopped"
+    run = RunFolder(tmp_path, config.run_id)
+    stored = run.read_json("environment.json")
+    stored["sessions"][0]["code"]["synth_sha256"] = "other"
+    run.write_json("environment.json", stored)
+    before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*.json*")}
+    with pytest.raises(ValueError, match="accept it with --accept-code-change"):
+        train([fresh, config], tmp_path)
+    assert before == {p: p.stat().st_mtime_ns for p in run.path.rglob("*.json*")}
+    assert run.state() == "stopped"
+    (went_on,) = train([config], tmp_path, Execution(accept_code_change=True))
+    assert went_on.state == "done"
+    assert len(run.read_json("environment.json")["sessions"]) == 2
 
 
 def test_train_does_not_go_on_unawares(tmp_path, capsys):

@@ -1,0 +1,20 @@
+"""Options of commands that read a run again: where the files of its task lie now."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovedFiles:
+    """Places of files that are not where they were when the run was trained."""
+
+    corpus: str = ""
+    """Where the run's corpus lies now, if not where it was."""
+    books: str = ""
+    """Where its books lie now."""
+    tokenizer_file: str = ""
+    """Where its tokenizer.json lies now."""
+
+    def moved(self) -> dict[str, str]:
+        """The places that were given, by field name."""
+        names = ("corpus", "books", "tokenizer_file")
+        return {name: path for name in names if (path := getattr(self, name))}
