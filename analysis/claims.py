@@ -44,7 +44,7 @@ class Test:
     __test__ = False  # for pytest
 
     about: str
-    """What the values are, with size, horizon and setting."""
+    """What the values are, with size, arm and setting."""
     direction: Direction
     values_S: tuple[float, ...]
     parameters: int

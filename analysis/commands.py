@@ -172,7 +172,7 @@ class Claims:
 
 @dataclass(frozen=True, kw_only=True)
 class Matched:
-    """Longer horizons against n = 1 at equal tokens or executed FLOP, paired by seed."""
+    """Every arm against a baseline at equal tokens or executed FLOP, paired by seed."""
 
     suite: str = "in_domain"
     """Suite of the metric."""
@@ -180,6 +180,8 @@ class Matched:
     """What is compared; interpolated between evaluations."""
     part: str = ""
     """Slice of the metric, such as operations=2."""
+    baseline: str = "n1"
+    """The arm that the others are compared with, such as n2 or chain1."""
     cost: Literal["tokens", "flops"] = "flops"
     """What is equal on both sides; FLOP are unknown for stories of old runs."""
     results: Path = field(default_factory=results_folder)
@@ -189,6 +191,7 @@ class Matched:
         """Compare and print."""
         import polars as pl
 
+        from analysis.arm_names import arm_name
         from analysis.comparisons import matched_table
         from analysis.tables import matched_text, show
         from analysis.trajectories import curve_rows
@@ -205,8 +208,9 @@ class Matched:
             raise ValueError(
                 f"No finished run in {self.results} has measured {wanted}. {hint}"
             )
-        title = f"{self.suite}/{self.metric} at equal {self.cost}, minus n = 1"
-        show(matched_text(matched_table(rows, self.cost), title))
+        name = arm_name(self.baseline)
+        title = f"{self.suite}/{self.metric} at equal {self.cost}, minus {name}"
+        show(matched_text(matched_table(rows, self.cost, self.baseline), title))
         return 0
 
 

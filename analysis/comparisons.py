@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from analysis.arm_names import BASELINE, arms_of
 from analysis.settings import with_setting
 from analysis.statistics import Interval, t_interval
 
@@ -158,6 +159,27 @@ def paired(
     return joined.with_columns(difference).sort(keys)
 
 
+def paired_arms(
+    rows: pl.DataFrame, by: list[str], baseline: str = BASELINE
+) -> pl.DataFrame:
+    """`paired` of every other arm with the baseline, arm by arm; `arm` is the other's.
+
+    Raises
+    ------
+    ValueError
+        As `paired`.
+    """
+    others = [arm for arm in arms_of(rows) if arm != baseline]
+    parts = [
+        paired(rows, by, "arm", baseline, arm).with_columns(arm=pl.lit(arm))
+        for arm in others
+    ]
+    if parts:
+        return pl.concat(parts)
+    nothing = paired(rows.clear(), by, "arm", baseline, baseline)
+    return nothing.with_columns(arm=pl.lit(None, pl.String()))
+
+
 def compared(differences: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     """Mean paired difference, interval, p value (plain and Holm) and power hint by group.
 
@@ -249,18 +271,26 @@ def at_equal_cost(
     return table.sort(*keys, between)
 
 
-def matched_table(curves: pl.DataFrame, cost: str) -> pl.DataFrame:
-    """Every longer horizon minus n = 1 at equal cost, by setting, size and horizon."""
+def matched_table(
+    curves: pl.DataFrame, cost: str, baseline: str = BASELINE
+) -> pl.DataFrame:
+    """Every arm minus `baseline` at equal cost, by setting, size and arm.
+
+    Raises
+    ------
+    ValueError
+        When no arm has a setting and a data seed in common with the baseline.
+    """
     by = ["task", "scale", "setting"]
-    at = at_equal_cost(with_setting(curves, "horizon"), by, "horizon", cost)
-    parts = [
-        paired(at, by, "horizon", 1, n).with_columns(horizon=pl.lit(n, pl.Int64()))
-        for n in at["horizon"].unique().sort().to_list()
-        if n > 1
-    ]
-    if not parts:
-        raise ValueError("No two horizons share a setting and a data seed.")
-    return compared(pl.concat(parts), [*by, "horizon"])
+    at = at_equal_cost(with_setting(curves, "arm"), by, "arm", cost)
+    pairs = paired_arms(at, by, baseline)
+    if pairs.is_empty():
+        known = ", ".join(arms_of(curves))
+        raise ValueError(
+            f"No arm shares a setting and a data seed with {baseline!r}. Finished runs "
+            f"have the arms {known}."
+        )
+    return compared(pairs, [*by, "arm"])
 
 
 def formation(

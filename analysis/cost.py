@@ -13,10 +13,6 @@ FITTED = ("stories", "text")
 """Tasks whose vocabulary is fitted to a corpus: too dear to build while collecting."""
 
 
-MOST_HEADS = 1024
-"""Beyond so many heads a configuration was edited: counting them would take for ever."""
-
-
 def flops_per_token(config: dict[str, Any], result: dict[str, Any]) -> float | None:
     """Executed training FLOP a token of a stored run; null when they cannot be known.
 
@@ -29,10 +25,6 @@ def flops_per_token(config: dict[str, Any], result: dict[str, Any]) -> float | N
     vocabulary = _number(result.get("vocabulary"))
     unembeddings = _number(result.get("unembeddings_per_token"))
     if kind in (None, *FITTED) and vocabulary is None:
-        return None
-    objective = config.get("objective")
-    horizon = objective.get("horizon") if isinstance(objective, dict) else None
-    if not isinstance(horizon, int) or horizon > MOST_HEADS:
         return None
     kept = config | {"seed": 0, "data_seed": None}
     return _flops_per_token(canonical_json(kept), vocabulary, unembeddings)

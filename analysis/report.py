@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from analysis.arm_names import sort_rows
 from analysis.claims import RULE, Judgement, outcome_table
 from analysis.plots import style
 from analysis.plots.families import FIGURES
@@ -69,7 +70,7 @@ def report(frame: pl.DataFrame, pictures: bool = True) -> str:
         *map(_figure, figures),
         *(f'<p class="faint">{html.escape(why)}.</p>' for why in left_out),
         '<h2 id="costs">At equal cost</h2>',
-        "<p>Longer horizons minus n = 1 at one size, paired on data seeds, and the "
+        "<p>Every arm minus n = 1 at one size, paired on data seeds, and the "
         "tokens until an ability had formed: half-way from guessing to its end.</p>",
         _table(equal_cost_table(frame)),
         _table(formation_table(frame)),
@@ -174,22 +175,19 @@ def _cell(value: Any) -> str:
 
 
 def _runs(frame: pl.DataFrame) -> pl.DataFrame:
-    """What was run: task, size, horizon, tokens, seeds, best-known costs."""
-    by = ["sweep", "task", "scale", "parameters", "horizon", "state"]
+    """What was run: task, size, arm, tokens, seeds, best-known costs."""
+    by = ["sweep", "task", "scale", "parameters", "arm", "state"]
     runs = frame.sort("step", nulls_last=True).unique(
         "run_id", keep="last", maintain_order=True
     )
-    return (
-        runs.group_by(by)
-        .agg(
-            pl.len().alias("runs"),
-            pl.col("seed").n_unique().alias("seeds"),
-            pl.col("tokens").max(),
-            pl.col("learning_rate").n_unique().alias("learning rates"),
-            pl.col("training_seconds").median().alias("median seconds"),
-        )
-        .sort(by, nulls_last=True)
+    table = runs.group_by(by).agg(
+        pl.len().alias("runs"),
+        pl.col("seed").n_unique().alias("seeds"),
+        pl.col("tokens").max(),
+        pl.col("learning_rate").n_unique().alias("learning rates"),
+        pl.col("training_seconds").median().alias("median seconds"),
     )
+    return sort_rows(table, *by, nulls_last=True)
 
 
 def _provenance(frame: pl.DataFrame) -> pl.DataFrame:

@@ -24,9 +24,6 @@ CONFIGURED: dict[str, tuple[str, pl.DataType]] = {
     "task": ("task.kind", pl.String()),
     "arm": ("objective", pl.String()),
     "scale": ("model.scale", pl.String()),
-    "layout": ("objective.layout", pl.String()),
-    "budget": ("objective.budget", pl.String()),
-    "horizon": ("objective.horizon", pl.Int64()),
     "scored": ("objective.scored", pl.String()),
     "seed": ("seed", pl.Int64()),
     "data_seed": ("data_seed", pl.Int64()),
@@ -89,7 +86,7 @@ SWEEP_SCHEMA: dict[str, pl.DataType] = (
 )
 """One row of a sweep's parquet file."""
 
-REQUIRED = ("sweep", "run_id", "state", "config", *MEASURED)
+REQUIRED = ("sweep", "run_id", "arm", "state", "config", *MEASURED)
 """Columns without which a parquet file is no table of a sweep."""
 
 ORDER = ("run_id", "step", "suite", "metric", "slice")

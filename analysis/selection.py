@@ -38,7 +38,7 @@ def measured(frame: pl.DataFrame, metric: str, *suites: str) -> pl.DataFrame:
     return chosen.filter(pl.col("suite").is_in(suites)) if suites else chosen
 
 
-NEEDED = ("config", "parameters", "scale", "horizon", "seed", "data_seed", "steps")
+NEEDED = ("config", "parameters", "scale", "arm", "seed", "data_seed", "steps")
 
 
 def usable(frame: pl.DataFrame) -> pl.DataFrame:

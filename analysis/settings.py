@@ -1,6 +1,6 @@
 """Settings: what runs share that may be averaged over seeds, or drawn in one figure.
 
-A figure or a comparison varies some columns (size, horizon). Two runs are of one
+A figure or a comparison varies some columns (size, arm). Two runs are of one
 setting when their configurations differ in these and in seeds alone. Everything that
 averages, pairs or draws runs takes one setting at a time, through this file.
 """
@@ -94,7 +94,7 @@ def facts(frame: pl.DataFrame) -> str:
     """
     runs = frame.unique("run_id", maintain_order=True)
     tokens = runs.select(pl.col("steps") * pl.col("batch_rows") * pl.col("context"))
-    cell = ("scale", "horizon", "layout", "precision")
+    cell = ("scale", "arm", "precision")
     seeds = runs.group_by(*cell, *_conditions(runs)).len()["len"]
     words = [_task_words(runs), f"{_range(tokens.to_series(), size_name)} tokens"]
     if runs["scored"].unique().to_list() == ["answer"]:
@@ -106,7 +106,7 @@ def facts(frame: pl.DataFrame) -> str:
 
 
 def _conditions(runs: pl.DataFrame) -> list[str]:
-    """Columns besides size and horizon that a figure may spread over panels."""
+    """Columns besides size and arm that a figure may spread over panels."""
     return [
         name
         for name in ("context", "pause_tokens", "open_names", "books_parts")

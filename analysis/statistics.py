@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from analysis.arm_names import sort_rows
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -92,4 +94,4 @@ def over_seeds(frame: pl.DataFrame, by: list[str]) -> pl.DataFrame:
         "high": pl.Float64(),
         "seeds": pl.Int64(),
     }
-    return pl.DataFrame(rows, schema=schema, orient="row").sort(by)
+    return sort_rows(pl.DataFrame(rows, schema=schema, orient="row"), *by)

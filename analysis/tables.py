@@ -6,6 +6,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from analysis.arm_names import arm_name, sort_rows
 from analysis.claims import Judgement, outcome_table
 from analysis.comparisons import formation
 from analysis.plots.polynomial import polynomial_table
@@ -31,18 +32,18 @@ def percent(mean: float | None, low: float | None, high: float | None) -> str:
 
 
 def polynomial_text(frame: pl.DataFrame) -> Table:
-    """Exact match per size, horizon and m, in per cent, guess floor below."""
+    """Exact match per size, arm and m, in per cent, guess floor below."""
     rows = polynomial_table(frame)
     operations = rows[OPERATIONS].unique().sort().to_list()
     table = Table(
         title="exact match in %, mean [95 % t interval over seeds]",
         caption="* within the sampling error of the test set from the guess floor",
     )
-    for name in ("size", "horizon", "seeds"):
+    for name in ("size", "arm", "seeds"):
         table.add_column(name, justify="right")
     for m in operations:
         table.add_column(f"m = {m}", justify="right")
-    for key, group in rows.group_by(["scale", "horizon"], maintain_order=True):
+    for key, group in rows.group_by(["scale", "arm"], maintain_order=True):
         cells = {row[OPERATIONS]: row for row in group.iter_rows(named=True)}
         shown = [
             percent(*(cells[m][name] for name in ("mean", "low", "high")))
@@ -52,7 +53,7 @@ def polynomial_text(frame: pl.DataFrame) -> Table:
             for m in operations
         ]
         seeds = str(group["seeds"].min())
-        table.add_row(str(key[0]), f"n = {key[1]}", seeds, *shown)
+        table.add_row(str(key[0]), arm_name(str(key[1])), seeds, *shown)
     table.add_section()
     floors = dict(
         rows.group_by(OPERATIONS).agg(pl.col("guess_floor").mean()).iter_rows()
@@ -73,7 +74,7 @@ def induction_text(frame: pl.DataFrame) -> Table:
     time, on rows of random tokens (`synth probe induction --save`).
     """
     rows = induction_rows(frame)
-    last = at_end(rows).sort("horizon", "seed")
+    last = sort_rows(at_end(rows), "arm", "seed")
     formed = formation(rows, HALF)
     heads = measured(frame, "attention", "probe/prefix_matching").with_columns(
         slice_value("layer", pl.Int64()), slice_value("head", pl.Int64())
@@ -82,7 +83,7 @@ def induction_text(frame: pl.DataFrame) -> Table:
     layers = heads["layer"].unique().sort().to_list()
     title = "induction on random segments: accuracy in %, prefix matching of each head"
     table = Table(title=title)
-    for name in ("size", "horizon", "seed", "formed at step", "accuracy", "floor"):
+    for name in ("size", "arm", "seed", "formed at step", "accuracy", "floor"):
         table.add_column(name, justify="right")
     for layer in layers:
         table.add_column(f"heads of layer {layer}", justify="right")
@@ -96,7 +97,7 @@ def induction_text(frame: pl.DataFrame) -> Table:
         step = "never" if run["formed"] is None else f"{run['formed'] / per_step:.0f}"
         table.add_row(
             run["scale"],
-            f"n = {run['horizon']}",
+            arm_name(run["arm"]),
             str(run["seed"]),
             step,
             percent(run["value"], None, None),
@@ -107,24 +108,24 @@ def induction_text(frame: pl.DataFrame) -> Table:
 
 
 def choices_text(frame: pl.DataFrame) -> Table:
-    """A row a horizon: excess loss of head 1 by the role of the predicted token."""
+    """A row an arm: excess loss of head 1 by the role of the predicted token."""
     rows = at_end(frame.filter(pl.col("task") == "choice-points"))
     rows = measured(rows, "excess_loss", "test").filter(
         pl.col("slice").str.starts_with("horizon=1,"), is_slice_of("horizon", "role")
     )
     rows = rows.with_columns(slice_value("role"))
-    means = over_seeds(rows, ["scale", "horizon", "role"])
+    means = over_seeds(rows, ["scale", "arm", "role"])
     names = [role for role in ROLES if role in means["role"]]
     table = Table(
         title="choice points: excess loss of head 1 in nats, mean [95 % t interval]"
     )
-    for name in ("size", "horizon", "seeds", *names):
+    for name in ("size", "arm", "seeds", *names):
         table.add_column(name, justify="right")
-    for key, group in means.group_by(["scale", "horizon"], maintain_order=True):
+    for key, group in means.group_by(["scale", "arm"], maintain_order=True):
         by_role = {row["role"]: row for row in group.iter_rows(named=True)}
         cells = [_nats(by_role[name]) if name in by_role else "-" for name in names]
         seeds = str(group["seeds"].min())
-        table.add_row(str(key[0]), f"n = {key[1]}", seeds, *cells)
+        table.add_row(str(key[0]), arm_name(str(key[1])), seeds, *cells)
     return table
 
 
@@ -177,7 +178,7 @@ def _bounds(low: float | None, high: float | None) -> str:
 def matched_text(compared: pl.DataFrame, title: str) -> Table:
     """A row a comparison: difference, interval, pairs, p, seeds that would resolve it."""
     table = Table(title=title)
-    names = ("task", "size", "setting", "n", "difference", "95 % t interval")
+    names = ("task", "size", "setting", "arm", "difference", "95 % t interval")
     for name in (*names, "pairs", "p (Holm)", "seeds to resolve"):
         table.add_column(name)
     for row in compared.iter_rows(named=True):
@@ -186,7 +187,7 @@ def matched_text(compared: pl.DataFrame, title: str) -> Table:
             row["task"],
             row["scale"],
             row["setting"],
-            str(row["horizon"]),
+            arm_name(row["arm"]),
             f"{row['difference']:+.3g}",
             f"[{row['low']:+.3g}, {row['high']:+.3g}]" if known else "-",
             str(row["pairs"]),

@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from analysis.arm_names import sort_rows
 from analysis.comparisons import COSTS, formation, matched_table
 from analysis.selection import (
     EXACT_MATCH,
@@ -39,7 +40,7 @@ def floor_of(frame: pl.DataFrame, metric: str, suite: str, part: str = "") -> fl
 
 
 def equal_cost_table(frame: pl.DataFrame) -> pl.DataFrame:
-    """Longer horizons minus n = 1 at equal tokens and executed FLOP, of each ability.
+    """Every arm minus n = 1 at equal tokens and executed FLOP, of each ability.
 
     Equal size holds throughout; `equal` names what else is equal. Costs that are not
     known of both sides have no row. Empty when nothing can be compared.
@@ -50,14 +51,14 @@ def equal_cost_table(frame: pl.DataFrame) -> pl.DataFrame:
         for cost in COSTS if rows.height else ():
             try:
                 table = matched_table(rows, cost)
-            except ValueError:  # no two horizons share a setting and a data seed
+            except ValueError:  # no two arms share a setting and a data seed
                 continue
             named = pl.lit(metric).alias("metric"), pl.lit(cost).alias("equal")
             parts.append(table.select("task", *named, pl.exclude("task", "p")))
     if not parts:
         return pl.DataFrame(schema={"task": pl.String(), "equal": pl.String()})
-    by = ["task", "metric", "setting", "scale", "horizon", "equal"]
-    return pl.concat(parts).select(*by, pl.exclude(by)).sort(by)
+    by = ["task", "metric", "setting", "scale", "arm", "equal"]
+    return sort_rows(pl.concat(parts).select(*by, pl.exclude(by)), *by)
 
 
 def formation_table(frame: pl.DataFrame) -> pl.DataFrame:
@@ -66,13 +67,13 @@ def formation_table(frame: pl.DataFrame) -> pl.DataFrame:
     Formed: half-way from guessing to the run's own last score. `seeds` counts the runs
     that formed it, of `runs`: those that end no better than guessing never do.
     """
-    by = ["task", "metric", "setting", "parameters", "scale", "horizon"]
+    by = ["task", "metric", "setting", "parameters", "scale", "arm"]
     parts = []
     for metric, suite in ABILITIES:
         rows = curve_rows(frame, metric, suite)
         if rows.is_empty():
             continue
-        for one in with_setting(rows, "scale", "horizon").partition_by("setting"):
+        for one in with_setting(rows, "scale", "arm").partition_by("setting"):
             runs = frame.join(one, on="run_id", how="semi")
             formed = formation(one, floor=floor_of(runs, metric, suite))
             cells = one.unique("run_id").select("run_id", pl.lit(metric).alias("metric"),
@@ -82,5 +83,5 @@ def formation_table(frame: pl.DataFrame) -> pl.DataFrame:
         return pl.DataFrame(schema={"task": pl.String(), "seeds": pl.Int64()})
     each = pl.concat(parts)
     counts = each.group_by(by).agg(pl.len().alias("runs"))
-    table = over_seeds(each, by).join(counts, on=by).sort(by)
+    table = sort_rows(over_seeds(each, by).join(counts, on=by), *by)
     return table.rename({"mean": "tokens"}).drop("parameters")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from analysis.arm_names import BASELINE, arm_name, arms_of, sort_rows
 from analysis.claims import Direction, Test
 from analysis.evidence.pairs import (
     CELL,
@@ -13,6 +14,7 @@ from analysis.evidence.pairs import (
     finished,
     groups,
     in_settings,
+    multi_token,
     parameters,
 )
 from analysis.selection import at_end, measured, size_name
@@ -23,16 +25,18 @@ def choice_shares(frame: pl.DataFrame) -> Iterator[Test]:
 
     Its share of terms is a count, and given as a remark.
     """
-    rows = finished(frame, "choice-points")
+    rows = multi_token(finished(frame, "choice-points"))
     rows = rows.filter(pl.col("slice") == "role=choice-point")
     terms = measured(rows, "term_share", "probe/test").select(
         "run_id", terms=pl.col("value")
     )
 
     def remark(both: pl.DataFrame) -> str:
-        shares = both.group_by("horizon").agg(pl.col("terms").mean()).sort("horizon")
-        known = shares.drop_nulls().iter_rows()
-        return ", ".join(f"{terms:.1%} of the terms at n = {n}" for n, terms in known)
+        shares = both.group_by("arm").agg(pl.col("terms").mean()).drop_nulls()
+        known = sort_rows(shares, "arm").iter_rows()
+        return ", ".join(
+            f"{terms:.1%} of the terms at {arm_name(arm)}" for arm, terms in known
+        )
 
     for metric in ("gradient_share", "loss_share"):
         here = measured(rows, metric, "probe/test").join(
@@ -58,14 +62,14 @@ def _gains(rows: pl.DataFrame, first: str, second: str, what: str) -> Iterator[T
 
 def right_decisions(frame: pl.DataFrame) -> Iterator[Test]:
     """C13: nats of excess loss of head 1 gained at choices minus at forced positions."""
-    rows = finished(frame, "choice-points")
+    rows = multi_token(finished(frame, "choice-points"))
     what = "gain in excess nats at choices minus at forced positions"
     yield from _gains(rows, "horizon=1,role=forced", "horizon=1,role=choice", what)
 
 
 def informed_symbols(frame: pl.DataFrame) -> Iterator[Test]:
     """C14: gain in excess loss of X where I(X;Y) is highest minus where it is zero."""
-    rows = finished(frame, "sources")
+    rows = multi_token(finished(frame, "sources"))
     what = "gain in excess nats on X, coupling 1 minus coupling 0"
     low, high = (f"horizon=1,role=X,coupling={c}" for c in (0, 1))
     yield from _gains(rows, low, high, what)
@@ -78,21 +82,22 @@ def running_gap(frame: pl.DataFrame) -> Iterator[Test]:
     of a seed are compared where their forced shares overlap; where they do not, their
     last gaps are shown, and are no evidence: a better model has a smaller gap anyway.
     """
-    rows = _running_points(frame)
-    for horizon in rows["horizon"].unique().sort().to_list():
-        if horizon == 1:
+    rows = multi_token(_running_points(frame))
+    for arm in arms_of(rows):
+        if arm == BASELINE:
             continue
         for key, group in rows.group_by(CELL, maintain_order=True):
             matched, unmatched = [], []
             for _, pair in group.group_by("data_seed", maintain_order=True):
-                one, many = (pair.filter(pl.col("horizon") == n) for n in (1, horizon))
+                one, many = (pair.filter(pl.col("arm") == a) for a in (BASELINE, arm))
                 if one.height and many.height:
                     gap = _gap_at_equal(one, many)
                     if gap is not None:
                         matched.append(gap)
                     unmatched.append(many["gap"][-1] - one["gap"][-1])
             cell = dict(zip(CELL, key, strict=True))
-            where = f"n = {horizon} minus n = 1, {cell['scale']} ({cell['setting']})"
+            names = f"{arm_name(arm)} minus {arm_name(BASELINE)}"
+            where = f"{names}, {cell['scale']} ({cell['setting']})"
             found = f"{len(matched)} of {len(unmatched)} pairs overlap"
             if matched:
                 what = "forced minus free share of possible tokens, equal forced share"
@@ -121,9 +126,8 @@ def _running_points(frame: pl.DataFrame) -> pl.DataFrame:
     forced = measured(probed, "possible").filter(pl.col("slice") == "running=forced")
     gap = measured(probed, "gap").select("run_id", "step", gap=pl.col("value"))
     both = forced.rename({"value": "forced"}).join(gap, on=["run_id", "step"])
-    return both.drop_nulls(["forced", "gap"]).sort(
-        *CELL, "horizon", "data_seed", "step"
-    )
+    known = both.drop_nulls(["forced", "gap"])
+    return sort_rows(known, *CELL, "arm", "data_seed", "step")
 
 
 def _gap_at_equal(one: pl.DataFrame, many: pl.DataFrame) -> float | None:
@@ -147,7 +151,7 @@ def straight_law(frame: pl.DataFrame) -> Iterator[Test]:
     """
     rows = at_end(frame).filter(pl.col("slice") == "path=head 1,of=residual,target=t+1")
     rows = in_settings(rows)
-    by = [*CELL, "task", "layout", "horizon"]
+    by = [*CELL, "task", "arm"]
     tests: tuple[tuple[str, str, Direction, pl.Expr], ...] = (
         ("fit_null_share", "5 % minus share of monotone null as straight", "above",
          0.05 - pl.col("value")),
@@ -155,9 +159,9 @@ def straight_law(frame: pl.DataFrame) -> Iterator[Test]:
     )  # fmt: skip
     for metric, what, direction, value in tests:
         here = measured(rows, metric).with_columns(difference=value)
-        for key, values, _ in groups(here.sort(*by, "data_seed"), by):
+        for key, values, _ in groups(sort_rows(here, *by, "data_seed"), by):
             yield Test(
-                f"{what}, {key['task']}, n = {key['horizon']}, {key['layout']}, "
+                f"{what}, {key['task']}, {arm_name(str(key['arm']))}, "
                 f"{key['scale']} ({size_name(parameters(key))}) ({key['setting']})",
                 direction,
                 values,

@@ -10,15 +10,19 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from analysis.arm_names import arm_name, sort_rows
 from analysis.claims import MARGIN, Direction, Test
 from analysis.comparisons import formation
 from analysis.evidence.pairs import (
     CELL,
+    TWO_TOKENS,
     against_next_token,
     between,
     finished,
     groups,
     in_settings,
+    multi_token,
+    of_arms,
     parameters,
 )
 from analysis.selection import (
@@ -76,14 +80,15 @@ def induction_small(frame: pl.DataFrame) -> Iterator[Test]:
         (_oracle(frame), "best step"),
         (_validated(frame), "step chosen on validation names"),
     ):
-        alone = rows.filter(pl.col("books_parts") == 0, pl.col("horizon") <= 2)
+        alone = of_arms(rows.filter(pl.col("books_parts") == 0), TWO_TOKENS)
         what = f"second-token accuracy at the {chosen}"
         yield from against_next_token(alone, _STORIES_BY, what, "above", stated)
 
 
 def induction_large(frame: pl.DataFrame) -> Iterator[Test]:
     """C2: the same difference from 100M on."""
-    rows = _stories(frame).filter(pl.col("books_parts") == 0, pl.col("horizon") <= 2)
+    rows = _stories(frame).filter(pl.col("books_parts") == 0)
+    rows = of_arms(rows, TWO_TOKENS)
     what = "second-token accuracy at the last step"
     stated = between(100e6, 1e12)
     yield from against_next_token(rows, _STORIES_BY, what, "below", stated)
@@ -94,14 +99,15 @@ def unseen_names(frame: pl.DataFrame) -> Iterator[Test]:
 
     Where seen ones are zero too, nothing has been learnt that could be capped.
     """
-    rows = measured(finished(frame, "stories"), SECOND_TOKEN, "test")
+    rows = multi_token(measured(finished(frame, "stories"), SECOND_TOKEN, "test"))
     part = slice_value("tokens").alias("part")
     rows = rows.filter(is_slice_of("tokens")).with_columns(part)
-    by = [*CELL, "horizon", *_STORIES_BY]
+    by = [*CELL, "arm", *_STORIES_BY]
     wide = rows.select(*by, "data_seed", "run_id", "part", "value")
     seen = wide.filter(pl.col("part") == "seen")
     unseen = wide.filter(pl.col("part") == "unseen").select("run_id", "value")
-    both = seen.join(unseen, on="run_id", suffix="_unseen").sort(*by, "data_seed")
+    both = seen.join(unseen, on="run_id", suffix="_unseen")
+    both = sort_rows(both, *by, "data_seed")
     gap = both.with_columns(difference=pl.col("value") - pl.col("value_unseen"))
     level = both.with_columns(difference=pl.col("value_unseen"))
     tests: tuple[tuple[str, Direction, pl.DataFrame], ...] = (
@@ -112,8 +118,8 @@ def unseen_names(frame: pl.DataFrame) -> Iterator[Test]:
         for key, values, cell in groups(frame_, by):
             remark = _at_an_end(cell, "value", "value_unseen")
             yield Test(
-                f"second-token accuracy, {what}, n = {key['horizon']}, {key['scale']}, "
-                f"open names {key['open_names']} ({key['setting']})",
+                f"second-token accuracy, {what}, {arm_name(str(key['arm']))}, "
+                f"{key['scale']}, open names {key['open_names']} ({key['setting']})",
                 direction,
                 values,
                 parameters(key),
@@ -139,10 +145,10 @@ def _at_an_end(cell: pl.DataFrame, *sides: str) -> str:
 def books_mix(frame: pl.DataFrame) -> Iterator[Test]:
     """C4: nine to one minus stories alone: end level, and tokens to a common level."""
     varied = ("books_parts",)
-    final = _stories(frame, *varied)
+    final = multi_token(_stories(frame, *varied))
     done = frame.filter(pl.col("state") == "done", pl.col("task") == "stories")
     curves = measured(done, SECOND_TOKEN, NAMES_SUITE).filter(pl.col("slice") == "")
-    by = [*CELL, "horizon", "open_names"]
+    by = [*CELL, "arm", "open_names"]
     pairs = [
         final.filter(pl.col("books_parts") == parts).select(
             *by, "data_seed", "run_id", "value"
@@ -165,9 +171,9 @@ def books_mix(frame: pl.DataFrame) -> Iterator[Test]:
         ("tokens to half of the lower end level", "below", sooner),
     )
     for what, direction, frame_ in tests:
-        for key, values, _ in groups(frame_.sort(*by, "data_seed"), by):
+        for key, values, _ in groups(sort_rows(frame_, *by, "data_seed"), by):
             yield Test(
-                f"{what}, nine to one minus stories alone, n = {key['horizon']}, "
+                f"{what}, nine to one minus stories alone, {arm_name(str(key['arm']))}, "
                 f"{key['scale']} ({key['setting']})",
                 direction,
                 values,
@@ -183,7 +189,8 @@ def _formed_at(curves: pl.DataFrame, run_id: str, level: float) -> float:
 
 def mix_by_size(frame: pl.DataFrame) -> Iterator[Test]:
     """C5: on the mix, n = 2 minus n = 1: above at 1M and 3M, nothing from 10M on."""
-    rows = _stories(frame).filter(pl.col("books_parts") > 0, pl.col("horizon") <= 2)
+    rows = _stories(frame).filter(pl.col("books_parts") > 0)
+    rows = of_arms(rows, TWO_TOKENS)
     small = pl.col("parameters") < 5_000_000
     what = "second-token accuracy on the mix"
     tests: tuple[tuple[pl.Expr, Direction], ...] = (
@@ -209,13 +216,13 @@ def formed_induction(frame: pl.DataFrame) -> Iterator[Test]:
     formed = _formed(alone, curves)
     by = [*CELL, *_STORIES_BY, "data_seed"]
     gaps: list[tuple[object, ...]] = []
-    for cell, group in curves.filter(pl.col("horizon") <= 2).group_by(
-        by, maintain_order=True
-    ):
-        runs = {run["horizon"][0]: run for run in group.partition_by("run_id")}
-        if runs.keys() >= {1, 2}:
-            start = max(formed[runs[n]["run_id"][0]] for n in (1, 2))
-            found = _gap_after(runs[1], runs[2], start)
+    of_claim = of_arms(curves, TWO_TOKENS)
+    for cell, group in of_claim.group_by(by, maintain_order=True):
+        runs = {run["arm"][0]: run for run in group.partition_by("run_id")}
+        if runs.keys() >= set(TWO_TOKENS):
+            first, second = (runs[arm] for arm in TWO_TOKENS)
+            start = max(formed[run["run_id"][0]] for run in (first, second))
+            found = _gap_after(first, second, start)
             if found is not None:
                 gaps.append((*cell, *found))
     schema = {name: curves.schema[name] for name in by}

@@ -1,18 +1,21 @@
-"""Tests of a longer horizon against n = 1, cell by cell, on common data seeds."""
+"""Tests of an arm against next-token prediction, cell by cell, on common data seeds."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import polars as pl
 
+from analysis.arm_names import BASELINE, arm_name
 from analysis.claims import Direction, Test
-from analysis.comparisons import paired
+from analysis.comparisons import paired_arms
 from analysis.resampling import items_interval
 from analysis.selection import at_end
 from analysis.settings import with_setting
 from analysis.statistics import Interval
 
 CELL = ["setting", "scale", "parameters"]
+TWO_TOKENS = (BASELINE, "n2")
+"""Arms of the claims about n = 2."""
 Key = dict[str, object]
 
 
@@ -27,7 +30,7 @@ def finished(frame: pl.DataFrame, task: str, *varied: str) -> pl.DataFrame:
 
 
 def in_settings(rows: pl.DataFrame, *varied: str) -> pl.DataFrame:
-    """`with_setting` for any horizon; also for no rows at all.
+    """`with_setting` for any arm; also for no rows at all.
 
     Sizes of models that do not attend are called "100k mamba2" and so on.
     """
@@ -40,7 +43,21 @@ def in_settings(rows: pl.DataFrame, *varied: str) -> pl.DataFrame:
     mixer = pl.col("config").replace_strict(mixers, default="attention")
     named = pl.concat_str("scale", mixer, separator=" ")
     scale = pl.when(mixer == "attention").then("scale").otherwise(named)
-    return with_setting(rows, "horizon", *varied).with_columns(scale=scale)
+    return with_setting(rows, "arm", *varied).with_columns(scale=scale)
+
+
+def of_arms(rows: pl.DataFrame, arms: Sequence[str]) -> pl.DataFrame:
+    """The rows of the arms that a claim names."""
+    return rows.filter(pl.col("arm").is_in(arms))
+
+
+def multi_token(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `n1`, `n2`, `n4` and so on: of claims that name no n.
+
+    Other layouts, added budgets and other kinds of objectives are not what the paper's
+    claims are about: they are compared and drawn, and decide none of them.
+    """
+    return rows.filter(pl.col("arm").str.contains(r"^n\d+$"))
 
 
 def groups(
@@ -60,33 +77,31 @@ def against_next_token(
     stated: Callable[[Key], bool],
     remark: Callable[[pl.DataFrame], str] = lambda rows: "",
 ) -> Iterator[Test]:
-    """Every longer horizon minus n = 1, in each group of `by`.
+    """Every other arm in `rows` minus next-token prediction, in each group of `by`.
 
     Where runs kept counts by test item, the test has the bootstrap interval over items
     of the same mean difference. `remark` says what a reader must know of the rows of
-    both horizons.
+    both arms.
     """
-    for horizon in rows["horizon"].unique().sort().to_list():
-        if horizon == 1:
-            continue
-        pairs = paired(rows, [*CELL, *by], "horizon", 1, horizon)
-        for key, values, group in groups(pairs, [*CELL, *by]):
-            words = ", ".join(f"{name} {key[name]}" for name in by)
-            both = rows.filter(
-                pl.col("horizon").is_in([1, horizon]),
-                *(pl.col(name).eq_missing(value) for name, value in key.items()),
-            )
-            yield Test(
-                f"{what}, n = {horizon} minus n = 1, {key['scale']}"
-                + (f", {words}" if words else "")
-                + f" ({key['setting']})",
-                direction,
-                values,
-                parameters(key),
-                as_stated=stated(key),
-                over_items=difference_over_items(both, group),
-                note=remark(both),
-            )
+    pairs = paired_arms(rows, [*CELL, *by])
+    for key, values, group in groups(pairs, ["arm", *CELL, *by]):
+        arm = str(key.pop("arm"))
+        words = ", ".join(f"{name} {key[name]}" for name in by)
+        both = rows.filter(
+            pl.col("arm").is_in([BASELINE, arm]),
+            *(pl.col(name).eq_missing(value) for name, value in key.items()),
+        )
+        yield Test(
+            f"{what}, {arm_name(arm)} minus {arm_name(BASELINE)}, {key['scale']}"
+            + (f", {words}" if words else "")
+            + f" ({key['setting']})",
+            direction,
+            values,
+            parameters(key),
+            as_stated=stated(key),
+            over_items=difference_over_items(both, group),
+            note=remark(both),
+        )
 
 
 def difference_over_items(rows: pl.DataFrame, pairs: pl.DataFrame) -> Interval | None:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from analysis.arm_names import BASELINE, arm_name, sort_rows
 from analysis.claims import Test
-from analysis.comparisons import paired
+from analysis.comparisons import paired_arms
 from analysis.evidence.pairs import (
     CELL,
     Key,
@@ -14,6 +15,7 @@ from analysis.evidence.pairs import (
     between,
     finished,
     groups,
+    multi_token,
     parameters,
 )
 from analysis.selection import (
@@ -34,7 +36,7 @@ def _polynomial(
     frame: pl.DataFrame, inside: bool, pauses: bool, *varied: str
 ) -> pl.DataFrame:
     """Exact match by operations in (or out of) domain, without (or with) pauses."""
-    rows = finished(frame, "polynomial", *varied)
+    rows = multi_token(finished(frame, "polynomial", *varied))
     rows = measured(rows.filter(is_slice_of(OPERATIONS)), EXACT_MATCH)
     rows = rows.with_columns(slice_value(OPERATIONS, pl.Int64()))
     domain = pl.col(OPERATIONS) <= pl.col("max_operations")
@@ -64,9 +66,9 @@ def _sampling_error(rows: pl.DataFrame) -> float:
 
 
 def _at_floor(rows: pl.DataFrame) -> bool:
-    """Whether no horizon's mean passes what guessing may score on such a test set."""
+    """Whether no arm's mean passes what guessing may score on such a test set."""
     above = rows.with_columns(above=pl.col("value") - pl.col("floor"))
-    means = above.group_by("horizon").agg(pl.col("above").mean())["above"].drop_nulls()
+    means = above.group_by("arm").agg(pl.col("above").mean())["above"].drop_nulls()
     error = _sampling_error(rows)
     return len(means) > 0 and all(mean <= 1.96 * error for mean in means)
 
@@ -96,15 +98,15 @@ def polynomial_out_of_domain(frame: pl.DataFrame) -> Iterator[Test]:
     yield from against_next_token(
         rows, _RING, "exact match", "above", _as_figure_8, _remark
     )
-    above = rows.filter(pl.col("horizon") > 1).drop_nulls("floor")
+    above = rows.filter(pl.col("arm") != BASELINE).drop_nulls("floor")
     above = above.with_columns(difference=pl.col("value") - pl.col("floor"))
-    by = [*CELL, "horizon", *_RING]
-    for key, values, cell in groups(above.sort(*by, "data_seed"), by):
+    by = [*CELL, "arm", *_RING]
+    for key, values, cell in groups(sort_rows(above, *by, "data_seed"), by):
         error, mean = 1.96 * _sampling_error(cell), sum(values) / len(values)
         problems = min(cell["count"].to_list())
         yield Test(
-            f"exact match minus guess floor, n = {key['horizon']}, {key['scale']}, "
-            f"operations {key[OPERATIONS]} ({key['setting']})",
+            f"exact match minus guess floor, {arm_name(str(key['arm']))}, "
+            f"{key['scale']}, operations {key[OPERATIONS]} ({key['setting']})",
             "above",
             values,
             parameters(key),
@@ -135,15 +137,16 @@ def pause_interaction(frame: pl.DataFrame) -> Iterator[Test]:
         rows = [_polynomial(frame, inside, p, "pause_tokens") for p in (False, True)]
         plain, paused = map(_mean_gain, rows)
         rows_of_all = pl.concat(rows)
-        keys = [*by, "horizon", "data_seed"]
+        keys = [*by, "arm", "data_seed"]
         both = paused.join(plain, on=keys, suffix="_plain")
         both = both.with_columns(
             difference=pl.col("difference") - pl.col("difference_plain")
-        ).sort(*keys, "pause_tokens")
-        by_pause = [*by, "horizon", "pause_tokens"]
+        )
+        both = sort_rows(both, *keys, "pause_tokens")
+        by_pause = [*by, "arm", "pause_tokens"]
         for key, values, _ in groups(both, by_pause):
             here = rows_of_all.filter(
-                pl.col("horizon").is_in([1, key["horizon"]]),
+                pl.col("arm").is_in([BASELINE, key["arm"]]),
                 pl.col("pause_tokens").is_in([0, key["pause_tokens"]]),
                 *(pl.col(name).eq_missing(key[name]) for name in by),
             )
@@ -152,7 +155,8 @@ def pause_interaction(frame: pl.DataFrame) -> Iterator[Test]:
             )
             yield Test(
                 f"gain with {key['pause_tokens']} pause tokens minus gain without, "
-                f"{where}, n = {key['horizon']}, {key['scale']} ({key['setting']})",
+                f"{where}, {arm_name(str(key['arm']))}, {key['scale']} "
+                f"({key['setting']})",
                 "within",
                 values,
                 parameters(key),
@@ -163,42 +167,35 @@ def pause_interaction(frame: pl.DataFrame) -> Iterator[Test]:
 
 def _mean_gain(rows: pl.DataFrame) -> pl.DataFrame:
     by = [*CELL, "modulus", "pause_tokens"]
-    cell = [*by, "horizon", "data_seed"]
+    cell = [*by, "arm", "data_seed"]
     means = rows.group_by(cell).agg(pl.col("value").mean()).sort(cell)
-    parts = [
-        paired(means, by, "horizon", 1, n).with_columns(horizon=pl.lit(n, pl.Int64()))
-        for n in means["horizon"].unique().sort().to_list()
-        if n > 1
-    ]
-    columns = [*by, "data_seed", "difference", "horizon"]
-    empty = means.select(*by, "data_seed", "horizon").clear()
-    empty = empty.with_columns(difference=pl.lit(None, pl.Float64()))
-    return pl.concat([empty.select(columns), *(part.select(columns) for part in parts)])
+    return paired_arms(means, by).select(*by, "data_seed", "difference", "arm")
 
 
 def loss_against_size(frame: pl.DataFrame) -> Iterator[Test]:
-    """C9: the smaller model with a longer horizon minus the larger with n = 1."""
+    """C9: the smaller multi-token model minus the larger with n = 1."""
     varied = ("scale", "batch_rows", "context")
     for inside, where in ((True, "in domain"), (False, "out of domain")):
         rows = _polynomial(frame, inside, False, *varied)
-        cell = ["setting", "modulus", "data_seed", "horizon", *varied]
+        cell = ["setting", "modulus", "data_seed", "arm", *varied]
         means = rows.group_by([*cell, "parameters"]).agg(pl.col("value").mean())
-        next_token = means.filter(pl.col("horizon") == 1)
-        longer = means.filter(pl.col("horizon") > 1)
+        next_token = means.filter(pl.col("arm") == BASELINE)
+        longer = means.filter(pl.col("arm") != BASELINE)
         keys = ["setting", "modulus", "data_seed"]
         both = longer.join(next_token, on=keys, suffix="_large")
         ratio = pl.col("parameters_large") / pl.col("parameters")
         both = both.filter(ratio.is_between(2, 5)).with_columns(
             difference=pl.col("value") - pl.col("value_large")
         )
-        by = [*keys[:2], "scale", "scale_large", "context", "context_large", "horizon"]
+        by = [*keys[:2], "scale", "scale_large", "context", "context_large", "arm"]
         by += ["parameters_large"]
-        for key, values, _ in groups(both.sort(*by, "data_seed"), by):
+        for key, values, _ in groups(sort_rows(both, *by, "data_seed"), by):
             here = {"parameters": key["parameters_large"], "modulus": key["modulus"]}
             yield Test(
-                f"exact match {where}, {key['scale']} with n = {key['horizon']} "
-                f"(context {key['context']}) minus {key['scale_large']} with n = 1 "
-                f"(context {key['context_large']}) ({key['setting']})",
+                f"exact match {where}, {key['scale']} with "
+                f"{arm_name(str(key['arm']))} (context {key['context']}) minus "
+                f"{key['scale_large']} with n = 1 (context "
+                f"{key['context_large']}) ({key['setting']})",
                 "above",
                 values,
                 parameters(here),

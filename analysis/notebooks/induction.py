@@ -57,7 +57,7 @@ draw("curves-induction", frame)
 # %% [markdown]
 # ## At equal cost, and when it forms
 #
-# Longer horizons minus n = 1 at one size, at equal tokens and executed FLOP, paired on
+# Every arm minus n = 1 at one size, at equal tokens and executed FLOP, paired on
 # data seeds; then the tokens until a run was half-way from guessing to its own end.
 
 # %%

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.arm_names import arms_of
 from analysis.comparisons import COSTS, formation, with_costs
 from analysis.plots import series, style
 from analysis.selection import by_scale
@@ -49,7 +50,7 @@ def cost_figure(
     rising = metric in FLOORS or metric.endswith(("accuracy", "match"))
     floor = floor_of(frame, metric, suite, part)
     formed = formation(rows, level, floor) if rising else None
-    scales, horizons = by_scale(rows), rows["horizon"].unique().sort().to_list()
+    scales, arms = by_scale(rows), arms_of(rows)
     with style.house_style():
         figure, grid = style.panels(len(scales), len(known))
         for axes, scale in zip(grid[0], scales, strict=True):
@@ -64,8 +65,8 @@ def cost_figure(
                 if rising:
                     axes.set_ylim(0, 1)
             line[0].set_ylabel(_words(f"{metric}, {suite}"))
-        figure.legend(handles=_keys(horizons, rising, floor), loc="outside right upper")
-    table = rows.select("run_id", "scale", "horizon", "seed", *known, "value")
+        figure.legend(handles=_keys(arms, rising, floor), loc="outside right upper")
+    table = rows.select("run_id", "scale", "arm", "seed", *known, "value")
     if formed is not None:
         when = formed.select("run_id", "formed")
         table = table.join(when, on="run_id", how="left", maintain_order="left")
@@ -80,9 +81,9 @@ def draw_curves(
     `formed` is a result of `comparisons.formation`.
     """
     at = {} if formed is None else dict(formed.select("run_id", "formed").iter_rows())
-    for place, horizon in enumerate(rows["horizon"].unique().sort().to_list()):
-        group = rows.filter(pl.col("horizon") == horizon)
-        color, marker = style.color_of(horizon), style.marker_of(horizon)
+    for place, arm in enumerate(arms_of(rows)):
+        group = rows.filter(pl.col("arm") == arm)
+        color, marker = style.color_of(arm), style.marker_of(arm)
         runs = group.partition_by("run_id", maintain_order=True)
         for run in runs:
             axes.plot(run[cost], run["value"], color=color, lw=0.6, alpha=0.4)
@@ -100,8 +101,8 @@ def draw_curves(
     style.short_numbers(axes)
 
 
-def _keys(horizons: list[int], rising: bool, floor: float) -> list[Line2D]:
-    found = series.keys(horizons, band=False)
+def _keys(arms: list[str], rising: bool, floor: float) -> list[Line2D]:
+    found = series.keys(arms, band=False)
     if rising:
         tick: dict[str, Any] = {"color": style.FAINT, "ls": "", "marker": "|", "ms": 7}
         found.append(Line2D([], [], label="half-way to its end", **tick))

@@ -4,6 +4,7 @@ from typing import TypeVar
 
 import polars as pl
 
+from analysis.arm_names import arm_name, arms_of, sort_rows
 from analysis.plots import curves, series
 from analysis.plots.gallery import FIGURES, Drawn, drawing
 from analysis.plots.polynomial import accuracy_by_operations, polynomial_figure
@@ -40,7 +41,7 @@ def _probed(suite: str) -> pl.Expr:
 
 @drawing(
     "figure-7-induction",
-    *("scale", "horizon", "open_names"),
+    *("scale", "arm", "open_names"),
     runs=ALONE,
     missing="task stories without books",
 )
@@ -51,7 +52,7 @@ def figure_7(frame: pl.DataFrame) -> Drawn:
 
 @drawing(
     "figure-S14-books",
-    *("scale", "horizon", "books_parts"),
+    *("scale", "arm", "books_parts"),
     runs=STORIES,
     missing="task stories",
 )
@@ -63,7 +64,7 @@ def figure_s14(frame: pl.DataFrame) -> Drawn:
 
 def _induction(frame: pl.DataFrame, panel: str, title: str) -> Drawn:
     rows = measured(at_end(frame), SECOND_TOKEN, NAMES_SUITE)
-    rows = rows.filter(pl.col("slice") == "").sort("parameters", "horizon", "seed")
+    rows = sort_rows(rows.filter(pl.col("slice") == ""), "parameters", "arm", "seed")
     rule = measured(at_end(frame), "second_token_majority", NAMES_SUITE)
     return series.series_figure(
         _some(rows, "a second-token accuracy for it"),
@@ -80,7 +81,7 @@ def _induction(frame: pl.DataFrame, panel: str, title: str) -> Drawn:
 
 @drawing(
     "figure-8-polynomial",
-    *("scale", "horizon"),
+    *("scale", "arm"),
     runs=PLAIN,
     missing="task polynomial",
 )
@@ -91,7 +92,7 @@ def figure_8(frame: pl.DataFrame) -> Drawn:
 
 @drawing(
     "figure-S15-pause-tokens",
-    *("horizon", "pause_tokens"),
+    *("arm", "pause_tokens"),
     runs=POLYNOMIAL,
     missing="task polynomial",
 )
@@ -113,7 +114,7 @@ def figure_s15(frame: pl.DataFrame) -> Drawn:
 
 @drawing(
     "figure-S16-sizes",
-    *("scale", "horizon", "context", "batch_rows"),
+    *("scale", "arm", "context", "batch_rows"),
     runs=PLAIN,
     missing="task polynomial",
 )
@@ -124,8 +125,8 @@ def figure_s16(frame: pl.DataFrame) -> Drawn:
     """
     final = at_end(frame).filter(is_slice_of(OPERATIONS))
     rows = measured(final, EXACT_MATCH)
-    by = ["run_id", "suite", "scale", "parameters", "context", "horizon", "seed"]
-    means = rows.group_by(by).agg(pl.col("value").mean()).sort(by)
+    by = ["run_id", "suite", "scale", "parameters", "context", "arm", "seed"]
+    means = sort_rows(rows.group_by(by).agg(pl.col("value").mean()), *by)
     if means["parameters"].n_unique() < 2:
         raise ValueError("its finished runs have one size only")
     floor = measured(final, GUESS_FLOOR)["value"].mean()
@@ -158,9 +159,7 @@ def _by_context(means: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-@drawing(
-    "curves-polynomial", *("scale", "horizon"), runs=PLAIN, missing="task polynomial"
-)
+@drawing("curves-polynomial", *("scale", "arm"), runs=PLAIN, missing="task polynomial")
 def polynomial_curves(frame: pl.DataFrame) -> Drawn:
     """Exact match during training, in domain: against tokens and FLOP."""
     return curves.cost_figure(frame, EXACT_MATCH, "in_domain")
@@ -168,7 +167,7 @@ def polynomial_curves(frame: pl.DataFrame) -> Drawn:
 
 @drawing(
     "curves-induction",
-    *("scale", "horizon"),
+    *("scale", "arm"),
     runs=ALONE,
     missing="task stories without books",
 )
@@ -179,7 +178,7 @@ def induction_curves(frame: pl.DataFrame) -> Drawn:
 
 @drawing(
     "choice-points",
-    *("scale", "horizon"),
+    *("scale", "arm"),
     runs=pl.col("task") == "choice-points",
     missing="task choice-points",
 )
@@ -193,7 +192,7 @@ def choice_points(frame: pl.DataFrame) -> Drawn:
         pl.col("role").is_in(["choice", "forced", "inconsequential"]),
     )
     return series.series_figure(
-        _some(rows.sort("parameters", "horizon", "seed"), "an excess loss by role"),
+        _some(sort_rows(rows, "parameters", "arm", "seed"), "an excess loss by role"),
         "parameters",
         "role",
         label="non-embedding parameters",
@@ -207,26 +206,30 @@ def choice_points(frame: pl.DataFrame) -> Drawn:
 
 @drawing(
     "choice-weights",
-    "horizon",
+    "arm",
     runs=_probed("probe/test") & pl.col("task").is_in(["choice-points", "maze"]),
     missing="saved choice-point probes",
 )
 def choice_weights(frame: pl.DataFrame) -> Drawn:
-    """Share of loss terms, loss and gradient at choice points, against the horizon."""
+    """Share of loss terms, loss and gradient at choice points, arm by arm."""
     shares = ["term_share", "loss_share", "gradient_share", "projection_share"]
     rows = at_end(frame).filter(
         pl.col("slice") == "role=choice-point",
         pl.col("suite") == "probe/test",
         pl.col("metric").is_in(shares),
     )
+    names = {arm: arm_name(arm) for arm in arms_of(rows)}
     rows = rows.with_columns(
-        share=pl.col("metric").str.replace("_", " "), n=pl.col("horizon")
+        share=pl.col("metric").str.replace("_", " "),
+        objective=pl.col("arm").replace_strict(
+            names, return_dtype=pl.Enum([*names.values()])
+        ),
     )
     return series.series_figure(
-        _some(rows.sort("horizon", "seed"), "saved choice-point probes"),
-        "n",
+        _some(sort_rows(rows, "arm", "seed"), "saved choice-point probes"),
+        "objective",
         "share",
-        label="horizon n",
+        label="objective",
         unit="share of the whole at choice points",
         order=[name.replace("_", " ") for name in shares],
         apart=False,
@@ -235,7 +238,7 @@ def choice_weights(frame: pl.DataFrame) -> Drawn:
 
 @drawing(
     "information",
-    "horizon",
+    "arm",
     runs=pl.col("task") == "sources",
     missing="task sources",
 )
@@ -247,7 +250,7 @@ def information(frame: pl.DataFrame) -> Drawn:
         slice_value("coupling", pl.Float64()), slice_value("role").alias("role")
     )
     return series.series_figure(
-        _some(rows.sort("coupling", "horizon", "seed"), "an excess loss by coupling"),
+        _some(sort_rows(rows, "coupling", "arm", "seed"), "an excess loss by coupling"),
         "coupling",
         "role",
         label="coupling: share of pairs in which Y follows from X",
@@ -261,7 +264,7 @@ def information(frame: pl.DataFrame) -> Drawn:
 
 @drawing(
     "layer-law",
-    *("scale", "layout", "horizon"),
+    *("scale", "arm"),
     runs=_probed("probe/prediction-law"),
     missing="saved law probes",
 )
@@ -273,32 +276,18 @@ def layer_law(frame: pl.DataFrame) -> Drawn:
         pl.col("slice").str.ends_with("target=t+1"),
         pl.col("value") > 0,
     )
-    rows = _in_all_layouts(_some(rows, "saved law probes")).with_columns(
-        slice_value("layer", pl.Int64()),
-        value=pl.col("value").log10(),
-        trunk=pl.concat_str("scale", "layout", separator=", "),
+    rows = _some(rows, "saved law probes").with_columns(
+        slice_value("layer", pl.Int64()), value=pl.col("value").log10()
     )
     return series.series_figure(
-        rows.sort("trunk", "horizon", "seed", "layer"),
+        sort_rows(rows, "scale", "arm", "seed", "layer"),
         "layer",
-        "trunk",
+        "scale",
         label="layer (0: the embedding)",
         unit="log10 of the residual",
         limits=None,
         apart=False,
     )
-
-
-def _in_all_layouts(rows: pl.DataFrame) -> pl.DataFrame:
-    """With n = 1 in every layout of its size: one head has no layout."""
-    single = rows.filter(pl.col("horizon") == 1).drop("layout")
-    several = rows.filter(pl.col("horizon") > 1)
-    layouts = several.select("scale", "layout").unique(maintain_order=True)
-    if layouts.is_empty():
-        return rows
-    copied = single.join(layouts, on="scale", how="inner").select(rows.columns)
-    alone = rows.filter(pl.col("horizon") == 1).join(layouts, on="scale", how="anti")
-    return pl.concat([several, copied, alone])
 
 
 _TWINS = pl.col("precision").n_unique().over("sweep") > 1
@@ -308,7 +297,7 @@ for _name, _draw in (
 ):
     drawing(
         _name,
-        *("precision", "horizon"),
+        *("precision", "arm"),
         runs=_TWINS,
         missing="a twin in the other precision",
     )(_draw)

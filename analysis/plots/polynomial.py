@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.arm_names import arms_of, sort_rows
 from analysis.plots import series, style
 from analysis.selection import (
     EXACT_MATCH,
@@ -22,7 +23,7 @@ from analysis.settings import check_one_setting
 from analysis.statistics import binomial_error, over_seeds
 
 DODGE = 0.36
-"""Width over which the horizons are spread at one number of operations."""
+"""Width over which the arms are spread at one number of operations."""
 
 
 def accuracy_by_operations(frame: pl.DataFrame) -> pl.DataFrame:
@@ -32,24 +33,17 @@ def accuracy_by_operations(frame: pl.DataFrame) -> pl.DataFrame:
     floor = measured(final, GUESS_FLOOR).select(
         "run_id", OPERATIONS, guess_floor=pl.col("value")
     )
-    columns = ["scale", "horizon", OPERATIONS, "seed", "suite", "value", "count"]
-    return (
-        measured(final, EXACT_MATCH)
-        .join(floor, on=["run_id", OPERATIONS], how="left")
-        .select(
-            "run_id",
-            *columns,
-            "guess_floor",
-            "max_operations",
-            "parameters",
-            "pause_tokens",
-        )
-        .sort("parameters", "horizon", OPERATIONS, "seed")
+    columns = ["scale", "arm", OPERATIONS, "seed", "suite", "value", "count"]
+    rows = measured(final, EXACT_MATCH).join(
+        floor, on=["run_id", OPERATIONS], how="left"
     )
+    more = ("guess_floor", "max_operations", "parameters", "pause_tokens")
+    rows = rows.select("run_id", *columns, *more)
+    return sort_rows(rows, "parameters", "arm", OPERATIONS, "seed")
 
 
 def polynomial_table(frame: pl.DataFrame) -> pl.DataFrame:
-    """Mean exact match with its t interval, per size, horizon and number of operations.
+    """Mean exact match with its t interval, per size, arm and number of operations.
 
     `floor_high` is what guessing at the floor stays below in 97.5 % of test sets of
     that many problems (binomial); `at_floor` says that the mean does not pass it, so
@@ -58,15 +52,15 @@ def polynomial_table(frame: pl.DataFrame) -> pl.DataFrame:
     Raises
     ------
     ValueError
-        When runs differ in another setting than size and horizon: a mean over them
+        When runs differ in another setting than size and arm: a mean over them
         would pass for one over seeds.
     """
     final = at_end(frame).filter(is_slice_of(OPERATIONS))
-    check_one_setting(final, "scale", "horizon")
+    check_one_setting(final, "scale", "arm")
     rows = accuracy_by_operations(frame)
-    by = ["parameters", "scale", "horizon", OPERATIONS]
+    by = ["parameters", "scale", "arm", OPERATIONS]
     floors = rows.group_by(by).agg(pl.col("guess_floor").mean(), pl.col("count").min())
-    table = over_seeds(rows, by).join(floors, on=by, how="left").sort(by)
+    table = sort_rows(over_seeds(rows, by).join(floors, on=by, how="left"), *by)
     high = [
         None if floor is None else floor + 1.96 * binomial_error(floor, count)
         for floor, count in table.select("guess_floor", "count").iter_rows()
@@ -77,7 +71,7 @@ def polynomial_table(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def polynomial_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
-    """Exact match against m: a panel a size, a colour a horizon, a dot a seed.
+    """Exact match against m: a panel a size, a colour an arm, a dot a seed.
 
     Means that the test set cannot tell from guessing are hollow; the band above the
     floor is as wide. Returns the figure and the plotted table.
@@ -97,22 +91,21 @@ def polynomial_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
             axes.set_title(f"{scale} non-embedding parameters")
         grid[0][0].set_ylabel("exact match (greedy)")
         figure.supxlabel("operations in the expression, m", fontsize=8.5)
-        horizons = rows["horizon"].unique().sort().to_list()
-        figure.legend(handles=keys(horizons), loc="outside right upper")
+        figure.legend(handles=keys(arms_of(rows)), loc="outside right upper")
     return figure, table
 
 
 def draw_panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> None:
     """Runs of one size as dots, means with intervals, guess floor, border of the domain."""
-    horizons = rows["horizon"].unique().sort().to_list()
+    arms = arms_of(rows)
     last = rows["max_operations"].max()
     most = rows[OPERATIONS].max()
     assert isinstance(last, int)
     assert isinstance(most, int)
-    shifts = style.spread_positions(len(horizons), DODGE)
-    for horizon, shift in zip(horizons, shifts, strict=True):
-        color, marker = style.color_of(horizon), style.marker_of(horizon)
-        seeds = rows.filter(pl.col("horizon") == horizon)
+    shifts = style.spread_positions(len(arms), DODGE)
+    for arm, shift in zip(arms, shifts, strict=True):
+        color, marker = style.color_of(arm), style.marker_of(arm)
+        seeds = rows.filter(pl.col("arm") == arm)
         axes.scatter(
             seeds[OPERATIONS].to_numpy() + shift,
             seeds["value"].to_numpy(),
@@ -122,7 +115,7 @@ def draw_panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> None:
             linewidths=0,
             zorder=3,
         )
-        means = table.filter(pl.col("horizon") == horizon)
+        means = table.filter(pl.col("arm") == arm)
         x = means[OPERATIONS].to_numpy() + shift
         axes.plot(x, means["mean"], color=color, zorder=3)
         axes.vlines(x, means["low"], means["high"], color=color, lw=0.8, zorder=2)
@@ -166,12 +159,12 @@ def _floor(axes: Axes, table: pl.DataFrame) -> None:
     )
 
 
-def keys(horizons: list[int]) -> list[Line2D]:
+def keys(arms: list[str]) -> list[Line2D]:
     """Entries of a legend; that of the floor is the last."""
     faint = style.FAINT
     hollow: dict[str, Any] = {"color": faint, "marker": "o", "mfc": "white", "ls": ""}
     return [
-        *series.keys(horizons),
+        *series.keys(arms),
         Line2D([], [], label="not told from guessing", **hollow),
         Line2D([], [], color=faint, ls=(0, (1, 1.2)), lw=1.2, label="guess floor"),
     ]

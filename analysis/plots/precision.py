@@ -1,4 +1,4 @@
-"""Does bf16 say what fp32 says? Loss curves of twins, and the effect of the horizon.
+"""Does bf16 say what fp32 says? Loss curves of twins, and the effect of the objective.
 
 Twins are two runs that differ in the precision of training alone: same weights at the
 start, same data. Evaluation is in fp32 for both.
@@ -12,11 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.comparisons import compared, formation, interaction, paired
+from analysis.arm_names import BASELINE, arm_label, arm_name, arms_of, sort_rows
+from analysis.comparisons import compared, formation, interaction, paired_arms
 from analysis.plots import style
 from analysis.selection import TRAIN, measured
 
 PRECISIONS = ("fp32", "bf16")
+GAP = "bf16 - fp32"
+"""What the rows of the difference between both are called."""
 FP32: dict[str, Any] = {"lw": 4, "alpha": 0.3}
 BF16: dict[str, Any] = {"lw": 1.2, "ls": (0, (3, 1.2))}
 """Looks of the two means: a broad pale band, and dashes that can lie on it."""
@@ -27,14 +30,14 @@ MEASURES = {
     "formed": f"thousand tokens to {FORMED:.0%} accuracy\n(pairs that reached it)",
     "loss": "mean test loss of head 1, nats",
 }
-"""What the effect of the horizon is measured on, and what an axis calls it."""
+"""What the effect of the objective is measured on, and what an axis calls it."""
 
 
 def twins(frame: pl.DataFrame) -> pl.DataFrame:
     """Rows of finished runs that have a twin, with `twin` and `cell`.
 
     `twin` is equal for two runs that differ in precision alone, `cell` for all runs
-    that differ in precision, horizon and seeds.
+    that differ in precision, arm and seeds.
 
     Raises
     ------
@@ -62,55 +65,55 @@ def twins(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _keys(config: str) -> tuple[str, str]:
-    """The configuration without its precision, and without horizon and seeds as well."""
+    """The configuration without its precision, and without arm and seeds as well."""
     stored = json.loads(config)
     del stored["training"]["precision"]
     twin = json.dumps(stored, sort_keys=True)
     for name in ("seed", "data_seed"):
         stored.pop(name, None)
-    del stored["objective"]["horizon"]
+    stored["objective"] = {"scored": stored["objective"].get("scored")}
     return twin, json.dumps(stored, sort_keys=True)
 
 
 def curve_differences(frame: pl.DataFrame) -> pl.DataFrame:
     """Training loss of head 1 of twins at each row of metrics: fp32, bf16, difference."""
     rows = measured(twins(frame), "loss", TRAIN).filter(pl.col("slice") == "horizon=1")
-    keys = ["horizon", "seed", "twin", "step", "tokens"]
+    keys = ["arm", "seed", "twin", "step", "tokens"]
     sides = [
         rows.filter(pl.col("precision") == kind).select(
             *keys, pl.col("value").alias(kind)
         )
         for kind in PRECISIONS
     ]
-    table = sides[0].join(sides[1], on=keys).sort("horizon", "seed", "step")
+    table = sort_rows(sides[0].join(sides[1], on=keys), "arm", "seed", "step")
     return table.with_columns(difference=pl.col("bf16") - pl.col("fp32")).drop("twin")
 
 
 def precision_curves(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     """Loss of the same runs in fp32 and in bf16, and below it the difference.
 
-    A column a horizon, a line a seed; a thick line is the mean over seeds.
+    A column an arm, a line a seed; a thick line is the mean over seeds.
     """
     table = curve_differences(frame)
-    horizons = table["horizon"].unique().sort().to_list()
+    arms = arms_of(table)
     with style.house_style():
-        figure = style.empty_figure(style.PANEL_WIDTH * len(horizons) + 1.4, 4.2)
+        figure = style.empty_figure(style.PANEL_WIDTH * len(arms) + 1.4, 4.2)
         grid = figure.subplots(
             2,
-            len(horizons),
+            len(arms),
             sharex=True,
             sharey="row",
             squeeze=False,
             height_ratios=(3, 2),
         )
-        for (above, below), horizon in zip(grid.T, horizons, strict=True):
-            here = table.filter(pl.col("horizon") == horizon)
-            color = style.color_of(horizon)
+        for (above, below), arm in zip(grid.T, arms, strict=True):
+            here = table.filter(pl.col("arm") == arm)
+            color = style.color_of(arm)
             _lines(above, here, "fp32", color, **FP32)
             _lines(above, here, "bf16", color, **BF16)
             _lines(below, here, "difference", color)
             below.axhline(0, color=style.FAINT, ls=":", lw=1, zorder=1)
-            above.set_title(style.horizon_label(horizon))
+            above.set_title(arm_label(arm))
             style.short_numbers(below)
         grid[0][0].set_ylabel("training loss of head 1, nats")
         grid[1][0].set_ylabel("bf16 - fp32, nats")
@@ -138,34 +141,30 @@ def _curve_keys() -> list[Line2D]:
     ]
 
 
-def horizon_effects(frame: pl.DataFrame) -> pl.DataFrame:
-    """Each longer horizon minus n = 1, paired by seed, in both precisions.
+def arm_effects(frame: pl.DataFrame) -> pl.DataFrame:
+    """Every other arm minus n = 1, paired by seed, in both precisions.
 
-    One row a measure, horizon and precision: mean difference, t interval, pairs. Rows
-    of precision "bf16 - fp32" hold the difference of the differences.
+    One row a measure, arm and precision: mean difference, t interval, pairs. Rows
+    of precision `GAP` hold the difference of the differences.
     """
     rows = _outcomes(twins(frame))
-    by = ["measure", "precision", "horizon"]
-    longer = [n for n in rows["horizon"].unique().sort().to_list() if n > 1]
-    if not longer:
-        raise ValueError("twins have no horizon above 1")
-    parts = []
-    for n in longer:
-        sides = []
-        for kind in PRECISIONS:
-            here = rows.filter(pl.col("precision") == kind)
-            sides.append(paired(here, ["measure"], "horizon", 1, n))
-            parts.append(_named(sides[-1], kind, n))
-        gap = interaction(sides[0], sides[1], ["measure"])
-        parts.append(_named(gap, "bf16 - fp32", n))
-    columns = [*by, "difference"]
-    return compared(pl.concat([part.select(columns) for part in parts]), by)
-
-
-def _named(part: pl.DataFrame, precision: str, horizon: int) -> pl.DataFrame:
-    return part.with_columns(
-        precision=pl.lit(precision), horizon=pl.lit(horizon, pl.Int64())
+    by = ["measure", "precision", "arm"]
+    sides = [
+        paired_arms(rows.filter(pl.col("precision") == kind), ["measure"])
+        for kind in PRECISIONS
+    ]
+    if any(side.is_empty() for side in sides):
+        raise ValueError(f"twins have no arm to compare with {arm_name(BASELINE)}")
+    gap = interaction(sides[0], sides[1], ["measure", "arm"])
+    names = (*PRECISIONS, GAP)
+    columns = ["measure", "arm", "data_seed", "difference"]
+    parts = pl.concat(
+        part.select(*columns, precision=pl.lit(name))
+        for part, name in zip((*sides, gap), names, strict=True)
     )
+    order = pl.col("precision").cast(pl.Enum(names))
+    ranked = sort_rows(parts.with_columns(order), "arm", "precision", "measure")
+    return compared(ranked.with_columns(pl.col("precision").cast(pl.String())), by)
 
 
 def _outcomes(rows: pl.DataFrame) -> pl.DataFrame:
@@ -174,7 +173,7 @@ def _outcomes(rows: pl.DataFrame) -> pl.DataFrame:
     loss = measured(rows, "loss", "test").filter(pl.col("slice") == "horizon=1")
     if accuracy.is_empty():
         raise ValueError("twins have no test/accuracy")
-    keys = ["run_id", "precision", "horizon", "data_seed"]
+    keys = ["run_id", "precision", "arm", "data_seed"]
     formed = formation(accuracy, FORMED).with_columns(value=pl.col("formed") / 1000)
     runs = accuracy.select(keys).unique()
     parts = {
@@ -191,37 +190,35 @@ def _outcomes(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def precision_effects(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
-    """What a longer horizon changes against n = 1, measured in fp32 and in bf16.
+    """What an objective changes against n = 1, measured in fp32 and in bf16.
 
     A panel a measure; a dot is the mean of paired differences over seeds, with its 95 %
     t interval. Two precisions agree where their intervals lie on one side of zero.
     """
-    table = horizon_effects(frame)
-    horizons = table["horizon"].unique().sort().to_list()
-    levels = [*PRECISIONS, "bf16 - fp32"]
+    table = arm_effects(frame)
+    arms = arms_of(table)
+    levels = [*PRECISIONS, GAP]
     with style.house_style():
-        figure = style.empty_figure(
-            2.5 * len(MEASURES) + 1.2, 1.1 + 0.75 * len(horizons)
-        )
+        figure = style.empty_figure(2.5 * len(MEASURES) + 1.2, 1.1 + 0.75 * len(arms))
         grid = figure.subplots(1, len(MEASURES), sharey=True, squeeze=False)
         for axes, (name, label) in zip(grid[0], MEASURES.items(), strict=True):
             for row in table.filter(pl.col("measure") == name).iter_rows(named=True):
                 place = levels.index(row["precision"])
-                y = horizons.index(row["horizon"]) * (len(levels) + 0.8) + place
-                color = style.color_of(row["horizon"])
+                y = arms.index(row["arm"]) * (len(levels) + 0.8) + place
+                color = style.color_of(row["arm"])
                 if place == 2:
                     color = style.FAINT
                 if row["low"] is not None:
                     axes.plot([row["low"], row["high"]], [y, y], color=color, lw=1.2)
-                marker = style.marker_of(row["horizon"])
+                marker = style.marker_of(row["arm"])
                 fill = "white" if row["precision"] == "bf16" else color
                 axes.plot(row["difference"], y, marker, color=color, mfc=fill)
             axes.axvline(0, color=style.FAINT, ls=":", lw=1, zorder=1)
             axes.set_xlabel(f"difference in\n{label}")
             axes.grid(visible=False, axis="y")
         ticks = {
-            i * (len(levels) + 0.8) + j: f"n = {n}, {kind}"
-            for i, n in enumerate(horizons)
+            i * (len(levels) + 0.8) + j: f"{arm_name(arm)}, {kind}"
+            for i, arm in enumerate(arms)
             for j, kind in enumerate(levels)
         }
         grid[0][0].set_yticks(list(ticks), list(ticks.values()))

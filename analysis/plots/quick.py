@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.arm_names import arms_of
 from analysis.comparisons import formation
 from analysis.plots import polynomial, style
 from analysis.plots.curves import draw_curves
@@ -28,7 +29,7 @@ Panel = tuple[str, Callable[[Axes], None]]
 def quick_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     """Two panels a row, one legend; returns the figure and the plotted table.
 
-    The table is long: `panel`, `scale`, `horizon`, `x` (operations, or training tokens),
+    The table is long: `panel`, `scale`, `arm`, `x` (operations, or training tokens),
     mean, t interval, number of seeds, and `reference`, the dotted line of the panel.
 
     Raises
@@ -65,8 +66,7 @@ def quick_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
         for axes, (title, draw) in zip(grid.flat, panels, strict=False):
             draw(axes)
             axes.set_title(title)
-        horizons = table["horizon"].unique().sort().to_list()
-        figure.legend(handles=_keys(horizons, table), loc="outside right upper")
+        figure.legend(handles=_keys(arms_of(table), table), loc="outside right upper")
     return figure, table
 
 
@@ -101,7 +101,7 @@ def _polynomial(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
     long = table.select(
         pl.lit(EXACT_MATCH).alias("panel"),
         "scale",
-        "horizon",
+        "arm",
         pl.col(OPERATIONS).alias("x"),
         "mean",
         "low",
@@ -141,11 +141,11 @@ def _choices(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
 
 def _long(rows: pl.DataFrame, panel: str, reference: float) -> pl.DataFrame:
     """Means over seeds at every evaluation, in the columns of the whole table."""
-    table = over_seeds(rows, ["scale", "horizon", "tokens"])
+    table = over_seeds(rows, ["scale", "arm", "tokens"])
     return table.select(
         pl.lit(panel).alias("panel"),
         "scale",
-        "horizon",
+        "arm",
         pl.col("tokens").alias("x"),
         "mean",
         "low",
@@ -155,8 +155,8 @@ def _long(rows: pl.DataFrame, panel: str, reference: float) -> pl.DataFrame:
     )
 
 
-def _keys(horizons: list[int], table: pl.DataFrame) -> list[Line2D]:
-    keys = polynomial.keys(horizons)
+def _keys(arms: list[str], table: pl.DataFrame) -> list[Line2D]:
+    keys = polynomial.keys(arms)
     floor = keys[-1]
     if "induction" in table["panel"]:
         tick = Line2D([], [], color=style.FAINT, marker="|", ms=6, ls="")

@@ -1,4 +1,4 @@
-"""Figures of one score: a panel a condition, a colour a horizon, every seed a dot."""
+"""Figures of one score: a panel a condition, a colour an arm, every seed a dot."""
 
 import math
 from collections.abc import Sequence
@@ -11,12 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.arm_names import arm_label, arms_of
 from analysis.plots import style
 from analysis.resampling import over_items
 from analysis.statistics import over_seeds, t_band
 
 DODGE = 0.16
-"""Share of the distance between two x over which the horizons are spread."""
+"""Share of the distance between two x over which the arms are spread."""
 CROWDED = 6
 """With more values of x than this, they stand on one another."""
 REFERENCE: Any = {"color": style.FAINT, "ls": ":", "lw": 1}
@@ -43,8 +44,8 @@ def series_figure(
     Parameters
     ----------
     rows
-        One row a run and x, all of one setting: `horizon`, `seed`, `value`, the columns
-        `x` and `panel`, and where there are any, counts by test item.
+        One row a run and x, all of one setting: `arm`, `seed`, `value`, the columns
+        `x` (numbers or names) and `panel`, and where there are any, counts by test item.
     label, unit
         Of the x and the y axis.
     title
@@ -56,14 +57,14 @@ def series_figure(
     order
         Of the panels; sorted if not given.
     apart
-        Whether horizons stand beside each other at one x, where x is a few conditions.
+        Whether arms stand beside each other at one x, where x is a few conditions.
 
     Returns the figure and the plotted table: mean, t interval over seeds, number of
     seeds and, where counts by test item are known, the bootstrap interval over them.
     """
-    by = [panel, x, "horizon"]
+    by = [panel, x, "arm"]
     table = over_items(rows, over_seeds(rows, by), by)
-    horizons = rows["horizon"].unique().sort().to_list()
+    arms = arms_of(rows)
     found = rows[panel].unique().sort().to_list()
     panels = [name for name in order if name in found] or found
     with style.house_style():
@@ -71,7 +72,7 @@ def series_figure(
         for axes, value in zip(grid, panels, strict=True):
             here = pl.col(panel) == value
             ticks = _ticks(rows.filter(here)[x], log)
-            place = _place(x, ticks, horizons, DODGE * apart)
+            place = _place(x, ticks, arms, DODGE * apart)
             _means_and_seeds(axes, rows.filter(here).with_columns(place=place))
             _single_runs(axes, table.filter(here).with_columns(place=place))
             axes.set_title(title.format(value))
@@ -81,7 +82,7 @@ def series_figure(
             if reference is not None:
                 axes.axhline(reference, **REFERENCE, zorder=1)
         figure.supxlabel(label, fontsize=8.5)
-        handles = keys(horizons, single=_of_single_runs(table).height > 0)
+        handles = keys(arms, single=_of_single_runs(table).height > 0)
         if reference is not None and reference_label:
             handles.append(Line2D([], [], **REFERENCE, label=reference_label))
         figure.legend(handles=handles, loc="outside right upper")
@@ -89,36 +90,35 @@ def series_figure(
 
 
 def _ticks(values: pl.Series, log: bool) -> dict[Any, float]:
-    """Where each value of x stands on the axis, which is linear in its logarithm."""
-    return {
-        v: math.log10(v) if log else float(v) for v in values.unique().sort().to_list()
-    }
+    """Where each value of x stands: names side by side, numbers on the (log) scale."""
+    known = values.unique().sort().to_list()
+    if not values.dtype.is_numeric():
+        return {name: float(place) for place, name in enumerate(known)}
+    return {value: math.log10(value) if log else float(value) for value in known}
 
 
-def _place(
-    x: str, ticks: dict[Any, float], horizons: list[int], share: float
-) -> pl.Expr:
-    """Where a row is drawn: at its x, beside other horizons where there is room."""
+def _place(x: str, ticks: dict[Any, float], arms: list[str], share: float) -> pl.Expr:
+    """Where a row is drawn: at its x, beside other arms where there is room."""
     gap = min(np.diff(sorted(ticks.values())), default=1.0)
     width = share * gap if len(ticks) <= CROWDED else 0.0
-    shifts = style.spread_positions(len(horizons), width)
-    beside = pl.col("horizon").replace_strict(horizons, shifts.tolist())
+    shifts = style.spread_positions(len(arms), width)
+    beside = pl.col("arm").replace_strict(arms, shifts.tolist())
     return pl.col(x).replace_strict(ticks) + beside
 
 
 def _means_and_seeds(axes: Axes, rows: pl.DataFrame) -> None:
     """Means with t intervals, joined by a line, and a dot a seed, at their `place`."""
-    data = rows.select("horizon", "value", "seed", "place").to_pandas()
-    horizons, axes_label = data["horizon"].unique(), axes.get_ylabel()
-    colors = {n: style.color_of(n) for n in horizons}
+    data = rows.select("arm", "value", "seed", "place").to_pandas()
+    arms, axes_label = data["arm"].unique(), axes.get_ylabel()
+    colors = {arm: style.color_of(arm) for arm in arms}
     sns.lineplot(
         data=data,
         x="place",
         y="value",
-        hue="horizon",
+        hue="arm",
         palette=colors,
-        style="horizon",
-        markers={n: style.marker_of(n) for n in horizons},
+        style="arm",
+        markers={arm: style.marker_of(arm) for arm in arms},
         dashes=False,
         errorbar=t_band,
         err_style="bars",
@@ -130,7 +130,7 @@ def _means_and_seeds(axes: Axes, rows: pl.DataFrame) -> None:
         data=data,
         x="place",
         y="value",
-        hue="horizon",
+        hue="arm",
         palette=colors,
         s=9,
         alpha=0.45,
@@ -154,26 +154,26 @@ def _single_runs(axes: Axes, table: pl.DataFrame) -> None:
             row["place"],
             row["items_low"],
             row["items_high"],
-            color=style.color_of(row["horizon"]),
+            color=style.color_of(row["arm"]),
             lw=0.8,
             linestyles=(0, (2, 1.5)),
             zorder=2,
         )
 
 
-def keys(horizons: list[int], band: bool = True, single: bool = False) -> list[Line2D]:
-    """Entries of a legend: the horizons, a seed, the intervals."""
+def keys(arms: list[str], band: bool = True, single: bool = False) -> list[Line2D]:
+    """Entries of a legend: the arms, a seed, the intervals."""
     found = [
         Line2D(
             [],
             [],
-            color=style.color_of(n),
-            marker=style.marker_of(n),
+            color=style.color_of(arm),
+            marker=style.marker_of(arm),
             mec="white",
             mew=0.5,
-            label=style.horizon_label(n),
+            label=arm_label(arm),
         )
-        for n in horizons
+        for arm in arms
     ]
     if band:
         faint: Any = {"color": style.FAINT, "ls": ""}

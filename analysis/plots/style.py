@@ -5,6 +5,7 @@ and line style repeat what the colour says, so a figure survives a grey printer.
 """
 
 import io
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +23,17 @@ from analysis.selection import size_name
 from synth.run.files import make_folder, write_atomically
 
 INK, FAINT, GRID = "#222222", "#767676", "#e4e4e4"
-COLORS = {1: "#3b3b3b", 2: "#0072b2", 4: "#d55e00", 8: "#009e73", 3: "#cc79a7"}
-MARKERS = {1: "o", 2: "s", 4: "^", 8: "D", 3: "v"}
-OTHERS = ("#e69f00", "#56b4e9", "#7a5195", "#a05a2c")
-"""Colours of horizons beyond the usual ones, in order."""
+ARMS = {
+    "n1": ("#3b3b3b", "o"),
+    "n2": ("#0072b2", "s"),
+    "n4": ("#d55e00", "^"),
+    "n8": ("#009e73", "D"),
+    "n3": ("#cc79a7", "v"),
+}
+"""Colour and marker of the usual arms."""
+OTHER_COLORS = ("#e69f00", "#56b4e9", "#7a5195", "#a05a2c", "#b2182b", "#7f9a3c")
+OTHER_MARKERS = ("P", "X", "<", ">", "p", "h", "*", "d")
+"""Any other arm has one of these pairs, chosen by its name alone."""
 
 PANEL_HEIGHT, PANEL_WIDTH = 2.5, 2.9
 """Inches at the size a figure is printed."""
@@ -77,23 +85,23 @@ def empty_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def color_of(horizon: int) -> str:
-    """The colour of a horizon in every figure."""
-    return COLORS.get(horizon, OTHERS[horizon % len(OTHERS)])
+def color_of(arm: str) -> str:
+    """The colour of an arm in every figure."""
+    return _look(arm)[0]
 
 
-def marker_of(horizon: int) -> str:
-    """The marker of a horizon in every figure."""
-    return MARKERS.get(horizon, "P")
+def marker_of(arm: str) -> str:
+    """The marker of an arm in every figure."""
+    return _look(arm)[1]
 
 
-def horizon_label(horizon: int) -> str:
-    """What a legend calls a horizon.
-
-    >>> horizon_label(1), horizon_label(4)
-    ('n = 1 (next token)', 'n = 4')
-    """
-    return "n = 1 (next token)" if horizon == 1 else f"n = {horizon}"
+def _look(arm: str) -> tuple[str, str]:
+    """The same in every figure and every process, whichever arms are drawn beside."""
+    if arm in ARMS:
+        return ARMS[arm]
+    number = zlib.crc32(arm.encode())
+    row, column = divmod(number, len(OTHER_COLORS))
+    return OTHER_COLORS[column], OTHER_MARKERS[row % len(OTHER_MARKERS)]
 
 
 def panels(columns: int, rows: int = 1, **shared: Any) -> tuple[Figure, np.ndarray]:
@@ -131,11 +139,17 @@ def mark_values(axes: Axes, at: dict[Any, float], most: int = 11) -> None:
     """Put a tick at the place of each value, if there are few; 31.5M for millions."""
     if len(at) > most:
         return
-    names = [size_name(v) if isinstance(v, int) else f"{v:g}" for v in at]
+    names = [_tick_name(value) for value in at]
     axes.set_xticks(list(at.values()), names)
     places = sorted(at.values())
     room = 0.6 * min(np.diff(places), default=1.0)
     axes.set_xlim(places[0] - room, places[-1] + room)
+
+
+def _tick_name(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return size_name(value) if isinstance(value, int) else f"{value:g}"
 
 
 def short_numbers(axes: Axes, ticks: int = 4) -> None:
