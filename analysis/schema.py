@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from synth.families import member
+from synth.families import member, members
 from synth.metrics import SCHEMA
 
 _TYPES: dict[type, pl.DataType] = {
@@ -94,12 +94,17 @@ ORDER = ("run_id", "step", "suite", "metric", "slice")
 
 
 def arm_of(config: dict[str, Any]) -> str | None:
-    """The arm of a stored configuration; its kind where that is not known here."""
+    """The arm of a stored configuration, or its kind where that is defined elsewhere.
+
+    None where it has no objective, or one whose fields this code refuses.
+    """
     stored = config.get("objective")
     try:
         return str(member("objective", stored, "objective").arm)
-    except ValueError:
-        return stored.get("kind") if isinstance(stored, dict) else None
+    except (ValueError, TypeError):
+        kind = stored.get("kind") if isinstance(stored, dict) else None
+        elsewhere = isinstance(kind, str) and kind not in members("objective")
+        return kind if elsewhere and fits(kind, pl.String()) else None
 
 
 def fits(value: Any, kind: pl.DataType) -> bool:
@@ -131,6 +136,9 @@ def configured(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """
     found: dict[str, Any] = {"task": None, "arm": arm_of(config)}
     wrong = []
+    objective = config.get("objective")
+    if found["arm"] is None and objective is not None:
+        wrong.append(f"config.json: objective is {objective!r:.60}")
     for name, (path, kind) in CONFIGURED.items():
         if name == "arm":
             continue

@@ -31,7 +31,7 @@ ARMS = {
     "n3": ("#cc79a7", "v"),
 }
 """Colour and marker of the usual arms."""
-OTHER_COLORS = ("#e69f00", "#56b4e9", "#7a5195", "#a05a2c", "#b2182b", "#7f9a3c")
+OTHER_COLORS = ("#7a5195", "#56b4e9", "#8c8c00", "#e69f00", "#a05a2c", "#d62f6b")
 OTHER_MARKERS = ("P", "X", "<", ">", "p", "h", "*", "d")
 """Any other arm has one of these pairs, chosen by its name alone."""
 

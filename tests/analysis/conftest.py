@@ -19,8 +19,10 @@ from synth.tasks.sources import SourcesConfig
 from synth.tasks.stories import StoriesConfig
 
 
-def polynomial_run(horizon=1, seed=0, scale="10k", pause=0, evaluated=4):
-    """A run that is never trained."""
+def polynomial_run(
+    horizon=1, seed=0, scale="10k", pause=0, evaluated=4, objective=None
+):
+    """A run that is never trained, of n heads or of another objective."""
     return RunConfig(
         task=PolynomialConfig(
             modulus=2,
@@ -30,7 +32,7 @@ def polynomial_run(horizon=1, seed=0, scale="10k", pause=0, evaluated=4):
             pause_tokens=pause,
         ),
         model=ModelConfig(scale=scale),
-        objective=MultiTokenConfig(horizon=horizon),
+        objective=objective or MultiTokenConfig(horizon=horizon),
         training=TrainingConfig(steps=100, batch_rows=2, context=64, warmup_steps=1),
         seed=seed,
     )
@@ -166,21 +168,28 @@ def write_stories_sweep(
             (folder / "items.jsonl").write_text(json.dumps(line | counts) + "\n")
 
 
-def write_probed_sweep(root, seeds=5, choice_gain=0.3):
-    """Choice points and coupled sources with what training and probes measure."""
+ONE_AND_FOUR = (MultiTokenConfig(), MultiTokenConfig(horizon=4))
+
+
+def write_probed_sweep(root, seeds=5, choice_gain=0.3, objectives=ONE_AND_FOUR):
+    """Choice points and coupled sources with what training and probes measure.
+
+    All objectives but next-token prediction have the same gains.
+    """
     rng = np.random.default_rng(3)
     training = TrainingConfig(steps=100, batch_rows=2, context=64, warmup_steps=1)
     tasks = (ChoicePointsConfig(), SourcesConfig(family="coupled"))
-    for task, horizon, seed in itertools.product(tasks, (1, 4), range(seeds)):
+    for task, objective, seed in itertools.product(tasks, objectives, range(seeds)):
+        several = objective.arm != "n1"
         config = RunConfig(
             task=task,
             model=ModelConfig(scale="100k"),
-            objective=MultiTokenConfig(horizon=horizon),
+            objective=objective,
             training=training,
             seed=seed,
         )
         noise = 0.01 * rng.standard_normal(3)
-        gain = choice_gain * (horizon > 1)
+        gain = choice_gain * several
         measured = [
             ("excess_loss", "horizon=1,role=choice", 1.0 - gain + noise[0]),
             ("excess_loss", "horizon=1,role=forced", 0.5),
@@ -188,7 +197,7 @@ def write_probed_sweep(root, seeds=5, choice_gain=0.3):
             ("excess_loss", "horizon=1,role=X,coupling=1", 0.4 - gain + noise[1]),
         ]
         probed = [
-            ("test", "term_share", "role=choice-point", 0.1 + 0.1 * (horizon > 1)),
+            ("test", "term_share", "role=choice-point", 0.1 + 0.1 * several),
             ("test", "gradient_share", "role=choice-point", 0.2 + gain + noise[2]),
             ("test", "loss_share", "role=choice-point", 0.15 + gain + noise[1]),
         ]
@@ -201,8 +210,8 @@ def write_probed_sweep(root, seeds=5, choice_gain=0.3):
             ("prediction-law", "fit_null_share", part, 0.001 + abs(noise[0]) / 10),
             ("prediction-law", "fit_slope", part, -0.1 + noise[1]),
         ]
-        # A longer horizon has the better forced share, and another gap at equal share.
-        forced = {50: 0.6 + 0.05 * (horizon > 1), 100: 0.8 + 0.05 * (horizon > 1)}
+        # Another objective has the better forced share, and another gap at equal share.
+        forced = {50: 0.6 + 0.05 * several, 100: 0.8 + 0.05 * several}
         running = [
             (step, *number)
             for step, share in forced.items()

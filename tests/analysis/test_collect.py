@@ -51,7 +51,7 @@ def test_values_arrive_unchanged(tmp_path):
     }
     assert set(back.iter_rows()) == sent
     first = frame.row(0, named=True)
-    assert (first["horizon"], first["seed"], first["data_seed"]) == (4, 3, 3)
+    assert (first["arm"], first["seed"], first["data_seed"]) == ("n4", 3, 3)
     assert first["training_seconds"] == 12.5
     assert first["lanes"] == 3
 
@@ -225,7 +225,7 @@ def test_flops_of_stories_count_the_logits_that_the_run_computed(tmp_path):
         found = {"vocabulary": 2048, "unembeddings_per_token": 0.05}
         (folder / "result.json").write_text(json.dumps(seal(result | found)))
     frame = collect(tmp_path).frame
-    first = frame.filter(pl.col("horizon") == 1).row(0, named=True)
+    first = frame.filter(pl.col("arm") == "n1").row(0, named=True)
     model, context = ModelConfig(scale="1M"), first["context"]
     expected = cost(model, 1, 2048, context, 0.05)
     every = cost(model, 1, 2048, context)

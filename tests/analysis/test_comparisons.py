@@ -33,19 +33,19 @@ from tests.analysis.conftest import (
 
 
 def exact_match(frame):
-    rows = measured(with_setting(frame, "horizon"), "exact_match")
+    rows = measured(with_setting(frame, "arm"), "exact_match")
     return rows.filter(pl.col("slice") != "")
 
 
 def test_pairing_removes_what_seeds_share(sweep):
     rows = exact_match(at_end(collect(sweep).frame))
-    pairs = paired(rows, ["setting", "slice"], "horizon", 1, 2)
+    pairs = paired(rows, ["setting", "slice"], "arm", "n1", "n2")
     assert pairs.height == 4 * 5
     table = compared(pairs, ["slice"])
     assert table["pairs"].to_list() == [5] * 4
     assert table["difference"].to_list() == pytest.approx([0.2] * 4, abs=0.02)
     spread_of_scores = rows.filter(
-        (pl.col("horizon") == 1) & (pl.col("slice") == "operations=1")
+        (pl.col("arm") == "n1") & (pl.col("slice") == "operations=1")
     )["value"].std()
     widths = table["high"] - table["low"]
     assert widths.max() < spread_of_scores
@@ -54,10 +54,10 @@ def test_pairing_removes_what_seeds_share(sweep):
 
 def test_pairing_refuses_two_runs_of_a_cell():
     rows = pl.DataFrame(
-        {"horizon": [1, 1, 2], "data_seed": [0, 0, 0], "value": [0.1, 0.2, 0.3]}
+        {"arm": ["n1", "n1", "n2"], "data_seed": [0, 0, 0], "value": [0.1, 0.2, 0.3]}
     )
     with pytest.raises(ValueError, match="several runs"):
-        paired(rows, [], "horizon", 1, 2)
+        paired(rows, [], "arm", "n1", "n2")
 
 
 def test_only_common_seeds_are_compared():
@@ -72,8 +72,8 @@ def test_only_common_seeds_are_compared():
 def test_settings_tell_runs_apart_by_what_matters(tmp_path):
     write_polynomial_sweep(tmp_path / "s", seeds=2, pauses=(0, 5))
     frame = collect(tmp_path / "s").frame
-    assert with_setting(frame, "horizon")["setting"].n_unique() == 2
-    assert with_setting(frame, "horizon", "pause_tokens")["setting"].n_unique() == 1
+    assert with_setting(frame, "arm")["setting"].n_unique() == 2
+    assert with_setting(frame, "arm", "pause_tokens")["setting"].n_unique() == 1
 
 
 def test_tuned_rates_do_not_part_cells_but_sweeps_of_rates_do(tmp_path):
@@ -88,10 +88,10 @@ def test_tuned_rates_do_not_part_cells_but_sweeps_of_rates_do(tmp_path):
     run(1, 1e-3)
     run(2, 3e-3)
     frame = collect(tmp_path).frame
-    assert with_setting(frame, "horizon")["setting"].n_unique() == 1
+    assert with_setting(frame, "arm")["setting"].n_unique() == 1
     run(1, 3e-3)
     frame = collect(tmp_path).frame
-    assert with_setting(frame, "horizon")["setting"].n_unique() == 2
+    assert with_setting(frame, "arm")["setting"].n_unique() == 2
 
 
 def test_paired_interval_covers_the_truth():
@@ -155,12 +155,12 @@ def test_interaction_is_a_difference_of_differences():
     assert found["difference"].to_list() == pytest.approx([0.0, 0.3])
 
 
-def curve(run_id, horizon, tokens, values, flops=10.0):
+def curve(run_id, arm, tokens, values, flops=10.0):
     steps = list(range(len(tokens)))
     return pl.DataFrame(
         {
             "run_id": [run_id] * len(steps),
-            "horizon": [horizon] * len(steps),
+            "arm": [arm] * len(steps),
             "data_seed": [0] * len(steps),
             "step": steps,
             "steps": [steps[-1]] * len(steps),
@@ -172,24 +172,24 @@ def curve(run_id, horizon, tokens, values, flops=10.0):
 
 
 def test_equal_cost_interpolates_the_dearer_run():
-    cheap = curve("a", 1, [0, 100, 200], [0.0, 0.2, 0.4])
-    dear = curve("b", 2, [0, 100, 200], [0.0, 0.4, 0.8], flops=20.0)
+    cheap = curve("a", "n1", [0, 100, 200], [0.0, 0.2, 0.4])
+    dear = curve("b", "n2", [0, 100, 200], [0.0, 0.4, 0.8], flops=20.0)
     curves = pl.concat([cheap, dear])
-    by_flops = at_equal_cost(curves, [], "horizon", "flops")
+    by_flops = at_equal_cost(curves, [], "arm", "flops")
     assert by_flops["flops"].to_list() == [2000.0, 2000.0]
     assert by_flops["value"].to_list() == pytest.approx([0.4, 0.4])
-    by_tokens = at_equal_cost(curves, [], "horizon", "tokens")
+    by_tokens = at_equal_cost(curves, [], "arm", "tokens")
     assert by_tokens["value"].to_list() == pytest.approx([0.4, 0.8])
     for cost in ("joules", "seconds"):
         with pytest.raises(ValueError, match="cost must be one of"):
-            at_equal_cost(curves, [], "horizon", cost)
+            at_equal_cost(curves, [], "arm", cost)
 
 
 def test_formation_is_interpolated():
     curves = pl.concat(
         [
-            curve("a", 1, [0, 100, 200], [0.0, 0.2, 0.6]),
-            curve("b", 1, [0, 100, 200], [0.0, 0.0, 0.1]),
+            curve("a", "n1", [0, 100, 200], [0.0, 0.2, 0.6]),
+            curve("b", "n1", [0, 100, 200], [0.0, 0.0, 0.1]),
         ]
     )
     found = formation(curves, level=0.4)
@@ -220,9 +220,9 @@ def test_equal_flops_take_from_the_longer_horizon_what_it_costs(results):
 def test_a_run_that_ends_at_the_floor_has_formed_nothing():
     curves = pl.concat(
         [
-            curve("never", 1, [0, 100, 200], [0.0, 0.0, 0.0]),
-            curve("guessing", 1, [0, 100, 200], [0.0, 0.3, 0.3]),
-            curve("learnt", 1, [0, 100, 200], [0.3, 0.3, 0.9]),
+            curve("never", "n1", [0, 100, 200], [0.0, 0.0, 0.0]),
+            curve("guessing", "n1", [0, 100, 200], [0.0, 0.3, 0.3]),
+            curve("learnt", "n1", [0, 100, 200], [0.3, 0.3, 0.9]),
         ]
     )
     formed = dict(formation(curves, floor=0.3).select("run_id", "formed").iter_rows())
@@ -235,9 +235,9 @@ def test_a_run_that_ends_at_the_floor_has_formed_nothing():
 def test_equal_cost_invents_no_score_before_the_first_measurement():
     curves = pl.concat(
         [
-            curve("late", 1, [100, 200], [0.8, 0.9]),
-            curve("short", 2, [0, 50], [0.0, 0.5]),
+            curve("late", "n1", [100, 200], [0.8, 0.9]),
+            curve("short", "n2", [0, 50], [0.0, 0.5]),
         ]
     )
-    matched = at_equal_cost(curves, [], "horizon", "tokens")
+    matched = at_equal_cost(curves, [], "arm", "tokens")
     assert matched["run_id"].to_list() == ["short"]

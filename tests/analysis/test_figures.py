@@ -33,8 +33,8 @@ def test_polynomial_table_golden(tmp_path):
             rows = polynomial_rows(config, lambda m, step, v=top + shift: v)
             write_run(tmp_path, config, rows)
     table = polynomial_table(collect(tmp_path).frame)
-    assert table.select("horizon", "operations").rows() == [
-        (n, m) for n in (1, 2) for m in (1, 2, 3, 4)
+    assert table.select("arm", "operations").rows() == [
+        (arm, m) for arm in ("n1", "n2") for m in (1, 2, 3, 4)
     ]
     assert table["mean"].to_list() == pytest.approx([0.2] * 4 + [0.6] * 4)
     assert table["high"].to_list()[0] == pytest.approx(0.2 + 12.7062 * 0.1, abs=1e-4)
@@ -96,10 +96,10 @@ def test_induction_figure_plots_the_means_of_its_runs(everything):
         (pl.col("task") == "stories") & (pl.col("books_parts") == 0),
         pl.col("suite") == "test_seen",
         pl.col("step") == 100,
-        pl.col("horizon") == 2,
+        pl.col("arm") == "n2",
         pl.col("scale") == "3M",
     )
-    found = table.filter(pl.col("horizon") == 2).sort("parameters")["mean"].to_list()
+    found = table.filter(pl.col("arm") == "n2").sort("parameters")["mean"].to_list()
     assert found[-1] == pytest.approx(rows["value"].mean())
     assert rows.height == 5
 

@@ -1,4 +1,4 @@
-"""Twins in two precisions: their loss curves, and the effect of the horizon in each."""
+"""Twins in two precisions: their loss curves, and the effect of the objective in each."""
 
 import dataclasses
 
@@ -7,23 +7,28 @@ import pytest
 
 from analysis.collect import collect
 from analysis.plots import families, style
-from analysis.plots.precision import curve_differences, horizon_effects, twins
+from analysis.plots.precision import arm_effects, curve_differences, twins
 from sweeps.catalogue import CATALOGUE
 from synth.metrics import Measurement, Score
+from synth.objectives.chain import ChainConfig
 from tests.analysis.conftest import write_run
 
 STEPS = (10, 20, 30)
 DELAY = {1: 0.0, 4: 0.3}
 
 
-def write_sweep(root, seeds=4, kinds=("fp32", "bf16"), flip=False):
-    """Accuracy rises with steps, later for n = 4; bf16 adds 0.01, or flips the sign."""
+def write_sweep(root, seeds=4, kinds=("fp32", "bf16"), flip=False, other=None):
+    """Accuracy rises with steps, later for n = 4; bf16 adds 0.01, or flips the sign.
+
+    `other` stands in for n = 4.
+    """
     for config in CATALOGUE["precision"]("quick"):
         kind, n = config.training.precision, config.objective.horizon
         if config.seed >= seeds or kind not in kinds:
             continue
         training = dataclasses.replace(config.training, steps=30)
-        config = dataclasses.replace(config, training=training)
+        objective = config.objective if n == 1 or other is None else other
+        config = dataclasses.replace(config, training=training, objective=objective)
         half = kind == "bf16"
         rows = []
         for step in STEPS:
@@ -62,16 +67,26 @@ def effects(table, measure):
 
 
 def test_effects_agree_or_do_not(tmp_path):
-    found = effects(horizon_effects(write_sweep(tmp_path / "a")), "accuracy")
+    found = effects(arm_effects(write_sweep(tmp_path / "a")), "accuracy")
     for kind in ("fp32", "bf16"):
         assert found[kind]["difference"] == pytest.approx(-0.3)
         assert found[kind]["pairs"] == 4
         assert found[kind]["high"] < 0
     assert found["bf16 - fp32"]["difference"] == pytest.approx(0, abs=1e-12)
-    found = effects(horizon_effects(write_sweep(tmp_path / "b", flip=True)), "accuracy")
+    found = effects(arm_effects(write_sweep(tmp_path / "b", flip=True)), "accuracy")
     assert found["fp32"]["difference"] == pytest.approx(-0.3)
     assert found["bf16"]["difference"] == pytest.approx(0.3)
     assert found["bf16 - fp32"]["difference"] == pytest.approx(0.6)
+
+
+def test_twins_may_be_of_any_objective(tmp_path):
+    frame = write_sweep(tmp_path, other=ChainConfig(depth=1))
+    assert twins(frame)["cell"].n_unique() == 1
+    found = arm_effects(frame)
+    assert found["arm"].unique().to_list() == ["chain1"]
+    assert found.filter(measure="accuracy")["pairs"].to_list() == [4, 4, 4]
+    figure, _ = families.FIGURES["precision-curves"].draw(frame)
+    assert "chain 1" in [axes.get_title() for axes in figure.axes]
 
 
 def test_both_figures_are_drawn_and_refuse_what_has_no_twin(tmp_path):

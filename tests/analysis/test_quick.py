@@ -85,11 +85,11 @@ def test_four_panels_with_what_they_show(runs):
         "choice points",
     ]
     assert set(table["panel"]) == {"exact_match", "induction", "choice excess loss"}
-    induction = table.filter(panel="induction", horizon=1).sort("x")
+    induction = table.filter(panel="induction", arm="n1").sort("x")
     assert induction["mean"].to_list() == pytest.approx([0.1, 0.1, 0.9, 0.9, 0.9])
     assert induction["reference"].unique().to_list() == pytest.approx([PERIODS])
     assert induction["seeds"].unique().to_list() == [3]
-    excess = table.filter(panel="choice excess loss", horizon=4).sort("x")
+    excess = table.filter(panel="choice excess loss", arm="n4").sort("x")
     assert excess["mean"].to_list()[-1] == pytest.approx(0.26)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert {"n = 1 (next token)", "n = 2", "n = 4"} <= set(labels)

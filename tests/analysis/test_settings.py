@@ -33,7 +33,7 @@ def test_rates_that_differ_between_the_seeds_of_a_cell_part_it(tmp_path):
     for seed, rate in ((0, 1e-3), (1, 3e-3)):
         write_rate(tmp_path, 1, seed, rate)
     frame = collect(tmp_path).frame
-    found = settings_of(frame, "scale", "horizon")
+    found = settings_of(frame, "scale", "arm")
     assert {one.label for one in found} == {
         "learning rate 0.001",
         "learning rate 0.003",
@@ -48,7 +48,7 @@ def test_a_sweep_of_rates_leaves_tuned_cells_of_other_settings_together(tmp_path
         training = replace(config.training, learning_rate=rate)
         config = replace(config, training=training)
         write_run(tmp_path, config, polynomial_rows(config, lambda m, step: 0.5))
-    marked = with_setting(collect(tmp_path).frame, "scale", "horizon")
+    marked = with_setting(collect(tmp_path).frame, "scale", "arm")
     runs = marked.unique("run_id")
     by_pause = dict(
         runs.group_by("pause_tokens").agg(pl.col("setting").n_unique()).rows()
@@ -64,15 +64,15 @@ def test_a_field_that_older_runs_did_not_write_is_no_difference(tmp_path):
     del stored["config"]["model"]["mixer"]
     (folder / "config.json").write_text(json.dumps(stored))
     frame = collect(tmp_path).frame
-    assert with_setting(frame, "scale", "horizon")["setting"].n_unique() == 1
+    assert with_setting(frame, "scale", "arm")["setting"].n_unique() == 1
 
 
 def test_two_settings_are_refused_by_name(tmp_path):
     write_polynomial_sweep(tmp_path, seeds=2, pauses=(0, 5))
     frame = collect(tmp_path).frame
     with pytest.raises(ValueError, match=r"pause tokens \d\) and .*pause tokens \d"):
-        check_one_setting(frame, "scale", "horizon")
-    check_one_setting(frame, "scale", "horizon", "pause_tokens")
+        check_one_setting(frame, "scale", "arm")
+    check_one_setting(frame, "scale", "arm", "pause_tokens")
 
 
 def test_facts_state_task_tokens_rate_and_seeds(tmp_path):
@@ -153,7 +153,7 @@ def test_tests_name_the_size_of_recurrent_models_with_their_mixer():
         {
             "config": [canonical_json(config.to_dict()) for config in configs],
             "scale": "10k",
-            "horizon": 1,
+            "arm": "n1",
             "learning_rate": 1e-3,
             "weight_decay": 0.1,
         }
