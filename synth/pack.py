@@ -5,7 +5,6 @@ Knows nothing of folders, signals or schedules of checkpoints: `synth.training` 
 
 import math
 import time
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,13 +16,11 @@ from torch import Tensor
 
 from synth.config import RunConfig
 from synth.evaluation import score_tokens
-from synth.fast import native
+from synth.fast.accelerate import accelerate
 from synth.fast.compilation import StepForm, step_form
-from synth.fast.fused import fuse
-from synth.fast.native import prepare_torch_compile
 from synth.fast.replay import TOLERANCE, CudaGraph, ReplayedStep
 from synth.fast.transfer import pinned
-from synth.loss import PieceLoss, Targets, loss_and_backward, make_targets
+from synth.loss import Targets, loss_and_backward, make_targets
 from synth.metrics import LossSums, Measurement, Score
 from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model
@@ -68,8 +65,9 @@ class Pack:
             if precision != torch.float32:
                 self.scorer = self._new_model()
                 self.lanes.attach(self.scorer, master=True)
-        self.piece_loss: PieceLoss | None = None
-        self.form = self._compile()
+        self.form, self.piece_loss = accelerate(
+            self.model, self.scorer, self._form(), execution.device
+        )
         if self.form == "graph" and self.scorer is self.model:
             # Compiled layers would be compiled anew for every length of a test set.
             with self.device:
@@ -98,37 +96,20 @@ class Pack:
             len(self.configs),
         )
 
-    def _compile(self) -> StepForm:
-        """Give the step the form that suits the runs; the form that it got."""
-        config, training = self.configs[0], self.training
+    def _form(self) -> StepForm:
+        """The form of the step that suits the runs, by arithmetic on the first one."""
+        training = self.training
         cost = describe_model(
-            config.model,
+            self.configs[0].model,
             self.objective,
             len(self.task.vocabulary),
             training.context,
         )
         tokens = training.steps * training.tokens_per_step
-        per_token = float(cost["training_flops_per_token"])
-        form = step_form(self.execution, tokens, per_token)
-        if form == "graph" and not self.replays:
-            form = "torch"
-        usable, reason = True, ""
-        if form == "native":
-            usable, reason = native.available()
-        elif form in ("torch", "graph"):
-            usable, reason = prepare_torch_compile(self.execution.device)
-        if not usable:
-            warnings.warn(f"The step is not compiled: {reason}.", stacklevel=2)
-            return "eager"
-        if form == "native":
-            passes = native.load(_PRECISION[training.precision])
-            self.piece_loss = fuse(self.model, passes)
-            if self.scorer is not self.model:
-                fuse(self.scorer, native.load(torch.float32))
-        elif form in ("torch", "graph"):
-            for layer in self.model.layers():
-                layer.compile()
-        return form
+        form = step_form(
+            self.execution, tokens, float(cost["training_flops_per_token"])
+        )
+        return "torch" if form == "graph" and not self.replays else form
 
     def _replayed(self) -> ReplayedStep:
         """The step as one graph, with the buffers that its batches go through."""

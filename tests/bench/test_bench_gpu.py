@@ -102,7 +102,7 @@ def test_every_form_gets_its_column(monkeypatch, capsys, fails):
 
     monkeypatch.setattr("synth.pack.step_form", form)
     monkeypatch.setattr("synth.pack.CudaGraph", new)
-    monkeypatch.setattr("synth.pack.prepare_torch_compile", lambda _: (True, ""))
+    monkeypatch.setattr("synth.fast.native.prepare_torch_compile", lambda _: (True, ""))
     monkeypatch.setattr(torch.nn.Module, "compile", lambda _: None)
     soon, how = time.monotonic() + PATIENCE_S, contextlib.nullcontext()
     if fails:

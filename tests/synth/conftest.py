@@ -24,7 +24,7 @@ def graphs(monkeypatch):
 
     monkeypatch.setattr("synth.pack.step_form", lambda *_: "graph")
     monkeypatch.setattr("synth.pack.CudaGraph", new)
-    monkeypatch.setattr("synth.pack.prepare_torch_compile", lambda _: (True, ""))
+    monkeypatch.setattr("synth.fast.native.prepare_torch_compile", lambda _: (True, ""))
     monkeypatch.setattr(torch.nn.Module, "compile", lambda _: None)
     return made
 

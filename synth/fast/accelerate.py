@@ -1,0 +1,38 @@
+"""The one door to this folder: a model gets the fastest form of its step that suits it."""
+
+import warnings
+
+import torch
+
+from synth.fast import native
+from synth.fast.compilation import StepForm
+from synth.fast.fused import fuse
+from synth.loss import PieceLoss
+from synth.models.decoder import PredictionModel
+
+
+def accelerate(
+    model: PredictionModel, scorer: PredictionModel, form: StepForm, device: str
+) -> tuple[StepForm, PieceLoss | None]:
+    """Give the layers of a model on flat lanes the form that was chosen.
+
+    `scorer` is the model in fp32 that evaluates, which may be `model` itself. Returns
+    the form that the step got, and the loss of a head's positions where that form has
+    one of its own. Without a compiler there is a warning, and the step stays eager.
+    """
+    usable, reason = True, ""
+    if form == "native":
+        usable, reason = native.available()
+    elif form in ("torch", "graph"):
+        usable, reason = native.prepare_torch_compile(device)
+    if not usable:
+        warnings.warn(f"The step is not compiled: {reason}.", stacklevel=2)
+        return "eager", None
+    if form == "native":
+        if scorer is not model:
+            fuse(scorer, native.load(torch.float32))
+        return form, fuse(model, native.load(model.embedding_KVD.dtype))
+    if form in ("torch", "graph"):
+        for layer in model.layers():
+            layer.compile()
+    return form, None
