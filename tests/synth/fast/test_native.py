@@ -295,7 +295,7 @@ def test_a_compiler_that_fails_says_why(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_processes_that_build_at_once_share_one_library(tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTH_CACHE", str(tmp_path))
-    code = "from synth import native; print(native.load().path)"
+    code = "from synth.fast import native; print(native.load().path)"
     racing = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         for _ in range(3)
