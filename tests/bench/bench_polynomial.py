@@ -23,7 +23,6 @@ from synth.tasks.packing import pack_rows
 from synth.tasks.polynomial import BLOCK, Polynomial, PolynomialConfig, on_test_side
 from synth.tasks.polynomial import expressions as trees
 from synth.tasks.polynomial.infix import FIRST_COEFFICIENT, SYMBOLS, Printed, printed
-from synth.tasks.polynomial.ring import DigitRing
 
 P, K = 7, 5
 CODE = {symbol: index for index, symbol in enumerate(SYMBOLS)}
@@ -90,10 +89,7 @@ def seconds(work: Callable[[], object]) -> float:
 def measure(operations: int | None, repeats: int) -> list[str]:
     """Table rows for one law of m."""
     task = PolynomialConfig().build()
-    digits = PolynomialConfig().build()
-    digits.ring = DigitRing(P, K)
     shown = vectorised(task, 0, operations)
-    vectorised(digits, 0, operations)
     rng = random.Random(0)
 
     def plain() -> None:
@@ -107,8 +103,7 @@ def measure(operations: int | None, repeats: int) -> list[str]:
     for block in range(1, repeats + 1):
         for name, work in (
             ("plain Python recursion", plain),
-            ("numpy, digit arrays", lambda b=block: vectorised(digits, b, operations)),
-            ("numpy, packed words", lambda b=block: vectorised(task, b, operations)),
+            ("numpy", lambda b=block: vectorised(task, b, operations)),
             ("packing into rows of 1024", pack),
         ):
             times.setdefault(name, []).append(seconds(work))
@@ -117,9 +112,7 @@ def measure(operations: int | None, repeats: int) -> list[str]:
         / (PLAIN_EXAMPLES if name.startswith("plain") else len(shown))
         for name, found in times.items()
     }
-    each["packed words and packing"] = (
-        each["numpy, packed words"] + each["packing into rows of 1024"]
-    )
+    each["numpy and packing"] = each["numpy"] + each["packing into rows of 1024"]
     plain_time = each["plain Python recursion"]
     tokens = len(shown.tokens_S) / len(shown)
     label = f"{operations}" if operations else "1..5"

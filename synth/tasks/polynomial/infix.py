@@ -98,7 +98,7 @@ def printed(
 
     leaf_S = expressions.leaf_LN.ravel()
     used = np.flatnonzero(leaf_S >= 0)
-    leaves = ring.digits(ring.elements(leaf_S[used]))
+    leaves = ring.elements(leaf_S[used])
     leaf_start = (start_S[most * count :].reshape(most + 1, count) + base_N).ravel()[
         used
     ]
@@ -106,7 +106,7 @@ def printed(
     end_N = base_N + question_N
     for pause in range(pause_tokens):
         tokens_S[end_N + pause] = PAUSE
-    _write(tokens_S, end_N + pause_tokens, ring.digits(answers_N), EQUALS, END)
+    _write(tokens_S, end_N + pause_tokens, answers_N, EQUALS, END)
     return Printed(tokens_S, offsets, length_N - ring.degree - 1)
 
 
@@ -119,10 +119,8 @@ def _write(
         return
     frames = np.empty((count, degree + 2), np.uint8)
     frames[:, 0], frames[:, -1] = left, right
-    for power in range(degree):
-        np.add(
-            digits_NK[:, power], np.uint8(FIRST_COEFFICIENT), out=frames[:, power + 1]
-        )
+    frames[:, 1:-1] = digits_NK
+    frames[:, 1:-1] += np.uint8(FIRST_COEFFICIENT)
     item = np.dtype(f"V{degree + 2}")
     places = len(tokens_S) - degree - 1
     window = np.ndarray((places,), item, buffer=tokens_S, strides=(1,))

@@ -53,7 +53,7 @@ from synth.tasks.polynomial.expressions import (
     Expressions,
 )
 from synth.tasks.polynomial.infix import longest_example, printed, text, vocabulary
-from synth.tasks.polynomial.ring import MAX_DEGREE, MAX_MODULUS, ring
+from synth.tasks.polynomial.ring import MAX_DEGREE, MAX_MODULUS, Ring
 from synth.tasks.task import (
     EvaluationSet,
     Rows,
@@ -137,7 +137,7 @@ class Polynomial(Task):
 
     def __init__(self, config: PolynomialConfig) -> None:
         self.config = config
-        self.ring = ring(config.modulus, config.degree)
+        self.ring = Ring(config.modulus, config.degree)
         self.vocabulary = vocabulary(config.modulus)
 
     def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
@@ -249,7 +249,6 @@ class Polynomial(Task):
         """The first `count` columns in the order of drawing, in words."""
         answers_N = trees.values(drawn, self.ring)
         shown = printed(drawn, answers_N, self.ring, self.config.pause_tokens)
-        digits_NK = self.ring.digits(answers_N)
         test_N = on_test_side(drawn)
         for place, column in enumerate(np.argsort(drawn.place_N)[:count].tolist()):
             tokens = shown.tokens_S[shown.offsets[place] : shown.offsets[place + 1]]
@@ -259,7 +258,7 @@ class Polynomial(Task):
             record = {
                 "operations": int(drawn.operations_N[column]),
                 "expression": text(question, self.vocabulary),
-                "answer": digits_NK[column].tolist(),
+                "answer": answers_N[column].tolist(),
                 "tokens": words,
                 "split": "test" if test_N[column] else "train",
             }
