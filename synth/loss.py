@@ -27,6 +27,7 @@ from torch.nn import functional
 from synth.models.decoder import PredictionModel, shifted
 from synth.models.describe import SPARSE_VOCABULARY
 from synth.objectives.objective import ObjectiveConfig, Readout
+from synth.run.spans import span
 
 MAX_LOGITS = 1 << 23
 """Largest number of logits of one lane held at once; more positions go in chunks."""
@@ -187,7 +188,8 @@ def _readout_loss(
         logits = model.read_out(readout.name, states)
         losses_KBT = model.objective.readout_losses(readout, logits, batch)
         part_loss_K = (losses_KBT * weights_KBT[:, part]).sum((1, 2))
-        (part_loss_K.sum() * readout.weight).backward()
+        with span("backward"):
+            (part_loss_K.sum() * readout.weight).backward()
         assert states.grad is not None
         grad_KBTD[:, part] = states.grad
         loss_K += part_loss_K.detach()
@@ -210,7 +212,8 @@ class _Handover(Function):
 def _pass_back(output: Tensor, grad: Tensor) -> None:
     """`output.backward(grad)`, which would import sympy to compare two shapes."""
     assert output.shape == grad.shape
-    _Handover.apply(output, grad).backward()  # type: ignore[no-untyped-call]
+    with span("backward"):
+        _Handover.apply(output, grad).backward()  # type: ignore[no-untyped-call]
 
 
 def _loss_of_all(
@@ -247,7 +250,8 @@ def _piece_loss(
     nll_KN = token_losses(model.unembed(states), targets_KN)
     loss_K = (nll_KN * weights_KN).sum(1)
     # Lanes share no parameter, so the gradient of the sum is that of each.
-    loss_K.sum().backward()
+    with span("backward"):
+        loss_K.sum().backward()
     assert states.grad is not None
     return loss_K.detach(), states.grad
 
@@ -276,7 +280,8 @@ def _loss_of_scored(
                 for lane, part in parts
             ]
         )
-        part_loss_K.sum().backward()
+        with span("backward"):
+            part_loss_K.sum().backward()
         for lane, part in parts:
             grad_ND = states[lane].grad
             assert grad_ND is not None

@@ -29,6 +29,7 @@ from synth.optimizer import LaneAdamW
 from synth.run.checkpoint import Checkpoint, Place, fill
 from synth.run.environment import capture
 from synth.run.execution import Execution
+from synth.run.spans import span, step_taken
 from synth.tasks.stream import RowStream
 from synth.tasks.task import EvaluationSet, ItemCounts
 
@@ -120,7 +121,8 @@ class Pack:
 
         def body() -> tuple[Tensor, Tensor]:
             loss_NK, norm_K = self._gradients(*inputs)
-            self.optimizer.update(norm_K)
+            with span("optimiser"):
+                self.optimizer.update(norm_K)
             return loss_NK, norm_K
 
         tolerance = TOLERANCE[training.precision]
@@ -175,22 +177,28 @@ class Pack:
     def train_step(self, clock: dict[str, float]) -> None:
         """One optimiser step of every lane; the time of each part goes to `clock`."""
         began = time.monotonic()
-        batch = self._batch()
+        with span("data"):
+            batch = self._batch()
         generated = time.monotonic()
         if self.replayed is not None:
             self._unsettled.append(self.replayed(batch, self.step))
         else:
-            sent = [part.to(self.device, non_blocking=True) for part in batch]
+            with span("data"):
+                sent = [part.to(self.device, non_blocking=True) for part in batch]
             loss_NK, norm_K = self._gradients(*sent)
             self._unsettled.append((loss_NK, norm_K))
             alive = None
             if CHECK_EVERY[self.execution.device] == 1:
                 alive = (loss_NK.isfinite().all(0) & norm_K.isfinite()).tolist()
-            self.optimizer.schedule(self.step, alive)
-            self.optimizer.update(norm_K)
+            with span("optimiser"):
+                self.optimizer.schedule(self.step, alive)
+                self.optimizer.update(norm_K)
         self.step += 1
         clock["data"] += generated - began
         clock["training"] += time.monotonic() - generated
+        lanes = len(self.configs)
+        replayed = self.replayed is not None and self.replayed.recorded
+        step_taken(lanes, lanes * self.training.tokens_per_step, replayed)
 
     def _batch(self) -> list[Tensor]:
         """The next tokens, examples and answers, each (K, B, T), on the host."""
@@ -211,9 +219,12 @@ class Pack:
         if self.form == "graph":
             # Selecting positions would force a device sync: their count varies.
             targets = replace(targets, sparse=False)
-        self.lanes.zero_grad()
-        loss_NK = self.backward(targets)
-        return loss_NK, self.optimizer.norms()
+        with span("optimiser"):
+            self.lanes.zero_grad()
+        with span("forward"):
+            loss_NK = self.backward(targets)
+        with span("optimiser"):
+            return loss_NK, self.optimizer.norms()
 
     def backward(self, targets: Targets) -> Tensor:
         """Losses (N, K); adds to the gradients. Data-parallel packs share this work."""

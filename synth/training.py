@@ -27,6 +27,7 @@ from synth.run.execution import Execution
 from synth.run.interruption import Interruption
 from synth.run.progress import Moment, Outcome, Progress, Silent
 from synth.run.resume import by_step
+from synth.run.spans import span
 from synth.run.states import State
 from synth.run.store import RunBusy, RunFolder, RunGone, verify
 
@@ -167,7 +168,8 @@ class _Session:
 
     def _prepare(self, restored: list[Checkpoint] | None) -> None:
         """Build the pack, and bring each folder back to where its run goes on."""
-        self.pack = self.build(self.configs, self.execution, restored)
+        with span("start-up", whole=True):
+            self.pack = self.build(self.configs, self.execution, restored)
         environment = self.pack.environment()
         for lane, folder in enumerate(self.folders):
             with self._own_trouble(lane):
@@ -256,34 +258,36 @@ class _Session:
     def _record(self, examples: int) -> None:
         """Append a row of training losses and, with examples, an evaluation."""
         began = time.monotonic()
-        alive = self._alive()
-        rows = self.pack.training_rows()
-        if examples:
-            for lane, scored in enumerate(self.pack.evaluate(examples)):
-                rows[lane] += scored
-        self.headline = [
-            {f"{r.suite}/{r.metric}": r.value for r in lane_rows if r.slice == ""}
-            for lane_rows in rows
-        ]
-        for lane in alive:
-            with self._own_trouble(lane):
-                self.folders[lane].append_metrics(rows[lane])
-        found = {self.configs[k].run_id: self.headline[k] for k in alive}
-        self.progress.measured(self.pack.step, found)
+        with span("evaluation"):
+            alive = self._alive()
+            rows = self.pack.training_rows()
+            if examples:
+                for lane, scored in enumerate(self.pack.evaluate(examples)):
+                    rows[lane] += scored
+            self.headline = [
+                {f"{r.suite}/{r.metric}": r.value for r in lane_rows if r.slice == ""}
+                for lane_rows in rows
+            ]
+            for lane in alive:
+                with self._own_trouble(lane):
+                    self.folders[lane].append_metrics(rows[lane])
+            found = {self.configs[k].run_id: self.headline[k] for k in alive}
+            self.progress.measured(self.pack.step, found)
         self.clock["evaluation"] += time.monotonic() - began
 
     def _save(self) -> None:
         began = time.monotonic()
-        keep = self.execution.keep_checkpoints_every_steps
-        for lane in self._alive():
-            with self._own_trouble(lane):
-                folder = self.folders[lane]
-                folder.require_present()
-                length, sha256 = folder.metrics.sync()
-                saved = self.pack.checkpoint(lane, length, self._seconds(lane))
-                place = replace(saved.place, metrics_sha256=sha256)
-                checkpoints.save(folder, replace(saved, place=place), keep)
-        self.saved = self.pack.step
+        with span("checkpoint"):
+            keep = self.execution.keep_checkpoints_every_steps
+            for lane in self._alive():
+                with self._own_trouble(lane):
+                    folder = self.folders[lane]
+                    folder.require_present()
+                    length, sha256 = folder.metrics.sync()
+                    saved = self.pack.checkpoint(lane, length, self._seconds(lane))
+                    place = replace(saved.place, metrics_sha256=sha256)
+                    checkpoints.save(folder, replace(saved, place=place), keep)
+            self.saved = self.pack.step
         self.clock["checkpoint"] += time.monotonic() - began
 
     def _settle(self) -> None:

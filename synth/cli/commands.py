@@ -1,5 +1,6 @@
 """The commands of `python -m synth`, each a dataclass whose fields are its options."""
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -187,15 +188,14 @@ class Train(Aimed):
         if folder.state() != "done":
             folder.require_writable()
         began = time.monotonic()
-        from synth.pack import Pack
-        from synth.run.profile import Profile
         from synth.run.progress import Silent, for_terminal
+        from synth.run.spans import Profiler
         from synth.training import train
 
         progress = Silent() if self.json else for_terminal()
-        profile = Profile(began) if self.profile else None
-        build = profile.build if profile else Pack
-        (outcome,) = train([config], self.runs, self.execution, progress, build)
+        profile = Profiler(began) if self.profile else None
+        with profile or contextlib.nullcontext():
+            (outcome,) = train([config], self.runs, self.execution, progress)
         measured = profile.breakdown() if profile and profile.steps else None
         if self.json:
             more = {"profile": measured and measured.to_dict()} if profile else {}

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from synth.optimizer import LaneAdamW
+from synth.run.spans import span
 
 Losses = tuple[Tensor, Tensor]
 """Losses (N, K) and gradient norms (K,)."""
@@ -161,12 +162,14 @@ class ReplayedStep:
         self._steps += 1
         if self._results is not None and self.graph is not None:
             self._fill(batch, step)
-            self.graph.replay()
+            with span("forward"):
+                self.graph.replay()
             return _copies(self._results)
         if self.graph is None or self._steps <= self.warm_up:
             self._fill(batch, step)
             return self._eager()
-        return self.record(self.graph, batch, step)
+        with span("start-up", whole=True):
+            return self.record(self.graph, batch, step)
 
     def record(self, graph: Graph, batch: Sequence[Tensor], step: int) -> Losses:
         """Take a step in both ways; replay from now on if they agree."""
@@ -225,9 +228,11 @@ class ReplayedStep:
         return _copies(found)
 
     def _fill(self, batch: Sequence[Tensor], step: int) -> None:
-        for host, buffer in zip(batch, self._inputs, strict=True):
-            buffer.copy_(host, non_blocking=True)
-        self._optimizer.schedule(step)
+        with span("data"):
+            for host, buffer in zip(batch, self._inputs, strict=True):
+                buffer.copy_(host, non_blocking=True)
+        with span("optimiser"):
+            self._optimizer.schedule(step)
 
     def _blank(self) -> None:
         for buffer in self._inputs:

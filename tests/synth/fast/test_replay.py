@@ -12,7 +12,7 @@ import torch
 from synth.metrics import from_line
 from synth.pack import Pack
 from synth.run.execution import Execution
-from synth.run.profile import Profile
+from synth.run.spans import Profiler
 from synth.training import train
 from tests.conftest import tiny_run, with_training
 from tests.synth.fast.recording import SHORT, pack_of, trained, walk
@@ -190,9 +190,9 @@ def test_a_closed_pack_lets_the_graph_go(graphs):
 
 
 def test_a_profile_counts_replays_as_forward(tmp_path, graphs):
-    profile = Profile()
-    trained(tmp_path, [tiny_run(2)], build=profile.build)
-    found = profile.breakdown()
+    with Profiler() as profiler:
+        trained(tmp_path, [tiny_run(2)])
+    found = profiler.breakdown()
     assert sum(part.seconds for part in found.parts) == pytest.approx(found.seconds)
     assert all(part.seconds > 0 for part in found.parts), found
     assert found.notes == (

@@ -4,14 +4,12 @@ import json
 from pkgutil import resolve_name
 
 import pytest
-import torch
 
 from synth.__main__ import main
 from synth.config import ModelConfig, RunConfig
 from synth.families import members
 from synth.objectives.multi_token import MultiTokenConfig
-from synth.pack import Pack
-from synth.run.profile import PARTS, STEP, Profile
+from synth.run.spans import PARTS, STEP, Profiler, span, step_taken
 from synth.training import train
 from tests.conftest import tiny_run
 from tests.synth.cli.test_commands import TINY
@@ -55,10 +53,10 @@ def seconds_of(breakdown):
 
 
 def profiled(configs, root):
-    profile = Profile()
-    outcomes = train(configs, root, build=profile.build)
+    with Profiler() as profiler:
+        outcomes = train(configs, root)
     assert [outcome.state for outcome in outcomes] == ["done"] * len(configs), outcomes
-    return profile.breakdown()
+    return profiler.breakdown()
 
 
 def check(found, steps, lanes, tokens):
@@ -144,23 +142,27 @@ def test_recording_a_graph_is_start_up(tmp_path, clock, graphs):
     assert seconds["forward"] == pytest.approx(8 * 2.0, abs=0.1)
 
 
-def test_autograd_is_put_back(tmp_path):
-    before = torch.autograd.backward, torch.autograd.grad
+def test_a_span_counts_nothing_of_those_inside(clock):
+    with Profiler() as profiler:
+        with span("forward"):
+            clock.now += 1.0
+            with span("backward"):
+                clock.now += 10.0
+            clock.now += 100.0
+        with span("evaluation", whole=True):
+            clock.now += 1000.0
+            with span("backward"):
+                clock.now += 10000.0
+        step_taken(1, 1, replayed=False)
+    seconds = seconds_of(profiler.breakdown())
+    assert seconds["forward"] == pytest.approx(101.0, abs=0.1)
+    assert seconds["backward"] == pytest.approx(10.0, abs=0.1)
+    assert seconds["evaluation"] == pytest.approx(11000.0, abs=0.1)
+
+
+def test_without_a_profiler_a_span_is_always_the_same_object(tmp_path):
     profiled([tiny_run()], tmp_path)
-    assert (torch.autograd.backward, torch.autograd.grad) == before
-
-
-def test_steps_outside_of_autograd_are_said(tmp_path):
-    def replaying(*given):
-        pack = Pack(*given)
-        shape = (pack.objective.horizon, len(pack.configs))
-        vars(pack)["backward"] = lambda tokens, targets: torch.zeros(shape)
-        return pack
-
-    profile = Profile(build=replaying)
-    train([tiny_run()], tmp_path, build=profile.build)
-    (note,) = profile.breakdown().notes
-    assert note.startswith("12 of 12 steps ran outside of autograd")
+    assert span("data") is span("forward", whole=True)
 
 
 def test_the_command_prints_a_table_or_json(capsys, tmp_path):
@@ -179,4 +181,4 @@ def test_the_command_prints_a_table_or_json(capsys, tmp_path):
     assert main([*words, "--json", "--seed", "2"]) == 0
     assert "profile" not in json.loads(capsys.readouterr().out)
     with pytest.raises(ValueError, match="no step was trained"):
-        Profile().breakdown()
+        Profiler().breakdown()
