@@ -17,6 +17,7 @@ A claim is contradicted if one of its tests is, supported if all of them are, un
 otherwise. A claim is not tested where no run has a size and a task that it is stated for,
 or where its measure cannot decide: the numbers are shown, and are read neither way.
 Tests of fewer than five seeds do not count where others of the same claim have them.
+Arms that a claim does not name are shown, adjusted among themselves, and do not count.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -51,6 +52,8 @@ class Test:
     """Non-embedding parameters of the (larger) model."""
     as_stated: bool = True
     """Whether size and task are those that the claim is about."""
+    of_named_arms: bool = True
+    """Whether its arms are those that the claim names; other tests decide nothing."""
     margin: float = MARGIN
     over_items: Interval | None = None
     """What other test items would give, of the mean over seeds."""
@@ -128,18 +131,24 @@ def judge(claim: Claim, frame: pl.DataFrame) -> Judgement:
     except ValueError as error:  # of the runs: the other claims are judged all the same
         reason = f"its runs cannot be compared ({str(error).rstrip('.')})"
         return Judgement(claim, "not tested", reason, ())
-    if not tests:
+    named = [test for test in tests if test.of_named_arms]
+    stated = [test for test in named if test.as_stated]
+    others = [test for test in tests if not test.of_named_arms]
+    others = [test for test in others if test.as_stated or not stated]
+    beside = tuple(replace(one, counted=False) for one in judge_tests(others))
+    if not named:
         reason = f"no finished runs bear on it; it is stated for {claim.stated_for}"
-        return Judgement(claim, "not tested", reason, ())
-    stated = [test for test in tests if test.as_stated]
-    outcomes = tuple(judge_tests(stated or tests))
+        return Judgement(claim, "not tested", reason, beside)
+    outcomes = tuple(judge_tests(stated or named))
     counted = [outcome for outcome in outcomes if outcome.counted]
     seeds = _seeds(counted)
     if claim.undecidable or not stated:
-        largest = max(test.parameters for test in tests)
+        largest = max(test.parameters for test in named)
         why = claim.undecidable or f"stated for {claim.stated_for}"
         reason = f"{why}; runs reach {size_name(largest)} ({seeds})"
-        shown = [replace(o, result="not tested", counted=False) for o in outcomes]
+        shown = [
+            replace(o, result="not tested", counted=False) for o in outcomes + beside
+        ]
         return Judgement(claim, "not tested", reason, tuple(shown))
     tally = ", ".join(
         f"{sum(outcome.result == name for outcome in counted)} {name}"
@@ -147,7 +156,7 @@ def judge(claim: Claim, frame: pl.DataFrame) -> Judgement:
     )
     reason = f"of {len(counted)} tests {tally}, with {seeds}"
     together = _together([outcome.result for outcome in counted])
-    return Judgement(claim, together, reason, outcomes)
+    return Judgement(claim, together, reason, outcomes + beside)
 
 
 def judge_tests(tests: Sequence[Test]) -> list[Outcome]:

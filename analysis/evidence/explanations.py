@@ -25,7 +25,7 @@ def choice_shares(frame: pl.DataFrame) -> Iterator[Test]:
 
     Its share of terms is a count, and given as a remark.
     """
-    rows = multi_token(finished(frame, "choice-points"))
+    rows = finished(frame, "choice-points")
     rows = rows.filter(pl.col("slice") == "role=choice-point")
     terms = measured(rows, "term_share", "probe/test").select(
         "run_id", terms=pl.col("value")
@@ -62,14 +62,14 @@ def _gains(rows: pl.DataFrame, first: str, second: str, what: str) -> Iterator[T
 
 def right_decisions(frame: pl.DataFrame) -> Iterator[Test]:
     """C13: nats of excess loss of head 1 gained at choices minus at forced positions."""
-    rows = multi_token(finished(frame, "choice-points"))
+    rows = finished(frame, "choice-points")
     what = "gain in excess nats at choices minus at forced positions"
     yield from _gains(rows, "horizon=1,role=forced", "horizon=1,role=choice", what)
 
 
 def informed_symbols(frame: pl.DataFrame) -> Iterator[Test]:
     """C14: gain in excess loss of X where I(X;Y) is highest minus where it is zero."""
-    rows = multi_token(finished(frame, "sources"))
+    rows = finished(frame, "sources")
     what = "gain in excess nats on X, coupling 1 minus coupling 0"
     low, high = (f"horizon=1,role=X,coupling={c}" for c in (0, 1))
     yield from _gains(rows, low, high, what)

@@ -1,11 +1,12 @@
 """Tests of an arm against next-token prediction, cell by cell, on common data seeds."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 import polars as pl
 
-from analysis.arm_names import BASELINE, arm_name
+from analysis.arm_names import BASELINE, arm_name, arms_of
 from analysis.claims import Direction, Test
 from analysis.comparisons import paired_arms
 from analysis.resampling import items_interval
@@ -51,13 +52,18 @@ def of_arms(rows: pl.DataFrame, arms: Sequence[str]) -> pl.DataFrame:
     return rows.filter(pl.col("arm").is_in(arms))
 
 
-def multi_token(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of `n1`, `n2`, `n4` and so on: of claims that name no n.
+def is_multi_token(arm: str) -> bool:
+    """Whether it is `n1`, `n2`, `n4` and so on: the arms of claims that name no n.
 
     Other layouts, added budgets and other kinds of objectives are not what the paper's
     claims are about: they are compared and drawn, and decide none of them.
     """
-    return rows.filter(pl.col("arm").str.contains(r"^n\d+$"))
+    return re.fullmatch(r"n\d+", arm) is not None
+
+
+def multi_token(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the arms of claims that name no n."""
+    return of_arms(rows, [arm for arm in arms_of(rows) if is_multi_token(arm)])
 
 
 def groups(
@@ -80,7 +86,8 @@ def against_next_token(
     """Every other arm in `rows` minus next-token prediction, in each group of `by`.
 
     Where runs kept counts by test item, the test has the bootstrap interval over items
-    of the same mean difference. `remark` says what a reader must know of the rows of
+    of the same mean difference. Only arms of several heads side by side decide a claim
+    of the paper; the others are shown. `remark` says what a reader must know of the rows of
     both arms.
     """
     pairs = paired_arms(rows, [*CELL, *by])
@@ -99,6 +106,7 @@ def against_next_token(
             values,
             parameters(key),
             as_stated=stated(key),
+            of_named_arms=is_multi_token(arm),
             over_items=difference_over_items(both, group),
             note=remark(both),
         )

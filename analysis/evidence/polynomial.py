@@ -36,7 +36,7 @@ def _polynomial(
     frame: pl.DataFrame, inside: bool, pauses: bool, *varied: str
 ) -> pl.DataFrame:
     """Exact match by operations in (or out of) domain, without (or with) pauses."""
-    rows = multi_token(finished(frame, "polynomial", *varied))
+    rows = finished(frame, "polynomial", *varied)
     rows = measured(rows.filter(is_slice_of(OPERATIONS)), EXACT_MATCH)
     rows = rows.with_columns(slice_value(OPERATIONS, pl.Int64()))
     domain = pl.col(OPERATIONS) <= pl.col("max_operations")
@@ -98,7 +98,7 @@ def polynomial_out_of_domain(frame: pl.DataFrame) -> Iterator[Test]:
     yield from against_next_token(
         rows, _RING, "exact match", "above", _as_figure_8, _remark
     )
-    above = rows.filter(pl.col("arm") != BASELINE).drop_nulls("floor")
+    above = multi_token(rows).filter(pl.col("arm") != BASELINE).drop_nulls("floor")
     above = above.with_columns(difference=pl.col("value") - pl.col("floor"))
     by = [*CELL, "arm", *_RING]
     for key, values, cell in groups(sort_rows(above, *by, "data_seed"), by):
@@ -134,7 +134,10 @@ def pause_interaction(frame: pl.DataFrame) -> Iterator[Test]:
     """
     by = [*CELL, "modulus"]
     for inside, where in ((True, "in domain"), (False, "out of domain")):
-        rows = [_polynomial(frame, inside, p, "pause_tokens") for p in (False, True)]
+        rows = [
+            multi_token(_polynomial(frame, inside, pauses, "pause_tokens"))
+            for pauses in (False, True)
+        ]
         plain, paused = map(_mean_gain, rows)
         rows_of_all = pl.concat(rows)
         keys = [*by, "arm", "data_seed"]
@@ -176,7 +179,7 @@ def loss_against_size(frame: pl.DataFrame) -> Iterator[Test]:
     """C9: the smaller multi-token model minus the larger with n = 1."""
     varied = ("scale", "batch_rows", "context")
     for inside, where in ((True, "in domain"), (False, "out of domain")):
-        rows = _polynomial(frame, inside, False, *varied)
+        rows = multi_token(_polynomial(frame, inside, False, *varied))
         cell = ["setting", "modulus", "data_seed", "arm", *varied]
         means = rows.group_by([*cell, "parameters"]).agg(pl.col("value").mean())
         next_token = means.filter(pl.col("arm") == BASELINE)

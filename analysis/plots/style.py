@@ -147,8 +147,8 @@ def mark_values(axes: Axes, at: dict[Any, float], most: int = 11) -> None:
 
 
 def _tick_name(value: float | str) -> str:
-    if isinstance(value, str):
-        return value
+    if isinstance(value, str):  # long names of neighbours would overlap on one line
+        return value.replace(", ", ",\n")
     return size_name(value) if isinstance(value, int) else f"{value:g}"
 
 
