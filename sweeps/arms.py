@@ -99,13 +99,17 @@ class Arm:
         return arm_key(self.example, [r.name for r in self.ranges])
 
     def run(self, values: dict[str, Any]) -> RunConfig:
-        """The run that tries these values, rounded to three digits."""
+        """The run that tries these values, rounded to three digits, on validation data."""
         rounded: dict[str, Any] = {
             name: round_value(value) for name, value in values.items()
         }
         training = dataclasses.replace(self.example.training, **rounded)
         return dataclasses.replace(
-            self.example, training=training, seed=self.seed, data_seed=None
+            self.example,
+            training=training,
+            seed=self.seed,
+            data_seed=None,
+            split="validation",
         )
 
 

@@ -256,7 +256,7 @@ class Tune(Chosen):
     trials: int = 16
     """Trials of each arm."""
     metric: str | None = None
-    """suite/metric[/slice]; the sweep's own if not given. Losses are minimised."""
+    """suite/metric[/slice]; the sweep's own if not given. Measured on validation data."""
     seed: int = 1000
     """Of the trial runs and of the sampler; none of the sweep's own seeds."""
     workers: int = 2

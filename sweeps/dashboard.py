@@ -13,6 +13,7 @@ from synth.config import RunConfig
 from synth.run.standing import Standing, Survey
 from synth.run.states import TROUBLED
 from synth.run.store import RunFolder
+from synth.tasks.task import metric_of
 
 if TYPE_CHECKING:
     import optuna
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
 MISSING = "This needs the dashboard extra: pip install 'synth[dashboard]'."
 
 
-def direction(metric: str) -> Literal["minimize", "maximize"]:
-    """Losses are minimised, everything else is maximised."""
-    return "minimize" if "loss" in metric else "maximize"
+def direction(
+    metric: str, configs: Sequence[RunConfig]
+) -> Literal["minimize", "maximize"]:
+    """As the tasks of the runs declare it; upwards for what none of them declares."""
+    name = metric.split("/")[1] if "/" in metric else metric
+    found = metric_of([type(config.task) for config in configs], name)
+    return "minimize" if found and found.better == "lower" else "maximize"
 
 
 def study_of(
@@ -34,7 +39,7 @@ def study_of(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(study_name=title, direction=direction(metric))
+    study = optuna.create_study(study_name=title, direction=direction(metric, configs))
     study.set_user_attr("metric", metric)
     flat = [flatten(config) for config in configs]
     axes = _axes(flat)

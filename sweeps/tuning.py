@@ -1,21 +1,21 @@
 """Search of training values: TPE with a median pruner, one study an arm.
 
-Trials are runs like any other, in folders below `runs/NAME-tuning/`; the studies lie in
-a journal file beside them, so a search goes on where it stopped, and several launches
-may share it. A pruned trial stops at an evaluation and keeps its checkpoint. With
-workers in parallel the order of results, hence the points proposed, is not repeatable;
-the points tried and their values are all in the journal.
+Trials are runs like any other, but of the validation split: what they are judged on is
+neither in their training data nor in any test set. They lie in folders below
+`runs/NAME-tuning/`, the studies in a journal file beside them, so a search goes on where
+it stopped, and several launches may share it. A pruned trial stops at an evaluation and
+keeps its checkpoint. With workers in parallel the order of results, hence the points
+proposed, is not repeatable; the points tried and their values are all in the journal.
 """
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps.arms import Arm, round_value, write_table
 from sweeps.board import Board
-from sweeps.dashboard import direction
 from sweeps.display import Display
 from sweeps.journal import open_journal
 from sweeps.packs import Pack
@@ -24,13 +24,19 @@ from sweeps.process import WorkerProcess
 from sweeps.survey import metrics
 from synth.config import RunConfig
 from synth.identity import nearest, require
+from synth.metrics import TRAINING_METRICS
 from synth.run.execution import Execution
 from synth.run.progress import Outcome
 from synth.run.store import RunFolder
+from synth.tasks.task import metric_of, suite_in
 
 if TYPE_CHECKING:
     import optuna
 
+DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {
+    "lower": "minimize",
+    "higher": "maximize",
+}
 JOURNAL, TABLE = "tuning.log", "tuned.json"
 
 
@@ -105,15 +111,17 @@ def tune(
 ) -> tuple[list[dict[str, Any]], list[Outcome]]:
     """Search every arm; returns the rows of the winning table, also written, and news.
 
-    `metric` is `suite/metric` or `suite/metric/slice`; losses are minimised.
+    `metric` is `suite/metric` or `suite/metric/slice`, the suite by its name in the test
+    split or in that of validation, on which it is measured. The task says which way is
+    better.
 
     Raises
     ------
     ValueError
-        When the runs do not measure the metric: after the first trial, not the last.
+        When the task has no validation split or no such metric; when the runs do not
+        measure it, after the first trial, not the last.
     """
-    require("/" in metric, "--metric", "suite/metric or suite/metric/slice", metric)
-
+    metric, _ = chosen_by(metric, [arm.example for arm in arms])
     root.mkdir(parents=True, exist_ok=True)
     storage = open_journal(root / JOURNAL)
     searches = [_search(arm, storage, root, metric, trials) for arm in arms]
@@ -227,6 +235,37 @@ class _TuningLaunch(Launch):
         return next((s for s in self.searches if run_id in s.running), None)
 
 
+def chosen_by(
+    metric: str, configs: Sequence[RunConfig]
+) -> tuple[str, Literal["minimize", "maximize"]]:
+    """The metric by its name on validation data, and which way is better.
+
+    Raises
+    ------
+    ValueError
+        When the tasks do not declare it, or say that no direction is better.
+    """
+    require("/" in metric, "--metric", "suite/metric or suite/metric/slice", metric)
+    suite, name, *rest = metric.split("/", 2)
+    tasks = [type(config.task) for config in configs]
+    found = metric_of(tasks, name)
+    if found is None:
+        every = (one for task in tasks for one in (*TRAINING_METRICS, *task.metrics))
+        known = [one.name for one in every if one.better]
+        kinds = ", ".join(dict.fromkeys(task.kind for task in tasks))
+        raise ValueError(
+            f"--metric {metric!r}: the task {kinds} declares no metric {name!r}. "
+            f"{nearest(name, dict.fromkeys(known))}"
+        )
+    if found.better is None:
+        raise ValueError(
+            f"--metric {metric!r}: neither a high nor a low {name} is better; it is a "
+            "reference for other metrics. Choose one of those."
+        )
+    direction = DIRECTIONS[found.better]
+    return "/".join([suite_in(suite, "validation"), name, *rest]), direction
+
+
 def value_of(folder: RunFolder, metric: str) -> float | None:
     """The last value of `suite/metric` or `suite/metric/slice` in a run's folder."""
     for row in reversed(metrics(folder)):
@@ -255,7 +294,7 @@ def _search(arm: Arm, storage: Any, root: Path, metric: str, trials: int) -> Sea
         study_name=study_name(arm, metric),
         storage=storage,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
-        direction=direction(metric),
+        direction=chosen_by(metric, [arm.example])[1],
         load_if_exists=True,
     )
     known = study.get_trials(deepcopy=False)

@@ -15,7 +15,7 @@ from synth.models.mixers.shapes import Mixer
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.objective import ObjectiveConfig
 from synth.scales import Scale, resolve
-from synth.tasks.task import TaskConfig
+from synth.tasks.task import Split, Task, TaskConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +140,9 @@ class RunConfig(Part):
     """Of the initial weights, and of the data unless `data_seed` says otherwise."""
     data_seed: int | None = identity(None)
     """Of the training data; runs that share it see the same bytes."""
+    split: Split = identity("test", implied="test")
+    """What is held out from training, and evaluated; "validation" where the numbers are
+    for choosing something, as those of `sweeps tune` are."""
 
     def validate(self) -> None:
         """Refuse combinations that no model can have."""
@@ -148,12 +151,23 @@ class RunConfig(Part):
             self.check(self.data_seed >= 0, "data_seed", "at least 0")
         if self.data_seed == self.seed:  # one setting, one identity
             object.__setattr__(self, "data_seed", None)
+        if self.split not in self.task.splits:
+            raise ValueError(
+                f"The task {self.task.kind!r} has no {self.split} split, so nothing can "
+                "be chosen by its numbers. Let its generator go by `Task.trained_on` and "
+                "`Task.held_out`, and its configuration class say "
+                'splits = ("test", "validation").'
+            )
         self.objective.require_trunk(self.model.scale, self.model.shape.layers)
 
     @property
     def resolved_data_seed(self) -> int:
         """The seed of the training data."""
         return self.seed if self.data_seed is None else self.data_seed
+
+    def build_task(self) -> Task:
+        """The task, with the split that the run holds out."""
+        return self.task.build().judged_on(self.split)
 
     @cached_property
     def run_id(self) -> str:

@@ -3,7 +3,8 @@
 An answer comes out right under greedy decoding exactly when, given the question and the
 right answer so far, every answer token is the arg-max; so exact match needs one forward
 pass and no decoding. The decoder is the reference for that statement in the tests, and
-gives free-running figures, where earlier mistakes are fed back.
+gives free-running figures, where earlier mistakes are fed back. Where more than one
+answer is right that statement does not hold, and a task verifies what was decoded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,9 +14,10 @@ import torch
 from torch import Tensor
 
 from synth.loss import token_losses
+from synth.metrics import Score
 from synth.models.decoder import PredictionModel
 from synth.objectives.objective import Prediction
-from synth.tasks.task import EvaluationSet, Rows, TokenScores
+from synth.tasks.task import EvaluationSet, Rows, Task, TokenScores
 
 MAX_POSITIONS = 8192
 """Positions of one lane in a batch of evaluation."""
@@ -129,6 +131,16 @@ def greedy_decode(
             new = _continue(model, prompt.expand(num_lanes, -1, -1), int(count))
             decoded[:, part, start : start + count] = new.cpu().numpy()
     return decoded
+
+
+def verified_scores(
+    model: PredictionModel, task: Task, chosen: EvaluationSet, device: torch.device
+) -> list[list[Score]]:
+    """The task's scores of the answers of each lane; none where it verifies nothing."""
+    if not task.verifies:
+        return [[] for _ in range(model.num_lanes)]
+    decoded_KRT = greedy_decode(model, chosen.rows, device)
+    return [task.verify(chosen, decoded_RT) for decoded_RT in decoded_KRT]
 
 
 def _continue(model: PredictionModel, tokens_KBT: Tensor, count: int) -> Tensor:

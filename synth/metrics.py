@@ -1,14 +1,15 @@
 """The long form of results: one row per measured number, declared once.
 
 `SCHEMA` is the only list of columns; writing, reading and the tables of `analysis` all
-go through it. Values are finite or null: a bare NaN would make a file unreadable.
+go through it. Values are finite or null: a bare NaN would make a file unreadable. What a
+number means, and which direction is better, its `Metric` says; tasks declare theirs.
 """
 
 import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,6 +23,29 @@ SCHEMA: dict[str, type] = {
     "value": float,  # in the metric's unit: nats for losses, a share for accuracies
     "count": int,  # how many items the value is a mean over
 }
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What the numbers of one name mean; whoever measures them declares it once."""
+
+    name: str
+    unit: str
+    """"share", "nats", or empty for a number without a unit."""
+    better: Literal["higher", "lower"] | None
+    """The direction of success; None for references, which no model changes."""
+    floor: float | str | None = None
+    """The lowest value that means something: what guessing scores, or for a loss the
+    exact optimum. A number, or the metric of the same task that measures it."""
+    ceiling: float | str | None = None
+    """The highest such value, in the same form."""
+
+
+TRAINING_METRICS = (
+    Metric("loss", "nats", "lower", floor=0.0),
+    Metric("gradient_norm", "", None, floor=0.0),
+)
+"""Of the suite "train", the same for every task."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from synth.config import RunConfig
-from synth.evaluation import score_tokens
+from synth.evaluation import score_tokens, verified_scores
 from synth.fast.accelerate import accelerate
 from synth.fast.compilation import StepForm, step_form
 from synth.fast.replay import TOLERANCE, CudaGraph, ReplayedStep
@@ -57,7 +57,7 @@ class Pack:
         self.configs, self.execution = list(configs), execution
         self.training, self.objective = first.training, first.objective
         self.device = torch.device(execution.device)
-        self.task = first.task.build()
+        self.task = first.build_task()
         precision = _PRECISION[self.training.precision]
         with self.device:
             self.model = self._new_model()
@@ -276,8 +276,10 @@ class Pack:
         self.items = [[] for _ in self.configs]
         for chosen in self._sets[examples]:
             scored = score_tokens(self.scorer, chosen, self.device)
+            verified = verified_scores(self.scorer, self.task, chosen, self.device)
             for lane, scores in enumerate(scored):
-                rows[lane] += self._measured(lane, self.task.score(chosen, scores))
+                found = self.task.score(chosen, scores) + verified[lane]
+                rows[lane] += self._measured(lane, found)
                 self.items[lane] += self.task.count_items(chosen, scores)
         return rows
 

@@ -141,7 +141,7 @@ class Law(Options):
                 config, model, step = load_run(run, wanted, self.device, self.moved())
                 findings.at(run, config, step)
                 context = config.training.context
-                task = config.task.build()
+                task = config.build_task()
                 rows = task_rows(task, self.data, self.examples, context)
                 label = {"run_id": run.name, "step": step}
                 yield label, RunStates(model, rows, self.norm, self.last), task
@@ -235,7 +235,7 @@ class ChoicePointsProbe(RunProbe):
         from synth.tasks.choice_points import ChoicePoints
         from synth.tasks.maze import Maze
 
-        task = config.task.build()
+        task = config.build_task()
         if not isinstance(task, ChoicePoints | Maze):
             raise self.refuse(config, folder, "choice-points or maze")
         (chosen,) = task.evaluation_sets(self.examples)
@@ -266,7 +266,7 @@ class InformationProbe(RunProbe):
         from synth.probes.information import information_scores
         from synth.tasks.sources import Sources
 
-        task = config.task.build()
+        task = config.build_task()
         if not isinstance(task, Sources):
             raise self.refuse(config, folder, "sources")
         (chosen,) = task.evaluation_sets(self.examples)

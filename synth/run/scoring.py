@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from synth.config import RunConfig
-from synth.evaluation import greedy_decode, score_tokens
+from synth.evaluation import greedy_decode, score_tokens, verified_scores
 from synth.metrics import Score
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes
@@ -93,20 +93,21 @@ def evaluate_folder(
     device: str,
     moved: Mapping[str, str] = {},
 ) -> list[Score]:
-    """Scores of a run's checkpoint on its task's fixed test sets."""
+    """Scores of a run's checkpoint on the fixed sets of the split that it held out."""
     if examples < 1:
         raise ValueError(f"--examples must be at least 1; got {examples}.")
     path = path.resolve()
     folder = RunFolder(path.parent, path.name)
     model, config, _ = load_model(folder, step, device, moved)
-    task = config.task.build()
+    task = config.build_task()
     sets = task.evaluation_sets(examples)
     if free_running:
         return _free_running(model, sets, torch.device(device))
     scores: list[Score] = []
     for chosen in sets:
         (teacher_forced,) = score_tokens(model, chosen, torch.device(device))
-        scores += task.score(chosen, teacher_forced)
+        (verified,) = verified_scores(model, task, chosen, torch.device(device))
+        scores += task.score(chosen, teacher_forced) + verified
     return scores
 
 

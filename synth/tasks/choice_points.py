@@ -22,9 +22,10 @@ consequence. Within an example everything but clues, slips and variation is dete
 so the distribution of any token given any prefix has a closed form.
 
 Train and test are disjoint: an example goes by the hash of all its draws (clues,
-branches, variation), one in eight to the test side. The exact distributions are those
-of the generator before this split. Sharper ones exist only for a predictor that knows
-the hash, and the smallest configuration allowed has 2^16 problems.
+branches, variation), one in eight to the test side, another to that of validation. The
+exact distributions are those of the generator before this split. Sharper ones exist only
+for a predictor that knows the hash, and the smallest configuration allowed has 2^16
+problems.
 """
 
 from dataclasses import dataclass
@@ -35,9 +36,17 @@ from typing import ClassVar
 import numpy as np
 
 from synth.identity import identity
+from synth.metrics import Metric
 from synth.seeding import generator
-from synth.tasks.exact import ExactTask, alone, is_test, packed, stack_until
-from synth.tasks.task import EvaluationSet, Rows, TaskConfig
+from synth.tasks.exact import (
+    EXACT_METRICS,
+    ExactTask,
+    alone,
+    packed,
+    side_of,
+    stack_until,
+)
+from synth.tasks.task import EvaluationSet, Rows, Split, TaskConfig
 
 BLOCK = 8192
 """Candidates drawn for a block of training data."""
@@ -97,6 +106,8 @@ class ChoicePointsConfig(TaskConfig):
     """
 
     kind: ClassVar[str] = "choice-points"
+    metrics: ClassVar[tuple[Metric, ...]] = EXACT_METRICS
+    splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
 
     branches: int = identity(5)
     """Branches of a choice, and symbols of clues and variations."""
@@ -169,18 +180,19 @@ class ChoicePoints(ExactTask):
         """The train side of the block's 8192 candidates, packed into rows."""
         rng = generator(data_seed, self.config.kind, "train", block)
         draws_ED = self._draw(rng, BLOCK)
-        return packed(self._tokens(draws_ED[~is_test(draws_ED)]), 1, context)
+        kept_E = self.trained_on(side_of(draws_ED))
+        return packed(self._tokens(draws_ED[kept_E]), 1, context)
 
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
-        """One set, "test": the test side, one example a row, with its kinds."""
+        """One set: the side held out, one example a row, with its kinds."""
 
         def batch(index: int) -> np.ndarray:
-            rng = generator(0, self.config.kind, "test", index)
+            rng = generator(0, self.config.kind, self.split, index)
             draws_ED = self._draw(rng, TEST_BATCH)
-            return draws_ED[is_test(draws_ED)]
+            return draws_ED[self.held_out(side_of(draws_ED))]
 
         rows = alone(self._tokens(stack_until(batch, examples)), 1)
-        return [EvaluationSet("test", rows, self.labels(rows.tokens_RT))]
+        return [EvaluationSet(self.suite("test"), rows, self.labels(rows.tokens_RT))]
 
     def labels(self, tokens_RT: np.ndarray) -> dict[str, np.ndarray]:
         """Kind, position of the choice behind it, and how much that choice determines.

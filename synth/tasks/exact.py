@@ -15,13 +15,28 @@ from dataclasses import replace
 
 import numpy as np
 
-from synth.metrics import Score
+from synth.metrics import Metric, Score
 from synth.objectives.objective import Prediction
+from synth.seeding import finalised
 from synth.tasks.packing import pack_rows
-from synth.tasks.task import EvaluationSet, Rows, Sample, Task, TokenScores
+from synth.tasks.task import (
+    SIDES,
+    EvaluationSet,
+    Rows,
+    Sample,
+    Task,
+    TokenScores,
+    drawn_until,
+)
 
-TEST_SHARE = 8
-"""One problem in so many, chosen by its hash, is kept for testing."""
+STEP = np.uint64(0x9E3779B97F4A7C15)
+EXACT_METRICS = (
+    Metric("excess_loss", "nats", "lower", floor=0.0),
+    Metric("loss", "nats", "lower", floor="floor"),
+    Metric("floor", "nats", None, floor=0.0),
+    Metric("accuracy", "share", "higher", floor=0.0, ceiling=1.0),
+)
+"""What every task of this kind measures."""
 
 
 class ExactTask(Task):
@@ -185,23 +200,15 @@ def problem_hash(draws_ED: np.ndarray) -> np.ndarray:
     >>> problem_hash(np.array([[1, 2], [2, 1]])).tolist()
     [9550467469912592448, 3379748236207159976]
     """
-    state_E = np.full(len(draws_ED), 0x9E3779B97F4A7C15, np.uint64)
-    with np.errstate(over="ignore"):
-        for draw_E in draws_ED.T.astype(np.uint64):
-            state_E = (state_E ^ draw_E) + np.uint64(0x9E3779B97F4A7C15)
-            state_E = (state_E ^ (state_E >> np.uint64(30))) * np.uint64(
-                0xBF58476D1CE4E5B9
-            )
-            state_E = (state_E ^ (state_E >> np.uint64(27))) * np.uint64(
-                0x94D049BB133111EB
-            )
-            state_E ^= state_E >> np.uint64(31)
+    state_E = np.full(len(draws_ED), STEP, np.uint64)
+    for draw_E in draws_ED.T.astype(np.uint64):
+        state_E = finalised((state_E ^ draw_E) + STEP)
     return state_E
 
 
-def is_test(draws_ED: np.ndarray) -> np.ndarray:
-    """Whether each problem belongs to the test side of the partition."""
-    return problem_hash(draws_ED) % np.uint64(TEST_SHARE) == 0
+def side_of(draws_ED: np.ndarray) -> np.ndarray:
+    """The side of the split to which each problem belongs, by its draws."""
+    return problem_hash(draws_ED) % np.uint64(SIDES)
 
 
 def packed(tokens_EL: np.ndarray, answer_start: int, context: int) -> Rows:
@@ -230,12 +237,8 @@ def stack_until(batch: Callable[[int], np.ndarray], count: int) -> np.ndarray:
     ValueError
         When many batches in a row are empty: the problem space is too small.
     """
-    parts: list[np.ndarray] = []
-    for index in range(64 * (1 + count // 256)):
-        parts.append(batch(index))
-        if sum(map(len, parts)) >= count:
-            return np.concatenate(parts)[:count]
-    raise ValueError(
-        f"Only {sum(map(len, parts))} of {count} test examples were found: the problem "
-        "space of this task is too small to hold some out. Use a larger one."
+    too_small = (
+        f"Fewer than {count} examples to evaluate on were found: the problem space of "
+        "this task is too small to hold some out. Use a larger one."
     )
+    return np.concatenate(drawn_until(batch, count, too_small))[:count]

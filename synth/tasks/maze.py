@@ -24,12 +24,14 @@ kind    ?  ? ? ?                          ? ? ? f f D  =  f ~  f f D  =
 - Everything else on the walk is forced (f).
 
 The walk is determined by the map but for the routes, so from the goal token on every
-token of the walk has an exact distribution; the question has none. The free-running
-yardstick is 1: a walk is right or derailed.
+token of the walk has an exact distribution; the question has none. Any walk along edges
+from start to goal is a right answer; they all have as many cells. So a model is also
+asked to walk by itself, greedily, and its walks are verified ("verified"): they are right
+or derailed. Beside it stands "walk", for which it is shown the walk drawn so far.
 
 Train and test are disjoint: a maze goes by the hash of its map up to the names' roles
 (neither the order of edges, of dead ends or of routes counts, nor the route taken), one
-in eight to the test side.
+in eight to the test side, another to that of validation.
 """
 
 from dataclasses import dataclass
@@ -38,11 +40,18 @@ from typing import ClassVar
 import numpy as np
 
 from synth.identity import identity
-from synth.metrics import Score
+from synth.metrics import Metric, Score
 from synth.seeding import generator
 from synth.tasks.choice_points import ROLES, Kind, roles_of
-from synth.tasks.exact import ExactTask, alone, is_test, packed, stack_until
-from synth.tasks.task import EvaluationSet, Rows, TaskConfig, TokenScores
+from synth.tasks.exact import (
+    EXACT_METRICS,
+    ExactTask,
+    alone,
+    packed,
+    side_of,
+    stack_until,
+)
+from synth.tasks.task import EvaluationSet, Rows, Split, TaskConfig, TokenScores
 
 BLOCK = 4096
 TEST_BATCH = 2048
@@ -63,6 +72,13 @@ class MazeConfig(TaskConfig):
     """
 
     kind: ClassVar[str] = "maze"
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("verified", "share", "higher", floor="blind_turns", ceiling=1.0),
+        Metric("walk", "share", "higher", floor="blind_turns", ceiling=1.0),
+        Metric("blind_turns", "share", None, floor=0.0, ceiling=1.0),
+        *EXACT_METRICS,
+    )
+    splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
 
     turns: str = identity("cic")
     """Turns in order: c consequential, i inconsequential."""
@@ -183,20 +199,20 @@ class Maze(ExactTask):
         rng = generator(data_seed, self.config.kind, "train", block)
         names_EC = self._names(rng, BLOCK)
         tokens_EL = self._tokens(rng, names_EC)
-        kept = ~is_test(self.problem(names_EC))
-        return packed(tokens_EL[kept], self.question, context)
+        kept_E = self.trained_on(side_of(self.problem(names_EC)))
+        return packed(tokens_EL[kept_E], self.question, context)
 
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
-        """One set, "test": the test side, one maze a row, with kinds and governors."""
+        """One set: the side held out, one maze a row, with kinds and governors."""
 
         def batch(index: int) -> np.ndarray:
-            rng = generator(0, self.config.kind, "test", index)
+            rng = generator(0, self.config.kind, self.split, index)
             names_EC = self._names(rng, TEST_BATCH)
             tokens_EL = self._tokens(rng, names_EC)
-            return tokens_EL[is_test(self.problem(names_EC))]
+            return tokens_EL[self.held_out(side_of(self.problem(names_EC)))]
 
         rows = alone(stack_until(batch, examples), self.question)
-        return [EvaluationSet("test", rows, self.labels(rows.tokens_RT))]
+        return [EvaluationSet(self.suite("test"), rows, self.labels(rows.tokens_RT))]
 
     def labels(self, tokens_RT: np.ndarray) -> dict[str, np.ndarray]:
         """Kind, and position of the turn behind it; the plan is the same for all."""
@@ -299,7 +315,8 @@ class Maze(ExactTask):
         """By horizon and role; and `walk`, the share of walks free of wrong turns.
 
         A walk counts when head 1 is right at every token of it but the routes, where
-        any is as good as another.
+        any is as good as another. `blind_turns` is the share of walks that a model gets
+        right which knows the map but not which arm of a turn leads on.
         """
         found = super().score(chosen, scores)
         matters_RT = chosen.rows.answer_RT & (
@@ -307,10 +324,32 @@ class Maze(ExactTask):
         )
         right_RT = scores.correct_NRT[0][:, :-1] | ~matters_RT[:, 1:]
         walk_R = right_RT.all(axis=1)
+        blind = self.config.branches ** -self.config.turns.count("c")
         return [
             Score(chosen.suite, "walk", "", float(walk_R.mean()), len(walk_R)),
+            Score(chosen.suite, "blind_turns", "", float(blind), len(walk_R)),
             *found,
         ]
+
+    def verify(self, chosen: EvaluationSet, decoded_RT: np.ndarray) -> list[Score]:
+        """`verified`: the share of walks along edges of the map, from start to goal."""
+        right_R = self.leads_to_goal(decoded_RT)
+        mean = float(right_R.mean())
+        return [Score(chosen.suite, "verified", "", mean, len(right_R))]
+
+    def leads_to_goal(self, tokens_RT: np.ndarray) -> np.ndarray:
+        """Whether the walk of each row is one through its map, from start to goal, (R,).
+
+        Edges go one way and no way leads back, so such a walk turns round nowhere.
+        """
+        walk_RW = tokens_RT[:, self.question :].astype(np.int64)
+        start_R, goal_R = tokens_RT[:, self.question - 3 : self.question - 1].T
+        right_R = (walk_RW[:, 0] == start_R) & (walk_RW[:, -1] == goal_R)
+        base, row_R1 = len(self.vocabulary), np.arange(len(tokens_RT))[:, None]
+        ends_RX = tokens_RT[:, : self.question - 3].astype(np.int64)
+        edge_RX = (row_R1 * base + ends_RX[:, 0::3]) * base + ends_RX[:, 1::3]
+        step_RW = (row_R1 * base + walk_RW[:, :-1]) * base + walk_RW[:, 1:]
+        return right_R & np.isin(step_RW, edge_RX).all(axis=1)
 
     def _names(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Different random names for the cells of each maze, as token ids, (E, C)."""

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from synth.metrics import Score
+from synth.metrics import Metric, Score
 from synth.tasks.task import (
     EvaluationSet,
     ItemCounts,
@@ -23,6 +23,23 @@ from synth.tasks.text.corpus import SEPARATOR
 from synth.tasks.text.roles import REPEAT_1, REPEAT_2, repeats, roles
 from synth.tasks.text.tokenizer import Tokenizer
 
+MENTION_METRICS = (
+    Metric(
+        "second_token_accuracy", "share", "higher", "second_token_majority", ceiling=1.0
+    ),
+    Metric("second_token_stderr", "share", None, floor=0.0),
+    Metric("second_token_by_story", "share", "higher", floor=0.0, ceiling=1.0),
+    Metric("second_token_loss", "nats", "lower", floor=0.0),
+    Metric("second_token_oracle", "share", None, floor=0.0, ceiling=1.0),
+    Metric("second_token_floor", "share", None, floor=0.0, ceiling=1.0),
+    Metric("second_token_majority", "share", None, floor=0.0, ceiling=1.0),
+    Metric("unseen_share", "share", None, floor=0.0, ceiling=1.0),
+    Metric("first_token_accuracy", "share", "higher", floor=0.0, ceiling=1.0),
+    Metric("first_token_loss", "nats", "lower", floor=0.0),
+    Metric("loss", "nats", "lower", floor="loss_floor"),
+    Metric("loss_floor", "nats", None, floor=0.0),
+)
+"""What `score_mentions` yields, and says more of."""
 DISTANCES = (1, 16, 32, 64, 128, 256, 512, 1 << 20)
 """Edges of the slices by distance to the mention before, in tokens."""
 COUNTED = ("", "guess=none")

@@ -8,17 +8,20 @@ It forms within some hundred steps, and so checks any trunk or objective in seco
 Letters in names: R rows, T positions, P positions of a segment.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from synth.identity import identity
-from synth.metrics import Score
+from synth.metrics import Metric, Score
 from synth.seeding import generator
 from synth.tasks.task import (
+    SIDES,
     EvaluationSet,
     Rows,
+    Split,
     Task,
     TaskConfig,
     TokenScores,
@@ -26,8 +29,6 @@ from synth.tasks.task import (
 )
 
 BLOCK_TOKENS = 1 << 16
-TEST_SIDE = 8
-"""One segment in so many is for testing, by a hash of its first three tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,12 @@ class RepeatsConfig(TaskConfig):
 
     kind: ClassVar[str] = "repeats"
     version: ClassVar[int] = 1
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("accuracy", "share", "higher", floor="floor", ceiling=1.0),
+        Metric("floor", "share", None, floor=0.0, ceiling=1.0),
+        Metric("loss", "nats", "lower", floor=0.0),
+    )
+    splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
 
     symbols: int = identity(64)
     """Different tokens."""
@@ -77,7 +84,7 @@ class Repeats(Task):
         """Rows of about 65,000 tokens."""
         rng = generator(data_seed, "repeats", "train", block)
         wanted = max(1, BLOCK_TOKENS // context)
-        segment_RP, period_R = self._draw(rng, wanted, test=False)
+        segment_RP, period_R = self._draw(rng, wanted, self.trained_on)
         return _rows(segment_RP, period_R, context)
 
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
@@ -86,12 +93,12 @@ class Repeats(Task):
             return []
         parts = []
         for block in range(-(-examples // 64)):
-            rng = generator(0, "repeats", "test", block)
-            parts.append(self._draw(rng, 64, test=True))
+            rng = generator(0, "repeats", self.split, block)
+            parts.append(self._draw(rng, 64, self.held_out))
         segment_RP = np.concatenate([part[0] for part in parts])[:examples]
         period_R = np.concatenate([part[1] for part in parts])[:examples]
         rows = _rows(segment_RP, period_R, self.config.max_period * 5 // 2)
-        return [EvaluationSet("test", rows, {"period_R": period_R})]
+        return [EvaluationSet(self.suite("test"), rows, {"period_R": period_R})]
 
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
         """Accuracy of head 1 on what has been seen before, by round, and losses.
@@ -119,29 +126,32 @@ class Repeats(Task):
         return found
 
     def _draw(
-        self, rng: np.random.Generator, count: int, test: bool
+        self,
+        rng: np.random.Generator,
+        count: int,
+        wanted: Callable[[np.ndarray], np.ndarray],
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Segments of one side, and how much of each is used."""
+        """Segments of the wanted sides, and how much of each is used."""
         config = self.config
         parts: list[np.ndarray] = []
         missing = count
         while missing > 0:
             order = rng.random((2 * missing + 16, config.symbols)).argsort(axis=1)
             segments = 1 + order[:, : config.max_period]
-            segments = segments[on_test_side(segments) == test]
+            segments = segments[wanted(side_of(segments))]
             parts.append(segments[:missing])
             missing -= len(parts[-1])
         period_R = rng.integers(config.min_period, config.max_period + 1, count)
         return np.concatenate(parts), period_R
 
 
-def on_test_side(segment_RP: np.ndarray) -> np.ndarray:
-    """Whether each segment is for testing, by its first three tokens."""
+def side_of(segment_RP: np.ndarray) -> np.ndarray:
+    """The side of the split of each segment, by a hash of its first three tokens."""
     first, second, third = segment_RP[:, :3].T.astype(np.uint64)
     mixed = (first << np.uint64(40)) ^ (second << np.uint64(20)) ^ third
     mixed = (mixed ^ (mixed >> np.uint64(31))) * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(29)
-    return mixed % np.uint64(TEST_SIDE) == 0
+    return mixed % np.uint64(SIDES)
 
 
 def _rows(segment_RP: np.ndarray, period_R: np.ndarray, length: int) -> Rows:

@@ -7,17 +7,18 @@ GPTs are known on Tiny Shakespeare; see `TextConfig`.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from synth.identity import identity, location
-from synth.metrics import Score
+from synth.metrics import Metric, Score
 from synth.seeding import generator
 from synth.tasks.task import (
     EvaluationSet,
     Rows,
     Sample,
+    Split,
     Task,
     TaskConfig,
     TokenScores,
@@ -51,6 +52,11 @@ class TextConfig(TaskConfig):
 
     kind: ClassVar[str] = "text"
     version: ClassVar[int] = 1
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("loss", "nats", "lower", floor=0.0),
+        Metric("accuracy", "share", "higher", floor=0.0, ceiling=1.0),
+    )
+    splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
 
     corpus: str = location()
     """A .txt, .jsonl (.xz, .gz) or .parquet file, or a folder of them."""
@@ -63,7 +69,8 @@ class TextConfig(TaskConfig):
     tokenizer: TokenizerConfig = identity(TokenizerConfig(tokens="characters"))
     """Characters by default."""
     hold_out: Literal["tail", "documents"] = identity("tail")
-    """The last tenth of the raw text, as is; or one cleaned document in twenty."""
+    """The last tenth of the raw text, as is; or one cleaned document in twenty. For
+    validation the last tenth of what comes before; or other documents."""
     evaluation_length: int = identity(65)
     """Tokens in a row of the tests: one more than the targets that it gives."""
 
@@ -104,6 +111,13 @@ class RunningText(Task):
         self.tokenizer = self._make_tokenizer()
         self.vocabulary = self.tokenizer.vocabulary
 
+    def judged_on(self, split: Split) -> Self:
+        """The same text, divided anew."""
+        found = super().judged_on(split)
+        for name in ("_parts", "_source"):
+            vars(found).pop(name, None)
+        return found
+
     def _make_tokenizer(self) -> Tokenizer:
         config = self.config
 
@@ -130,19 +144,20 @@ class RunningText(Task):
             encoded = [[*tokens, self.tokenizer.end] for tokens in encoded]
         tokens = np.concatenate([np.array(t, np.uint32) for t in encoded])
         starts = np.cumsum([0, *[len(t) for t in encoded]])
-        return split_tail(Encoded(tokens, starts))
+        train, held_out = split_tail(Encoded(tokens, starts))
+        return (train, held_out) if self.split == "test" else split_tail(train)
 
     def _split_by_documents(self) -> tuple[Encoded, Encoded]:
         splits = encoded_corpus(self._text, self.tokenizer, chunked=False).splits
         counts = {name: len(part) for name, part in splits.items()}
-        if not counts["train"] or not counts["test"]:
+        if not counts["train"] or not counts[self.split]:
             raise ValueError(
                 f"{self.config.corpus!r} has too few documents to hold some out "
                 f"(documents by split: {counts}; a hash of the title or text holds one "
                 "in twenty out). Use --hold-out tail, or add documents: a .txt is one "
                 "document unless lines of <|endoftext|> divide it."
             )
-        return splits["train"], splits["test"]
+        return splits["train"], splits[self.split]
 
     @cached_property
     def _source(self) -> ShuffledWindows:
@@ -165,7 +180,7 @@ class RunningText(Task):
                 f"The held-out text has {len(test.tokens_S)} tokens, fewer than "
                 f"TextConfig.evaluation_length = {length}. Use a longer text."
             )
-        start = generator(0, "text", "test").integers(0, last + 1, examples)
+        start = generator(0, "text", self.split).integers(0, last + 1, examples)
         index = start[:, None] + np.arange(length)
         first_S = np.zeros(len(test.tokens_S), bool)
         first_S[test.starts_D[:-1]] = True
@@ -174,7 +189,7 @@ class RunningText(Task):
         example = np.cumsum(first, axis=1, dtype=np.int32)
         marks = np.zeros(index.shape, np.uint8)
         windows = Windows(np.asarray(test.tokens_S[index]), marks, example)
-        return [EvaluationSet("test", _rows(windows))]
+        return [EvaluationSet(self.suite("test"), _rows(windows))]
 
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
         """Loss in nats and accuracy of the top token, for each prediction."""
@@ -194,7 +209,7 @@ class RunningText(Task):
     def report(self) -> dict[str, Any]:
         """Tokens of both parts, and the size of the vocabulary."""
         train, test = self._parts
-        tokens = {"train": len(train.tokens_S), "test": len(test.tokens_S)}
+        tokens = {"train": len(train.tokens_S), self.split: len(test.tokens_S)}
         return super().report() | {"tokens": tokens}
 
 

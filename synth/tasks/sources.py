@@ -22,10 +22,11 @@ All probabilities of tokens to come, given the tokens so far, are exact (filteri
 Entropies are exact too where the prefix reveals the state (markov from its `order`-th
 token on, coupled); for hidden sources they are exact for each prefix.
 
-Test sequences come from a random stream of their own and are not disjoint from training
-by construction: what is learnt here is a distribution, not a set of problems, and a
-model that had the training sequences by heart would lose, not gain, on fresh ones. The
-stream never repeats, so a whole sequence comes twice only by the source's own chance.
+Test sequences, and those of validation, come from random streams of their own and are not
+disjoint from training by construction: what is learnt here is a distribution, not a set
+of problems, and a model that had the training sequences by heart would lose, not gain, on
+fresh ones. The stream never repeats, so a whole sequence comes twice only by the source's
+own chance.
 """
 
 from collections.abc import Sequence
@@ -35,10 +36,11 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from synth.identity import identity
+from synth.metrics import Metric
 from synth.seeding import generator
-from synth.tasks.exact import ExactTask, alone, packed
+from synth.tasks.exact import EXACT_METRICS, ExactTask, alone, packed, stack_until
 from synth.tasks.machines import Information, Machine
-from synth.tasks.task import EvaluationSet, Rows, TaskConfig
+from synth.tasks.task import EvaluationSet, Rows, Split, TaskConfig
 
 BLOCK = 2048
 """Examples in a block of training data."""
@@ -60,6 +62,8 @@ class SourcesConfig(TaskConfig):
     """
 
     kind: ClassVar[str] = "sources"
+    metrics: ClassVar[tuple[Metric, ...]] = EXACT_METRICS
+    splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
 
     family: Literal["markov", "coupled", "hidden"] = identity("markov")
     """Which kind of source."""
@@ -166,13 +170,14 @@ class Sources(ExactTask):
         return packed(self._tokens(rng, BLOCK), 1, context)
 
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
-        """One set, "test": sequences of a stream that training never draws from."""
-        parts = [
-            self._tokens(generator(0, self.config.kind, "test", index), TEST_BATCH)
-            for index in range(-(-examples // TEST_BATCH))
-        ]
-        rows = alone(np.concatenate(parts)[:examples], 1)
-        return [EvaluationSet("test", rows, self.labels(rows.tokens_RT))]
+        """One set: sequences of a stream of the split, from which no other draws."""
+
+        def batch(index: int) -> np.ndarray:
+            rng = generator(0, self.config.kind, self.split, index)
+            return self._tokens(rng, TEST_BATCH)
+
+        rows = alone(stack_until(batch, examples), 1)
+        return [EvaluationSet(self.suite("test"), rows, self.labels(rows.tokens_RT))]
 
     def labels(self, tokens_RT: np.ndarray) -> dict[str, np.ndarray]:
         """The part that each token is, by number in `roles`; -1 for the start token."""

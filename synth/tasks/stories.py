@@ -16,8 +16,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from synth.identity import identity, location
-from synth.metrics import Score
+from synth.metrics import Metric, Score
 from synth.tasks.mentions import (
+    MENTION_METRICS,
     count_mentions,
     score_mentions,
     story_sample,
@@ -32,6 +33,7 @@ from synth.tasks.task import (
     TaskConfig,
     TokenScores,
 )
+from synth.tasks.task import Split as HeldOut
 from synth.tasks.text.cleaning import Split
 from synth.tasks.text.detection import NAME_RULE
 from synth.tasks.text.encoded import Corpus, CorpusText, encoded_corpus, sampled_texts
@@ -70,6 +72,8 @@ class StoriesConfig(TaskConfig):
 
     kind: ClassVar[str] = "stories"
     version: ClassVar[int] = 1
+    metrics: ClassVar[tuple[Metric, ...]] = MENTION_METRICS
+    splits: ClassVar[tuple[HeldOut, ...]] = ("test", "validation")
 
     story: StoryConfig = identity(StoryConfig())
     """The generated stories."""
@@ -201,23 +205,26 @@ class Stories(Task):
         "training_names" (generated): names as the training stories have them.
         "plain" (a corpus): the test documents as they are, for their loss alone.
 
+        Of the validation split: the same suites by their names there, with names and
+        documents that neither training nor the test split has.
+
         Raises
         ------
         ValueError
             For a corpus without a test document in which a name is said twice.
         """
-        few = min(examples, PAPER_STORIES)
-        wanted = [
-            ("test", self.names.any("test"), few),
-            (
-                "test_seen",
-                self.names.seen("test", self._seen_V, self._corpus is None),
-                examples,
-            ),
-            ("validation", self.names.any("validation"), examples),
+        split, own = self.split, self._corpus is None
+        few = min(examples, PAPER_STORIES) if split == "test" else examples
+        seen = self.names.seen(split, self._seen_V, own)
+        wanted: list[tuple[str, NameSource | None, int]] = [
+            (split, self.names.any(split), few),
+            (f"{split}_seen", seen, examples),
         ]
-        if self._corpus is None:
-            wanted.append(("training_names", self.names.training, examples))
+        if split == "test":
+            wanted.append(("validation", self.names.any("validation"), examples))
+        if own:
+            name = self.suite("training_names")
+            wanted.append((name, self.names.training, examples))
         sets = [
             self._story_set(suite, names, number)
             for suite, names, number in wanted
@@ -233,7 +240,8 @@ class Stories(Task):
         assert self._corpus is not None
         counts = {s: len(part) for s, part in self._corpus.splits.items()}
         return (
-            f"{self.config.corpus!r} has no test document in which a name is said twice "
+            f"{self.config.corpus!r} has no {self.split} document in which a name is said "
+            "twice "
             f"(documents by split: {counts}; a hash of the title holds one in twenty "
             "out). Add documents, or give one long .txt: one text is split by pieces. "
             "`sample stories --corpus FILE --report` lists the words taken for names."
@@ -357,13 +365,13 @@ class Stories(Task):
 
     def _plain_set(self, count: int) -> EvaluationSet:
         assert self._corpus is not None
-        test = self._corpus.splits["test"]
+        test = self._corpus.splits[self.split]
         documents = [
             (test.document(d), np.zeros(len(test.document(d)), np.uint8))
             for d in range(min(count, len(test)))
         ]
         length = self.config.evaluation_length
-        return story_set("plain", documents, None, self._seen_V, length)
+        return story_set(self.suite("plain"), documents, None, self._seen_V, length)
 
     def _documents(
         self,

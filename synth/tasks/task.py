@@ -1,28 +1,54 @@
 """The contract between a task and the rest: rows, evaluation sets, scores.
 
+What tasks share is here: the split, drawing until enough, losses by prediction.
+
+Training, validation and test problems are disjoint by a hash of the problem, whose
+*side* is a number from 0 to `SIDES` - 1:
+
+```
+side                    0      1            2 ... 7
+split "test"            test   train        train       every run, unless it says otherwise
+split "validation"      -      validation   train       runs on which something is chosen
+```
+
+So a rate is chosen on problems that its trials were not trained on, and test sets choose
+nothing; the runs that use it then train on the validation side as well.
+
 Letters in names: R rows, T positions in a row, V vocabulary, N horizons, S tokens in a
-flat sequence, I items of a test set. A task is pure numpy; it knows no model.
+flat sequence, I items of a test set, E examples. A task is pure numpy; it knows no model.
 """
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 
 from synth.families import Family
 from synth.identity import Part
-from synth.metrics import Score
+from synth.metrics import TRAINING_METRICS, Metric, Score
 from synth.objectives.objective import Prediction
 
 SAMPLE_CONTEXT = 256
 """Tokens in a row from which examples are shown."""
+SIDES = 8
+"""Sides of a split by hash: one is for testing, one for validation if there is one."""
+Split = Literal["test", "validation"]
+Batch = TypeVar("Batch", bound=Sized)
+SIDE: dict[Split, int] = {"test": 0, "validation": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig(Part, Family, family="task"):
     """What a task draws from; `kind` is its name on the command line and in ids."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    """All that `Task.score`, `count_items` and `verify` can yield."""
+    splits: ClassVar[tuple[Split, ...]] = ("test",)
+    """What can be held out; a task that goes by `Task.trained_on` and `Task.held_out`
+    has both."""
 
     def build(self) -> "Task":
         """The task itself, ready to draw from."""
@@ -35,6 +61,27 @@ class TaskConfig(Part, Family, family="task"):
     def canonical(self) -> dict[str, Any]:
         """The hashed fields; tasks of two kinds never share an identity."""
         return {"kind": self.kind} | super().canonical()
+
+
+def metric_of(tasks: Iterable[type[TaskConfig]], name: str) -> Metric | None:
+    """What the metric of a task, or of training, means; None if nobody declares it.
+
+    Raises
+    ------
+    ValueError
+        When two of the tasks measure other things under this name.
+    """
+    found: Metric | None = None
+    for task in dict.fromkeys(tasks):
+        known = {metric.name: metric for metric in (*TRAINING_METRICS, *task.metrics)}
+        other = known.get(name)
+        if found and other and found.better != other.better:
+            raise ValueError(
+                f"Tasks disagree on what is better of the metric {name!r}: "
+                f"{found.better} and {other.better}. Look at one task at a time."
+            )
+        found = found or other
+    return found
 
 
 @dataclass(frozen=True)
@@ -165,6 +212,28 @@ class Task(ABC):
 
     vocabulary: Sequence[str]
     """The printed form of each token id; id 0 is padding."""
+    split: Split = "test"
+    """What is held out from training, and evaluated; see `judged_on`."""
+
+    def judged_on(self, split: Split) -> Self:
+        """The same task that holds out, and is evaluated on, this split."""
+        if split == self.split:
+            return self
+        found = copy.copy(self)
+        found.split = split
+        return found
+
+    def trained_on(self, side_E: np.ndarray) -> np.ndarray:
+        """Which problems are for training, by the sides to which they hash."""
+        return side_E > SIDE[self.split]
+
+    def held_out(self, side_E: np.ndarray) -> np.ndarray:
+        """Which problems are for the evaluation sets."""
+        return side_E == SIDE[self.split]
+
+    def suite(self, name: str) -> str:
+        """The suite of that name in the split: see `suite_in`."""
+        return suite_in(name, self.split)
 
     @abstractmethod
     def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
@@ -175,7 +244,7 @@ class Task(ABC):
 
     @abstractmethod
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
-        """The fixed test sets, with up to `examples` examples in each slice.
+        """The fixed sets of the split, with up to `examples` examples in each slice.
 
         A smaller number gives a prefix of the larger set. The seed of a run plays no
         part in them.
@@ -207,6 +276,20 @@ class Task(ABC):
         """What is known of the data before training; tasks of text say much more."""
         return {"vocabulary": len(self.vocabulary)}
 
+    def verify(self, chosen: EvaluationSet, decoded_RT: np.ndarray) -> list[Score]:
+        """Scores of what a model answered by itself, greedily, where more is right.
+
+        `decoded_RT` are the rows of `chosen` with the answers as decoded. Evaluation
+        decodes for tasks that define this; without it there is one right answer, which
+        `score` judges without decoding.
+        """
+        return []
+
+    @property
+    def verifies(self) -> bool:
+        """Whether the task defines `verify`."""
+        return type(self).verify is not Task.verify
+
     @abstractmethod
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
         """The metrics of the task from the model's token scores on `chosen`."""
@@ -219,3 +302,36 @@ class Task(ABC):
         Here: none, since the items of most tasks are scored once each.
         """
         return []
+
+
+def suite_in(name: str, split: Split) -> str:
+    """The suite `name` of the test split as it is called in `split`.
+
+    Numbers on which something was chosen cannot be taken for those of a test. "train"
+    belongs to no split.
+
+    >>> [suite_in(name, "validation") for name in ("test", "test_seen", "in_domain")]
+    ['validation', 'validation_seen', 'validation_in_domain']
+    """
+    if split == "test" or name == "train" or name.split("_")[0] == split:
+        return name
+    own = name.removeprefix("test_")
+    return split if own == "test" else f"{split}_{own}"
+
+
+def drawn_until(
+    batch: Callable[[int], Batch], count: int, too_small: str
+) -> list[Batch]:
+    """Batches 0, 1, 2, ..., whatever their sizes, until they hold `count` examples.
+
+    Raises
+    ------
+    ValueError
+        `too_small`, when so many batches hold too few: the problem space is too small.
+    """
+    parts: list[Batch] = []
+    for index in range(64 * (1 + count // 256)):
+        parts.append(batch(index))
+        if sum(map(len, parts)) >= count:
+            return parts
+    raise ValueError(too_small)

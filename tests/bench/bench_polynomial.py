@@ -20,9 +20,14 @@ import numpy as np
 
 from synth.seeding import generator
 from synth.tasks.packing import pack_rows
-from synth.tasks.polynomial import BLOCK, Polynomial, PolynomialConfig, on_test_side
 from synth.tasks.polynomial import expressions as trees
 from synth.tasks.polynomial.infix import FIRST_COEFFICIENT, SYMBOLS, Printed, printed
+from synth.tasks.polynomial.task import (
+    BLOCK,
+    Polynomial,
+    PolynomialConfig,
+    side_of,
+)
 
 P, K = 7, 5
 CODE = {symbol: index for index, symbol in enumerate(SYMBOLS)}
@@ -75,7 +80,7 @@ def vectorised(task: Polynomial, block: int, operations: int | None) -> Printed:
         np.full(BLOCK, operations) if operations else rng.integers(1, 6, BLOCK)
     )
     drawn = task._draw(rng, operations_N)
-    kept = drawn.take(~on_test_side(drawn))
+    kept = drawn.take(side_of(drawn) > 0)
     return printed(kept, trees.values(kept, task.ring), task.ring, 0)
 
 

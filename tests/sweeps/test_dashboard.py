@@ -48,7 +48,7 @@ def test_a_metric_that_is_missing_or_a_loss(tmp_path):
     study = study_of("mine", configs, seen, "in_domain/beauty")
     assert [trial.state.name for trial in study.trials] == ["FAIL"]
     assert study_of("mine", configs, seen, "train/loss").direction.name == "MINIMIZE"
-    assert direction(METRIC) == "maximize"
+    assert direction(METRIC, configs) == "maximize"
 
 
 def test_memory_does_not_grow_with_the_square_of_the_seeds(tmp_path):

@@ -83,7 +83,7 @@ def test_a_search_is_equal_for_all_arms_and_goes_on(tmp_path):
         return tune(
             arms,
             tmp_path,
-            "in_domain/loss/horizon=1",
+            "in_domain/loss/horizon=1",  # by its name in the test split
             trials,
             LocalPool(2),
             Execution(),
@@ -105,7 +105,10 @@ def test_a_search_is_equal_for_all_arms_and_goes_on(tmp_path):
         assert row["value"] == best.value
         assert row["run_id"] == best.user_attrs["run_id"]
         folder = RunFolder(tmp_path, row["run_id"])
-        assert value_of(folder, "in_domain/loss/horizon=1") == best.value
+        chosen = "validation_in_domain/loss/horizon=1"
+        assert value_of(folder, chosen) == best.value
+        assert folder.config().split == "validation"
+        assert value_of(folder, "in_domain/loss/horizon=1") is None  # no test is seen
         pruned = [trial for trial in trials if trial.state.name == "PRUNED"]
         assert all(trial.intermediate_values for trial in pruned)
     starts = [[t.params for t in trials[1:3]] for trials in first.values()]
@@ -133,8 +136,15 @@ def test_a_metric_that_nothing_measures_ends_the_search_at_once(tmp_path):
     rest = (5, LocalPool(1), Execution(), Silent())
     with pytest.raises(ValueError, match="--metric must be suite/metric"):
         tune(arms, tmp_path, "loss", *rest)
-    with pytest.raises(ValueError, match="Did you mean 'in_domain/exact_match'"):
+    with pytest.raises(
+        ValueError, match=r"polynomial declares .* Did you mean 'exact_m"
+    ):
         tune(arms, tmp_path, "in_domain/exact_mach", *rest)
+    with pytest.raises(ValueError, match="neither a high nor a low guess_floor"):
+        tune(arms, tmp_path, "in_domain/guess_floor", *rest)
+    assert not (tmp_path / JOURNAL).exists()
+    with pytest.raises(ValueError, match="Did you mean 'validation_in_domain/exact_m"):
+        tune(arms, tmp_path, "indomain/exact_match", *rest)
     ((trial,),) = studies(tmp_path).values()
     assert trial.state.name == "FAIL"
     # Another metric is another study: the mistake costs no trial.
@@ -168,7 +178,7 @@ def test_bad_trials_are_pruned(tmp_path, brake, monkeypatch):
     configs = grid(steps=120, evaluate_every_steps=10, batch_rows=8)[:1]
     arms = arms_of(configs, ["learning_rate=1e-9:1e-8"], seed=1000)
     (arm,) = arms
-    root, metric = tmp_path, "in_domain/loss/horizon=1"
+    root, metric = tmp_path, "validation_in_domain/loss/horizon=1"
     storage = open_journal(root / JOURNAL)
     study = optuna.create_study(
         study_name=study_name(arm, metric), storage=storage, direction="minimize"

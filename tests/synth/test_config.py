@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from synth import families
 from synth.config import (
     PER_LANE,
     ModelConfig,
@@ -17,6 +18,7 @@ from synth.objectives.chain import ChainConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.scales import SCALES, resolve
 from synth.tasks.polynomial import PolynomialConfig
+from synth.tasks.task import TaskConfig
 from tests.conftest import tiny_run
 
 TASKS = members("task")
@@ -97,6 +99,7 @@ def test_every_field_changes_the_id(part):
         changed = [
             dataclasses.replace(base, seed=1),
             dataclasses.replace(base, data_seed=9),
+            dataclasses.replace(base, split="validation"),
         ]
     else:
         owner = {
@@ -260,3 +263,29 @@ def test_the_names_of_rungs_are_their_sizes():
         assert exact / scale.nominal_parameters == pytest.approx(1, abs=0.02)
     for name in ("10k", "30k", "100k", "300k", "1M"):
         assert MultiTokenConfig(horizon=4).trunk_layers(SCALES[name].layers) >= 1
+
+
+def test_a_run_that_chooses_is_another_run_on_another_split():
+    plain = tiny_run()
+    choosing = dataclasses.replace(plain, split="validation")
+    assert choosing.run_id != plain.run_id
+    assert choosing.pack_key != plain.pack_key
+    assert "split" not in plain.canonical()  # as before there was a choice
+    assert RunConfig.from_dict(choosing.to_dict()) == choosing
+    assert choosing.build_task().split == "validation"
+    assert plain.build_task().split == "test"
+    with pytest.raises(ValueError, match="RunConfig.split must be one of"):
+        dataclasses.replace(plain, split="train")
+
+
+def test_a_task_without_a_validation_split_says_how_to_have_one():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Unsplit(TaskConfig):
+        kind = "unsplit"
+
+    try:
+        assert RunConfig(task=Unsplit()).split == "test"
+        with pytest.raises(ValueError, match=r"'unsplit' has no validation .*held_out"):
+            RunConfig(task=Unsplit(), split="validation")
+    finally:
+        families._MEMBERS["task"].pop("unsplit")

@@ -18,6 +18,7 @@ from typing import Literal, Self
 
 import numpy as np
 
+from synth.seeding import finalised
 from synth.tasks.polynomial.ring import Ring
 
 OPERATORS = ("neg", "add", "mul", "compose")
@@ -211,13 +212,6 @@ def hashes(expressions: Expressions) -> np.ndarray:
     for i, leaf_N in enumerate(expressions.leaf_LN):
         sum_N += (leaf_N + 1).view(np.uint64) * _FACTORS[MAX_OPERATIONS + i]
     return finalised(sum_N)
-
-
-def finalised(word_N: np.ndarray) -> np.ndarray:
-    """The output function of splitmix64 (Steele, Lea and Flood 2014)."""
-    word_N = (word_N ^ word_N >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-    word_N = (word_N ^ word_N >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-    return word_N ^ word_N >> np.uint64(31)
 
 
 _FACTORS = finalised(

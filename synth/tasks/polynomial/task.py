@@ -16,10 +16,10 @@ in training and 2000 test samples for each m. What they leave open is settled so
   trained on but does not count. Coefficient accuracy is given beside it.
 - Pause tokens: one symbol, repeated, between question and `=`; not part of the answer.
 - Training data are a stream, never repeated; whole examples are packed into rows.
-- Train and test: an expression belongs to the test side when the top three bits of its
-  hash (`synth.tasks.polynomial.expressions.hashes`) are zero, an eighth of all. Pause
-  tokens do not enter it. Test examples are drawn independently, so a small ring repeats
-  some.
+- Train and test: the side of an expression (`synth.tasks.task`) is given by the top three
+  bits of its hash (`synth.tasks.polynomial.expressions.hashes`); an eighth of all belongs
+  to the test side, another to that of validation. Pause tokens do not enter it. Test
+  examples are drawn independently, so a small ring repeats some.
 
 Measured over 2^20 draws for each m, default settings. The zero polynomial is the
 commonest answer at every m; `distinct` is the share of distinct expressions.
@@ -42,7 +42,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from synth.identity import identity
-from synth.metrics import Score
+from synth.metrics import Metric, Score
 from synth.seeding import generator
 from synth.tasks.packing import pack_rows, padded_rows
 from synth.tasks.polynomial import expressions as trees
@@ -55,12 +55,15 @@ from synth.tasks.polynomial.expressions import (
 from synth.tasks.polynomial.infix import longest_example, printed, text, vocabulary
 from synth.tasks.polynomial.ring import MAX_DEGREE, MAX_MODULUS, Ring
 from synth.tasks.task import (
+    SIDE,
     EvaluationSet,
     Rows,
     Sample,
+    Split,
     Task,
     TaskConfig,
     TokenScores,
+    drawn_until,
     prediction_scores,
 )
 
@@ -79,6 +82,14 @@ class PolynomialConfig(TaskConfig):
     """
 
     kind: ClassVar[str] = "polynomial"
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("exact_match", "share", "higher", floor="guess_floor", ceiling=1.0),
+        Metric("coefficient_accuracy", "share", "higher", floor=0.0, ceiling=1.0),
+        Metric("guess_floor", "share", None, floor=0.0, ceiling=1.0),
+        Metric("loss", "nats", "lower", floor=0.0),
+        Metric("accuracy", "share", "higher", floor=0.0, ceiling=1.0),
+    )
+    splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
 
     modulus: int = identity(7)
     """p, a prime: coefficients are integers modulo p."""
@@ -153,7 +164,7 @@ class Polynomial(Task):
         rng = generator(data_seed, "polynomial", "train", block)
         low, high = config.min_operations, config.max_operations
         drawn = self._draw(rng, rng.integers(low, high + 1, BLOCK))
-        kept = drawn.take(~on_test_side(drawn))
+        kept = drawn.take(self.trained_on(side_of(drawn)))
         if not len(kept):
             raise ValueError(self._too_small("train", f"{low} to {high}"))
         answers = trees.values(kept, self.ring)
@@ -176,7 +187,7 @@ class Polynomial(Task):
             "out_of_domain": [m for m in evaluated if m not in trained],
         }
         return [
-            self._evaluation_set(suite, operations, examples)
+            self._evaluation_set(self.suite(suite), operations, examples)
             for suite, operations in suites.items()
             if operations
         ]
@@ -249,7 +260,7 @@ class Polynomial(Task):
         """The first `count` columns in the order of drawing, in words."""
         answers_N = trees.values(drawn, self.ring)
         shown = printed(drawn, answers_N, self.ring, self.config.pause_tokens)
-        test_N = on_test_side(drawn)
+        test_N = side_of(drawn) == SIDE["test"]
         for place, column in enumerate(np.argsort(drawn.place_N)[:count].tolist()):
             tokens = shown.tokens_S[shown.offsets[place] : shown.offsets[place + 1]]
             start = int(shown.answer_start_N[place])
@@ -302,15 +313,16 @@ class Polynomial(Task):
         )
 
     def _test_expressions(self, operations: int, examples: int) -> Expressions:
-        """`examples` expressions of the test side; the same for every run."""
-        parts: list[Expressions] = []
-        for batch in range(_most_batches(examples)):
-            rng = generator(0, "polynomial", "test", operations, batch)
+        """`examples` expressions of the side held out; the same for every run."""
+
+        def batch(index: int) -> Expressions:
+            rng = generator(0, "polynomial", self.split, operations, index)
             drawn = self._draw(rng, np.full(TEST_BATCH, operations))
-            parts.append(drawn.take(on_test_side(drawn)))
-            if sum(len(part) for part in parts) >= examples:
-                return trees.joined(parts).take_first(examples)
-        raise ValueError(self._too_small("test", str(operations)))
+            return drawn.take(self.held_out(side_of(drawn)))
+
+        too_small = self._too_small(self.split, str(operations))
+        parts = drawn_until(batch, examples, too_small)
+        return trees.joined(parts).take_first(examples)
 
     def _too_small(self, split: str, operations: str) -> str:
         p, k = self.config.modulus, self.config.degree
@@ -321,14 +333,9 @@ class Polynomial(Task):
         )
 
 
-def on_test_side(expressions: Expressions) -> np.ndarray:
-    """Whether each expression is for testing: one in eight, by its hash."""
-    return trees.hashes(expressions) >> np.uint64(61) == 0
-
-
-def _most_batches(count: int) -> int:
-    """After so many batches without enough examples, a side counts as empty."""
-    return 64 * (1 + count // 256)
+def side_of(expressions: Expressions) -> np.ndarray:
+    """The side of the split of each expression, by its hash."""
+    return trees.hashes(expressions) >> np.uint64(61)
 
 
 def _in_turn(parts: list[np.ndarray]) -> np.ndarray:
@@ -342,7 +349,7 @@ def _commonest_answer(config: PolynomialConfig, operations: int) -> int:
     task = config.build()
     rng = generator(0, "polynomial", "floor", operations)
     drawn = task._draw(rng, np.full(FLOOR_DRAWS, operations))
-    kept = drawn.take(~on_test_side(drawn))
+    kept = drawn.take(task.trained_on(side_of(drawn)))
     answers_N = task.ring.indices(trees.values(kept, task.ring))
     found, counts = np.unique(answers_N, return_counts=True)
     return int(found[counts.argmax()])

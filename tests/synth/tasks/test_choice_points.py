@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth.tasks.choice_points import ROLES, ChoicePointsConfig, Kind
-from synth.tasks.exact import alone, is_test, problem_hash
+from synth.tasks.exact import alone, problem_hash, side_of
 from synth.tasks.task import TokenScores
 
 SMALL = ChoicePointsConfig(
@@ -151,7 +151,7 @@ def test_smaller_test_sets_are_prefixes(task, test_set):
 
 def test_one_problem_in_eight_is_for_testing():
     draws = np.array(list(itertools.product(range(8), repeat=4)))
-    assert is_test(draws).mean() == pytest.approx(1 / 8, abs=0.02)
+    assert (side_of(draws) == 0).mean() == pytest.approx(1 / 8, abs=0.02)
     assert len(np.unique(problem_hash(draws))) == len(draws)
 
 

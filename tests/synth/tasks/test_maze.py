@@ -1,14 +1,21 @@
 """Mazes: drawn example, walks that hold, exact distributions, the split."""
 
+import dataclasses
 import itertools
+import json
+import signal
 
 import numpy as np
 import pytest
 
+from synth.run.progress import Silent
+from synth.run.store import RunFolder
 from synth.tasks.choice_points import ROLES, Kind
-from synth.tasks.exact import is_test
+from synth.tasks.exact import side_of
 from synth.tasks.maze import MazeConfig
 from synth.tasks.task import TokenScores
+from synth.training import train
+from tests.conftest import tiny_run, with_training
 
 CONFIG = MazeConfig(branches=3, arm=2, routes=3, cells=40)
 
@@ -103,14 +110,14 @@ def test_split_ignores_what_does_not_matter(task):
             swapped[:, [a, b]] = swapped[:, [b, a]]
     assert not np.array_equal(names, swapped)
     assert np.array_equal(task.problem(names), task.problem(swapped))
-    tests = is_test(task.problem(task._names(rng, 4000)))
+    tests = side_of(task.problem(task._names(rng, 4000))) == 0
     assert tests.mean() == pytest.approx(1 / 8, abs=0.03)
 
 
 def test_train_and_test_are_disjoint(task, test_set):
     train = task.train_rows(0, 0, task.length)
-    assert not is_test(task.problem(task.names_of(train.tokens_RT[:200]))).any()
-    assert is_test(task.problem(task.names_of(test_set.rows.tokens_RT))).all()
+    assert (side_of(task.problem(task.names_of(train.tokens_RT[:200]))) > 0).all()
+    assert (side_of(task.problem(task.names_of(test_set.rows.tokens_RT))) == 0).all()
 
 
 def test_samples_have_no_probabilities_in_the_question(task):
@@ -142,3 +149,104 @@ def test_walk_score_forgives_other_routes_alone(task, test_set):
 def test_impossible_mazes_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         MazeConfig(**fields)
+
+
+def right_by_hand(task, row):
+    """Step by step, as a person checks a walk."""
+    edges, start, goal, walk = read(task, row)
+    here = start
+    if walk[0] != start:
+        return False
+    for cell in walk[1:]:
+        if (here, cell) not in edges:
+            return False
+        here = cell
+    return here == goal
+
+
+def test_verifier_agrees_with_a_check_by_hand(task, test_set):
+    """On walks with other routes, wrong arms, a wrong end, and cells at random."""
+    rng = np.random.default_rng(0)
+    rows = np.repeat(test_set.rows.tokens_RT, 20, axis=0)
+    names = task.names_of(test_set.rows.tokens_RT).repeat(20, axis=0)
+    for row, cells in zip(rows, names, strict=True):
+        walk = list(task.layout.walk)
+        for place, routes in task.layout.routes.items():
+            walk[place] = rng.choice(routes)
+        row[task.question :] = cells[walk]
+        if rng.random() < 0.5:  # any one cell of the vocabulary, maybe the right one
+            place = rng.integers(task.question, task.length)
+            row[place] = rng.choice([*cells, *range(len(task.vocabulary))])
+    right = task.leads_to_goal(rows)
+    assert right.tolist() == [right_by_hand(task, row) for row in rows]
+    assert 0.4 < right.mean() < 0.8
+    (score,) = task.verify(test_set, rows)
+    assert (score.metric, score.count) == ("verified", len(rows))
+    assert score.value == pytest.approx(right.mean())
+
+
+def test_walks_of_another_maze_are_wrong(task, test_set):
+    rows = test_set.rows.tokens_RT.copy()
+    rows[:, task.question :] = np.roll(rows[:, task.question :], 1, axis=0)
+    assert not task.leads_to_goal(rows).any()
+    assert task.leads_to_goal(test_set.rows.tokens_RT).all()
+
+
+def test_blind_turns_are_what_chance_gets_right(task, test_set):
+    """A walker that knows the map but takes any arm at a turn, then goes on along it."""
+    rng = np.random.default_rng(0)
+    lucky = []
+    for row in test_set.rows.tokens_RT.repeat(20, axis=0):
+        edges, here, goal, walk = read(task, row)
+        for _ in walk[1:]:
+            ways = sorted(b for a, b in edges if a == here)
+            here = rng.choice(ways) if ways else None
+        lucky.append(here == goal)
+    shape = (1, *test_set.rows.tokens_RT.shape)
+    scores = TokenScores(np.zeros(shape), np.ones(shape, bool), np.ones(shape, bool))
+    found = {s.metric: s.value for s in task.score(test_set, scores) if s.slice == ""}
+    assert found["blind_turns"] == pytest.approx(1 / 9)
+    assert np.mean(lucky) == pytest.approx(1 / 9, abs=0.03)
+
+
+SMALL = MazeConfig(turns="ci", cells=12)
+
+
+def maze_run(seed, **training):
+    """A run that is evaluated, walks included, along the way."""
+    values = {"steps": 12, "evaluate_every_steps": 4, "evaluation_examples": 40}
+    run = with_training(tiny_run(2, seed), **(values | training))
+    return dataclasses.replace(run, task=SMALL)
+
+
+def verified(root, config):
+    rows = RunFolder(root, config.run_id).metrics_path.read_text().splitlines()
+    found = [json.loads(row) for row in rows]
+    return [row for row in found if row["metric"] == "verified"]
+
+
+class StopAfter(Silent):
+    """Asks a run to stop after the evaluation at a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def measured(self, step, found):
+        if step == self.step:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_walks_of_a_lane_and_of_a_resumed_run_are_those_of_a_run_alone(tmp_path):
+    configs = [maze_run(seed) for seed in (0, 1)]
+    packed, alone, broken = (tmp_path / name for name in ("packed", "alone", "broken"))
+    assert [o.state for o in train(configs, packed)] == ["done", "done"]
+    for config in configs:
+        train([config], alone)
+    stopped = train(configs, broken, progress=StopAfter(4))
+    assert [outcome.state for outcome in stopped] == ["stopped", "stopped"]
+    assert [o.state for o in train(configs, broken)] == ["done", "done"]
+    for config in configs:
+        expected = verified(alone, config)
+        assert [row["step"] for row in expected] == [0, 4, 8, 12]
+        assert verified(packed, config) == expected
+        assert verified(broken, config) == expected
