@@ -274,7 +274,7 @@ def test_a_run_that_chooses_is_another_run_on_another_split():
     assert RunConfig.from_dict(choosing.to_dict()) == choosing
     assert choosing.build_task().split == "validation"
     assert plain.build_task().split == "test"
-    with pytest.raises(ValueError, match="RunConfig.split must be one of"):
+    with pytest.raises(ValueError, match=r"RunConfig\.split must be one of"):
         dataclasses.replace(plain, split="train")
 
 

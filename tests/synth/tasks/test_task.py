@@ -90,7 +90,7 @@ def test_a_metric_is_found_by_the_task_that_declares_it():
     class Golf(TaskConfig):
         metrics = (Metric("accuracy", "strokes", "lower"),)
 
-    with pytest.raises(ValueError, match="disagree .* 'accuracy': higher and lower"):
+    with pytest.raises(ValueError, match=r"disagree .* 'accuracy': higher and lower"):
         metric_of([MazeConfig, Golf], "accuracy")
 
 
