@@ -38,12 +38,12 @@ def code_of(config: RunConfig) -> dict[str, Any]:
 
 
 def package_files(package: Path) -> list[Path]:
-    """The files of a package, sorted: no caches, hidden files, backups of editors."""
+    """The files of a package, sorted: no caches, hidden files, backups, prose."""
     return sorted(
         path
         for path in package.rglob("*")
         if path.is_file()
-        and not path.name.endswith(("~", ".pyc"))
+        and not path.name.endswith(("~", ".pyc", ".md"))
         and not any(
             part.startswith(".") or part == "__pycache__"
             for part in path.relative_to(package).parts

@@ -69,13 +69,13 @@ def test_every_file_behind_an_outside_task_counts(outside, tmp_path):
     assert code_of(outside)["outside"] == outside_files(outside)
 
 
-def test_data_of_the_package_count_and_caches_do_not(tmp_path):
+def test_data_of_the_package_count_and_caches_and_prose_do_not(tmp_path):
     package = tmp_path / "synth"
     (package / "data").mkdir(parents=True)
     (package / "a.py").write_text("")
     (package / "data" / "words.txt").write_text("a")
     before = digest_of_package(package)
-    for name in ("a.py~", ".a.py.swp", "a.pyc"):
+    for name in ("a.py~", ".a.py.swp", "a.pyc", "README.md"):
         (package / name).write_text("x")
     (package / "__pycache__").mkdir()
     (package / "__pycache__" / "a.cpython-311.pyc").write_text("x")
