@@ -7,6 +7,7 @@ be left in: for each entry and each file what is sure, what was seen, or part of
 """
 
 import contextlib
+import errno
 import io
 import os
 import shutil
@@ -24,6 +25,7 @@ class FakeDisk:
     """What of the tree below `root` would outlast a power cut."""
 
     CALLS = ("rename", "replace", "unlink", "rmdir", "mkdir", "truncate")
+    TAKE_ROOM = ("mkdir", "open", "save_file", "fsync")
 
     def __init__(self, root):
         self.root = root
@@ -32,9 +34,12 @@ class FakeDisk:
         self._forget()
 
     @contextlib.contextmanager
-    def process(self, calls=None):
-        """A process that dies at its `calls`-th call; it lives on if `None`."""
-        self.left, self.dead = calls, False
+    def process(self, calls=None, full=False):
+        """A process that dies at its `calls`-th call; it lives on if `None`.
+
+        With `full` the disk is full from then on instead: what takes room fails.
+        """
+        self.left, self.dead, self.full = calls, False, full
         with contextlib.ExitStack() as stack:
             for name in self.CALLS:
                 patch = mock.patch.object(os, name, self._counted(getattr(os, name)))
@@ -62,18 +67,18 @@ class FakeDisk:
             os.close(handle)
         self.handles = {}
 
-    def _call(self):
-        if self.dead:
-            raise Killed
-        if self.left is not None:
+    def _call(self, name):
+        if self.left is not None and not self.dead:
             self.left -= 1
-            if self.left < 0:
-                self.dead = True
-                raise Killed
+            self.dead = self.left < 0
+        if self.dead and not self.full:
+            raise Killed
+        if self.dead and name in self.TAKE_ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _counted(self, function):
         def call(*arguments, **named):
-            self._call()
+            self._call(function.__name__)
             return function(*arguments, **named)
 
         return call
@@ -81,13 +86,13 @@ class FakeDisk:
     def _open(self, function):
         def call(file, mode="r", *arguments, **named):
             if mode[0] in "wa" and str(file).startswith(str(self.root)):
-                self._call()
+                self._call("open")
             return function(file, mode, *arguments, **named)
 
         return call
 
     def _fsync(self, handle):
-        self._call()
+        self._call("fsync")
         found = os.fstat(handle)
         path = os.readlink(f"/proc/self/fd/{handle}")
         self._keep(path)
@@ -112,7 +117,7 @@ class FakeDisk:
         """All that there is now is sure."""
         self.close()
         self.handles, self.synced, self.entries = {}, {}, {}
-        self.left, self.dead = None, False
+        self.left, self.dead, self.full = None, False, False
         for path, _, files in os.walk(self.root):
             for name in (path, *(os.path.join(path, file) for file in files)):
                 handle = os.open(name, os.O_RDONLY)
