@@ -196,7 +196,7 @@ class _Session:
         keep = self.execution.keep_checkpoints_every_steps
         last_save = last_log = time.monotonic()
         first_step, begun = pack.step, last_log
-        if pack.step == 0:
+        if self.start is None:  # a checkpoint of step 0 counts its metrics
             self._record(self.training.evaluation_examples)
             if keep:
                 self._save()

@@ -20,6 +20,7 @@ from synth.config import RunConfig
 from synth.metrics import SCHEMA, from_line
 from synth.optimizer import rate_at
 from synth.run.execution import Execution
+from synth.run.progress import Silent
 from synth.run.store import RunFolder
 from synth.tasks.stories import StoriesConfig
 from synth.tasks.stream import RowStream
@@ -199,6 +200,20 @@ def test_a_pack_may_be_regrouped_on_resume(tmp_path, brake):
     assert [o.state for o in train(configs[1:], root)] == ["done"] * 2
     assert [o.state for o in train(configs, root)] == ["done"] * 3
     assert [content(root, config) for config in configs] == expected
+
+
+def test_a_run_stopped_before_its_first_step_has_its_first_row_once(tmp_path):
+    config = tiny_run()
+    (expected,) = trained(tmp_path / "calm", config)
+
+    class Stop(Silent):
+        def measured(self, step, headlines):
+            signal.raise_signal(signal.SIGTERM)
+
+    (outcome,) = train([config], tmp_path, progress=Stop())
+    assert outcome.state == "stopped"
+    assert list((tmp_path / config.run_id / "checkpoint").glob("step-*0"))
+    assert trained(tmp_path, config) == [expected]
 
 
 def test_a_torn_last_line_is_repaired_on_resume(tmp_path, brake):

@@ -153,7 +153,8 @@ class FakeDisk:
         sure = self.synced.get(number, b"")
         if sure == seen:
             return seen
-        torn = seen[: rng.randrange(len(seen) + 1)]
+        same = len(os.path.commonprefix([sure, seen]))  # synced, and still wanted
+        torn = seen[: rng.randrange(same, len(seen) + 1)]
         zeros = sure + bytes(max(0, len(seen) - len(sure)))
         return rng.choice([sure, seen, torn, zeros])
 
