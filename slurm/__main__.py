@@ -1,6 +1,6 @@
-"""`python -m slurm {cluster,profiles,status,logs,cancel,retry}`: after a launch.
+"""`python -m slurm {cluster,profiles,logs,cancel}`: the cluster's side of a sweep.
 
-Launching is `python -m sweeps run --on slurm`; here is what one asks afterwards.
+Launching, looking and trying again are `python -m sweeps {run,status,retry}`.
 """
 
 import sys
@@ -13,24 +13,15 @@ def parse(arguments: list[str] | None = None) -> Any:
     """The command that the words describe; misspelt ones end with status 2."""
     from tyro.conf import ConsolidateSubcommandArgs
 
-    from slurm.commands import (
-        Cancel,
-        ClusterCommand,
-        Logs,
-        Profiles,
-        Retry,
-        StatusCommand,
-    )
+    from slurm.commands import Cancel, ClusterCommand, Logs, Profiles
     from synth.cli.parsing import parse as parse_words
 
     return parse_words(
         {
             "cluster": ClusterCommand,
             "profiles": Profiles,
-            "status": StatusCommand,
             "logs": Logs,
             "cancel": Cancel,
-            "retry": Retry,
         },
         "python -m slurm",
         "The cluster's side of a sweep.",

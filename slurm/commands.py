@@ -1,24 +1,17 @@
 """The commands of `python -m slurm`, each a dataclass with a `run` method."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import tyro
 
 from slurm.profile import available, load
-from slurm.retry import retry
 from slurm.sandbox import cluster
 from slurm.sandbox.files import DEFAULT_STATE, ClusterOptions
 from slurm.status import cancel, read_status
 from synth.identity import require
-from synth.run.states import counted
-
-Again = Literal["failed", "cancelled", "timed out", "stopped", "lost"]
-AGAIN: tuple[Again, ...] = get_args(Again)
-"""States of runs that no job has any more and that are not done."""
 
 
 @dataclass(frozen=True)
@@ -85,34 +78,6 @@ class Profiles:
 
 
 @dataclass(frozen=True)
-class StatusCommand:
-    """Where every run of a folder stands: folders, queue and accounting merged."""
-
-    root: tyro.conf.Positional[Path]
-    """The folder of the runs."""
-    json: bool = False
-    """Print JSON for programs."""
-
-    def run(self) -> int:
-        """A line for each run, then counts."""
-        found = read_status(_existing(self.root))
-        if self.json:
-            rows = [dataclasses.asdict(run) for run in found.runs]
-            print(json.dumps({"runs": rows, "news": found.news}, default=str))
-            return 0
-        for run in found.runs:
-            print(run.line())
-        for sentence in found.news:
-            print(sentence)
-        counts = found.counts
-        print(counted(counts) or "no runs")
-        if counts.keys() & set(AGAIN):
-            print(f"what they printed: python -m slurm logs {self.root} RUN")
-            print(f"send again: python -m slurm retry {self.root} --profile PROFILE")
-        return 0
-
-
-@dataclass(frozen=True)
 class Logs:
     """Print what the job of a run has printed."""
 
@@ -163,43 +128,6 @@ class Cancel:
         for run in found:
             print(f"cancelled  {run.run_id}  job {run.job_id}")
         print(f"{len(found)} runs lost their job")
-        return 0
-
-
-@dataclass(frozen=True)
-class Retry:
-    """Send runs again that no job has: they go on from their last checkpoint."""
-
-    root: tyro.conf.Positional[Path]
-    """The folder of the runs."""
-    profile: str
-    """Cluster profile: a name, or the path of a TOML file."""
-    run_ids: Annotated[tuple[str, ...], tyro.conf.arg(name="runs")] = ()
-    """These runs; all by default."""
-    states: tuple[Again, ...] = AGAIN
-    """Those in these states."""
-    dry_run: bool = False
-    """Print the plan and what sbatch would get, and send nothing."""
-    accept_code_change: bool = False
-    """Go on with runs that other code began."""
-
-    def run(self) -> int:
-        """The plan, then the job ids."""
-        profile = load(self.profile)
-        sending = retry(
-            _existing(self.root),
-            profile,
-            self.run_ids or None,
-            self.states,
-            dry_run=self.dry_run,
-            accept_code_change=self.accept_code_change,
-        )
-        print(sending.describe())
-        if self.dry_run:
-            for script in sending.scripts:
-                print(f"\n{script}")
-        for launch in sending.launches:
-            print(f"job {launch.job_id}: {launch.folder}")
         return 0
 
 

@@ -20,7 +20,7 @@ from slurm.ledger import (
 )
 from slurm.queue import QueueEntry
 from synth.run.standing import Standing, Survey, look
-from synth.run.states import LIVE, State
+from synth.run.states import LIVE, TROUBLED, State
 from synth.run.store import RunFolder
 
 OVER: dict[str, State] = {
@@ -118,10 +118,10 @@ def _look(
     """One run by its folder and the queue; whatever is wrong with it is its own."""
     try:
         record = read_record(root, run.run_id)
+        return _merged(root, run, record, queue), record
     except (OSError, ValueError) as error:
         words = str(error)
         return RunStatus(run.run_id, "unreadable", words, words), None
-    return _merged(root, run, record, queue), record
 
 
 def _merged(
@@ -135,9 +135,8 @@ def _merged(
         return RunStatus(run_id, run.state, error, error or "")
 
     def found(state: State, detail: str = "") -> RunStatus:
-        said = error if state == run.state else None
-        if state == "failed":
-            detail = said or detail
+        said = error if state in TROUBLED else None
+        detail = detail or said or ""
         job = (record.job_id, record.node, record.restarts, record.log(root))
         return RunStatus(run_id, state, said, detail, *job)
 
@@ -147,16 +146,19 @@ def _merged(
         return found("done", f"job is still held ({held})" if held else "")
     # A failure is that of the attempt that the record is about; older ones are history.
     stamp = failure_stamp(root, run_id)
-    old = stamp is not None and stamp == record.old_failure
-    failed = run.state == "failed" and not old
+    failed = run.state == "failed" if stamp is None else stamp != record.old_failure
+    if failed and error is None:  # a run without its config.json
+        error = RunFolder(root, run_id).failure()
     if entry and entry.live:
         if entry.held:
             return found("held", entry.reason)
         if entry.state == "PENDING":
             return found("queued", entry.reason)
         return found("failed") if failed else found("running", _step(root, run_id))
-    if failed or run.state == "unreadable":
-        return found(run.state, error or "")
+    if failed:
+        return found("failed")
+    if run.state == "unreadable":
+        return found("unreadable")
     if run.state == "running":
         return found("running", _step(root, run_id))
     if record.cancelled:

@@ -2,23 +2,27 @@
 
 import json
 import shlex
+import sys
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from sweeps.loading import find
-from sweeps.sweep import Sweep
+from sweeps.survey import folder_of_runs, stored_configs
+from sweeps.sweep import METRIC
 from synth.config import RunConfig
 from synth.identity import require
 from synth.run.execution import Execution
 from synth.run.standing import folders_in
+from synth.run.states import LIVE, NOT_DONE, TROUBLED, UNTRIED, State, counted
 
 if TYPE_CHECKING:
+    from sweeps.cluster import OnCluster
     from sweeps.executor import Executor
-    from synth.run.states import State
 
 STOPPED = 75
 """Exit status after a signal: call again to go on (EX_TEMPFAIL)."""
@@ -31,7 +35,8 @@ class Chosen:
     """Which runs: a sweep, a scale, and where their folders lie."""
 
     sweep: Name
-    """A sweep of the catalogue, or a file of your own: path/to/my_sweep.py[:name]."""
+    """A sweep of the catalogue, or a file of your own: path/to/my_sweep.py[:name]; or a
+    folder of runs, for what lies there already."""
     scale: str | None = None
     """quick, small or paper; the sweep's first scale if not given."""
     tuned: Path | None = None
@@ -41,6 +46,13 @@ class Chosen:
 
     def resolve(self) -> "Resolved":
         """Load the sweep and build its runs."""
+        if (root := folder_of_runs(self.sweep)) is not None:
+            given = [n for n in ("scale", "tuned") if getattr(self, n) is not None]
+            require(not given, "--scale and --tuned", "left out for a folder", given)
+            configs, left_out = stored_configs(root)
+            for sentence in left_out:
+                print(sentence, file=sys.stderr)
+            return Resolved(METRIC, configs, root, root.name, whole=False)
         sweep = find(self.sweep)
         folders_in(self.runs)  # a dangling link, say, is told before anything starts
         scale = self.scale or sweep.scales[0]
@@ -49,7 +61,7 @@ class Chosen:
             from sweeps.arms import with_tuned
 
             configs, folder = with_tuned(configs, self.tuned), f"{folder}-tuned"
-        return Resolved(sweep, scale, configs, self.runs / folder, folder)
+        return Resolved(sweep.metric, configs, self.runs / folder, folder)
 
     def words(self) -> str:
         """The arguments that name the same runs again."""
@@ -65,13 +77,14 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A sweep at a scale, with its runs and their place."""
+    """The runs of a sweep, or of a folder, and their place."""
 
-    sweep: Sweep
-    scale: str
+    metric: str
     configs: list[RunConfig]
     root: Path
     title: str
+    whole: bool = True
+    """With the runs of a sweep that have no folder yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,63 +108,71 @@ class Run(Chosen):
     execution: Execution = field(default_factory=Execution)
 
     def run(self) -> int:
-        """0: all done; 1: some failed; 75: some are left to train (a signal)."""
-        return self.train(retry=False)
+        """0: all is done or queued; 1: some failed; 75: some are left (a signal)."""
+        return self.train(self.resolve(), UNTRIED)
 
-    def train(self, retry: bool) -> int:
+    def train(self, chosen: Resolved, states: Collection[State]) -> int:
         """Launch, and say how it ended."""
-        chosen = self.resolve()
-        if self.on == "slurm":
-            from sweeps.cluster import send
-
-            self._refuse_what_profiles_say()
-            return send(
-                chosen.configs,
-                chosen.root,
-                chosen.title,
-                self.profile,
-                retry=retry,
-                dry_run=self.dry_run,
-                lanes=self.lanes,
-                accept_code_change=self.execution.accept_code_change,
-                as_json=self.json,
-            )
-        require(
-            self.profile is None, "--profile", "given with --on slurm", self.profile
-        )
-        if self.dry_run:
-            raise ValueError(
-                "--dry-run goes with --on slurm; for this machine: "
-                f"python -m sweeps plan {self.words()}"
-            )
         from sweeps.display import for_terminal, tell
         from sweeps.launch import Wishes, launch
         from sweeps.provenance import Typed
         from sweeps.survey import survey
 
+        cluster = self._cluster(chosen.title) if self.on == "slurm" else None
+        executor = cluster or self._executor()
+        execution, lanes = self.execution, self.lanes
+        if cluster is not None:
+            execution = cluster.profile.build_execution()
+            if self.execution.accept_code_change:
+                execution = replace(execution, accept_code_change=True)
+            lanes = cluster.profile.lanes if lanes is None else lanes
         outcomes = launch(
             chosen.title,
             chosen.configs,
             chosen.root,
-            self._executor(),
+            executor,
             Wishes(
-                execution=self.execution,
-                lanes=self.lanes,
-                retry=retry,
-                typed=Typed("run", self.words()),
+                execution=execution,
+                lanes=lanes,
+                states=states,
+                typed=Typed("run", self.words()) if chosen.whole else None,
+                dry_run=self.dry_run,
             ),
             for_terminal(self.json),
-            chosen.sweep.metric,
+            chosen.metric,
         )
-        counts: Counter[str] = Counter(outcome.state for outcome in outcomes)
-        now = survey(chosen.root, chosen.configs).counts
+        if cluster is not None and self.dry_run:
+            scripts = cluster.scripts
+            tell(json.dumps(scripts) if self.json else "\n".join(scripts))
+            return 0
+        counts: Counter[State] = Counter(outcome.state for outcome in outcomes)
+        found = survey(chosen.root, chosen.configs, queue=executor.remote)
+        now, over = found.counts, found.ids("done")
+        if executor.remote:
+            sent = {o.run_id for o in outcomes if o.state == "queued"}
+            over |= found.ids(*LIVE) | sent
+        left = len(chosen.configs) - len(over)
         if self.json:
             tell(json.dumps([vars(outcome) for outcome in outcomes]))
         else:
-            tell(self._closing(chosen, counts, now))
-        if now["failed"] or counts["failed"]:
+            tell(self._closing(chosen, counts, now, left))
+        if any(now[state] or counts[state] for state in TROUBLED):
             return 1
-        return 0 if now["done"] == len(chosen.configs) else STOPPED
+        return STOPPED if left else 0
+
+    def words(self) -> str:
+        """The arguments that launch the same runs again, at the same place."""
+        if self.on == "local":
+            return super().words()
+        place = ["--on", "slurm", "--profile", str(self.profile)]
+        return f"{super().words()} {shlex.join(place)}"
+
+    def _cluster(self, title: str) -> "OnCluster":
+        """SLURM, by the profile; refuses options that would be passed over there."""
+        from sweeps.cluster import OnCluster, profile_named
+
+        self._refuse_what_profiles_say()
+        return OnCluster(profile_named(self.profile), title, self.dry_run)
 
     def _refuse_what_profiles_say(self) -> None:
         """On a cluster some options would be passed over in silence."""
@@ -171,9 +192,18 @@ class Run(Chosen):
                 )
 
     def _executor(self) -> "Executor":
+        """This machine: a pool of workers, or this process."""
         from sweeps.inline import InThisProcess
         from sweeps.pool import LocalPool
 
+        require(
+            self.profile is None, "--profile", "given with --on slurm", self.profile
+        )
+        if self.dry_run:
+            raise ValueError(
+                "--dry-run goes with --on slurm; for this machine: "
+                f"python -m sweeps plan {self.words()}"
+            )
         allowed = "at least 1, or 0 to train in this process"
         require(self.workers >= 0, "--workers", allowed, self.workers)
         if self.workers == 0:
@@ -181,25 +211,25 @@ class Run(Chosen):
         return LocalPool(self.workers, self.fail_fast)
 
     def _closing(
-        self, chosen: Resolved, counts: "Counter[str]", now: "Counter[State]"
+        self,
+        chosen: Resolved,
+        counts: "Counter[State]",
+        now: "Counter[State]",
+        left: int,
     ) -> str:
-        """The last line: what ended how, and what to type next."""
-        failed = now["failed"]
-        if not counts:
-            if now["done"] == len(chosen.configs):
-                return f"{now['done']} runs, all done before, in {chosen.root}"
-            return (
-                f"{now['done']} runs done before, {failed} failed; "
-                f"python -m sweeps retry {self.words()}"
-            )
-        said = ", ".join(f"{count} {state}" for state, count in counts.items())
-        line = f"{said}, in {chosen.root}"
-        if failed > counts["failed"]:
-            line += f"; {failed - counts['failed']} failed before"
+        """The last lines: what ended how, and what to type next."""
+        if not counts and now["done"] == len(chosen.configs):
+            return f"{now['done']} runs, all done before, in {chosen.root}"
+        line = f"{counted(counts or now)}, in {chosen.root}"
+        failed, before = (sum(n[s] for s in TROUBLED) for n in (now, counts))
+        if counts and failed > before:
+            line += f"; {failed - before} failed before"
         if failed:
             line += f"\nfailed runs again: python -m sweeps retry {self.words()}"
-        elif now["done"] < len(chosen.configs):
+        elif left:
             line += f"\nto go on: python -m sweeps run {self.words()}"
+        if self.on == "slurm":
+            line += f"\nhow they stand: python -m sweeps status {chosen.root}"
         return line
 
 
@@ -207,9 +237,22 @@ class Run(Chosen):
 class Retry(Run):
     """Train failed runs again, from their last checkpoint, and what is missing."""
 
+    only: tuple[str, ...] = ()
+    """These runs; all by default."""
+    states: tuple[State, ...] = NOT_DONE
+    """Runs in these states."""
+
     def run(self) -> int:
-        """As `run`."""
-        return self.train(retry=True)
+        """As `run`, for the runs that were asked for."""
+        require("done" not in self.states, "--states", "of runs to train", self.states)
+        chosen = self.resolve()
+        known = {config.run_id: config for config in chosen.configs}
+        for run_id in self.only:
+            require(run_id in known, "--only", f"runs of {chosen.title}", run_id)
+        if self.only:
+            mine = [known[run_id] for run_id in self.only]
+            chosen = replace(chosen, configs=mine)
+        return self.train(chosen, self.states)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,7 +324,7 @@ class Tune(Chosen):
         rows, outcomes = tune(
             arms,
             root,
-            self.metric or chosen.sweep.metric,
+            self.metric or chosen.metric,
             self.trials,
             pool,
             self.execution,

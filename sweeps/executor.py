@@ -16,6 +16,8 @@ class Executor(Protocol):
     """Carries out packs; `slots` of them at a time."""
 
     slots: int
+    remote: bool
+    """Whether packs are handed to a queue, which has them when `carry_out` returns."""
 
     def carry_out(
         self,
@@ -25,10 +27,11 @@ class Executor(Protocol):
         board: Board,
         display: Display,
     ) -> list[Outcome]:
-        """Train every pack in run folders below `root`; failures are outcomes.
+        """Train every pack in run folders below `root`, or queue it there.
 
-        A run that another process holds is not trained twice. Returns when all packs
-        have ended, or after a signal: then unfinished runs are "stopped".
+        Failures are outcomes. A run that another process holds is not trained twice.
+        Returns when all packs have ended or are queued, or after a signal: then
+        unfinished runs are "stopped".
         """
 
 

@@ -16,6 +16,7 @@ class InThisProcess:
     """No workers, no copy of the code; a breakpoint works."""
 
     slots = 1
+    remote = False
 
     def __init__(self, fail_fast: bool = False) -> None:
         self.fail_fast = fail_fast

@@ -3,18 +3,26 @@
 import glob
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from sweeps.commands import Chosen, Name
 from sweeps.provenance import Typed, last_typed
-from sweeps.survey import headline, survey
+from sweeps.survey import folder_of_runs, headline, survey
 from synth.identity import require
 from synth.run.standing import Standing, Survey, folders_in, standing
-from synth.run.states import STATES, counted
+from synth.run.states import LIVE, STATES, TROUBLED, State, counted
+
+if TYPE_CHECKING:
+    from slurm.status import RunStatus
+
+Block = tuple[str, Survey[Standing], Typed | None]
+"""A title, the runs, and the command that launched them."""
+MOST_LINES = 20
+"""Runs with a job that are shown one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,36 +83,46 @@ class Status:
             print(f"error: {words}", file=sys.stderr)
         return 1 if unreadable else 0
 
-    def _blocks(
-        self,
-    ) -> tuple[list[tuple[str, Survey[Standing], Typed | None]], list[str]]:
+    def _blocks(self) -> tuple[list[Block], list[str]]:
         """What there is to show, and what is wrong with folders that cannot be read."""
         if self.sweep is None:
             blocks, unreadable = [], []
             for name in folders_in(self.runs):
                 try:
-                    block = self._of_folder(self.runs / name)
+                    block = _of_folder(self.runs / name)
                 except ValueError as error:
                     unreadable.append(str(error))
                     continue
                 if block[1].runs:
                     blocks.append(block)
             return blocks, unreadable
-        from sweeps.catalogue import CATALOGUE
-
-        path = Path(self.sweep)
-        if path.is_dir() and self.sweep not in CATALOGUE:  # runs/NAME, say
-            return [self._of_folder(path)], []
+        if (root := folder_of_runs(self.sweep)) is not None:
+            return [_of_folder(root)], []
         chosen = Chosen(
             sweep=self.sweep, scale=self.scale, tuned=self.tuned, runs=self.runs
         )
         resolved = chosen.resolve()
-        seen = survey(resolved.root, resolved.configs)
-        return [(resolved.title, seen, Typed("run", chosen.words()))], []
+        seen = survey(resolved.root, resolved.configs, queue=True)
+        typed = last_typed(resolved.root) or Typed("run", chosen.words())
+        return [(resolved.title, seen, typed)], []
 
-    def _of_folder(self, root: Path) -> tuple[str, Survey[Standing], Typed | None]:
-        """The runs that lie there, and how they were launched last."""
-        return root.name, survey(root), last_typed(root)
+
+def _of_folder(root: Path) -> Block:
+    """The runs that lie there, and how they were launched last."""
+    return root.name, survey(root, queue=True), last_typed(root)
+
+
+def sent(found: Survey[Standing]) -> "list[RunStatus]":
+    """Runs that a job has, or had without finishing them."""
+    from slurm.status import RunStatus
+
+    return [
+        run
+        for run in found.runs
+        if isinstance(run, RunStatus)
+        and run.job_id
+        and (run.state != "done" or run.detail)
+    ]
 
 
 def as_dict(title: str, found: Survey[Standing], typed: Typed | None) -> dict[str, Any]:
@@ -118,6 +136,8 @@ def as_dict(title: str, found: Survey[Standing], typed: Typed | None) -> dict[st
             for run in found.runs
             if run.error
         ],
+        "jobs": [json.loads(json.dumps(asdict(r), default=str)) for r in sent(found)],
+        "news": found.news,
         "next": next_command(found, typed),
     }
 
@@ -132,6 +152,13 @@ def as_text(title: str, found: Survey[Standing], typed: Typed | None) -> str:
     if first is not None:
         lines.append(f"  first error: {first.run_id}: {first.error}")
         lines.append(f"  more on it: python -m sweeps show {found.root / first.run_id}")
+    jobs = sent(found)
+    lines += [f"  {run.line()}" for run in jobs[:MOST_LINES]]
+    if len(jobs) > MOST_LINES:
+        lines.append(f"  and {len(jobs) - MOST_LINES} more with a job: --json has all")
+    lines += [f"  {sentence}" for sentence in found.news]
+    if any(run.state not in LIVE for run in jobs):
+        lines.append(f"  what they printed: python -m slurm logs {found.root} RUN")
     command = next_command(found, typed)
     if command:
         lines.append(f"  next: {command}")
@@ -147,9 +174,10 @@ def next_command(found: Survey[Standing], typed: Typed | None) -> str | None:
     counts, typed = found.counts, typed or Typed("run", "SWEEP [--scale SCALE]")
     if typed.verb == "tune":  # pruned trials stay stopped, failed ones are answers
         return f"python -m sweeps tune {typed.words}" if counts["stopped"] else None
-    if counts["failed"]:
+    if any(counts[state] for state in TROUBLED):
         return f"python -m sweeps retry {typed.words}"
-    if counts["new"] or counts["stopped"]:
+    waits: tuple[State, ...] = ("new", "stopped", "cancelled", "timed out", "lost")
+    if any(counts[state] for state in waits):
         return f"python -m sweeps run {typed.words}"
     return None
 
@@ -247,7 +275,7 @@ class Dashboard(Chosen):
         require(0 < self.port < 1 << 16, "--port", "from 1 to 65535", self.port)
         chosen = self.resolve()
         found = survey(chosen.root, chosen.configs)
-        study = study_of(chosen.title, chosen.configs, found, chosen.sweep.metric)
+        study = study_of(chosen.title, chosen.configs, found, chosen.metric)
         serve(study, self.host, self.port)
         return 0
 

@@ -8,7 +8,7 @@ import itertools
 import os
 import subprocess
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sweeps.costs import described
 from synth.config import RunConfig
@@ -17,27 +17,31 @@ from synth.run.execution import Execution
 Pack = tuple[RunConfig, ...]
 
 MOST_LANES = 16
+"""Beyond which more lanes gain nothing, unless a person asks for them."""
+MOST_IN_A_PACK = 1 << 30
 
 
 def cut(
-    configs: Iterable[RunConfig], lanes: int | Callable[[RunConfig, int, int], int]
+    configs: Iterable[RunConfig],
+    lanes: int | Callable[[RunConfig, int, int], int],
+    most: Mapping[str, int] | None = None,
 ) -> list[Pack]:
     """Packs of runs that share shapes, in the order of the sweep.
 
     `lanes` is the most that a pack may hold, or a function of one of its runs, of how
-    many share its shapes, and of the number of such groups.
+    many share its shapes, and of the number of such groups. Runs in `most` share packs
+    of at most so many with each other alone.
     """
-    groups: dict[str, list[RunConfig]] = defaultdict(list)
+    groups: dict[tuple[str, int], list[RunConfig]] = defaultdict(list)
     for config in configs:
-        groups[config.pack_key].append(config)
+        bound = (most or {}).get(config.run_id, MOST_IN_A_PACK)
+        groups[config.pack_key, bound].append(config)
     packs = []
-    for group in groups.values():
-        most = (
-            lanes
-            if isinstance(lanes, int)
-            else lanes(group[0], len(group), len(groups))
-        )
-        packs += _parts(group, most)
+    for (_, bound), group in groups.items():
+        fit = lanes
+        if not isinstance(fit, int):
+            fit = fit(group[0], len(group), len(groups))
+        packs += _parts(group, min(fit, bound))
     return packs
 
 

@@ -7,7 +7,7 @@ a rate that the caller states.
 import heapq
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from synth.config import RunConfig
 from synth.identity import require
 from synth.run.execution import Execution
 from synth.run.standing import Standing, Survey
-from synth.run.states import State, counted
+from synth.run.states import UNTRIED, State, counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +106,12 @@ def plan(
     *,
     lanes: int | None = None,
     flops_per_second: float | None = None,
-    retry: bool = False,
+    states: Collection[State] = UNTRIED,
+    most: Mapping[str, int] | None = None,
 ) -> Plan:
-    """Cut the missing runs into packs, the costly ones first, and estimate them.
+    """Cut the runs in some states into packs, the costly ones first, and estimate them.
 
+    `most` bounds the packs of some runs, see `packs.cut`.
     `flops_per_second` is the rate that one slot sustains, if it is known.
 
     Raises
@@ -122,10 +124,10 @@ def plan(
     if flops_per_second is not None:
         possible = 0 < flops_per_second < math.inf
         require(possible, "--flops-per-second", "above 0", flops_per_second)
-    done = found.ids("done") if retry else found.ids("done", "failed")
-    missing = [config for config in configs if config.run_id not in done]
+    wanted = found.ids(*states)
+    missing = [config for config in configs if config.run_id in wanted]
     costs.refuse_impossible(missing)
-    packs = cut(missing, lanes or chooser(execution, slots))
+    packs = cut(missing, lanes or chooser(execution, slots), most)
     rates = observe(configs, found, execution)
 
     def rate(config: RunConfig) -> float | None:

@@ -35,6 +35,8 @@ LOOK_AGAIN_SECONDS = 0.5
 class LocalPool:
     """At most `slots` worker processes on this machine."""
 
+    remote = False
+
     def __init__(self, slots: int, fail_fast: bool = False) -> None:
         if slots < 1:
             raise ValueError(f"--workers must be at least 1; got {slots}.")

@@ -38,6 +38,36 @@ def survey(
     return found if configs is not None else found.begun()
 
 
+def folder_of_runs(name: str) -> Path | None:
+    """The folder that a person named in the place of a sweep, if it is one."""
+    from sweeps.catalogue import CATALOGUE
+
+    path = Path(name)
+    return path if name not in CATALOGUE and path.is_dir() else None
+
+
+def stored_configs(root: Path) -> tuple[list[RunConfig], list[str]]:
+    """The configurations of the runs in a folder, and what keeps others out.
+
+    Raises
+    ------
+    ValueError
+        When there is no run.
+    """
+    from slurm.sent import stored_config
+
+    configs, left_out = [], []
+    for run in survey(root, queue=True).runs:
+        try:
+            configs.append(stored_config(root, run.run_id))
+        except (OSError, ValueError, IndexError) as error:
+            if run.state != "done":
+                left_out.append(f"{run.run_id} is left out: {error}")
+    if not configs:
+        raise ValueError("\n".join([f"There are no runs in {root}.", *left_out]))
+    return configs, left_out
+
+
 def headline(folder: RunFolder) -> dict[str, Any]:
     """The last whole-suite metrics of a run: of its result, else of its metrics."""
     result = folder.read_json("result.json")

@@ -23,6 +23,9 @@ from synth.identity import nearest
 SCALES = ("quick", "small", "paper")
 """Minutes on two CPU cores; an hour or so on a GPU; as in the paper."""
 
+METRIC = "in_domain/exact_match"
+"""What is shown of runs unless their sweep names another metric."""
+
 Grid = Callable[[str], Iterable[RunConfig]]
 
 
@@ -136,7 +139,7 @@ def sweep(
     figure: str = "",
     claims: tuple[str, ...] = (),
     scales: tuple[str, ...] = SCALES,
-    metric: str = "in_domain/exact_match",
+    metric: str = METRIC,
     name: str | None = None,
 ) -> Callable[[Grid], Sweep]:
     """Turn a function of the scale into a `Sweep`, named after the function."""

@@ -22,6 +22,9 @@ LIVE: tuple[State, ...] = ("queued", "held", "running")
 """Somebody trains the run, or will."""
 TROUBLED: tuple[State, ...] = ("unreadable", "failed")
 """`run` leaves these alone; `retry` takes them up."""
+NOT_DONE: tuple[State, ...] = tuple(state for state in STATES if state != "done")
+UNTRIED: tuple[State, ...] = tuple(s for s in NOT_DONE if s not in TROUBLED)
+"""What a launch trains unless told otherwise: failed runs wait for a person."""
 
 
 def counted(counts: Mapping[State, int]) -> str:

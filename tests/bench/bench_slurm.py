@@ -1,4 +1,4 @@
-"""CPU seconds of a submission and of `slurm status`, for thousands of runs; no cluster.
+"""CPU seconds of a submission and of a status, for thousands of runs; no cluster.
 
     python -m tests.bench.bench_slurm [RUNS]
 
@@ -45,7 +45,7 @@ def main() -> int:
             if index % 3 == 0:
                 (folder.path / "result.json").write_text("{}\n")
         began, cpu = time.monotonic(), time.process_time()
-        counts = read_status(root, None, answer).counts()
+        counts = read_status(root, None, answer).counts
         spent, cpu = time.monotonic() - began, time.process_time() - cpu
         print(f"status of {number} runs: {cpu:.2f} s of CPU, {spent:.1f} s; {counts}")
     return 0

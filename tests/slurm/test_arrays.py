@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from slurm.arrays import Limits, plan_arrays
-from slurm.retry import pack_up
 
 from .conftest import tiny
 
@@ -47,9 +46,3 @@ def test_limits_are_read_from_the_controller():
     text = "MaxArraySize            = 9\nMaxJobCount             = 10000\nX = y"
     assert Limits.parse(text) == Limits(9, 10_000)
     assert Limits.parse("") == Limits()
-
-
-def test_packs_of_a_retry_share_their_shape():
-    short, long = RUNS[:5], [tiny(seed, steps=40) for seed in range(3)]
-    packs = pack_up([*short, *long], lanes=4)
-    assert packs == [short[:4], short[4:], long]

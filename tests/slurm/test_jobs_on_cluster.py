@@ -10,6 +10,7 @@ from slurm.ledger import read_record
 from slurm.sandbox import cluster as private
 from slurm.sandbox.processes import controller_daemon, crash_node
 from slurm.status import cancel, read_status
+from sweeps.__main__ import main as sweeps
 from synth.run.store import RunFolder
 
 from .conftest import tiny, until
@@ -73,17 +74,18 @@ def test_failure_before_training_and_the_commands(site, capsys):
     assert "torch finds no GPU" in site.status(run).detail
     failure = RunFolder(site.root, run.run_id).read_json("failure.json")
     assert failure["traceback"].splitlines()[-1].startswith("ValueError")
-    assert main(["status", root]) == 0
+    assert sweeps(["status", root]) == 0
     assert "1 failed" in capsys.readouterr().out
     assert main(["logs", root, run.run_id[:12]]) == 0
     assert "torch finds no GPU" in capsys.readouterr().out
     # Once its job has ended it can be sent again, and the old failure is history.
     file = site.root.parent / "site.toml"
     file.write_text("memory_gb = 0.5\n[environment]\nOMP_NUM_THREADS = 1\n")
-    again = ["retry", root, "--profile", str(file), "--states", "failed"]
+    again = ["retry", root, "--on", "slurm", "--profile", str(file)]
+    again += ["--states", "failed"]
 
     def says(words: str, *more: str) -> bool:
-        assert main([*again, *more]) == 0
+        assert sweeps([*again, *more]) == 0
         return words in capsys.readouterr().out
 
     assert until(lambda: says("#SBATCH --mem=512M", "--dry-run"))

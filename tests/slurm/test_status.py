@@ -17,9 +17,9 @@ from slurm.ledger import FOLDER, Launch, launches, launching, read_record, settl
 from slurm.ledger import write_record as write
 from slurm.profile import Profile
 from slurm.queue import QueueEntry, parse_squeue
-from slurm.retry import retry
+from slurm.sent import smaller_packs, stored_config
 from slurm.status import cancel, read_status
-from slurm.submission import SubmissionRefused, live_runs, refuse_inside_job
+from slurm.submission import SubmissionRefused, live_runs, refuse_inside_job, submit
 from slurm.worker import Notices, Worker
 from synth.run.store import RunFolder
 
@@ -87,7 +87,7 @@ def test_without_result_the_queue_decides(sent, word, reason, expected):
     assert state(root, Fake(line(launch, word, reason))) == expected
 
 
-def test_a_job_out_of_time_says_what_to_change(sent, capsys, monkeypatch):
+def test_a_job_out_of_time_says_what_to_change(sent):
     """Loading alone can take longer than a short limit: the folder knows nothing."""
     root, launch, _ = sent
     fake = Fake(line(launch, "TIMEOUT", "TimeLimit"))
@@ -99,17 +99,8 @@ def test_a_job_out_of_time_says_what_to_change(sent, capsys, monkeypatch):
     write(root, RUN.run_id, dataclasses.replace(record, started=time.time()))
     found = read_status(root, [RUN.run_id], fake).runs[0]
     assert "raise `signal_delay_s` or `time`" in found.detail
-    monkeypatch.setattr(
-        "slurm.commands.read_status", lambda at: read_status(at, None, fake)
-    )
-    RunFolder(root, RUN.run_id).open(RUN)
-    assert main(["status", str(root)]) == 0
-    out = capsys.readouterr().out.splitlines()
-    assert out[-3:] == [
-        "1 timed out, 1 lost",
-        f"what they printed: python -m slurm logs {root} RUN",
-        f"send again: python -m slurm retry {root} --profile PROFILE",
-    ]
+    assert "timed out" in found.line()
+    assert "job 12_0" in found.line()
 
 
 def test_squeue_comes_before_sacct(sent):
@@ -163,6 +154,8 @@ def test_a_failure_counts_for_the_attempt_that_wrote_it(tmp_path, ahead):
     fake = Fake(line(launch, "FAILED"))
     found = read_status(tmp_path, [RUN.run_id], fake).runs[0]
     assert (found.state, found.detail) == ("failed", "boom")
+    (folder.path / "config.json").unlink()
+    assert state(tmp_path, fake) == "failed"
     # Its neighbours still train in the same job.
     assert state(tmp_path, Fake(line(launch, "RUNNING"))) == "failed"
 
@@ -277,8 +270,10 @@ def test_no_pickle_is_read(sent, tmp_path_factory):
         assert state(root, Fake(queue)) == "running"
     cancel(root, ask=Fake(queue))
     settle(root, {})
+    config = stored_config(root, RUN.run_id)
+    assert smaller_packs(root, [RUN.run_id]) == {RUN.run_id: 1}
     with pytest.raises(SubmissionRefused):  # the stand-in knows no sbatch
-        retry(root, Profile(name="test"), None, ["lost", "cancelled"], ask=Fake(""))
+        submit([[config]], root, Profile(name="test"), ask=Fake(""))
     with pytest.raises(RuntimeError, match="not the code"):
         Worker.read(
             dataclasses.replace(launch, code="/nowhere").accepted(root, "12").folder, 0
@@ -432,25 +427,23 @@ def test_a_refusal_of_scancel_counts_while_jobs_live(sent):
     assert len(cancel(root, ask=fake)) == 1
 
 
-def test_retry_halves_packs_that_ended_badly_and_leaves_out_what_is_damaged(tmp_path):
+def test_what_was_sent_last_is_known_where_a_run_never_began(tmp_path):
     runs = [tiny(seed) for seed in range(9)]
-    launch = Launch.create(tmp_path, "x", "cpu", [runs[:4], runs[4:8], runs[8:]])
-    launch = launch.accepted(tmp_path, "12")
-    RunFolder(tmp_path, runs[0].run_id).write_json("failure.json", {"message": "boom"})
-    config = tmp_path / runs[7].run_id / "config.json"
+    launch = Launch.create(tmp_path, "x", "cpu", [runs[:4], runs[4:7], runs[7:]])
+    launch.accepted(tmp_path, "12")
     RunFolder(tmp_path, runs[4].run_id).open(runs[4])  # the only one that has begun
+    assert [stored_config(tmp_path, run.run_id) for run in runs] == runs
+    ids = [runs[place].run_id for place in (0, 4, 8)]
+    assert smaller_packs(tmp_path, ids) == dict(zip(ids, (2, 1, 1), strict=True))
+    config = tmp_path / runs[7].run_id / "config.json"
     config.write_text(json.dumps({"run_id": "x", "config": {}}))
-    (tmp_path / runs[6].run_id / "slurm.json").write_text("[]")
-    shown = line(launch, "CANCELLED", job="12_2")
-    fake = Fake(shown)
-    profile = Profile(name="test", lanes=4)
-    sending = retry(
-        tmp_path, profile, None, ["failed", "lost", "cancelled"], dry_run=True, ask=fake
-    )
-    packs = [[c.seed for c in pack] for array in sending.arrays for pack in array.packs]
-    assert sorted(packs) == [[0, 1], [2, 3], [4, 5], [8]]
-    assert any(runs[7].run_id in word and "left out" in word for word in sending.news)
-    assert any(runs[6].run_id in word and "left out" in word for word in sending.news)
+    with pytest.raises(ValueError, match=r"RunConfig.task must be an object"):
+        stored_config(tmp_path, runs[7].run_id)
+    record = tmp_path / runs[6].run_id / "slurm.json"
+    record.write_text("[]")
+    with pytest.raises(ValueError, match=r"slurm.json is no job record"):
+        stored_config(tmp_path, runs[6].run_id)
+    assert smaller_packs(tmp_path, [runs[6].run_id, "unheard-of"]) == {}
 
 
 def test_one_launcher_at_a_time(tmp_path):
@@ -480,9 +473,7 @@ def test_records_of_other_versions_can_be_read(sent):
     assert (root / FOLDER).is_dir()
 
 
-@pytest.mark.parametrize(
-    "words", ["status {}", "logs {} x", "cancel {}", "retry {} --profile cpu"]
-)
+@pytest.mark.parametrize("words", ["logs {} x", "cancel {}"])
 def test_a_folder_that_is_not_there_is_no_empty_one(tmp_path, words, capsys):
     assert main(words.format(tmp_path / "typo").split()) == 2
     err = capsys.readouterr().err

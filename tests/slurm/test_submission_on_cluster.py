@@ -14,9 +14,13 @@ import pytest
 from slurm import clients
 from slurm.ledger import launches, read_record
 from slurm.queue import read_queue
-from slurm.retry import retry
 from slurm.status import cancel, read_status
 from slurm.submission import SubmissionRefused, submit
+from sweeps.cluster import OnCluster
+from sweeps.display import Silent
+from sweeps.launch import Wishes, launch
+from sweeps.survey import stored_configs
+from sweeps.sweep import METRIC
 from synth.run import code_copy as snapshot
 from synth.run.execution import Execution
 from synth.run.store import RunFolder
@@ -310,13 +314,29 @@ def test_a_folder_whose_name_looks_like_a_pattern(site, packs):
     }
 
 
+def again(site, *states):
+    """`python -m sweeps retry` for a folder: what was sent."""
+    return launch(
+        "retry",
+        stored_configs(site.root)[0],
+        site.root,
+        OnCluster(site.profile, "retry"),
+        Wishes(
+            execution=site.profile.build_execution(),
+            lanes=site.profile.lanes,
+            states=states,
+        ),
+        Silent(),
+        METRIC,
+    )
+
+
 def test_runs_of_a_job_that_never_started_are_sent_again(site):
     run = tiny(0)
     site.submit([run], sbatch={"begin": "now+1hour"})
     cancel(site.root)
     site.wait_for("cancelled", run)
-    sending = retry(site.root, site.profile, None, ["cancelled"])
-    assert sending.num_jobs == 1
+    assert [o.state for o in again(site, "cancelled")] == ["queued"]
     site.wait_for("done", run)
 
 
@@ -332,11 +352,10 @@ def test_one_damaged_folder_of_a_pack(site, assert_undisturbed):
     assert "config.json" in site.status(runs[1]).detail
     state = ["squeue", "-h", "-t", "all", "-j", site.job(runs[1]), "-o", "%T"]
     assert until(lambda: site.client(*state).strip() == "FAILED")
-    sending = retry(site.root, site.profile, None, ["failed"])
-    assert sending.num_jobs == 0
-    assert any("left out" in sentence for sentence in sending.news)
+    assert again(site, "failed") == []
+    assert "left out" in stored_configs(site.root)[1][0]
     (folder.path / "config.json").unlink()
-    retry(site.root, site.profile, None, ["failed"])
+    assert [o.run_id for o in again(site, "failed")] == [runs[1].run_id]
     site.wait_for("done", runs[1])
     assert_undisturbed(site, *runs)
 

@@ -46,10 +46,14 @@ def test_a_sweep_goes_to_the_cluster_and_comes_back(
     assert not list(site.root.glob("polynomial-*/slurm.json"))
 
     assert main(words) == 0
-    assert "job " in capsys.readouterr().out
+    assert "2 queued, in " in capsys.readouterr().out
+    assert main(["status", str(sweep), "--runs", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert tiny(0).run_id in shown
+    assert f"--on slurm --profile {profile}" not in shown  # nothing to type: it is sent
     assert until(
         lambda: [r.state for r in read_status(site.root).runs] == ["done", "done"]
     ), read_status(site.root)
     assert_undisturbed(site, tiny(0), tiny(1))
     assert main(words) == 0
-    assert "0 runs in 0 jobs to send" in capsys.readouterr().out
+    assert "2 runs, all done before" in capsys.readouterr().out

@@ -1,65 +1,137 @@
-"""A sweep on SLURM: which runs, in which packs, reach the submission."""
+"""SLURM as an executor: what reaches the submission, and what a person is told."""
 
 import json
 import re
 
 import pytest
 
-from slurm import submission
+from slurm.arrays import ArrayPlan
+from slurm.clients import QueueUnavailable
+from slurm.ledger import Launch
+from slurm.queue import QueueEntry
 from slurm.submission import Sending
 from sweeps import cluster
 from sweeps.__main__ import main
-from synth.run.defining_code import refuse_other_code
+from sweeps.provenance import last_typed
 from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
 
+QUEUED = "PENDING"
 
-def test_missing_runs_go_in_packs_of_the_profile(tmp_path, monkeypatch, capsys):
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """Four runs of a folder: done, failed, and two that have begun; and what is sent."""
+    root = tmp_path / "mine"
     configs = [tiny_run(seed=seed) for seed in range(4)]
-    train(configs[:1], tmp_path / "mine")
-    failed = RunFolder(tmp_path / "mine", configs[1].run_id)
-    failed.open(configs[1])
+    train(configs[:1], root)
+    for config in configs[1:]:
+        RunFolder(root, config.run_id).open(config)
+    failed = RunFolder(root, configs[1].run_id)
     failed.write_json("failure.json", {"message": "it broke"})
     sent = []
 
-    def submit(packs, root, profile, label, execution, dry_run):
-        if not execution.accept_code_change:
-            refuse_other_code(root, [config for pack in packs for config in pack])
-        sent.append([[config.seed for config in pack] for pack in packs])
-        assert not dry_run
-        assert (root, profile.name, label) == (tmp_path / "mine", "cpu", "mine")
-        return Sending([], [], [], [], [], [])
+    def submit(packs, at, profile, label, execution, dry_run):
+        sent.append([sorted(config.seed for config in pack) for pack in packs])
+        assert (at, profile.name, label) == (root, "cpu", "mine")
+        arrays = [ArrayPlan(list(packs), 1)]
+        if dry_run:
+            return Sending(arrays, ["#SBATCH"], [], [], [], [])
+        launch = Launch.create(root, label, "cpu", packs).accepted(root, "12")
+        return Sending(arrays, ["#SBATCH"], [launch], [], [], [])
 
-    monkeypatch.setattr(submission, "submit", submit)
-    place = (configs, tmp_path / "mine", "mine", "cpu")
-    for retry in (False, True):
-        cluster.send(*place, retry=retry)
-        shown = capsys.readouterr().out
-        assert "0 runs in 0 jobs to send" in shown
-        assert ("1 runs have failed before" in shown) == (not retry)
-    cluster.send(*place, lanes=1, as_json=True)
-    assert sent == [[[2, 3]], [[1, 2, 3]], [[2], [3]]]
-    assert json.loads(capsys.readouterr().out)["failed"] == 1
+    monkeypatch.setattr(cluster, "submit", submit)
+    return root, configs, sent
 
-    # A run that other code began is sent only if that is accepted.
+
+def retry(root, *more, verb="retry", status=0):
+    words = [verb, str(root), "--on", "slurm", "--profile", "cpu", *more]
+    assert main(words) == status
+
+
+@pytest.fixture
+def queue(monkeypatch):
+    """The controller's answer: entries that a test fills in."""
+    entries = {}
+    monkeypatch.setattr("slurm.queue.read_queue", lambda *_: entries)
+    monkeypatch.setattr("slurm.queue.read_history", lambda *_: {})
+    return entries
+
+
+def test_missing_runs_go_in_packs_of_the_profile(mine, queue, capsys):
+    root, _, sent = mine
+    retry(root, "--lanes", "1", "--dry-run", "--json")
+    assert json.loads(capsys.readouterr().out) == ["#SBATCH"]
+    assert last_typed(root) is None
+    retry(root, verb="run", status=1)  # one has failed, and stays out
+    shown = capsys.readouterr().out
+    assert "2 runs in 1 jobs to send" in shown
+    assert "2 queued, in" in shown
+    assert "1 failed before" in shown
+    assert f"python -m sweeps retry {root} --on slurm --profile cpu" in shown
+    assert sent == [[[1], [2], [3]], [[2, 3]]]
+
+
+def test_runs_in_the_queue_are_shown_and_not_sent_again(mine, queue, capsys):
+    root, configs, sent = mine
+    retry(root, "--only", configs[2].run_id, "--json")
+    (outcome,) = json.loads(capsys.readouterr().out)
+    assert (outcome["state"], outcome["message"]) == ("queued", "job 12")
+    (launch,) = [path for path in (root / ".slurm").iterdir() if path.is_dir()]
+    queue["12"] = QueueEntry("12", QUEUED, "Resources", "", launch.name)
+    assert main(["status", str(root)]) == 0
+    shown = capsys.readouterr().out
+    assert "1 queued, 1 stopped, 1 done, 1 failed" in shown
+    assert f"queued     {configs[2].run_id}  job 12  Resources" in shown
+    assert main(["status", str(root), "--json"]) == 0
+    (block,) = json.loads(capsys.readouterr().out)
+    assert [job["job_id"] for job in block["jobs"]] == ["12"]
+    assert block["next"].startswith("python -m sweeps retry ")
+    retry(root)
+    assert sent == [[[2]], [[1, 3]]]
+
+
+def test_suspects_of_a_pack_are_sent_in_halves_apart(mine, queue):
+    root, _, sent = mine
+    retry(root)
+    queue.clear()  # the job of three is gone without a word
+    retry(root)
+    retry(root, "--states", "failed", "stopped", status=75)  # all are lost
+    assert sent == [[[1, 2, 3]], [[1], [2], [3]]]
+
+
+def test_a_silent_controller_is_not_an_empty_queue(mine, monkeypatch, capsys):
+    root, _, sent = mine
+    (root / ".slurm").mkdir()
+
+    def silent(*_):
+        raise QueueUnavailable("squeue gave no answer")
+
+    monkeypatch.setattr("slurm.queue.read_queue", silent)
+    retry(root, status=2)
+    assert "squeue gave no answer" in capsys.readouterr().err
+    assert sent == []
+
+
+def test_a_run_of_other_code_is_sent_only_if_that_is_accepted(mine, queue, capsys):
+    root, configs, sent = mine
+    failed = RunFolder(root, configs[1].run_id)
     begun = {"sessions": [{"code": {"synth_sha256": "other", "commit": "c0ffee"}}]}
     failed.write_json("environment.json", begun)
     (failed.checkpoints / "step-00000001").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"begun by other code .* at commit c0ffee\)"):
-        cluster.send(*place, retry=True)
-    cluster.send(*place, retry=True, accept_code_change=True)
-    assert len(sent) == 4
-
-
-def test_a_profile_is_asked_for(tmp_path):
-    with pytest.raises(ValueError, match=r"--on slurm needs a --profile: .*cpu"):
-        cluster.send([tiny_run()], tmp_path, "mine", None)
+    retry(root, status=2)
+    said = capsys.readouterr().err
+    assert re.search(r"begun by other code .* at commit c0ffee\)", said)
+    assert sent == []
+    retry(root, "--accept-code-change")
+    assert sent == [[[1, 2, 3]]]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ("--on slurm", "--on slurm needs a --profile: .*cpu"),
         ("--on slurm --profile cpu --workers 4", "--workers cannot .* max_running"),
         ("--on slurm --profile cpu --fail-fast", "--fail-fast cannot be given"),
         (
@@ -74,3 +146,23 @@ def test_a_profile_is_asked_for(tmp_path):
 def test_options_that_would_be_passed_over_are_refused(words, message, capsys):
     assert main(["run", "quick", *words.split()]) == 2
     assert re.search(message, capsys.readouterr().err)
+
+
+def test_a_folder_stands_for_the_runs_in_it(tmp_path, capsys):
+    """Also on this machine: what is there is trained, as far as it can be read."""
+    configs = [tiny_run(seed=seed) for seed in range(2)]
+    for config in configs:
+        RunFolder(tmp_path, config.run_id).open(config)
+    (tmp_path / configs[1].run_id / "config.json").write_text("{}")
+    assert main(["retry", str(tmp_path), "--workers", "0"]) == 0
+    captured = capsys.readouterr()
+    assert f"{configs[1].run_id} is left out: " in captured.err
+    assert "1 done, in" in captured.out
+    for words, message in (
+        (["retry", str(tmp_path), "--scale", "quick"], "must be left out for a folder"),
+        (["retry", str(tmp_path), "--only", "x"], "--only must be runs of"),
+        (["retry", str(tmp_path), "--states", "done"], "--states must be of runs to"),
+        (["run", str(tmp_path / configs[0].run_id)], "There are no runs in"),
+    ):
+        assert main(words) == 2
+        assert message in capsys.readouterr().err

@@ -26,6 +26,13 @@ def test_only_runs_of_one_shape_share_a_pack():
     assert [[c.objective.horizon for c in pack] for pack in found] == [[1, 1], [2, 2]]
 
 
+def test_suspects_go_in_smaller_packs_of_their_own():
+    configs = [tiny_run(seed=seed) for seed in range(9)]
+    most = {config.run_id: 2 for config in configs[:4]} | {configs[8].run_id: 9}
+    seeds = [[config.seed for config in pack] for pack in cut(configs, 3, most)]
+    assert seeds == [[0, 1], [2, 3], [4, 5], [6, 7], [8]]
+
+
 def test_lanes_leave_no_slot_idle():
     assert chooser(CPU, slots=4)(tiny_run(), 4, 1) == 1
     assert chooser(CPU, slots=4)(tiny_run(), 4, 2) == 2

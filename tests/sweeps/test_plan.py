@@ -13,6 +13,7 @@ from sweeps.rates import usual_rate
 from sweeps.survey import survey
 from synth.models.describe import describe_run
 from synth.run.execution import Execution
+from synth.run.states import NOT_DONE
 from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
@@ -137,7 +138,7 @@ def test_failed_runs_are_planned_for_retry_alone(tmp_path):
     (folder / "config.json").write_text(stored)
     (folder / "failure.json").write_text('{"message": "it broke"}')
     assert sum(map(len, planned(configs, tmp_path).packs)) == 3
-    assert sum(map(len, planned(configs, tmp_path, retry=True).packs)) == 4
+    assert sum(map(len, planned(configs, tmp_path, states=NOT_DONE).packs)) == 4
 
 
 def test_the_plan_command_answers_programs(sweep_file, tmp_path, capsys):

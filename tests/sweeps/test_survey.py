@@ -15,6 +15,7 @@ from sweeps.provenance import Typed, last_typed
 from sweeps.sharing import link_shared
 from sweeps.survey import headline, survey
 from synth.run.execution import Execution
+from synth.run.states import NOT_DONE
 from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
@@ -146,7 +147,7 @@ def test_a_full_disk_is_named_and_gone_on_from(tmp_path):
         grow = ["mount", "-o", "remount,size=20m", str(disk)]
         subprocess.run(grow, check=True)
         assert survey(disk, [config]).runs[0].state in ("failed", "stopped")
-        (outcome,) = go([config], disk, retry=True)
+        (outcome,) = go([config], disk, states=NOT_DONE)
         assert outcome.state == "done", outcome
         train([config], tmp_path / "calm")
         expected = tmp_path / "calm" / config.run_id / "metrics.jsonl"
