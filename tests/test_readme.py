@@ -88,10 +88,11 @@ COMMANDS = commands()
 OF_ROOMS = [c for c in COMMANDS if c.words[0] == "python" and c.words[2] in ROOMS]
 OF_MAKE = [c for c in COMMANDS if c.words[0] == "make"]
 OTHERS = [c for c in COMMANDS if c not in OF_ROOMS and c not in OF_MAKE]
-PYTHON = {
-    readme: [block for kind, block in BLOCK.findall(text) if kind == "python"]
-    for readme, text in READMES.items()
-}
+NAMED = re.compile(
+    r"(?:`(\w+\.py)`[^`\n]*:\n\n)?^```python\n(?:# (\w+\.py)\n)?(.*?)^```",
+    re.MULTILINE | re.DOTALL,
+)
+"""A Python block, and the name under which the reader saves it, if it has one."""
 
 
 def write_texts(folder):
@@ -113,11 +114,11 @@ def write_texts(folder):
 
 
 def write_python(folder, readme):
-    """The Python blocks of a README as files, by the name in their first line if any."""
+    """The Python blocks of a README as files, under the names that it gives them."""
     written = []
-    for number, block in enumerate(PYTHON[readme]):
-        named = re.match(r"# (\w+\.py)\n", block)
-        path = folder / (named[1] if named else f"block_{number}.py")
+    for number, found in enumerate(NAMED.findall(READMES[readme])):
+        above, inside, block = found
+        path = folder / (above or inside or f"block_{number}.py")
         path.write_text(block)
         written.append(path)
     return written
@@ -293,8 +294,13 @@ def test_trees_leave_nothing_out():
 
 
 def test_every_task_objective_mixer_and_size_is_named():
-    kinds = (*members("task"), *members("objective"), *SCALES, *get_args(Mixer))
-    for name in kinds:
+    kinds = [
+        kind
+        for family in ("task", "objective")
+        for kind, config in members(family).items()
+        if config.__module__.startswith("synth.")  # not those of other tests
+    ]
+    for name in (*kinds, *SCALES, *get_args(Mixer)):
         for readme in ("README.md", "synth/README.md"):
             assert re.search(rf"`[^`]*\b{name}\b[^`]*`", READMES[readme]), name
 
