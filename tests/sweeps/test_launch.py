@@ -189,7 +189,7 @@ def test_a_failing_run_stops_nobody_else(sweep_file, tmp_path):
     found = survey(root, [first, *others])
     assert found.counts == {"failed": 1, "done": len(others)}
     out = call("status", path, cwd=tmp_path)
-    assert "IsADirectoryError" in out
+    assert "metrics.jsonl" in out
     assert f"next: python -m sweeps retry {path}" in out
     assert "Traceback" in call("show", root / first.run_id, cwd=tmp_path)
     # What failed is left alone by `run`, and taken up by `retry`.

@@ -63,5 +63,5 @@ def test_a_shape_of_any_size_is_refused(scale):
 
 
 def test_a_huge_horizon_is_refused_at_once():
-    with pytest.raises(ValueError, match=r"ObjectiveConfig.horizon .* 1 to 1024"):
+    with pytest.raises(ValueError, match=r"MultiTokenConfig.horizon .* 1 to 256"):
         MultiTokenConfig(horizon=1 << 31)

@@ -28,7 +28,7 @@ def test_mixers_are_compared_at_equal_size_seeds_and_data(scale):
     runs = CATALOGUE["prediction-law-mixers"](scale)
     cells = {}
     for run in runs:
-        rest = (run.task, run.objective, run.training, run.seed, run.model.layout)
+        rest = (run.task, run.objective, run.training, run.seed)
         found = describe_run(run)["non_embedding_parameters"]
         cells.setdefault(rest, {})[run.model.mixer] = found
     for sizes in cells.values():

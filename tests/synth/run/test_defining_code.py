@@ -170,4 +170,4 @@ class Here(RepeatsConfig):
 
 def test_a_task_in_a_room_that_is_not_synth_counts():
     found = outside_files(replace(tiny_run(), task=Here(symbols=64)))
-    assert str(ROOT / "tests" / "synth" / "test_defining_code.py") in found
+    assert str(ROOT / "tests/synth/run/test_defining_code.py") in found
