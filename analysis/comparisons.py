@@ -276,16 +276,21 @@ def matched_table(
 ) -> pl.DataFrame:
     """Every arm minus `baseline` at equal cost, by setting, size and arm.
 
+    Each pair is matched at the largest cost that both have reached, whatever other arms
+    are in the table.
+
     Raises
     ------
     ValueError
         When no arm has a setting and a data seed in common with the baseline.
     """
     by = ["task", "scale", "setting"]
-    at = at_equal_cost(with_setting(curves, "arm"), by, "arm", cost)
-    pairs = paired_arms(at, by, baseline)
+    rows, arms = with_setting(curves, "arm"), arms_of(curves)
+    two_arms = (rows.filter(pl.col("arm").is_in([baseline, arm])) for arm in arms)
+    at = (at_equal_cost(two, by, "arm", cost) for two in two_arms)
+    pairs = pl.concat(paired_arms(both, by, baseline) for both in at)
     if pairs.is_empty():
-        known = ", ".join(arms_of(curves))
+        known = ", ".join(arms)
         raise ValueError(
             f"No arm shares a setting and a data seed with {baseline!r}. Finished runs "
             f"have the arms {known}."

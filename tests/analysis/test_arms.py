@@ -114,6 +114,17 @@ def test_any_two_arms_pair_on_their_data_seeds(frame, cost):
     assert other.filter(arm="n1")["difference"][0] == pytest.approx(-first)
 
 
+def test_a_third_arm_does_not_move_a_pair(frame):
+    """The cheapest arm, n1, must not limit how far dearer arms are compared."""
+    rows = curve_rows(frame, "exact_match", "in_domain")
+    found = matched_table(rows, "flops", baseline="n4")
+    for arm in ("chain1", "top4"):
+        two = rows.filter(pl.col("arm").is_in(["n4", arm]))
+        alone = matched_table(two, "flops", baseline="n4").drop("p_holm")
+        beside = found.filter(arm=arm).drop("p_holm")
+        assert beside.rows() == alone.rows()
+
+
 def test_another_size_or_budget_is_no_pair(tmp_path):
     for objective, scale in ((MultiTokenConfig(), "100k"), (ChainConfig(), "300k")):
         config = polynomial_run(scale=scale, objective=objective)
