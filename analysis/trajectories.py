@@ -6,7 +6,6 @@ from analysis.arm_names import sort_rows
 from analysis.comparisons import COSTS, formation, matched_table
 from analysis.selection import (
     EXACT_MATCH,
-    GUESS_FLOOR,
     IN_DOMAIN,
     NAMES_SUITE,
     SECOND_TOKEN,
@@ -16,11 +15,19 @@ from analysis.selection import (
 )
 from analysis.settings import with_setting
 from analysis.statistics import over_seeds
+from synth.families import members
+from synth.metrics import Metric
+from synth.tasks.task import metric_of
 
 ABILITIES = ((EXACT_MATCH, IN_DOMAIN), (SECOND_TOKEN, NAMES_SUITE))
 """Metric and suite of the abilities whose growth the suite is about."""
-FLOORS = {EXACT_MATCH: GUESS_FLOOR, SECOND_TOKEN: "second_token_majority"}
-"""What guessing scores, where a task measures it beside the metric."""
+
+
+def declared(rows: pl.DataFrame, metric: str) -> Metric | None:
+    """What the tasks of these runs say of a metric; None if none of them is known here."""
+    known = members("task")
+    kinds = rows["task"].drop_nulls().unique().sort().to_list()
+    return metric_of([known[kind] for kind in kinds if kind in known], metric)
 
 
 def curve_rows(
@@ -32,8 +39,17 @@ def curve_rows(
 
 
 def floor_of(frame: pl.DataFrame, metric: str, suite: str, part: str = "") -> float:
-    """What guessing scores there, mean over the slices that say; 0 if none does."""
-    rows = measured(at_end(frame), FLOORS.get(metric, ""), suite)
+    """What guessing scores there, mean over the slices that say; 0 if none does.
+
+    0 too for what should fall, like a loss.
+    """
+    ended = at_end(frame)
+    meant = declared(measured(ended, metric, suite), metric)
+    if meant is None or meant.better != "higher":
+        return 0.0
+    if not isinstance(meant.floor, str):
+        return meant.floor or 0.0
+    rows = measured(ended, meant.floor, suite)
     exact = rows.filter(pl.col("slice") == part)
     found = (exact if exact.height else rows)["value"].mean()
     return float(found) if isinstance(found, float) else 0.0

@@ -11,7 +11,7 @@ from analysis.arm_names import arms_of
 from analysis.comparisons import COSTS, formation, with_costs
 from analysis.plots import series, style
 from analysis.selection import by_scale
-from analysis.trajectories import FLOORS, curve_rows, floor_of
+from analysis.trajectories import curve_rows, declared, floor_of
 
 LABELS = {
     "tokens": "training tokens",
@@ -47,7 +47,8 @@ def cost_figure(
     if not known:
         asked = ", ".join(costs)
         raise ValueError(f"No finished run has {suite}/{metric} against {asked}.")
-    rising = metric in FLOORS or metric.endswith(("accuracy", "match"))
+    meant = declared(rows, metric)
+    rising = meant is not None and meant.better == "higher"
     floor = floor_of(frame, metric, suite, part)
     formed = formation(rows, level, floor) if rising else None
     scales, arms = by_scale(rows), arms_of(rows)
@@ -62,7 +63,7 @@ def cost_figure(
                 axes.set_xlabel(LABELS[cost])
                 if floor:
                     axes.axhline(floor, color=style.FAINT, ls=":", lw=1, zorder=1)
-                if rising:
+                if meant is not None and meant.unit == "share":
                     axes.set_ylim(0, 1)
             line[0].set_ylabel(_words(f"{metric}, {suite}"))
         figure.legend(handles=_keys(arms, rising, floor), loc="outside right upper")

@@ -5,7 +5,12 @@ import pytest
 
 from analysis.collect import collect
 from analysis.parquet import read_all
-from analysis.trajectories import equal_cost_table, floor_of, formation_table
+from analysis.trajectories import (
+    declared,
+    equal_cost_table,
+    floor_of,
+    formation_table,
+)
 from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
 
 
@@ -31,6 +36,19 @@ def test_formation_counts_what_never_formed(tmp_path):
     assert (row["seeds"], row["runs"]) == (2, 3)
     # Half-way from 0.02 to 0.8 is 0.41, on a line from 0 to 0.8 over 12,800 tokens.
     assert row["tokens"] == pytest.approx(12_800 * 0.41 / 0.8)
+
+
+def test_tasks_say_which_way_is_better_and_what_guessing_scores(results):
+    frame = read_all(results)
+    polynomials = frame.filter(pl.col("task") == "polynomial")
+    assert declared(polynomials, "exact_match").floor == "guess_floor"
+    assert declared(polynomials, "loss").better == "lower"
+    assert declared(polynomials, "second_token_accuracy") is None
+    assert declared(polynomials.with_columns(task=pl.lit("gone")), "beauty") is None
+    stories = frame.filter(pl.col("task") == "stories")
+    assert declared(stories, "second_token_accuracy").floor == "second_token_majority"
+    assert floor_of(frame, "loss", "in_domain") == 0
+    assert floor_of(frame, "beauty", "in_domain") == 0
 
 
 def test_no_runs_no_rows(results):
