@@ -12,6 +12,7 @@ import polars as pl
 
 from analysis.cost import flops_per_token
 from analysis.schema import RUN_SCHEMA, configured, fits
+from synth import plugins
 from synth.identity import canonical_json
 from synth.run.files import read_object
 from synth.scales import resolve
@@ -69,6 +70,12 @@ def read_run(path: Path, sweep: str, stamp: str, state: str) -> dict[str, Any]:
     run["run_id"] = _text(stored.get("run_id")) or path.name
     config = stored.get("config")
     if isinstance(config, dict):
+        try:
+            plugins.prepare(config, path / "config.json")
+        except ValueError as error:  # told beside what can be read without it
+            unread.append(str(error))
+        # Where somebody's files lay is no setting, and a table may not name code.
+        config = {k: v for k, v in config.items() if k != plugins.FOLDER}
         columns, wrong = configured(config)
         run |= columns | _derived(config, result, columns["scale"], wrong)
         unread += wrong

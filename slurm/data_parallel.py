@@ -166,7 +166,9 @@ def follow(root: Path, execution: Execution) -> None:
 
 def _build(root: Path, execution: Execution) -> ShardedPack:
     news = json.loads(_tell())
-    configs = [RunConfig.from_dict(values) for values in news["configs"]]
+    # What defines them was imported from this launch; nobody here says what else is.
+    values = [one | {"plugins": []} for one in news["configs"]]
+    configs = [RunConfig.from_dict(one) for one in values]
     restored = None
     if news["step"] is not None:
         folders = [RunFolder(root, config.run_id) for config in configs]

@@ -38,6 +38,7 @@ from synth.run.store import RunFolder
 
 RECORD = "slurm.json"
 FOLDER = ".slurm"
+PACKS = "packs.jsonl"
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """Names that are one step of a path."""
 
@@ -165,7 +166,7 @@ class Launch:
         launch = cls(name, folder, profile, time.time(), number, ids, **how)
         folder.mkdir(parents=True)
         lines = (json.dumps([c.to_dict() for c in pack]) + "\n" for pack in packs)
-        write_atomically(folder / "packs.jsonl", "".join(lines).encode())
+        write_atomically(folder / PACKS, "".join(lines).encode())
         launch.save()
         return launch
 
@@ -208,7 +209,7 @@ class Launch:
         ValueError
             When `packs.jsonl` does not hold them.
         """
-        path = self.folder / "packs.jsonl"
+        path = self.folder / PACKS
         with path.open("rb") as file:
             line = next((line for i, line in enumerate(file) if i == element), b"")
         try:

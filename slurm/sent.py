@@ -5,7 +5,7 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
-from slurm.ledger import FOLDER, Launch, read_record
+from slurm.ledger import FOLDER, PACKS, Launch, read_record
 from synth.config import RunConfig
 from synth.run.store import RunFolder
 
@@ -28,7 +28,8 @@ def stored_config(root: Path, run_id: str) -> RunConfig:
         elif record := read_record(root, run_id):
             launch = Launch.read(root / FOLDER / record.launch)
             index = launch.packs[record.element].index(run_id)
-            config = RunConfig.from_dict(launch.configs(record.element)[index])
+            values = launch.configs(record.element)[index]
+            config = RunConfig.from_dict(values, launch.folder / PACKS)
     if config is None or config.run_id != run_id:
         raise ValueError(
             f"{folder.path / 'config.json'} does not describe this run. Move the folder "

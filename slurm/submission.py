@@ -28,6 +28,7 @@ from slurm.ledger import (
 from slurm.profile import Profile
 from slurm.queue import Queue, is_job_id
 from slurm.script import render
+from synth import plugins
 from synth.run import code_copy as snapshot
 from synth.run.defining_code import refuse_other_code
 from synth.run.execution import Execution
@@ -128,10 +129,13 @@ def submit(
         if not sending.arrays:
             return sending
         how = execution or profile.build_execution()
+        runs = [c for a in sending.arrays for pack in a.packs for c in pack]
         if not how.accept_code_change:
-            packed = (pack for array in sending.arrays for pack in array.packs)
-            refuse_other_code(root, [config for pack in packed for config in pack])
-        code = snapshot.take(root)
+            refuse_other_code(root, runs)
+        files = plugins.copies(runs)
+        # A sweep file that defines a task is imported by the job, with its sweep.
+        packages = (*snapshot.PACKAGES, *(("sweeps",) if files else ()))
+        code = snapshot.take(root, packages=packages, more=files)
         sent: list[Launch] = []
         for array in sending.arrays:
             sent.append(_send(array, sent, root, profile, how, label, code, ask))

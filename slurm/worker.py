@@ -125,9 +125,11 @@ class Worker:
         try:
             self._check_code()
             from slurm import data_parallel, progress_guard
+            from slurm.ledger import PACKS
             from synth.config import RunConfig
 
-            configs = [RunConfig.from_dict(values) for values in self.configs]
+            record = self.launch.folder / PACKS
+            configs = [RunConfig.from_dict(one, record) for one in self.configs]
             if data_parallel.place().world > 1:
                 self._train_together(configs, notices)
                 return

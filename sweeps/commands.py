@@ -14,6 +14,7 @@ import tyro
 from sweeps.loading import find
 from sweeps.survey import folder_of_runs, stored_configs
 from sweeps.sweep import METRIC
+from synth import plugins
 from synth.config import RunConfig
 from synth.identity import require
 from synth.run.execution import Execution
@@ -72,6 +73,8 @@ class Chosen:
             parts += ["--tuned", str(self.tuned)]
         if self.runs != Path("runs"):
             parts += ["--runs", str(self.runs)]
+        for file in plugins.given:
+            parts += [plugins.OPTION, file]
         return shlex.join(parts)
 
 

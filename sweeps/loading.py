@@ -1,13 +1,12 @@
 """Sweeps by name, or from a user's own Python file."""
 
 import contextlib
-import hashlib
-import importlib.util
 import sys
 from pathlib import Path
 
-from sweeps.sweep import Sweep, line_of
+from sweeps.sweep import Sweep
 from synth.identity import nearest
+from synth.plugins import load
 from synth.run.places import expand
 
 
@@ -58,25 +57,10 @@ def _choose(found: dict[str, Sweep], path: str, chosen: str) -> Sweep:
 
 def _in_file(path: Path) -> dict[str, Sweep]:
     """The sweeps that a file defines (not those that it imports from the catalogue)."""
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}.")
     from sweeps.catalogue import CATALOGUE
 
-    key = f"_sweep_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(key, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[key] = module  # dataclasses look their module up
-    sys.path.append(str(path.resolve().parent))  # last: helpers beside it, no shadows
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # which may be for a program
-            spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        where = line_of(error, str(path))
-        raise ValueError(
-            f"{path}{where} fails: {type(error).__name__}: {error}"
-        ) from error
+    with contextlib.redirect_stdout(sys.stderr):  # which may be for a program
+        module = load(path)
     shipped = set(map(id, CATALOGUE.values()))
     values = [value for value in vars(module).values() if isinstance(value, Sweep)]
     found = {value.name: value for value in values if id(value) not in shipped}

@@ -292,6 +292,10 @@ def _described(found: dict[str, Any]) -> str:
         lines.append(f"  {part:<12} {words}")
     seeds = {name: config.get(name) for name in ("seed", "data_seed")}
     lines.append(f"  {'seed':<12} {', '.join(f'{k} {v}' for k, v in seeds.items())}")
+    entries = config.get("plugins")
+    for entry in map(_object, entries if isinstance(entries, list) else []):
+        digest = str(entry.get("sha256"))[:12]
+        lines.append(f"  plugin       {entry.get('path')}, sha256 {digest}")
     progress = found["progress"]
     if progress and found["state"] != "done":
         step, steps = progress.get("step"), progress.get("steps")

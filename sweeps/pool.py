@@ -68,9 +68,11 @@ class Launch:
         execution: Execution,
         board: Board,
         display: Display,
+        examples: Sequence[RunConfig] = (),
     ) -> None:
         self.pool, self.root, self.execution = pool, root, execution
-        self.code = provenance.take_copy(root)
+        coming = [*examples, *(config for pack in packs for config in pack)]
+        self.code = provenance.take_copy(root, coming)
         self.board, self.display = board, display
         self.queue: deque[Pack] = deque(packs)
         self.held: dict[str, RunConfig] = {}

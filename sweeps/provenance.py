@@ -5,9 +5,12 @@ nothing in it.
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from synth import plugins
+from synth.config import RunConfig
 from synth.run import code_copy as snapshot
 from synth.run.store import write_atomically
 
@@ -17,9 +20,13 @@ FOLDER = ".sweep"
 _TYPED = "typed.json"
 
 
-def take_copy(root: Path) -> Path:
-    """Copy the code below `root` (equal code once); workers run from there."""
-    return snapshot.take(root, packages=PACKAGES, folder=FOLDER)
+def take_copy(root: Path, configs: Iterable[RunConfig] = ()) -> Path:
+    """Copy the code below `root` (equal code once); workers run from there.
+
+    The files that define tasks and objectives of a person's own go with it.
+    """
+    more = plugins.copies(configs)
+    return snapshot.take(root, packages=PACKAGES, folder=FOLDER, more=more)
 
 
 @dataclass(frozen=True)

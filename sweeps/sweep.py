@@ -12,13 +12,13 @@ def polynomial(scale: str) -> Iterator[RunConfig]:
 import contextlib
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from synth.config import RunConfig
 from synth.identity import nearest
+from synth.plugins import line_of
 
 SCALES = ("quick", "small", "paper")
 """Minutes on two CPU cores; an hour or so on a GPU; as in the paper."""
@@ -167,12 +167,3 @@ def _require_word(what: str, value: object) -> None:
             f"@sweep({what}=...): {value!r} is part of a folder's name; it must be a "
             "word of letters, digits and . + - _"
         )
-
-
-def line_of(error: BaseException, file: str) -> str:
-    """Where in a person's file an error arose: " (line 5)", or nothing if not there."""
-    trace, own = traceback.extract_tb(error.__traceback__), Path(file).resolve()
-    lines = [frame.lineno for frame in trace if Path(frame.filename).resolve() == own]
-    if isinstance(error, SyntaxError):
-        lines = [error.lineno]
-    return f" (line {lines[-1]})" if lines else ""

@@ -157,7 +157,8 @@ class _TuningLaunch(Launch):
         display: Display,
         metric: str,
     ) -> None:
-        super().__init__(pool, [], root, execution, board, display)
+        examples = [search.arm.example for search in searches]
+        super().__init__(pool, [], root, execution, board, display, examples)
         self.searches, self.metric = list(searches), metric
         self.pruned: set[str] = set()
         self.unmeasured: str | None = None

@@ -7,8 +7,10 @@ change a result (device, threads, compilation, log interval) is in `synth.run.ex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+from synth import plugins
 from synth.families import member
 from synth.identity import Part, canonical_json, digest, identity
 from synth.models.mixers.shapes import Mixer
@@ -193,10 +195,20 @@ class RunConfig(Part):
             owner.pop(name, None)
         return canonical_json(shared)
 
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, and the files that define a task or objective of one's own."""
+        files = plugins.recorded(self)
+        return super().to_dict() | ({plugins.FOLDER: files} if files else {})
+
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from `to_dict` or JSON; task and objective are found by their kind."""
-        given = dict(values)
+    def from_dict(cls, values: Mapping[str, Any], record: Path | None = None) -> Self:
+        """Build from `to_dict` or JSON; task and objective are found by their kind.
+
+        Files that define them are imported first, if that is safe; `record` is the file
+        that `values` come from, see `synth.plugins.prepare`.
+        """
+        plugins.prepare(values, record)
+        given = {name: one for name, one in values.items() if name != plugins.FOLDER}
         if "task" not in given:
             raise ValueError(
                 "RunConfig.task must be an object with a 'kind'; it is missing."

@@ -1,13 +1,16 @@
 """Families of configurations: tasks and objectives, each found by its `kind`.
 
-Defining a subclass with a `kind` registers it, in this package or outside of it. Those
-of this package are imported when one is first looked up, so that a configuration file
-can be read without importing every task.
+Defining a subclass with a `kind` registers it, in this package or outside of it. One
+of this package is imported when it is first looked up, so that a configuration can be
+read without importing every task. Those of installed packages are found by the entry
+points of the group `synth.plugins`, each a module; those of files, by `synth.plugins`.
 """
 
 import importlib
+import importlib.util
 import pkgutil
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -16,6 +19,9 @@ from synth.identity import nearest
 _PACKAGES = {"task": "synth.tasks", "objective": "synth.objectives"}
 _MEMBERS: dict[str, dict[str, type]] = {name: {} for name in _PACKAGES}
 _LOADED: set[str] = set()
+ENTRY_POINTS = "synth.plugins"
+recorded_modules: set[str] = set()
+"""Modules that were imported because a run recorded them: they yield to all others."""
 
 
 class Family:
@@ -30,13 +36,25 @@ class Family:
         if family is not None:
             cls._member_of = family
         elif "kind" in vars(cls):
-            _register(cls)
+            register(cls)
 
 
-def _register(cls: type[Family]) -> None:
+def register(cls: type[Family]) -> None:
+    """Make a class the member of its kind.
+
+    Raises
+    ------
+    ValueError
+        When another class has the kind.
+    """
     members = _MEMBERS[cls._member_of]
     other = members.get(cls.kind)
-    if other is not None and not _same_source(other, cls):
+    if other is None or other.__module__ in recorded_modules:
+        members[cls.kind] = cls
+        return
+    if cls.__module__ in recorded_modules:
+        return
+    if not _same_source(other, cls):
         raise ValueError(
             f"Two {cls._member_of}s are called {cls.kind!r}: {other.__module__}."
             f"{other.__qualname__} and {cls.__module__}.{cls.__qualname__}. Give one of "
@@ -65,7 +83,36 @@ def members(family: str) -> Mapping[str, type[Any]]:
             pkgutil.iter_modules(package.__path__), key=lambda m: m.name
         ):
             importlib.import_module(f"{package.__name__}.{found.name}")
+        _import_installed()
     return _MEMBERS[family]
+
+
+def _import_installed() -> None:
+    """Import what installed packages register; a broken one is told, and left out."""
+    from importlib.metadata import entry_points  # slow, and mostly not needed
+
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            point.load()
+        except Exception as error:
+            name = point.dist.name if point.dist else point.value
+            warnings.warn(
+                f"The tasks and objectives of the package {name} cannot be imported "
+                f"({point.value}: {type(error).__name__}: {error}).",
+                stacklevel=2,
+            )
+
+
+def known(family: str, kind: str) -> type[Family] | None:
+    """The member of a kind, if there is one; that of this package is imported alone."""
+    if kind not in _MEMBERS[family]:
+        own = kind.replace("-", "_")
+        name = f"{_PACKAGES[family]}.{own}"
+        if own.isidentifier() and importlib.util.find_spec(name) is not None:
+            importlib.import_module(name)
+    if kind not in _MEMBERS[family]:
+        members(family)
+    return _MEMBERS[family].get(kind)
 
 
 def member(family: str, values: Any, owner: str) -> Any:
@@ -80,11 +127,10 @@ def member(family: str, values: Any, owner: str) -> Any:
         raise ValueError(f"{owner} must be an object with a 'kind'; got {values!r}.")
     given = dict(values)
     kind = given.pop("kind", None)
-    if kind not in _MEMBERS[family]:
-        members(family)
-    found = _MEMBERS[family].get(str(kind))
+    found = known(family, str(kind))
     if found is None:
         raise ValueError(
-            f"No {family} is called {kind!r}. {nearest(str(kind), _MEMBERS[family])}"
+            f"No {family} is called {kind!r}. {nearest(str(kind), _MEMBERS[family])} "
+            "One of your own: name its file with --plugin FILE."
         )
     return found.from_dict(given)  # type: ignore[attr-defined]

@@ -81,6 +81,8 @@ def train(
                 found[config.run_id] = ended
         if not execution.accept_code_change:
             refuse_other_code(root, [config for config, _ in mine])
+        for config, folder in mine:
+            folder.keep_plugins(config)
         interruption = stack.enter_context(Interruption())
         for step, group in by_step(mine, found).items():
             session = _Session(group, step, execution, progress or Silent(), build)

@@ -30,7 +30,11 @@ def run(
 
     def call() -> int:
         with _ended_by_ctrl_c():
-            command = parse(arguments)
+            from synth.plugins import take_options
+
+            # Before the commands are imported, whose options they may add to.
+            words = sys.argv[1:] if arguments is None else arguments
+            command = parse(take_options(words))
         return int(command.run())
 
     open_streams()

@@ -22,6 +22,10 @@ from tyro.constructors import (
 
 from synth.run.places import expand
 
+PLUGIN_HELP = (
+    "--plugin FILE, anywhere, imports a Python file that defines tasks or objectives "
+    "of your own before anything else is read."
+)
 MIN_COLUMNS = 40
 """Narrower help cannot be laid out: tyro would try for ever."""
 
@@ -62,7 +66,7 @@ def parse(
             return tyro.cli(
                 choice,
                 prog=prog,
-                description=description,
+                description=f"{description}\n\n{PLUGIN_HELP}",
                 args=arguments,
                 config=settings,
             )

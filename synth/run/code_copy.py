@@ -44,8 +44,11 @@ def take(
     source: Path = HERE,
     packages: Sequence[str] = PACKAGES,
     folder: str = FOLDER,
+    more: Mapping[str, bytes] = {},
 ) -> Path:
     """Copy the packages of `source` to `root/folder/code/DIGEST`; returns the copy.
+
+    `more` are further files by relative path: tasks and objectives of a person's own.
 
     A copy that is there and was changed is replaced, with a warning that names the file.
     """
@@ -54,6 +57,7 @@ def take(
         for package in packages
         for path in package_files(source / package)
     }
+    contents |= more
     contents[COPIED] = json.dumps(code_state(), indent=1).encode() + b"\n"
     listed = "".join(
         f"{hashlib.sha256(contents[name]).hexdigest()}  {name}\n"

@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,11 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def keep_to_oneself(path: Path) -> None:
+    """Take the right to write a file from all but its owner: it is code, or names it."""
+    path.chmod(stat.S_IMODE(path.stat().st_mode) & ~0o022)
 
 
 def sync_folder(path: Path) -> None:
@@ -83,8 +88,14 @@ def size_of(path: Path) -> int:
     return found.st_size
 
 
-def read_regular(path: Path, most: int = MAX_JSON_BYTES) -> bytes:
+def read_regular(
+    path: Path,
+    most: int = MAX_JSON_BYTES,
+    inspect: Callable[[os.stat_result], None] | None = None,
+) -> bytes:
     """The content of a regular file of at most `most` bytes; never blocks.
+
+    `inspect` sees the owner and the mode of what is read, and raises to refuse it.
 
     Raises
     ------
@@ -95,6 +106,8 @@ def read_regular(path: Path, most: int = MAX_JSON_BYTES) -> bytes:
     try:
         found = os.fstat(handle)
         _require_regular(path, found)
+        if inspect is not None:
+            inspect(found)
         if found.st_size > most:
             raise ValueError(
                 f"{path} has {found.st_size:,} bytes, more than the {most:,} that such a "

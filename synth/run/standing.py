@@ -140,7 +140,8 @@ def _edited(folder: RunFolder, config: RunConfig) -> str | None:
     if stored is None or stored.get("config") == config.to_dict():
         return None
     try:
-        if RunConfig.from_dict(stored["config"]).run_id == config.run_id:
+        record = folder.path / "config.json"
+        if RunConfig.from_dict(stored["config"], record).run_id == config.run_id:
             return None
         found = "describes another run"
     except (KeyError, TypeError, ValueError) as error:

@@ -3,6 +3,7 @@
 ```
 runs/polynomial-n2-1M-s0-3f9a21c7/
   config.json        the configuration, written first
+  plugins/           files of a task or objective of one's own (synth.plugins)
   environment.json   versions, commit, device, threads of every session that worked on it
   metrics.jsonl      one line a measured number (synth.metrics.SCHEMA), append-only
   checkpoint/        step-00000500/ ...: weights and optimiser state
@@ -31,10 +32,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from synth import plugins
 from synth.config import RunConfig
 from synth.metrics import Measurement
 from synth.run.claim import is_locked, lock, open_claim
 from synth.run.files import (
+    keep_to_oneself,
     make_folder,
     read_object,
     seal,
@@ -92,15 +95,36 @@ class RunFolder:
         make_folder(self.path)
         stored = self.read_json("config.json")
         if stored is None:
-            self.write_json(
-                "config.json", {"run_id": self.run_id, "config": config.to_dict()}
-            )
+            self._write_config(config)
         elif self._stored_id(stored) != config.run_id:
             raise ValueError(
                 f"{self.path / 'config.json'} does not describe run {config.run_id}: it "
                 "was changed after it was written, or by another version. Move the "
                 "folder away to train this run afresh."
             )
+
+    def keep_plugins(self, config: RunConfig) -> None:
+        """Record the files that define the run, where they differ from its last session.
+
+        They were accepted by then; those of earlier sessions are kept beside them.
+        """
+        stored = (self.read_json("config.json") or {}).get("config", {})
+        if stored.get(plugins.FOLDER, []) != plugins.recorded(config):
+            self._write_config(config)
+
+    def _write_config(self, config: RunConfig) -> None:
+        """Write the configuration, after the files that define it."""
+        files = plugins.copies([config])
+        for name, content in files.items():
+            path = self.path / name
+            make_folder(path.parent)
+            write_atomically(path, content)
+            keep_to_oneself(path)
+        self.write_json(
+            "config.json", {"run_id": self.run_id, "config": config.to_dict()}
+        )
+        if files:
+            keep_to_oneself(self.path / "config.json")
 
     def config(self) -> RunConfig:
         """The configuration of the run.
@@ -119,7 +143,7 @@ class RunFolder:
                 f"{self.path / 'config.json'} must hold an object 'config'; it was "
                 "changed after it was written."
             )
-        return RunConfig.from_dict(config)
+        return RunConfig.from_dict(config, self.path / "config.json")
 
     def state(self) -> State:
         """Where the run stands, by what lies in its folder.
@@ -287,7 +311,8 @@ class RunFolder:
 
     def _stored_id(self, stored: dict[str, Any]) -> str | None:
         try:
-            return RunConfig.from_dict(stored["config"]).run_id
+            record = self.path / "config.json"
+            return RunConfig.from_dict(stored["config"], record).run_id
         except (KeyError, TypeError, ValueError):
             return None
 

@@ -1,0 +1,416 @@
+"""Tasks and objectives of a person's own file: imported, recorded, found again.
+
+A file that a person names (`--plugin FILE`, a sweep of their own, a script) is imported
+and so registers what it defines (`synth.families`). A run records the files behind its
+task and objective, and those that they import, in `config.json`; copies lie beside it:
+
+```
+RUN/config.json       {"config": {..., "plugins": [{"path": ..., "sha256": ...}]}}
+RUN/plugins/          3f9a21c70b1e-reversal.py: by digest, so older versions stay
+```
+
+Whoever reads such a configuration gets the recorded version: from the copy of the code
+that the process runs (workers, jobs), from the recorded path if the file there is the
+same, or from the run's own copy. A file that a person names comes before all of these.
+
+A plugin is code, and a folder that others can write is data. A record or a copy counts
+only if it belongs to the user or to root and nobody else can write it. What is run is
+the content that was read and compared with the digest, never the file once more.
+"""
+
+import functools
+import hashlib
+import importlib
+import importlib.machinery
+import importlib.util
+import json
+import os
+import pwd
+import sys
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from synth import families
+from synth.run.files import read_regular
+from synth.run.outside import Loader, Source, sources_of
+from synth.run.places import expand
+
+if TYPE_CHECKING:
+    from synth.config import RunConfig
+
+FOLDER = "plugins"
+"""Below a run's folder, and below a copy of the code: the files themselves."""
+OPTION = "--plugin"
+_FAMILIES = ("task", "objective")
+_CODE = Path(__file__).resolve().parents[1]
+_COPY_MARK = "code_state.json"
+"""Lies in a copy of the code (`synth.run.code_copy`), which is checked before it runs."""
+
+given: list[str] = []
+"""The files that were named on the command line."""
+_imported: dict[frozenset[str], list[type[families.Family]]] = {}
+"""What the files of a record define, by their digests."""
+
+
+def take_options(arguments: Sequence[str]) -> list[str]:
+    """Import the file of each `--plugin FILE`; returns the other words.
+
+    Raises
+    ------
+    ValueError
+        When a file is missing or fails.
+    """
+    rest, words = [], iter(arguments)
+    given.clear()
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option != OPTION:
+            rest.append(word)
+            continue
+        file = value if equals else next(words, "")
+        if not file:
+            raise ValueError(
+                f"{OPTION} needs a file, for instance {OPTION} my_task.py."
+            )
+        load(Path(expand(file)))
+        given.append(file)
+    return rest
+
+
+def load(path: Path) -> ModuleType:
+    """Import a file that a person named; one that has not changed is imported once.
+
+    Files beside it can be imported by it. One in a package is imported as part of it.
+
+    Raises
+    ------
+    ValueError
+        When there is no such file, or when it fails, with the line.
+    """
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}.")
+    typed, path = path, path.resolve()
+    content = read_regular(path)
+    folder = path.parent
+    while (folder / "__init__.py").exists():
+        folder = folder.parent
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))  # last: helpers beside it, no shadows
+    try:
+        if folder != path.parent:
+            relative = path.relative_to(folder).with_suffix("")
+            return importlib.import_module(".".join(relative.parts))
+        return _run(Source(str(path), "", content), path)
+    except (Exception, SystemExit) as error:
+        where = line_of(error, str(path))
+        raise ValueError(
+            f"{typed}{where} fails: {type(error).__name__}: {error}"
+        ) from error
+
+
+def line_of(error: BaseException, file: str) -> str:
+    """Where in a person's file an error arose: " (line 5)", or nothing if not there."""
+    trace, own = traceback.extract_tb(error.__traceback__), Path(file).resolve()
+    lines = [frame.lineno for frame in trace if Path(frame.filename).resolve() == own]
+    if isinstance(error, SyntaxError):
+        lines = [error.lineno]
+    return f" (line {lines[-1]})" if lines else ""
+
+
+def outside_sources(config: "RunConfig") -> tuple[Source, ...]:
+    """Every file outside `synth` that defines a part of a run."""
+    return sources_of(
+        type(part)
+        for part in (config.task, config.model, config.objective, config.training)
+    )
+
+
+def recorded(config: "RunConfig") -> list[dict[str, str]]:
+    """What `config.json` says of a run's plugins; nothing of installed packages."""
+    return [
+        {"path": one.path, "sha256": one.sha256}
+        | ({"module": one.module} if one.module else {})
+        for one in outside_sources(config)
+        if not one.installed
+    ]
+
+
+def copies(configs: Iterable["RunConfig"]) -> dict[str, bytes]:
+    """The files to keep below a run or a copy of the code, by relative path."""
+    return {
+        f"{FOLDER}/{_copy_name(one.path, one.sha256)}": one.content
+        for config in configs
+        for one in outside_sources(config)
+        if not one.installed
+    }
+
+
+def _copy_name(path: str, sha256: str) -> str:
+    return f"{sha256[:12]}-{Path(path).name}"
+
+
+def prepare(values: Mapping[str, Any], record: Path | None) -> None:
+    """Import the files of a stored configuration, unless a person's own define it.
+
+    `record` is the file that `values` were read from (`config.json`, or lines of lists
+    of configurations); with `None` the caller answers for them.
+
+    Raises
+    ------
+    ValueError
+        When a file is nowhere to be had as it was, or must not be trusted; says why of
+        each place, and what to do.
+    """
+    entries = values.get(FOLDER)
+    if not entries:
+        return
+    sources = _checked(entries)
+    wanted = [
+        (family, str(values[family].get("kind")))
+        for family in _FAMILIES
+        if isinstance(values.get(family), Mapping)
+    ]
+    if _covered(wanted, ()):
+        return
+    key = frozenset(one["sha256"] for one in sources)
+    if key not in _imported:
+        _imported[key] = _import(sources, wanted, record, entries)
+    for cls in _imported[key]:
+        families.register(cls)
+
+
+def _checked(entries: Any) -> list[dict[str, str]]:
+    """The entries of a record, each with a path, a digest and perhaps a module."""
+    if isinstance(entries, list) and all(
+        isinstance(one, dict)
+        and {"path", "sha256"} <= one.keys() <= {"path", "sha256", "module"}
+        and all(isinstance(value, str) for value in one.values())
+        for one in entries
+    ):
+        return entries
+    raise ValueError(
+        f"RunConfig.plugins must be a list of objects with path and sha256; "
+        f"got {entries!r:.200}."
+    )
+
+
+def _import(
+    entries: list[dict[str, str]],
+    wanted: Sequence[tuple[str, str]],
+    record: Path | None,
+    said: Any,
+) -> list[type[families.Family]]:
+    """Run the recorded files until they define what is wanted; returns the classes."""
+    found: list[tuple[Source, Path]] = []
+    missing: list[ValueError] = []
+    for one in entries:
+        try:
+            content, place = _content(one, record, said)
+        except ValueError as error:  # maybe a person's own takes its place
+            missing.append(error)
+            continue
+        found.append((Source(one["path"], one.get("module", ""), content), place))
+    by_name = {source.module: (source, place) for source, place in found}
+    by_name.pop("", None)
+    _refuse_other_versions(source for source, _ in by_name.values())
+    sys.meta_path.append(_Finder(by_name))
+    classes: list[type[families.Family]] = []
+    for source, place in found:
+        if _covered(wanted, classes):
+            break
+        try:
+            if source.module:
+                module = importlib.import_module(source.module)
+            else:
+                module = _run(source, place, recorded=True)
+        except (Exception, SystemExit) as error:
+            if missing:  # what it imports, most likely
+                raise missing[0] from error
+            raise ValueError(
+                f"{source.path}{line_of(error, str(place))}, a plugin, fails: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        classes += _defined_in(module)
+    if missing and not _covered(wanted, classes):
+        raise missing[0]
+    return classes
+
+
+def _defined_in(module: ModuleType) -> list[type[families.Family]]:
+    """The tasks and objectives of a module itself."""
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, families.Family)
+        and value.__module__ == module.__name__
+        and "kind" in vars(value)
+    ]
+
+
+def _covered(wanted: Sequence[tuple[str, str]], classes: Sequence[type]) -> bool:
+    """Whether each kind is defined by one of the classes, or without any record."""
+    known = [families.known(*one) for one in wanted]
+    return all(
+        cls and (cls in classes or cls.__module__ not in families.recorded_modules)
+        for cls in known
+    )
+
+
+def _refuse_other_versions(sources: Iterable[Source]) -> None:
+    """Two versions of a module that others import by name cannot live side by side."""
+    for source in sources:
+        module = sys.modules.get(source.module)
+        if module is None:
+            continue
+        loader = getattr(module.__spec__, "loader", None)
+        if isinstance(loader, Loader):
+            same = loader.source.sha256 == source.sha256
+        else:
+            file = getattr(module, "__file__", None)
+            same = bool(file) and Path(str(file)).read_bytes() == source.content
+        if not same:
+            raise ValueError(
+                f"The run needs another version of {source.path} than the one that this "
+                f"process has imported as {source.module!r} already. Call once for the "
+                "runs of each version."
+            )
+
+
+class _Finder:
+    """Finds the modules that recorded files import from each other."""
+
+    def __init__(self, modules: Mapping[str, tuple[Source, Path]]) -> None:
+        self._modules = modules
+
+    def find_spec(
+        self, name: str, path: object = None, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The module of a recorded file; of a package's folder, an empty package."""
+        if name in self._modules:
+            return _spec(name, *self._modules[name])
+        if any(other.startswith(f"{name}.") for other in self._modules):
+            return importlib.machinery.ModuleSpec(name, None, is_package=True)
+        return None
+
+
+def _spec(
+    name: str, source: Source, place: Path, recorded: bool = True
+) -> importlib.machinery.ModuleSpec:
+    package: list[str] | None = [] if Path(source.path).name == "__init__.py" else None
+    found = importlib.util.spec_from_file_location(
+        name,
+        place,
+        loader=Loader(name, place, source),
+        submodule_search_locations=package,
+    )
+    assert found is not None
+    if recorded:
+        families.recorded_modules.add(name)
+    return found
+
+
+def _run(source: Source, place: Path, recorded: bool = False) -> ModuleType:
+    """The module of a file that nothing imports by name."""
+    key = hashlib.sha256(f"{place}\0{source.sha256}\0{recorded}".encode()).hexdigest()
+    name = f"_plugin_{key[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = _spec(name, source, place, recorded)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        assert spec.loader is not None
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _content(
+    entry: Mapping[str, str], record: Path | None, said: Any
+) -> tuple[bytes, Path]:
+    """The content of a recorded file, and where it was read."""
+    path, digest = Path(entry["path"]), entry["sha256"]
+    name = _copy_name(entry["path"], digest)
+    if (_CODE / _COPY_MARK).exists() and (_CODE / FOLDER / name).exists():
+        copied = _CODE / FOLDER / name
+        content = read_regular(copied)
+        if hashlib.sha256(content).hexdigest() == digest:
+            return content, copied
+    places: list[tuple[Path, bool]] = []
+    why = []
+    refused = None if record is None else _why_not_believed(record, said)
+    if refused:
+        why.append(refused)
+    else:
+        places.append((path, False))
+        if record is not None and record.name == "config.json":
+            places.append((record.parent / FOLDER / name, True))
+    for place, own in places:
+        try:
+            content = read_regular(place, inspect=_require_own if own else None)
+        except FileNotFoundError:
+            why.append(f"{place} does not exist")
+        except (OSError, ValueError) as error:
+            why.append(f"{place} cannot be used ({error})")
+        else:
+            if hashlib.sha256(content).hexdigest() == digest:
+                return content, place
+            why.append(f"{place} was changed (its sha256 is not {digest[:12]}...)")
+    raise ValueError(
+        f"The run needs {path}, a file with a task or objective of somebody's own, and "
+        f"it was not imported: {'; '.join(why)}. Bring that file back, or name one "
+        f"that you trust with {OPTION} FILE."
+    )
+
+
+def _why_not_believed(record: Path, said: Any) -> str:
+    """Why a record does not say what code to run; empty if it does.
+
+    Read once more, since somebody may have changed it between the reading and the look.
+    """
+    try:
+        content = read_regular(record, inspect=_require_own)
+        if record.name == "config.json":
+            found = [json.loads(content)["config"].get(FOLDER)]
+        else:
+            lines = content.splitlines()
+            found = [run.get(FOLDER) for line in lines for run in json.loads(line)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{record}, which names it, is data and no more ({error})"
+    return "" if said in found else f"{record} changes while it is read"
+
+
+def _require_own(found: os.stat_result) -> None:
+    """Refuse a file that somebody else can change: it is data, not code."""
+    user = pwd.getpwuid
+    if found.st_uid not in (0, os.geteuid()):
+        try:
+            owner = user(found.st_uid).pw_name
+        except KeyError:
+            owner = f"user {found.st_uid}"
+        raise ValueError(f"it belongs to {owner}, who is neither you nor root")
+    shared = 0o002 if _is_own_group(found.st_gid) else 0o022
+    if found.st_mode & shared:
+        raise ValueError(f"others can write it: mode {found.st_mode & 0o777:o}")
+
+
+@functools.cache
+def _is_own_group(gid: int) -> bool:
+    """Whether a group is that of one user alone, as many systems give each of them."""
+    import grp
+
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return (
+        gid == user.pw_gid
+        and group.gr_name == user.pw_name
+        and set(group.gr_mem) <= {user.pw_name}
+    )
