@@ -84,7 +84,20 @@ class Pack:
         self._ahead: ThreadPoolExecutor | None = None
         if DRAWS_AHEAD[execution.device]:
             self._ahead = ThreadPoolExecutor(1, thread_name_prefix="rows")
-        self._start(restored)
+        self.step = restored[0].place.step if restored else 0
+        self._sums = LossSums(
+            len(configs), [name for name, _ in self.objective.terms()]
+        )
+        self.seconds_before: list[dict[str, float]] = [{} for _ in configs]
+        # Lanes with the same data seed read one stream.
+        self._seeds = [config.resolved_data_seed for config in configs]
+        cursors = dict(zip(self._seeds, self._cursors(restored or ()), strict=True))
+        self._streams = {
+            seed: RowStream(
+                self.task, seed, first.training.context, *cursor, self._ahead
+            )
+            for seed, cursor in cursors.items()
+        }
         self.replayed: ReplayedStep | None = None
         if self.form == "graph":
             self.replayed = self._replayed()
@@ -128,35 +141,16 @@ class Pack:
         tolerance = TOLERANCE[training.precision]
         return ReplayedStep(CudaGraph(), body, inputs, self.optimizer, tolerance)
 
-    def _start(self, restored: Sequence[Checkpoint] | None) -> None:
-        """Initial or restored weights, moments, data cursors and sums."""
-        num_lanes = len(self.configs)
-        cursor = (0, 0)
-        self.step = 0
-        terms = [name for name, _ in self.objective.terms()]
-        self._sums = LossSums(num_lanes, terms)
-        self.seconds_before: list[dict[str, float]] = [{} for _ in range(num_lanes)]
-        if restored is None:
+    def _cursors(self, restored: Sequence[Checkpoint]) -> list[tuple[int, int]]:
+        """Fill the lanes with initial or restored weights; where their data goes on."""
+        if not restored:
             seeds = [config.seed for config in self.configs]
             initialise(self.lanes, self.model.initial_stds(), seeds)
-        else:
-            cursor, self.step = restored[0].place.cursor, restored[0].place.step
-            for lane, saved in enumerate(restored):
-                self._restore(lane, saved)
-            self.lanes.refresh()
-        # Lanes with the same data seed read one stream.
-        self._seeds = [config.resolved_data_seed for config in self.configs]
-        context = self.training.context
-        self._streams = {
-            seed: RowStream(self.task, seed, context, *cursors, self._ahead)
-            for seed, cursors in zip(
-                self._seeds,
-                [saved.place.cursor for saved in restored]
-                if restored
-                else [cursor] * num_lanes,
-                strict=True,
-            )
-        }
+            return [(0, 0) for _ in self.configs]
+        for lane, saved in enumerate(restored):
+            self._restore(lane, saved)
+        self.lanes.refresh()
+        return [saved.place.cursor for saved in restored]
 
     def _restore(self, lane: int, saved: Checkpoint) -> None:
         weights = self.lanes.lane(self.lanes.master_KP, lane)

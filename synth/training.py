@@ -126,6 +126,15 @@ class _Session:
         """Of runs that left the group before it was built."""
         self.saved: int | None = step
         self.clock: dict[str, float] = defaultdict(float)
+        self.headline: list[dict[str, float | None]] = []
+        """The `suite/metric` numbers of each lane at the last row of metrics."""
+        self._built: Pack | None = None
+
+    @property
+    def pack(self) -> Pack:
+        """The pack; a state that cannot be read may end the session before there is one."""
+        assert self._built is not None, "the pack is not built yet"
+        return self._built
 
     def run(self, interruption: Interruption) -> list[Outcome]:
         """Train to the end, a failure of all, or a signal."""
@@ -148,8 +157,8 @@ class _Session:
             for lane in self._alive():
                 self._fail(lane, f"{type(error).__name__}: {error}", text)
         finally:
-            if pack := getattr(self, "pack", None):
-                pack.close()
+            if self._built is not None:
+                self._built.close()
         self.progress.end(self._summary(message))
         lanes = range(len(self.configs))
         return self.outcomes + [self._outcome(lane, message) for lane in lanes]
@@ -171,7 +180,7 @@ class _Session:
     def _prepare(self, restored: list[Checkpoint] | None) -> None:
         """Build the pack, and bring each folder back to where its run goes on."""
         with span("start-up", whole=True):
-            self.pack = self.build(self.configs, self.execution, restored)
+            self._built = self.build(self.configs, self.execution, restored)
         environment = self.pack.environment()
         for lane, folder in enumerate(self.folders):
             with self._own_trouble(lane):
@@ -308,11 +317,10 @@ class _Session:
         self, lane: int, message: str, trace: str | None, step: int | None = None
     ) -> None:
         self.failed[lane] = message
-        pack = getattr(self, "pack", None)
         record = {
             "run_id": self.configs[lane].run_id,
             "message": message,
-            "step": step if step is not None else (pack.step if pack else self.start),
+            "step": self._step() if step is None else step,
             "last_checkpoint_step": self.saved,
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "traceback": trace,
@@ -324,6 +332,9 @@ class _Session:
             pass
         except OSError as error:  # a full disk: the outcome still says it
             self.failed[lane] = f"{message} (and failure.json: {error})"
+
+    def _step(self) -> int | None:
+        return self.start if self._built is None else self._built.step
 
     def _alive(self) -> list[int]:
         return [lane for lane in range(len(self.configs)) if lane not in self.failed]

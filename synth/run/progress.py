@@ -113,16 +113,15 @@ class Bar(Silent):
         with outliving_its_reader():
             print(name + more)
             self._bar.start()
-        self._task = self._bar.add_task(
-            "", total=configs[0].training.steps, completed=step, news=""
-        )
+        self._bar.add_task("", total=configs[0].training.steps, completed=step, news="")
 
     def update(self, moment: Moment) -> None:
         """Move the bar."""
         if self._bar is not None:
             with outliving_its_reader():
                 news = describe(moment)
-                self._bar.update(self._task, completed=moment.step, news=news)
+                task = self._bar.task_ids[0]
+                self._bar.update(task, completed=moment.step, news=news)
 
     def end(self, message: str) -> None:
         """Leave the last state on the screen; a pack that never began has no bar."""
