@@ -67,7 +67,7 @@ class Test:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JudgedTest:
     """A test, judged."""
 
     test: Test
@@ -109,7 +109,7 @@ class Judgement:
     claim: Claim
     verdict: Verdict
     reason: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[JudgedTest, ...]
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
@@ -159,7 +159,7 @@ def judge(claim: Claim, frame: pl.DataFrame) -> Judgement:
     return Judgement(claim, together, reason, outcomes + beside)
 
 
-def judge_tests(tests: Sequence[Test]) -> list[Outcome]:
+def judge_tests(tests: Sequence[Test]) -> list[JudgedTest]:
     """Judge each test, with p values adjusted over those that count."""
     found = [test.difference for test in tests]
     enough = [one.interval.count >= ENOUGH_SEEDS for one in found]
@@ -171,7 +171,7 @@ def judge_tests(tests: Sequence[Test]) -> list[Outcome]:
     for test, one, ok, counts in zip(tests, found, enough, counted, strict=True):
         p = next(adjusted) if counts else one.p_value
         result: Verdict = _result(test, one, p) if ok else "undecided"
-        outcomes.append(Outcome(test, result, p, counts))
+        outcomes.append(JudgedTest(test, result, p, counts))
     return outcomes
 
 
@@ -216,7 +216,7 @@ def _together(results: Sequence[Verdict]) -> Verdict:
     return "undecided"
 
 
-def _seeds(outcomes: Sequence[Outcome]) -> str:
+def _seeds(outcomes: Sequence[JudgedTest]) -> str:
     counts = [len(outcome.test.values_S) for outcome in outcomes]
     low, high = min(counts), max(counts)
     text = f"{low} seeds" if low == high else f"{low} to {high} seeds"

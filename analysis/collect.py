@@ -19,7 +19,7 @@ import polars as pl
 from analysis.folders import files_of, is_probe, read_run, stamp_of
 from analysis.lines import Lines
 from analysis.merging import merge
-from analysis.parquet import Table, load, read_runs
+from analysis.parquet import TableSource, load, read_runs
 from synth.run.store import RunFolder, verify
 
 SETTLED = ("done", "failed")
@@ -53,7 +53,7 @@ class Collected:
 def collect(
     folder: Path,
     sweep: str | None = None,
-    previous: Table | None = None,
+    previous: TableSource | None = None,
     *,
     full: bool = False,
     drop_missing: bool = False,

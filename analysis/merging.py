@@ -8,7 +8,7 @@ import polars as pl
 
 from analysis.folders import is_probe
 from analysis.lines import ITEM_COLUMNS, Lines, in_order, parse, parse_items
-from analysis.parquet import PROBE, Table, differences, load
+from analysis.parquet import PROBE, TableSource, differences, load
 from analysis.schema import MEASURED, ORDER, RUN_SCHEMA, SWEEP_SCHEMA
 
 
@@ -28,7 +28,7 @@ class Merged:
 def merge(
     runs: Sequence[dict[str, Any]],
     lines: Sequence[Lines],
-    previous: Table | None,
+    previous: TableSource | None,
     kept: Collection[str],
     replace: bool,
 ) -> Merged:

@@ -16,7 +16,7 @@ from analysis.schema import ORDER, REQUIRED, SWEEP_SCHEMA
 from synth.run.files import make_folder, write_atomically
 
 Read = TypeVar("Read")
-Table = Path | pl.DataFrame
+TableSource = Path | pl.DataFrame
 """A sweep's table: its file, or its content."""
 PROBE = "probe/"
 """What the suites of probes get in front: they measure other examples than training,
@@ -78,12 +78,12 @@ def _checked(table: pl.DataFrame) -> pl.DataFrame:
     return table
 
 
-def load(table: Table) -> pl.DataFrame:
+def load(table: TableSource) -> pl.DataFrame:
     """The whole of a table."""
     return read(table) if isinstance(table, Path) else table
 
 
-def read_runs(table: Table) -> dict[str, dict[str, Any]]:
+def read_runs(table: TableSource) -> dict[str, dict[str, Any]]:
     """Of each run its id, state, stamp, problem and number of rows, nothing else read.
 
     Raises

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from synth.config import RunConfig
 
-Pack = Sequence[RunConfig]
+JobRuns = Sequence[RunConfig]
 """Runs that train as lanes of one program, in one job."""
 
 
@@ -33,26 +33,26 @@ class Limits:
 class ArrayPlan:
     """One array: its packs, the elements that may run at a time, what it waits for."""
 
-    packs: list[Pack]
+    packs: list[JobRuns]
     parallelism: int
     after: int | None = None
     """Index, in the same plan, of the array that must end before this one starts."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class SubmissionPlan:
     """What a submission would send, and what must wait for a later one."""
 
     arrays: list[ArrayPlan]
-    held_back: list[Pack]
+    held_back: list[JobRuns]
 
 
 def plan_arrays(
-    packs: Sequence[Pack],
+    packs: Sequence[JobRuns],
     limits: Limits,
     max_running: int | None = None,
     room: int | None = None,
-) -> Plan:
+) -> SubmissionPlan:
     """Cut packs into arrays that the cluster accepts, in order.
 
     `max_running` bounds the jobs of the whole submission: arrays share it; where there
@@ -64,7 +64,9 @@ def plan_arrays(
     size = max(1, limits.max_array_size)
     chunks = [sent[i : i + size] for i in range(0, len(sent), size)]
     if max_running is None:
-        return Plan([ArrayPlan(chunk, len(chunk)) for chunk in chunks], held_back)
+        return SubmissionPlan(
+            [ArrayPlan(chunk, len(chunk)) for chunk in chunks], held_back
+        )
     abreast = max(1, min(len(chunks), max_running))
     arrays = []
     for index, chunk in enumerate(chunks):
@@ -72,4 +74,4 @@ def plan_arrays(
         share += index % abreast < rest
         after = index - abreast if index >= abreast else None
         arrays.append(ArrayPlan(chunk, min(share, len(chunk)), after))
-    return Plan(arrays, held_back)
+    return SubmissionPlan(arrays, held_back)

@@ -44,7 +44,7 @@ _BUILD, _STEP, _FINISH = 1, 2, 3
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessRank:
     """Which of how many processes this is, and which on its node."""
 
     rank: int
@@ -52,17 +52,17 @@ class Place:
     local_rank: int
 
 
-def place() -> Place:
+def place() -> ProcessRank:
     """This process's place, as srun tells it; alone outside of a job."""
     read = {
         name: int(os.environ.get(f"SLURM_{name}", default))
         for name, default in (("PROCID", "0"), ("NTASKS", "1"), ("LOCALID", "0"))
     }
-    return Place(read["PROCID"], read["NTASKS"], read["LOCALID"])
+    return ProcessRank(read["PROCID"], read["NTASKS"], read["LOCALID"])
 
 
 @contextlib.contextmanager
-def joined(meeting: Path, place: Place, execution: Execution) -> Iterator[None]:
+def joined(meeting: Path, place: ProcessRank, execution: Execution) -> Iterator[None]:
     """Connect all processes; on the way out the leader lets the others go.
 
     `meeting` names a file on the shared file system, not used before, where the leader
@@ -198,7 +198,7 @@ def _command(number: int = 0) -> int:
     return int(word.item())
 
 
-def _store(meeting: Path, place: Place) -> TCPStore:
+def _store(meeting: Path, place: ProcessRank) -> TCPStore:
     """The store through which processes find each other, on a free port of rank 0."""
     timeout = datetime.timedelta(seconds=JOIN_TIMEOUT_S)
     if place.rank == 0:

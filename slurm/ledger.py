@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slurm.arrays import Pack
+from slurm.arrays import JobRuns
 from slurm.queue import QueueEntry, is_job_id
 from slurm.shapes import build
 from synth.run.files import read_object, write_atomically
@@ -114,7 +114,7 @@ def failure_stamp(root: Path, run_id: str) -> int | None:
 
 
 @dataclass(frozen=True)
-class Launch:
+class SentArray:
     """One array on its way to the cluster, or sent."""
 
     name: str
@@ -150,9 +150,9 @@ class Launch:
         root: Path,
         label: str,
         profile: str,
-        packs: Sequence[Pack],
+        packs: Sequence[JobRuns],
         **how: Any,
-    ) -> "Launch":
+    ) -> "SentArray":
         """Make the folder of a new launch and note what it is going to send.
 
         `how` are the fields that say how the jobs train.
@@ -171,7 +171,7 @@ class Launch:
         return launch
 
     @classmethod
-    def read(cls, folder: Path) -> "Launch":
+    def read(cls, folder: Path) -> "SentArray":
         """The launch in a folder.
 
         Raises
@@ -226,7 +226,7 @@ class Launch:
             )
         return values
 
-    def accepted(self, root: Path, job_id: str) -> "Launch":
+    def accepted(self, root: Path, job_id: str) -> "SentArray":
         """Note the job id here and in the folder of every run; safe to repeat."""
         launch = dataclasses.replace(self, job_id=job_id)
         launch.save()
@@ -285,14 +285,14 @@ def _latest(root: Path, run_ids: Iterable[str]) -> int:
     return max(numbers, default=0)
 
 
-def launches(root: Path, damaged: list[str] | None = None) -> Iterator[Launch]:
+def launches(root: Path, damaged: list[str] | None = None) -> Iterator[SentArray]:
     """Every launch below a runs folder, by name.
 
     A sentence about each that cannot be read is added to `damaged`.
     """
     for path in _launch_folders(root):
         try:
-            yield Launch.read(path)
+            yield SentArray.read(path)
         except ValueError as error:
             if damaged is not None:
                 damaged.append(str(error))
@@ -341,7 +341,7 @@ def settle(root: Path, queue: Mapping[str, QueueEntry]) -> list[str]:
     return news
 
 
-def _sent_as(launch: Launch, queue: Mapping[str, QueueEntry]) -> str | None:
+def _sent_as(launch: SentArray, queue: Mapping[str, QueueEntry]) -> str | None:
     """The job id of a launch, if sbatch took it."""
     for path in launch.folder.glob("*_log.out"):  # ran before anyone wrote the id down
         job_id = path.name.partition("_")[0]

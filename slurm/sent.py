@@ -5,7 +5,7 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
-from slurm.ledger import FOLDER, PACKS, Launch, read_record
+from slurm.ledger import FOLDER, PACKS, SentArray, read_record
 from synth.config import RunConfig
 from synth.run.store import RunFolder
 
@@ -26,7 +26,7 @@ def stored_config(root: Path, run_id: str) -> RunConfig:
         if (folder.path / "config.json").exists():
             config = folder.config()
         elif record := read_record(root, run_id):
-            launch = Launch.read(root / FOLDER / record.launch)
+            launch = SentArray.read(root / FOLDER / record.launch)
             index = launch.packs[record.element].index(run_id)
             values = launch.configs(record.element)[index]
             config = RunConfig.from_dict(values, launch.folder / PACKS)
@@ -43,7 +43,7 @@ def smaller_packs(root: Path, run_ids: Iterable[str]) -> dict[str, int]:
 
     For runs that may have ended those beside them: one that does is soon alone.
     """
-    read = functools.cache(Launch.read)
+    read = functools.cache(SentArray.read)
     found = {}
     for run_id in run_ids:
         with contextlib.suppress(OSError, ValueError, IndexError):

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from slurm import clients
 from slurm import queue as scheduler
-from slurm.arrays import ArrayPlan, Limits, Pack, plan_arrays
+from slurm.arrays import ArrayPlan, JobRuns, Limits, plan_arrays
 from slurm.clients import Ask, QueueUnavailable
 from slurm.ledger import (
     FOLDER,
-    Launch,
+    SentArray,
     launches,
     launching,
     owners,
@@ -42,7 +42,7 @@ SBATCH_TIMEOUT_S = 120.0
 class SubmissionRefused(RuntimeError):
     """sbatch took no further array; `sent` holds the launches before that one."""
 
-    def __init__(self, message: str, sent: "list[Launch]") -> None:
+    def __init__(self, message: str, sent: "list[SentArray]") -> None:
         super().__init__(message)
         self.sent = sent
 
@@ -54,7 +54,7 @@ class Sending:
     arrays: list[ArrayPlan]
     scripts: list[str]
     """The sbatch text of each array."""
-    launches: list[Launch]
+    launches: list[SentArray]
     """What was sent; empty in a dry run."""
     done: list[str]
     """Run ids that need nothing."""
@@ -91,7 +91,7 @@ class Sending:
 
 
 def submit(
-    packs: Sequence[Pack],
+    packs: Sequence[JobRuns],
     root: Path,
     profile: Profile,
     label: str = "runs",
@@ -136,7 +136,7 @@ def submit(
         # A sweep file that defines a task is imported by the job, with its sweep.
         packages = (*snapshot.PACKAGES, *(("sweeps",) if files else ()))
         code = snapshot.take(root, packages=packages, more=files)
-        sent: list[Launch] = []
+        sent: list[SentArray] = []
         for array in sending.arrays:
             sent.append(_send(array, sent, root, profile, how, label, code, ask))
     return dataclasses.replace(sending, launches=sent)
@@ -196,7 +196,7 @@ def _done(root: Path, run_id: str) -> bool:
 
 
 def _plan(
-    packs: Sequence[Pack],
+    packs: Sequence[JobRuns],
     root: Path,
     profile: Profile,
     label: str,
@@ -207,7 +207,7 @@ def _plan(
     ids = [config.run_id for pack in packs for config in pack]
     done = {run_id for run_id in ids if _done(root, run_id)}
     live = live_runs(root, [run for run in ids if run not in done], queue)
-    rest: list[Pack] = [
+    rest: list[JobRuns] = [
         [c for c in pack if c.run_id not in done | live.keys()] for pack in packs
     ]
     room = None
@@ -231,16 +231,16 @@ def _plan(
 
 def _send(
     array: ArrayPlan,
-    before: Sequence[Launch],
+    before: Sequence[SentArray],
     root: Path,
     profile: Profile,
     execution: Execution,
     label: str,
     code: Path,
     ask: Ask,
-) -> Launch:
+) -> SentArray:
     """One sbatch, and its job id on disk."""
-    launch = Launch.create(
+    launch = SentArray.create(
         root,
         label,
         profile.name,
@@ -280,7 +280,7 @@ def _sbatch(text: str, ask: Ask) -> str:
 
 
 def _after_refusal(
-    launch: Launch, message: str, before: Sequence[Launch], ask: Ask
+    launch: SentArray, message: str, before: Sequence[SentArray], ask: Ask
 ) -> str:
     """Clean up after sbatch said no, unless the controller has the job all the same.
 

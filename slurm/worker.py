@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from slurm.clients import QueueUnavailable, ask
 
 if TYPE_CHECKING:
-    from slurm.ledger import Launch
+    from slurm.ledger import SentArray
     from synth.config import RunConfig
     from synth.training import Outcome
 
@@ -90,7 +90,7 @@ class Worker:
     def __init__(
         self,
         root: Path,
-        launch: "Launch",
+        launch: "SentArray",
         element: int,
         configs: Sequence[dict[str, Any]],
     ) -> None:
@@ -106,9 +106,9 @@ class Worker:
         ValueError
             Names a file that cannot be read.
         """
-        from slurm.ledger import Launch
+        from slurm.ledger import SentArray
 
-        launch = Launch.read(folder)
+        launch = SentArray.read(folder)
         return cls(folder.parent.parent, launch, element, launch.configs(element))
 
     def __call__(self, notices: Notices) -> None:
@@ -148,13 +148,13 @@ class Worker:
     ) -> list["Outcome"]:
         """Train, and again what a dying predecessor held or a neighbour dragged along."""
         from synth.run.execution import Execution
-        from synth.run.progress import Lines
+        from synth.run.progress import LineProgress
         from synth.training import train
 
         execution = Execution(**self.launch.execution)
 
         def attempt(runs: Sequence["RunConfig"]) -> list["Outcome"]:
-            return train(runs, self.root, execution, Lines(), **how)
+            return train(runs, self.root, execution, LineProgress(), **how)
 
         deadline = time.monotonic() + BUSY_PATIENCE_S
         found = {o.run_id: o for o in attempt(configs)}

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from sweeps.packs import Pack
+from sweeps.packs import PackRuns
 from synth.run.progress import Headlines, Moment, Outcome
 
 
@@ -12,7 +12,7 @@ from synth.run.progress import Headlines, Moment, Outcome
 class Active:
     """A pack in training."""
 
-    pack: Pack
+    pack: PackRuns
     step: int = 0
     losses: list[float] = field(default_factory=list)
     """Training loss per horizon, a mean over the lanes."""

@@ -8,7 +8,7 @@ from slurm.profile import Profile, available, load
 from slurm.submission import Sending, SubmissionRefused, submit
 from sweeps.board import Board
 from sweeps.display import Display
-from sweeps.packs import Pack
+from sweeps.packs import PackRuns
 from synth.run.execution import Execution
 from synth.run.progress import Outcome
 
@@ -29,7 +29,7 @@ class OnCluster:
 
     def carry_out(
         self,
-        packs: Sequence[Pack],
+        packs: Sequence[PackRuns],
         root: Path,
         execution: Execution,
         board: Board,

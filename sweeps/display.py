@@ -37,7 +37,7 @@ class Display(Protocol):
         """The launch is over."""
 
 
-class Silent:
+class SilentDisplay:
     """Says nothing."""
 
     def say(self, text: str) -> None:
@@ -71,7 +71,7 @@ def lasting() -> Iterator[None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class Lines(Silent):
+class LineDisplay(SilentDisplay):
     """Plain lines: one a run that ends, and one every twenty seconds in between."""
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Lines(Silent):
             self.say(f"{summary(board)}; {'; '.join(map(news, board.active))}")
 
 
-class Table(Silent):
+class TableDisplay(SilentDisplay):
     """A table that redraws in place; failures and notes scroll by above it."""
 
     def __init__(self) -> None:
@@ -181,6 +181,6 @@ def _cells(active: Active) -> tuple[str, str, str, str, str]:
 def for_terminal(quiet: bool = False) -> Display:
     """A table if standard output is a terminal, else lines; nothing if `quiet`."""
     if quiet:
-        return Silent()
+        return SilentDisplay()
     terminal = sys.stdout is not None and sys.stdout.isatty()
-    return Table() if terminal else Lines()
+    return TableDisplay() if terminal else LineDisplay()

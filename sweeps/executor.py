@@ -6,7 +6,7 @@ from typing import Protocol
 
 from sweeps.board import Board
 from sweeps.display import Display
-from sweeps.packs import Pack
+from sweeps.packs import PackRuns
 from synth.run.execution import Execution
 from synth.run.progress import Outcome
 from synth.run.store import RunFolder
@@ -21,7 +21,7 @@ class Executor(Protocol):
 
     def carry_out(
         self,
-        packs: Sequence[Pack],
+        packs: Sequence[PackRuns],
         root: Path,
         execution: Execution,
         board: Board,

@@ -7,7 +7,7 @@ from pathlib import Path
 from sweeps.board import Active, Board
 from sweeps.display import Display
 from sweeps.executor import one_may_have_ended_all, present
-from sweeps.packs import Pack
+from sweeps.packs import PackRuns
 from synth.run.execution import Execution
 from synth.run.progress import Headlines, Moment, Outcome
 
@@ -23,7 +23,7 @@ class InThisProcess:
 
     def carry_out(
         self,
-        packs: Sequence[Pack],
+        packs: Sequence[PackRuns],
         root: Path,
         execution: Execution,
         board: Board,

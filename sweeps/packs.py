@@ -14,7 +14,7 @@ from sweeps.costs import described
 from synth.config import RunConfig
 from synth.run.execution import Execution
 
-Pack = tuple[RunConfig, ...]
+PackRuns = tuple[RunConfig, ...]
 
 MOST_LANES = 16
 """Beyond which more lanes gain nothing, unless a person asks for them."""
@@ -25,7 +25,7 @@ def cut(
     configs: Iterable[RunConfig],
     lanes: int | Callable[[RunConfig, int, int], int],
     most: Mapping[str, int] | None = None,
-) -> list[Pack]:
+) -> list[PackRuns]:
     """Packs of runs that share shapes, in the order of the sweep.
 
     `lanes` is the most that a pack may hold, or a function of one of its runs, of how
@@ -105,7 +105,7 @@ def _gpu_bytes() -> float:
         return 16 * 2.0**30
 
 
-def _parts(group: Sequence[RunConfig], lanes: int) -> list[Pack]:
+def _parts(group: Sequence[RunConfig], lanes: int) -> list[PackRuns]:
     """As few parts as the lanes allow, their sizes equal to within one."""
     count = -(-len(group) // lanes)
     edges = [len(group) * place // count for place in range(count + 1)]

@@ -13,7 +13,7 @@ from typing import Any
 
 from sweeps import costs
 from sweeps.board import clock
-from sweeps.packs import Pack, chooser, cut
+from sweeps.packs import PackRuns, chooser, cut
 from sweeps.rates import observe
 from synth.config import RunConfig
 from synth.identity import require
@@ -48,7 +48,7 @@ class Plan:
     root: str
     counts: dict[State, int]
     cells: list[Cell]
-    packs: list[Pack]
+    packs: list[PackRuns]
     slots: int
     tokens: int
     """Of the missing runs, counted from their start."""
@@ -158,7 +158,7 @@ def plan(
     )
 
 
-def _seconds(pack: Pack, rate: float | None) -> float | None:
+def _seconds(pack: PackRuns, rate: float | None) -> float | None:
     """Time of a pack at so many tokens a second."""
     return None if rate is None else sum(map(costs.tokens, pack)) / rate
 
@@ -183,13 +183,13 @@ def _span(seconds: Sequence[float], slots: int) -> float:
 
 def _cells(
     configs: Sequence[RunConfig],
-    timed: Sequence[tuple[float | None, Pack]],
+    timed: Sequence[tuple[float | None, PackRuns]],
     rate: Callable[[RunConfig], float | None],
 ) -> list[Cell]:
     groups: dict[str, list[RunConfig]] = {}
     for config in configs:
         groups.setdefault(config.pack_key, []).append(config)
-    packs: dict[str, list[tuple[float | None, Pack]]] = {}
+    packs: dict[str, list[tuple[float | None, PackRuns]]] = {}
     for seconds, pack in timed:
         packs.setdefault(pack[0].pack_key, []).append((seconds, pack))
     names = cell_names([group[0] for group in groups.values()])

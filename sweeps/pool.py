@@ -19,7 +19,7 @@ from sweeps import provenance
 from sweeps.board import Board
 from sweeps.display import Display
 from sweeps.executor import one_may_have_ended_all, present
-from sweeps.packs import Pack
+from sweeps.packs import PackRuns
 from sweeps.process import WorkerProcess
 from synth.config import RunConfig
 from synth.run import code_copy as snapshot
@@ -44,7 +44,7 @@ class LocalPool:
 
     def carry_out(
         self,
-        packs: Sequence[Pack],
+        packs: Sequence[PackRuns],
         root: Path,
         execution: Execution,
         board: Board,
@@ -63,7 +63,7 @@ class Launch:
     def __init__(
         self,
         pool: LocalPool,
-        packs: Sequence[Pack],
+        packs: Sequence[PackRuns],
         root: Path,
         execution: Execution,
         board: Board,
@@ -74,7 +74,7 @@ class Launch:
         coming = [*examples, *(config for pack in packs for config in pack)]
         self.code = provenance.take_copy(root, coming)
         self.board, self.display = board, display
-        self.queue: deque[Pack] = deque(packs)
+        self.queue: deque[PackRuns] = deque(packs)
         self.held: dict[str, RunConfig] = {}
         self.crashed: set[str] = set()
         self.workers: list[WorkerProcess] = []

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sweeps.board import Active
-from sweeps.packs import Pack
+from sweeps.packs import PackRuns
 from synth.run.execution import Execution
 
 SOURCE = Path(__file__).resolve().parent.parent
@@ -50,7 +50,7 @@ class WorkerProcess:
         """Readable when the worker has something to say."""
         return self._stdout.fileno()
 
-    def order(self, pack: Pack, root: Path) -> None:
+    def order(self, pack: PackRuns, root: Path) -> None:
         """Hand over a pack; `push` sends what the pipe does not take at once."""
         self.active = Active(pack)
         order = {

@@ -18,7 +18,7 @@ from sweeps.arms import Arm, round_value, write_table
 from sweeps.board import Board
 from sweeps.display import Display
 from sweeps.journal import open_journal
-from sweeps.packs import Pack
+from sweeps.packs import PackRuns
 from sweeps.pool import Launch, LocalPool, counting_signals
 from sweeps.process import WorkerProcess
 from sweeps.survey import metrics
@@ -172,7 +172,7 @@ class _TuningLaunch(Launch):
         for search in order if wanted > 0 and not self.stopping else ():
             config = search.next_run()
             if config is not None:
-                pack: Pack = (config,)
+                pack: PackRuns = (config,)
                 self.queue.append(pack)
                 break
         return bool(self.queue)

@@ -17,7 +17,7 @@ def parse(arguments: list[str] | None = None) -> Any:
     from synth.cli.parsing import parse as parse_words
     from synth.probes.commands import Probe
 
-    aimed = {"sample": commands.Sample, "train": commands.Train}
+    aimed = {"sample": commands.SampleExamples, "train": commands.Train}
     aimed |= {"describe": commands.Describe}
     kind = commands.objective_kind(sys.argv[1:] if arguments is None else arguments)
     if kind is not None:

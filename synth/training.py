@@ -25,7 +25,7 @@ from synth.run.checkpoint import Checkpoint
 from synth.run.defining_code import refuse_other_code
 from synth.run.execution import Execution
 from synth.run.interruption import Interruption
-from synth.run.progress import Moment, Outcome, Progress, Silent
+from synth.run.progress import Moment, Outcome, Progress, SilentProgress
 from synth.run.resume import by_step
 from synth.run.spans import span
 from synth.run.states import State
@@ -85,7 +85,9 @@ def train(
             folder.keep_plugins(config)
         interruption = stack.enter_context(Interruption())
         for step, group in by_step(mine, found).items():
-            session = _Session(group, step, execution, progress or Silent(), build)
+            session = _Session(
+                group, step, execution, progress or SilentProgress(), build
+            )
             for outcome in session.run(interruption):
                 found[outcome.run_id] = outcome
     return [found[config.run_id] for config in configs]

@@ -21,14 +21,14 @@ from analysis.selection import (
     slice_value,
 )
 
-Table = TypeVar("Table", pl.DataFrame, pl.Series)
+FrameOrSeries = TypeVar("FrameOrSeries", pl.DataFrame, pl.Series)
 STORIES = pl.col("task") == "stories"
 ALONE = STORIES & (pl.col("books_parts") == 0)
 POLYNOMIAL = pl.col("task") == "polynomial"
 PLAIN = POLYNOMIAL & (pl.col("pause_tokens") == 0)
 
 
-def _some(rows: Table, what: str) -> Table:
+def _some(rows: FrameOrSeries, what: str) -> FrameOrSeries:
     if rows.is_empty():
         raise ValueError(f"no finished run has {what}")
     return rows

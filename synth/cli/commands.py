@@ -91,7 +91,7 @@ class Aimed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample(Aimed):
+class SampleExamples(Aimed):
     """Print examples of a task."""
 
     task: AnyTask
@@ -188,11 +188,11 @@ class Train(Aimed):
         if folder.state() != "done":
             folder.require_writable()
         began = time.monotonic()
-        from synth.run.progress import Silent, for_terminal
+        from synth.run.progress import SilentProgress, for_terminal
         from synth.run.spans import Profiler
         from synth.training import train
 
-        progress = Silent() if self.json else for_terminal()
+        progress = SilentProgress() if self.json else for_terminal()
         profile = Profiler(began) if self.profile else None
         with profile or contextlib.nullcontext():
             (outcome,) = train([config], self.runs, self.execution, progress)

@@ -57,7 +57,7 @@ class Progress(Protocol):
         """The pack has ended."""
 
 
-class Silent:
+class SilentProgress:
     """Says nothing."""
 
     def begin(self, configs: Sequence[RunConfig], step: int) -> None:
@@ -73,7 +73,7 @@ class Silent:
         """Nothing."""
 
 
-class Lines(Silent):
+class LineProgress(SilentProgress):
     """One plain line per interval, for pipes and log files."""
 
     def begin(self, configs: Sequence[RunConfig], step: int) -> None:
@@ -94,7 +94,7 @@ class Lines(Silent):
             print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
 
 
-class Bar(Silent):
+class BarProgress(SilentProgress):
     """A bar that redraws in place, for terminals."""
 
     def __init__(self) -> None:
@@ -155,4 +155,4 @@ def describe(moment: Moment) -> str:
 def for_terminal() -> Progress:
     """A bar if standard output is a terminal, else lines."""
     terminal = sys.stdout is not None and sys.stdout.isatty()
-    return Bar() if terminal else Lines()
+    return BarProgress() if terminal else LineProgress()

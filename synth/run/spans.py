@@ -61,7 +61,7 @@ def step_taken(lanes: int, tokens: int, replayed: bool) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class TimeShare:
     """One row: seconds in all, their share, and their mean over the steps."""
 
     name: str
@@ -74,7 +74,7 @@ class Share:
 class Breakdown:
     """The time of one call of `train`, in parts that sum to it."""
 
-    parts: tuple[Share, ...]
+    parts: tuple[TimeShare, ...]
     steps: int
     """Of this call, without those before an interruption."""
     lanes: int
@@ -197,7 +197,7 @@ class Profiler:
         whole = self._last - self._began
         return Breakdown(
             parts=tuple(
-                Share(
+                TimeShare(
                     name=name,
                     seconds=seconds[name],
                     share=seconds[name] / whole,

@@ -25,15 +25,15 @@ class Standing:
     error: str | None = None
 
 
-Run = TypeVar("Run", bound=Standing, covariant=True)
+AnyRun = TypeVar("AnyRun", bound=Standing, covariant=True)
 
 
 @dataclass(frozen=True)
-class Survey(Generic[Run]):
+class Survey(Generic[AnyRun]):
     """Runs in the order that was asked for, and what was learnt on the way."""
 
     root: Path
-    runs: Sequence[Run]
+    runs: Sequence[AnyRun]
     news: list[str] = field(default_factory=list)
     """What was found out about earlier launches, a sentence each."""
     queue_known: bool = True
@@ -47,12 +47,12 @@ class Survey(Generic[Run]):
         """The run ids in any of the states."""
         return {run.run_id for run in self.runs if run.state in states}
 
-    def begun(self) -> "Survey[Run]":
+    def begun(self) -> "Survey[AnyRun]":
         """Without folders that are no run's, or of runs that never began."""
         return replace(self, runs=[run for run in self.runs if run.state != "new"])
 
     @property
-    def first_error(self) -> Run | None:
+    def first_error(self) -> AnyRun | None:
         """The first run with an error."""
         return next((run for run in self.runs if run.error), None)
 

@@ -126,7 +126,7 @@ class MazeConfig(TaskConfig):
 
 
 @dataclass(frozen=True)
-class Plan:
+class MazePlan:
     """One maze with cells numbered in the order of building; all mazes share it.
 
     `walk` holds the cells of the walk, with the first route at each turn; `swaps` the
@@ -157,7 +157,7 @@ class Maze(ExactTask):
         self.length = self.question + len(self.layout.walk)
 
     @staticmethod
-    def plan(config: MazeConfig) -> Plan:
+    def plan(config: MazeConfig) -> MazePlan:
         """Lay the maze out from start to goal."""
         edges: list[tuple[int, int]] = []
         kinds, governors, walk = [Kind.FORCED], [-1], [0]
@@ -192,7 +192,7 @@ class Maze(ExactTask):
                 arms.append(arm)
             swaps.append(arms[1:])
             walk += arms[0]
-        return Plan(edges, walk, kinds, governors, swaps, routes)
+        return MazePlan(edges, walk, kinds, governors, swaps, routes)
 
     def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
         """The train side of the block's 4096 candidates, packed into rows."""

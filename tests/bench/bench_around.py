@@ -248,11 +248,11 @@ from pathlib import Path
 began = time.process_time()
 from synth.config import RunConfig
 from synth.run.execution import Execution
-from synth.run.progress import Silent
+from synth.run.progress import SilentProgress
 from synth.training import train
 imported = time.process_time()
 
-class Told(Silent):
+class Told(SilentProgress):
     def begin(self, configs, step):
         print(json.dumps(["loaded", step, time.process_time() - imported]), flush=True)
 

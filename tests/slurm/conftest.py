@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from slurm import clients
-from slurm.arrays import Pack
+from slurm.arrays import JobRuns
 from slurm.clients import Ask
 from slurm.ledger import read_record
 from slurm.profile import Profile
@@ -131,7 +131,7 @@ class Site:
     )
 
     def submit(
-        self, *packs: Pack, braked: bool = False, ask: Ask = clients.ask, **wishes
+        self, *packs: JobRuns, braked: bool = False, ask: Ask = clients.ask, **wishes
     ) -> Sending:
         """Send packs; their steps are slow until the brake is released, if `braked`."""
         profile = dataclasses.replace(self.profile, **wishes)

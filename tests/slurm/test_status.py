@@ -13,7 +13,7 @@ import pytest
 
 from slurm.__main__ import main
 from slurm.clients import QueueUnavailable
-from slurm.ledger import FOLDER, Launch, launches, launching, read_record, settle
+from slurm.ledger import FOLDER, SentArray, launches, launching, read_record, settle
 from slurm.ledger import write_record as write
 from slurm.profile import Profile
 from slurm.queue import QueueEntry, parse_squeue
@@ -49,7 +49,7 @@ class Fake:
 @pytest.fixture
 def sent(tmp_path):
     """A run that was sent as job 12_0 of a launch, and its folder."""
-    launch = Launch.create(tmp_path, "test", "cpu", [[RUN], [tiny(1)]])
+    launch = SentArray.create(tmp_path, "test", "cpu", [[RUN], [tiny(1)]])
     launch = launch.accepted(tmp_path, "12")
     return tmp_path, launch, RunFolder(tmp_path, RUN.run_id)
 
@@ -146,7 +146,7 @@ def test_a_failure_counts_for_the_attempt_that_wrote_it(tmp_path, ahead):
         os.utime(folder.path / "failure.json", (written, written))
 
     fail("an old one")
-    launch = Launch.create(tmp_path, "test", "cpu", [[RUN], [tiny(1)]])
+    launch = SentArray.create(tmp_path, "test", "cpu", [[RUN], [tiny(1)]])
     launch = launch.accepted(tmp_path, "12")
     assert state(tmp_path, Fake(line(launch, "PENDING"))) == "queued"
     assert state(tmp_path, Fake(line(launch, "RUNNING"))) == "running"
@@ -173,7 +173,7 @@ def test_a_silent_controller_is_not_an_empty_queue(sent):
 
 
 def test_cancel_marks_first_and_takes_the_whole_pack(tmp_path):
-    launch = Launch.create(tmp_path, "test", "cpu", [[RUN, tiny(1)], [tiny(2)]])
+    launch = SentArray.create(tmp_path, "test", "cpu", [[RUN, tiny(1)], [tiny(2)]])
     launch = launch.accepted(tmp_path, "12")
     both = line(launch, "RUNNING") + line(launch, "PENDING", job="12_1")
     fake = Fake(both)
@@ -202,10 +202,10 @@ def test_records_of_a_later_launch_stay(sent):
 
 
 def test_settling_finds_and_forgets(tmp_path):
-    ran = Launch.create(tmp_path, "ran", "cpu", [[tiny(1)], [tiny(2)]])
+    ran = SentArray.create(tmp_path, "ran", "cpu", [[tiny(1)], [tiny(2)]])
     (ran.folder / "77_1_0_log.out").touch()
-    queued = Launch.create(tmp_path, "queued", "cpu", [[tiny(3)]])
-    never = Launch.create(tmp_path, "never", "cpu", [[tiny(4)]])
+    queued = SentArray.create(tmp_path, "queued", "cpu", [[tiny(3)]])
+    never = SentArray.create(tmp_path, "never", "cpu", [[tiny(4)]])
     entry = QueueEntry("80", "PENDING", "None", "", queued.name)
     refused = QueueEntry("81", "FAILED", "BadConstraints", "", never.name)
     news = settle(tmp_path, {"80": entry, "81": refused})
@@ -220,13 +220,13 @@ def test_settling_finds_and_forgets(tmp_path):
 def test_launches_are_numbered_whatever_the_clock_says(tmp_path, monkeypatch):
     """One clock is an hour ahead; and someone has removed the launch folders."""
     monkeypatch.setattr(time, "time", lambda: 9e9)
-    first = Launch.create(tmp_path, "a", "cpu", [[RUN]]).accepted(tmp_path, "12")
+    first = SentArray.create(tmp_path, "a", "cpu", [[RUN]]).accepted(tmp_path, "12")
     monkeypatch.undo()
-    second = Launch.create(tmp_path, "b", "cpu", [[RUN]]).accepted(tmp_path, "13")
+    second = SentArray.create(tmp_path, "b", "cpu", [[RUN]]).accepted(tmp_path, "13")
     assert (first.generation, second.generation) == (1, 2)
     assert read_record(tmp_path, RUN.run_id).launch == second.name
     shutil.rmtree(tmp_path / FOLDER)
-    third = Launch.create(tmp_path, "c", "cpu", [[tiny(5)], [RUN]])
+    third = SentArray.create(tmp_path, "c", "cpu", [[tiny(5)], [RUN]])
     assert third.generation == 3
 
 
@@ -365,7 +365,7 @@ def test_runs_of_a_launch_are_names(sent):
     for bad in ("../x", "a/b", ".slurm", "", 7):
         path.write_text(json.dumps(values | {"packs": [[bad]]}))
         with pytest.raises(ValueError, match=r"launch.json cannot be read"):
-            Launch.read(launch.folder)
+            SentArray.read(launch.folder)
 
 
 def test_a_folder_that_cannot_be_read_is_shown(sent, monkeypatch):
@@ -400,7 +400,7 @@ def test_modes_follow_the_umask(tmp_path):
         before = os.umask(umask)
         try:
             with launching(root):
-                launch = Launch.create(root, "a", "cpu", [[RUN]])
+                launch = SentArray.create(root, "a", "cpu", [[RUN]])
                 launch.accepted(root, "12")
         finally:
             os.umask(before)
@@ -429,7 +429,7 @@ def test_a_refusal_of_scancel_counts_while_jobs_live(sent):
 
 def test_what_was_sent_last_is_known_where_a_run_never_began(tmp_path):
     runs = [tiny(seed) for seed in range(9)]
-    launch = Launch.create(tmp_path, "x", "cpu", [runs[:4], runs[4:7], runs[7:]])
+    launch = SentArray.create(tmp_path, "x", "cpu", [runs[:4], runs[4:7], runs[7:]])
     launch.accepted(tmp_path, "12")
     RunFolder(tmp_path, runs[4].run_id).open(runs[4])  # the only one that has begun
     assert [stored_config(tmp_path, run.run_id) for run in runs] == runs
@@ -450,7 +450,7 @@ def test_one_launcher_at_a_time(tmp_path):
     with launching(tmp_path), pytest.raises(ValueError, match="Another launcher"):  # noqa: SIM117
         with launching(tmp_path):
             pass
-    unsettled = Launch.create(tmp_path, "busy", "cpu", [[RUN]])
+    unsettled = SentArray.create(tmp_path, "busy", "cpu", [[RUN]])
     with launching(tmp_path):  # a status meanwhile leaves its launch alone
         read_status(tmp_path, [], Fake(""))
     assert unsettled.folder.exists()

@@ -17,7 +17,7 @@ from slurm import progress_guard, worker
 from slurm.ledger import (
     FOLDER,
     JobRecord,
-    Launch,
+    SentArray,
     failure_stamp,
     read_record,
     write_record,
@@ -40,7 +40,7 @@ class Make:
         how.setdefault("execution", dataclasses.asdict(Execution()))
         ids = [[config.run_id for config in configs]]
         folder = root / FOLDER / name
-        launch = Launch(
+        launch = SentArray(
             name, folder, "test", 1000.0, generation, ids, **how, job_id="12"
         )
         folder.mkdir(parents=True, exist_ok=True)

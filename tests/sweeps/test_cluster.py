@@ -7,7 +7,7 @@ import pytest
 
 from slurm.arrays import ArrayPlan
 from slurm.clients import QueueUnavailable
-from slurm.ledger import Launch
+from slurm.ledger import SentArray
 from slurm.queue import QueueEntry
 from slurm.submission import Sending
 from sweeps import cluster
@@ -38,7 +38,7 @@ def mine(tmp_path, monkeypatch):
         arrays = [ArrayPlan(list(packs), 1)]
         if dry_run:
             return Sending(arrays, ["#SBATCH"], [], [], [], [])
-        launch = Launch.create(root, label, "cpu", packs).accepted(root, "12")
+        launch = SentArray.create(root, label, "cpu", packs).accepted(root, "12")
         return Sending(arrays, ["#SBATCH"], [launch], [], [], [])
 
     monkeypatch.setattr(cluster, "submit", submit)

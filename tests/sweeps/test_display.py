@@ -9,7 +9,7 @@ import pytest
 
 from sweeps import display
 from sweeps.board import Active, Board, clock
-from sweeps.display import Lines, draw, summary
+from sweeps.display import LineDisplay, draw, summary
 from synth.run.progress import Moment, Outcome
 from tests.conftest import PATIENCE_S, tiny_run
 from tests.sweeps.conftest import call, command
@@ -56,7 +56,7 @@ def test_the_table_shows_what_is_asked_for():
 
 
 def test_lines(capsys):
-    lines, found = Lines(), board()
+    lines, found = LineDisplay(), board()
     lines.ended(found.outcomes[tiny_run(seed=2).run_id], found)
     assert "(2/6): it broke" in capsys.readouterr().out
     lines.refresh(found)

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from sweeps.display import Silent
+from sweeps.display import SilentDisplay
 from sweeps.inline import InThisProcess
 from sweeps.launch import Wishes, launch
 from sweeps.looking import Show, Status, next_command
@@ -32,7 +32,7 @@ def go(configs, root, **wishes):
         root,
         InThisProcess(),
         Wishes(execution=OFTEN, **wishes),
-        Silent(),
+        SilentDisplay(),
         "in_domain/exact_match",
     )
 
@@ -118,7 +118,7 @@ def _stop_at(config, root, execution, step):
     """Train until a signal comes at a step."""
     import signal
 
-    from synth.run.progress import Silent as Quiet
+    from synth.run.progress import SilentProgress as Quiet
 
     class Stop(Quiet):
         def update(self, moment):

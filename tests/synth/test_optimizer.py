@@ -29,10 +29,10 @@ import json, sys
 from pathlib import Path
 from synth.config import RunConfig
 from synth.run.execution import Execution
-from synth.run.progress import Silent
+from synth.run.progress import SilentProgress
 from synth.training import train
 
-class Told(Silent):
+class Told(SilentProgress):
     def begin(self, configs, step):
         print(json.dumps(step))
 

@@ -26,7 +26,7 @@ NEG, ADD, MUL, COMPOSE = range(4)
 MAX_OPERATIONS = 32
 _1 = np.uint8(1)
 _FRACTION = np.uint32((1 << 24) - 1)
-Law = Literal["split", "chain", "balanced"]
+TreeLaw = Literal["split", "chain", "balanced"]
 
 UNUSED = -1
 """The leaf number of the operand that a negation does not have."""
@@ -98,7 +98,7 @@ def draw(
     operations_N: np.ndarray,
     ring_size: int,
     operators: tuple[str, ...] = OPERATORS,
-    law: Law = "split",
+    law: TreeLaw = "split",
 ) -> Expressions:
     """One random expression for each number of operations.
 
@@ -165,7 +165,7 @@ def joined(parts: list[Expressions]) -> Expressions:
     return Expressions(**columns)
 
 
-def _left(law: Law, below: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+def _left(law: TreeLaw, below: np.ndarray, fraction: np.ndarray) -> np.ndarray:
     """How many of `below` operations a binary operator puts to its left."""
     if law == "split":
         return (fraction * (below + _1) >> 24).astype(np.uint8)

@@ -23,7 +23,7 @@ from synth.tasks.text.never_names import (
 if TYPE_CHECKING:
     import polars
 
-Place = Literal["start", "within", "joined", "inside", "date", "determined"]
+WordPlace = Literal["start", "within", "joined", "inside", "date", "determined"]
 """Where a capitalised word stands, by what is before it:
 
 start       a sentence may begin here, or the word before is in capitals throughout
@@ -93,7 +93,7 @@ def evidence(texts: Iterable[str]) -> dict[str, Evidence]:
         for text in batch:
             pairs.update(_WITH_BEFORE.findall(text))
     lower = _lower(tables)
-    places: dict[str, Place] = {}
+    places: dict[str, WordPlace] = {}
     found: dict[str, Evidence] = {}
     for (before, word), times in pairs.items():
         place = places.get(before)
@@ -151,13 +151,13 @@ def lower_in(text: str) -> Counter[str]:
     )
 
 
-def placed(text: str) -> Iterator[tuple[Place, str, int]]:
+def placed(text: str) -> Iterator[tuple[WordPlace, str, int]]:
     """Every capitalised word after a space: its place, the word, where it begins."""
     for match in _WITH_BEFORE.finditer(text):
         yield place_after(match[1]), match[2], match.start(2)
 
 
-def place_after(before: str) -> Place:
+def place_after(before: str) -> WordPlace:
     """The place of a word, from what stands between it and the space before.
 
     >>> [place_after(before) for before in ("said", "Mrs.", "home.", "the", "of")]

@@ -14,7 +14,7 @@ from typing import Literal
 
 from synth.tasks.text.frames import CHARACTERS, Frame, Plot, Segment, Word
 
-Profile = Literal["story", "book"]
+StoryProfile = Literal["story", "book"]
 FOLDERS: dict[str, tuple[str, ...]] = {"story": ("story",), "book": ("story", "book")}
 MOST_REPEATS = 4
 """A beat may stand so often in one plot; its frames are drawn without replacement."""

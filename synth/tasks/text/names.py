@@ -19,7 +19,7 @@ import numpy as np
 from synth.identity import Part, identity
 from synth.tasks.text.tokenizer import Tokenizer
 
-Split = Literal["train", "validation", "test"]
+NameSplit = Literal["train", "validation", "test"]
 _FIRST = re.compile(r" [A-Z][a-z]{1,5}")
 _SECOND = re.compile(r"[a-z]{2,4}")
 
@@ -74,7 +74,7 @@ def order(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
-def split_of(name: str) -> Split:
+def split_of(name: str) -> NameSplit:
     """The split of a name, by its hash: one in ten for validation, one for test."""
     place = order("split:" + name) % 10
     return "test" if place == 0 else "validation" if place == 1 else "train"
@@ -118,7 +118,7 @@ def candidates(
     return NamePairs(tokens, tuple(name for name, _, _ in found))
 
 
-def of_split(pairs: NamePairs, split: Split) -> NamePairs:
+def of_split(pairs: NamePairs, split: NameSplit) -> NamePairs:
     """The pairs of one split."""
     return pairs.take(i for i, name in enumerate(pairs.text) if split_of(name) == split)
 

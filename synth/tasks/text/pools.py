@@ -9,7 +9,7 @@ from synth.tasks.text.names import (
     NameConfig,
     NamePairs,
     NameSource,
-    Split,
+    NameSplit,
     candidates,
     of_split,
 )
@@ -56,12 +56,12 @@ class NamePools:
         """The open names of generated books: any training pair."""
         return NameSource([of_split(self._all, "train")], [1.0])
 
-    def any(self, split: Split) -> NameSource:
+    def any(self, split: NameSplit) -> NameSource:
         """Names of the split, of whatever pieces."""
         return NameSource([of_split(self._all, split)], [1.0])
 
     def seen(
-        self, split: Split, seen_V: np.ndarray, own_pieces: bool
+        self, split: NameSplit, seen_V: np.ndarray, own_pieces: bool
     ) -> NameSource | None:
         """Names of the split whose tokens are seen; None if there are too few.
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from synth.seeding import generator
 from synth.tasks.text.encoded import Encoded
-from synth.tasks.text.stories import Stories, StoryGenerator
+from synth.tasks.text.stories import StoryBatch, StoryGenerator
 
 STORIES_PER_DRAW = 500
 """Stories that are generated together: arrays of this size stay in the cache."""
@@ -77,7 +77,7 @@ class EndlessStories(Source):
     def windows(self, seed: int, block: int, count: int, context: int) -> Windows:
         """Windows of the stories of one block."""
         missing = count * context
-        drawn: list[Stories] = []
+        drawn: list[StoryBatch] = []
         while missing > 0:
             # A little more than the mean, so that one draw is nearly always enough.
             number = int(missing / self._mean * 1.03) + 8
@@ -92,7 +92,7 @@ class EndlessStories(Source):
         return cut(tokens, marks, first, context)
 
 
-def _firsts(stories: Stories) -> np.ndarray:
+def _firsts(stories: StoryBatch) -> np.ndarray:
     first_S = np.zeros(len(stories.tokens_S), bool)
     first_S[stories.starts_D[:-1]] = True
     return first_S

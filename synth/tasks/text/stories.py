@@ -57,7 +57,7 @@ class StoryConfig(Part):
 
 
 @dataclass(frozen=True)
-class Stories:
+class StoryBatch:
     """Stories one after another as tokens; each ends with the end-of-text token.
 
     `mark_S`: 0, or 2c+1 and 2c+2 on the first and second token of character c's name.
@@ -105,7 +105,7 @@ class StoryGenerator:
 
     def draw(
         self, seed: int, block: int, count: int, *where: str, with_nats: bool = False
-    ) -> Stories:
+    ) -> StoryBatch:
         """`count` stories of a block of the stream named `where`."""
         return StoryDraw(self, seed, (*where, block), count, with_nats).stories()
 
@@ -141,7 +141,7 @@ class StoryDraw:
     def _rng(self, name: str) -> np.random.Generator:
         return generator(self.seed, self.config.profile, *self.where, name)
 
-    def stories(self) -> Stories:
+    def stories(self) -> StoryBatch:
         """The tokens of the block."""
         self._draw_beats()
         self._draw_frames()
@@ -161,7 +161,9 @@ class StoryDraw:
         mark_S[begin_G[named_G] + 1] = 2 * self.who_G[named_G] + 2
         starts_D = np.concatenate([[0], ends_G[self.kind_G == END]])
         nats_S = nats_by_token(self, begin_G, len(tokens_S)) if self.with_nats else None
-        return Stories(tokens_S, mark_S, starts_D, self.names_DC, self.cast_D, nats_S)
+        return StoryBatch(
+            tokens_S, mark_S, starts_D, self.names_DC, self.cast_D, nats_S
+        )
 
     def _draw_beats(self) -> None:
         """Plots of every story, and their beats in one row."""

@@ -17,7 +17,7 @@ from synth.run.defining_code import (
     refuse_other_code,
 )
 from synth.run.execution import Execution
-from synth.run.progress import Silent
+from synth.run.progress import SilentProgress
 from synth.run.store import RunFolder
 from synth.tasks.repeats import RepeatsConfig
 from synth.training import train
@@ -116,7 +116,7 @@ def test_a_run_without_checkpoint_starts_afresh(tmp_path):
     refuse_other_code(tmp_path, [config])
 
 
-class StopAtFive(Silent):
+class StopAtFive(SilentProgress):
     """Sends this process a signal in the middle of a run."""
 
     def measured(self, step, headlines):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from synth.run.progress import Bar, Lines, Moment, describe
+from synth.run.progress import BarProgress, LineProgress, Moment, describe
 from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
@@ -10,7 +10,7 @@ from tests.conftest import tiny_run
 MOMENT = Moment(6, 12, [0.5, 1.25], 12_345.0, 83.0)
 
 
-@pytest.mark.parametrize("progress", [Bar, Lines])
+@pytest.mark.parametrize("progress", [BarProgress, LineProgress])
 def test_steps_losses_speed_and_time_left_are_shown(progress, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     shown = progress()
@@ -29,7 +29,7 @@ def test_the_words_hold_every_horizon():
     assert describe(MOMENT) == "loss 0.500 1.250  12.3k tokens/s  1:23 left"
 
 
-@pytest.mark.parametrize("progress", [Bar, Lines])
+@pytest.mark.parametrize("progress", [BarProgress, LineProgress])
 def test_a_pack_that_cannot_begin_is_a_failure_on_a_terminal_too(
     progress, tmp_path, monkeypatch, capsys
 ):
@@ -46,7 +46,7 @@ def test_a_pack_that_cannot_begin_is_a_failure_on_a_terminal_too(
 
 def test_a_bar_serves_several_groups_of_a_pack(capsys):
     """Runs that stand at different steps train one group after another."""
-    bar = Bar()
+    bar = BarProgress()
     for step in (0, 4):
         bar.begin([tiny_run()], step)
         bar.update(MOMENT)
