@@ -17,7 +17,7 @@ from slurm.queue import read_queue
 from slurm.status import cancel, read_status
 from slurm.submission import SubmissionRefused, submit
 from sweeps.cluster import OnCluster
-from sweeps.display import Silent
+from sweeps.display import SilentDisplay
 from sweeps.launch import Wishes, launch
 from sweeps.survey import stored_configs
 from sweeps.sweep import METRIC
@@ -120,7 +120,7 @@ KILLED = """
     "patch",
     [
         "unused",  # right after sbatch
-        "slurm.submission._sbatch = genuine; slurm.ledger.Launch._record",  # in between
+        "slurm.submission._sbatch = genuine; slurm.ledger.SentArray._record",  # in between
     ],
 )
 def test_launcher_killed_between_submission_and_record(site, assert_undisturbed, patch):
@@ -326,7 +326,7 @@ def again(site, *states):
             lanes=site.profile.lanes,
             states=states,
         ),
-        Silent(),
+        SilentDisplay(),
         METRIC,
     )
 

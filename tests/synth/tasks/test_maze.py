@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 
-from synth.run.progress import Silent
+from synth.run.progress import SilentProgress
 from synth.run.store import RunFolder
 from synth.tasks.choice_points import ROLES, Kind
 from synth.tasks.exact import side_of
@@ -225,7 +225,7 @@ def verified(root, config):
     return [row for row in found if row["metric"] == "verified"]
 
 
-class StopAfter(Silent):
+class StopAfter(SilentProgress):
     """Asks a run to stop after the evaluation at a step."""
 
     def __init__(self, step):
