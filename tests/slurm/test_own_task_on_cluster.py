@@ -48,7 +48,7 @@ def test_jobs_train_a_task_of_the_sweeps_own_file(site, tmp_path):
         "slurm", "status", str(root)
     )
     kept.rename(file)
-    assert "0 runs in 0 jobs to send" in call("sweeps", *words)
+    assert "4 runs, all done before" in call("sweeps", *words)
     file.unlink()
     run = next(root.glob("reversal-leap3-*"))
     assert "horizon=3" in call("synth", "evaluate", str(run), "--examples", "16")
