@@ -144,7 +144,9 @@ def judge(claim: Claim, frame: pl.DataFrame) -> Judgement:
     seeds = _seeds(counted)
     if claim.undecidable or not stated:
         largest = max(test.parameters for test in named)
-        why = claim.undecidable or f"stated for {claim.stated_for}"
+        notes = {test.note for test in named if test.note}
+        at_an_end = notes.pop() if len(notes) == 1 and not stated else ""
+        why = claim.undecidable or at_an_end or f"stated for {claim.stated_for}"
         reason = f"{why}; runs reach {size_name(largest)} ({seeds})"
         shown = [
             replace(o, result="not tested", counted=False) for o in outcomes + beside

@@ -332,7 +332,7 @@ def test_the_layer_law_is_shown_and_not_judged(tmp_path, word):
     assert not any(o.counted for o in judged.outcomes)
 
 
-def unseen_verdict(root, seen, unseen, noise=0.002):
+def unseen_verdict(root, seen, unseen, noise=0.002, guess=0.0):
     """C3 on cells whose seen and unseen second tokens score so much."""
     rng = np.random.default_rng(6)
     training = TrainingConfig(steps=100, batch_rows=2, context=64, warmup_steps=1)
@@ -349,6 +349,7 @@ def unseen_verdict(root, seen, unseen, noise=0.002):
         rows = [
             Measurement(*at, "tokens=seen", seen + shift[0], 900),
             Measurement(*at, "tokens=unseen", unseen + shift[1], 900),
+            Measurement(*at[:4], "second_token_majority", "", guess, 900),
         ]
         write_run(root, config, rows)
     return named(root, "C3")
@@ -369,7 +370,8 @@ def test_no_verdict_where_both_sides_are_at_an_end(tmp_path, seen, unseen, remar
 
 
 def test_a_verdict_where_seen_names_have_left_the_floor(tmp_path):
-    assert unseen_verdict(tmp_path / "a", 0.3, 0.0).verdict == "supported"
+    assert unseen_verdict(tmp_path / "a", 0.3, 0.0, guess=0.2).verdict == "supported"
+    assert unseen_verdict(tmp_path / "c", 0.3, 0.0, guess=0.4).verdict == "not tested"
     assert unseen_verdict(tmp_path / "b", 0.3, 0.5).verdict == "contradicted"
 
 
