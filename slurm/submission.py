@@ -135,7 +135,7 @@ def submit(
         files = plugins.copies(runs)
         # A sweep file that defines a task is imported by the job, with its sweep.
         packages = (*snapshot.PACKAGES, *(("sweeps",) if files else ()))
-        code = snapshot.take(root, packages=packages, more=files)
+        code = snapshot.take(root, FOLDER, packages=packages, more=files)
         sent: list[SentArray] = []
         for array in sending.arrays:
             sent.append(_send(array, sent, root, profile, how, label, code, ask))

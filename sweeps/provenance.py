@@ -26,7 +26,7 @@ def take_copy(root: Path, configs: Iterable[RunConfig] = ()) -> Path:
     The files that define tasks and objectives of a person's own go with it.
     """
     more = plugins.copies(configs)
-    return snapshot.take(root, packages=PACKAGES, folder=FOLDER, more=more)
+    return snapshot.take(root, FOLDER, packages=PACKAGES, more=more)
 
 
 @dataclass(frozen=True)

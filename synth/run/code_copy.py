@@ -1,6 +1,6 @@
 """A copy of the code, so that queued jobs run what they were submitted with.
 
-The copy lies in `RUNS/.slurm/code/<digest>`; equal code is copied once. It is written
+The copy lies in `RUNS/FOLDER/code/<digest>`; equal code is copied once. It is written
 under another name, synced and renamed, so it is complete or not there. `MANIFEST` lists
 the SHA-256 of every file as `sha256sum` does, and the folder is named by the digest of
 that list: whoever starts a worker checks the copy first, with code from elsewhere.
@@ -20,7 +20,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from slurm.ledger import FOLDER
 from synth.run.defining_code import COPIED, code_state, package_files
 from synth.run.files import make_folder, read_regular, sync_folder
 
@@ -41,9 +40,9 @@ class CopyChanged(ValueError):
 
 def take(
     root: Path,
+    folder: str,
     source: Path = HERE,
     packages: Sequence[str] = PACKAGES,
-    folder: str = FOLDER,
     more: Mapping[str, bytes] = {},
 ) -> Path:
     """Copy the packages of `source` to `root/folder/code/DIGEST`; returns the copy.

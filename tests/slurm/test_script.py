@@ -175,7 +175,7 @@ def test_set_up_lines_leave_the_log_of_earlier_attempts(tmp_path):
     """A requeued job appends to its log; no line may open that file anew."""
     log = tmp_path / "log"
     log.write_text("the first attempt\n")
-    lines = setup_lines(Profile(name="site"), take(tmp_path))
+    lines = setup_lines(Profile(name="site"), take(tmp_path, ".slurm"))
     with log.open("ab") as file:
         command = ["bash", "-c", "\n".join([*lines, "echo the second"])]
         subprocess.run(command, stdout=file, stderr=file, check=True)

@@ -335,8 +335,8 @@ def test_an_element_names_itself(monkeypatch):
 
 
 def test_snapshots_are_shared_and_complete(tmp_path):
-    first = take(tmp_path)
-    assert take(tmp_path) == first
+    first = take(tmp_path, ".slurm")
+    assert take(tmp_path, ".slurm") == first
     for package in ("synth", "slurm"):
         names = {p.relative_to(HERE) for p in (HERE / package).rglob("*.py")}
         assert names == {p.relative_to(first) for p in (first / package).rglob("*.py")}
@@ -344,9 +344,9 @@ def test_snapshots_are_shared_and_complete(tmp_path):
     for package in ("synth", "slurm"):
         subprocess.run(["mkdir", "-p", checkout], check=True)
         subprocess.run(["cp", "-r", HERE / package, checkout], check=True)
-    assert take(tmp_path, checkout) == first
+    assert take(tmp_path, ".slurm", checkout) == first
     (checkout / "synth" / "novel.py").touch()
-    assert take(tmp_path, checkout) != first
+    assert take(tmp_path, ".slurm", checkout) != first
     script = (
         "from synth.run.defining_code import code_state; print(code_state()['commit'])"
     )

@@ -73,7 +73,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_a_changed_copy_is_told_and_not_run(change, source, tmp_path):
-    copy = take(tmp_path / "runs", source)
+    copy = take(tmp_path / "runs", ".slurm", source)
     check(copy)
     done = in_shell(copy)
     assert (done.returncode, done.stdout) == (0, "it runs\n")
@@ -87,13 +87,13 @@ def test_a_changed_copy_is_told_and_not_run(change, source, tmp_path):
     assert "is not the code that was submitted" in said
     assert CHANGES[change] in said or change is relisted
     with pytest.warns(UserWarning, match=CHANGES[change]):
-        assert take(tmp_path / "runs", source) == copy
+        assert take(tmp_path / "runs", ".slurm", source) == copy
     check(copy)
     assert in_shell(copy).returncode == 0
 
 
 def test_compiled_files_are_not_trusted(source, tmp_path):
-    copy = take(tmp_path / "runs", source)
+    copy = take(tmp_path / "runs", ".slurm", source)
     for look in (check, in_shell):
         cache = copy / "synth" / "__pycache__"
         cache.mkdir()
@@ -128,7 +128,7 @@ def test_a_copy_is_synced_before_it_has_its_name(source, tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             for name in names:
                 patch.setattr(os, name, counting(name, limit))
-            return take(root, source)
+            return take(root, ".slurm", source)
 
     whole = run(tmp_path / "whole", None)
     calls = total
@@ -141,25 +141,25 @@ def test_a_copy_is_synced_before_it_has_its_name(source, tmp_path, monkeypatch):
         copy = root / ".slurm" / "code" / whole.name
         if copy.exists():
             check(copy)
-        assert take(root, source).name == whole.name
+        assert take(root, ".slurm", source).name == whole.name
 
 
 def test_a_copy_follows_from_what_is_copied(source, tmp_path):
-    first = take(tmp_path / "runs", source)
+    first = take(tmp_path / "runs", ".slurm", source)
     twin = shutil.copytree(source, tmp_path / "twin")
     (twin / "synth" / "__pycache__").mkdir()
     (twin / "synth" / "__pycache__" / "a.pyc").write_text("")
-    assert take(tmp_path / "runs", twin) == first
+    assert take(tmp_path / "runs", ".slurm", twin) == first
     (twin / "synth" / "novel.py").touch()
-    assert take(tmp_path / "runs", twin) != first
+    assert take(tmp_path / "runs", ".slurm", twin) != first
 
 
 def test_remains_of_killed_launchers_go(source, tmp_path):
-    code = take(tmp_path / "runs", source).parent
+    code = take(tmp_path / "runs", ".slurm", source).parent
     for name, age in ((".1f.aa.tmp", 2 * 86400), (".1f.bb.tmp", 60)):
         (code / name).mkdir()
         now = snapshot.time.time()
         os.utime(code / name, (now - age, now - age))
     (source / "synth" / "c.py").touch()
-    take(tmp_path / "runs", source)
+    take(tmp_path / "runs", ".slurm", source)
     assert sorted(path.name for path in code.glob(".*")) == [".1f.bb.tmp"]
