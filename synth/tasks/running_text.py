@@ -15,6 +15,7 @@ from synth.identity import identity, location
 from synth.metrics import Metric, Score
 from synth.seeding import generator
 from synth.tasks.task import (
+    MAX_EVALUATION_LENGTH,
     EvaluationSet,
     Rows,
     Sample,
@@ -76,13 +77,17 @@ class TextConfig(TaskConfig):
 
     def validate(self) -> None:
         """Fill in the digest, and for a new configuration how the text is read."""
+        self.check(
+            2 <= self.evaluation_length <= MAX_EVALUATION_LENGTH,
+            "evaluation_length",
+            f"from 2 to {MAX_EVALUATION_LENGTH}",
+        )
         object.__setattr__(self, "corpus", absolute(self.corpus))
         stored = bool(self.corpus_digest)
         filled = filled_digest(self.corpus, self.corpus_digest, "TextConfig.corpus")
         object.__setattr__(self, "corpus_digest", filled)
         if not stored and not self.reading:
             object.__setattr__(self, "reading", self.rule)
-        self.check(self.evaluation_length >= 2, "evaluation_length", "at least 2")
 
     @property
     def rule(self) -> str:

@@ -25,6 +25,7 @@ from synth.tasks.mentions import (
     story_set,
 )
 from synth.tasks.task import (
+    MAX_EVALUATION_LENGTH,
     EvaluationSet,
     ItemCounts,
     Rows,
@@ -61,6 +62,12 @@ SMALL_CORPUS = 2_000_000
 """Below so many characters, generated stories help to train the tokeniser."""
 BOOK = StoryConfig(profile="book", characters=4, min_characters=2, episodes=6, asides=1)
 """Generated books: six episodes, more words, names always of the open pool."""
+
+
+MAX_STORIES = 1 << 26
+"""Of an epoch: its order is drawn as one permutation."""
+MAX_PARTS = 1 << 16
+"""Windows in a group of the mixture, which is drawn as one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,9 +124,14 @@ class StoriesConfig(TaskConfig):
         if not self.grammar_digest:  # a new configuration, none that was stored
             object.__setattr__(self, "grammar_digest", grammar("book").digest)
             object.__setattr__(self, "reading", self.reading or self.rule)
-        self.check(self.fixed_stories >= 0, "fixed_stories", "at least 0")
-        self.check(self.stories_parts >= 0, "stories_parts", "at least 0")
-        self.check(self.books_parts >= 0, "books_parts", "at least 0")
+        self.check(
+            0 <= self.fixed_stories <= MAX_STORIES,
+            "fixed_stories",
+            f"from 0 to {MAX_STORIES}",
+        )
+        for name in ("stories_parts", "books_parts"):
+            in_range = 0 <= getattr(self, name) <= MAX_PARTS
+            self.check(in_range, name, f"from 0 to {MAX_PARTS}")
         self.check(
             self.stories_parts + self.books_parts >= 1,
             "stories_parts",
@@ -130,7 +142,11 @@ class StoriesConfig(TaskConfig):
             "books_parts",
             "at least 1 when books are given",
         )
-        self.check(self.evaluation_length >= 16, "evaluation_length", "at least 16")
+        self.check(
+            16 <= self.evaluation_length <= MAX_EVALUATION_LENGTH,
+            "evaluation_length",
+            f"from 16 to {MAX_EVALUATION_LENGTH}",
+        )
         if self.corpus_digest and self.fixed_stories:
             raise ValueError(
                 "StoriesConfig.fixed_stories is for generated stories; a corpus is a "

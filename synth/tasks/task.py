@@ -31,6 +31,8 @@ from synth.identity import Part
 from synth.metrics import TRAINING_METRICS, Metric, Score
 from synth.objectives.objective import Prediction
 
+MAX_EVALUATION_LENGTH = 1 << 16
+"""Tokens of a test row; evaluation holds the attention of one at once."""
 SAMPLE_CONTEXT = 256
 """Tokens in a row from which examples are shown."""
 SIDES = 8

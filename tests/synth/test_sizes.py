@@ -13,11 +13,14 @@ from synth.models.describe import describe_run
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.run.execution import Execution
 from synth.tasks.polynomial import PolynomialConfig
+from synth.tasks.text.names import NameConfig
+from synth.tasks.text.stories import StoryConfig
+from synth.tasks.text.vocabularies import TokenizerConfig
 
 TASKS = members("task")
 OBJECTIVES = list(members("objective").values())
-PARTS = [*OBJECTIVES, TrainingConfig, RunConfig, Execution, *TASKS.values()]
-PARTS.remove(TASKS["text"])  # says first that it has no corpus
+NESTED = [StoryConfig, NameConfig, TokenizerConfig]
+PARTS = [*OBJECTIVES, TrainingConfig, RunConfig, Execution, *TASKS.values(), *NESTED]
 
 
 def integer_fields(part):
@@ -38,6 +41,8 @@ def test_a_huge_number_is_refused_or_harmless(place, value, sign):
     hint = typing.get_type_hints(part)[name]
     number = sign * value
     given = {name: (number,) if hint == tuple[int, ...] else number}
+    if part is TASKS["text"]:
+        given |= {"corpus": __file__, "corpus_digest": "0" * 64, "reading": "any"}
     if part is RunConfig:
         given["task"] = PolynomialConfig()
     refused = None

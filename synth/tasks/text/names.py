@@ -24,6 +24,10 @@ _FIRST = re.compile(r" [A-Z][a-z]{1,5}")
 _SECOND = re.compile(r"[a-z]{2,4}")
 
 
+MOST_NAMES = 1 << 17
+"""More than there are pairs of tokens that read like names."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class NameConfig(Part):
     """Which names the characters of the training stories bear."""
@@ -45,11 +49,13 @@ class NameConfig(Part):
         """Refuse values outside their range."""
         self.check(0 <= self.p_open <= 1, "p_open", "between 0 and 1")
         self.check(self.zipf >= 0, "zipf", "at least 0")
-        for name in ("first_pieces", "second_pieces"):
-            self.check(getattr(self, name) >= 4, name, "at least 4")
-        self.check(self.closed_names >= 4, "closed_names", "at least 4")
+        for name in ("first_pieces", "second_pieces", "closed_names"):
+            in_range = 4 <= getattr(self, name) <= MOST_NAMES
+            self.check(in_range, name, f"from 4 to {MOST_NAMES}")
         self.check(
-            self.open_names == 0 or self.open_names >= 4, "open_names", "0 or 4+"
+            self.open_names == 0 or 4 <= self.open_names <= MOST_NAMES,
+            "open_names",
+            f"0, or from 4 to {MOST_NAMES}",
         )
 
 
