@@ -28,7 +28,7 @@ SCRIPT = """
 
     root, world, rank = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     runs = [tiny(0, 30), tiny(1, 30, learning_rate=3e-3)]
-    place, execution = data_parallel.Place(rank, world, rank), Execution()
+    place, execution = data_parallel.ProcessRank(rank, world, rank), Execution()
     os.environ["SLURM_LAUNCH_NODE_IPADDR"] = "127.0.0.1"
     with data_parallel.joined(root / "here", place, execution):
         if rank:
