@@ -460,10 +460,10 @@ def test_a_users_tokeniser(task, tmp_path):
     ("changes", "message"),
     [
         ({"stories_parts": 0}, "stories_parts must be at least 1 if books_parts is 0"),
-        ({"fixed_stories": -1}, "fixed_stories must be at least 0; got -1"),
+        ({"fixed_stories": -1}, "fixed_stories must be from 0 to 67108864; got -1"),
         ({"corpus": "/nowhere.txt"}, "does not exist"),
         ({"tokenizer": TokenizerConfig(tokens="characters")}, "no names of two tokens"),
-        ({"evaluation_length": 4}, "at least 16"),
+        ({"evaluation_length": 4}, "from 16 to 65536"),
     ],
 )
 def test_refuses_impossible_settings(changes, message):
