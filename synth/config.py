@@ -43,8 +43,8 @@ class ModelConfig(Part):
 
 MAX_EXAMPLES = 1 << 20
 MAX_TOKENS_PER_STEP = 1 << 26
-"""Sixteen batches of four million; more is a slip of the hand, which the machine's memory
-would find out minutes later."""
+"""Sixteen batches of four million; more is almost surely a typo, and would run out of
+memory minutes later."""
 
 
 @dataclass(frozen=True, kw_only=True)

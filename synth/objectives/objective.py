@@ -145,11 +145,6 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
         """Settings of this objective that leave a trunk to so many layers, in words."""
         return []
 
-    @property
-    def reach(self) -> int:
-        """The furthest offset that is predicted."""
-        return max(head.offset for head in self.heads())
-
     def terms(self) -> tuple[tuple[str, float], ...]:
         """Name and weight of each term of the loss: heads first, then readouts."""
         heads = [(head.prediction.label, head.weight) for head in self.heads()]
