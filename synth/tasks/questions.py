@@ -1,0 +1,179 @@
+"""Tasks of questions and answers: examples of one length, drawn many at a time.
+
+What such tasks share is written once: blocks of a training stream or of a fixed pool,
+the split by the hash of a problem, test sets, samples.
+
+A *pool* is a fixed number of training problems, met again and again. It is drawn from
+the data seed; each epoch has an order of its own. With three problems and blocks of four
+examples:
+
+```
+block      0           1           2
+epoch      0 0 0 1     1 1 2 2     2 3 3 3
+problem    2 0 1 1     2 0 0 2     1 0 1 2
+```
+
+Letters in names: E examples of length L, D draws that identify a problem, P problems of
+a pool, A answer tokens, R rows, T positions.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from synth.metrics import Score
+from synth.seeding import generator
+from synth.tasks.exact import alone, packed, side_of, stack_until
+from synth.tasks.task import (
+    EvaluationSet,
+    Rows,
+    Sample,
+    Task,
+    TaskConfig,
+    TokenScores,
+    drawn_until,
+)
+
+BLOCK = 4096
+"""Examples drawn at a time."""
+MAX_POOL = 1 << 21
+
+
+class QuestionTask(Task):
+    """A task that draws examples of one length, each a question and then its answer."""
+
+    config: TaskConfig
+    length: int
+    """Tokens of an example."""
+    answer_start: int
+    """Tokens of a question; the answer goes on to the end of the example."""
+    pool: int = 0
+    """Problems of the training pool; 0 draws new ones for ever."""
+
+    def __init__(self) -> None:
+        self._pools: dict[tuple[int, str], np.ndarray] = {}
+
+    @abstractmethod
+    def draw(
+        self, rng: np.random.Generator, count: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """At most `count` examples (E, L), and what identifies their problems (E, D).
+
+        Equal problems have equal draws, whatever in their examples does not matter.
+        """
+
+    def describe(self, tokens_L: np.ndarray) -> Mapping[str, Any]:
+        """An example in words, for the record of a sample."""
+        return {}
+
+    def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
+        """The train side of 4096 new examples, or the next 4096 of the pool."""
+        if self.pool:
+            places_E = pool_places(data_seed, block, self.pool)
+            return self.packed(self._pool_of(data_seed)[places_E], context)
+        rng = generator(data_seed, self.config.kind, "train", block)
+        tokens_EL, problem_ED = self.draw(rng, BLOCK)
+        kept_E = self.trained_on(side_of(problem_ED))
+        return self.packed(tokens_EL[kept_E], context)
+
+    def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
+        """One set: the side held out, one example a row."""
+
+        def batch(index: int) -> np.ndarray:
+            rng = generator(0, self.config.kind, self.split, index)
+            tokens_EL, problem_ED = self.draw(rng, BLOCK)
+            return tokens_EL[self.held_out(side_of(problem_ED))]
+
+        rows = self.alone(stack_until(batch, examples))
+        return [EvaluationSet(self.suite("test"), rows)]
+
+    def packed(self, tokens_EL: np.ndarray, context: int) -> Rows:
+        """Examples side by side in rows of `context` tokens."""
+        return packed(tokens_EL, self.answer_start, context)
+
+    def alone(self, tokens_EL: np.ndarray) -> Rows:
+        """One example a row."""
+        return alone(tokens_EL, self.answer_start)
+
+    def samples(self, seed: int, count: int) -> list[Sample]:
+        """Examples of both sides of the split, in tokens and in words."""
+        parts: list[np.ndarray] = []
+        sides: list[np.ndarray] = []
+        while sum(map(len, parts)) < count:
+            rng = generator(seed, self.config.kind, "sample", len(parts))
+            tokens_EL, problem_ED = self.draw(rng, BLOCK)
+            parts.append(tokens_EL)
+            sides.append(self.trained_on(side_of(problem_ED)))
+        tokens_EL = np.concatenate(parts)[:count]
+        answer_EL = self.alone(tokens_EL).answer_RT
+        found = []
+        for tokens_L, answer_L, trained in zip(
+            tokens_EL, answer_EL, np.concatenate(sides)[:count], strict=True
+        ):
+            words = [self.vocabulary[token] for token in tokens_L]
+            record = {
+                **self.describe(tokens_L),
+                "tokens": words,
+                "split": "train" if trained else self.split,
+            }
+            found.append(Sample(record, words, answer_L.tolist()))
+        return found
+
+    def _pool_of(self, data_seed: int) -> np.ndarray:
+        """The training pool of a data seed, (P, L); drawn once."""
+        key = data_seed, self.split
+
+        def batch(index: int) -> np.ndarray:
+            rng = generator(data_seed, self.config.kind, "pool", index)
+            tokens_EL, problem_ED = self.draw(rng, BLOCK)
+            return tokens_EL[self.trained_on(side_of(problem_ED))]
+
+        if key not in self._pools:
+            too_small = f"The problem space is too small for a pool of {self.pool}."
+            parts = drawn_until(batch, self.pool, too_small)
+            self._pools[key] = np.concatenate(parts)[: self.pool]
+        return self._pools[key]
+
+
+def pool_places(data_seed: int, block: int, size: int) -> np.ndarray:
+    """Which problems of a pool of `size` the examples of a block show, (E,).
+
+    Examples are counted through all blocks; each epoch of `size` examples is a
+    permutation of the pool.
+    """
+    example_E = np.arange(block * BLOCK, (block + 1) * BLOCK)
+    epoch_E, place_E = np.divmod(example_E, size)
+    found_E = np.empty(BLOCK, np.int64)
+    for epoch in range(epoch_E[0], epoch_E[-1] + 1):
+        order_P = generator(data_seed, "pool-order", epoch).permutation(size)
+        here_E = epoch_E == epoch
+        found_E[here_E] = order_P[place_E[here_E]]
+    return found_E
+
+
+def answer_hits(task: QuestionTask, scores: TokenScores) -> np.ndarray:
+    """Whether head 1 is right at each token of the answer, teacher-forced, (R, A)."""
+    hits_RT: np.ndarray = scores.correct_NRT[0]
+    return hits_RT[:, task.answer_start - 1 : task.length - 1]
+
+
+def position_scores(
+    task: QuestionTask, chosen: EvaluationSet, scores: TokenScores
+) -> list[Score]:
+    """Accuracy of each prediction at each token of the answer, counted from 1.
+
+    `horizon=2,position=3` is the second head's prediction of the third answer token.
+    """
+    found = []
+    for said, _, correct_RT, valid_RT in scores.by_prediction():
+        for position in range(1, task.length - task.answer_start + 1):
+            at = task.answer_start + position - 1 - said.offset
+            if at < 0 or not valid_RT[:, at].any():
+                continue
+            hits = correct_RT[valid_RT[:, at], at]
+            label = f"{said.label},position={position}"
+            mean = float(hits.mean())
+            found.append(Score(chosen.suite, "accuracy", label, mean, len(hits)))
+    return found

@@ -1,0 +1,65 @@
+"""Tasks of questions and answers: pools, samples, and problems held apart."""
+
+import numpy as np
+import pytest
+
+from synth.tasks.exact import side_of
+from synth.tasks.questions import BLOCK, pool_places
+from synth.tasks.star import StarConfig
+
+
+def star_problem(task, row):
+    """Edges in any order, source and goal."""
+    words = row[: task.answer_start].tolist()
+    edges = [tuple(words[at : at + 2]) for at in range(0, len(words) - 3, 3)]
+    return frozenset(edges), tuple(words[-3:-1])
+
+
+SMALL_SPACES = [(StarConfig(degree=2, length=2, labels=9), star_problem)]
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"), SMALL_SPACES, ids=lambda one: getattr(one, "kind", "")
+)
+def test_problems_of_train_validation_and_test_are_apart(config, problem):
+    """In spaces so small that sets drawn without a split would overlap."""
+    whole = config.build()
+    found = {}
+    for split in ("test", "validation"):
+        task = whole.judged_on(split)
+        (held_out,) = task.evaluation_sets(300)
+        assert held_out.suite == split
+        train = task.train_rows(0, 0, task.length).tokens_RT
+        found[split] = {problem(task, row) for row in held_out.rows.tokens_RT}
+        found["train", split] = {problem(task, row) for row in train}
+    assert min(map(len, found.values())) > 20
+    assert not found["test"] & found["train", "test"]
+    assert not found["validation"] & found["train", "validation"]
+    assert not found["test"] & found["validation"]
+    assert not found["test"] & found["train", "validation"]
+    assert found["validation"] & found["train", "test"]
+
+
+@pytest.mark.parametrize("size", [100, 1000, BLOCK, 3 * BLOCK])
+def test_an_epoch_is_a_permutation_of_the_pool(size):
+    blocks = [pool_places(0, block, size) for block in range(6)]
+    stream = np.concatenate(blocks)
+    whole = stream[: len(stream) // size * size].reshape(-1, size)
+    assert len(whole) >= 2
+    assert np.array_equal(
+        np.sort(whole, axis=1), np.tile(np.arange(size), (len(whole), 1))
+    )
+    assert not np.array_equal(whole[0], whole[1])
+
+
+@pytest.mark.parametrize("config", [config for config, _ in SMALL_SPACES])
+def test_samples_come_from_both_sides_and_fewer_are_a_prefix(config):
+    task = config.build()
+    many = task.samples(0, 100)
+    assert {sample.record["split"] for sample in many} == {"train", "test"}
+    assert task.samples(0, 5) == many[:5]
+    for sample in many:
+        assert sample.answer.index(True) == task.answer_start
+        assert len(sample.tokens) == task.length
+    _, problem_ED = task.draw(np.random.default_rng(0), 4000)
+    assert (side_of(problem_ED) == 0).mean() == pytest.approx(1 / 8, abs=0.05)
