@@ -1,6 +1,5 @@
 # Every job a person does, one line each. `make` alone prints them.
 SWEEP ?= quick
-SCALE ?= quick
 ON ?= local
 PROFILE ?= private
 PYTHON ?= python3
@@ -9,7 +8,8 @@ RUN = $(VENV)/bin/python
 READY = $(VENV)/.ready
 RECENT = import sys; sys.exit(sys.version_info < (3, 11))
 WHERE = --on $(ON) $(if $(filter slurm,$(ON)),--profile $(PROFILE))
-VALUES = $(if $(TUNED),--tuned $(TUNED))
+PART = $(if $(SCALE),--scale $(SCALE)) $(if $(ARMS),--arms $(ARMS)) $(if $(SIZES),--sizes $(SIZES)) $(if $(SEEDS),--seeds $(SEEDS))
+CHOSEN = $(SWEEP) $(PART) $(if $(TUNED),--tuned $(TUNED))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quick test lint format sweep plan status retry tune dashboard collect figures claims notebooks report cluster-up cluster-down bench clean
@@ -49,24 +49,24 @@ format: $(READY) ## let ruff format the code
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-sweep: $(READY) ## run a sweep: make sweep SWEEP=polynomial SCALE=small ON=local [TUNED=FILE]
-	$(RUN) -m sweeps run $(SWEEP) --scale $(SCALE) $(WHERE) $(VALUES)
+sweep: $(READY) ## run a sweep: make sweep SWEEP=polynomial SCALE=small ON=local [TUNED=FILE] [SEEDS=8 ARMS='n1 n2' SIZES=1M]
+	$(RUN) -m sweeps run $(CHOSEN) $(WHERE)
 
 plan: $(READY) ## what a sweep would do; nothing is executed
-	$(RUN) -m sweeps plan $(SWEEP) --scale $(SCALE) $(VALUES)
+	$(RUN) -m sweeps plan $(CHOSEN)
 
 status: $(READY) ## where the runs of a sweep stand
-	$(RUN) -m sweeps status $(SWEEP) --scale $(SCALE) $(VALUES)
+	$(RUN) -m sweeps status $(CHOSEN)
 
 retry: $(READY) ## train the failed runs of a sweep again
-	$(RUN) -m sweeps retry $(SWEEP) --scale $(SCALE) $(WHERE) $(VALUES)
+	$(RUN) -m sweeps retry $(CHOSEN) $(WHERE)
 
 tune: $(READY) ## search learning rates, equally for every objective
-	$(RUN) -m sweeps tune $(SWEEP) --scale $(SCALE)
+	$(RUN) -m sweeps tune $(CHOSEN)
 
 dashboard: $(READY) ## a sweep in a browser, as its run folders stand (installs optuna-dashboard)
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dashboard]'
-	$(RUN) -m sweeps dashboard $(SWEEP) --scale $(SCALE) $(VALUES)
+	$(RUN) -m sweeps dashboard $(CHOSEN)
 
 collect: $(READY) ## run folders of all sweeps to analysis/results/*.parquet
 	$(RUN) -m analysis collect

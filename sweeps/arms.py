@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.plan import cell_names
+from sweeps.cells import cell_key, cell_names
 from synth.config import RunConfig, TrainingConfig
-from synth.identity import digest, nearest, require
+from synth.identity import nearest, require
 from synth.run.store import write_atomically
 
 SEARCHABLE = {
@@ -96,7 +96,7 @@ class Arm:
     @property
     def key(self) -> str:
         """Equal for the runs of this arm."""
-        return arm_key(self.example, [r.name for r in self.ranges])
+        return cell_key(self.example, [r.name for r in self.ranges])
 
     def run(self, values: dict[str, Any]) -> RunConfig:
         """The run that tries these values, rounded to three digits, on validation data."""
@@ -118,16 +118,6 @@ def round_value(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def arm_key(config: RunConfig, searched: Iterable[str]) -> str:
-    """Digest of a run without its seeds and without the searched fields."""
-    values = config.canonical()
-    values.pop("seed", None)
-    values.pop("data_seed", None)
-    for name in searched:
-        values["training"].pop(name, None)
-    return digest(values)[:16]
-
-
 def arms_of(
     configs: Sequence[RunConfig], search: Sequence[str], seed: int
 ) -> list[Arm]:
@@ -147,7 +137,7 @@ def arms_of(
     first: dict[str, RunConfig] = {}
     for config in configs:
         names = [text.partition("=")[0] for text in search]
-        first.setdefault(arm_key(config, names), config)
+        first.setdefault(cell_key(config, names), config)
     names = cell_names(list(first.values()))
     return [
         Arm(
@@ -184,7 +174,7 @@ def with_tuned(configs: Iterable[RunConfig], path: Path) -> list[RunConfig]:
         ) from None
     found = []
     for config in configs:
-        key = arm_key(config, searched)
+        key = cell_key(config, searched)
         if key not in won:
             raise ValueError(
                 f"{path} has no values for {config.run_id}: it was tuned on other "

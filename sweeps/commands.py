@@ -2,23 +2,14 @@
 
 import json
 import shlex
-import sys
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import tyro
-
-from sweeps.loading import find
-from sweeps.survey import folder_of_runs, stored_configs
-from sweeps.sweep import METRIC
-from synth import plugins
-from synth.config import RunConfig
+from sweeps.chosen import Chosen, Resolved
 from synth.identity import require
 from synth.run.execution import Execution
-from synth.run.standing import folders_in
 from synth.run.states import LIVE, NOT_DONE, TROUBLED, UNTRIED, State, counted
 
 if TYPE_CHECKING:
@@ -27,67 +18,6 @@ if TYPE_CHECKING:
 
 STOPPED = 75
 """Exit status after a signal: call again to go on (EX_TEMPFAIL)."""
-
-Name = Annotated[str, tyro.conf.Positional]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """Which runs: a sweep, a scale, and where their folders lie."""
-
-    sweep: Name
-    """A sweep of the catalogue, or a file of your own: path/to/my_sweep.py[:name]; or a
-    folder of runs, for what lies there already."""
-    scale: str | None = None
-    """quick, small or paper; the sweep's first scale if not given."""
-    tuned: Path | None = None
-    """Table of tuned values (tuned.json) that replace the sweep's own."""
-    runs: Path = Path("runs")
-    """Where run folders lie."""
-
-    def resolve(self) -> "Resolved":
-        """Load the sweep and build its runs."""
-        if (root := folder_of_runs(self.sweep)) is not None:
-            given = [n for n in ("scale", "tuned") if getattr(self, n) is not None]
-            require(not given, "--scale and --tuned", "left out for a folder", given)
-            configs, left_out = stored_configs(root)
-            for sentence in left_out:
-                print(sentence, file=sys.stderr)
-            return Resolved(METRIC, configs, root, root.name, whole=False)
-        sweep = find(self.sweep)
-        folders_in(self.runs)  # a dangling link, say, is told before anything starts
-        scale = self.scale or sweep.scales[0]
-        configs, folder = sweep(scale), sweep.folder(scale)
-        if self.tuned is not None:
-            from sweeps.arms import with_tuned
-
-            configs, folder = with_tuned(configs, self.tuned), f"{folder}-tuned"
-        return Resolved(sweep.metric, configs, self.runs / folder, folder)
-
-    def words(self) -> str:
-        """The arguments that name the same runs again."""
-        parts = [self.sweep]
-        if self.scale is not None:
-            parts += ["--scale", self.scale]
-        if self.tuned is not None:
-            parts += ["--tuned", str(self.tuned)]
-        if self.runs != Path("runs"):
-            parts += ["--runs", str(self.runs)]
-        for file in plugins.given:
-            parts += [plugins.OPTION, file]
-        return shlex.join(parts)
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """The runs of a sweep, or of a folder, and their place."""
-
-    metric: str
-    configs: list[RunConfig]
-    root: Path
-    title: str
-    whole: bool = True
-    """With the runs of a sweep that have no folder yet."""
 
 
 @dataclass(frozen=True, kw_only=True)

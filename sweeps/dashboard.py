@@ -7,7 +7,7 @@ if it is done. Nothing is written: the folders are the truth.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from sweeps.plan import flatten
+from sweeps.cells import flatten
 from sweeps.survey import headline
 from synth.config import RunConfig
 from synth.run.standing import Standing, Survey

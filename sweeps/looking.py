@@ -3,13 +3,13 @@
 import glob
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from sweeps.commands import Chosen, Name
+from sweeps.chosen import Choice, Chosen, Name
 from sweeps.provenance import Typed, last_typed
 from sweeps.survey import folder_of_runs, headline, survey
 from synth.identity import require
@@ -56,17 +56,11 @@ class List:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
+class Status(Choice):
     """Where the runs of a sweep stand, the first error, and what to type next."""
 
     sweep: tyro.conf.Positional[str | None] = None
     """A sweep, or the folder of one; every folder of --runs if not given."""
-    scale: str | None = None
-    """quick, small or paper; the sweep's first scale if not given."""
-    tuned: Path | None = None
-    """The table that the runs were launched with."""
-    runs: Path = Path("runs")
-    """Where run folders lie."""
     json: bool = False
     """Print JSON."""
 
@@ -86,6 +80,7 @@ class Status:
     def _blocks(self) -> tuple[list[Block], list[str]]:
         """What there is to show, and what is wrong with folders that cannot be read."""
         if self.sweep is None:
+            self.refuse_options("unless a sweep is named")
             blocks, unreadable = [], []
             for name in folders_in(self.runs):
                 try:
@@ -97,10 +92,10 @@ class Status:
                     blocks.append(block)
             return blocks, unreadable
         if (root := folder_of_runs(self.sweep)) is not None:
+            self.refuse_options("for a folder of runs")
             return [_of_folder(root)], []
-        chosen = Chosen(
-            sweep=self.sweep, scale=self.scale, tuned=self.tuned, runs=self.runs
-        )
+        given = {field.name: getattr(self, field.name) for field in fields(Choice)}
+        chosen = Chosen(sweep=self.sweep, **given)
         resolved = chosen.resolve()
         seen = survey(resolved.root, resolved.configs, queue=True)
         typed = last_typed(resolved.root) or Typed("run", chosen.words())

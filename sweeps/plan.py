@@ -13,6 +13,7 @@ from typing import Any
 
 from sweeps import costs
 from sweeps.board import clock
+from sweeps.cells import cell_names
 from sweeps.packs import PackRuns, chooser, cut
 from sweeps.rates import observe
 from synth.config import RunConfig
@@ -213,39 +214,3 @@ def _cells(
             )
         )
     return cells
-
-
-def cell_names(configs: Sequence[RunConfig]) -> list[str]:
-    """What tells the cells apart: the fields in which they differ."""
-    flat = [flatten(config) for config in configs]
-    fields = [
-        name
-        for name in dict.fromkeys(name for values in flat for name in values)
-        if len({str(values.get(name)) for values in flat}) > 1 and name != "seed"
-    ]
-    names = []
-    for config, values in zip(configs, flat, strict=True):
-        words = [f"{config.task.kind} {config.objective.arm} {config.model.scale}"]
-        for name in fields:
-            last = name.rpartition(".")[2]
-            if last not in ("scale", "batch_rows") and not name.startswith(
-                "objective."
-            ):
-                words.append(f"{last}={values.get(name)}")
-        names.append(" ".join(words))
-    return names
-
-
-def flatten(config: RunConfig) -> dict[str, Any]:
-    """Every field of a run under its dotted name; lists as text."""
-    flat: dict[str, Any] = {}
-
-    def walk(prefix: str, values: dict[str, Any]) -> None:
-        for name, value in values.items():
-            if isinstance(value, dict):
-                walk(f"{prefix}{name}.", value)
-            else:
-                flat[prefix + name] = str(value) if isinstance(value, list) else value
-
-    walk("", config.to_dict())
-    return flat

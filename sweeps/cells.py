@@ -1,0 +1,135 @@
+"""Cells of a sweep: runs that differ in their seeds alone, and the choice of some.
+
+A sweep may be run in part (some arms, some sizes, the first seeds), or with more seeds
+than it declares.
+"""
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from synth.config import RunConfig
+from synth.identity import digest, require
+from synth.scales import resolve
+
+
+def cell_key(config: RunConfig, without: Iterable[str] = ()) -> str:
+    """Digest of a run without its seeds and without some fields of its training."""
+    values = config.canonical()
+    values.pop("seed", None)
+    values.pop("data_seed", None)
+    for name in without:
+        values["training"].pop(name, None)
+    return digest(values)[:16]
+
+
+def part_of(
+    configs: Sequence[RunConfig],
+    arms: Sequence[str] = (),
+    sizes: Sequence[str] = (),
+    seeds: int | None = None,
+) -> list[RunConfig]:
+    """The runs of some arms and sizes (all if none is named), with so many seeds.
+
+    Raises
+    ------
+    ValueError
+        For an arm or a size that no run has, with those that there are; for arms and
+        sizes of which no run has both.
+    """
+    kept = list(configs)
+    for option, names, name_of in (
+        ("--arms", arms, _arm_of),
+        ("--sizes", [_canonical(size) for size in sizes], _size_of),
+    ):
+        known = ", ".join(dict.fromkeys(map(name_of, configs)))
+        for name in names:
+            here = any(name_of(config) == name for config in configs)
+            require(here, option, f"of what the sweep has: {known}", name)
+        kept = [config for config in kept if not names or name_of(config) in names]
+    if not kept:
+        raise ValueError(
+            f"No run has an arm of --arms {' '.join(arms)} and a size of --sizes "
+            f"{' '.join(sizes)}."
+        )
+    return kept if seeds is None else _with_seeds(kept, seeds)
+
+
+def _arm_of(config: RunConfig) -> str:
+    return config.objective.arm
+
+
+def _size_of(config: RunConfig) -> str:
+    return config.model.scale
+
+
+def _canonical(size: str) -> str:
+    """`1M` for `d128-L5-h4`; a name that is no size stays, to be refused."""
+    with contextlib.suppress(ValueError):
+        return resolve(size)[0]
+    return size
+
+
+def _with_seeds(configs: Sequence[RunConfig], count: int) -> list[RunConfig]:
+    """The first `count` seeds of every cell; beyond its last, they count on from it."""
+    require(count >= 1, "--seeds", "at least 1", count)
+    cells: dict[str, dict[int, list[RunConfig]]] = {}
+    for config in configs:
+        cell = cells.setdefault(cell_key(config), {})
+        cell.setdefault(config.seed, []).append(config)
+    found: list[RunConfig] = []
+    for cell in cells.values():
+        last = max(cell)
+        for number in range(1, count - len(cell) + 1):
+            cell[last + number] = [_reseeded(run, number, cell) for run in cell[last]]
+        for seed in list(cell)[:count]:
+            found += cell[seed]
+    return found
+
+
+def _reseeded(
+    run: RunConfig, shift: int, cell: dict[int, list[RunConfig]]
+) -> RunConfig:
+    """A run at a later seed; a data seed of its own moves along if it does in the cell."""
+    data = {tuple(other.data_seed for other in runs) for runs in cell.values()}
+    data_seed = run.data_seed
+    if data_seed is not None and len(data) > 1:
+        data_seed += shift
+    return replace(run, seed=run.seed + shift, data_seed=data_seed)
+
+
+def cell_names(configs: Sequence[RunConfig]) -> list[str]:
+    """What tells the cells apart: the fields in which they differ."""
+    flat = [flatten(config) for config in configs]
+    fields = [
+        name
+        for name in dict.fromkeys(name for values in flat for name in values)
+        if len({str(values.get(name)) for values in flat}) > 1 and name != "seed"
+    ]
+    names = []
+    for config, values in zip(configs, flat, strict=True):
+        words = [f"{config.task.kind} {config.objective.arm} {config.model.scale}"]
+        for name in fields:
+            last = name.rpartition(".")[2]
+            if last not in ("scale", "batch_rows") and not name.startswith(
+                "objective."
+            ):
+                words.append(f"{last}={values.get(name)}")
+        names.append(" ".join(words))
+    return names
+
+
+def flatten(config: RunConfig) -> dict[str, Any]:
+    """Every field of a run under its dotted name; lists as text."""
+    flat: dict[str, Any] = {}
+
+    def walk(prefix: str, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            if isinstance(value, dict):
+                walk(f"{prefix}{name}.", value)
+            else:
+                flat[prefix + name] = str(value) if isinstance(value, list) else value
+
+    walk("", config.to_dict())
+    return flat

@@ -1,0 +1,120 @@
+"""Cells of a sweep, and the choice of some arms, sizes and seeds."""
+
+import dataclasses
+import json
+
+import pytest
+
+from sweeps.__main__ import main
+from sweeps.catalogue import CATALOGUE
+from sweeps.cells import cell_key, part_of
+from tests.conftest import tiny_run, with_training
+from tests.sweeps.conftest import write_sweep
+
+
+def grid(seeds=2):
+    return [
+        tiny_run(horizon, seed, scale=scale)
+        for scale in ("d16-L4-h2", "30k")
+        for horizon in (1, 2)
+        for seed in range(seeds)
+    ]
+
+
+def summary(configs):
+    """Size, arm, seed of each run."""
+    return [(c.model.scale, c.objective.arm, c.seed) for c in configs]
+
+
+def test_some_arms_and_sizes_are_chosen_in_the_order_of_the_sweep():
+    configs = grid()
+    assert part_of(configs) == configs
+    assert summary(part_of(configs, arms=["n2"], sizes=["d24-L5-h2"])) == [
+        ("30k", "n2", 0),
+        ("30k", "n2", 1),
+    ]
+    assert part_of(configs, arms=["n2", "n1"]) == configs
+
+
+def test_fewer_seeds_are_the_first_and_more_continue_the_numbering():
+    configs = grid()
+    assert [c.seed for c in part_of(configs, seeds=1)] == [0] * 4
+    more = part_of(configs, seeds=5)
+    assert [c.seed for c in more] == [0, 1, 2, 3, 4] * 4
+    assert {c.run_id for c in configs} < {c.run_id for c in more}
+    from_seven = [dataclasses.replace(tiny_run(1), seed=seed) for seed in (7, 3)]
+    assert [c.seed for c in part_of(from_seven, seeds=3)] == [7, 3, 8]
+
+
+@pytest.mark.parametrize(
+    ("declared", "continued"),
+    [
+        ([(0, None), (1, None)], (3, None)),  # data follow the seed
+        ([(0, 9), (1, 9)], (3, 9)),  # one stream for all
+        ([(0, 50), (1, 51)], (3, 53)),  # streams of their own
+    ],
+)
+def test_a_further_seed_has_the_data_that_its_cell_declares(declared, continued):
+    configs = [
+        dataclasses.replace(tiny_run(1), seed=seed, data_seed=data)
+        for seed, data in declared
+    ]
+    last = part_of(configs, seeds=4)[-1]
+    assert (last.seed, last.data_seed) == continued
+
+
+def test_a_cell_has_its_seeds_in_every_data_stream():
+    configs = [
+        dataclasses.replace(tiny_run(1), seed=seed, data_seed=data)
+        for seed in (0, 1)
+        for data in (8, 9)
+    ]
+    more = part_of(configs, seeds=3)
+    assert [(c.seed, c.data_seed) for c in more[-2:]] == [(2, 8), (2, 9)]
+    assert len(more) == 6
+
+
+def test_names_that_the_sweep_lacks_are_answered_with_those_that_it_has():
+    configs = grid()
+    with pytest.raises(ValueError, match=r"--arms must be .*: n1, n2; got 'n4'"):
+        part_of(configs, arms=["n4"])
+    with pytest.raises(ValueError, match=r"--sizes must be .*: d16-L4-h2, 30k; got"):
+        part_of(configs, sizes=["1M"])
+    with pytest.raises(ValueError, match="got 'huge'"):
+        part_of(configs, sizes=["huge"])
+    with pytest.raises(ValueError, match="--seeds must be at least 1; got 0"):
+        part_of(configs, seeds=0)
+    one_each = [tiny_run(1), tiny_run(2, scale="30k")]
+    with pytest.raises(ValueError, match="No run has an arm of --arms n1 and a size"):
+        part_of(one_each, arms=["n1"], sizes=["30k"])
+
+
+def test_the_key_of_a_cell_forgets_seeds_and_what_it_is_told_to():
+    run = tiny_run(1, 0)
+    assert cell_key(run) == cell_key(dataclasses.replace(run, seed=3, data_seed=5))
+    faster = with_training(run, learning_rate=0.1)
+    assert cell_key(run) != cell_key(faster)
+    assert cell_key(run, ["learning_rate"]) == cell_key(faster, ["learning_rate"])
+
+
+def test_every_command_takes_a_part(tmp_path, monkeypatch, capsys):
+    path = str(write_sweep(tmp_path, seeds=1, layers=(3,)))
+    monkeypatch.chdir(tmp_path)
+    part = [path, "--arms", "n2", "--seeds", "2"]
+    assert main(["run", *part, "--workers", "0"]) == 0
+    capsys.readouterr()
+    assert main(["status", *part, "--json"]) == 0
+    (block,) = json.loads(capsys.readouterr().out)
+    assert block["counts"]["done"] == 2
+    assert main(["plan", path, "--json"]) == 0  # as declared: n1 and n2 at seed 0
+    assert json.loads(capsys.readouterr().out)["counts"] == {"new": 1, "done": 1}
+    assert main(["retry", *part]) == 0
+    assert "2 runs, all done before" in capsys.readouterr().out
+    assert main(["status", "--arms", "n2"]) == 2
+    assert "--arms must be left out unless a sweep is named" in capsys.readouterr().err
+
+
+def test_the_paper_scale_reaches_five_seeds():
+    for name in ("polynomial", "induction", "induction-books"):
+        runs = part_of(CATALOGUE[name]("paper"), seeds=5)
+        assert {run.seed for run in runs} == set(range(5))
