@@ -14,14 +14,14 @@ from synth.objectives.objective import NEXT_TOKEN
 BASELINE = NEXT_TOKEN
 """What every other arm is compared with, unless another one is named."""
 
-_COUNTED = re.compile(r"(n|chain)(\d+)((?:_[^_]+)*)")
+_COUNTED = re.compile(r"(n|chain|transfer)(\d+)((?:_[^_]+)*)")
 
 
 def arm_name(arm: str) -> str:
     """What a sentence or a table calls an arm; an unknown pattern is its own name.
 
-    >>> [arm_name(arm) for arm in ("n1", "n4_anticausal", "chain2", "top4")]
-    ['n = 1', 'n = 4, anticausal', 'chain 2', 'top4']
+    >>> [arm_name(arm) for arm in ("n1", "n4_anticausal", "transfer2_linear", "top4")]
+    ['n = 1', 'n = 4, anticausal', 'transfer 2, linear', 'top4']
     """
     found = _COUNTED.fullmatch(arm)
     if found is None:

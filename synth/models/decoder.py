@@ -15,74 +15,12 @@ from torch.nn import functional
 
 from synth.config import ModelConfig
 from synth.models.elementwise import folded, unit_rms
+from synth.models.heads import HeadStack, new_head
 from synth.models.lanes import apart, lane_embedding, lane_linear
 from synth.models.layer import Layer
 from synth.models.mixers.recurrence import Memory
-from synth.models.mixers.shapes import Mixer
 from synth.models.norm import RMSNorm
-from synth.objectives.objective import Head, ObjectiveConfig, Prediction
-from synth.scales import Scale
-
-
-class LinearHead(nn.Module):
-    """One linear map per lane."""
-
-    def __init__(self, num_lanes: int, width: int) -> None:
-        super().__init__()
-        self.map_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
-
-    def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
-        """(K, B, T, D) to (K, B, T, D); nothing to remember."""
-        return lane_linear(x_KBTD, self.map_KDD)
-
-
-class TrunkOutput(nn.Module):
-    """A head without parts of its own: the state that it stands on."""
-
-    def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
-        """A view, so that the head's state is a tensor of its own."""
-        return x_KBTD.view_as(x_KBTD)
-
-
-class Merge(nn.Module):
-    """Merges the embedding of a given token into a state: M [norm(h); norm(e)]."""
-
-    def __init__(self, num_lanes: int, width: int) -> None:
-        super().__init__()
-        self.norm_state = RMSNorm(num_lanes, width)
-        self.norm_token = RMSNorm(num_lanes, width)
-        self.state_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
-        self.token_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
-
-    def forward(self, x_KBTD: Tensor, given_KBTD: Tensor) -> Tensor:
-        """(K, B, T, D) twice to (K, B, T, D)."""
-        kept = self.norm_state.then(x_KBTD, self.state_KDD)
-        return kept + self.norm_token.then(given_KBTD, self.token_KDD)
-
-
-class HeadStack(nn.Module):
-    """A head of several parts: a merge, linear maps, layers, in this order."""
-
-    def __init__(
-        self, head: Head, merges: bool, num_lanes: int, shape: Scale, mixer: Mixer
-    ) -> None:
-        super().__init__()
-        self.merge = Merge(num_lanes, shape.width) if merges else None
-        self.maps = nn.ModuleList(
-            LinearHead(num_lanes, shape.width) for _ in range(head.maps)
-        )
-        self.layers = nn.ModuleList(
-            Layer(num_lanes, shape, mixer) for _ in range(head.layers)
-        )
-
-    def forward(self, x_KBTD: Tensor, given_KBTD: Tensor | None = None) -> Tensor:
-        """(K, B, T, D), and the embeddings that it merges, to (K, B, T, D)."""
-        if self.merge is not None:
-            assert given_KBTD is not None
-            x_KBTD = self.merge(x_KBTD, given_KBTD)
-        for part in (*self.maps, *self.layers):
-            x_KBTD = part(x_KBTD)
-        return x_KBTD
+from synth.objectives.objective import ObjectiveConfig, Prediction
 
 
 class PredictionModel(nn.Module):
@@ -117,7 +55,7 @@ class PredictionModel(nn.Module):
         self.heads = nn.ModuleList()
         for head, merges in zip(self.plan, self._merges, strict=True):
             self.heads.append(
-                _new_head(head, merges, num_lanes, shape, config.mixer)
+                new_head(head, merges, num_lanes, shape, config.mixer)
                 if head.shares is None
                 else self.heads[head.shares - 1]
             )
@@ -280,16 +218,3 @@ def shifted(values_KBT: Tensor, ahead: int) -> Tensor:
     if ahead < values_KBT.shape[-1]:
         result[..., :-ahead] = values_KBT[..., ahead:]
     return result
-
-
-def _new_head(
-    head: Head, merges: bool, num_lanes: int, shape: Scale, mixer: Mixer
-) -> nn.Module:
-    """The plainest module for what a head consists of."""
-    if not merges and (head.layers, head.maps) == (0, 0):
-        return TrunkOutput()
-    if not merges and (head.layers, head.maps) == (0, 1):
-        return LinearHead(num_lanes, shape.width)
-    if not merges and (head.layers, head.maps) == (1, 0):
-        return Layer(num_lanes, shape, mixer)
-    return HeadStack(head, merges, num_lanes, shape, mixer)

@@ -31,17 +31,19 @@ def describe_model(
     width, trunk = shape.width, objective.trunk_layers(shape.layers)
     own = [head for head in heads if head.shares is None]
     head_layers, maps = sum(h.layers for h in own), sum(h.maps for h in own)
-    merges = sum(objective.merges(n) for n, h in enumerate(heads, 1) if h in own)
+    merging = [head for n, head in enumerate(heads, 1) if objective.merges(n)]
+    merges = [head.merge for head in merging if head.shares is None]
+    projections = merges.count("project")
     mixer = mixer_shape(model.mixer, shape)
     layer = mixer.matrices + 3 * width * shape.mlp_width
-    matrices = (trunk + head_layers) * layer + (maps + 2 * merges) * width**2
-    gains = (2 * (trunk + head_layers + merges) + 1) * width
-    gains += (trunk + head_layers) * mixer.gains
+    matrices = (trunk + head_layers) * layer + (maps + 2 * projections) * width**2
+    gains = (2 * (trunk + head_layers + projections) + 1) * width
+    gains += (trunk + head_layers) * mixer.gains + merges.count("sum")
     embedding = vocab_size * width
     run_layers = trunk + sum(head.layers for head in heads)
     run_matrices = run_layers * layer + width**2 * (
         sum(head.maps for head in heads)
-        + 2 * sum(objective.merges(n) for n in range(1, len(heads) + 1))
+        + 2 * sum(head.merge == "project" for head in merging)
     )
     readouts = len(objective.readouts())
     if unembeddings is None:
@@ -59,7 +61,7 @@ def describe_model(
         "trunk_layers": trunk,
         "head_layers": head_layers,
         "linear_maps": maps,
-        "merges": merges,
+        "merges": len(merges),
         "depth_to_head_1": trunk + sum(heads[h - 1].layers for h in objective.path(1)),
         "non_embedding_parameters": matrices + gains,
         "nominal_parameters": shape.nominal_parameters,

@@ -8,6 +8,7 @@ head   offset  parent  given      reads              predicts
 1      1       trunk   0          x[..t]             x[t+1]     every objective's answer
 2      2       trunk   0          x[..t]             x[t+2]     multi-token prediction
 2      2       head 1  1          x[..t], x[t+1]     x[t+2]     a chain, teacher-forced
+3      3       trunk   1          x[..t], x[t+1]     x[t+3]     next-token injection
 ```
 
 Heads share the last norm and the unembedding. What predicts something other than one
@@ -51,9 +52,11 @@ class Head:
     given: int = 0
     """Tokens after t that it has read: 0 sees x[..t] alone, 1 sees x[t+1] too.
 
-    A head that is given more than its parent first merges the embedding of token
-    t + given into the parent's state: M [norm(h); norm(embedding)], M of d x 2d.
+    A head that is given more than its parent first merges the embedding e of token
+    t + given into the parent's state h.
     """
+    merge: Literal["project", "sum"] = "project"
+    """How: M [norm(h); norm(e)] with M of d x 2d, or h + k e with a learnt scalar k."""
     shares: int | None = None
     """The head whose module it uses; `None` has its own."""
     weight: float = 1.0

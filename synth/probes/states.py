@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from synth.config import RunConfig
-from synth.models.decoder import PredictionModel, TrunkOutput
+from synth.models.decoder import PredictionModel
+from synth.models.heads import TrunkOutput
 from synth.run.scoring import load_model
 from synth.run.store import RunFolder
 from synth.tasks.task import Rows, Task

@@ -10,6 +10,7 @@ from synth.families import members
 from synth.objectives.chain import ChainConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.token_order import TokenOrderConfig
+from synth.objectives.transfer import TransferConfig
 from synth.tasks.polynomial import PolynomialConfig
 from synth.training import train
 
@@ -22,6 +23,7 @@ ARMS = (
     ChainConfig(),
     ChainConfig(depth=2, modules="shared"),
     TokenOrderConfig(window=4),
+    TransferConfig(injection=True),
 )
 CASES = [
     (kind, arm, MIXERS[turn % 3], ("all", "answer")[turn // 3 % 2])

@@ -15,6 +15,7 @@ from synth.objectives.chain import ChainConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.objective import NEXT_TOKEN, Prediction
 from synth.objectives.token_order import TokenOrderConfig
+from synth.objectives.transfer import TransferConfig
 from synth.pack import Pack
 from synth.run.execution import Execution
 from synth.run.store import RunFolder
@@ -29,6 +30,7 @@ ARMS = [
     ChainConfig(depth=2),
     ChainConfig(depth=2, modules="shared", budget="added"),
     TokenOrderConfig(window=6),
+    TransferConfig(depth=0, injection=True),
 ]
 
 
