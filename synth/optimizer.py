@@ -82,9 +82,10 @@ class FusedAdamW:
 class LaneAdamW:
     """Torch's fused AdamW over the rows of flat tensors: one group per lane and kind.
 
-    The matrices of a lane are decayed, its gains are not. With `recordable` an update is
-    a fixed series of kernels: rates lie in a tensor on the device, which `schedule`
-    fills, and a lane that died is updated like the others (to no avail).
+    Each parameter's role says whether weight decay acts on it (`synth.models.weights`).
+    With `recordable` an update is a fixed series of kernels: rates lie in a tensor on the
+    device, which `schedule` fills, and a failed lane is still updated; the result is
+    ignored.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class LaneAdamW:
             eps=first.epsilon,
         )
         self.rates_K: Tensor | None = None
-        """Each lane's rate of the step at hand; none where the host passes it along."""
+        """Rate of each lane on the device; `None` if updates take it from the host."""
         if recordable:
             self.rates_K = torch.zeros_like(self._clip_K)
             for index, group in enumerate(self._adam.param_groups):
@@ -132,7 +133,7 @@ class LaneAdamW:
         return torch.stack([torch.linalg.vector_norm(row) for row in grad_KP])
 
     def schedule(self, step: int, alive: Sequence[bool] | None = None) -> None:
-        """Set the rates of a step, and which lanes (all) the next update is for."""
+        """Set the rates of a step, and which lanes (default: all) the update changes."""
         rates = [rate_at(config, step) for config in self._configs]
         if self.rates_K is not None:
             send(torch.tensor(rates), self.rates_K)
@@ -144,7 +145,7 @@ class LaneAdamW:
         self._point_at_gradients(alive)
 
     def update(self, norm_K: Tensor) -> None:
-        """Clip gradients of these norms and update every lane that is scheduled."""
+        """Clip gradients with these norms, then update every scheduled lane."""
         scale_K = (self._clip_K / (norm_K + 1e-6)).clamp(max=1.0)
         self._lanes.grad_KP.mul_(scale_K[:, None])
         self._adam.step()
@@ -159,7 +160,7 @@ class LaneAdamW:
         return found
 
     def put_back(self, saved: Sequence[Tensor]) -> None:
-        """Copy the values of an earlier `state` into the tensors that hold them."""
+        """Copy saved values of `state` back into its tensors."""
         for tensor, value in zip(self.state(), saved, strict=True):
             tensor.copy_(value)
         self._lanes.refresh()
@@ -179,7 +180,7 @@ class LaneAdamW:
         return found
 
     def restore(self, lane: int, moments: dict[str, Tensor]) -> None:
-        """Take over the moments that `moments` gave."""
+        """Set the moments of a lane to those that `moments` returned."""
         for kind, flat in zip(("decayed", "exempt"), self._groups[lane], strict=True):
             names = [key for key in moments if key.startswith(f"{kind}.")]
             self._adam.state[flat] = {

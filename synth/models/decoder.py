@@ -6,7 +6,6 @@ norm and the unembedding are shared by all heads; the unembedding is not tied to
 embedding. Letters: K lanes, B batch, T time, D width, V vocabulary.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -20,6 +19,7 @@ from synth.models.lanes import apart, lane_embedding, lane_linear
 from synth.models.layer import Layer
 from synth.models.mixers.recurrence import Memory
 from synth.models.norm import RMSNorm
+from synth.models.weights import matrix, role_of
 from synth.objectives.objective import ObjectiveConfig, Prediction
 
 
@@ -44,10 +44,7 @@ class PredictionModel(nn.Module):
         numbers = range(1, len(self.plan) + 1)
         self._merges = [objective.merges(number) for number in numbers]
         self.vocab_size = vocab_size
-        self.num_layers = shape.layers
-        self.embedding_KVD = nn.Parameter(
-            torch.empty(num_lanes, vocab_size, shape.width)
-        )
+        self.embedding_KVD = matrix(num_lanes, vocab_size, shape.width, std=1.0)
         self.trunk = nn.ModuleList(
             Layer(num_lanes, shape, config.mixer)
             for _ in range(objective.trunk_layers(shape.layers))
@@ -60,13 +57,13 @@ class PredictionModel(nn.Module):
                 else self.heads[head.shares - 1]
             )
         self.norm = RMSNorm(num_lanes, shape.width)
-        self.unembedding_KVD = nn.Parameter(
-            torch.empty(num_lanes, vocab_size, shape.width)
-        )
+        # Small, so that the first loss is near log V at every width.
+        small = 1 / shape.width
+        self.unembedding_KVD = matrix(num_lanes, vocab_size, shape.width, std=small)
         self.readouts = nn.ParameterDict(
             {
-                f"{readout.name}_KVD": nn.Parameter(
-                    torch.empty(num_lanes, vocab_size, shape.width)
+                f"{readout.name}_KVD": matrix(
+                    num_lanes, vocab_size, shape.width, std=small
                 )
                 for readout in objective.readouts()
             }
@@ -189,27 +186,9 @@ class PredictionModel(nn.Module):
         return torch.stack([self.unembed(state) for state in states])
 
     def initial_stds(self) -> dict[str, float]:
-        """Standard deviation of each parameter at the start; gains are absent.
-
-        Matrices keep the scale of what they read (1 / sqrt of their inputs); those that
-        write to the residual stream share it among the 2 L writers. The unembedding is
-        small, so that the first loss is near log V at every width.
-        """
-        stds: dict[str, float] = {}
-        for name, parameter in self.named_parameters():
-            if parameter.dim() == 2:
-                continue
-            std = 1 / math.sqrt(parameter.shape[-1])
-            if name.endswith(("out_KDD", "out_KDI", "down_KDM")):
-                std /= math.sqrt(2 * self.num_layers)
-            elif name == "unembedding_KVD" or name.startswith("readouts."):
-                std = 1 / parameter.shape[-1]
-            elif ".merge." in name:  # half of a product with twice the inputs
-                std /= math.sqrt(2)
-            elif name == "embedding_KVD":
-                std = 1.0
-            stds[name] = std
-        return stds
+        """Standard deviation of each first value; parameters that start at 1 are absent."""
+        stds = {name: role_of(weight).std for name, weight in self.named_parameters()}
+        return {name: std for name, std in stds.items() if std is not None}
 
 
 def shifted(values_KBT: Tensor, ahead: int) -> Tensor:

@@ -3,7 +3,6 @@
 Letters: K lanes, B batch, T time, D width.
 """
 
-import torch
 from torch import Tensor, nn
 
 from synth.models.lanes import lane_linear, together
@@ -11,6 +10,7 @@ from synth.models.layer import Layer
 from synth.models.mixers.recurrence import Memory
 from synth.models.mixers.shapes import Mixer
 from synth.models.norm import RMSNorm
+from synth.models.weights import gain, matrix
 from synth.objectives.objective import Head
 from synth.scales import Scale
 
@@ -20,7 +20,7 @@ class LinearHead(nn.Module):
 
     def __init__(self, num_lanes: int, width: int) -> None:
         super().__init__()
-        self.map_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
+        self.map_KDD = matrix(num_lanes, width, width)
 
     def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
         """(K, B, T, D) to (K, B, T, D); nothing to remember."""
@@ -42,8 +42,8 @@ class Merge(nn.Module):
         super().__init__()
         self.norm_state = RMSNorm(num_lanes, width)
         self.norm_token = RMSNorm(num_lanes, width)
-        self.state_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
-        self.token_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
+        self.state_KDD = matrix(num_lanes, width, width, summed=2)
+        self.token_KDD = matrix(num_lanes, width, width, summed=2)
 
     def forward(self, x_KBTD: Tensor, given_KBTD: Tensor) -> Tensor:
         """(K, B, T, D) twice to (K, B, T, D)."""
@@ -56,7 +56,7 @@ class AddToken(nn.Module):
 
     def __init__(self, num_lanes: int) -> None:
         super().__init__()
-        self.scale_K1 = nn.Parameter(torch.ones(num_lanes, 1))
+        self.scale_K1 = gain(num_lanes, 1)
 
     def forward(self, x_KBTD: Tensor, given_KBTD: Tensor) -> Tensor:
         """(K, B, T, D) twice to (K, B, T, D).

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 
+from synth.models.weights import role_of
 from synth.seeding import torch_seed
 
 BOUNDARY = 64
@@ -124,23 +125,26 @@ def lane_embedding(tokens_KBT: Tensor, weight_KVD: Tensor) -> Tensor:
 class FlatLanes:
     """The parameters of a model as rows of flat tensors, one row a lane.
 
-    `master_KP` holds fp32 weights, matrices first and gains (exempt from decay) last;
+    `master_KP` holds fp32 weights, those that decay first and the exempt ones last;
     `grad_KP` their gradients. The parameters of the model are views: of the master
     itself in fp32, of a bf16 copy otherwise. Rows begin at cache lines, so several of
     them have gaps between.
     """
 
     def __init__(self, model: nn.Module, precision: torch.dtype) -> None:
-        named = sorted(model.named_parameters(), key=lambda item: item[1].dim() == 2)
+        named = sorted(
+            model.named_parameters(), key=lambda item: not role_of(item[1]).decays
+        )
         first = named[0][1]
         self.num_lanes = first.shape[0]
         self.names = [name for name, _ in named]
         self.shapes = [parameter.shape[1:] for _, parameter in named]
         sizes = [parameter[0].numel() for _, parameter in named]
         self.spans = _spans(sizes)
-        # Gains are the parameters of two axes (K, D).
         self.num_decayed = sum(
-            size for size, (_, p) in zip(sizes, named, strict=True) if p.dim() > 2
+            size
+            for size, (_, parameter) in zip(sizes, named, strict=True)
+            if role_of(parameter).decays
         )
 
         def zeros(dtype: torch.dtype) -> Tensor:

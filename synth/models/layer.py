@@ -7,7 +7,6 @@ LLaMA: norm before each part, 12 L d^2 matrices. What mixes positions is one of
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from synth.models.elementwise import gated
@@ -18,6 +17,7 @@ from synth.models.mixers.recurrence import Memory
 from synth.models.mixers.rwkv import TimeMix
 from synth.models.mixers.shapes import Mixer
 from synth.models.norm import RMSNorm
+from synth.models.weights import matrix
 from synth.scales import Scale
 
 
@@ -28,8 +28,8 @@ class MLP(nn.Module):
         super().__init__()
         inner = shape.mlp_width
         self.norm = RMSNorm(num_lanes, shape.width)
-        self.gate_up_KMD = nn.Parameter(torch.empty(num_lanes, 2 * inner, shape.width))
-        self.down_KDM = nn.Parameter(torch.empty(num_lanes, shape.width, inner))
+        self.gate_up_KMD = matrix(num_lanes, 2 * inner, shape.width)
+        self.down_KDM = matrix(num_lanes, shape.width, inner, summed=2 * shape.layers)
 
     def forward(self, x_KBTD: Tensor) -> Tensor:
         """Applied at each position alone."""

@@ -3,11 +3,11 @@
 Letters: K lanes, N any axes between lane and width, D width, E features out.
 """
 
-import torch
 from torch import Tensor, nn
 
 from synth.models.elementwise import folded, unit_rms
 from synth.models.lanes import lane_linear
+from synth.models.weights import gain
 
 
 class RMSNorm(nn.Module):
@@ -15,12 +15,12 @@ class RMSNorm(nn.Module):
 
     def __init__(self, num_lanes: int, width: int) -> None:
         super().__init__()
-        self.gain_KD = nn.Parameter(torch.ones(num_lanes, width))
+        self.gain_KD = gain(num_lanes, width)
 
     def forward(self, x_KNTD: Tensor) -> Tensor:
         """Norm over the last axis; any axes between lane and width."""
-        gain = self.gain_KD.view(len(self.gain_KD), *[1] * (x_KNTD.dim() - 2), -1)
-        return unit_rms(x_KNTD) * gain
+        axes = [1] * (x_KNTD.dim() - 2)
+        return unit_rms(x_KNTD) * self.gain_KD.view(len(self.gain_KD), *axes, -1)
 
     def then(self, x_KND: Tensor, weight_KED: Tensor) -> Tensor:
         """The product of the normed rows with a weight, (K, N, E), N any axes.

@@ -11,6 +11,7 @@ from synth.models.elementwise import rotate
 from synth.models.lanes import lane_linear, lie_as_alone
 from synth.models.mixers.recurrence import Memory, by_lane
 from synth.models.norm import RMSNorm
+from synth.models.weights import matrix
 from synth.scales import Scale
 
 
@@ -49,8 +50,8 @@ class Attention(nn.Module):
         width = shape.width
         self.heads = shape.heads
         self.norm = RMSNorm(num_lanes, width)
-        self.qkv_KED = nn.Parameter(torch.empty(num_lanes, 3 * width, width))
-        self.out_KDD = nn.Parameter(torch.empty(num_lanes, width, width))
+        self.qkv_KED = matrix(num_lanes, 3 * width, width)
+        self.out_KDD = matrix(num_lanes, width, width, summed=2 * shape.layers)
         self.rotary = Rotary(width // shape.heads)
 
     def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:

@@ -39,6 +39,7 @@ from synth.models.mixers.recurrence import (
 )
 from synth.models.mixers.shapes import WINDOW, MambaShape
 from synth.models.norm import RMSNorm
+from synth.models.weights import gain, matrix
 from synth.scales import Scale
 
 FIRST_STEPS = (1e-3, 1e-1)
@@ -87,15 +88,15 @@ class Mamba2(nn.Module):
         self._starts: dict[tuple, tuple[Tensor, Tensor]] = {}
         self.norm = RMSNorm(num_lanes, shape.width)
         features = inner.inner + inner.convolved + inner.heads
-        self.in_KED = nn.Parameter(torch.empty(num_lanes, features, shape.width))
-        self.convolution_KCW = nn.Parameter(
-            torch.empty(num_lanes, inner.convolved, WINDOW)
-        )
-        self.step_KH = nn.Parameter(torch.empty(num_lanes, inner.heads))
-        self.decay_KH = nn.Parameter(torch.empty(num_lanes, inner.heads))
-        self.skip_KH = nn.Parameter(torch.empty(num_lanes, inner.heads))
+        self.in_KED = matrix(num_lanes, features, shape.width)
+        self.convolution_KCW = matrix(num_lanes, inner.convolved, WINDOW)
+        self.step_KH = gain(num_lanes, inner.heads)
+        self.decay_KH = gain(num_lanes, inner.heads)
+        self.skip_KH = gain(num_lanes, inner.heads)
         self.gated_norm = RMSNorm(num_lanes, inner.inner)
-        self.out_KDI = nn.Parameter(torch.empty(num_lanes, shape.width, inner.inner))
+        self.out_KDI = matrix(
+            num_lanes, shape.width, inner.inner, summed=2 * shape.layers
+        )
 
     def forward(self, u_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
         """Mix this and all earlier positions, remembered ones among them."""

@@ -41,6 +41,7 @@ from synth.models.mixers.recurrence import (
 )
 from synth.models.mixers.shapes import RWKVShape
 from synth.models.norm import RMSNorm
+from synth.models.weights import gain, matrix
 from synth.scales import Scale
 
 FASTEST = math.exp(-0.5)
@@ -89,14 +90,14 @@ class TimeMix(nn.Module):
         self._starts: dict[tuple, Tensor] = {}
         width, channels = shape.width, inner.inner
         self.norm = RMSNorm(num_lanes, width)
-        self.shift_KF = nn.Parameter(torch.empty(num_lanes, 5 * width))
-        self.rkvg_KED = nn.Parameter(torch.empty(num_lanes, 4 * channels, width))
-        self.decay_down_KRD = nn.Parameter(torch.empty(num_lanes, inner.rank, width))
-        self.decay_up_KIR = nn.Parameter(torch.empty(num_lanes, channels, inner.rank))
-        self.decay_KI = nn.Parameter(torch.empty(num_lanes, channels))
-        self.bonus_KI = nn.Parameter(torch.empty(num_lanes, channels))
+        self.shift_KF = gain(num_lanes, 5 * width)
+        self.rkvg_KED = matrix(num_lanes, 4 * channels, width)
+        self.decay_down_KRD = matrix(num_lanes, inner.rank, width)
+        self.decay_up_KIR = matrix(num_lanes, channels, inner.rank)
+        self.decay_KI = gain(num_lanes, channels)
+        self.bonus_KI = gain(num_lanes, channels)
         self.head_norm = RMSNorm(num_lanes, channels)
-        self.out_KDI = nn.Parameter(torch.empty(num_lanes, width, channels))
+        self.out_KDI = matrix(num_lanes, width, channels, summed=2 * shape.layers)
 
     def forward(self, u_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
         """Mix this and all earlier positions, remembered ones among them."""

@@ -19,6 +19,7 @@ from synth.loss import loss_and_backward, make_targets
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import BOUNDARY, FlatLanes, initialise, lane_linear
 from synth.models.mixers.recurrence import by_lane
+from synth.models.weights import matrix
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.optimizer import LaneAdamW
 from synth.run.execution import Execution
@@ -47,7 +48,7 @@ class Products(nn.Module):
     def __init__(self, lanes, width):
         super().__init__()
         self.weights = nn.ParameterList(
-            torch.empty(lanes, features, width) for features in range(1, 81)
+            matrix(lanes, features, width) for features in range(1, 81)
         )
 
 

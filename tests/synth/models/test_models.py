@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from torch import nn
 
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.loss import make_targets
@@ -11,7 +12,10 @@ from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model, describe_run, unembeddings_per_token
 from synth.models.lanes import FlatLanes, initialise, lane_embedding, lane_linear
 from synth.models.mixers.attention import Rotary
+from synth.models.weights import gain, matrix
+from synth.objectives.chain import ChainConfig
 from synth.objectives.multi_token import MultiTokenConfig
+from synth.optimizer import LaneAdamW
 from synth.tasks.polynomial import PolynomialConfig
 
 LAYOUTS = ["parallel", "causal", "anticausal", "linear"]
@@ -90,6 +94,46 @@ def test_gains_are_exempt_from_decay_and_nothing_else():
     assert exempt
     assert all(name.endswith("gain_KD") for name in exempt)
     assert not any(name.endswith("gain_KD") for name in decayed)
+
+
+def test_roles_decide_about_decay_and_axes_do_not():
+    model = nn.ParameterDict(
+        {"table_KDD": gain(1, 3, 3), "bias_KD": matrix(1, 4), "gain_KD": gain(1, 2)}
+    )
+    flat = FlatLanes(model, torch.float32)
+    assert flat.names == ["bias_KD", "gain_KD", "table_KDD"]
+    assert flat.num_decayed == 4
+    initialise(flat, {"bias_KD": 0.5}, [0])
+    training = TrainingConfig(
+        steps=2, warmup_steps=0, learning_rate=0.1, weight_decay=0.5
+    )
+    before = {
+        name: value.clone() for name, value in flat.lane(flat.master_KP, 0).items()
+    }
+    optimizer = LaneAdamW(flat, [training])
+    optimizer.schedule(0)
+    optimizer.update(optimizer.norms())  # gradients are 0: decay alone acts
+    for name, value in flat.lane(flat.master_KP, 0).items():
+        kept = 1 - 0.1 * 0.5 if name == "bias_KD" else 1.0
+        torch.testing.assert_close(value, before[name] * kept)
+
+
+def test_parameters_without_a_role_are_refused():
+    with pytest.raises(TypeError, match="has no role"):
+        FlatLanes(nn.Linear(2, 2), torch.float32)
+
+
+def test_matrices_that_are_summed_share_their_variance():
+    """Both halves of a merge, and the 2 L parts that write to the residual stream."""
+    model = PredictionModel(ModelConfig(scale="d16-L4-h2"), ChainConfig(depth=1), 11, 1)
+    stds = model.initial_stds()
+    assert stds["trunk.0.attention.qkv_KED"] == 1 / 4
+    assert stds["trunk.0.attention.out_KDD"] == pytest.approx(1 / 4 / 8**0.5)
+    (merged,) = {std for name, std in stds.items() if ".merge." in name}
+    assert merged == pytest.approx(1 / 32**0.5)
+    assert stds["embedding_KVD"] == 1.0
+    assert stds["unembedding_KVD"] == 1 / 16
+    assert not any(name.endswith("gain_KD") for name in stds)
 
 
 def test_plain_and_stacked_products_agree_bit_for_bit():
