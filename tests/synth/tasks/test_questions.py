@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from synth.tasks.countdown import CountdownConfig
 from synth.tasks.exact import side_of
 from synth.tasks.questions import BLOCK, pool_places
+from synth.tasks.sat import SatConfig
 from synth.tasks.star import StarConfig
 
 
@@ -15,7 +17,23 @@ def star_problem(task, row):
     return frozenset(edges), tuple(words[-3:-1])
 
 
-SMALL_SPACES = [(StarConfig(degree=2, length=2, labels=9), star_problem)]
+def countdown_problem(task, row):
+    """Numbers in any order, and the target."""
+    numbers = task.config.numbers
+    return tuple(sorted(row[:numbers].tolist())), int(row[numbers])
+
+
+def sat_problem(task, row):
+    """Clauses in any order."""
+    clauses = row[: task.answer_start].reshape(-1, 4)[:, :3]
+    return tuple(sorted(map(tuple, clauses.tolist())))
+
+
+SMALL_SPACES = [
+    (StarConfig(degree=2, length=2, labels=9), star_problem),
+    (CountdownConfig(numbers=3, largest_given=9, largest=20), countdown_problem),
+    (SatConfig(variables=4, ratio=1), sat_problem),
+]
 
 
 @pytest.mark.parametrize(
