@@ -148,13 +148,14 @@ class Worker:
     ) -> list["Outcome"]:
         """Train, and again what a dying predecessor held or a neighbour dragged along."""
         from synth.run.execution import Execution
-        from synth.run.progress import LineProgress
+        from synth.run.progress import Screen, shown_on
         from synth.training import train
 
         execution = Execution(**self.launch.execution)
+        progress = shown_on(Screen())
 
         def attempt(runs: Sequence["RunConfig"]) -> list["Outcome"]:
-            return train(runs, self.root, execution, LineProgress(), **how)
+            return train(runs, self.root, execution, progress, **how)
 
         deadline = time.monotonic() + BUSY_PATIENCE_S
         found = {o.run_id: o for o in attempt(configs)}

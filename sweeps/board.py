@@ -1,11 +1,11 @@
-"""Where a launch stands: what the pool writes and the displays read."""
+"""Where a launch stands: what an executor writes and the display reads."""
 
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 from sweeps.packs import PackRuns
-from synth.run.progress import Headlines, Moment, Outcome
+from synth.run.progress import Event, Outcome
 
 
 @dataclass
@@ -14,12 +14,10 @@ class Active:
 
     pack: PackRuns
     step: int = 0
-    losses: list[float] = field(default_factory=list)
-    """Training loss per horizon, a mean over the lanes."""
+    latest: Event | None = None
+    """Its losses and speed at the last log interval."""
     score: float | None = None
     """The sweep's metric at the last evaluation, a mean over the lanes."""
-    tokens_per_second: float | None = None
-    seconds_left: float | None = None
 
     @property
     def steps(self) -> int:
@@ -28,22 +26,19 @@ class Active:
 
     @property
     def title(self) -> str:
-        """The first run, and how many go with it."""
+        """The first run, and how many train with it."""
         more = f" +{len(self.pack) - 1}" if len(self.pack) > 1 else ""
         return self.pack[0].run_id + more
 
-    def update(self, moment: Moment) -> None:
-        """Training goes on."""
-        self.step, self.losses = moment.step, list(moment.losses)
-        self.tokens_per_second = moment.tokens_per_second
-        self.seconds_left = moment.seconds_left
-
-    def measured(self, step: int, headlines: Headlines, metric: str) -> None:
-        """An evaluation: the mean of the metric over the lanes that have it."""
-        self.step = step
-        found = [numbers.get(metric) for numbers in headlines.values()]
-        values = [value for value in found if value is not None]
-        self.score = sum(values) / len(values) if values else None
+    def update(self, event: Event, metric: str) -> None:
+        """Take in what the training reports."""
+        self.step = event.step
+        if event.kind == "training":
+            self.latest = event
+        elif event.kind == "evaluation":
+            scores = [numbers.get(metric) for numbers in event.headlines.values()]
+            known = [score for score in scores if score is not None]
+            self.score = sum(known) / len(known) if known else None
 
 
 @dataclass
@@ -63,13 +58,12 @@ class Board:
     @property
     def counts(self) -> Counter[str]:
         """Runs by state, those done before this launch included."""
-        found: Counter[str] = Counter(o.state for o in self.outcomes.values())
-        found["done"] += self.done_before
-        found["training"] = sum(len(active.pack) for active in self.active)
-        found["elsewhere"] = self.elsewhere
-        known = sum(found.values())
-        found["waiting"] = max(0, self.total - known)
-        return found
+        counts: Counter[str] = Counter(o.state for o in self.outcomes.values())
+        counts["done"] += self.done_before
+        counts["training"] = sum(len(active.pack) for active in self.active)
+        counts["elsewhere"] = self.elsewhere
+        counts["waiting"] = max(0, self.total - sum(counts.values()))
+        return counts
 
     @property
     def seconds_left(self) -> float | None:
@@ -82,12 +76,3 @@ class Board:
         if not everything or ended < 0.02 * everything:
             return None
         return (time.monotonic() - self.began) * (everything / ended - 1)
-
-
-def clock(seconds: float | None) -> str:
-    """Hours, minutes and seconds as h:mm:ss or m:ss; a dash when unknown."""
-    if seconds is None:
-        return "-"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sweeps.chosen import Chosen, Resolved
 from synth.identity import require
 from synth.run.execution import Execution
+from synth.run.progress import tell
 from synth.run.states import LIVE, NOT_DONE, TROUBLED, UNTRIED, State, counted
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Run(Chosen):
 
     def train(self, chosen: Resolved, states: Collection[State]) -> int:
         """Launch, and say how it ended."""
-        from sweeps.display import for_terminal, tell
+        from sweeps.display import Display
         from sweeps.launch import Wishes, launch
         from sweeps.provenance import Typed
         from sweeps.survey import survey
@@ -71,7 +72,7 @@ class Run(Chosen):
                 typed=Typed("run", self.words()) if chosen.whole else None,
                 dry_run=self.dry_run,
             ),
-            for_terminal(self.json),
+            Display(quiet=self.json),
             chosen.metric,
         )
         if cluster is not None and self.dry_run:
@@ -242,7 +243,7 @@ class Tune(Chosen):
     def run(self) -> int:
         """Search, write the table of winning values, and print it."""
         from sweeps.arms import arms_of
-        from sweeps.display import for_terminal, tell
+        from sweeps.display import Display
         from sweeps.pool import LocalPool
         from sweeps.provenance import Typed
         from sweeps.tuning import TABLE, tune
@@ -261,7 +262,7 @@ class Tune(Chosen):
             self.trials,
             pool,
             self.execution,
-            for_terminal(self.json),
+            Display(quiet=self.json),
         )
         stopped = any(outcome.state == "stopped" for outcome in outcomes)
         if self.json:

@@ -9,7 +9,7 @@ from sweeps.display import Display
 from sweeps.executor import one_may_have_ended_all, present
 from sweeps.packs import PackRuns
 from synth.run.execution import Execution
-from synth.run.progress import Headlines, Moment, Outcome
+from synth.run.progress import Event, Outcome
 
 
 class InThisProcess:
@@ -41,9 +41,14 @@ class InThisProcess:
                 message = "not begun; run the same command to go on"
                 outcomes = [Outcome(c.run_id, "stopped", message) for c in pack]
             else:
-                board.active = [Active(pack)]
-                news = _News(board, display)
-                outcomes = train(pack, root, execution, news)
+                active = Active(pack)
+                board.active = [active]
+
+                def show(event: Event, active: Active = active) -> None:
+                    active.update(event, board.metric)
+                    display.refresh(board)
+
+                outcomes = train(pack, root, execution, show)
                 board.active = []
                 if one_may_have_ended_all(outcomes):
                     display.say(f"a pack of {len(pack)} failed: tried one by one")
@@ -55,28 +60,3 @@ class InThisProcess:
                 failed = outcome.state == "failed" and self.fail_fast
                 over = over or failed or outcome.state == "stopped"
         return list(board.outcomes.values())
-
-
-class _News:
-    """Keeps the board up to date."""
-
-    def __init__(self, board: Board, display: Display) -> None:
-        self._board, self._display = board, display
-
-    def begin(self, configs: Sequence[object], step: int) -> None:
-        """Training starts, or goes on."""
-        self._board.active[0].step = step
-        self._display.refresh(self._board)
-
-    def update(self, moment: Moment) -> None:
-        """Training goes on."""
-        self._board.active[0].update(moment)
-        self._display.refresh(self._board)
-
-    def measured(self, step: int, headlines: Headlines) -> None:
-        """An evaluation."""
-        self._board.active[0].measured(step, headlines, self._board.metric)
-        self._display.refresh(self._board)
-
-    def end(self, message: str) -> None:
-        """The outcome follows."""

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sweeps import costs
-from sweeps.board import clock
 from sweeps.cells import cell_names
 from sweeps.packs import PackRuns, chooser, cut
 from sweeps.rates import observe
 from synth.config import RunConfig
 from synth.identity import require
 from synth.run.execution import Execution
+from synth.run.progress import clock
 from synth.run.standing import Standing, Survey
 from synth.run.states import UNTRIED, State, counted
 

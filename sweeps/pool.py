@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from sweeps import provenance
-from sweeps.board import Board
+from sweeps.board import Active, Board
 from sweeps.display import Display
 from sweeps.executor import one_may_have_ended_all, present
 from sweeps.packs import PackRuns
@@ -24,7 +24,7 @@ from sweeps.process import WorkerProcess
 from synth.config import RunConfig
 from synth.run import code_copy as snapshot
 from synth.run.execution import Execution
-from synth.run.progress import Moment, Outcome
+from synth.run.progress import Event, Outcome
 from synth.run.store import RunBusy, RunFolder
 
 TICK_SECONDS = 0.1
@@ -123,10 +123,9 @@ class Launch:
         """Whether packs wait; a search thinks of new ones here."""
         return bool(self.queue)
 
-    def _measured(self, worker: WorkerProcess, event: dict[str, Any]) -> None:
-        """An evaluation of the pack that a worker trains."""
-        assert worker.active is not None
-        worker.active.measured(event["step"], event["headlines"], self.board.metric)
+    def _progress(self, worker: WorkerProcess, active: Active, news: Event) -> None:
+        """What the training of a worker's pack reports."""
+        active.update(news, self.board.metric)
 
     def _asked_to_stop(self, config: RunConfig) -> bool:
         """Whether this launch told the worker of a run to stop."""
@@ -181,12 +180,8 @@ class Launch:
         active = worker.active
         if active is None:
             return
-        if event["event"] == "begin":
-            active.step = event["step"]
-        elif event["event"] == "moment":
-            active.update(Moment(**event["moment"]))
-        elif event["event"] == "measured":
-            self._measured(worker, event)
+        if event["event"] == "progress":
+            self._progress(worker, active, Event(**event["news"]))
         elif event["event"] == "refused":
             self.refused, worker.active = event["message"], None
         elif event["event"] == "outcomes":

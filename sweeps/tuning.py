@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps.arms import Arm, round_value, write_table
-from sweeps.board import Board
+from sweeps.board import Active, Board
 from sweeps.display import Display
 from sweeps.journal import open_journal
 from sweeps.packs import PackRuns
@@ -26,7 +26,7 @@ from synth.config import RunConfig
 from synth.identity import nearest, require
 from synth.metrics import TRAINING_METRICS
 from synth.run.execution import Execution
-from synth.run.progress import Outcome
+from synth.run.progress import Event, Outcome
 from synth.run.store import RunFolder
 from synth.tasks.task import metric_of, suite_in
 
@@ -177,14 +177,12 @@ class _TuningLaunch(Launch):
                 break
         return bool(self.queue)
 
-    def _measured(self, worker: WorkerProcess, event: dict[str, Any]) -> None:
-        """Report the value, and stop the trial if the pruner says so."""
-        super()._measured(worker, event)
-        assert worker.active is not None
-        (config,) = worker.active.pack
-        found = self._find(config.run_id)
-        step = event["step"]
-        if found is None or not 0 < step < config.training.steps:
+    def _progress(self, worker: WorkerProcess, active: Active, news: Event) -> None:
+        """Report the value of an evaluation; stop the trial if the pruner says so."""
+        super()._progress(worker, active, news)
+        (config,) = active.pack
+        found, step = self._find(config.run_id), news.step
+        if news.kind != "evaluation" or found is None or not 0 < step < news.steps:
             return
         value = value_of(RunFolder(self.root, config.run_id), self.metric)
         if value is None:

@@ -25,7 +25,7 @@ from synth.run.checkpoint import Checkpoint
 from synth.run.defining_code import refuse_other_code
 from synth.run.execution import Execution
 from synth.run.interruption import Interruption
-from synth.run.progress import Moment, Outcome, Progress, SilentProgress
+from synth.run.progress import Event, Kind, Outcome, Progress
 from synth.run.resume import by_step
 from synth.run.spans import span
 from synth.run.states import State
@@ -85,9 +85,7 @@ def train(
             folder.keep_plugins(config)
         interruption = stack.enter_context(Interruption())
         for step, group in by_step(mine, found).items():
-            session = _Session(
-                group, step, execution, progress or SilentProgress(), build
-            )
+            session = _Session(group, step, execution, progress, build)
             for outcome in session.run(interruption):
                 found[outcome.run_id] = outcome
     return [found[config.run_id] for config in configs]
@@ -114,7 +112,7 @@ class _Session:
         group: list[tuple[RunConfig, RunFolder]],
         step: int | None,
         execution: Execution,
-        progress: Progress,
+        progress: Progress | None,
         build: BuildPack,
     ) -> None:
         self.build = build
@@ -161,7 +159,7 @@ class _Session:
         finally:
             if self._built is not None:
                 self._built.close()
-        self.progress.end(self._summary(message))
+        self._tell("end", message=self._summary(message))
         lanes = range(len(self.configs))
         return self.outcomes + [self._outcome(lane, message) for lane in lanes]
 
@@ -193,7 +191,7 @@ class _Session:
                     restored[lane].place.metrics_bytes if restored else 0
                 )
                 folder.add_session(environment)
-        self.progress.begin(self.configs, self.pack.step)
+        self._tell("begin")
 
     @contextlib.contextmanager
     def _own_trouble(self, lane: int) -> Iterator[None]:
@@ -284,8 +282,8 @@ class _Session:
             for lane in alive:
                 with self._own_trouble(lane):
                     self.folders[lane].append_metrics(rows[lane])
-            found = {self.configs[k].run_id: self.headline[k] for k in alive}
-            self.progress.measured(self.pack.step, found)
+            headlines = {self.configs[k].run_id: self.headline[k] for k in alive}
+            self._tell("evaluation", headlines=headlines)
         self.clock["evaluation"] += time.monotonic() - began
 
     def _save(self) -> None:
@@ -335,6 +333,14 @@ class _Session:
         except OSError as error:  # a full disk: the outcome still says it
             self.failed[lane] = f"{message} (and failure.json: {error})"
 
+    def _tell(self, kind: Kind, **content: Any) -> None:
+        if self.progress is not None:
+            ids = [config.run_id for config in self.configs]
+            step, steps = self._step() or 0, self.training.steps
+            self.progress(
+                Event(kind=kind, run_ids=ids, step=step, steps=steps, **content)
+            )
+
     def _step(self) -> int | None:
         return self.start if self._built is None else self._built.step
 
@@ -349,14 +355,13 @@ class _Session:
     def _report(self, seconds_per_step: float) -> None:
         pack, training = self.pack, self.training
         speed = training.tokens_per_step * len(self.configs) / seconds_per_step
-        moment = Moment(
-            step=pack.step,
-            steps=training.steps,
+        seconds_left = seconds_per_step * (training.steps - pack.step)
+        self._tell(
+            "training",
             losses=pack.recent_losses(self._alive()),
             tokens_per_second=speed,
-            seconds_left=seconds_per_step * (training.steps - pack.step),
+            seconds_left=seconds_left,
         )
-        self.progress.update(moment)
         for lane in self._alive():
             news: dict[str, Any] = {
                 "step": pack.step,
@@ -367,7 +372,7 @@ class _Session:
                     for loss in pack.recent_losses([lane])
                 ],
                 "tokens_per_second": speed / len(self.configs),
-                "seconds_left": moment.seconds_left,
+                "seconds_left": seconds_left,
                 "time": time.time(),
             }
             with contextlib.suppress(

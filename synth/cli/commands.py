@@ -188,11 +188,11 @@ class Train(Aimed):
         if folder.state() != "done":
             folder.require_writable()
         began = time.monotonic()
-        from synth.run.progress import SilentProgress, for_terminal
+        from synth.run.progress import Screen, shown_on
         from synth.run.spans import Profiler
         from synth.training import train
 
-        progress = SilentProgress() if self.json else for_terminal()
+        progress = None if self.json else shown_on(Screen())
         profile = Profiler(began) if self.profile else None
         with profile or contextlib.nullcontext():
             (outcome,) = train([config], self.runs, self.execution, progress)

@@ -1,21 +1,23 @@
 """What a person sees while runs train: a bar on a terminal, plain lines elsewhere."""
 
 import contextlib
+import errno
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
-from synth.config import RunConfig
 from synth.run.states import State
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
+    from rich.console import RenderableType
+    from rich.live import Live
 
 Headlines = Mapping[str, Mapping[str, float | None]]
 """Run id to `suite/metric` to value; null where a value is not finite."""
+Kind = Literal["begin", "training", "evaluation", "end"]
 
 
 @dataclass(frozen=True)
@@ -28,131 +30,134 @@ class Outcome:
     message: str
 
 
-@dataclass(frozen=True)
-class Moment:
-    """Where a pack stands: means over its living lanes."""
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """News of a pack: training begins at `step`, has reached it, was evaluated there, or
+    has ended."""
 
+    kind: Kind
+    run_ids: Sequence[str]
     step: int
     steps: int
-    losses: Sequence[float]
-    """Nats per horizon, next token first."""
-    tokens_per_second: float
-    """Over all lanes."""
-    seconds_left: float
+    """Steps in all."""
+    losses: Sequence[float] = ()
+    """Of `training`: nats per horizon, next token first, a mean over the living lanes."""
+    tokens_per_second: float = 0.0
+    """Of `training`: over all lanes."""
+    seconds_left: float = 0.0
+    """Of `training`."""
+    headlines: Headlines = field(default_factory=dict)
+    """Of `evaluation`: the numbers of each living run."""
+    message: str = ""
+    """Of `end`."""
 
 
-class Progress(Protocol):
-    """Receives news of one pack at the log interval."""
-
-    def begin(self, configs: Sequence[RunConfig], step: int) -> None:
-        """The pack starts, or goes on, at `step`."""
-
-    def update(self, moment: Moment) -> None:
-        """Training goes on."""
-
-    def measured(self, step: int, headlines: Headlines) -> None:
-        """An evaluation: for each living run, its `suite/metric` numbers."""
-
-    def end(self, message: str) -> None:
-        """The pack has ended."""
+Progress = Callable[[Event], None]
+"""Receives the news of a pack."""
 
 
-class SilentProgress:
-    """Says nothing."""
+class Screen:
+    """Standard output: lines, each with the time of day; on a terminal lines without it
+    above a picture that is redrawn in place. Nothing at all if `quiet`."""
 
-    def begin(self, configs: Sequence[RunConfig], step: int) -> None:
-        """Nothing."""
+    def __init__(self, quiet: bool = False, redraws: bool | None = None) -> None:
+        if redraws is None:
+            redraws = not quiet and sys.stdout is not None and sys.stdout.isatty()
+        self.quiet, self.redraws = quiet, redraws
+        self._live: Live | None = None
 
-    def update(self, moment: Moment) -> None:
-        """Nothing."""
+    def say(self, text: str) -> None:
+        """Print a line."""
+        if self._live is not None:
+            with surviving_output():
+                self._live.console.print(text, markup=False)
+        elif not self.quiet:
+            tell(text if self.redraws else f"{time.strftime('%H:%M:%S')}  {text}")
 
-    def measured(self, step: int, headlines: Headlines) -> None:
-        """Nothing."""
+    def draw(self, picture: "RenderableType") -> None:
+        """Put a picture in place of the last one; on a terminal only."""
+        from rich.console import Console
+        from rich.live import Live
 
-    def end(self, message: str) -> None:
-        """Nothing."""
+        with surviving_output():
+            if self._live is None:
+                self._live = Live(console=Console(highlight=False), auto_refresh=False)
+                self._live.start()
+            self._live.update(picture, refresh=True)
 
-
-class LineProgress(SilentProgress):
-    """One plain line per interval, for pipes and log files."""
-
-    def begin(self, configs: Sequence[RunConfig], step: int) -> None:
-        """Name the runs."""
-        names = ", ".join(config.run_id for config in configs)
-        self._say(f"training {names} from step {step} of {configs[0].training.steps}")
-
-    def update(self, moment: Moment) -> None:
-        """One line with everything in it."""
-        self._say(f"step {moment.step}/{moment.steps}  {describe(moment)}")
-
-    def end(self, message: str) -> None:
-        """The last line."""
-        self._say(message)
-
-    def _say(self, text: str) -> None:
-        with outliving_its_reader():
-            print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
-
-
-class BarProgress(SilentProgress):
-    """A bar that redraws in place, for terminals."""
-
-    def __init__(self) -> None:
-        self._bar: RichProgress | None = None
-
-    def begin(self, configs: Sequence[RunConfig], step: int) -> None:
-        """Draw the bar."""
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        name = configs[0].run_id
-        more = f" and {len(configs) - 1} more" if len(configs) > 1 else ""
-        self._bar = Progress(
-            BarColumn(bar_width=16),
-            TextColumn("{task.completed}/{task.total}  {task.fields[news]}"),
-        )
-        with outliving_its_reader():
-            print(name + more)
-            self._bar.start()
-        self._bar.add_task("", total=configs[0].training.steps, completed=step, news="")
-
-    def update(self, moment: Moment) -> None:
-        """Move the bar."""
-        if self._bar is not None:
-            with outliving_its_reader():
-                news = describe(moment)
-                task = self._bar.task_ids[0]
-                self._bar.update(task, completed=moment.step, news=news)
-
-    def end(self, message: str) -> None:
-        """Leave the last state on the screen; a pack that never began has no bar."""
-        with outliving_its_reader():
-            if self._bar is not None:
-                self._bar.stop()
-                self._bar = None
-            print(message)
+    def close(self) -> None:
+        """Leave the last picture where it is."""
+        if self._live is not None:
+            with surviving_output():
+                self._live.stop()
+            self._live = None
 
 
-@contextlib.contextmanager
-def outliving_its_reader() -> Iterator[None]:
-    """Printing within fails no run: a closed or full standard output is given up."""
-    try:
-        yield
-    except OSError:
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def shown_on(screen: Screen) -> Progress:
+    """Shows the news of one pack: its runs, a bar or a line at each log interval, and
+    how it ended."""
+
+    def show(event: Event) -> None:
+        if event.kind == "begin" and screen.redraws:
+            more = f" and {len(event.run_ids) - 1} more" if event.run_ids[1:] else ""
+            screen.say(event.run_ids[0] + more)
+            screen.draw(_bar(event))
+        elif event.kind == "begin":
+            names = ", ".join(event.run_ids)
+            screen.say(f"training {names} from step {event.step} of {event.steps}")
+        elif event.kind == "training" and screen.redraws:
+            screen.draw(_bar(event))
+        elif event.kind == "training":
+            screen.say(f"step {event.step}/{event.steps}  {describe(event)}")
+        elif event.kind == "end":
+            screen.close()
+            screen.say(event.message)
+
+    return show
 
 
-def describe(moment: Moment) -> str:
+def _bar(event: Event) -> "RenderableType":
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    bar = Table.grid(padding=(0, 1))
+    news = describe(event) if event.kind == "training" else ""
+    ratio = ProgressBar(event.steps, event.step, width=16)
+    bar.add_row(ratio, f"{event.step}/{event.steps}  {news}")
+    return bar
+
+
+def describe(event: Event) -> str:
     """Losses, speed and time left in a few words."""
-    losses = " ".join(f"{loss:.3f}" for loss in moment.losses)
-    minutes, seconds = divmod(round(moment.seconds_left), 60)
+    losses = " ".join(f"{loss:.3f}" for loss in event.losses)
     return (
-        f"loss {losses}  {moment.tokens_per_second / 1000:.1f}k tokens/s  "
-        f"{minutes}:{seconds:02d} left"
+        f"loss {losses}  {event.tokens_per_second / 1000:.1f}k tokens/s  "
+        f"{clock(event.seconds_left)} left"
     )
 
 
-def for_terminal() -> Progress:
-    """A bar if standard output is a terminal, else lines."""
-    terminal = sys.stdout is not None and sys.stdout.isatty()
-    return BarProgress() if terminal else LineProgress()
+def clock(seconds: float | None) -> str:
+    """Hours, minutes and seconds as h:mm:ss or m:ss; a dash when unknown."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def tell(text: str) -> None:
+    """Print a line, if standard output still takes it."""
+    with surviving_output():
+        print(text, flush=True)
+
+
+@contextlib.contextmanager
+def surviving_output() -> Iterator[None]:
+    """Lets training go on when standard output is closed (`| head`) or its disk full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):  # nobody reads: no news
+            print(f"standard output: {error.strerror}; going on", file=sys.stderr)
+        with contextlib.suppress(OSError, ValueError):  # else every flush would fail
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

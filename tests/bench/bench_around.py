@@ -248,20 +248,19 @@ from pathlib import Path
 began = time.process_time()
 from synth.config import RunConfig
 from synth.run.execution import Execution
-from synth.run.progress import SilentProgress
 from synth.training import train
 imported = time.process_time()
 
-class Told(SilentProgress):
-    def begin(self, configs, step):
-        print(json.dumps(["loaded", step, time.process_time() - imported]), flush=True)
-
-    def update(self, moment):
-        print(json.dumps(["step", moment.step, time.process_time()]), flush=True)
+def show(event):
+    if event.kind == "begin":
+        loading = time.process_time() - imported
+        print(json.dumps(["loaded", event.step, loading]), flush=True)
+    elif event.kind == "training":
+        print(json.dumps(["step", event.step, time.process_time()]), flush=True)
 
 config = RunConfig.from_dict(json.loads(sys.argv[1]))
 execution = Execution(log_every_seconds=0, checkpoint_every_seconds=float(sys.argv[3]))
-train([config], Path(sys.argv[2]), execution, Told())
+train([config], Path(sys.argv[2]), execution, show)
 """
 
 

@@ -22,7 +22,6 @@ import torch
 
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.run.execution import Execution
-from synth.run.progress import SilentProgress
 from synth.tasks.running_text import TextConfig
 from synth.tasks.text.corpus import read_documents
 from synth.training import train
@@ -51,7 +50,7 @@ def small_gpt(steps: int) -> TrainingConfig:
 def ours(task: TextConfig, training: TrainingConfig, folder: Path) -> list[float]:
     """Losses on the held-out text at every evaluation."""
     run = RunConfig(task=task, model=ModelConfig(scale="d128-L4-h4"), training=training)
-    (outcome,) = train([run], folder, Execution(), SilentProgress())
+    (outcome,) = train([run], folder, Execution())
     assert outcome.state == "done", outcome.message
     lines = (folder / run.run_id / "metrics.jsonl").read_text().splitlines()
     rows = map(json.loads, lines)

@@ -17,7 +17,7 @@ from slurm.queue import read_queue
 from slurm.status import cancel, read_status
 from slurm.submission import SubmissionRefused, submit
 from sweeps.cluster import OnCluster
-from sweeps.display import SilentDisplay
+from sweeps.display import Display
 from sweeps.launch import Wishes, launch
 from sweeps.survey import stored_configs
 from sweeps.sweep import METRIC
@@ -326,7 +326,7 @@ def again(site, *states):
             lanes=site.profile.lanes,
             states=states,
         ),
-        SilentDisplay(),
+        Display(quiet=True),
         METRIC,
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.board import Board
-from sweeps.display import SilentDisplay
+from sweeps.display import Display
 from sweeps.executor import present
 from sweeps.loading import find
 from sweeps.pool import Launch, LocalPool
@@ -363,7 +363,7 @@ def test_a_failure_in_another_launch_is_not_tried_twice(tmp_path):
     folder = RunFolder(tmp_path, config.run_id)
     folder.open(config)
     board = Board(1, 0, "in_domain/exact_match", {})
-    launch = Launch(LocalPool(1), [], tmp_path, Execution(), board, SilentDisplay())
+    launch = Launch(LocalPool(1), [], tmp_path, Execution(), board, Display(quiet=True))
     folder.write_json("failure.json", {"message": "it broke"})
     old = launch.began - 60
     os.utime(folder.path / "failure.json", (old, old))

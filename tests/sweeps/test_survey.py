@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from sweeps.display import SilentDisplay
+from sweeps.display import Display
 from sweeps.inline import InThisProcess
 from sweeps.launch import Wishes, launch
 from sweeps.looking import Show, Status, next_command
@@ -32,7 +32,7 @@ def go(configs, root, **wishes):
         root,
         InThisProcess(),
         Wishes(execution=OFTEN, **wishes),
-        SilentDisplay(),
+        Display(quiet=True),
         "in_domain/exact_match",
     )
 
@@ -118,17 +118,14 @@ def _stop_at(config, root, execution, step):
     """Train until a signal comes at a step."""
     import signal
 
-    from synth.run.progress import SilentProgress as Quiet
-
-    class Stop(Quiet):
-        def update(self, moment):
-            if moment.step >= step:
-                signal.raise_signal(signal.SIGTERM)
+    def stop(event):
+        if event.kind == "training" and event.step >= step:
+            signal.raise_signal(signal.SIGTERM)
 
     import dataclasses
 
     often = dataclasses.replace(execution, log_every_seconds=0.0)
-    (outcome,) = train([config], root, often, Stop())
+    (outcome,) = train([config], root, often, stop)
     assert outcome.state == "stopped"
 
 

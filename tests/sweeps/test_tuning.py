@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from sweeps.arms import Range, arms_of, round_value, with_tuned
-from sweeps.display import SilentDisplay
+from sweeps.display import Display
 from sweeps.journal import open_journal
 from sweeps.loading import find
 from sweeps.pool import LocalPool
@@ -87,7 +87,7 @@ def test_a_search_is_equal_for_all_arms_and_goes_on(tmp_path):
             trials,
             LocalPool(2),
             Execution(),
-            SilentDisplay(),
+            Display(quiet=True),
         )
 
     rows, _ = go(3)
@@ -133,7 +133,7 @@ def test_a_search_is_equal_for_all_arms_and_goes_on(tmp_path):
 
 def test_a_metric_that_nothing_measures_ends_the_search_at_once(tmp_path):
     arms = arms_of(grid()[:1], ["learning_rate"], seed=1000)
-    rest = (5, LocalPool(1), Execution(), SilentDisplay())
+    rest = (5, LocalPool(1), Execution(), Display(quiet=True))
     with pytest.raises(ValueError, match="--metric must be suite/metric"):
         tune(arms, tmp_path, "loss", *rest)
     with pytest.raises(
@@ -196,7 +196,7 @@ def test_bad_trials_are_pruned(tmp_path, brake, monkeypatch):
     )
     study.add_trials([good] * 4)
     _, outcomes = tune(
-        arms, root, metric, 5, LocalPool(1), Execution(), SilentDisplay()
+        arms, root, metric, 5, LocalPool(1), Execution(), Display(quiet=True)
     )
     assert [outcome.message for outcome in outcomes] == ["pruned"]
     (trials,) = studies(root).values()

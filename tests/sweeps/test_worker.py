@@ -19,12 +19,12 @@ WORKER = """
 import json, sys
 from sweeps import worker
 
-send = worker.Reporter.send
+send = worker.send
 
-def told(self, event, **content):
-    send(self, event, **content, modules=list(sys.modules))
+def send_modules(channel, event, **content):
+    send(channel, event, **content, modules=list(sys.modules))
 
-worker.Reporter.send = told
+worker.send = send_modules
 sys.exit(worker.main())
 """
 
@@ -77,7 +77,7 @@ def test_whatever_ends_its_input_a_worker_checkpoints_and_ends(tmp_path, last):
         process.stdin.write(json.dumps(order).encode() + b"\n")
         process.stdin.flush()
         for line in process.stdout:
-            if json.loads(line)["event"] == "moment":
+            if json.loads(line).get("news", {}).get("kind") == "training":
                 break
         process.stdin.write(last)
         process.stdin.close()

@@ -29,15 +29,14 @@ import json, sys
 from pathlib import Path
 from synth.config import RunConfig
 from synth.run.execution import Execution
-from synth.run.progress import SilentProgress
 from synth.training import train
 
-class Told(SilentProgress):
-    def begin(self, configs, step):
-        print(json.dumps(step))
+def show(event):
+    if event.kind == "begin":
+        print(json.dumps(event.step))
 
 config = RunConfig.from_dict(json.loads(sys.argv[1]))
-(outcome,) = train([config], Path(sys.argv[2]), Execution(), Told())
+(outcome,) = train([config], Path(sys.argv[2]), Execution(), show)
 assert outcome.state == "done", outcome.message
 print(json.dumps(sorted(set(json.loads(sys.argv[3])) & set(sys.modules))))
 """

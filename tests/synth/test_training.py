@@ -20,7 +20,6 @@ from synth.config import RunConfig
 from synth.metrics import SCHEMA, from_line
 from synth.optimizer import rate_at
 from synth.run.execution import Execution
-from synth.run.progress import SilentProgress
 from synth.run.store import RunFolder
 from synth.tasks.stories import StoriesConfig
 from synth.tasks.stream import RowStream
@@ -206,11 +205,11 @@ def test_a_run_stopped_before_its_first_step_has_its_first_row_once(tmp_path):
     config = tiny_run()
     (expected,) = trained(tmp_path / "calm", config)
 
-    class Stop(SilentProgress):
-        def measured(self, step, headlines):
+    def stop(event):
+        if event.kind == "evaluation":
             signal.raise_signal(signal.SIGTERM)
 
-    (outcome,) = train([config], tmp_path, progress=Stop())
+    (outcome,) = train([config], tmp_path, progress=stop)
     assert outcome.state == "stopped"
     assert list((tmp_path / config.run_id / "checkpoint").glob("step-*0"))
     assert trained(tmp_path, config) == [expected]

@@ -15,7 +15,6 @@ from synth.probes.prefix_matching import (
 )
 from synth.probes.states import load_run
 from synth.run.execution import Execution
-from synth.run.progress import SilentProgress
 from synth.run.store import RunFolder
 from synth.scales import Scale
 from synth.tasks.repeats import RepeatsConfig
@@ -67,7 +66,7 @@ def test_induction_forms_and_some_head_does_it(horizon, tmp_path):
             final_examples=128,
         ),
     )
-    (outcome,) = train([config], tmp_path, Execution(), SilentProgress())
+    (outcome,) = train([config], tmp_path, Execution())
     assert outcome.state == "done", outcome.message
     folder = RunFolder(tmp_path, config.run_id)
     lines = folder.metrics_path.read_text().splitlines()

@@ -17,7 +17,6 @@ from synth.run.defining_code import (
     refuse_other_code,
 )
 from synth.run.execution import Execution
-from synth.run.progress import SilentProgress
 from synth.run.store import RunFolder
 from synth.tasks.repeats import RepeatsConfig
 from synth.training import train
@@ -116,18 +115,16 @@ def test_a_run_without_checkpoint_starts_afresh(tmp_path):
     refuse_other_code(tmp_path, [config])
 
 
-class StopAtFive(SilentProgress):
-    """Sends this process a signal in the middle of a run."""
-
-    def measured(self, step, headlines):
-        if step == 5:
-            signal.raise_signal(signal.SIGTERM)
+def stop_at_five(event):
+    """Send this process a signal in the middle of a run."""
+    if event.kind == "evaluation" and event.step == 5:
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_training_itself_does_not_go_on_unawares(tmp_path):
     """Whoever calls it: a sweep, a search, a job, a program of one's own."""
     config, fresh = tiny_run(), tiny_run(seed=1)
-    (stopped,) = train([config], tmp_path, progress=StopAtFive())
+    (stopped,) = train([config], tmp_path, progress=stop_at_five)
     assert stopped.state == "stopped"
     run = RunFolder(tmp_path, config.run_id)
     stored = run.read_json("environment.json")

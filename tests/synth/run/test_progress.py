@@ -1,23 +1,33 @@
 """What a person sees of one run: a bar on a terminal, plain lines elsewhere."""
 
+from dataclasses import replace
+
 import pytest
 
-from synth.run.progress import BarProgress, LineProgress, Moment, describe
+from synth.run.progress import Event, Screen, clock, describe, shown_on
 from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
 
-MOMENT = Moment(6, 12, [0.5, 1.25], 12_345.0, 83.0)
+EVENT = Event(
+    kind="training",
+    run_ids=[tiny_run(2).run_id, tiny_run(2, seed=1).run_id],
+    step=6,
+    steps=12,
+    losses=[0.5, 1.25],
+    tokens_per_second=12_345.0,
+    seconds_left=83.0,
+)
+BEGIN, END = replace(EVENT, kind="begin", step=3), replace(EVENT, kind="end")
 
 
-@pytest.mark.parametrize("progress", [BarProgress, LineProgress])
-def test_steps_losses_speed_and_time_left_are_shown(progress, capsys, monkeypatch):
+@pytest.mark.parametrize("redraws", [True, False])
+def test_steps_losses_speed_and_time_left_are_shown(redraws, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
-    shown = progress()
-    shown.begin([tiny_run(2), tiny_run(2, seed=1)], 3)
-    shown.update(MOMENT)
-    shown.measured(6, {})
-    shown.end("done")
+    show = shown_on(Screen(redraws=redraws))
+    for event in (BEGIN, EVENT, replace(EVENT, kind="evaluation")):
+        show(event)
+    show(replace(END, message="done"))
     out = capsys.readouterr().out
     for word in (tiny_run(2).run_id, "6/12", "loss 0.500 1.250", "12.3k tokens/s"):
         assert word in out
@@ -25,20 +35,33 @@ def test_steps_losses_speed_and_time_left_are_shown(progress, capsys, monkeypatc
     assert out.splitlines()[-1].endswith("done")
 
 
+def test_a_quiet_screen_shows_nothing(capsys):
+    show = shown_on(Screen(quiet=True))
+    for event in (BEGIN, EVENT, END):
+        show(event)
+    assert capsys.readouterr().out == ""
+
+
 def test_the_words_hold_every_horizon():
-    assert describe(MOMENT) == "loss 0.500 1.250  12.3k tokens/s  1:23 left"
+    assert describe(EVENT) == "loss 0.500 1.250  12.3k tokens/s  1:23 left"
 
 
-@pytest.mark.parametrize("progress", [BarProgress, LineProgress])
+def test_hours_minutes_and_seconds():
+    words = [clock(seconds) for seconds in (None, 5.2, 125, 4000)]
+    assert words == ["-", "0:05", "2:05", "1:06:40"]
+
+
+@pytest.mark.parametrize("redraws", [True, False])
 def test_a_pack_that_cannot_begin_is_a_failure_on_a_terminal_too(
-    progress, tmp_path, monkeypatch, capsys
+    redraws, tmp_path, monkeypatch, capsys
 ):
     def broken(*_):
         raise RuntimeError("no room for it")
 
     monkeypatch.setattr("synth.pack.Pack._new_model", broken)
     config = tiny_run()
-    (outcome,) = train([config], tmp_path, None, progress())
+    show = shown_on(Screen(redraws=redraws))
+    (outcome,) = train([config], tmp_path, None, show)
     assert outcome.state == "failed"
     assert "no room for it" in capsys.readouterr().out
     assert RunFolder(tmp_path, config.run_id).state() == "failed"
@@ -46,10 +69,10 @@ def test_a_pack_that_cannot_begin_is_a_failure_on_a_terminal_too(
 
 def test_a_bar_serves_several_groups_of_a_pack(capsys):
     """Runs that stand at different steps train one group after another."""
-    bar = BarProgress()
+    show = shown_on(Screen(redraws=True))
     for step in (0, 4):
-        bar.begin([tiny_run()], step)
-        bar.update(MOMENT)
-        bar.end(f"from {step}")
+        show(replace(BEGIN, step=step))
+        show(EVENT)
+        show(replace(END, message=f"from {step}"))
     out = capsys.readouterr().out
     assert out.index("from 0") < out.index("from 4")

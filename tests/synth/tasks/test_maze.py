@@ -8,7 +8,6 @@ import signal
 import numpy as np
 import pytest
 
-from synth.run.progress import SilentProgress
 from synth.run.store import RunFolder
 from synth.tasks.choice_points import ROLES, Kind
 from synth.tasks.exact import side_of
@@ -225,15 +224,10 @@ def verified(root, config):
     return [row for row in found if row["metric"] == "verified"]
 
 
-class StopAfter(SilentProgress):
-    """Asks a run to stop after the evaluation at a step."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def measured(self, step, found):
-        if step == self.step:
-            signal.raise_signal(signal.SIGTERM)
+def stop_at_four(event):
+    """Ask a run to stop after the evaluation at step 4."""
+    if event.kind == "evaluation" and event.step == 4:
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_walks_of_a_lane_and_of_a_resumed_run_are_those_of_a_run_alone(tmp_path):
@@ -242,7 +236,7 @@ def test_walks_of_a_lane_and_of_a_resumed_run_are_those_of_a_run_alone(tmp_path)
     assert [o.state for o in train(configs, packed)] == ["done", "done"]
     for config in configs:
         train([config], alone)
-    stopped = train(configs, broken, progress=StopAfter(4))
+    stopped = train(configs, broken, progress=stop_at_four)
     assert [outcome.state for outcome in stopped] == ["stopped", "stopped"]
     assert [o.state for o in train(configs, broken)] == ["done", "done"]
     for config in configs:

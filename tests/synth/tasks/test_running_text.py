@@ -8,7 +8,6 @@ import pytest
 
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.run.execution import Execution
-from synth.run.progress import SilentProgress
 from synth.tasks.running_text import TextConfig
 from synth.tasks.task import TokenScores
 from synth.tasks.text.vocabularies import TokenizerConfig
@@ -169,7 +168,7 @@ def test_training_learns_the_text(play, tmp_path):
             final_examples=20,
         ),
     )
-    (outcome,) = train([config], tmp_path, Execution(), SilentProgress())
+    (outcome,) = train([config], tmp_path, Execution())
     assert outcome.state == "done", outcome.message
     import polars as pl
 
