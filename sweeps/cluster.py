@@ -1,22 +1,16 @@
 """SLURM as the executor of a sweep: packs become the jobs of arrays."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from slurm.clients import QueueUnavailable
 from slurm.profile import Profile, available, load
 from slurm.submission import Sending, SubmissionRefused, submit
-from sweeps.board import Board
-from sweeps.display import Display
-from sweeps.packs import PackRuns
-from synth.run.execution import Execution
+from sweeps.executor import Executor, Work
 from synth.run.progress import Outcome
 
 UNBOUNDED = 10_000
 """Slots of a profile without `max_running`."""
 
 
-class OnCluster:
+class OnCluster(Executor):
     """Sends packs and leaves; the runs of a dry run only go through the motions."""
 
     remote = True
@@ -27,15 +21,8 @@ class OnCluster:
         self.scripts: list[str] = []
         """What sbatch got, or would get: an array each."""
 
-    def carry_out(
-        self,
-        packs: Sequence[PackRuns],
-        root: Path,
-        execution: Execution,
-        board: Board,
-        display: Display,
-    ) -> list[Outcome]:
-        """Submit the packs; see `sweeps.executor.Executor`.
+    def carry_out(self, work: Work) -> list[Outcome]:
+        """Submit the packs.
 
         Raises
         ------
@@ -45,21 +32,22 @@ class OnCluster:
         """
         try:
             sending = submit(
-                packs,
-                root,
+                work.packs,
+                work.root,
                 self.profile,
                 self.label,
-                execution=execution,
+                execution=work.execution,
                 dry_run=self.dry_run,
             )
         except (QueueUnavailable, SubmissionRefused) as error:
             raise ValueError(str(error)) from error
         self.scripts = sending.scripts
-        display.say(sending.describe())
+        work.display.say(sending.describe())
         for launch in sending.launches:
-            display.say(f"job {launch.job_id}: {launch.folder}")
-        board.outcomes |= {outcome.run_id: outcome for outcome in _outcomes(sending)}
-        return list(board.outcomes.values())
+            work.display.say(f"job {launch.job_id}: {launch.folder}")
+        outcomes = _outcomes(sending)
+        work.board.outcomes |= {outcome.run_id: outcome for outcome in outcomes}
+        return list(work.board.outcomes.values())
 
 
 def _outcomes(sending: Sending) -> list[Outcome]:

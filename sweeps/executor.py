@@ -1,8 +1,8 @@
 """Where packs are carried out: the seam between a sweep and the machines under it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from sweeps.board import Board
 from sweeps.display import Display
@@ -12,27 +12,33 @@ from synth.run.progress import Outcome
 from synth.run.store import RunFolder
 
 
-class Executor(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What an executor carries out, and where it reports."""
+
+    packs: Sequence[PackRuns]
+    root: Path
+    """The folder of the run folders."""
+    execution: Execution
+    board: Board
+    display: Display
+
+
+class Executor:
     """Carries out packs; `slots` of them at a time."""
 
-    slots: int
-    remote: bool
+    slots = 1
+    remote = False
     """Whether packs are handed to a queue, which has them when `carry_out` returns."""
 
-    def carry_out(
-        self,
-        packs: Sequence[PackRuns],
-        root: Path,
-        execution: Execution,
-        board: Board,
-        display: Display,
-    ) -> list[Outcome]:
-        """Train every pack in run folders below `root`, or queue it there.
+    def carry_out(self, work: Work) -> list[Outcome]:
+        """Train every pack, or queue it.
 
         Failures are outcomes. A run that another process holds is not trained twice.
         Returns when all packs have ended or are queued, or after a signal: then
         unfinished runs are "stopped".
         """
+        raise NotImplementedError
 
 
 def one_may_have_ended_all(outcomes: Sequence[Outcome]) -> bool:

@@ -1,40 +1,25 @@
 """Training in this process, one pack after another: for debuggers and for tests."""
 
 from collections import deque
-from collections.abc import Sequence
-from pathlib import Path
 
-from sweeps.board import Active, Board
-from sweeps.display import Display
-from sweeps.executor import one_may_have_ended_all, present
-from sweeps.packs import PackRuns
-from synth.run.execution import Execution
+from sweeps.board import Active
+from sweeps.executor import Executor, Work, one_may_have_ended_all, present
 from synth.run.progress import Event, Outcome
 
 
-class InThisProcess:
+class InThisProcess(Executor):
     """No workers, no copy of the code; a breakpoint works."""
-
-    slots = 1
-    remote = False
 
     def __init__(self, fail_fast: bool = False) -> None:
         self.fail_fast = fail_fast
 
-    def carry_out(
-        self,
-        packs: Sequence[PackRuns],
-        root: Path,
-        execution: Execution,
-        board: Board,
-        display: Display,
-    ) -> list[Outcome]:
-        """Train the packs; see `sweeps.executor.Executor`. A run that another process
-        trains is left to it."""
+    def carry_out(self, work: Work) -> list[Outcome]:
+        """Train the packs; a run that another process trains is left to it."""
         from synth.training import train
 
+        board, display = work.board, work.display
         over = False
-        queue = deque(packs)
+        queue = deque(work.packs)
         while queue:
             pack = queue.popleft()
             if over:
@@ -48,13 +33,13 @@ class InThisProcess:
                     active.update(event, board.metric)
                     display.refresh(board)
 
-                outcomes = train(pack, root, execution, show)
+                outcomes = train(pack, work.root, work.execution, show)
                 board.active = []
                 if one_may_have_ended_all(outcomes):
                     display.say(f"a pack of {len(pack)} failed: tried one by one")
                     queue.extendleft((config,) for config in reversed(pack))
                     continue
-            for outcome in map(present(root), outcomes):
+            for outcome in map(present(work.root), outcomes):
                 board.outcomes[outcome.run_id] = outcome
                 display.ended(outcome, board)
                 failed = outcome.state == "failed" and self.fail_fast

@@ -7,7 +7,7 @@ from pathlib import Path
 from sweeps import costs, provenance
 from sweeps.board import Board
 from sweeps.display import Display
-from sweeps.executor import Executor
+from sweeps.executor import Executor, Work
 from sweeps.plan import plan
 from sweeps.sharing import link_shared
 from sweeps.survey import survey
@@ -98,6 +98,14 @@ def launch(
         f"train in {len(planned.packs)} packs{abreast}, in {root}"
     )
     try:
-        return executor.carry_out(planned.packs, root, execution, board, display)
+        return executor.carry_out(
+            Work(
+                packs=planned.packs,
+                root=root,
+                execution=execution,
+                board=board,
+                display=display,
+            )
+        )
     finally:
         display.close()

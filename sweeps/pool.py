@@ -16,14 +16,12 @@ from types import FrameType
 from typing import Any
 
 from sweeps import provenance
-from sweeps.board import Active, Board
-from sweeps.display import Display
-from sweeps.executor import one_may_have_ended_all, present
+from sweeps.board import Active
+from sweeps.executor import Executor, Work, one_may_have_ended_all, present
 from sweeps.packs import PackRuns
 from sweeps.process import WorkerProcess
 from synth.config import RunConfig
 from synth.run import code_copy as snapshot
-from synth.run.execution import Execution
 from synth.run.progress import Event, Outcome
 from synth.run.store import RunBusy, RunFolder
 
@@ -32,49 +30,33 @@ LOOK_AGAIN_SECONDS = 0.5
 """Pause between two looks at runs that another launch holds."""
 
 
-class LocalPool:
+class LocalPool(Executor):
     """At most `slots` worker processes on this machine."""
-
-    remote = False
 
     def __init__(self, slots: int, fail_fast: bool = False) -> None:
         if slots < 1:
             raise ValueError(f"--workers must be at least 1; got {slots}.")
         self.slots, self.fail_fast = slots, fail_fast
 
-    def carry_out(
-        self,
-        packs: Sequence[PackRuns],
-        root: Path,
-        execution: Execution,
-        board: Board,
-        display: Display,
-    ) -> list[Outcome]:
-        """Train the packs; see `sweeps.executor.Executor`."""
-        launch = Launch(self, packs, root, execution, board, display)
+    def carry_out(self, work: Work) -> list[Outcome]:
+        """Train the packs in worker processes."""
+        launch = Launch(self, work)
         with counting_signals(launch):
-            launch.work()
-        return list(board.outcomes.values())
+            launch.train()
+        return list(work.board.outcomes.values())
 
 
 class Launch:
     """One call of the pool: its queue, its workers, and what became of the runs."""
 
     def __init__(
-        self,
-        pool: LocalPool,
-        packs: Sequence[PackRuns],
-        root: Path,
-        execution: Execution,
-        board: Board,
-        display: Display,
-        examples: Sequence[RunConfig] = (),
+        self, pool: LocalPool, work: Work, examples: Sequence[RunConfig] = ()
     ) -> None:
-        self.pool, self.root, self.execution = pool, root, execution
-        coming = [*examples, *(config for pack in packs for config in pack)]
-        self.code = provenance.take_copy(root, coming)
-        self.board, self.display = board, display
-        self.queue: deque[PackRuns] = deque(packs)
+        self.pool, self.root, self.execution = pool, work.root, work.execution
+        coming = [*examples, *(config for pack in work.packs for config in pack)]
+        self.code = provenance.take_copy(self.root, coming)
+        self.board, self.display = work.board, work.display
+        self.queue: deque[PackRuns] = deque(work.packs)
         self.held: dict[str, RunConfig] = {}
         self.crashed: set[str] = set()
         self.workers: list[WorkerProcess] = []
@@ -85,7 +67,7 @@ class Launch:
         self.began = time.time()
         self.refused: str | None = None
 
-    def work(self) -> None:
+    def train(self) -> None:
         """Until every run has ended, or a signal has been obeyed.
 
         Raises

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sweeps.arms import Arm, round_value, write_table
 from sweeps.board import Active, Board
 from sweeps.display import Display
+from sweeps.executor import Work
 from sweeps.journal import open_journal
 from sweeps.packs import PackRuns
 from sweeps.pool import Launch, LocalPool, counting_signals
@@ -127,14 +128,15 @@ def tune(
     searches = [_search(arm, storage, root, metric, trials) for arm in arms]
     board = Board(len(arms) * trials, 0, metric, {})
     board.done_before = sum(_ended(search) for search in searches)
-    launch = _TuningLaunch(pool, searches, root, execution, board, display, metric)
+    work = Work(packs=[], root=root, execution=execution, board=board, display=display)
+    launch = _TuningLaunch(pool, work, searches, metric)
     display.say(
         f"{len(arms)} arms of {trials} trials, {board.done_before} trials ended before, "
         f"{pool.slots} at a time, in {root}"
     )
     try:
         with counting_signals(launch):
-            launch.work()
+            launch.train()
     finally:
         display.close()
     if launch.unmeasured is not None:
@@ -148,17 +150,9 @@ class _TuningLaunch(Launch):
     """A launch whose packs are thought of one at a time."""
 
     def __init__(
-        self,
-        pool: LocalPool,
-        searches: Sequence[Search],
-        root: Path,
-        execution: Execution,
-        board: Board,
-        display: Display,
-        metric: str,
+        self, pool: LocalPool, work: Work, searches: Sequence[Search], metric: str
     ) -> None:
-        examples = [search.arm.example for search in searches]
-        super().__init__(pool, [], root, execution, board, display, examples)
+        super().__init__(pool, work, [search.arm.example for search in searches])
         self.searches, self.metric = list(searches), metric
         self.pruned: set[str] = set()
         self.unmeasured: str | None = None

@@ -12,7 +12,7 @@ import pytest
 
 from sweeps.board import Board
 from sweeps.display import Display
-from sweeps.executor import present
+from sweeps.executor import Work, present
 from sweeps.loading import find
 from sweeps.pool import Launch, LocalPool
 from sweeps.survey import survey
@@ -363,7 +363,14 @@ def test_a_failure_in_another_launch_is_not_tried_twice(tmp_path):
     folder = RunFolder(tmp_path, config.run_id)
     folder.open(config)
     board = Board(1, 0, "in_domain/exact_match", {})
-    launch = Launch(LocalPool(1), [], tmp_path, Execution(), board, Display(quiet=True))
+    work = Work(
+        packs=[],
+        root=tmp_path,
+        execution=Execution(),
+        board=board,
+        display=Display(quiet=True),
+    )
+    launch = Launch(LocalPool(1), work)
     folder.write_json("failure.json", {"message": "it broke"})
     old = launch.began - 60
     os.utime(folder.path / "failure.json", (old, old))
