@@ -1,7 +1,8 @@
 """Tasks of questions and answers: examples of one length, drawn many at a time.
 
 What such tasks share is written once: blocks of a training stream or of a fixed pool,
-the split by the hash of a problem, test sets, samples.
+the split by the hash of a problem, test sets, samples. `QuestionTask` has one question
+and one answer an example, `QueryTask` several queries, each answered by one token.
 
 A *pool* is a fixed number of training problems, met again and again. It is drawn from
 the data seed; each epoch has an order of its own. With three problems and blocks of four
@@ -14,7 +15,7 @@ problem    2 0 1 1     2 0 0 2     1 0 1 2
 ```
 
 Letters in names: E examples of length L, D draws that identify a problem, P problems of
-a pool, A answer tokens, R rows, T positions.
+a pool, A answer tokens, Q queries, R rows, T positions.
 """
 
 from abc import abstractmethod
@@ -137,6 +138,37 @@ class QuestionTask(Task):
         return self._pools[key]
 
 
+class QueryTask(QuestionTask):
+    """A task whose examples hold several queries, each followed by a one-token answer.
+
+    `answer_start` is where the queries begin.
+    """
+
+    queries: int
+    """Queries of an example."""
+
+    @abstractmethod
+    def answers(self, tokens_EL: np.ndarray) -> np.ndarray:
+        """Whether each token is an answer, (E, L)."""
+
+    def packed(self, tokens_EL: np.ndarray, context: int) -> Rows:
+        """Examples side by side in rows of `context` tokens."""
+        rows = super().packed(tokens_EL, context)
+        marks = super().packed(self.answers(tokens_EL).view(np.int8), context)
+        return Rows(rows.tokens_RT, rows.example_RT, marks.tokens_RT == 1)
+
+    def alone(self, tokens_EL: np.ndarray) -> Rows:
+        """One example a row."""
+        rows = super().alone(tokens_EL)
+        return Rows(rows.tokens_RT, rows.example_RT, self.answers(tokens_EL))
+
+    def hits(self, chosen: EvaluationSet, scores: TokenScores) -> np.ndarray:
+        """Whether head 1 answers each query, in their order, (R, Q)."""
+        right_RT: np.ndarray = scores.correct_NRT[0][:, :-1]
+        answer_RT = chosen.rows.answer_RT[:, 1:]
+        return right_RT[answer_RT].reshape(-1, self.queries)
+
+
 def pool_places(data_seed: int, block: int, size: int) -> np.ndarray:
     """Which problems of a pool of `size` the examples of a block show, (E,).
 
@@ -151,6 +183,16 @@ def pool_places(data_seed: int, block: int, size: int) -> np.ndarray:
         here_E = epoch_E == epoch
         found_E[here_E] = order_P[place_E[here_E]]
     return found_E
+
+
+def draw_distinct(
+    rng: np.random.Generator, count: int, among: int, number: int
+) -> np.ndarray:
+    """`number` different ones of 0 .. `among` - 1, in random order, (`count`, `number`)."""
+    key_EX = rng.random((count, among))
+    least_EX = key_EX.argpartition(number - 1, axis=1)[:, :number]
+    order_EX = np.take_along_axis(key_EX, least_EX, axis=1).argsort(axis=1)
+    return np.take_along_axis(least_EX, order_EX, axis=1)
 
 
 def answer_hits(task: QuestionTask, scores: TokenScores) -> np.ndarray:

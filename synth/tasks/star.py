@@ -49,6 +49,7 @@ from synth.tasks.questions import (
     MAX_POOL,
     QuestionTask,
     answer_hits,
+    draw_distinct,
     position_scores,
 )
 from synth.tasks.task import (
@@ -137,9 +138,9 @@ class Star(QuestionTask):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Graphs with random labels and shuffled edges."""
         config = self.config
-        order = rng.random((count, config.labels)).argsort(axis=1)
-        label_EN = (FIRST_LABEL + order[:, : 1 + self.edges]).astype(np.int16)
-        edge_EX = rng.random((count, self.edges)).argsort(axis=1)
+        label_EN = draw_distinct(rng, count, config.labels, 1 + self.edges)
+        label_EN = (FIRST_LABEL + label_EN).astype(np.int16)
+        edge_EX = draw_distinct(rng, count, self.edges, self.edges)
         tokens_EL = np.full((count, self.length), EDGE, np.int16)
         for end, node_X in enumerate((self._parent_X, self._child_X)):
             tokens_EL[:, end : 3 * self.edges : 3] = np.take_along_axis(
