@@ -61,8 +61,8 @@ status: $(READY) ## where the runs of a sweep stand
 retry: $(READY) ## train the failed runs of a sweep again
 	$(RUN) -m sweeps retry $(CHOSEN) $(WHERE)
 
-tune: $(READY) ## search learning rates, equally for every objective
-	$(RUN) -m sweeps tune $(CHOSEN)
+tune: $(READY) ## try a grid of learning rates for every arm and size of a sweep
+	$(RUN) -m sweeps tune $(CHOSEN) $(WHERE)
 
 dashboard: $(READY) ## a sweep in a browser, as its run folders stand (installs optuna-dashboard)
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dashboard]'

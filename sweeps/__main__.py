@@ -1,4 +1,4 @@
-"""`python -m sweeps {list,plan,run,status,retry,show,tune,dashboard}`: many runs.
+"""`python -m sweeps {list,plan,run,status,retry,show,tune,search,dashboard}`: many runs.
 
 Torch is imported in the worker processes alone.
 """
@@ -13,8 +13,10 @@ def parse(arguments: list[str] | None = None) -> Any:
     """The command that the words describe; misspelt ones end with status 2."""
     from tyro.conf import ConsolidateSubcommandArgs
 
-    from sweeps.commands import PlanCommand, Retry, Run, Tune
+    from sweeps.commands import PlanCommand, Retry, Run
     from sweeps.looking import Dashboard, List, Show, Status
+    from sweeps.searching import Search
+    from sweeps.tuning import Tune
     from synth.cli.parsing import parse as parse_words
 
     return parse_words(
@@ -26,6 +28,7 @@ def parse(arguments: list[str] | None = None) -> Any:
             "retry": Retry,
             "show": Show,
             "tune": Tune,
+            "search": Search,
             "dashboard": Dashboard,
         },
         "python -m sweeps",

@@ -24,6 +24,11 @@ def cell_key(config: RunConfig, without: Iterable[str] = ()) -> str:
     return digest(values)[:16]
 
 
+def own_seeds(configs: Iterable[RunConfig]) -> set[int]:
+    """The seeds of the runs, those of their data included."""
+    return {s for config in configs for s in (config.seed, config.resolved_data_seed)}
+
+
 def part_of(
     configs: Sequence[RunConfig],
     arms: Sequence[str] = (),

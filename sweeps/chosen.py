@@ -12,6 +12,7 @@ from sweeps.cells import part_of
 from sweeps.loading import find
 from sweeps.survey import folder_of_runs, stored_configs
 from sweeps.sweep import METRIC
+from sweeps.tuned import with_tuned
 from synth import plugins
 from synth.config import RunConfig
 from synth.run.standing import folders_in
@@ -31,8 +32,8 @@ class Choice:
     """These model sizes alone, say 30k 100k."""
     seeds: int | None = None
     """Seeds of each cell; more than the sweep declares continue its numbering."""
-    tuned: Path | None = None
-    """Table of tuned values (tuned.json) that replace the sweep's own."""
+    tuned: tuple[Path, ...] = ()
+    """Tables of tuned values (tuned.json) that replace the sweep's own, in turn."""
     runs: Path = Path("runs")
     """Where run folders lie."""
 
@@ -65,11 +66,12 @@ class Chosen(Choice):
         scale = self.scale or sweep.scales[0]
         configs, folder = sweep(scale), sweep.folder(scale)
         configs = part_of(configs, self.arms, self.sizes, self.seeds)
-        if self.tuned is not None:
-            from sweeps.arms import with_tuned
-
-            configs, folder = with_tuned(configs, self.tuned), f"{folder}-tuned"
-        return Resolved(sweep.metric, configs, self.runs / folder, folder)
+        for table in self.tuned:
+            configs = with_tuned(configs, table)
+        folder += "-tuned" if self.tuned else ""
+        return Resolved(
+            sweep.metric, configs, self.runs / folder, folder, rates=sweep.rates
+        )
 
     def words(self) -> str:
         """The arguments that name the same runs again."""
@@ -96,3 +98,5 @@ class Resolved:
     title: str
     whole: bool = True
     """With the runs of a sweep that have no folder yet."""
+    rates: tuple[float, ...] = ()
+    """The sweep's grid of learning rates, if it declares one."""

@@ -1,11 +1,11 @@
-"""The commands of `python -m sweeps` that train, plan or search."""
+"""The commands of `python -m sweeps` that train or plan: run, retry, plan."""
 
 import json
 import shlex
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from sweeps.chosen import Chosen, Resolved
 from synth.identity import require
@@ -16,9 +16,23 @@ from synth.run.states import LIVE, NOT_DONE, TROUBLED, UNTRIED, State, counted
 if TYPE_CHECKING:
     from sweeps.cluster import OnCluster
     from sweeps.executor import Executor
+    from sweeps.provenance import Typed
+    from synth.run.progress import Outcome
+    from synth.run.standing import Standing, Survey
 
 STOPPED = 75
 """Exit status after a signal: call again to go on (EX_TEMPFAIL)."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a launch came to."""
+
+    outcomes: "list[Outcome]"
+    found: "Survey[Standing]"
+    """The runs as they stand afterwards."""
+    left: int
+    """Runs that are neither done nor, on a cluster, queued."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +61,28 @@ class Run(Chosen):
 
     def train(self, chosen: Resolved, states: Collection[State]) -> int:
         """Launch, and say how it ended."""
+        from sweeps.provenance import Typed
+
+        typed = Typed("run", self.words()) if chosen.whole else None
+        trained = self.launch(chosen, states, typed)
+        if trained is None:
+            return 0
+        outcomes, now = trained.outcomes, trained.found.counts
+        counts: Counter[State] = Counter(outcome.state for outcome in outcomes)
+        if self.json:
+            tell(json.dumps([vars(outcome) for outcome in outcomes]))
+        else:
+            tell(self._closing(chosen, counts, now, trained.left))
+        if any(now[state] or counts[state] for state in TROUBLED):
+            return 1
+        return STOPPED if trained.left else 0
+
+    def launch(
+        self, chosen: Resolved, states: Collection[State], typed: "Typed | None"
+    ) -> "Trained | None":
+        """Train runs in some states, or queue them; None for a dry run, which prints."""
         from sweeps.display import Display
         from sweeps.launch import Wishes, launch
-        from sweeps.provenance import Typed
         from sweeps.survey import survey
 
         cluster = self._cluster(chosen.title) if self.on == "slurm" else None
@@ -69,7 +102,7 @@ class Run(Chosen):
                 execution=execution,
                 lanes=lanes,
                 states=states,
-                typed=Typed("run", self.words()) if chosen.whole else None,
+                typed=typed,
                 dry_run=self.dry_run,
             ),
             Display(quiet=self.json),
@@ -78,21 +111,13 @@ class Run(Chosen):
         if cluster is not None and self.dry_run:
             scripts = cluster.scripts
             tell(json.dumps(scripts) if self.json else "\n".join(scripts))
-            return 0
-        counts: Counter[State] = Counter(outcome.state for outcome in outcomes)
+            return None
         found = survey(chosen.root, chosen.configs, queue=executor.remote)
-        now, over = found.counts, found.ids("done")
+        over = found.ids("done")
         if executor.remote:
             sent = {o.run_id for o in outcomes if o.state == "queued"}
             over |= found.ids(*LIVE) | sent
-        left = len(chosen.configs) - len(over)
-        if self.json:
-            tell(json.dumps([vars(outcome) for outcome in outcomes]))
-        else:
-            tell(self._closing(chosen, counts, now, left))
-        if any(now[state] or counts[state] for state in TROUBLED):
-            return 1
-        return STOPPED if left else 0
+        return Trained(outcomes, found, len(chosen.configs) - len(over))
 
     def words(self) -> str:
         """The arguments that launch the same runs again, at the same place."""
@@ -220,77 +245,3 @@ class PlanCommand(Chosen):
         )
         print(found.to_json() if self.json else found.as_text())
         return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tune(Chosen):
-    """Search training values by TPE with a pruner, equally for every arm of a sweep."""
-
-    json: bool = False
-    """Print JSON for programs."""
-    search: tuple[str, ...] = ("learning_rate",)
-    """Fields of the training configuration: NAME, or NAME=LOW:HIGH[:linear]."""
-    trials: int = 16
-    """Trials of each arm."""
-    metric: str | None = None
-    """suite/metric[/slice]; the sweep's own if not given. Measured on validation data."""
-    seed: int = 1000
-    """Of the trial runs and of the sampler; none of the sweep's own seeds."""
-    workers: int = 2
-    """Worker processes at a time."""
-    execution: Execution = field(default_factory=Execution)
-
-    def run(self) -> int:
-        """Search, write the table of winning values, and print it."""
-        from sweeps.arms import arms_of
-        from sweeps.display import Display
-        from sweeps.pool import LocalPool
-        from sweeps.provenance import Typed
-        from sweeps.tuning import TABLE, tune
-
-        require(self.trials >= 1, "--trials", "at least 1", self.trials)
-        require(0 <= self.seed < 1 << 32, "--seed", "from 0 to 2^32 - 1", self.seed)
-        chosen = self.resolve()
-        root = chosen.root.with_name(f"{chosen.root.name}-tuning")
-        arms = arms_of(chosen.configs, self.search, self.seed)
-        pool = LocalPool(self.workers)
-        Typed("tune", self._own_words()).remember(root)
-        rows, outcomes = tune(
-            arms,
-            root,
-            self.metric or chosen.metric,
-            self.trials,
-            pool,
-            self.execution,
-            Display(quiet=self.json),
-        )
-        stopped = any(outcome.state == "stopped" for outcome in outcomes)
-        if self.json:
-            tell(json.dumps(rows))
-        else:
-            won = {row["arm"]: row for row in rows}
-            for arm in arms:
-                tell(f"{arm.name:<40}{_winner(won.get(arm.key))}")
-            tell(f"table: {root / TABLE}")
-            if stopped:
-                tell(f"to go on: python -m sweeps tune {self._own_words()}")
-            elif len(won) == len(arms):
-                table = shlex.quote(str(root / TABLE))
-                tell(f"to use it: python -m sweeps run {self.words()} --tuned {table}")
-        return STOPPED if stopped else 0
-
-    def _own_words(self) -> str:
-        """The arguments that go on with this search."""
-        parts = ["--search", *self.search, "--trials", str(self.trials)]
-        if self.metric is not None:
-            parts += ["--metric", self.metric]
-        return f"{self.words()} {shlex.join([*parts, '--seed', str(self.seed)])}"
-
-
-def _winner(row: dict[str, Any] | None) -> str:
-    """What won in an arm, in a line."""
-    if row is None:
-        return "no trial has ended well"
-    values = ", ".join(f"{k} {v:.3g}" for k, v in row["training"].items())
-    edge = "  (at the edge of its range)" if row["at_edge"] else ""
-    return f"{values}  {row['value']:.4f}{edge}"

@@ -167,14 +167,13 @@ def next_command(found: Survey[Standing], typed: Typed | None) -> str | None:
     knows it.
     """
     counts, typed = found.counts, typed or Typed("run", "SWEEP [--scale SCALE]")
-    if typed.verb == "tune":  # pruned trials stay stopped, failed ones are answers
-        return f"python -m sweeps tune {typed.words}" if counts["stopped"] else None
+    waits: tuple[State, ...] = ("new", "stopped", "cancelled", "timed out", "lost")
+    waiting = any(counts[state] for state in waits)
+    if typed.verb in ("tune", "search"):  # there failed runs are answers
+        return f"python -m sweeps {typed.verb} {typed.words}" if waiting else None
     if any(counts[state] for state in TROUBLED):
         return f"python -m sweeps retry {typed.words}"
-    waits: tuple[State, ...] = ("new", "stopped", "cancelled", "timed out", "lost")
-    if any(counts[state] for state in waits):
-        return f"python -m sweeps run {typed.words}"
-    return None
+    return f"python -m sweeps run {typed.words}" if waiting else None
 
 
 @dataclass(frozen=True, kw_only=True)

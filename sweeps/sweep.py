@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeps.rate_grid import check_rates
 from synth.config import RunConfig
 from synth.identity import nearest
 from synth.plugins import line_of
@@ -47,6 +48,8 @@ class Sweep:
     """The scales that it knows, the default one first."""
     metric: str
     """`suite/metric` shown while it runs and on the dashboard."""
+    rates: tuple[float, ...] = ()
+    """Learning rates that `tune` tries; if none, a quarter to four times each rate."""
 
     def __post_init__(self) -> None:
         _require_word("name", self.name)  # both are parts of a folder's name
@@ -65,6 +68,8 @@ class Sweep:
                 raise ValueError(
                     f"@sweep({name}=...) of {self.name!r} must be text; got {value!r}."
                 )
+        if self.rates:
+            check_rates(self.rates, f"@sweep(rates=...) of {self.name!r}")
         if not self.scales:
             raise ValueError(
                 f"Sweep {self.name!r} has no scale: leave `scales` out for "
@@ -140,6 +145,7 @@ def sweep(
     claims: tuple[str, ...] = (),
     scales: tuple[str, ...] = SCALES,
     metric: str = METRIC,
+    rates: tuple[float, ...] = (),
     name: str | None = None,
 ) -> Callable[[Grid], Sweep]:
     """Turn a function of the scale into a `Sweep`, named after the function."""
@@ -155,6 +161,7 @@ def sweep(
             claims=claims,
             scales=scales,
             metric=metric,
+            rates=rates,
         )
 
     return declared

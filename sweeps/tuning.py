@@ -1,314 +1,175 @@
-"""Search of training values: TPE with a median pruner, one study an arm.
+"""The command tune: a grid of learning rates for every cell of a sweep.
 
-Trials are runs like any other, but of the validation split: what they are judged on is
-neither in their training data nor in any test set. They lie in folders below
-`runs/NAME-tuning/`, the studies in a journal file beside them, so a search goes on where
-it stopped, and several launches may share it. A pruned trial stops at an evaluation and
-keeps its checkpoint. With workers in parallel the order of results, hence the points
-proposed, is not repeatable; the points tried and their values are all in the journal.
+Trials are ordinary runs below `runs/NAME-tuning/`, at seeds of their own and judged on
+the validation split. So a tuning goes on where it stopped, trains on a cluster as a sweep
+does, and can be collected into a table.
 """
 
-from collections import deque
+import json
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-from sweeps.arms import Arm, round_value, write_table
-from sweeps.board import Active, Board
-from sweeps.display import Display
-from sweeps.executor import Work
-from sweeps.journal import open_journal
-from sweeps.packs import PackRuns
-from sweeps.pool import Launch, LocalPool, counting_signals
-from sweeps.process import WorkerProcess
-from sweeps.survey import metrics
-from synth.config import RunConfig
-from synth.identity import nearest, require
-from synth.metrics import TRAINING_METRICS
-from synth.run.execution import Execution
-from synth.run.progress import Event, Outcome
+from sweeps.chosen import Chosen
+from sweeps.commands import STOPPED, Run
+from sweeps.judging import Better, chosen_by, value_of, why_unmeasured
+from sweeps.provenance import Typed
+from sweeps.rate_grid import NEAR, RATE, RateCurve, RateGrid, check_rates, grids_of
+from sweeps.tuned import TABLE, update_table
+from synth.identity import require
+from synth.run.progress import tell
+from synth.run.standing import Standing, Survey
+from synth.run.states import UNTRIED
 from synth.run.store import RunFolder
-from synth.tasks.task import metric_of, suite_in
-
-if TYPE_CHECKING:
-    import optuna
-
-DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {
-    "lower": "minimize",
-    "higher": "maximize",
-}
-JOURNAL, TABLE = "tuning.log", "tuned.json"
 
 
-@dataclass
-class Search:
-    """One arm's study, and its trials that train here and now."""
+@dataclass(frozen=True, kw_only=True)
+class Tune(Run):
+    """Try a grid of learning rates for every cell; the best must lie inside the grid."""
 
-    arm: Arm
-    study: "optuna.Study"
-    trials: int
-    """Trials in all, those of earlier launches included."""
-    running: "dict[str, optuna.Trial]" = field(default_factory=dict)
-    """By run id."""
-    resumable: "deque[tuple[RunConfig, optuna.Trial]]" = field(default_factory=deque)
-    """Trials that an earlier launch left unfinished."""
+    seeds: int | None = 3
+    """Seeds of each rate, none of which is a seed of the sweep."""
+    rates: tuple[float, ...] = ()
+    """The grid; if not given the sweep's own, else a quarter to four times each rate."""
+    metric: str | None = None
+    """suite/metric[/slice]; the sweep's own if not given. Measured on validation data."""
 
-    def next_run(self) -> RunConfig | None:
-        """A point to try; `None` when the trials are used up."""
-        from optuna.trial import TrialState
-
-        if self.resumable:
-            config, trial = self.resumable.popleft()
-            self.running[config.run_id] = trial
-            return config
-        # A run that failed counts: a rate at which training diverges is an answer.
-        known = self.study.get_trials(deepcopy=False)
-        if sum(t.state != TrialState.WAITING for t in known) >= self.trials:
-            return None
-        trial = self.study.ask()
-        values = {
-            r.name: trial.suggest_float(r.name, r.low, r.high, log=r.log)
-            for r in self.arm.ranges
-        }
-        config = self.arm.run(values)
-        if config.run_id in self.running:
-            self.study.tell(trial, state=TrialState.FAIL)
-            return None
-        trial.set_user_attr("run_id", config.run_id)
-        self.running[config.run_id] = trial
-        return config
-
-    def best(self) -> dict[str, Any] | None:
-        """The row of the winning table; `None` when no trial has ended well."""
-        from optuna.trial import TrialState
-
-        whole = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if not whole:
-            return None
-        best = self.study.best_trial
-        ranges = self.arm.ranges
-        edges = [r.name for r in ranges if r.at_edge(best.params[r.name])]
-        return {
-            "arm": self.arm.key,
-            "name": self.arm.name,
-            "training": {n: round_value(v) for n, v in best.params.items()},
-            "value": best.value,
-            "run_id": best.user_attrs["run_id"],
-            "trials": len(self.study.get_trials(deepcopy=False)),
-            "complete": len(whole),
-            "at_edge": edges,
-        }
-
-
-def tune(
-    arms: Sequence[Arm],
-    root: Path,
-    metric: str,
-    trials: int,
-    pool: LocalPool,
-    execution: Execution,
-    display: Display,
-) -> tuple[list[dict[str, Any]], list[Outcome]]:
-    """Search every arm; returns the rows of the winning table, also written, and news.
-
-    `metric` is `suite/metric` or `suite/metric/slice`, the suite by its name in the test
-    split or in that of validation, on which it is measured. The task says which way is
-    better.
-
-    Raises
-    ------
-    ValueError
-        When the task has no validation split or no such metric; when the runs do not
-        measure it, after the first trial, not the last.
-    """
-    metric, _ = chosen_by(metric, [arm.example for arm in arms])
-    root.mkdir(parents=True, exist_ok=True)
-    storage = open_journal(root / JOURNAL)
-    searches = [_search(arm, storage, root, metric, trials) for arm in arms]
-    board = Board(len(arms) * trials, 0, metric, {})
-    board.done_before = sum(_ended(search) for search in searches)
-    work = Work(packs=[], root=root, execution=execution, board=board, display=display)
-    launch = _TuningLaunch(pool, work, searches, metric)
-    display.say(
-        f"{len(arms)} arms of {trials} trials, {board.done_before} trials ended before, "
-        f"{pool.slots} at a time, in {root}"
-    )
-    try:
-        with counting_signals(launch):
-            launch.train()
-    finally:
-        display.close()
-    if launch.unmeasured is not None:
-        raise ValueError(launch.unmeasured)
-    rows = [row for search in searches if (row := search.best())]
-    write_table(root / TABLE, rows)
-    return rows, list(board.outcomes.values())
-
-
-class _TuningLaunch(Launch):
-    """A launch whose packs are thought of one at a time."""
-
-    def __init__(
-        self, pool: LocalPool, work: Work, searches: Sequence[Search], metric: str
-    ) -> None:
-        super().__init__(pool, work, [search.arm.example for search in searches])
-        self.searches, self.metric = list(searches), metric
-        self.pruned: set[str] = set()
-        self.unmeasured: str | None = None
-        """Why no trial can have a value, if so."""
-
-    def _more(self) -> bool:
-        """Ask for a point when a worker could take it, the arms in turn."""
-        free = self.pool.slots - sum(1 for w in self.workers if w.active)
-        wanted = free - len(self.queue)
-        order = sorted(self.searches, key=lambda s: (len(s.running), _ended(s)))
-        for search in order if wanted > 0 and not self.stopping else ():
-            config = search.next_run()
-            if config is not None:
-                pack: PackRuns = (config,)
-                self.queue.append(pack)
+    def run(self) -> int:
+        """Train the grids, extend them at their edges, and write the table."""
+        chosen = replace(self, seeds=None).resolve()
+        if self.rates:
+            check_rates(self.rates, "--rates")
+        seeds = 3 if self.seeds is None else self.seeds
+        require(seeds >= 1, "--seeds", "at least 1", seeds)
+        metric, better = chosen_by(self.metric or chosen.metric, chosen.configs)
+        root = chosen.root.with_name(f"{chosen.root.name}-tuning")
+        chosen = replace(chosen, metric=metric, root=root, title=root.name)
+        grids = grids_of(chosen.configs, self.rates or chosen.rates, seeds)
+        while True:
+            trials = [run for grid in grids for run in grid.trials]
+            typed = Typed("tune", self.words())
+            trained = self.launch(replace(chosen, configs=trials), UNTRIED, typed)
+            if trained is None:  # a dry run
+                return 0
+            cells = [Tried.of(grid, trained.found, metric, better) for grid in grids]
+            wider = [cell.extended() for cell in cells]
+            if wider == grids:
                 break
-        return bool(self.queue)
+            grids = wider
+        return self._close(root / TABLE, cells, metric)
 
-    def _progress(self, worker: WorkerProcess, active: Active, news: Event) -> None:
-        """Report the value of an evaluation; stop the trial if the pruner says so."""
-        super()._progress(worker, active, news)
-        (config,) = active.pack
-        found, step = self._find(config.run_id), news.step
-        if news.kind != "evaluation" or found is None or not 0 < step < news.steps:
-            return
-        value = value_of(RunFolder(self.root, config.run_id), self.metric)
-        if value is None:
-            return
-        trial = found.running[config.run_id]
-        trial.report(value, step)
-        if trial.should_prune() and not self.stopping:
-            self.pruned.add(config.run_id)
-            worker.stop()
+    def words(self) -> str:
+        """The arguments that go on with this tuning."""
+        parts = ["--rates", *map(str, self.rates)] if self.rates else []
+        parts += ["--metric", self.metric] if self.metric else []
+        return f"{super().words()} {shlex.join(parts)}".rstrip()
 
-    def _asked_to_stop(self, config: RunConfig) -> bool:
-        return self.stopping or config.run_id in self.pruned
-
-    def end(self, outcome: Outcome) -> None:
-        """Tell the study."""
-        from optuna.trial import TrialState
-
-        run_id, found = outcome.run_id, self._find(outcome.run_id)
-        if found is not None and (outcome.state != "stopped" or run_id in self.pruned):
-            trial = found.running.pop(run_id)
-            value = value_of(RunFolder(self.root, run_id), self.metric)
-            if outcome.state == "done" and value is not None:
-                found.study.tell(trial, value)
-            elif run_id in self.pruned:
-                found.study.tell(trial, state=TrialState.PRUNED)
-                outcome = Outcome(run_id, "done", "pruned")
-            elif outcome.state == "done" and not self._has_metric(run_id):
-                # The study forgets nothing: with another metric there is another study.
-                found.study.tell(trial, state=TrialState.FAIL)
-            else:
-                trial.set_user_attr("error", outcome.message)
-                found.study.tell(trial, state=TrialState.FAIL)
-        super().end(outcome)
-
-    def _has_metric(self, run_id: str) -> bool:
-        """Whether a finished run measured the metric at all; stops the search if not."""
-        rows = metrics(RunFolder(self.root, run_id))
-        names = dict.fromkeys(_name(row) for row in rows)
-        if self.metric in names:
-            return True
-        self.unmeasured = (
-            f"--metric {self.metric!r} is not what these runs measure. "
-            f"{nearest(self.metric, names)}"
+    def _close(self, path: Path, cells: "Sequence[Tried]", metric: str) -> int:
+        """Write the rows that there are; say what won, and what to type next."""
+        rows = [cell.row(metric) for cell in cells if cell.best is not None]
+        update_table(path, rows)
+        whole = all(cell.values is not None for cell in cells)
+        if self.json:
+            tell(json.dumps(rows))
+            return 0 if whole else STOPPED
+        for cell in cells:
+            tell(f"{cell.grid.name:<40}{cell.in_words()}")
+        tell(
+            f"chosen by {metric}, {len(cells[0].grid.seeds)} seeds a rate; table: {path}"
         )
-        self._stop()
-        return False
-
-    def _find(self, run_id: str) -> Search | None:
-        return next((s for s in self.searches if run_id in s.running), None)
-
-
-def chosen_by(
-    metric: str, configs: Sequence[RunConfig]
-) -> tuple[str, Literal["minimize", "maximize"]]:
-    """The metric by its name on validation data, and which way is better.
-
-    Raises
-    ------
-    ValueError
-        When the tasks do not declare it, or say that no direction is better.
-    """
-    require("/" in metric, "--metric", "suite/metric or suite/metric/slice", metric)
-    suite, name, *rest = metric.split("/", 2)
-    tasks = [type(config.task) for config in configs]
-    found = metric_of(tasks, name)
-    if found is None:
-        every = (one for task in tasks for one in (*TRAINING_METRICS, *task.metrics))
-        known = [one.name for one in every if one.better]
-        kinds = ", ".join(dict.fromkeys(task.kind for task in tasks))
-        raise ValueError(
-            f"--metric {metric!r}: the task {kinds} declares no metric {name!r}. "
-            f"{nearest(name, dict.fromkeys(known))}"
-        )
-    if found.better is None:
-        raise ValueError(
-            f"--metric {metric!r}: neither a high nor a low {name} is better; it is a "
-            "reference for other metrics. Choose one of those."
-        )
-    direction = DIRECTIONS[found.better]
-    return "/".join([suite_in(suite, "validation"), name, *rest]), direction
+        if not whole:
+            tell(f"to go on: python -m sweeps tune {self.words()}")
+        elif len(rows) == len(cells):
+            table = [*self.tuned, path]
+            own = Chosen.words(replace(self, seeds=None, tuned=tuple(table)))
+            tell(f"to use it: python -m sweeps run {own}")
+        return 0 if whole else STOPPED
 
 
-def value_of(folder: RunFolder, metric: str) -> float | None:
-    """The last value of `suite/metric` or `suite/metric/slice` in a run's folder."""
-    for row in reversed(metrics(folder)):
-        if _name(row) == metric:
-            value: float | None = row["value"]
-            return value
-    return None
+@dataclass(frozen=True)
+class Tried:
+    """A grid, and what its trials came to."""
 
+    grid: RateGrid
+    values: dict[float, list[float | None]] | None
+    """Of each seed, by rate, None for a run that failed; None until all have ended."""
+    better: Better
 
-def _name(row: dict[str, Any]) -> str:
-    """`suite/metric`, and `/slice` where there is one."""
-    return "/".join(filter(None, (row["suite"], row["metric"], row["slice"])))
+    @classmethod
+    def of(
+        cls, grid: RateGrid, found: Survey[Standing], metric: str, better: Better
+    ) -> "Tried":
+        """From the run folders.
 
+        Raises
+        ------
+        ValueError
+            When a trial has ended well and did not measure the metric.
+        """
+        states = {run.run_id: run.state for run in found.runs}
+        values: dict[float, list[float | None]] = {rate: [] for rate in grid.rates}
+        for config in grid.trials:
+            state, folder = states[config.run_id], RunFolder(found.root, config.run_id)
+            if state not in ("done", "failed"):
+                return cls(grid, None, better)
+            if state == "done" and (why := why_unmeasured(folder, metric)):
+                raise ValueError(why)
+            value = value_of(folder, metric) if state == "done" else None
+            values[config.training.learning_rate].append(value)
+        return cls(grid, values, better)
 
-def study_name(arm: Arm, metric: str) -> str:
-    """One study for each arm, metric and seed: values of others do not compare."""
-    return f"{arm.name} [{arm.key}] {metric} seed {arm.seed}"
+    @property
+    def curve(self) -> RateCurve | None:
+        """The metric by rate; None until all trials have ended."""
+        return None if self.values is None else RateCurve.of(self.values, self.better)
 
+    @property
+    def best(self) -> float | None:
+        """The best rate, if there is one."""
+        return None if self.curve is None else self.curve.best
 
-def _search(arm: Arm, storage: Any, root: Path, metric: str, trials: int) -> Search:
-    """Open an arm's study; the default values are its first point."""
-    import optuna
-    from optuna.trial import Trial, TrialState
+    def extended(self) -> RateGrid:
+        """The grid, with one more rate where the best one lies at an edge."""
+        return self.grid if self.curve is None else self.grid.extended(self.curve)
 
-    study = optuna.create_study(
-        study_name=study_name(arm, metric),
-        storage=storage,
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
-        direction=chosen_by(metric, [arm.example])[1],
-        load_if_exists=True,
-    )
-    known = study.get_trials(deepcopy=False)
-    # Every arm has the same points to begin with; a search that goes on has new ones.
-    study.sampler = optuna.samplers.TPESampler(
-        n_startup_trials=5, seed=arm.seed + len(known)
-    )
-    if not known:
-        default = {r.name: getattr(arm.example.training, r.name) for r in arm.ranges}
-        if all(r.low <= default[r.name] <= r.high for r in arm.ranges):
-            study.enqueue_trial(default)
-    found = Search(arm, study, trials)
-    for trial in known:
-        if trial.state != TrialState.RUNNING or len(trial.params) < len(arm.ranges):
-            continue
-        config = arm.run(trial.params)
-        if RunFolder(root, config.run_id).state() != "running":
-            found.resumable.append((config, Trial(study, trial._trial_id)))
-    return found
+    def row(self, metric: str) -> dict[str, Any]:
+        """Of the table of tuned values."""
+        assert self.curve is not None
+        assert self.values is not None
+        means = dict(zip(self.curve.rates, self.curve.means, strict=True))
+        return {
+            "cell": self.grid.key,
+            "name": self.grid.name,
+            "training": {RATE: self.best},
+            "metric": metric,
+            "value": means[self.best or 0.0],
+            "seeds": list(self.grid.seeds),
+            "edge": self.curve.edge,
+            "all_alike": self.curve.alike,
+            "sensitivity": self.curve.sensitivity,
+            "grid": [
+                {RATE: rate, "mean": means[rate], "values": values}
+                for rate, values in self.values.items()
+            ],
+        }
 
-
-def _ended(search: Search) -> int:
-    found = search.study.get_trials(deepcopy=False)
-    return sum(trial.state.is_finished() for trial in found)
+    def in_words(self) -> str:
+        """What won, how much hangs on it, and whether the grid was too narrow."""
+        if self.curve is None:
+            return "not all trials have ended"
+        if self.best is None:
+            return "every rate failed: see `python -m sweeps status`, or try lower ones"
+        value = dict(zip(self.curve.rates, self.curve.means, strict=True))[self.best]
+        loss = self.curve.sensitivity
+        lost = "a run failed" if loss is None else f"loses up to {loss:.3g}"
+        words = f"{self.best:.3g}  {value:.4f}; {lost} within a factor of {NEAR:.0f}"
+        if self.curve.alike:
+            return f"{words}. NOTHING CHOSEN: all rates came to the same"
+        if self.curve.edge is not None:
+            tried = f"{self.curve.rates[0]:.3g} to {self.curve.rates[-1]:.3g}"
+            return (
+                f"{words}. NOT SETTLED: the best is the {self.curve.edge}est of {tried}"
+            )
+        return words

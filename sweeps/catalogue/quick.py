@@ -44,6 +44,7 @@ def quick(scale: str) -> Iterator[RunConfig]:
     claims=("C13",),
     scales=("quick",),
     metric="test/excess_loss",
+    rates=(1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),
 )
 def choices(scale: str) -> Iterator[RunConfig]:
     """Choice points with three branches, made easy: 41k models, n = 1 and 4, 3 seeds."""

@@ -237,7 +237,7 @@ def test_mistakes_leave_nothing_behind(tmp_path):
     for words, said in (
         ("run quick --workers -1", "--workers must be at least 1, or 0 to train in"),
         ("run quick --lanes -1", "--lanes must be at least 1; got -1"),
-        ("tune quick --seed -1", "--seed must be from 0 to 2^32 - 1; got -1"),
+        ("search quick --seed -1", "--seed must be from 0 to 2^32 - 1; got -1"),
         ("tune quick --threads 0", "Execution.threads must be at least 1; got 0"),
         ("dashboard quick --port 0", "--port must be from 1 to 65535; got 0"),
     ):

@@ -1,282 +1,120 @@
-"""Search of training values: equal for all arms, resumable, and taken up by sweeps."""
+"""The command tune: grids are trained, extended, resumed, and taken up by a sweep."""
 
 import json
 import shlex
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
-import optuna
 import pytest
 
-from sweeps.arms import Range, arms_of, round_value, with_tuned
-from sweeps.display import Display
-from sweeps.journal import open_journal
-from sweeps.loading import find
-from sweeps.pool import LocalPool
-from sweeps.tuning import JOURNAL, TABLE, study_name, tune, value_of
-from synth.config import TrainingConfig
-from synth.run.execution import Execution
-from synth.run.store import RunFolder
-from tests.conftest import PATIENCE_S, tiny_run, wait_until, with_training
-from tests.sweeps.conftest import REPOSITORY, call, start
+from sweeps.__main__ import main
+from sweeps.tuned import TABLE, read_table, update_table, with_tuned
+from tests.conftest import tiny_run
+from tests.sweeps.conftest import write_sweep
 
-
-def grid(**training):
-    return [tiny_run(n, s, **training) for n in (1, 2) for s in (0, 1)]
-
-
-def studies(root):
-    """All trials of all studies, as another program would read them."""
-    storage = open_journal(root / JOURNAL)
-    names = optuna.get_all_study_names(storage)
-    return {n: optuna.load_study(study_name=n, storage=storage).trials for n in names}
-
-
-def test_arms_are_cells_without_seeds_and_without_what_is_searched():
-    configs = grid()
-    configs[0] = with_training(configs[0], learning_rate=1e-4)
-    arms = arms_of(configs, ["learning_rate"], seed=1000)
-    assert [arm.example.objective.horizon for arm in arms] == [1, 2]
-    assert len({arm.key for arm in arms}) == 2
-    tried = arms[1].run({"learning_rate": 0.0123456})
-    assert tried.training.learning_rate == 0.0123
-    assert (tried.seed, tried.objective.horizon) == (1000, 2)
-    with pytest.raises(ValueError, match="--seed 1 is a seed of the sweep itself"):
-        arms_of(configs, ["learning_rate"], seed=1)
-
-
-def test_ranges():
-    default = TrainingConfig(learning_rate=1e-3)
-    assert Range.parse("learning_rate", default) == Range(
-        "learning_rate", pytest.approx(1e-4), pytest.approx(1e-2), True
-    )
-    linear = Range.parse("weight_decay=0:0.3:linear", default)
-    assert linear == Range("weight_decay", 0.0, 0.3, False)
-    for text, message in (
-        ("learning_rte", "Did you mean 'learning_rate'"),
-        ("steps", "Known:|Did you mean"),
-        ("learning_rate=1", "must look like learning_rate=LOW:HIGH"),
-        ("learning_rate=2:1", "low end must be below"),
-        ("weight_decay=0:1", "above 0 unless the range is linear"),
-        ("learning_rate=1e-4:1e-2:lin", "must look like learning_rate=LOW:HIGH"),
-        ("learning_rate=nan:1", "low end must be below"),
-        ("learning_rate=1e-3:inf", "learning_rate must be finite; got inf. Give a"),
-        ("beta1", r"goes from 0.09 to 9, but .*beta1 must be in \[0, 1\)"),
-        ("beta1=0.5:1:linear", r"beta1 must be in \[0, 1\)"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            Range.parse(text, default)
-    assert round_value(0.00123456) == 0.00123
-    assert [linear.at_edge(v) for v in (0.0, 0.1, 0.29)] == [True, False, True]
-    log = Range("learning_rate", 1e-4, 1e-2, True)
-    assert [log.at_edge(v) for v in (1.1e-4, 1e-3, 9.9e-3)] == [True, False, True]
-
-
-def test_a_search_is_equal_for_all_arms_and_goes_on(tmp_path):
-    configs = grid(steps=10, evaluate_every_steps=2)
-    search = ["learning_rate=1e-4:1e-1"]
-    arms = arms_of(configs, search, seed=1000)
-
-    def go(trials):
-        return tune(
-            arms,
-            tmp_path,
-            "in_domain/loss/horizon=1",  # by its name in the test split
-            trials,
-            LocalPool(2),
-            Execution(),
-            Display(quiet=True),
-        )
-
-    rows, _ = go(3)
-    first = studies(tmp_path)
-    assert [len(found) for found in first.values()] == [3, 3]
-    rows, _ = go(6)  # three more each, in the same studies
-    found = studies(tmp_path)
-    assert [len(trials) for trials in found.values()] == [6, 6]
-    for row, trials in zip(rows, found.values(), strict=True):
-        assert all(trial.state.is_finished() for trial in trials)
-        assert trials[0].params == {"learning_rate": 3e-3}  # the default comes first
-        assert len({trial.params["learning_rate"] for trial in trials}) == 6
-        whole = [trial for trial in trials if trial.state.name == "COMPLETE"]
-        best = min(whole, key=lambda trial: trial.value)  # a loss is minimised
-        assert row["value"] == best.value
-        assert row["run_id"] == best.user_attrs["run_id"]
-        folder = RunFolder(tmp_path, row["run_id"])
-        chosen = "validation_in_domain/loss/horizon=1"
-        assert value_of(folder, chosen) == best.value
-        assert folder.config().split == "validation"
-        assert value_of(folder, "in_domain/loss/horizon=1") is None  # no test is seen
-        pruned = [trial for trial in trials if trial.state.name == "PRUNED"]
-        assert all(trial.intermediate_values for trial in pruned)
-    starts = [[t.params for t in trials[1:3]] for trials in first.values()]
-    assert starts[0] == starts[1]  # the same points to begin with
-
-    table = tmp_path / TABLE
-    tuned = with_tuned(configs, table)
-    rates = {row["name"]: row["training"]["learning_rate"] for row in rows}
-    assert [c.training.learning_rate for c in tuned[::2]] == list(rates.values())
-    assert [c.seed for c in tuned] == [c.seed for c in configs]
-    with pytest.raises(ValueError, match="has no values for"):
-        with_tuned([tiny_run(3)], table)
-    table.write_text("{")
-    with pytest.raises(ValueError, match="it is not JSON"):
-        with_tuned(configs, table)
-    table.write_text('[{"name": "a"}]')
-    with pytest.raises(ValueError, match="rows with `arm` and `training`"):
-        with_tuned(configs, table)
-    with pytest.raises(ValueError, match="Is a directory"):
-        with_tuned(configs, tmp_path)
-
-
-def test_a_metric_that_nothing_measures_ends_the_search_at_once(tmp_path):
-    arms = arms_of(grid()[:1], ["learning_rate"], seed=1000)
-    rest = (5, LocalPool(1), Execution(), Display(quiet=True))
-    with pytest.raises(ValueError, match="--metric must be suite/metric"):
-        tune(arms, tmp_path, "loss", *rest)
-    with pytest.raises(
-        ValueError, match=r"polynomial declares .* Did you mean 'exact_m"
-    ):
-        tune(arms, tmp_path, "in_domain/exact_mach", *rest)
-    with pytest.raises(ValueError, match="neither a high nor a low guess_floor"):
-        tune(arms, tmp_path, "in_domain/guess_floor", *rest)
-    assert not (tmp_path / JOURNAL).exists()
-    with pytest.raises(ValueError, match="Did you mean 'validation_in_domain/exact_m"):
-        tune(arms, tmp_path, "indomain/exact_match", *rest)
-    ((trial,),) = studies(tmp_path).values()
-    assert trial.state.name == "FAIL"
-    # Another metric is another study: the mistake costs no trial.
-    rows, _ = tune(arms, tmp_path, "in_domain/exact_match", 1, *rest[1:])
-    assert [row["complete"] for row in rows] == [1]
-
-
-def test_a_table_is_taken_by_the_sweep_that_it_was_tuned_for(sweep_file, tmp_path):
-    """The whole way, as typed: tune, run with the table, and its status."""
-    path = sweep_file(seeds=1, layers=(3,))
-    words = ("tune", path, "--trials", 1, "--search", "learning_rate=1e-4:1e-2")
-    out = call(*words, cwd=tmp_path)
-    (last,) = [line for line in out.splitlines() if line.startswith("to use it: ")]
-    typed = shlex.split(last.removeprefix("to use it: python -m sweeps "))
-    assert "2 done" in call(*typed, cwd=tmp_path)
-    assert "2 done" in call("status", *typed[1:], cwd=tmp_path)
-    table = json.loads((tmp_path / typed[-1]).read_bytes())
-    rates = {row["name"]: row["training"]["learning_rate"] for row in table}
-    found = [
-        json.loads(file.read_bytes())["config"]["training"]["learning_rate"]
-        for file in (tmp_path / "runs/depths-quick-tuned").glob("*/config.json")
-    ]
-    assert sorted(found) == sorted(rates.values())
-
-
-@pytest.mark.slow
-def test_bad_trials_are_pruned(tmp_path, brake, monkeypatch):
-    """Rates that cannot learn lose to the median at an evaluation, and stop there."""
-    for name, value in brake.variables().items():  # slow: the word must come in time
-        monkeypatch.setenv(name, value)
-    configs = grid(steps=120, evaluate_every_steps=10, batch_rows=8)[:1]
-    arms = arms_of(configs, ["learning_rate=1e-9:1e-8"], seed=1000)
-    (arm,) = arms
-    root, metric = tmp_path, "validation_in_domain/loss/horizon=1"
-    storage = open_journal(root / JOURNAL)
-    study = optuna.create_study(
-        study_name=study_name(arm, metric), storage=storage, direction="minimize"
-    )
-    good = optuna.trial.create_trial(
-        value=0.1,
-        params={"learning_rate": 5e-9},
-        distributions={
-            "learning_rate": optuna.distributions.FloatDistribution(
-                1e-9, 1e-8, log=True
-            )
-        },
-        user_attrs={"run_id": "polynomial-of-an-earlier-search"},
-        intermediate_values=dict.fromkeys(range(10, 120, 10), 0.1),
-    )
-    study.add_trials([good] * 4)
-    _, outcomes = tune(
-        arms, root, metric, 5, LocalPool(1), Execution(), Display(quiet=True)
-    )
-    assert [outcome.message for outcome in outcomes] == ["pruned"]
-    (trials,) = studies(root).values()
-    assert trials[-1].state.name == "PRUNED"
-    folder = RunFolder(root, trials[-1].user_attrs["run_id"])
-    assert folder.state() == "stopped"
-    assert list(folder.checkpoints.glob("step-*"))
-
-
-@pytest.mark.slow
-def test_an_interrupted_search_finishes_its_trials(sweep_file, tmp_path, brake):
-    path = sweep_file(seeds=1, steps=150, layers=(3,))
-    root = tmp_path / "runs/depths-quick-tuning"
-    arguments = ("tune", path, "--trials", 2, "--workers", 2)
-    process = start(*arguments, cwd=tmp_path, brake=brake)
-    wait_until(lambda: list(root.glob("*/metrics.jsonl")), process=process)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 75, (out, err)
-    begun = {p.name for p in root.glob("polynomial-*")}
-    call(*arguments, cwd=tmp_path)
-    found = studies(root)
-    assert [len(trials) for trials in found.values()] == [2, 2]
-    ids = {t.user_attrs["run_id"] for trials in found.values() for t in trials}
-    assert begun <= ids
-    rows = json.loads((root / TABLE).read_bytes())
-    assert len(rows) == 2
-    assert find(str(path)).name == "depths"
-    out = call("plan", path, "--tuned", root / TABLE, cwd=tmp_path)
-    assert "runs/depths-quick-tuned" in out
-
-
-HOLDER = """
-import sys, time
-from pathlib import Path
-from sweeps.journal import _KernelLock, open_journal
-path = Path(sys.argv[1])
-storage = open_journal(path)
-lock = _KernelLock(path.with_name(f".{path.name}.lock"))
-lock.acquire()
-print("held", flush=True)
-time.sleep(1000)
-"""
+LOSS = "in_domain/loss/horizon=1"
+GRID = ("--rates", "1e-4", "1e-3", "1e-2", "--metric", LOSS)
 
 
 @pytest.fixture
-def holder(tmp_path):
-    """A process that holds the lock of the journal."""
-    words = [sys.executable, "-c", HOLDER, tmp_path / JOURNAL]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.communicate()
-
-
-def test_the_lock_of_a_killed_search_is_free(tmp_path, holder):
-    holder.kill()
-    holder.wait()
-    optuna.create_study(storage=open_journal(tmp_path / JOURNAL))
-
-
-def test_a_stopped_search_that_holds_the_lock_is_named(tmp_path, holder, monkeypatch):
-    holder.send_signal(signal.SIGSTOP)
-    monkeypatch.setattr("sweeps.journal.PATIENCE_SECONDS", 0.2)
-    with pytest.raises(ValueError, match=r"held .*\.tuning\.log\.lock for 0 s .*call"):
-        optuna.create_study(storage=open_journal(tmp_path / JOURNAL))
-
-
-def test_a_lock_that_an_earlier_version_left_stops_nobody(tmp_path, monkeypatch):
-    """Optuna's own lock: a link that dangles where the path was relative."""
-    (tmp_path / f"{JOURNAL}.lock").symlink_to("runs/mine/tuning.log")
+def path(tmp_path, monkeypatch):
+    """A sweep of one model, two arms, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    optuna.create_study(storage=open_journal(Path(JOURNAL)))
+    return str(write_sweep(tmp_path, seeds=1, layers=(3,)))
 
 
-@pytest.mark.parametrize(
-    "damage", ['{"x": 1}\n{}\n', "no journal\n{}\n", "[]\n", "\x00\x00\n\n", "\xff\n"]
-)
-def test_a_damaged_journal_is_named(tmp_path, damage):
-    (tmp_path / JOURNAL).write_bytes(damage.encode("latin-1"))
-    with pytest.raises(ValueError, match=r"tuning\.log cannot be read .* Move it away"):
-        open_journal(tmp_path / JOURNAL)
+def tune(path, *words):
+    return main(["tune", path, *GRID, "--workers", "0", *words])
+
+
+def test_from_a_grid_to_tuned_runs_as_typed(path, tmp_path, capsys):
+    assert tune(path, "--seeds", "2") == 0
+    out = capsys.readouterr().out
+    rows = read_table(tmp_path / "runs/depths-quick-tuning" / TABLE)
+    assert [row["name"].split()[1] for row in rows] == ["n1", "n2"]
+    for row in rows:
+        # At 12 steps a faster rate is better, until it is far too fast.
+        rates = [point["learning_rate"] for point in row["grid"]]
+        assert rates[:4] == [1e-4, 1e-3, 1e-2, 0.1]
+        means = {p["learning_rate"]: sum(p["values"]) / 2 for p in row["grid"]}
+        best = row["training"]["learning_rate"]
+        assert row["value"] == means[best] == min(means.values())
+        assert row["seeds"] == [1000, 1001]
+        assert row["metric"] == f"validation_{LOSS}"
+        assert (row["edge"] is None) == (best < max(rates))
+        assert row["sensitivity"] > 0
+    (typed,) = [line for line in out.splitlines() if line.startswith("to use it: ")]
+    words = shlex.split(typed.removeprefix("to use it: python -m sweeps "))
+    assert main([*words, "--workers", "0"]) == 0
+    used = {
+        json.loads(file.read_text())["config"]["training"]["learning_rate"]
+        for file in (tmp_path / "runs/depths-quick-tuned").glob("*/config.json")
+    }
+    assert used == {row["training"]["learning_rate"] for row in rows}
+
+
+def test_tuning_goes_on_where_it_stopped_and_keeps_other_cells(path, tmp_path, capsys):
+    root = tmp_path / "runs/depths-quick-tuning"
+    assert tune(path, "--seeds", "1", "--arms", "n2") == 0
+    capsys.readouterr()
+    (first,) = read_table(root / TABLE)
+    written = {p: p.stat().st_mtime_ns for p in root.glob("*/result.json")}
+    assert tune(path, "--seeds", "1", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows[1] == first
+    assert all(p.stat().st_mtime_ns == time for p, time in written.items())
+    assert tune(path, "--seeds", "1", "--arms", "n1") == 0
+    assert {row["cell"] for row in read_table(root / TABLE)} == {
+        row["cell"] for row in rows
+    }
+
+
+def test_a_best_rate_at_the_edge_is_said_plainly(path, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sweeps.rate_grid.MOST_EXTENSIONS", 0)
+    slow = ("--rates", "1e-6", "2e-6", "4e-6", "--seeds", "1", "--arms", "n1")
+    assert tune(path, *slow) == 0
+    out = capsys.readouterr().out
+    assert "NOT SETTLED: the best is the highest of 1e-06 to 4e-06" in out
+    (row,) = read_table(tmp_path / "runs/depths-quick-tuning" / TABLE)
+    assert row["edge"] == "high"
+
+
+def test_a_metric_that_chooses_nothing_is_said_plainly(path, capsys):
+    few = ("--rates", "1e-6", "2e-6", "4e-6", "--seeds", "1", "--arms", "n1")
+    assert tune(path, *few, "--metric", "in_domain/exact_match") == 0
+    assert "NOTHING CHOSEN: all rates came to the same" in capsys.readouterr().out
+
+
+def test_mistakes_end_in_one_message(path, capsys):
+    for words, said in (
+        (("--rates", "1e-3", "2e-3"), "--rates must be three or more rising"),
+        (("--seeds", "0"), "--seeds must be at least 1"),
+        (("--metric", "loss"), "--metric must be suite/metric"),
+        (("--metric", "in_domain/exact_mach"), "Did you mean 'exact_match'"),
+        (("--arms", "n7"), "--arms must be of what the sweep has: n1, n2"),
+    ):
+        assert tune(path, *words) == 2
+        assert said in capsys.readouterr().err
+    one = ("--arms", "n1", "--seeds", "1")
+    assert tune(path, *one, "--metric", "indomain/loss/horizon=1") == 2
+    assert "Did you mean 'validation_in_domain/loss" in capsys.readouterr().err
+
+
+def test_a_table_is_refused_where_it_does_not_fit(tmp_path):
+    table = tmp_path / TABLE
+    run = tiny_run(1, 0)
+    from sweeps.cells import cell_key
+
+    row = {"cell": cell_key(run, ["learning_rate"]), "seeds": [1000]}
+    update_table(table, [row | {"training": {"learning_rate": 0.5}}])
+    assert with_tuned([run], table)[0].training.learning_rate == 0.5
+    with pytest.raises(ValueError, match="was tuned on seed 1000"):
+        with_tuned([tiny_run(1, 1000)], table)
+    with pytest.raises(ValueError, match="has no values for"):
+        with_tuned([tiny_run(2)], table)
+    for text, message in (
+        ("{", "it is not JSON"),
+        ('[{"name": "a"}]', "rows with `cell` and `training`"),
+        ("3", "rows with `cell` and `training`"),
+    ):
+        table.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            with_tuned([run], table)

@@ -1,0 +1,92 @@
+"""Tables of tuned values (`tuned.json`): one row a cell, written by tune and search."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweeps.cells import cell_key, own_seeds
+from synth.config import RunConfig
+from synth.run.store import write_atomically
+
+TABLE = "tuned.json"
+
+
+def round_value(value: float) -> float:
+    """Three significant digits: what a person can quote, and finer than matters."""
+    return float(f"{value:.3g}")
+
+
+def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the winning values: one row a cell."""
+    write_atomically(path, json.dumps(list(rows), indent=1).encode() + b"\n")
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """The rows of a table.
+
+    Raises
+    ------
+    ValueError
+        When the file cannot be read as one.
+    """
+    try:
+        table: list[dict[str, Any]] = json.loads(path.read_bytes())
+        if not all(isinstance(row["cell"], str) and row["training"] for row in table):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is no table of tuned values ({_why(error)}). `python -m sweeps "
+            "tune` writes one."
+        ) from None
+    return table
+
+
+def update_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows into a table; those of other cells stay as they are."""
+    written = {row["cell"] for row in rows}
+    kept = read_table(path) if path.exists() else []
+    write_table(path, [*(row for row in kept if row["cell"] not in written), *rows])
+
+
+def with_tuned(configs: Iterable[RunConfig], path: Path) -> list[RunConfig]:
+    """The same runs with the winning values of their cells.
+
+    Raises
+    ------
+    ValueError
+        When the table cannot be read, lacks a cell, or was tuned on a seed of a run.
+    """
+    rows = {row["cell"]: row for row in read_table(path)}
+    names = sorted({name for row in rows.values() for name in row["training"]})
+    found = []
+    for config in configs:
+        row = rows.get(cell_key(config, names))
+        if row is None:
+            raise ValueError(
+                f"{path} has no values for {config.run_id}: it was tuned on other "
+                "cells. Run `python -m sweeps tune` for this sweep and scale."
+            )
+        if own_seeds([config]) & set(row.get("seeds", ())):
+            raise ValueError(
+                f"{path} was tuned on seed {config.seed}, so {config.run_id} would be "
+                "judged on the data that chose its values. Run it on other seeds."
+            )
+        try:
+            training = dataclasses.replace(config.training, **row["training"])
+        except TypeError as error:
+            raise ValueError(
+                f"{path} names a field that TrainingConfig does not have: {error}."
+            ) from None
+        found.append(dataclasses.replace(config, training=training))
+    return found
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a file that is no table."""
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    if isinstance(error, ValueError):
+        return f"it is not JSON: {error}"
+    return "it holds no list of rows with `cell` and `training`"

@@ -1,0 +1,89 @@
+"""Rate curves of a collected table of trials, by hand."""
+
+import dataclasses
+
+import pytest
+
+from analysis.collect import collect
+from analysis.rate_curves import rate_curves
+from analysis.statistics import t_interval
+from synth.metrics import Measurement
+from tests.analysis.conftest import polynomial_run, write_run
+
+ACCURACY = {
+    1e-3: (0.50, 0.60),
+    2e-3: (0.80, 0.70),
+    4e-3: (0.70, 0.60),
+    8e-3: (0.90, None),  # a run diverged
+}
+SUITE = "validation_in_domain"
+
+
+def trial(rate, seed, split="validation", arm=1):
+    config = polynomial_run(horizon=arm, seed=seed)
+    training = dataclasses.replace(config.training, learning_rate=rate)
+    return dataclasses.replace(config, training=training, split=split)
+
+
+def write_trial(root, config, value, suite=SUITE):
+    """The folder of a trial; a run that diverged has a row at its start alone."""
+    step = config.training.steps if value is not None else 50
+    where = (config.run_id, step, step * config.training.tokens_per_step)
+    measured = 0.99 if value is None else value
+    rows = [
+        Measurement(*where, suite, "exact_match", "", measured, 100),
+        Measurement(*where, suite, "guess_floor", "", 0.01, 100),
+        Measurement(*where, suite, "loss", "horizon=1", 1 - measured, 100),
+    ]
+    write_run(root, config, rows, state="failed" if value is None else "done")
+
+
+@pytest.fixture
+def frame(tmp_path):
+    for rate, values in ACCURACY.items():
+        for seed, value in zip((1000, 1001), values, strict=True):
+            write_trial(tmp_path, trial(rate, seed), value)
+    # The runs of the sweep itself, on the test split, choose nothing.
+    write_trial(tmp_path, trial(8e-3, 0, split="test"), 1.0, suite="in_domain")
+    return collect(tmp_path).frame
+
+
+def test_a_curve_has_means_intervals_and_its_best_rate(frame):
+    curves = rate_curves(frame)
+    assert set(curves["suite"]) == {SUITE}
+    assert set(curves["metric"]) == {"exact_match", "loss"}  # a floor has no direction
+    found = curves.filter(metric="exact_match")
+    assert found["learning_rate"].to_list() == list(ACCURACY)
+    assert found["mean"].to_list() == pytest.approx([0.55, 0.75, 0.65, None])
+    assert found["seeds"].to_list() == [2, 2, 2, 1]
+    assert found["diverged"].to_list() == [0, 0, 0, 1]
+    assert found["best"].to_list() == [False, True, False, False]
+    assert found["interior"].to_list() == [True] * 4
+    interval = t_interval(ACCURACY[1e-3])
+    assert found["low"][0] == pytest.approx(interval.low)
+    assert found["high"][0] == pytest.approx(interval.high)
+    assert found["low"][3] is None
+    # 6.7e-4 to 6e-3: 0.55 at 1e-3, the lowest of the grid, lies within.
+    assert found["sensitivity"].to_list() == pytest.approx([0.2] * 4)
+    losses = curves.filter(metric="loss")
+    assert losses["best"].to_list() == [False, True, False, False]
+    assert losses["sensitivity"].to_list() == pytest.approx([0.2] * 4)
+
+
+def test_arms_have_a_curve_each_and_an_edge_is_no_inside(tmp_path):
+    for arm, best in ((1, 2e-3), (2, 4e-3)):
+        for rate in (1e-3, 2e-3, 4e-3):
+            value = 0.9 if rate == best else 0.1
+            write_trial(tmp_path, trial(rate, 1000, arm=arm), value)
+    curves = rate_curves(collect(tmp_path).frame).filter(metric="exact_match")
+    best = curves.filter("best")
+    assert best["arm"].to_list() == ["n1", "n2"]
+    assert best["learning_rate"].to_list() == [2e-3, 4e-3]
+    assert best["interior"].to_list() == [True, False]
+    assert best["setting"].n_unique() == 1
+    assert best["low"].to_list() == [None, None]
+
+
+def test_a_table_without_trials_has_no_curve(tmp_path):
+    write_trial(tmp_path, trial(1e-3, 0, split="test"), 1.0, suite="in_domain")
+    assert rate_curves(collect(tmp_path).frame).is_empty()

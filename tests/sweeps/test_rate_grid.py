@@ -1,0 +1,106 @@
+"""Grids of learning rates, and what a curve says: worked by hand."""
+
+import math
+
+import pytest
+
+from sweeps.rate_grid import RateCurve, RateGrid, around, check_rates, grids_of
+from sweeps.sweep import sweep
+from tests.conftest import tiny_run, with_training
+
+RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+
+
+def curve(*means, better="higher", rates=RATES):
+    return RateCurve(rates[: len(means)], means, better)
+
+
+def test_the_best_rate_has_the_best_mean_over_seeds():
+    values = {4e-3: [0.5, 0.5], 1e-3: [0.9, 0.2], 2e-3: [0.6, 0.7]}
+    found = RateCurve.of(values, "higher")
+    assert found.rates == (1e-3, 2e-3, 4e-3)
+    assert found.means == pytest.approx((0.55, 0.65, 0.5))
+    assert (found.best, found.edge) == (2e-3, None)
+    losses = RateCurve.of(values, "lower")
+    assert (losses.best, losses.edge) == (4e-3, "high")
+
+
+def test_a_rate_at_which_one_seed_diverged_never_wins():
+    found = RateCurve.of({1e-3: [0.1], 2e-3: [0.2], 4e-3: [0.9, None]}, "higher")
+    assert found.means == (0.1, 0.2, None)
+    assert (found.best, found.edge) == (2e-3, None)
+    assert RateCurve.of({1e-3: [None], 2e-3: [None]}, "lower").best is None
+    assert RateCurve.of({1e-3: [None], 2e-3: [None]}, "lower").edge is None
+
+
+@pytest.mark.parametrize(
+    ("means", "best"),
+    [
+        ((0.5, 1.0, 1.0, 1.0), 2e-3),
+        ((0.5, 0.5, 1.0, 1.0), 4e-3),
+        ((1.0, 1.0, 0.5, 0.5), 2e-3),
+        ((0.5, 0.9, 0.9, 0.5), 2e-3),
+    ],
+)
+def test_of_equals_the_one_nearest_to_the_middle_is_taken(means, best):
+    found = curve(*means)
+    assert (found.best, found.edge, found.alike) == (best, None, False)
+    assert curve(0.0, 0.0, 0.0).alike
+
+
+def test_sensitivity_is_the_most_that_is_lost_within_a_factor_of_three():
+    # From 2e-3 to 6e-3: half of the way from 4e-3 to 8e-3 is log(1.5)/log(2).
+    share = math.log(1.5) / math.log(2)
+    found = curve(0.5, 0.8, 0.3, rates=(1e-3, 4e-3, 8e-3))
+    below = 0.8 - (0.5 + 0.3 * math.log(4 / 3) / math.log(4))
+    above = 0.5 * 1.0
+    assert found.sensitivity == pytest.approx(max(below, above))
+    inside = curve(0.5, 0.7, 0.8, 0.75, 0.1, rates=(0.5e-3, 1e-3, 2e-3, 4e-3, 8e-3))
+    assert inside.sensitivity == pytest.approx(
+        max(0.8 - (0.7 - 0.2 * share), 0.8 - (0.75 - 0.65 * share))
+    )
+    losses = curve(-0.5, -0.8, -0.3, rates=(1e-3, 4e-3, 8e-3), better="lower")
+    assert losses.sensitivity == pytest.approx(found.sensitivity)
+    assert curve(0.8, 0.8, 0.8).sensitivity == 0.0
+    assert curve(0.2, 0.8, None).sensitivity is None  # diverges at twice the best rate
+    wide = curve(0.2, 0.8, None, rates=(1e-3, 4e-3, 2e-2))
+    assert wide.sensitivity == pytest.approx(0.6 * math.log(3) / math.log(4))
+
+
+def test_a_grid_is_extended_where_its_best_lies_at_an_edge():
+    grid = RateGrid("cell", tiny_run(), RATES, (1000,))
+    assert grid.extended(curve(0.1, 0.9, 0.1, 0.1)) == grid
+    for number in range(3):
+        grid = grid.extended(curve(*[0.1] * (3 + number), 0.9, rates=grid.rates))
+    assert grid.rates == (*RATES, 1.6e-2, 3.2e-2, 6.4e-2)
+    assert grid.extended(curve(*[0.1] * 6, 0.9, rates=grid.rates)) == grid  # enough
+    lower = RateGrid("cell", tiny_run(), RATES, (1000,)).extended(curve(1, 0, 0, 0))
+    assert lower.rates == (5e-4, *RATES)
+
+
+def test_trials_are_runs_of_the_cell_on_seeds_and_a_split_of_their_own():
+    configs = [tiny_run(n, seed) for n in (1, 2) for seed in (0, 1)]
+    one, two = grids_of(configs, RATES[:3], 2)
+    assert [grid.example.objective.arm for grid in (one, two)] == ["n1", "n2"]
+    assert [(run.training.learning_rate, run.seed) for run in one.trials] == [
+        (rate, seed) for rate in RATES[:3] for seed in (1000, 1001)
+    ]
+    assert {run.split for run in one.trials} == {"validation"}
+    assert len({run.pack_key for run in one.trials}) == 1  # lanes of one pack
+    far = [tiny_run(1, 1001)]
+    assert grids_of(far, RATES, 2)[0].seeds == (1002, 1003)
+
+
+def test_a_sweep_without_a_grid_has_one_around_each_rate():
+    slow = with_training(tiny_run(1), learning_rate=1e-3)
+    assert around(slow) == (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)
+    (grid,) = grids_of([slow, with_training(slow, learning_rate=9.0)], (), 1)
+    assert grid.rates == around(slow)  # one cell: rates are no part of it
+
+
+@pytest.mark.parametrize("rates", [(1e-3, 2e-3), (1e-3, 1e-3, 2e-3), (0.0, 1.0, 2.0)])
+def test_a_grid_needs_an_inside(rates):
+    with pytest.raises(ValueError, match="must be three or more rising learning rates"):
+        check_rates(rates, "--rates")
+    with pytest.raises(ValueError, match=r"@sweep\(rates=...\) of 'mine' must be"):
+        sweep(rates=rates, name="mine")(lambda scale: [tiny_run()])

@@ -1,0 +1,284 @@
+"""Search of training values: equal for all cells, resumable, taken up by sweeps."""
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from sweeps.display import Display
+from sweeps.journal import open_journal
+from sweeps.judging import value_of
+from sweeps.loading import find
+from sweeps.optuna_search import JOURNAL, search, study_name
+from sweeps.pool import LocalPool
+from sweeps.search_space import Range, search_cells
+from sweeps.tuned import TABLE, round_value, with_tuned
+from synth.config import TrainingConfig
+from synth.run.execution import Execution
+from synth.run.store import RunFolder
+from tests.conftest import PATIENCE_S, tiny_run, wait_until, with_training
+from tests.sweeps.conftest import REPOSITORY, call, start
+
+
+def grid(**training):
+    return [tiny_run(n, s, **training) for n in (1, 2) for s in (0, 1)]
+
+
+def studies(root):
+    """All trials of all studies, as another program would read them."""
+    storage = open_journal(root / JOURNAL)
+    names = optuna.get_all_study_names(storage)
+    return {n: optuna.load_study(study_name=n, storage=storage).trials for n in names}
+
+
+def test_cells_are_without_seeds_and_without_what_is_searched():
+    configs = grid()
+    configs[0] = with_training(configs[0], weight_decay=1e-4)
+    cells = search_cells(configs, ["weight_decay"], seed=1000)
+    assert [cell.example.objective.horizon for cell in cells] == [1, 2]
+    assert len({cell.key for cell in cells}) == 2
+    tried = cells[1].run({"weight_decay": 0.0123456})
+    assert tried.training.weight_decay == 0.0123
+    assert (tried.seed, tried.objective.horizon) == (1000, 2)
+    with pytest.raises(ValueError, match="--seed 1 is a seed of the sweep itself"):
+        search_cells(configs, ["weight_decay"], seed=1)
+
+
+def test_ranges():
+    default = TrainingConfig(weight_decay=1e-3)
+    assert Range.parse("weight_decay", default) == Range(
+        "weight_decay", pytest.approx(1e-4), pytest.approx(1e-2), True
+    )
+    linear = Range.parse("weight_decay=0:0.3:linear", default)
+    assert linear == Range("weight_decay", 0.0, 0.3, False)
+    for text, message in (
+        ("weight_dcay", "Did you mean 'weight_decay'"),
+        ("steps", "Known:|Did you mean"),
+        ("weight_decay=1", "must look like weight_decay=LOW:HIGH"),
+        ("weight_decay=2:1", "low end must be below"),
+        ("weight_decay=0:1", "above 0 unless the range is linear"),
+        ("weight_decay=1e-4:1e-2:lin", "must look like weight_decay=LOW:HIGH"),
+        ("weight_decay=nan:1", "low end must be below"),
+        ("weight_decay=1e-3:inf", "weight_decay must be finite; got inf. Give a"),
+        ("beta1", r"goes from 0.09 to 9, but .*beta1 must be in \[0, 1\)"),
+        ("beta1=0.5:1:linear", r"beta1 must be in \[0, 1\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Range.parse(text, default)
+    with pytest.raises(ValueError, match="learning rates are tried on a grid, by `pyt"):
+        Range.parse("learning_rate", default)
+    assert round_value(0.00123456) == 0.00123
+    assert [linear.at_edge(v) for v in (0.0, 0.1, 0.29)] == [True, False, True]
+    log = Range("weight_decay", 1e-4, 1e-2, True)
+    assert [log.at_edge(v) for v in (1.1e-4, 1e-3, 9.9e-3)] == [True, False, True]
+
+
+def test_a_search_is_equal_for_all_cells_and_goes_on(tmp_path):
+    configs = grid(steps=10, evaluate_every_steps=2)
+    fields = ["weight_decay=1e-4:1e-1"]
+    cells = search_cells(configs, fields, seed=1000)
+
+    def go(trials):
+        return search(
+            cells,
+            tmp_path,
+            "in_domain/loss/horizon=1",  # by its name in the test split
+            trials,
+            LocalPool(2),
+            Execution(),
+            Display(quiet=True),
+        )
+
+    rows, _ = go(3)
+    first = studies(tmp_path)
+    assert [len(found) for found in first.values()] == [3, 3]
+    rows, _ = go(6)  # three more each, in the same studies
+    found = studies(tmp_path)
+    assert [len(trials) for trials in found.values()] == [6, 6]
+    for row, trials in zip(rows, found.values(), strict=True):
+        assert all(trial.state.is_finished() for trial in trials)
+        assert trials[0].params == {"weight_decay": 0.1}  # the default comes first
+        assert len({trial.params["weight_decay"] for trial in trials}) == 6
+        whole = [trial for trial in trials if trial.state.name == "COMPLETE"]
+        best = min(whole, key=lambda trial: trial.value)  # a loss is minimised
+        assert row["value"] == best.value
+        assert row["run_id"] == best.user_attrs["run_id"]
+        folder = RunFolder(tmp_path, row["run_id"])
+        chosen = "validation_in_domain/loss/horizon=1"
+        assert value_of(folder, chosen) == best.value
+        assert folder.config().split == "validation"
+        assert value_of(folder, "in_domain/loss/horizon=1") is None  # no test is seen
+        pruned = [trial for trial in trials if trial.state.name == "PRUNED"]
+        assert all(trial.intermediate_values for trial in pruned)
+    starts = [[t.params for t in trials[1:3]] for trials in first.values()]
+    assert starts[0] == starts[1]  # the same points to begin with
+
+    table = tmp_path / TABLE
+    tuned = with_tuned(configs, table)
+    rates = {row["name"]: row["training"]["weight_decay"] for row in rows}
+    assert [c.training.weight_decay for c in tuned[::2]] == list(rates.values())
+    assert [c.seed for c in tuned] == [c.seed for c in configs]
+    with pytest.raises(ValueError, match="has no values for"):
+        with_tuned([tiny_run(3)], table)
+    table.write_text("{")
+    with pytest.raises(ValueError, match="it is not JSON"):
+        with_tuned(configs, table)
+    table.write_text('[{"name": "a"}]')
+    with pytest.raises(ValueError, match="rows with `cell` and `training`"):
+        with_tuned(configs, table)
+    with pytest.raises(ValueError, match="Is a directory"):
+        with_tuned(configs, tmp_path)
+
+
+def test_a_metric_that_nothing_measures_ends_the_search_at_once(tmp_path):
+    cells = search_cells(grid()[:1], ["weight_decay"], seed=1000)
+    rest = (5, LocalPool(1), Execution(), Display(quiet=True))
+    with pytest.raises(ValueError, match="--metric must be suite/metric"):
+        search(cells, tmp_path, "loss", *rest)
+    with pytest.raises(
+        ValueError, match=r"polynomial declares .* Did you mean 'exact_m"
+    ):
+        search(cells, tmp_path, "in_domain/exact_mach", *rest)
+    with pytest.raises(ValueError, match="neither a high nor a low guess_floor"):
+        search(cells, tmp_path, "in_domain/guess_floor", *rest)
+    assert not (tmp_path / JOURNAL).exists()
+    with pytest.raises(ValueError, match="Did you mean 'validation_in_domain/exact_m"):
+        search(cells, tmp_path, "indomain/exact_match", *rest)
+    ((trial,),) = studies(tmp_path).values()
+    assert trial.state.name == "FAIL"
+    # Another metric is another study: the mistake costs no trial.
+    rows, _ = search(cells, tmp_path, "in_domain/exact_match", 1, *rest[1:])
+    assert [row["complete"] for row in rows] == [1]
+
+
+def test_a_table_is_taken_by_the_sweep_that_it_was_tuned_for(sweep_file, tmp_path):
+    """The whole way, as typed: tune, run with the table, and its status."""
+    path = sweep_file(seeds=1, layers=(3,))
+    words = ("search", path, "--trials", 1, "--fields", "weight_decay=1e-4:1e-2")
+    out = call(*words, cwd=tmp_path)
+    (last,) = [line for line in out.splitlines() if line.startswith("to use it: ")]
+    typed = shlex.split(last.removeprefix("to use it: python -m sweeps "))
+    assert "2 done" in call(*typed, cwd=tmp_path)
+    assert "2 done" in call("status", *typed[1:], cwd=tmp_path)
+    table = json.loads((tmp_path / typed[-1]).read_bytes())
+    rates = {row["name"]: row["training"]["weight_decay"] for row in table}
+    found = [
+        json.loads(file.read_bytes())["config"]["training"]["weight_decay"]
+        for file in (tmp_path / "runs/depths-quick-tuned").glob("*/config.json")
+    ]
+    assert sorted(found) == sorted(rates.values())
+
+
+@pytest.mark.slow
+def test_bad_trials_are_pruned(tmp_path, brake, monkeypatch):
+    """Rates that cannot learn lose to the median at an evaluation, and stop there."""
+    for name, value in brake.variables().items():  # slow: the word must come in time
+        monkeypatch.setenv(name, value)
+    configs = grid(steps=120, evaluate_every_steps=10, batch_rows=8)[:1]
+    cells = search_cells(configs, ["weight_decay=1e-9:1e-8"], seed=1000)
+    (cell,) = cells
+    root, metric = tmp_path, "validation_in_domain/loss/horizon=1"
+    storage = open_journal(root / JOURNAL)
+    study = optuna.create_study(
+        study_name=study_name(cell, metric), storage=storage, direction="minimize"
+    )
+    good = optuna.trial.create_trial(
+        value=0.1,
+        params={"weight_decay": 5e-9},
+        distributions={
+            "weight_decay": optuna.distributions.FloatDistribution(1e-9, 1e-8, log=True)
+        },
+        user_attrs={"run_id": "polynomial-of-an-earlier-search"},
+        intermediate_values=dict.fromkeys(range(10, 120, 10), 0.1),
+    )
+    study.add_trials([good] * 4)
+    _, outcomes = search(
+        cells, root, metric, 5, LocalPool(1), Execution(), Display(quiet=True)
+    )
+    assert [outcome.message for outcome in outcomes] == ["pruned"]
+    (trials,) = studies(root).values()
+    assert trials[-1].state.name == "PRUNED"
+    folder = RunFolder(root, trials[-1].user_attrs["run_id"])
+    assert folder.state() == "stopped"
+    assert list(folder.checkpoints.glob("step-*"))
+
+
+@pytest.mark.slow
+def test_an_interrupted_search_finishes_its_trials(sweep_file, tmp_path, brake):
+    path = sweep_file(seeds=1, steps=150, layers=(3,))
+    root = tmp_path / "runs/depths-quick-search"
+    arguments = ("search", path, "--trials", 2, "--workers", 2)
+    process = start(*arguments, cwd=tmp_path, brake=brake)
+    wait_until(lambda: list(root.glob("*/metrics.jsonl")), process=process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 75, (out, err)
+    begun = {p.name for p in root.glob("polynomial-*")}
+    call(*arguments, cwd=tmp_path)
+    found = studies(root)
+    assert [len(trials) for trials in found.values()] == [2, 2]
+    ids = {t.user_attrs["run_id"] for trials in found.values() for t in trials}
+    assert begun <= ids
+    rows = json.loads((root / TABLE).read_bytes())
+    assert len(rows) == 2
+    assert find(str(path)).name == "depths"
+    out = call("plan", path, "--tuned", root / TABLE, cwd=tmp_path)
+    assert "runs/depths-quick-tuned" in out
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from sweeps.journal import _KernelLock, open_journal
+path = Path(sys.argv[1])
+storage = open_journal(path)
+lock = _KernelLock(path.with_name(f".{path.name}.lock"))
+lock.acquire()
+print("held", flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that holds the lock of the journal."""
+    words = [sys.executable, "-c", HOLDER, tmp_path / JOURNAL]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_the_lock_of_a_killed_search_is_free(tmp_path, holder):
+    holder.kill()
+    holder.wait()
+    optuna.create_study(storage=open_journal(tmp_path / JOURNAL))
+
+
+def test_a_stopped_search_that_holds_the_lock_is_named(tmp_path, holder, monkeypatch):
+    holder.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr("sweeps.journal.PATIENCE_SECONDS", 0.2)
+    with pytest.raises(ValueError, match=r"held .*\.search\.log\.lock for 0 s .*call"):
+        optuna.create_study(storage=open_journal(tmp_path / JOURNAL))
+
+
+def test_a_lock_that_an_earlier_version_left_stops_nobody(tmp_path, monkeypatch):
+    """Optuna's own lock: a link that dangles where the path was relative."""
+    (tmp_path / f"{JOURNAL}.lock").symlink_to("runs/mine/tuning.log")
+    monkeypatch.chdir(tmp_path)
+    optuna.create_study(storage=open_journal(Path(JOURNAL)))
+
+
+@pytest.mark.parametrize(
+    "damage", ['{"x": 1}\n{}\n', "no journal\n{}\n", "[]\n", "\x00\x00\n\n", "\xff\n"]
+)
+def test_a_damaged_journal_is_named(tmp_path, damage):
+    (tmp_path / JOURNAL).write_bytes(damage.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"search\.log cannot be read .* Move it away"):
+        open_journal(tmp_path / JOURNAL)
