@@ -17,6 +17,7 @@ from synth.loss import token_losses
 from synth.metrics import Score
 from synth.models.decoder import PredictionModel
 from synth.objectives.objective import Prediction
+from synth.tasks.packing import PADDING
 from synth.tasks.task import EvaluationSet, Rows, Task, TokenScores
 
 MAX_POSITIONS = 8192
@@ -107,28 +108,39 @@ def likeliest(logits_KSV: Tensor, targets_KS: Tensor) -> Tensor:
 
 @torch.no_grad()
 def greedy_decode(
-    model: PredictionModel, rows: Rows, device: torch.device
+    model: PredictionModel,
+    rows: Rows,
+    device: torch.device,
+    end_token: int | None = None,
 ) -> np.ndarray:
     """Decode the answer of each row (one example a row) with head 1, feeding back.
 
     Returns tokens_KRT: the rows with their answer tokens replaced by decoded ones. Rows
-    with questions of equal length share a batch; keys and values are cached.
+    with questions of equal length share a batch; keys and values are cached. An answer
+    is as long as that of its row or, given an end token, as decoded: up to this token or
+    the end of the row, with padding after it.
     """
     num_lanes = model.num_lanes
     decoded = np.broadcast_to(rows.tokens_RT, (num_lanes, *rows.tokens_RT.shape)).copy()
     starts = rows.answer_RT.argmax(1)
     answers = rows.answer_RT.sum(1)
-    for start, count in sorted(
-        set(zip(starts.tolist(), answers.tolist(), strict=True))
-    ):
+    room = answers if end_token is None else rows.tokens_RT.shape[1] - starts
+    room = np.where(answers > 0, room, 0)
+    for start, count in sorted(set(zip(starts.tolist(), room.tolist(), strict=True))):
         if count == 0:
             continue
-        index = np.flatnonzero((starts == start) & (answers == count))
-        for part in np.array_split(index, 1 + len(index) * int(start) // MAX_POSITIONS):
+        index = np.flatnonzero((starts == start) & (room == count))
+        held = start
+        if end_token is not None:
+            # Short answers together: a batch goes on until its longest one has ended.
+            index = index[np.argsort(answers[index], kind="stable")]
+            held += count
+        for part in np.array_split(index, 1 + len(index) * int(held) // MAX_POSITIONS):
             prompt = torch.from_numpy(rows.tokens_RT[part, :start].astype(np.int64)).to(
                 device
             )
-            new = _continue(model, prompt.expand(num_lanes, -1, -1), int(count))
+            prompt_KBT = prompt.expand(num_lanes, -1, -1)
+            new = _continue(model, prompt_KBT, int(count), end_token)
             decoded[:, part, start : start + count] = new.cpu().numpy()
     return decoded
 
@@ -139,18 +151,28 @@ def verified_scores(
     """The task's scores of the answers of each lane; none where it verifies nothing."""
     if not task.verifies:
         return [[] for _ in range(model.num_lanes)]
-    decoded_KRT = greedy_decode(model, chosen.rows, device)
+    decoded_KRT = greedy_decode(model, chosen.rows, device, task.end_token)
     return [task.verify(chosen, decoded_RT) for decoded_RT in decoded_KRT]
 
 
-def _continue(model: PredictionModel, tokens_KBT: Tensor, count: int) -> Tensor:
-    """The `count` tokens that follow under greedy decoding, (K, B, count)."""
+def _continue(
+    model: PredictionModel, tokens_KBT: Tensor, count: int, end_token: int | None
+) -> Tensor:
+    """The `count` tokens that follow under greedy decoding, (K, B, count).
+
+    Given an end token, those after it are padding.
+    """
     cache = model.start_decoding()
-    new: list[Tensor] = []
-    for _ in range(count):
+    new_KBC = tokens_KBT.new_full((*tokens_KBT.shape[:2], count), PADDING)
+    ended_KB = torch.zeros_like(new_KBC[..., 0], dtype=torch.bool)
+    for place in range(count):
         tokens_KBT = model.decode(tokens_KBT, cache).argmax(-1, keepdim=True)
-        new.append(tokens_KBT)
-    return torch.cat(new, -1)
+        new_KBC[..., place] = tokens_KBT[..., 0].masked_fill(ended_KB, PADDING)
+        if end_token is not None:
+            ended_KB |= tokens_KBT[..., 0] == end_token
+            if ended_KB.all():
+                break
+    return new_KBC
 
 
 def _batches(rows: Rows, limit: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -165,9 +165,12 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
         return heads[head - 1].given > (heads[parent - 1].given if parent else 0)
 
     def require_trunk(self, scale: str, layers: int) -> None:
-        """Raise `ValueError` where the heads leave no trunk, with ways out."""
+        """Raise `ValueError` where several heads share no trunk, with ways out.
+
+        A single head may be the whole model: next-token prediction of one layer.
+        """
         trunk = self.trunk_layers(layers)
-        if trunk >= 1:
+        if trunk >= (1 if len(self.heads()) > 1 else 0):
             return
         ways = self.shallower(layers)
         deeper = [n for n, s in SCALES.items() if self.trunk_layers(s.layers) >= 1]

@@ -216,6 +216,9 @@ class Task(ABC):
     """The printed form of each token id; id 0 is padding."""
     split: Split = "test"
     """What is held out from training, and evaluated; see `judged_on`."""
+    end_token: int | None = None
+    """Ends an answer that is decoded for `verify`, which may be as long as the row;
+    without one it is as long as the right answer."""
 
     def judged_on(self, split: Split) -> Self:
         """The same task that holds out, and is evaluated on, this split."""

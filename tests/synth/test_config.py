@@ -211,7 +211,7 @@ def test_refusals_name_field_value_and_choices(build, words):
     [
         ("3M", 4, ["takes 4 of the 4", "'3M'", "horizon 3", "'1M'", "'added'"]),
         ("1M", 5, ["takes 5 of the 5", "'1M'", "horizon 4", "'added'"]),
-        ("d16-L1-h1", 1, ["takes 1 of the 1", "no trunk", "'10k'"]),
+        ("d16-L1-h1", 2, ["takes 2 of the 1", "no trunk", "'10k'"]),
     ],
 )
 def test_a_model_without_trunk_is_refused_with_ways_out(scale, horizon, words):
@@ -219,6 +219,10 @@ def test_a_model_without_trunk_is_refused_with_ways_out(scale, horizon, words):
         tiny_run(horizon=horizon, scale=scale)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_next_token_prediction_may_be_one_layer():
+    assert tiny_run(horizon=1, scale="d16-L1-h1").model.shape.layers == 1
 
 
 def test_unknown_fields_name_the_nearest():

@@ -63,6 +63,35 @@ def test_cached_decoding_equals_decoding_from_scratch(layout):
         assert decoded[row, :length].tolist() == tokens
 
 
+@pytest.mark.parametrize("positions", [8192, 40])
+def test_decoding_up_to_an_end_token_uses_the_room_of_the_row(monkeypatch, positions):
+    """Against decoding from scratch: past the right answer, never past the end token."""
+    monkeypatch.setattr("synth.evaluation.MAX_POSITIONS", positions)
+    model = random_model(lanes=2)
+    rows = TASK.evaluation_sets(12)[0].rows
+    wide = Rows(
+        *(
+            np.pad(part, ((0, 0), (0, 6)))
+            for part in (rows.tokens_RT, rows.example_RT, rows.answer_RT)
+        )
+    )
+    end = 5
+    decoded_KRT = greedy_decode(model, wide, CPU, end)
+    lengths = set()
+    for row in range(len(wide)):
+        start = int(wide.answer_RT[row].argmax())
+        for lane in range(2):
+            tokens = wide.tokens_RT[row, :start].astype(np.int64).tolist()
+            while len(tokens) < wide.tokens_RT.shape[1] and end not in tokens[start:]:
+                logits = model(torch.tensor(tokens).expand(2, 1, -1))[0, lane, 0, -1]
+                tokens.append(int(logits.argmax()))
+            found = decoded_KRT[lane, row].tolist()
+            assert found[: len(tokens)] == tokens
+            assert not any(found[len(tokens) :])
+            lengths.add(len(tokens) - start)
+    assert len(lengths) > 2
+
+
 @pytest.mark.parametrize("layout", ["parallel", "anticausal"])
 def test_exact_match_is_the_same_decoded_or_teacher_forced(layout):
     """On gold answers half of which are made to be what the model would say."""

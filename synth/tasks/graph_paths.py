@@ -1,0 +1,115 @@
+r"""Path planning in a random graph that is never shown (arXiv 2509.23186, table 1).
+
+The graph has `nodes` nodes and, with probability `edge_probability`, each edge (i, j),
+i < j; `graph_seed` draws it, its training paths and its test pairs. Rows, decoding,
+degrees and verification are those of `synth.tasks.paths`.
+
+- Training: one row `s t s t \n` for every edge, and `paths` sampled paths for a share
+  `trained_pairs` of the pairs (s, t) of which t can be reached from s. Examples are
+  drawn uniformly from these rows.
+- Test and validation: of the other pairs, those without an edge between them, whose row
+  would be known from training. One in eight of them is for validation.
+
+Not stated in the source, and settled so: a path is sampled from its start on, each step
+uniform among the successors from which the target can be reached with at most
+`longest` nodes in all (0.1 % of the paths would be longer at the default), so short
+paths are likelier than others; equal paths of a pair count as often as they were
+sampled; pairs are split by a hash of the seed and the pair. Decoding is greedy, and an
+answer of more than `longest` nodes is cut and counts as wrong.
+
+`undirected` edges go both ways, as in graph navigation (Erdos-Renyi, probability 0.04,
+arXiv 2604.06155); sampled paths are acyclic.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from synth.identity import identity
+from synth.metrics import Metric
+from synth.seeding import generator
+from synth.tasks.paths import (
+    PATH_METRICS,
+    Paths,
+    PathTask,
+    distances,
+    join_paths,
+    split_pairs,
+    walks_between,
+)
+from synth.tasks.task import Split, TaskConfig
+
+MAX_NODES = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphPathsConfig(TaskConfig):
+    """Plan paths in a random graph of which only paths are shown.
+
+    The graph, and how much of it the training rows cover.
+    """
+
+    kind: ClassVar[str] = "graph-paths"
+    version: ClassVar[int] = 1
+    metrics: ClassVar[tuple[Metric, ...]] = PATH_METRICS
+    splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
+
+    nodes: int = identity(100)
+    """Nodes of the graph."""
+    edge_probability: float = identity(0.1)
+    """Chance of each edge."""
+    undirected: bool = identity(False)
+    """Edges go both ways, not only from lower to higher numbers."""
+    trained_pairs: float = identity(0.1)
+    """Share of the reachable pairs that training rows sample paths for."""
+    paths: int = identity(20)
+    """Paths sampled for each of these pairs."""
+    longest: int = identity(12)
+    """Nodes of the longest path, sampled or decoded; rows have three tokens more."""
+    graph_seed: int = identity(0)
+    """Of the graph, its paths and its split; another graph is another task."""
+
+    def validate(self) -> None:
+        """Refuse graphs in which there is nothing to plan."""
+        self.check(8 <= self.nodes <= MAX_NODES, "nodes", f"from 8 to {MAX_NODES}")
+        self.check(0 < self.edge_probability <= 1, "edge_probability", "in (0, 1]")
+        self.check(0 < self.trained_pairs < 1, "trained_pairs", "in (0, 1)")
+        self.check(1 <= self.paths <= 1000, "paths", "from 1 to 1000")
+        self.check(3 <= self.longest <= self.nodes, "longest", "from 3 to nodes")
+        self.check(self.graph_seed >= 0, "graph_seed", "at least 0")
+
+    def build(self) -> PathTask:
+        """The task, with its graph and all its paths drawn."""
+        rng = generator(self.graph_seed, self.kind, "graph")
+        edge_NN = np.triu(
+            rng.random((self.nodes, self.nodes)) < self.edge_probability, 1
+        )
+        if self.undirected:
+            edge_NN |= edge_NN.T
+        distance_NN = distances(edge_NN)
+        reached_NN = (distance_NN > 0) & (distance_NN < self.longest)
+        trained_P2, held_out = split_pairs(
+            np.argwhere(reached_NN), self.graph_seed, self.trained_pairs
+        )
+        rest = {s: p[distance_NN[tuple(p.T)] > 1] for s, p in held_out.items()}
+        if not len(trained_P2) or not all(map(len, rest.values())):
+            raise ValueError(
+                f"Graph {self.graph_seed} has too few pairs of nodes to plan between. "
+                "Use more nodes, more edges, or another graph_seed."
+            )
+
+        def draw(pairs_P2: np.ndarray) -> Paths:
+            return walks_between(edge_NN, pairs_P2, self.longest, rng)
+
+        trained = join_paths(
+            [Paths(np.argwhere(edge_NN)), draw(trained_P2.repeat(self.paths, axis=0))]
+        )
+        return PathTask(
+            self.kind,
+            [str(node) for node in range(self.nodes)],
+            edge_NN,
+            trained,
+            {split: draw(pairs_P2) for split, pairs_P2 in rest.items()},
+            self.longest,
+        )

@@ -1,0 +1,341 @@
+r"""Paths on one fixed graph: rows `s t s a b .. t \n`, walks, degrees, verification.
+
+What `graph-paths` and `blocksworld` share. The graph is never shown: a model learns its
+edges, and which nodes lead to which, from the training rows alone. Asked `s t`, it
+decodes greedily until `\n`; any path along true edges from s to t is a right answer.
+
+```
+tokens   s  t  s  a  b  t  \n         one token a node, one example a row
+answer   -  -  x  x  x  x  x
+```
+
+A row holds one example, padded to the context. In a row of several examples, the decoder
+would have to tell the target of this one from those of its neighbours, which a trunk of
+one layer cannot do (2 % of the paths were valid after the steps that gave 39 %).
+
+Letters in names: N nodes, P paths or pairs, X places of a path, R rows, T positions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from synth.metrics import Metric, Score
+from synth.seeding import generator
+from synth.tasks.exact import problem_hash
+from synth.tasks.packing import PADDING
+from synth.tasks.task import (
+    SIDES,
+    EvaluationSet,
+    Rows,
+    Sample,
+    Split,
+    Task,
+    TokenScores,
+    prediction_scores,
+)
+
+END, FIRST_NODE = 1, 2
+BLOCK = 8192
+"""Examples in a block of the training stream."""
+OUTSIDE = -1
+"""Fills the places after the last node of a path."""
+DEGREES = range(4)
+FAILURES = ("wrong_start", "not_an_edge", "misses_target")
+PATH_METRICS = (
+    Metric("valid_path", "share", "higher", floor="blind_walk", ceiling=1.0),
+    Metric("blind_walk", "share", None, floor=0.0, ceiling=1.0),
+    *(Metric(name, "share", "lower", floor=0.0, ceiling=1.0) for name in FAILURES),
+    Metric("accuracy", "share", "higher", floor=0.0, ceiling=1.0),
+    Metric("loss", "nats", "lower", floor=0.0),
+)
+"""What every task of paths measures."""
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Paths as node numbers, filled up with `OUTSIDE`."""
+
+    nodes_PX: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.nodes_PX)
+
+    @property
+    def lengths_P(self) -> np.ndarray:
+        """Nodes of each path."""
+        return (self.nodes_PX != OUTSIDE).sum(1)
+
+    @property
+    def pairs_P2(self) -> np.ndarray:
+        """First and last node of each path."""
+        last_P = self.nodes_PX[np.arange(len(self)), self.lengths_P - 1]
+        return np.stack([self.nodes_PX[:, 0], last_P], axis=1)
+
+
+def join_paths(parts: Sequence[Paths]) -> Paths:
+    """All paths of several sets, in order."""
+    width = max(part.nodes_PX.shape[1] for part in parts)
+    return Paths(
+        np.concatenate(
+            [
+                np.pad(
+                    part.nodes_PX,
+                    ((0, 0), (0, width - part.nodes_PX.shape[1])),
+                    constant_values=OUTSIDE,
+                )
+                for part in parts
+            ]
+        )
+    )
+
+
+def distances(edge_NN: np.ndarray) -> np.ndarray:
+    """Edges of the shortest path between any two nodes; N where there is none."""
+    nodes = len(edge_NN)
+    distance_NN = np.full((nodes, nodes), nodes)
+    near_NN = np.eye(nodes, dtype=bool)
+    for steps in range(nodes):
+        distance_NN[near_NN & (distance_NN == nodes)] = steps
+        near_NN = near_NN.astype(np.float32) @ edge_NN.astype(np.float32) > 0
+    return distance_NN
+
+
+def random_walks(
+    edge_NN: np.ndarray, starts_P: np.ndarray, steps: int, rng: np.random.Generator
+) -> Paths:
+    """Walks of `steps` edges to uniform unvisited neighbours; dead ends are dropped."""
+    walk_PX = np.full((len(starts_P), steps + 1), OUTSIDE)
+    walk_PX[:, 0] = starts_P
+    visited_PN = np.zeros((len(starts_P), len(edge_NN)), bool)
+    for place in range(steps):
+        here_P = walk_PX[:, place]
+        np.put_along_axis(visited_PN, here_P[:, None], True, axis=1)
+        open_PN = edge_NN[here_P] & ~visited_PN
+        alive_P = open_PN.any(1)
+        walk_PX, visited_PN = walk_PX[alive_P], visited_PN[alive_P]
+        walk_PX[:, place + 1] = _uniform_choice(open_PN[alive_P], rng)
+    return Paths(walk_PX)
+
+
+def walks_between(
+    edge_NN: np.ndarray, pairs_P2: np.ndarray, longest: int, rng: np.random.Generator
+) -> Paths:
+    """One acyclic path of at most `longest` nodes from first to last node of each pair.
+
+    Each step goes to a uniform choice among the unvisited neighbours from which the
+    target can be reached within the nodes left; a walk that is caught by what it has
+    visited begins again. Every pair must have such a path.
+    """
+    distance_NN = distances(edge_NN)
+    walk_PX = np.full((len(pairs_P2), longest), OUTSIDE)
+    left_P = np.arange(len(pairs_P2))
+    while len(left_P):
+        target_P = pairs_P2[left_P, 1]
+        part_PX = np.full((len(left_P), longest), OUTSIDE)
+        part_PX[:, 0] = pairs_P2[left_P, 0]
+        visited_PN = np.zeros((len(left_P), len(edge_NN)), bool)
+        for place in range(longest - 1):
+            (going,) = np.nonzero(
+                (part_PX[:, place] != target_P) & (part_PX[:, place] != OUTSIDE)
+            )
+            here_P = part_PX[going, place]
+            visited_PN[going, here_P] = True
+            room = longest - 2 - place
+            near_PN = room >= distance_NN[:, target_P[going]].T
+            open_PN = edge_NN[here_P] & near_PN & ~visited_PN[going]
+            found_P = open_PN.any(1)
+            part_PX[going[found_P], place + 1] = _uniform_choice(open_PN[found_P], rng)
+        arrived_P = Paths(part_PX).pairs_P2[:, 1] == target_P
+        walk_PX[left_P[arrived_P]] = part_PX[arrived_P]
+        left_P = left_P[~arrived_P]
+    return Paths(walk_PX)
+
+
+def _uniform_choice(open_PN: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A uniform choice among the nodes that are open to each path, (P,)."""
+    return np.where(open_PN, rng.random(open_PN.shape), -1.0).argmax(1)
+
+
+def split_pairs(
+    pairs_P2: np.ndarray, seed: int, trained: float
+) -> tuple[np.ndarray, dict[Split, np.ndarray]]:
+    """Pairs for training, and those held out for each split, in the order of a hash.
+
+    The share `trained` of all pairs is for training; of the others, one in eight is for
+    validation and the rest for testing. Runs of both splits train on the same pairs.
+    """
+    seed_P1 = np.full((len(pairs_P2), 1), seed)
+    hash_P = problem_hash(np.hstack([seed_P1, pairs_P2]))
+    ordered_P2 = pairs_P2[np.argsort(hash_P, kind="stable")]
+    first = round(trained * len(ordered_P2))
+    second = first + (len(ordered_P2) - first) // SIDES
+    return ordered_P2[:first], {
+        "validation": ordered_P2[first:second],
+        "test": ordered_P2[second:],
+    }
+
+
+def degrees(trained: Paths, nodes: int) -> np.ndarray:
+    """How directly the training rows say how to go from s to t, (N, N), from 0 to 3.
+
+    arXiv 2509.23186: A(i, k) says that some row steps from i to k, R(t, k) that some row
+    with target t visits k after its start.
+
+    0: R(t, s). 1: a step A(s, u) to some u with R(t, u). 2: a step A(s, u) to some u
+    of degree 1 to t. Each excludes those before. 3: the rest.
+    """
+    follows_NN = np.zeros((nodes, nodes), bool)
+    leads_NN = np.zeros((nodes, nodes), bool)  # R, transposed: from node, to target
+    target_P = trained.pairs_P2[:, 1]
+    for here_P, next_P in zip(
+        trained.nodes_PX.T[:-1], trained.nodes_PX.T[1:], strict=True
+    ):
+        there_P = next_P != OUTSIDE
+        follows_NN[here_P[there_P], next_P[there_P]] = True
+        leads_NN[next_P[there_P], target_P[there_P]] = True
+    follows = follows_NN.astype(np.float32)
+    first_NN = ~leads_NN & (follows @ leads_NN > 0)
+    second_NN = ~leads_NN & ~first_NN & (follows @ first_NN > 0)
+    return np.select([leads_NN, first_NN, second_NN], [0, 1, 2], 3)
+
+
+def blind_walks(edge_NN: np.ndarray, longest: int) -> np.ndarray:
+    """Chance of a uniform walk along edges to meet t within `longest` nodes, (N, N)."""
+    step_NN = edge_NN / np.maximum(edge_NN.sum(1, keepdims=True), 1)
+    met_NN = np.eye(len(edge_NN))
+    for _ in range(longest - 1):
+        met_NN = step_NN @ met_NN
+        np.fill_diagonal(met_NN, 1)
+    return met_NN
+
+
+class PathTask(Task):
+    """Rows, scores and verification of paths on a graph that a configuration built."""
+
+    end_token = END
+
+    def __init__(
+        self,
+        kind: str,
+        names: Sequence[str],
+        edge_NN: np.ndarray,
+        trained: Paths,
+        held_out: dict[Split, Paths],
+        longest: int,
+    ) -> None:
+        self._kind = kind
+        self.vocabulary = ("_", "\\n", *names)
+        self.edge_NN = edge_NN
+        self.trained = trained
+        self._held_out = held_out
+        self._longest = longest
+        self._rows = rows_of(trained, longest + 3)
+
+    def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
+        """Uniform draws, with replacement, from the fixed training rows."""
+        missing = context - self._rows.tokens_RT.shape[1]
+        if missing < 0:
+            raise ValueError(
+                f"context must hold a whole example; got context {context}. Use "
+                f"{context - missing}, the longest possible row."
+            )
+        rng = generator(data_seed, self._kind, "train", block)
+        chosen = self._rows[rng.integers(0, len(self._rows), BLOCK)]
+        parts = (chosen.tokens_RT, chosen.example_RT, chosen.answer_RT)
+        return Rows(*(np.pad(part, ((0, 0), (0, missing))) for part in parts))
+
+    def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
+        """Held-out pairs in the order of their hash, with degree and blind walk.
+
+        Nobody trains on the pairs of validation, so a run of the test split measures
+        them as well: they may choose a step.
+        """
+        splits: list[Split] = ["validation"]
+        if self.split == "test":
+            splits.insert(0, "test")
+        degree_NN = degrees(self.trained, len(self.edge_NN))
+        blind_NN = blind_walks(self.edge_NN, self._longest)
+        sets = []
+        for split in splits:
+            paths = Paths(self._held_out[split].nodes_PX[:examples])
+            pairs = tuple(paths.pairs_P2.T)
+            labels = {"degree": degree_NN[pairs], "blind_walk": blind_NN[pairs]}
+            rows = rows_of(paths, self._longest + 3)
+            sets.append(EvaluationSet(split, rows, labels))
+        return sets
+
+    def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
+        """Loss and accuracy of each prediction on the answer that was drawn."""
+        return prediction_scores(chosen, scores, answers=True)
+
+    def verify(self, chosen: EvaluationSet, decoded_RT: np.ndarray) -> list[Score]:
+        """Shares of valid paths and blind walks, by degree too, and of each failure."""
+        failure_R = self.failures(decoded_RT)
+        values = {
+            "valid_path": failure_R < 0,
+            "blind_walk": chosen.labels["blind_walk"],
+        }
+        degree_R = chosen.labels["degree"]
+        inside = {"": np.ones(len(degree_R), bool)}
+        inside |= {f"degree={degree}": degree_R == degree for degree in DEGREES}
+        found = [
+            Score(chosen.suite, name, label, float(value_R[in_R].mean()), in_R.sum())
+            for name, value_R in values.items()
+            for label, in_R in inside.items()
+            if in_R.any()
+        ]
+        for number, name in enumerate(FAILURES):
+            share = float((failure_R == number).mean())
+            found.append(Score(chosen.suite, name, "", share, len(failure_R)))
+        return found
+
+    def failures(self, tokens_RT: np.ndarray) -> np.ndarray:
+        """Number of the first of `FAILURES` in each answer, -1 if it is valid, (R,).
+
+        An answer that starts at s and has a wrong step before its end is
+        `not_an_edge`; one that ends elsewhere than at t, or not at all, `misses_target`.
+        """
+        source_R, target_R = tokens_RT[:, :2].T
+        answer_RX = tokens_RT[:, 2:]
+        ended_RX = np.cumsum(answer_RX == END, axis=1) > 0
+        length_R = (~ended_RX).sum(1)
+        node_RX = np.where(answer_RX >= FIRST_NODE, answer_RX - FIRST_NODE, OUTSIDE)
+        here_RX, next_RX = node_RX[:, :-1], node_RX[:, 1:]
+        edge_RX = self.edge_NN[here_RX, next_RX] & (here_RX >= 0) & (next_RX >= 0)
+        last_R = answer_RX[np.arange(len(answer_RX)), np.maximum(length_R, 1) - 1]
+        wrong = {
+            "wrong_start": answer_RX[:, 0] != source_R,
+            "not_an_edge": (~edge_RX & ~ended_RX[:, 1:]).any(1),
+            "misses_target": (last_R != target_R) | ~ended_RX[:, -1],
+        }
+        return np.select([wrong[name] for name in FAILURES], range(len(FAILURES)), -1)
+
+    def samples(self, seed: int, count: int) -> list[Sample]:
+        """Training rows, as the model reads them and as a path."""
+        rng = generator(seed, self._kind, "samples")
+        drawn = self.trained.nodes_PX[rng.integers(0, len(self.trained), count)]
+        found = []
+        for nodes in drawn.tolist():
+            path = [self.vocabulary[FIRST_NODE + n] for n in nodes if n != OUTSIDE]
+            tokens = [path[0], path[-1], *path, "\\n"]
+            record = {"tokens": tokens, "path": path, "split": "train"}
+            answer = [False, False] + [True] * (len(path) + 1)
+            text = f"{path[0]} to {path[-1]}: {' > '.join(path)}"
+            found.append(Sample(record, tokens, answer, text))
+        return found
+
+
+def rows_of(paths: Paths, width: int) -> Rows:
+    r"""One example `s t s a b .. t \n` a row, padded to `width`."""
+    lengths_P1 = paths.lengths_P[:, None]
+    tokens_RT = np.full((len(paths), width), PADDING, np.int32)
+    tokens_RT[:, :2] = paths.pairs_P2 + FIRST_NODE
+    tokens_RT[:, 2 : 2 + paths.nodes_PX.shape[1]] = np.where(
+        paths.nodes_PX == OUTSIDE, PADDING, paths.nodes_PX + FIRST_NODE
+    )
+    np.put_along_axis(tokens_RT, 2 + lengths_P1, END, axis=1)
+    inside_RT = np.arange(width) < 3 + lengths_P1
+    answer_RT = inside_RT & (np.arange(width) >= 2)
+    return Rows(tokens_RT, inside_RT.astype(np.int32), answer_RT)
