@@ -15,7 +15,7 @@ from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.repeats import RepeatsConfig
 from synth.tasks.stories import StoriesConfig
 from synth.tasks.text.names import NameConfig
-from synth.tasks.text.stories import StoryConfig
+from synth.tasks.text.story_draws import StoryConfig
 from synth.tasks.text.vocabularies import TokenizerConfig
 
 METRIC = "test_seen/second_token_accuracy"

@@ -25,7 +25,7 @@ from synth.run.execution import Execution
 from synth.run.store import RunFolder
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.task import TaskConfig
-from synth.tasks.text.stories import StoryConfig
+from synth.tasks.text.story_draws import StoryConfig
 
 ALIASES = {"stories": ("induction",)}
 """Other names of tasks on the command line."""

@@ -50,7 +50,8 @@ from synth.tasks.text.reading import (
 )
 from synth.tasks.text.roles import REPEAT_2, roles
 from synth.tasks.text.sources import block_rows
-from synth.tasks.text.stories import StoryConfig, StoryGenerator
+from synth.tasks.text.story_draws import StoryConfig
+from synth.tasks.text.story_generator import StoryGenerator
 from synth.tasks.text.telling import retold, told
 from synth.tasks.text.tokenizer import Tokenizer
 from synth.tasks.text.training_text import TrainingText

@@ -20,7 +20,7 @@ from synth.tasks.stories import StoriesConfig
 from synth.tasks.text.frames import Frame, Segment
 from synth.tasks.text.grammar import grammar
 from synth.tasks.text.plain import plain_stories, syllable_names
-from synth.tasks.text.stories import StoryConfig
+from synth.tasks.text.story_draws import StoryConfig
 
 STORIES = 200
 

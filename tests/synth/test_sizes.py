@@ -14,7 +14,7 @@ from synth.objectives.multi_token import MultiTokenConfig
 from synth.run.execution import Execution
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.text.names import NameConfig
-from synth.tasks.text.stories import StoryConfig
+from synth.tasks.text.story_draws import StoryConfig
 from synth.tasks.text.vocabularies import TokenizerConfig
 
 TASKS = members("task")

@@ -1,8 +1,8 @@
 """Stories in plain Python: one string at a time, word by word.
 
-The same grammar as `synth.tasks.text.stories` without its speed. It writes the text on
-which a tokeniser is trained before there are any tokens, and is the other side of the tests
-and the benchmark of the fast generator.
+The same grammar as `synth.tasks.text.story_generator` uses, without its speed. Writes the
+text that a tokeniser is trained on, before there are any tokens; tests and a benchmark
+compare the fast generator with it.
 """
 
 import random
@@ -13,47 +13,19 @@ from synth.tasks.text.frames import MOST_CHARACTERS, Frame, Plot
 from synth.tasks.text.grammar import Grammar
 
 _T = TypeVar("_T")
-_ONSETS = [
-    "b",
-    "br",
-    "c",
-    "ch",
-    "d",
-    "dr",
-    "f",
-    "fl",
-    "g",
-    "gr",
-    "h",
-    "j",
-    "k",
-    "kl",
-    "l",
-    "m",
-    "n",
-    "p",
-    "pr",
-    "qu",
-    "r",
-    "s",
-    "sh",
-    "sl",
-    "t",
-    "th",
-    "tr",
-    "v",
-    "w",
-    "z",
-]
-_VOWELS = ["a", "e", "i", "o", "u", "ai", "ea", "ee", "ie", "oo", "ou"]
-_CODAS = ["", "", "l", "m", "n", "r", "s", "t", "nd", "rt", "x", "ck"]
+_SYLLABLE = (
+    "b,br,c,ch,d,dr,f,fl,g,gr,h,j,k,kl,l,m,n,p,pr,qu,r,s,sh,sl,t,th,tr,v,w,z",
+    "a,e,i,o,u,ai,ea,ee,ie,oo,ou",
+    ",,l,m,n,r,s,t,nd,rt,x,ck",
+)
+"""Beginnings, middles and ends, each as often as it stands here."""
 
 
 def syllable_names(rng: random.Random, count: int) -> list[str]:
     """Made-up names of two syllables, such as Brelto."""
 
     def syllable() -> str:
-        return _one(rng, _ONSETS) + _one(rng, _VOWELS) + _one(rng, _CODAS)
+        return "".join(_one(rng, parts.split(",")) for parts in _SYLLABLE)
 
     return [(syllable() + syllable()).capitalize() for _ in range(count)]
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from synth.seeding import generator
 from synth.tasks.text.encoded import Encoded
-from synth.tasks.text.stories import StoryBatch, StoryGenerator
+from synth.tasks.text.story_generator import StoryBatch, StoryGenerator
 
 STORIES_PER_DRAW = 500
 """Stories that are generated together: arrays of this size stay in the cache."""

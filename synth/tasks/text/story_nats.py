@@ -3,66 +3,74 @@
 Summed over a story this is exactly -log p of the story (where no two choices give the
 same text, and an upper bound otherwise), so its mean is a floor for any model's loss.
 
-Letters in names: S tokens in a row, G segments in a row, F frames in a row.
+Letters in names: see `synth.tasks.text.story_draws`; S tokens in one row.
 """
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synth.tasks.text.fragments import NAME, PRONOUN, WORD
+from synth.tasks.text.fragments import BOUND, EMPTY, NAME, PRONOUN, WORD, Fragments
 from synth.tasks.text.frames import MOST_CHARACTERS
+from synth.tasks.text.names import NameSource
+from synth.tasks.text.story_draws import StoryDraws
 
-if TYPE_CHECKING:
-    from synth.tasks.text.stories import StoryDraw
 
+def nats_by_token(
+    draws: StoryDraws,
+    parts: Fragments,
+    names: NameSource,
+    begin_G: np.ndarray,
+    num_tokens: int,
+) -> np.ndarray:
+    """-log p of every choice, (S,), at the first token that shows it.
 
-def nats_by_token(draw: "StoryDraw", begin_G: np.ndarray, size: int) -> np.ndarray:
-    """-log p of every choice, at the first token that shows it."""
-    parts = draw.parts
+    `begin_G` is the first token of each segment.
+    """
+    cast, frames, segments = draws.cast, draws.frames, draws.segments
     at: list[np.ndarray] = []
     cost: list[np.ndarray] = []
 
-    def add(segments: np.ndarray, nats: np.ndarray, further: int = 0) -> None:
-        at.append(begin_G[segments] + further)
+    def add(shown_by: np.ndarray, nats: np.ndarray, further: int = 0) -> None:
+        at.append(begin_G[shown_by] + further)
         cost.append(nats)
 
-    add(draw.head_F, draw.nats_F)
-    starts = draw.head_F[np.flatnonzero(np.diff(draw.story_F, prepend=-1))]
-    add(starts, draw.plot_nats_D)
-    word = np.flatnonzero(draw.kind_G == WORD)
-    options, real = (
-        parts.options[draw.segment_G[word]],
-        parts.real[draw.segment_G[word]],
-    )
-    left_out = draw.piece_G[word] == parts.empty
-    # An optional class holds each word once and nothing as often as all together.
+    head_F = np.flatnonzero(np.diff(segments.source_G, prepend=-1))
+    size_F = cast.size_D[frames.story_F]
+    uses_x, uses_y = parts.frames.uses_x, parts.frames.uses_y
     add(
-        word,
-        np.where(
-            left_out,
-            np.log(options / np.maximum(options - real, 1)),
-            np.log(options),
-        ),
+        head_F,
+        frames.nats_F
+        + uses_x[frames.frame_F] * np.log(size_F)
+        + uses_y[frames.frame_F] * np.log(np.maximum(size_F - 1, 1)),
     )
-    story_G = draw.story_F[draw.source_G]
-    bound = draw.bound_at
-    episode = draw.episode_F[draw.source_G[bound]].copy()
-    episode[parts.bound_story[draw.which_bound]] = 0
-    key = (story_G[bound] * draw.config.episodes + episode) * len(
-        parts.bound_options
-    ) + draw.which_bound
+    starts = head_F[np.flatnonzero(np.diff(frames.story_F, prepend=-1))]
+    add(starts, draws.beats.plot_nats_D)
+    rows, row_G, who_G = parts.segments, segments.row_G, segments.who_G
+    kind_G, story_G = rows.kind[row_G], frames.story_F[segments.source_G]
+    word = np.flatnonzero(kind_G == WORD)
+    options, words = rows.options[row_G[word]], rows.words[row_G[word]]
+    # An optional class holds each word once and nothing as often as all together.
+    chances = np.where(
+        segments.piece_G[word] == EMPTY, np.maximum(options - words, 1), 1
+    )
+    add(word, np.log(options / chances))
+    # A bound word, a gender and a name are shown by their first use.
+    bound = np.flatnonzero(kind_G == BOUND)
+    binding = rows.binding[row_G[bound]]
+    episode = frames.episode_F[segments.source_G[bound]]
+    episode = np.where(parts.binding_lasts[binding], 0, episode)
+    _, episodes, bindings = cast.bound_DEK.shape
+    key = (story_G[bound] * episodes + episode) * bindings + binding
     first = np.unique(key, return_index=True)[1]
-    add(bound[first], np.log(parts.bound_options[draw.which_bound[first]]))
-    pronoun = np.flatnonzero(draw.kind_G == PRONOUN)
-    key = story_G[pronoun] * MOST_CHARACTERS + draw.who_G[pronoun]
+    add(bound[first], np.log(parts.binding_options[binding[first]]))
+    pronoun = np.flatnonzero(kind_G == PRONOUN)
+    key = story_G[pronoun] * MOST_CHARACTERS + who_G[pronoun]
     first = np.unique(key, return_index=True)[1]
     add(pronoun[first], np.full(len(first), np.log(2.0)))
-    named = np.flatnonzero(draw.kind_G == NAME)
-    key = story_G[named] * MOST_CHARACTERS + draw.who_G[named]
+    named = np.flatnonzero(kind_G == NAME)
+    key = story_G[named] * MOST_CHARACTERS + who_G[named]
     key, first = np.unique(key, return_index=True)
     shown, who = key // MOST_CHARACTERS, key % MOST_CHARACTERS
-    nats = draw.owner.names.nats(draw.names_DC, draw.cast_D)
+    nats = names.nats(cast.names_DC, cast.size_D)
     add(named[first], nats[shown, who, 0])
     add(named[first], nats[shown, who, 1], 1)
-    return np.bincount(np.concatenate(at), np.concatenate(cost), size)
+    return np.bincount(np.concatenate(at), np.concatenate(cost), num_tokens)

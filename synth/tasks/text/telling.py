@@ -14,7 +14,7 @@ from synth.tasks.text.cleaning import SPLITS, Split
 from synth.tasks.text.detection import renamed_texts
 from synth.tasks.text.encoded import Corpus
 from synth.tasks.text.names import NameSource
-from synth.tasks.text.stories import StoryGenerator
+from synth.tasks.text.story_generator import StoryGenerator
 
 BLOCK = 100
 """Stories that are drawn together."""

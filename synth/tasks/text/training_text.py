@@ -18,7 +18,7 @@ from synth.tasks.text.sources import (
     Mixture,
     Source,
 )
-from synth.tasks.text.stories import StoryGenerator
+from synth.tasks.text.story_generator import StoryGenerator
 
 SEEN_OFTEN = 20
 """A token is seen if the training text (or a sample of it) holds it so often."""

@@ -54,7 +54,7 @@ def main() -> None:
     """Print the table for stories of a profile."""
     from synth.tasks.stories import StoriesConfig
     from synth.tasks.text.names import NameConfig
-    from synth.tasks.text.stories import StoryConfig
+    from synth.tasks.text.story_draws import StoryConfig
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", choices=("story", "book"), default="story")

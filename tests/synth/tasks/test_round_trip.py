@@ -11,7 +11,7 @@ import pytest
 from synth.tasks.stories import StoriesConfig
 from synth.tasks.text.names import NameConfig, split_of
 from synth.tasks.text.roles import REPEAT_1, REPEAT_2
-from synth.tasks.text.stories import StoryConfig
+from synth.tasks.text.story_draws import StoryConfig
 from synth.tasks.text.vocabularies import TokenizerConfig
 
 SIZES = (2048, 4096, 8192, 32_768)

@@ -14,7 +14,7 @@ from synth.tasks.stories import BOOK, StoriesConfig
 from synth.tasks.task import TokenScores
 from synth.tasks.text.names import NameConfig, split_of
 from synth.tasks.text.roles import REPEAT_1, REPEAT_2
-from synth.tasks.text.stories import StoryConfig
+from synth.tasks.text.story_draws import StoryConfig
 from synth.tasks.text.variety import variety
 from synth.tasks.text.vocabularies import TokenizerConfig
 from tests.conftest import PATIENCE_S

@@ -13,7 +13,8 @@ from synth.tasks.text.sources import (
     block_rows,
     cut,
 )
-from synth.tasks.text.stories import StoryConfig, StoryGenerator
+from synth.tasks.text.story_draws import StoryConfig
+from synth.tasks.text.story_generator import StoryGenerator
 
 
 @pytest.fixture

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from synth.__main__ import parse
-from synth.tasks.text.fragments import Fragments
+from synth.tasks.text.fragments import compile_grammar
 from synth.tasks.text.frames import Plot
 from synth.tasks.text.grammar import grammar, read_grammar
 from synth.tasks.text.names import NamePairs, NameSource
-from synth.tasks.text.stories import StoryConfig, StoryGenerator
+from synth.tasks.text.story_draws import StoryConfig
+from synth.tasks.text.story_generator import StoryGenerator
 from synth.tasks.text.tokenizer import Tokenizer, train_byte_pairs
 
 DENSE = StoryConfig(min_characters=1, characters=4, asides=2, fillers=2)
@@ -208,7 +209,8 @@ def test_log_probabilities_by_enumeration(tmp_path, monkeypatch):
         tiny.plots.append(Plot("opening", "", ("once",), (True,), cast))
     source = NameSource([_letter_names(fixed)], [1.0])
     monkeypatch.setattr(
-        "synth.tasks.text.stories.fragments", lambda *_: Fragments(tiny, fixed)
+        "synth.tasks.text.story_generator.fragments",
+        lambda *_: compile_grammar(tiny, fixed),
     )
     config = StoryConfig(min_characters=1, characters=1)
     stories = StoryGenerator(config, fixed, source)
