@@ -134,7 +134,7 @@ class Law(Options):
             yield {"model": self.model}, self._language_model(), None
             return
         from synth.probes.findings import steps_to_measure
-        from synth.probes.states import RunStates, load_run, task_rows
+        from synth.probes.layer_states import RunStates, load_run, task_rows
 
         for run in self.run:
             for wanted in steps_to_measure(run, self.step, self.every_step):
@@ -181,7 +181,7 @@ class RunProbe(Options):
     def run_command(self) -> int:
         """Measure at each checkpoint and print."""
         from synth.probes.findings import Findings, as_text, steps_to_measure
-        from synth.probes.states import load_run
+        from synth.probes.layer_states import load_run
 
         self.check()
         require(bool(self.folders), "FOLDERS", "at least one folder", self.folders)

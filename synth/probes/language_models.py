@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from synth.probes.states import BATCH_TOKENS, Last, Norm, StateBatch, normalised
+from synth.probes.layer_states import BATCH_TOKENS, Last, Norm, StateBatch, normalised
 from synth.tasks.text.corpus import read_documents
 from synth.tasks.text.corpus_files import format_of
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from synth.metrics import Score
+from synth.probes.layer_states import StateBatch, StateSource
 from synth.probes.least_squares import Moments, Scratch
 from synth.probes.prediction_law import (
     LawFit,
@@ -28,7 +29,6 @@ from synth.probes.prediction_law import (
     residuals,
     separation_fuzziness,
 )
-from synth.probes.states import StateBatch, StateSource
 from synth.seeding import generator
 from synth.tasks.exact import ExactTask
 from synth.tasks.task import Rows

@@ -39,9 +39,9 @@ from synth.tasks.text.reading import (
     reading_rule,
     verified,
 )
-from synth.tasks.text.sources import ShuffledWindows, Windows, block_rows
 from synth.tasks.text.tokenizer import Tokenizer
 from synth.tasks.text.vocabularies import TokenizerConfig
+from synth.tasks.text.windows import ShuffledWindows, Windows, block_rows
 
 
 @dataclass(frozen=True, kw_only=True)

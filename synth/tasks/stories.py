@@ -30,12 +30,12 @@ from synth.tasks.task import (
     ItemCounts,
     Rows,
     Sample,
+    Split,
     Task,
     TaskConfig,
     TokenScores,
 )
-from synth.tasks.task import Split as HeldOut
-from synth.tasks.text.cleaning import Split
+from synth.tasks.text.cleaning import TextSplit
 from synth.tasks.text.detection import NAME_RULE
 from synth.tasks.text.encoded import Corpus, CorpusText, encoded_corpus, sampled_texts
 from synth.tasks.text.grammar import grammar
@@ -49,13 +49,13 @@ from synth.tasks.text.reading import (
     verified,
 )
 from synth.tasks.text.roles import REPEAT_2, roles
-from synth.tasks.text.sources import block_rows
 from synth.tasks.text.story_draws import StoryConfig
 from synth.tasks.text.story_generator import StoryGenerator
 from synth.tasks.text.telling import retold, told
 from synth.tasks.text.tokenizer import Tokenizer
 from synth.tasks.text.training_text import TrainingText
 from synth.tasks.text.vocabularies import TokenizerConfig, generated_texts
+from synth.tasks.text.windows import block_rows
 
 PAPER_STORIES = 100
 """Test stories of the paper's protocol."""
@@ -81,7 +81,7 @@ class StoriesConfig(TaskConfig):
     kind: ClassVar[str] = "stories"
     version: ClassVar[int] = 1
     metrics: ClassVar[tuple[Metric, ...]] = MENTION_METRICS
-    splits: ClassVar[tuple[HeldOut, ...]] = ("test", "validation")
+    splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
 
     story: StoryConfig = identity(StoryConfig())
     """The generated stories."""
@@ -274,7 +274,9 @@ class Stories(Task):
         """Accuracy on second tokens, story by story."""
         return count_mentions(chosen, scores)
 
-    def samples(self, seed: int, count: int, split: Split = "train") -> list[Sample]:
+    def samples(
+        self, seed: int, count: int, split: TextSplit = "train"
+    ) -> list[Sample]:
         """Whole documents; the record holds text, tokens, roles, names and split.
 
         From the generator, or from the user's corpus with its names replaced. `split`

@@ -12,8 +12,9 @@ from synth.tasks.text.corpus import SEPARATOR, Document
 CLEANING_VERSION = 2
 """Raised when the same file would come out differently: part of identity and cache."""
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+TextSplit = Literal["train", "validation", "test"]
+"""Of documents and of names."""
+SPLITS: tuple[TextSplit, ...] = ("train", "validation", "test")
 _PLAIN = str.maketrans(
     {
         "‘": "'", "’": "'", "‚": "'", "‛": "'", "“": '"', "”": '"', "„": '"', "«": '"',
@@ -131,7 +132,7 @@ def fingerprint(text: str) -> int:
     return int.from_bytes(hashlib.sha256(raw).digest()[:8], "big")
 
 
-def split_of(document: Document) -> Split:
+def split_of(document: Document) -> TextSplit:
     """By a hash of the title, or of the text: one in twenty each to be held out.
 
     Titles keep other tellings of one tale on the same side.

@@ -20,7 +20,7 @@ from synth.run.cache import entry
 from synth.tasks.text.cleaning import (
     CLEANING_VERSION,
     SPLITS,
-    Split,
+    TextSplit,
     chunks,
     clean,
     exact_digest,
@@ -72,15 +72,15 @@ class Encoded:
 class Corpus:
     """A corpus under one tokeniser: its splits, and what was found on the way."""
 
-    splits: dict[Split, Encoded]
+    splits: dict[TextSplit, Encoded]
     report: dict[str, Any]
-    texts: dict[Split, list[str]]
+    texts: dict[TextSplit, list[str]]
     """The first documents of each split as text."""
     names: NameWords
     """The words taken to be names."""
     tokenizer: Tokenizer
 
-    def text_of(self, split: Split, number: int) -> str:
+    def text_of(self, split: TextSplit, number: int) -> str:
         """One document as text, without the end-of-text token."""
         return self.tokenizer.decode(self.splits[split].document(number)[:-1].tolist())
 
@@ -132,7 +132,7 @@ class CorpusText:
 
 def cleaned_documents(
     source: CorpusText, chunked: bool, left_out: Counter[str] | None = None
-) -> Iterator[tuple[Split, str]]:
+) -> Iterator[tuple[TextSplit, str]]:
     """Documents ready to be encoded, with their split; exact duplicates left out.
 
     With `chunked`, documents of more than 400 words are cut into pieces at paragraphs;
@@ -176,7 +176,7 @@ def _read_json(folder: Path, name: str) -> Any:
     return json.loads((folder / f"{name}.json").read_bytes())
 
 
-def _mapped(folder: Path, split: Split, report: dict[str, Any]) -> Encoded:
+def _mapped(folder: Path, split: TextSplit, report: dict[str, Any]) -> Encoded:
     starts_D = np.load(folder / f"{split}-starts.npy")
     path = folder / f"{split}.bin"
     if starts_D[-1] == 0:
@@ -189,8 +189,8 @@ def _encode(
 ) -> None:
     """Write tokens as they come, so that memory does not grow with the corpus."""
     dtype = "uint16" if len(tokenizer) <= 1 << 16 else "uint32"
-    lengths: dict[Split, list[int]] = {split: [] for split in SPLITS}
-    texts: dict[Split, list[str]] = {split: [] for split in SPLITS}
+    lengths: dict[TextSplit, list[int]] = {split: [] for split in SPLITS}
+    texts: dict[TextSplit, list[str]] = {split: [] for split in SPLITS}
     left_out = Counter(duplicates=0, empty=0, notices=0)
     progress = _Progress(f"encoding {source.place}")
     files = {split: (folder / f"{split}.bin").open("wb") for split in SPLITS}
@@ -220,8 +220,8 @@ def _encode(
 
 def _describe(
     folder: Path,
-    texts: dict[Split, list[str]],
-    lengths: dict[Split, list[int]],
+    texts: dict[TextSplit, list[str]],
+    lengths: dict[TextSplit, list[int]],
     dtype: str,
     left_out: Counter[str],
 ) -> None:

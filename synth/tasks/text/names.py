@@ -12,14 +12,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import numpy as np
 
 from synth.identity import Part, identity
+from synth.tasks.text.cleaning import TextSplit
 from synth.tasks.text.tokenizer import Tokenizer
 
-NameSplit = Literal["train", "validation", "test"]
 _FIRST = re.compile(r" [A-Z][a-z]{1,5}")
 _SECOND = re.compile(r"[a-z]{2,4}")
 
@@ -80,7 +79,7 @@ def order(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
-def split_of(name: str) -> NameSplit:
+def split_of(name: str) -> TextSplit:
     """The split of a name, by its hash: one in ten for validation, one for test."""
     place = order("split:" + name) % 10
     return "test" if place == 0 else "validation" if place == 1 else "train"
@@ -124,7 +123,7 @@ def candidates(
     return NamePairs(tokens, tuple(name for name, _, _ in found))
 
 
-def of_split(pairs: NamePairs, split: NameSplit) -> NamePairs:
+def of_split(pairs: NamePairs, split: TextSplit) -> NamePairs:
     """The pairs of one split."""
     return pairs.take(i for i, name in enumerate(pairs.text) if split_of(name) == split)
 

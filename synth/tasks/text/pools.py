@@ -5,11 +5,11 @@ from functools import cached_property
 
 import numpy as np
 
+from synth.tasks.text.cleaning import TextSplit
 from synth.tasks.text.names import (
     NameConfig,
     NamePairs,
     NameSource,
-    NameSplit,
     candidates,
     of_split,
 )
@@ -56,12 +56,12 @@ class NamePools:
         """The open names of generated books: any training pair."""
         return NameSource([of_split(self._all, "train")], [1.0])
 
-    def any(self, split: NameSplit) -> NameSource:
+    def any(self, split: TextSplit) -> NameSource:
         """Names of the split, of whatever pieces."""
         return NameSource([of_split(self._all, split)], [1.0])
 
     def seen(
-        self, split: NameSplit, seen_V: np.ndarray, own_pieces: bool
+        self, split: TextSplit, seen_V: np.ndarray, own_pieces: bool
     ) -> NameSource | None:
         """Names of the split whose tokens are seen; None if there are too few.
 

@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from synth.seeding import generator
-from synth.tasks.text.cleaning import SPLITS, Split
+from synth.tasks.text.cleaning import SPLITS, TextSplit
 from synth.tasks.text.detection import renamed_texts
 from synth.tasks.text.encoded import Corpus
 from synth.tasks.text.names import NameSource
@@ -43,7 +43,7 @@ def retold(
 
     They are those of the split that the name of the stream holds, else of the test split.
     """
-    split: Split = next((s for s in SPLITS if s in stream), "test")
+    split: TextSplit = next((s for s in SPLITS if s in stream), "test")
     rng = generator(seed, "renamed", stream)
     texts = corpus.texts[split]
     found = renamed_texts(texts, corpus.names, names, corpus.tokenizer, rng)

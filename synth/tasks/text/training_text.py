@@ -11,14 +11,14 @@ import numpy as np
 
 from synth.tasks.text.cleaning import leakage
 from synth.tasks.text.encoded import CHECKED_DOCUMENTS, Corpus
-from synth.tasks.text.sources import (
+from synth.tasks.text.story_generator import StoryGenerator
+from synth.tasks.text.windows import (
     EndlessStories,
     FixedDocuments,
     FixedStories,
     Mixture,
-    Source,
+    WindowSource,
 )
-from synth.tasks.text.story_generator import StoryGenerator
 
 SEEN_OFTEN = 20
 """A token is seen if the training text (or a sample of it) holds it so often."""
@@ -37,7 +37,7 @@ class TrainingText:
     """Generated stories that recur in epochs; 0 never repeats one."""
 
     @cached_property
-    def source(self) -> Source:
+    def source(self) -> WindowSource:
         """Where training windows come from."""
         stories = self.stories_source
         if self.books is None:
@@ -45,7 +45,7 @@ class TrainingText:
         return Mixture([stories, _source_of(self.books)], self.parts)
 
     @cached_property
-    def stories_source(self) -> Source:
+    def stories_source(self) -> WindowSource:
         """The stories alone."""
         if isinstance(self.stories, StoryGenerator) and self.fixed_stories:
             return FixedStories(self.stories, self.fixed_stories)
@@ -92,7 +92,7 @@ class TrainingText:
         return found
 
 
-def _source_of(text: StoryGenerator | Corpus) -> Source:
+def _source_of(text: StoryGenerator | Corpus) -> WindowSource:
     if isinstance(text, Corpus):
         return FixedDocuments.of(text.splits["train"])
     return EndlessStories(text)

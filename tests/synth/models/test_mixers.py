@@ -19,8 +19,8 @@ from synth.models.mixers.recurrence import Memory, convolve
 from synth.models.mixers.shapes import mixer_shape
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.probes.law import LawOptions, measure_law
+from synth.probes.layer_states import RunStates
 from synth.probes.prefix_matching import prefix_matching
-from synth.probes.states import RunStates
 from synth.run.execution import Execution
 from synth.run.scoring import load_model
 from synth.run.store import RunFolder

@@ -18,7 +18,7 @@ from synth.probes.choice_points import (
     share_scores,
     walk_along,
 )
-from synth.probes.states import load_run
+from synth.probes.layer_states import load_run
 from synth.tasks.choice_points import ROLES, ChoicePointsConfig
 
 

@@ -10,7 +10,7 @@ from synth.probes.information import (
     measure_information,
     pair_predictions,
 )
-from synth.probes.states import load_run
+from synth.probes.layer_states import load_run
 from synth.tasks.machines import mean_information
 
 

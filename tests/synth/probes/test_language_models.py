@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from synth.probes.law import LawOptions, measure_law
-from synth.probes.states import fresh_norm
+from synth.probes.layer_states import fresh_norm
 
 transformers = pytest.importorskip("transformers")
 

@@ -16,8 +16,8 @@ from synth.probes.law import (
     residual_floor,
     shift,
 )
+from synth.probes.layer_states import RunStates, StateBatch, load_run, task_rows
 from synth.probes.prediction_law import prediction_residuals
-from synth.probes.states import RunStates, StateBatch, load_run, task_rows
 from synth.tasks.sources import SourcesConfig
 
 LAYOUTS = ("parallel", "causal", "anticausal", "linear")

@@ -8,12 +8,12 @@ from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.models.mixers.attention import Attention
 from synth.objectives.multi_token import MultiTokenConfig
+from synth.probes.layer_states import load_run
 from synth.probes.prefix_matching import (
     attention_weights,
     prefix_matching,
     prefix_scores,
 )
-from synth.probes.states import load_run
 from synth.run.execution import Execution
 from synth.run.store import RunFolder
 from synth.scales import Scale

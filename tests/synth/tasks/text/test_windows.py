@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from synth.tasks.text.roles import roles
-from synth.tasks.text.sources import (
+from synth.tasks.text.story_draws import StoryConfig
+from synth.tasks.text.story_generator import StoryGenerator
+from synth.tasks.text.windows import (
     EndlessStories,
     FixedDocuments,
     FixedStories,
@@ -13,8 +15,6 @@ from synth.tasks.text.sources import (
     block_rows,
     cut,
 )
-from synth.tasks.text.story_draws import StoryConfig
-from synth.tasks.text.story_generator import StoryGenerator
 
 
 @pytest.fixture

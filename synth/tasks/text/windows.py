@@ -34,7 +34,7 @@ class Windows:
         return len(self.tokens_RT)
 
 
-class Source(ABC):
+class WindowSource(ABC):
     """An unending supply of windows."""
 
     @abstractmethod
@@ -62,7 +62,7 @@ def cut(
     )
 
 
-class EndlessStories(Source):
+class EndlessStories(WindowSource):
     """Stories that never recur.
 
     A block draws stories until its windows are full and drops the rest, less than one
@@ -98,7 +98,7 @@ def _firsts(stories: StoryBatch) -> np.ndarray:
     return first_S
 
 
-class FixedDocuments(Source):
+class FixedDocuments(WindowSource):
     """A fixed set of documents, in a new order in every epoch.
 
     Windows of an epoch are numbered; window w of the stream belongs to epoch
@@ -171,7 +171,7 @@ class FixedDocuments(Source):
         return cut(tokens, marks, firsts[low - start : high - start], context)
 
 
-class FixedStories(Source):
+class FixedStories(WindowSource):
     """So many generated stories, a function of the data seed, in epochs."""
 
     def __init__(self, stories: StoryGenerator, count: int) -> None:
@@ -196,14 +196,14 @@ class FixedStories(Source):
         )
 
 
-class Mixture(Source):
+class Mixture(WindowSource):
     """Windows of several sources in exact proportion: 9:1 is one in every ten.
 
     Each group of sum(parts) windows holds `parts[i]` windows of source i, in an order
     drawn for the group; sources never share a window.
     """
 
-    def __init__(self, sources: Sequence[Source], parts: Sequence[int]) -> None:
+    def __init__(self, sources: Sequence[WindowSource], parts: Sequence[int]) -> None:
         self.sources, self.parts = list(sources), list(parts)
 
     def windows(self, seed: int, block: int, count: int, context: int) -> Windows:
@@ -244,7 +244,7 @@ def block_rows(context: int, group: int, tokens: int = 1 << 16) -> int:
     return max(1, tokens // (context * group)) * group
 
 
-class ShuffledWindows(Source):
+class ShuffledWindows(WindowSource):
     """One running text: every window once an epoch, in a new order and offset.
 
     For texts too long to be shuffled as documents, a single file above all.
