@@ -1,9 +1,10 @@
-"""Random faults on a cluster; `python -m tests.bench.storms cluster` has more."""
+"""Random faults on a cluster; `python -m tests.storms cluster` has more."""
 
 import pytest
 
+from tests.storms.on_cluster import Storm
+
 from .conftest import tiny
-from .storms import Storm
 
 
 @pytest.mark.cluster

@@ -1,10 +1,10 @@
-"""Random signals to launchers and workers; `python -m tests.bench.storms` has more."""
+"""Random signals to launchers and workers; `python -m tests.storms` has more."""
 
 import pytest
 
 from sweeps.loading import find
+from tests.storms.on_this_machine import aftermath, storm
 from tests.sweeps.conftest import content
-from tests.sweeps.storms import aftermath, storm
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """Storms of kills and signals, as many as wanted; results are compared byte by byte.
 
-    python -m tests.bench.storms local --rounds 10 --faults 12
-    python -m tests.bench.storms cluster --rounds 3 --faults 15
+    python -m tests.storms local --rounds 10 --faults 12
+    python -m tests.storms cluster --rounds 3 --faults 15
 
 `local` hits `python -m sweeps run` and its workers on this machine, `cluster` the jobs,
 nodes and daemons of a private cluster of its own (root, SLURM installed). Ends with
@@ -24,9 +24,9 @@ from synth.run.code_copy import HERE
 from synth.training import train
 from tests.conftest import SLOW_STEPS, Brake
 from tests.slurm.conftest import MAX_ARRAY_SIZE, Site, free_base_port, tiny
-from tests.slurm.storms import Storm
+from tests.storms.on_cluster import Storm
+from tests.storms.on_this_machine import aftermath, storm
 from tests.sweeps.conftest import content, write_sweep
-from tests.sweeps.storms import aftermath, storm
 
 
 @dataclass(frozen=True)

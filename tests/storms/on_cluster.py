@@ -21,8 +21,7 @@ from slurm.status import cancel, read_status
 from slurm.submission import SubmissionRefused
 from synth.config import RunConfig
 from synth.run.code_copy import HERE
-
-from .conftest import Site, until
+from tests.slurm.conftest import Site, until
 
 Packs = Sequence[Sequence[RunConfig]]
 _LAUNCHER = """
