@@ -1,4 +1,4 @@
-"""What was sent where: launch folders, and a job record in every run folder.
+"""What was sent where: a folder for each launch (for the runs see `job_record`).
 
 ```
 RUNS/.slurm/20261122-041200-polynomial-3f9a/   one launch: one sbatch, one array
@@ -31,86 +31,19 @@ from pathlib import Path
 from typing import Any
 
 from slurm.arrays import JobRuns
+from slurm.job_record import (
+    FOLDER,
+    PLAIN,
+    RECORD,
+    JobRecord,
+    failure_stamp,
+    read_record,
+    typed,
+)
 from slurm.queue import QueueEntry, is_job_id
-from slurm.shapes import build
 from synth.run.files import read_object, write_atomically
-from synth.run.store import RunFolder
 
-RECORD = "slurm.json"
-FOLDER = ".slurm"
 PACKS = "packs.jsonl"
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-"""Names that are one step of a path."""
-
-
-@dataclass(frozen=True)
-class JobRecord:
-    """The job that has a run, as written in the run's folder."""
-
-    launch: str
-    element: int
-    job_id: str
-    profile: str
-    submitted: float
-    """Seconds since the epoch when the launch was made, for people."""
-    generation: int = 0
-    """Number of the launch; of two launches the higher number is the later one."""
-    cancelled: bool = False
-    started: float | None = None
-    """When the worker last took the run up; null while it waits."""
-    restarts: int = 0
-    idle_restarts: int = 0
-    """Restarts in a row before which the pack had made no progress."""
-    reached_step: int = -1
-    """Newest checkpoint when the worker last took the run up."""
-    node: str = ""
-    old_failure: int | None = None
-    """Time stamp, in ns, of the `failure.json` of an attempt before this one."""
-
-    def __post_init__(self) -> None:
-        if not _PLAIN.fullmatch(self.launch):
-            raise ValueError(
-                f"launch must be the name of a launch; got {self.launch!r}"
-            )
-        if not is_job_id(self.job_id):
-            raise ValueError(f"job_id must be like 12 or 12_3; got {self.job_id!r}")
-
-    def log(self, root: Path, task: int = 0) -> Path:
-        """The file with everything that the job printed."""
-        return root / FOLDER / self.launch / f"{self.job_id}_{task}_log.out"
-
-
-def read_record(root: Path, run_id: str) -> JobRecord | None:
-    """The job record of a run; none when it was never submitted.
-
-    Raises
-    ------
-    ValueError
-        Names a file that is no job record, and what to do with it.
-    """
-    path = root / run_id / RECORD
-    try:
-        return build(JobRecord, read_object(path))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is no job record ({error}). Remove it; the next launch writes one."
-        ) from None
-
-
-def write_record(root: Path, run_id: str, record: JobRecord) -> None:
-    """Write the job record of a run, whole or not at all."""
-    RunFolder(root, run_id).write_json(RECORD, dataclasses.asdict(record))
-
-
-def failure_stamp(root: Path, run_id: str) -> int | None:
-    """Which `failure.json` lies in a run folder: its time stamp, to be compared for
-    equality alone, since the clock is that of whichever machine wrote it."""
-    try:
-        return (root / run_id / "failure.json").stat().st_mtime_ns
-    except OSError:
-        return None
 
 
 @dataclass(frozen=True)
@@ -139,7 +72,7 @@ class SentArray:
     def __post_init__(self) -> None:
         ids = [run_id for pack in self.packs for run_id in pack]
         for name in (self.name, *ids):
-            if not isinstance(name, str) or not _PLAIN.fullmatch(name):
+            if not isinstance(name, str) or not PLAIN.fullmatch(name):
                 raise ValueError(f"{name!r} is no name of a launch or run")
         if self.job_id is not None and not is_job_id(self.job_id):
             raise ValueError(f"job_id must be like 12; got {self.job_id!r}")
@@ -182,7 +115,7 @@ class SentArray:
         path = folder / "launch.json"
         try:
             values = read_object(path)
-            launch = build(cls, values | {"folder": folder})
+            launch = typed(cls, values | {"folder": folder})
             if launch.name != folder.name:
                 raise ValueError(f"it describes {launch.name}")
         except (OSError, ValueError) as error:
@@ -304,7 +237,7 @@ def _launch_folders(root: Path) -> list[Path]:
         found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
     except FileNotFoundError:
         return []
-    return [folder / n for n in found if n != "code" and _PLAIN.fullmatch(n)]
+    return [folder / n for n in found if n != "code" and PLAIN.fullmatch(n)]
 
 
 def owners(root: Path) -> set[int]:

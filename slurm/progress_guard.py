@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Sequence
 
-from slurm.ledger import JobRecord, failure_stamp, read_record, write_record
+from slurm.job_record import JobRecord, failure_stamp, read_record, write_record
 from slurm.worker import Worker, own_job_id
 from synth.config import RunConfig
 from synth.run.checkpoint import saved_steps

@@ -5,7 +5,8 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
-from slurm.ledger import FOLDER, PACKS, SentArray, read_record
+from slurm.job_record import FOLDER, read_record
+from slurm.ledger import PACKS, SentArray
 from synth.config import RunConfig
 from synth.run.store import RunFolder
 

@@ -8,16 +8,8 @@ from pathlib import Path
 from slurm import clients
 from slurm import queue as scheduler
 from slurm.clients import Ask, QueueUnavailable
-from slurm.ledger import (
-    FOLDER,
-    JobRecord,
-    failure_stamp,
-    launching,
-    owners,
-    read_record,
-    settle,
-    write_record,
-)
+from slurm.job_record import FOLDER, JobRecord, failure_stamp, read_record, write_record
+from slurm.ledger import launching, owners, settle
 from slurm.queue import QueueEntry
 from synth.run.standing import Standing, Survey, look
 from synth.run.states import LIVE, TROUBLED, State

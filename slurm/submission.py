@@ -16,15 +16,8 @@ from slurm import clients
 from slurm import queue as scheduler
 from slurm.arrays import ArrayPlan, JobRuns, Limits, plan_arrays
 from slurm.clients import Ask, QueueUnavailable
-from slurm.ledger import (
-    FOLDER,
-    SentArray,
-    launches,
-    launching,
-    owners,
-    read_record,
-    settle,
-)
+from slurm.job_record import FOLDER, read_record
+from slurm.ledger import SentArray, launches, launching, owners, settle
 from slurm.profile import Profile
 from slurm.queue import Queue, is_job_id
 from slurm.script import render

@@ -224,7 +224,7 @@ class Worker:
 
     def _note_failure(self, outcome: "Outcome") -> None:
         """Write down why a run failed that never got as far as training."""
-        from slurm.ledger import failure_stamp, read_record
+        from slurm.job_record import failure_stamp, read_record
         from synth.run.store import RunFolder
 
         run_id = outcome.run_id

@@ -136,7 +136,7 @@ class Part:
                 and field.metadata.get("implied", MISSING) is not MISSING
             ):
                 given[name] = field.metadata["implied"]
-        hints = _hints(cls)
+        hints = field_types(cls)
         for name in given:
             hint = hints[name]
             nested = isinstance(hint, type) and issubclass(hint, Part)
@@ -153,7 +153,7 @@ def coerce_fields(owner: Any) -> None:
     ValueError
         Names the field, its type and the value, where something would be lost.
     """
-    for name, hint in _hints(type(owner)).items():
+    for name, hint in field_types(type(owner)).items():
         place = f"{type(owner).__name__}.{name}"
         object.__setattr__(owner, name, coerce(getattr(owner, name), hint, place))
 
@@ -175,7 +175,8 @@ def _fields(part: Part) -> tuple[dataclasses.Field[Any], ...]:
 _HINTS: dict[type, dict[str, Any]] = {}
 
 
-def _hints(cls: type) -> dict[str, Any]:
+def field_types(cls: type) -> dict[str, Any]:
+    """The declared type of each field of a dataclass."""
     if cls not in _HINTS:
         names = {field.name for field in dataclasses.fields(cls)}
         hints = typing.get_type_hints(cls)
@@ -211,13 +212,13 @@ def coerce(value: Any, hint: Any, owner: str) -> Any:
         return value
     if origin in (Union, types.UnionType):
         return _coerce_to_one_of(value, arguments, owner)
-    if origin is tuple:
+    if origin in (tuple, list):
         require(isinstance(value, list | tuple), owner, "a list", value)
-        return tuple(
+        return origin(
             coerce(item, arguments[0], f"{owner}[{index}]")
             for index, item in enumerate(value)
         )
-    if origin is Mapping:
+    if origin in (Mapping, dict):
         require(isinstance(value, Mapping), owner, "a table", value)
         return {
             key: coerce(item, arguments[1], f"{owner}.{key}")

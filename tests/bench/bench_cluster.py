@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from slurm.ledger import read_record
+from slurm.job_record import read_record
 from slurm.profile import Profile
 from slurm.sandbox import cluster
 from slurm.sandbox.files import ClusterOptions

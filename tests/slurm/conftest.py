@@ -14,7 +14,7 @@ import pytest
 from slurm import clients
 from slurm.arrays import JobRuns
 from slurm.clients import Ask
-from slurm.ledger import read_record
+from slurm.job_record import read_record
 from slurm.profile import Profile
 from slurm.sandbox import cluster as private
 from slurm.sandbox.files import ClusterOptions

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from slurm.__main__ import main
-from slurm.ledger import read_record
+from slurm.job_record import read_record
 from slurm.sandbox import cluster as private
 from slurm.sandbox.processes import controller_daemon, crash_node
 from slurm.status import cancel, read_status

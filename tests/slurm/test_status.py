@@ -13,8 +13,9 @@ import pytest
 
 from slurm.__main__ import main
 from slurm.clients import QueueUnavailable
-from slurm.ledger import FOLDER, SentArray, launches, launching, read_record, settle
-from slurm.ledger import write_record as write
+from slurm.job_record import FOLDER, read_record
+from slurm.job_record import write_record as write
+from slurm.ledger import SentArray, launches, launching, settle
 from slurm.profile import Profile
 from slurm.queue import QueueEntry, parse_squeue
 from slurm.sent import smaller_packs, stored_config

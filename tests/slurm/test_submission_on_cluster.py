@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from slurm import clients
-from slurm.ledger import launches, read_record
+from slurm.job_record import read_record
+from slurm.ledger import launches
 from slurm.queue import read_queue
 from slurm.status import cancel, read_status
 from slurm.submission import SubmissionRefused, submit

@@ -14,14 +14,8 @@ import textwrap
 import pytest
 
 from slurm import progress_guard, worker
-from slurm.ledger import (
-    FOLDER,
-    JobRecord,
-    SentArray,
-    failure_stamp,
-    read_record,
-    write_record,
-)
+from slurm.job_record import FOLDER, JobRecord, failure_stamp, read_record, write_record
+from slurm.ledger import SentArray
 from slurm.worker import PackFailed, Worker, own_job_id, requeue
 from synth.run.code_copy import HERE, take
 from synth.run.execution import Execution
