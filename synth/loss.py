@@ -3,7 +3,8 @@
 Letters: N heads, R readouts, K lanes, B batch, T time, D width, V vocabulary.
 
 An objective (`synth.objectives`) lists heads and readouts. The loss of each is the mean
-over its own scored positions, and the loss of a run is their weighted sum. A target
+over its own scored positions, and the loss of a run is their sum with the weights of the
+step. Losses are reported without these weights. A target
 counts if it lies in the same example as the position that predicts it:
 
 ```
@@ -15,7 +16,7 @@ offset 2   =  x  .  -  -  y              targets at t+2
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ from torch.nn import functional
 
 from synth.models.decoder import PredictionModel, shifted
 from synth.models.describe import SPARSE_VOCABULARY
-from synth.objectives.objective import ObjectiveConfig, Readout
+from synth.objectives.objective import ObjectiveConfig
 from synth.run.spans import span
 
 MAX_LOGITS = 1 << 23
@@ -42,6 +43,8 @@ class Targets:
     `weights_NKBT`: 1 / (scored positions of that head and lane), 0 where not scored.
     `readouts`: the same weights for each readout, (K, B, T).
     `sparse`: whether few positions are scored, as with answers alone.
+    `scales`: the weight of each term of the loss; none given is 1 for each. Numbers, or
+    tensors (without axes) where the step is recorded once for all its weights.
     """
 
     batch: Mapping[str, Tensor]
@@ -49,6 +52,11 @@ class Targets:
     weights_NKBT: Tensor
     readouts: tuple[Tensor, ...] = ()
     sparse: bool = False
+    scales: Sequence[float | Tensor] = ()
+
+    def scale(self, term: int) -> float | Tensor:
+        """The weight of a term, counted from 0."""
+        return self.scales[term] if self.scales else 1.0
 
     def rows(self, chosen: slice) -> "Targets":
         """The same for some rows of the batch; weights stay those of the whole batch."""
@@ -58,6 +66,7 @@ class Targets:
             self.weights_NKBT[:, :, chosen],
             tuple(weights_KBT[:, chosen] for weights_KBT in self.readouts),
             self.sparse,
+            self.scales,
         )
 
 
@@ -66,12 +75,14 @@ def make_targets(
     example_KBT: Tensor,
     answer_KBT: Tensor,
     objective: ObjectiveConfig,
+    scales: Sequence[float | Tensor] | None = None,
 ) -> Targets:
     """Targets and weights of an objective's heads and readouts.
 
     A position t is scored by a head of offset i if t+i lies in the same row and example
     and, with `scored="answer"`, token t+i belongs to the answer. A term without any
-    scored position weighs 0 everywhere (its loss is 0, not NaN).
+    scored position weighs 0 everywhere (its loss is 0, not NaN). `scales` are the
+    weights of the terms, those of the first step if not given.
     """
     all_tokens, all_weights = [], []
     for head in objective.heads():
@@ -91,6 +102,7 @@ def make_targets(
         torch.stack(all_weights),
         readouts,
         objective.scored == "answer",
+        objective.term_weights(0, 1) if scales is None else scales,
     )
 
 
@@ -100,8 +112,9 @@ def _means(scored_KBT: Tensor) -> Tensor:
     return scored_KBT / count_K[:, None, None]
 
 
-PieceLoss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""States (K, N, D), targets and weights (K, N) to losses (K,) and the states' gradient."""
+PieceLoss = Callable[[Tensor, Tensor, Tensor, float | Tensor], tuple[Tensor, Tensor]]
+"""States (K, N, D), targets and weights (K, N) and the weight of the term to losses (K,)
+without that weight, and the states' gradient with it."""
 
 
 def loss_and_backward(
@@ -125,33 +138,34 @@ def loss_and_backward(
     read: dict[str, Tensor] = {}
     # On a GPU a choice of positions waits for the device, and all logits are cheap.
     few = targets.sparse and model.vocab_size >= SPARSE_VOCABULARY
-    piece = piece or functools.partial(_piece_loss, model)
-    head_loss: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-    if few and not tokens_KBT.is_cuda:
-        head_loss = functools.partial(_loss_of_scored, model)
-    else:
-        head_loss = functools.partial(_loss_of_all, piece, model.vocab_size)
+    few = few and not tokens_KBT.is_cuda
+    eager_piece = functools.partial(_piece_loss, model)
+
+    def head_loss(head: int, h_KBTD: Tensor) -> tuple[Tensor, Tensor | None]:
+        wanted = (targets.tokens_NKBT[head - 1], targets.weights_NKBT[head - 1])
+        scale = targets.scale(head - 1)
+        if few:
+            return _loss_of_scored(model, h_KBTD, *wanted, scale)
+        # A piece of one's own may know no other way than to take the gradient.
+        used = eager_piece if piece is None or _is(scale, 0) else piece
+        return _loss_of_all(used, model.vocab_size, h_KBTD, *wanted, scale)
 
     def visit(parent: int | None, state: Tensor) -> None:
         for head in model.children_of(parent):
             output = model.run_head(head, state, tokens_KBT)
             leaf = output.detach().requires_grad_()
             visit(head, leaf)
-            weight = model.plan[head - 1].weight
-            loss_K, grad = head_loss(
-                leaf.detach(),
-                targets.tokens_NKBT[head - 1],
-                _scaled(targets.weights_NKBT[head - 1], weight),
-            )
-            losses[head] = loss_K if weight == 1 else loss_K / weight
+            losses[head], grad = head_loss(head, leaf.detach())
+            found = [grad]
             for index, readout in enumerate(readouts):
                 if readout.head == head:
-                    weights_KBT = targets.readouts[index]
-                    read[readout.name], more = _readout_loss(
-                        model, readout, leaf.detach(), weights_KBT, targets
+                    read[readout.name], grad = _readout_loss(
+                        model, index, leaf.detach(), targets
                     )
-                    grad = grad + more
-            _pass_back(output, grad if leaf.grad is None else grad.add_(leaf.grad))
+                    found.append(grad)
+            grads = [grad for grad in (*found, leaf.grad) if grad is not None]
+            if grads:
+                _pass_back(output, functools.reduce(torch.add, grads))
 
     z = model.run_trunk(tokens_KBT)
     leaf = z.detach().requires_grad_()
@@ -162,21 +176,26 @@ def loss_and_backward(
     return torch.stack(by_term + [read[readout.name] for readout in readouts])
 
 
-def _scaled(weights_KBT: Tensor, weight: float) -> Tensor:
-    return weights_KBT if weight == 1 else weights_KBT * weight
+def _is(scale: float | Tensor, number: float) -> bool:
+    """Whether a weight is known to be that number; one in a tensor is not known."""
+    return not isinstance(scale, Tensor) and scale == number
+
+
+def _backward(loss: Tensor, scale: float | Tensor) -> None:
+    """The gradient of a loss times its weight."""
+    with span("backward"):
+        (loss if _is(scale, 1) else loss * scale).backward()
 
 
 def _readout_loss(
-    model: PredictionModel,
-    readout: Readout,
-    h_KBTD: Tensor,
-    weights_KBT: Tensor,
-    targets: Targets,
-) -> tuple[Tensor, Tensor]:
+    model: PredictionModel, index: int, h_KBTD: Tensor, targets: Targets
+) -> tuple[Tensor, Tensor | None]:
     """Unweighted loss (K,) of a readout, and its weighted gradient for the state.
 
     In chunks of whole rows, since a readout's targets may need the rest of the row.
     """
+    readout, weights_KBT = model.objective.readouts()[index], targets.readouts[index]
+    scale = targets.scale(model.num_heads + index)
     rows, time = h_KBTD.shape[1:3]
     chunk = max(1, MAX_LOGITS // (time * model.vocab_size))
     grad_KBTD = torch.empty_like(h_KBTD)
@@ -188,12 +207,12 @@ def _readout_loss(
         logits = model.read_out(readout.name, states)
         losses_KBT = model.objective.readout_losses(readout, logits, batch)
         part_loss_K = (losses_KBT * weights_KBT[:, part]).sum((1, 2))
-        with span("backward"):
-            (part_loss_K.sum() * readout.weight).backward()
-        assert states.grad is not None
-        grad_KBTD[:, part] = states.grad
         loss_K += part_loss_K.detach()
-    return loss_K, grad_KBTD
+        if not _is(scale, 0):
+            _backward(part_loss_K.sum(), scale)
+            assert states.grad is not None
+            grad_KBTD[:, part] = states.grad
+    return loss_K, None if _is(scale, 0) else grad_KBTD
 
 
 class _Handover(Function):
@@ -222,43 +241,53 @@ def _loss_of_all(
     h_KBTD: Tensor,
     targets_KBT: Tensor,
     weights_KBT: Tensor,
-) -> tuple[Tensor, Tensor]:
+    scale: float | Tensor,
+) -> tuple[Tensor, Tensor | None]:
     """Loss of one head (K,) and its gradient with respect to the head's state."""
     h_KND = h_KBTD.flatten(1, 2)
     targets_KN, weights_KN = targets_KBT.flatten(1), weights_KBT.flatten(1)
     positions = h_KND.shape[1]
     chunk = min(positions, max(256, MAX_LOGITS // vocab_size))
     if chunk == positions:
-        loss_K, grad_KND = piece(h_KND, targets_KN, weights_KN)
-        return loss_K, grad_KND.view_as(h_KBTD)
-    grad_KND = torch.empty_like(h_KND)
-    loss_K = torch.zeros(len(h_KND), device=h_KND.device)
-    for start in range(0, positions, chunk):
-        part = slice(start, start + chunk)
-        part_loss_K, grad_KND[:, part] = piece(
-            h_KND[:, part], targets_KN[:, part], weights_KN[:, part]
-        )
-        loss_K += part_loss_K
-    return loss_K, grad_KND.view_as(h_KBTD)
+        loss_K, grad_KND = piece(h_KND, targets_KN, weights_KN, scale)
+    else:
+        grad_KND = torch.empty_like(h_KND)
+        loss_K = torch.zeros(len(h_KND), device=h_KND.device)
+        for start in range(0, positions, chunk):
+            part = slice(start, start + chunk)
+            part_loss_K, grad_KND[:, part] = piece(
+                h_KND[:, part], targets_KN[:, part], weights_KN[:, part], scale
+            )
+            loss_K += part_loss_K
+    return loss_K, None if _is(scale, 0) else grad_KND.view_as(h_KBTD)
 
 
 def _piece_loss(
-    model: PredictionModel, h_KND: Tensor, targets_KN: Tensor, weights_KN: Tensor
+    model: PredictionModel,
+    h_KND: Tensor,
+    targets_KN: Tensor,
+    weights_KN: Tensor,
+    scale: float | Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Weighted loss (K,) at some positions, its gradient there and in the parameters."""
+    """Loss (K,) at some positions, its gradient there and in the parameters."""
     states = h_KND.detach().requires_grad_()
     nll_KN = token_losses(model.unembed(states), targets_KN)
     loss_K = (nll_KN * weights_KN).sum(1)
+    if _is(scale, 0):
+        return loss_K.detach(), torch.zeros_like(states)
     # Lanes share no parameter, so the gradient of the sum is that of each.
-    with span("backward"):
-        loss_K.sum().backward()
+    _backward(loss_K.sum(), scale)
     assert states.grad is not None
     return loss_K.detach(), states.grad
 
 
 def _loss_of_scored(
-    model: PredictionModel, h_KBTD: Tensor, targets_KBT: Tensor, weights_KBT: Tensor
-) -> tuple[Tensor, Tensor]:
+    model: PredictionModel,
+    h_KBTD: Tensor,
+    targets_KBT: Tensor,
+    weights_KBT: Tensor,
+    scale: float | Tensor,
+) -> tuple[Tensor, Tensor | None]:
     """As `_loss_of_all`, without the logits of positions whose weight is 0.
 
     Lanes differ in how many they score, so each goes through a product of its own.
@@ -280,14 +309,15 @@ def _loss_of_scored(
                 for lane, part in parts
             ]
         )
-        with span("backward"):
-            part_loss_K.sum().backward()
+        loss_K += part_loss_K.detach()
+        if _is(scale, 0):
+            continue
+        _backward(part_loss_K.sum(), scale)
         for lane, part in parts:
             grad_ND = states[lane].grad
             assert grad_ND is not None
             grad_KND[lane, part] = grad_ND
-        loss_K += part_loss_K.detach()
-    return loss_K, grad_KND.view_as(h_KBTD)
+    return loss_K, None if _is(scale, 0) else grad_KND.view_as(h_KBTD)
 
 
 def token_losses(logits_KNV: Tensor, targets_KN: Tensor) -> Tensor:

@@ -85,9 +85,7 @@ class Pack:
         if DRAWS_AHEAD[execution.device]:
             self._ahead = ThreadPoolExecutor(1, thread_name_prefix="rows")
         self.step = restored[0].place.step if restored else 0
-        self._sums = LossSums(
-            len(configs), [name for name, _ in self.objective.terms()]
-        )
+        self._sums = LossSums(len(configs), self.objective.terms())
         self.seconds_before: list[dict[str, float]] = [{} for _ in configs]
         # Lanes with the same data seed read one stream.
         self._seeds = [config.resolved_data_seed for config in configs]
@@ -131,6 +129,8 @@ class Pack:
         shape = (len(self.configs), training.batch_rows, training.context)
         types = (torch.int64, torch.int32, torch.bool)
         inputs = [torch.zeros(shape, dtype=kind, device=device) for kind in types]
+        if self.objective.scheduled:
+            inputs.append(torch.zeros(len(self.objective.terms()), device=device))
 
         def body() -> tuple[Tensor, Tensor]:
             loss_NK, norm_K = self._gradients(*inputs)
@@ -195,7 +195,10 @@ class Pack:
         step_taken(lanes, lanes * self.training.tokens_per_step, replayed)
 
     def _batch(self) -> list[Tensor]:
-        """The next tokens, examples and answers, each (K, B, T), on the host."""
+        """The next tokens, examples and answers, each (K, B, T), on the host.
+
+        Where the step is recorded, weights that change are sent along.
+        """
         taken = {s: r.take(self.training.batch_rows) for s, r in self._streams.items()}
         rows = [taken[seed] for seed in self._seeds]
         stacked = (
@@ -203,13 +206,30 @@ class Pack:
             np.stack([r.example_RT for r in rows]).astype(np.int32, copy=False),
             np.stack([r.answer_RT for r in rows]).astype(np.bool_, copy=False),
         )
-        return [pinned(torch.from_numpy(part), self.device) for part in stacked]
+        sent = [torch.from_numpy(part) for part in stacked]
+        if self.form == "graph" and self.objective.scheduled:
+            sent.append(torch.tensor(self._term_weights()))
+        return [pinned(part, self.device) for part in sent]
+
+    def _term_weights(self) -> tuple[float, ...]:
+        """The weight of each term of the loss in the step at hand."""
+        return self.objective.term_weights(self.step, self.training.steps)
 
     def _gradients(
-        self, tokens_KBT: Tensor, example_KBT: Tensor, answer_KBT: Tensor
+        self,
+        tokens_KBT: Tensor,
+        example_KBT: Tensor,
+        answer_KBT: Tensor,
+        weights_N: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Losses of the terms (N, K), gradient norms (K,); the gradients stay."""
-        targets = make_targets(tokens_KBT, example_KBT, answer_KBT, self.objective)
+        targets = make_targets(
+            tokens_KBT,
+            example_KBT,
+            answer_KBT,
+            self.objective,
+            self._term_weights() if weights_N is None else weights_N.unbind(),
+        )
         if self.form == "graph":
             # Selecting positions would force a device sync: their count varies.
             targets = replace(targets, sparse=False)

@@ -193,9 +193,13 @@ class FusedLoss:
         self.unembedding = LaneWeight(model.unembedding_KVD)
 
     def __call__(
-        self, h_KND: Tensor, targets_KN: Tensor, weights_KN: Tensor
+        self,
+        h_KND: Tensor,
+        targets_KN: Tensor,
+        weights_KN: Tensor,
+        scale: float | Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Losses (K,) and the gradient for h; those of the weights are added."""
+        """Losses (K,) and `scale` times the gradient for h; those of weights are added."""
         h_KND = h_KND.contiguous()
         normed, rate = self.norm.forward(h_KND)
         logits = self.unembedding.forward(normed)
@@ -203,6 +207,8 @@ class FusedLoss:
         rows, vocab = loss_KN.numel(), logits.shape[-1]
         wanted = (targets_KN.contiguous(), weights_KN.contiguous())
         self.native("cross_entropy", logits, *wanted, loss_KN, rows, vocab)
+        if isinstance(scale, Tensor) or scale != 1:
+            logits.mul_(scale)  # the pass left their gradients in their place
         to_normed = self.unembedding.backward(logits, normed)
         return loss_KN.sum(1), self.norm.backward(h_KND, rate, to_normed, None)
 

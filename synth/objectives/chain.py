@@ -15,8 +15,11 @@ module 1    a+b  b+c  c+d  d+e  -        reads x[..t], x[t+1]
 predicts    c    d    e    -    -        x[t+2]
 ```
 
-Embedding, last norm and unembedding are shared. L = L_1 + (weight / D) sum_k L_(k+1).
-D counts the modules, so that D = 1 predicts two tokens, and `chain1` is the arm. Because
+Embedding, last norm and unembedding are shared. L = L_1 + (weight / D) sum_k L_(k+1),
+or another form of `synth.objectives.weights`. D counts the modules, so that D = 1
+predicts two tokens, and `chain1` is the arm. With `modules` "shared" one module is used
+recursively: M, its norms and its layer are the same at every depth, and its input is
+what it gave one depth before. Because
 module k is given x[t+k], its accuracy is not that of a head that sees x[..t] alone; its
 scores carry `given=k`. The last k positions of a row have no such token: they merge that
 of id 0, and are never scored.
@@ -29,7 +32,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from synth.identity import identity
-from synth.objectives.objective import Head, ObjectiveConfig
+from synth.objectives.objective import Head
+from synth.objectives.weights import WeightedHeadsConfig
 
 MAX_DEPTH = 64
 """More modules than any published model; almost surely a typo."""
@@ -38,7 +42,7 @@ MERGE = 1 / 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChainConfig(ObjectiveConfig):
+class ChainConfig(WeightedHeadsConfig):
     """Predict the next token, and D further ones by a chain that reads those between."""
 
     kind: ClassVar[str] = "chain"
@@ -50,13 +54,14 @@ class ChainConfig(ObjectiveConfig):
     """Each depth has a module of its own, or one module is applied D times."""
     budget: Literal["moved", "added"] = identity("moved")
     """Modules replace trunk layers (equal size to half a layer) or come on top."""
-    weight: float = identity(0.3)
-    """Of the mean loss of the modules beside that of the next token (lambda)."""
+    weight: float | None = identity(0.3)
+    """Of the mean loss of the modules beside that of the next token (lambda); none is
+    the plain sum."""
 
     def validate(self) -> None:
         """Refuse impossible depths and weights; one module is nobody else's."""
         self.check(1 <= self.depth <= MAX_DEPTH, "depth", f"from 1 to {MAX_DEPTH}")
-        self.check(self.weight > 0, "weight", "above 0")
+        self.check_weights(self.depth + 1)
         if self.depth == 1:  # one module has no other to share with
             object.__setattr__(self, "modules", "own")
 
@@ -65,22 +70,22 @@ class ChainConfig(ObjectiveConfig):
         """`chain2`; shared modules, an added budget and another weight are named."""
         shared = "_shared" if self.modules == "shared" else ""
         added = "_added" if self.budget == "added" else ""
-        weight = "" if self.weight == 0.3 else f"_w{self.weight:g}"
-        return f"chain{self.depth}{shared}{added}{weight}"
+        return f"chain{self.depth}{shared}{added}{self.weights_word(usual=0.3)}"
 
     def heads(self) -> tuple[Head, ...]:
         """The trunk's own prediction, then module 1..D, each on the one before."""
+        first, *rest = self.base_weights(self.depth + 1)
         return (
-            Head(offset=1, layers=0),
+            Head(offset=1, layers=0, weight=first),
             *(
                 Head(
                     offset=k + 1,
                     parent=k,
                     given=k,
                     shares=2 if self.modules == "shared" and k > 1 else None,
-                    weight=self.weight / self.depth,
+                    weight=weight,
                 )
-                for k in range(1, self.depth + 1)
+                for k, weight in enumerate(rest, 1)
             ),
         )
 

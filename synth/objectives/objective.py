@@ -60,7 +60,7 @@ class Head:
     shares: int | None = None
     """The head whose module it uses; `None` has its own."""
     weight: float = 1.0
-    """Of its loss in the objective."""
+    """Of its loss in the objective, at full strength where there is a schedule."""
 
     @property
     def prediction(self) -> Prediction:
@@ -148,10 +148,23 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
         """Settings of this objective that leave a trunk to so many layers, in words."""
         return []
 
-    def terms(self) -> tuple[tuple[str, float], ...]:
-        """Name and weight of each term of the loss: heads first, then readouts."""
-        heads = [(head.prediction.label, head.weight) for head in self.heads()]
-        return (*heads, *((r.name, r.weight) for r in self.readouts()))
+    def terms(self) -> tuple[str, ...]:
+        """The name of each term of the loss: heads first, then readouts."""
+        heads = [head.prediction.label for head in self.heads()]
+        return (*heads, *(readout.name for readout in self.readouts()))
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether `term_weights` depends on the step."""
+        return False
+
+    def term_weights(self, step: int, steps: int) -> tuple[float, ...]:
+        """The weight of each of the `terms` at step 0, ..., steps - 1 of a run.
+
+        0 measures a term without training on it.
+        """
+        heads = [float(head.weight) for head in self.heads()]
+        return (*heads, *(float(readout.weight) for readout in self.readouts()))
 
     def path(self, head: int) -> list[int]:
         """The heads on the path from the trunk to `head`, inclusive."""

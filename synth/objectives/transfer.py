@@ -20,8 +20,9 @@ head 3       d    e    -    -    -        predicts x[t+3]
 
 A transfer of depth 0 is one d x d matrix; a deeper one is that many decoder layers. Each
 head has its own and stands on the trunk, not on the head before. The loss is the plain
-sum over heads; inference uses head 1 alone. With injection, heads i >= 2 have read one
-token more than the trunk, so their scores carry `given=1`.
+sum over heads, as in the source, or one of the weighted forms of
+`synth.objectives.weights`; inference uses head 1 alone. With injection, heads i >= 2
+have read one token more than the trunk, so their scores carry `given=1`.
 
 Size beyond `n1` of the same scale: n - 1 times d^2, or `depth` layers, and with injection
 n - 1 scalars. A step executes every head once.
@@ -36,7 +37,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from synth.identity import identity
-from synth.objectives.objective import Head, ObjectiveConfig
+from synth.objectives.objective import Head
+from synth.objectives.weights import WeightedHeadsConfig
 
 MAX_HORIZON = 64
 MAX_DEPTH = 64
@@ -44,7 +46,7 @@ MAX_DEPTH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransferConfig(ObjectiveConfig):
+class TransferConfig(WeightedHeadsConfig):
     """Predict n tokens from a full trunk, all but the next one through transfer heads."""
 
     kind: ClassVar[str] = "transfer"
@@ -63,6 +65,7 @@ class TransferConfig(ObjectiveConfig):
             2 <= self.horizon <= MAX_HORIZON, "horizon", f"from 2 to {MAX_HORIZON}"
         )
         self.check(0 <= self.depth <= MAX_DEPTH, "depth", f"from 0 to {MAX_DEPTH}")
+        self.check_weights(self.horizon)
 
     @property
     def arm(self) -> str:
@@ -72,12 +75,14 @@ class TransferConfig(ObjectiveConfig):
         """
         depths = {0: "_linear", 1: ""}
         depth = depths.get(self.depth, f"_{self.depth}layers")
-        return f"transfer{self.horizon}{depth}{'_injected' if self.injection else ''}"
+        injected = "_injected" if self.injection else ""
+        return f"transfer{self.horizon}{depth}{injected}{self.weights_word()}"
 
     def heads(self) -> tuple[Head, ...]:
         """The trunk's own prediction, then transfer heads 2..n."""
+        first, *rest = self.base_weights(self.horizon)
         return (
-            Head(offset=1, layers=0),
+            Head(offset=1, layers=0, weight=first),
             *(
                 Head(
                     offset=i,
@@ -85,8 +90,9 @@ class TransferConfig(ObjectiveConfig):
                     maps=int(self.depth == 0),
                     given=int(self.injection),
                     merge="sum",
+                    weight=weight,
                 )
-                for i in range(2, self.horizon + 1)
+                for i, weight in enumerate(rest, 2)
             ),
         )
 

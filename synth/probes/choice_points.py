@@ -59,6 +59,7 @@ def measure_shares(
 
     The objective is that of training: each head's mean over its own scored positions,
     weighted, summed over heads (readouts predict no single token, and are no part of it).
+    Weights with a schedule are taken at full strength.
     Its parts by prediction and role add up to it, and so do their
     gradients; norms do not, which is why projections are given beside them. Predictions
     without a role (the question of a maze) are left out.

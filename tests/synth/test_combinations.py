@@ -17,7 +17,7 @@ from synth.training import train
 TASKS = members("task")
 
 MIXERS = ("attention", "mamba2", "rwkv")
-LAYOUTS = ("parallel", "causal", "anticausal", "linear")
+LAYOUTS = ("parallel", "causal", "anticausal", "linear", "same")
 ARMS = (
     *(MultiTokenConfig(horizon=2, layout=layout) for layout in LAYOUTS),
     ChainConfig(),

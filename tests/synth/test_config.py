@@ -136,8 +136,11 @@ def other_values(value):
     if isinstance(value, float):
         return [value * 0.5]
     if isinstance(value, tuple):
-        return [value[:-1], value[1:]]
+        return [value[:-1], value[1:], (1.0, 0.5), (1.0, 0.5, 0.2)]
+    if value is None:
+        return [0.5]
     choices = ["100M", "causal", "added", "answer", "bf16", "chain", "rwkv", "shared"]
+    choices += ["forward"]
     return [choice for choice in choices if choice != value]
 
 

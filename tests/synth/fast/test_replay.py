@@ -32,21 +32,28 @@ def test_replays_leave_the_same_bytes(tmp_path, graphs, eager, precision):
 
 @pytest.mark.parametrize("scored", ["all", "answer"])
 @pytest.mark.parametrize(
-    ("mixer", "layout"),
+    ("mixer", "layout", "schedule"),
     [
-        ("attention", "linear"),
-        ("mamba2", "causal"),
-        ("rwkv", "anticausal"),
-        ("attention", "parallel"),
+        ("attention", "linear", "constant"),
+        ("mamba2", "causal", "forward"),
+        ("rwkv", "anticausal", "to-zero"),
+        ("attention", "parallel", "reverse"),
     ],
 )
-def test_every_step_can_be_recorded(tmp_path, graphs, eager, mixer, layout, scored):
-    """Scored answers too: all logits are made, for a choice would be waited for."""
+def test_every_step_can_be_recorded(
+    tmp_path, graphs, eager, mixer, layout, schedule, scored
+):
+    """Scored answers too: all logits are made, for a choice would be waited for.
+
+    And weights that change: each replay has those of its own step.
+    """
     config = tiny_run(2, layout=layout, **SHORT)
     config = dataclasses.replace(
         config,
         model=dataclasses.replace(config.model, mixer=mixer),
-        objective=dataclasses.replace(config.objective, scored=scored),
+        objective=dataclasses.replace(
+            config.objective, scored=scored, schedule=schedule
+        ),
     )
     expected = eager([config])
     assert trained(tmp_path / "graph", [config]) == expected
