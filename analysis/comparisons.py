@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from analysis.arm_names import BASELINE, arms_of
+from analysis.arm_names import BASELINE, arm_name, arms_of
 from analysis.settings import with_setting
 from analysis.statistics import Interval, t_interval
 
@@ -271,13 +271,48 @@ def at_equal_cost(
     return table.sort(*keys, between)
 
 
+PATHS = {
+    "device": "device",
+    "step_form": "step",
+    "precision": "precision",
+    "lanes": "lanes",
+}
+"""Columns that say how a run was computed, and what a note calls them."""
+
+
+def path_difference(rows: pl.DataFrame) -> str:
+    """How the arms in `rows` trained through different execution paths.
+
+    Empty if they did not. A column that is unknown for some arm is left out.
+
+    >>> rows = pl.DataFrame({"arm": ["n1", "n2"], "step_form": ["eager", "native"]})
+    >>> path_difference(rows)
+    'step: n = 1 eager, n = 2 native'
+    """
+    notes = []
+    for column, word in PATHS.items():
+        if column not in rows.columns:
+            continue
+        used = {
+            arm: rows.filter(pl.col("arm") == arm)[column].drop_nulls().unique().sort()
+            for arm in arms_of(rows)
+        }
+        paths = {arm: [str(value) for value in known] for arm, known in used.items()}
+        if all(paths.values()) and len({tuple(known) for known in paths.values()}) > 1:
+            by_arm = (
+                f"{arm_name(arm)} {' or '.join(known)}" for arm, known in paths.items()
+            )
+            notes.append(f"{word}: {', '.join(by_arm)}")
+    return "; ".join(notes)
+
+
 def matched_table(
     curves: pl.DataFrame, cost: str, baseline: str = BASELINE
 ) -> pl.DataFrame:
     """Every arm minus `baseline` at equal cost, by setting, size and arm.
 
     Each pair is matched at the largest cost that both have reached, whatever other arms
-    are in the table.
+    are in the table. `paths` says where the two arms trained through different ones.
 
     Raises
     ------
@@ -295,33 +330,14 @@ def matched_table(
             f"No arm shares a setting and a data seed with {baseline!r}. Finished runs "
             f"have the arms {known}."
         )
-    return compared(pairs, [*by, "arm"])
-
-
-def formation(
-    curves: pl.DataFrame, level: float | None = None, floor: float = 0.0
-) -> pl.DataFrame:
-    """One row a run: the tokens after which its score first reached `level`.
-
-    Without a level, half-way from `floor` (the score of guessing) to the run's own last
-    score. Tokens are interpolated between evaluations; null when the level was never
-    reached, or when the run ended no better than the floor: it formed nothing.
-    """
-    rows = []
-    ordered = curves.drop_nulls("value").sort("run_id", "step")
-    for run in ordered.partition_by("run_id", maintain_order=True):
-        tokens, values = run["tokens"].to_numpy(), run["value"].to_numpy()
-        wanted = (floor + values[-1]) / 2 if level is None else level
-        above = np.flatnonzero((values >= wanted) & (values > floor))
-        if values[-1] <= floor:
-            above = above[:0]
-        reached = None
-        if len(above):
-            at = int(above[0])
-            reached = float(tokens[at])
-            if at:
-                rise = (wanted - values[at - 1]) / (values[at] - values[at - 1])
-                reached = float(tokens[at - 1] + rise * (tokens[at] - tokens[at - 1]))
-        rows.append({"run_id": run["run_id"][0], "formed": reached, "level": wanted})
-    schema = {"run_id": pl.String(), "formed": pl.Float64(), "level": pl.Float64()}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    table = compared(pairs, [*by, "arm"])
+    paths = [
+        path_difference(
+            rows.filter(
+                pl.col("arm").is_in([baseline, row["arm"]]),
+                *(pl.col(name) == row[name] for name in by),
+            )
+        )
+        for row in table.iter_rows(named=True)
+    ]
+    return table.with_columns(paths=pl.Series(paths, dtype=pl.String()))

@@ -89,6 +89,7 @@ def read_run(path: Path, sweep: str, stamp: str, state: str) -> dict[str, Any]:
     session = sessions[-1] if isinstance(sessions, list) and sessions else {}
     if isinstance(session, dict):
         run["device"] = _text(session.get("device"))
+        run["step_form"] = _text(session.get("step"))
         code = session.get("code")
         run["commit"] = _text(code.get("commit")) if isinstance(code, dict) else None
     run["problem"] = _text(failure.get("message")) or "; ".join(unread) or None

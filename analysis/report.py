@@ -17,7 +17,7 @@ from analysis.plots.families import FIGURES
 from analysis.plots.gallery import Picture
 from analysis.selection import size_name
 from analysis.statements import judge_all
-from analysis.trajectories import equal_cost_table, formation_table
+from analysis.trajectories import equal_cost_table, events_table
 
 STYLE = """
 :root{--ink:#222;--faint:#666;--line:#e0e0e0;--paper:#fff;color-scheme:light}
@@ -71,9 +71,9 @@ def report(frame: pl.DataFrame, pictures: bool = True) -> str:
         *(f'<p class="faint">{html.escape(why)}.</p>' for why in left_out),
         '<h2 id="costs">At equal cost</h2>',
         "<p>Every arm minus n = 1 at one size, paired on data seeds, and the "
-        "tokens until an ability had formed: half-way from guessing to its end.</p>",
+        "tokens until half of the runs had learned an ability, at a fixed level.</p>",
         _table(equal_cost_table(frame)),
-        _table(formation_table(frame)),
+        _table(events_table(frame)),
         '<h2 id="runs">Runs</h2>',
         _table(_runs(frame)),
         '<h2 id="provenance">Provenance</h2>',
@@ -185,7 +185,6 @@ def _runs(frame: pl.DataFrame) -> pl.DataFrame:
         pl.col("seed").n_unique().alias("seeds"),
         pl.col("tokens").max(),
         pl.col("learning_rate").n_unique().alias("learning rates"),
-        pl.col("training_seconds").median().alias("median seconds"),
     )
     return sort_rows(table, *by, nulls_last=True)
 

@@ -59,6 +59,7 @@ FOUND: dict[str, pl.DataType] = {
     "training_seconds": pl.Float64(),
     "lanes": pl.Int64(),  # runs that trained in the same program
     "device": pl.String(),
+    "step_form": pl.String(),  # how steps were computed: "eager", "native", "graph", ...
     "commit": pl.String(),
     "config": pl.String(),  # the whole configuration as canonical JSON
     "stamp": pl.String(),  # sizes and times of the files, for incremental collection

@@ -12,6 +12,7 @@ IN_DOMAIN = "in_domain"
 TRAIN = "train"
 EXACT_MATCH, GUESS_FLOOR = "exact_match", "guess_floor"
 OPERATIONS = "operations"
+CHOICE = "horizon=1,role=choice"
 SECOND_TOKEN, NAMES_SUITE = "second_token_accuracy", "test_seen"
 
 

@@ -69,8 +69,8 @@ CLAIMS = (
         induction.formed_induction,
         "1M parameters and more, runs of both losses that formed induction",
         _sweep("induction"),
-        "Formed: half-way from guessing a name of the story to one. Tested is the mean "
-        "gap over the later half of the time after both have formed it.",
+        "Formed: three of four second tokens right. Tested is the mean gap over the later "
+        "half of the time after both have formed it.",
     ),
     Claim(
         "C7",

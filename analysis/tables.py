@@ -8,11 +8,12 @@ from rich.table import Table
 
 from analysis.arm_names import arm_name, sort_rows
 from analysis.claims import Judgement, outcome_table
-from analysis.comparisons import formation
+from analysis.events import event_times
 from analysis.plots.polynomial import polynomial_table
-from analysis.plots.quick import HALF, induction_rows
+from analysis.plots.quick import induction_rows
 from analysis.selection import OPERATIONS, at_end, is_slice_of, measured, slice_value
 from analysis.statistics import over_seeds
+from analysis.trajectories import learned_level
 from synth.tasks.choice_points import ROLES
 
 
@@ -75,7 +76,8 @@ def induction_text(frame: pl.DataFrame) -> Table:
     """
     rows = induction_rows(frame)
     last = sort_rows(at_end(rows), "arm", "seed")
-    formed = formation(rows, HALF)
+    formed = event_times(rows, learned_level(rows, "accuracy"))
+    formed = formed.select("run_id", "happened", formed="tokens")
     heads = measured(frame, "attention", "probe/prefix_matching").with_columns(
         slice_value("layer", pl.Int64()), slice_value("head", pl.Int64())
     )
@@ -94,7 +96,7 @@ def induction_text(frame: pl.DataFrame) -> Table:
             for layer in layers
         ]
         per_step = run["batch_rows"] * run["context"]
-        step = "never" if run["formed"] is None else f"{run['formed'] / per_step:.0f}"
+        step = f"{run['formed'] / per_step:.0f}" if run["happened"] else "never"
         table.add_row(
             run["scale"],
             arm_name(run["arm"]),

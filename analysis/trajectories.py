@@ -1,10 +1,19 @@
-"""Learning along training: curves, what is reached at equal cost, when it forms."""
+"""Learning along training: curves, what is reached at equal cost, when it is learned."""
 
 import polars as pl
 
-from analysis.arm_names import sort_rows
-from analysis.comparisons import COSTS, formation, matched_table
+from analysis.arm_names import BASELINE, arms_of, sort_rows
+from analysis.comparisons import COSTS, matched_table
+from analysis.events import (
+    IN_A_ROW,
+    Better,
+    Times,
+    event_times,
+    log_rank,
+    median_tokens,
+)
 from analysis.selection import (
+    CHOICE,
     EXACT_MATCH,
     IN_DOMAIN,
     NAMES_SUITE,
@@ -14,13 +23,15 @@ from analysis.selection import (
     usable,
 )
 from analysis.settings import with_setting
-from analysis.statistics import over_seeds
+from analysis.statistics import share_interval
 from synth.families import members
 from synth.metrics import Metric
 from synth.tasks.task import metric_of
 
 ABILITIES = ((EXACT_MATCH, IN_DOMAIN), (SECOND_TOKEN, NAMES_SUITE))
 """Metric and suite of the abilities whose growth the suite is about."""
+DECISIVE = {"choice-points": CHOICE}
+"""The slice in which something is to be learned, where that is not all of the suite."""
 
 
 def declared(rows: pl.DataFrame, metric: str) -> Metric | None:
@@ -28,6 +39,23 @@ def declared(rows: pl.DataFrame, metric: str) -> Metric | None:
     known = members("task")
     kinds = rows["task"].drop_nulls().unique().sort().to_list()
     return metric_of([known[kind] for kind in kinds if kind in known], metric)
+
+
+def learned_level(rows: pl.DataFrame, metric: str) -> float:
+    """The level at which the tasks of these runs call a metric learned.
+
+    Raises
+    ------
+    ValueError
+        When they declare none.
+    """
+    meant = declared(rows, metric)
+    if meant is None or meant.learned is None:
+        raise ValueError(
+            f"No task of these runs says from which level {metric!r} counts as learned. "
+            "Name a level."
+        )
+    return meant.learned
 
 
 def curve_rows(
@@ -77,27 +105,80 @@ def equal_cost_table(frame: pl.DataFrame) -> pl.DataFrame:
     return sort_rows(pl.concat(parts).select(*by, pl.exclude(by)), *by)
 
 
-def formation_table(frame: pl.DataFrame) -> pl.DataFrame:
-    """Tokens until each ability had formed: mean and t interval over seeds.
+def abilities(frame: pl.DataFrame) -> list[tuple[str, Metric, str, str]]:
+    """What the tasks in `frame` call learned: task, metric, suite and slice.
 
-    Formed: half-way from guessing to the run's own last score. `seeds` counts the runs
-    that formed it, of `runs`: those that end no better than guessing never do.
+    Suites are those of test sets, without validation, training and probes.
     """
-    by = ["task", "metric", "setting", "parameters", "scale", "arm"]
+    known = members("task")
+    apart = pl.col("suite").str.contains("^(train|validation)|^probe/|unseen")
+    tested = frame.filter(pl.col("value").is_not_null(), ~apart)
+    places = tested.select("task", "metric", "suite", "slice").unique()
+    found = []
+    for kind in sorted(set(places["task"]) & known.keys()):
+        part = DECISIVE.get(kind, "")
+        for metric in known[kind].metrics:
+            here = places.filter(task=kind, metric=metric.name, slice=part)
+            if metric.learned is not None:
+                suites = here["suite"].sort().to_list()
+                found += [(kind, metric, suite, part) for suite in suites]
+    return found
+
+
+def events_table(frame: pl.DataFrame, in_a_row: int = IN_A_ROW) -> pl.DataFrame:
+    """In how many runs, and after how many tokens, each ability was learned.
+
+    An ability is learned at the level that its task declares (`Metric.learned`). One
+    row a cell: `runs`, `learned` of them, `low` and `high`, the 95 % interval of P(learned)
+    (Wilson), `tokens` by which half of the runs had learned it (null if fewer ever did),
+    and `p`, the log-rank test against n = 1 of the same setting and size.
+    """
     parts = []
-    for metric, suite in ABILITIES:
-        rows = curve_rows(frame, metric, suite)
-        if rows.is_empty():
-            continue
-        for one in with_setting(rows, "scale", "arm").partition_by("setting"):
-            runs = frame.join(one, on="run_id", how="semi")
-            formed = formation(one, floor=floor_of(runs, metric, suite))
-            cells = one.unique("run_id").select("run_id", pl.lit(metric).alias("metric"),
-                *(name for name in by if name != "metric"))  # fmt: skip
-            parts.append(cells.join(formed, on="run_id").rename({"formed": "value"}))
+    for kind, metric, suite, part in abilities(usable(frame)):
+        rows = curve_rows(
+            frame.filter(pl.col("task") == kind), metric.name, suite, part
+        )
+        if rows.height and metric.better is not None and metric.learned is not None:
+            times = timed_runs(rows, metric.learned, metric.better, in_a_row)
+            named = {"metric": metric.name, "suite": suite, "level": metric.learned}
+            table = event_rows(times, ["task", "setting", "parameters", "scale"])
+            parts.append(table.with_columns(**{k: pl.lit(v) for k, v in named.items()}))
     if not parts:
-        return pl.DataFrame(schema={"task": pl.String(), "seeds": pl.Int64()})
-    each = pl.concat(parts)
-    counts = each.group_by(by).agg(pl.len().alias("runs"))
-    table = sort_rows(over_seeds(each, by).join(counts, on=by), *by)
-    return table.rename({"mean": "tokens"}).drop("parameters")
+        return pl.DataFrame(schema={"task": pl.String(), "runs": pl.Int64()})
+    by = ["task", "metric", "suite", "level", "setting", "parameters", "scale", "arm"]
+    table = sort_rows(pl.concat(parts).select(*by, pl.exclude(by)), *by)
+    return table.drop("parameters")
+
+
+def timed_runs(
+    rows: pl.DataFrame, level: float, better: Better, in_a_row: int = IN_A_ROW
+) -> pl.DataFrame:
+    """One row a run of `curve_rows`: its columns, `setting`, `tokens` and `happened`."""
+    runs = with_setting(rows, "scale", "arm").unique("run_id", maintain_order=True)
+    times = event_times(rows, level, better, in_a_row)
+    return runs.drop("tokens").join(times, on="run_id", maintain_order="left")
+
+
+def event_rows(times: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """One row a group of `by` and arm of `timed_runs`; see `events_table`."""
+    rows = []
+    for key, cell in times.group_by(by, maintain_order=True):
+        sides = {
+            arm: Times.of(cell.filter(pl.col("arm") == arm)) for arm in arms_of(cell)
+        }
+        for arm, side in sides.items():
+            count, learned = len(side.happened_S), sum(side.happened_S)
+            low, high = share_interval(learned, count)
+            test = None
+            if arm != BASELINE and BASELINE in sides:
+                test = log_rank([(sides[BASELINE], side)])
+            rows.append(
+                dict(zip(by, key, strict=True))
+                | {"arm": arm, "runs": count, "learned": learned}
+                | {"low": low, "high": high, "tokens": median_tokens(side)}
+                | {"p": test.p_value if test else None}
+            )
+    schema: dict[str, pl.DataType] = {name: times.schema[name] for name in by}
+    schema |= {"arm": pl.String(), "runs": pl.Int64(), "learned": pl.Int64()}
+    schema |= {name: pl.Float64() for name in ("low", "high", "tokens", "p")}
+    return pl.DataFrame(rows, schema=schema, orient="row")

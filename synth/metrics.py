@@ -39,6 +39,9 @@ class Metric:
     exact optimum. A number, or the metric of the same task that measures it."""
     ceiling: float | str | None = None
     """The highest such value, in the same form."""
+    learned: float | None = None
+    """The level at which a run counts as having learned what is measured; None where
+    learning is no event."""
 
 
 TRAINING_METRICS = (

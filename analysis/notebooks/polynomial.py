@@ -23,7 +23,7 @@ from pathlib import Path
 
 from analysis.notebooks.display import draw, show, tests_of, verdicts
 from analysis.parquet import read_all
-from analysis.trajectories import equal_cost_table, formation_table
+from analysis.trajectories import equal_cost_table, events_table
 
 frame = read_all(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
 mine = frame.filter(frame["task"] == "polynomial")
@@ -56,7 +56,7 @@ draw("figure-S15-pause-tokens", frame)
 # %% [markdown]
 # ## When the ability forms
 #
-# Thin lines are runs, thick ones their means; ticks mark when each run formed it.
+# Thin lines are runs, thick ones their means; ticks mark when each run learned it.
 
 # %%
 draw("curves-polynomial", frame)
@@ -65,13 +65,13 @@ draw("curves-polynomial", frame)
 # ## At equal cost, and when it forms
 #
 # Every arm minus n = 1 at one size, at equal tokens and executed FLOP, paired on
-# data seeds; then the tokens until a run was half-way from guessing to its own end.
+# data seeds; then in how many runs it was learned, and after how many tokens.
 
 # %%
 show(equal_cost_table(mine).drop("metric"))
 
 # %%
-show(formation_table(mine).drop("metric"))
+show(events_table(mine).drop("metric"))
 
 # %% [markdown]
 # ## Verdicts

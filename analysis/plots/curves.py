@@ -1,4 +1,4 @@
-"""Training curves: any metric against tokens or FLOP, with its formation."""
+"""Training curves: any metric against tokens or FLOP, and when it was learned."""
 
 from typing import Any
 
@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.arm_names import arms_of
-from analysis.comparisons import COSTS, formation, with_costs
+from analysis.comparisons import COSTS, with_costs
+from analysis.events import event_times
 from analysis.plots import series, style
 from analysis.selection import by_scale
 from analysis.trajectories import curve_rows, declared, floor_of
@@ -29,10 +30,10 @@ def cost_figure(
 ) -> tuple[Figure, pl.DataFrame]:
     """A column a size, a row a cost: runs as thin lines, their mean as a thick one.
 
-    Ticks at the bottom mark when each run formed the ability: its score first reached
-    `level`, or half-way from guessing to its own last score; a run that ends no better
-    than guessing has none. Costs that are unknown for these runs are left out. Returns
-    the figure and the plotted rows, with `formed` in tokens.
+    Ticks at the bottom mark when each run learned it: its score reached `level`, or the
+    one that the task declares (`events.event_times`). Costs that are unknown for these
+    runs are left out. Returns the figure and the plotted rows, with `learned_at` in
+    tokens where a level is known.
 
     Raises
     ------
@@ -48,9 +49,11 @@ def cost_figure(
         asked = ", ".join(costs)
         raise ValueError(f"No finished run has {suite}/{metric} against {asked}.")
     meant = declared(rows, metric)
-    rising = meant is not None and meant.better == "higher"
     floor = floor_of(frame, metric, suite, part)
-    formed = formation(rows, level, floor) if rising else None
+    level = level if level is not None or meant is None else meant.learned
+    learned = None
+    if level is not None and meant is not None and meant.better is not None:
+        learned = event_times(rows, level, meant.better)
     scales, arms = by_scale(rows), arms_of(rows)
     with style.house_style():
         figure, grid = style.panels(len(scales), len(known))
@@ -59,29 +62,30 @@ def cost_figure(
         for cost, line in zip(known, grid, strict=True):
             for axes, scale in zip(line, scales, strict=True):
                 here = rows.filter(pl.col("scale") == scale).drop_nulls(cost)
-                draw_curves(axes, here, cost, formed)
+                draw_curves(axes, here, cost, learned)
                 axes.set_xlabel(LABELS[cost])
                 if floor:
                     axes.axhline(floor, color=style.FAINT, ls=":", lw=1, zorder=1)
                 if meant is not None and meant.unit == "share":
                     axes.set_ylim(0, 1)
             line[0].set_ylabel(_words(f"{metric}, {suite}"))
-        figure.legend(handles=_keys(arms, rising, floor), loc="outside right upper")
+        figure.legend(handles=_keys(arms, level, floor), loc="outside right upper")
     table = rows.select("run_id", "scale", "arm", "seed", *known, "value")
-    if formed is not None:
-        when = formed.select("run_id", "formed")
+    if learned is not None:
+        when = learned.filter("happened").select("run_id", learned_at="tokens")
         table = table.join(when, on="run_id", how="left", maintain_order="left")
     return figure, table
 
 
 def draw_curves(
-    axes: Axes, rows: pl.DataFrame, cost: str, formed: pl.DataFrame | None = None
+    axes: Axes, rows: pl.DataFrame, cost: str, learned: pl.DataFrame | None = None
 ) -> None:
-    """Runs of one panel as thin lines, their mean thick; ticks where each run formed.
+    """Runs of one panel as thin lines, their mean thick; ticks where each run learned it.
 
-    `formed` is a result of `comparisons.formation`.
+    `learned` is a result of `events.event_times`.
     """
-    at = {} if formed is None else dict(formed.select("run_id", "formed").iter_rows())
+    happened = [] if learned is None else learned.filter("happened").rows()
+    at = {run_id: tokens for run_id, tokens, _ in happened}
     for place, arm in enumerate(arms_of(rows)):
         group = rows.filter(pl.col("arm") == arm)
         color, marker = style.color_of(arm), style.marker_of(arm)
@@ -94,7 +98,7 @@ def draw_curves(
         shown = [
             at[run["run_id"][0]] * run[cost][-1] / run["tokens"][-1]
             for run in runs
-            if at.get(run["run_id"][0]) is not None
+            if run["run_id"][0] in at
         ]
         height = [0.03 + 0.05 * place] * len(shown)
         where = axes.get_xaxis_transform()
@@ -102,11 +106,11 @@ def draw_curves(
     style.short_numbers(axes)
 
 
-def _keys(arms: list[str], rising: bool, floor: float) -> list[Line2D]:
+def _keys(arms: list[str], level: float | None, floor: float) -> list[Line2D]:
     found = series.keys(arms, band=False)
-    if rising:
+    if level is not None:
         tick: dict[str, Any] = {"color": style.FAINT, "ls": "", "marker": "|", "ms": 7}
-        found.append(Line2D([], [], label="half-way to its end", **tick))
+        found.append(Line2D([], [], label=f"reached {level:g}", **tick))
     if floor:
         found.append(Line2D([], [], color=style.FAINT, ls=":", label="guessing"))
     return found

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.arm_names import BASELINE, arm_label, arm_name, arms_of, sort_rows
-from analysis.comparisons import compared, formation, interaction, paired_arms
+from analysis.comparisons import compared, interaction, paired_arms
+from analysis.events import event_times
 from analysis.plots import style
 from analysis.selection import TRAIN, measured
 
@@ -174,7 +175,8 @@ def _outcomes(rows: pl.DataFrame) -> pl.DataFrame:
     if accuracy.is_empty():
         raise ValueError("twins have no test/accuracy")
     keys = ["run_id", "precision", "arm", "data_seed"]
-    formed = formation(accuracy, FORMED).with_columns(value=pl.col("formed") / 1000)
+    times = event_times(accuracy, FORMED).filter("happened")
+    formed = times.with_columns(value=pl.col("tokens") / 1000)
     runs = accuracy.select(keys).unique()
     parts = {
         "accuracy": accuracy.group_by(keys).agg(pl.col("value").mean()),

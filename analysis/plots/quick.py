@@ -12,16 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.arm_names import arms_of
-from analysis.comparisons import formation
+from analysis.events import event_times
 from analysis.plots import polynomial, style
 from analysis.plots.curves import draw_curves
-from analysis.selection import EXACT_MATCH, OPERATIONS, by_scale, measured
+from analysis.selection import CHOICE, EXACT_MATCH, OPERATIONS, by_scale, measured
 from analysis.statistics import over_seeds
-from analysis.trajectories import curve_rows
-
-HALF = 0.5
-"""Induction has formed when this share of the repeated tokens is right."""
-CHOICE = "horizon=1,role=choice"
+from analysis.trajectories import curve_rows, learned_level
 
 Panel = tuple[str, Callable[[Axes], None]]
 
@@ -118,7 +114,9 @@ def _induction(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
     assert isinstance(floor, float)
 
     def draw(axes: Axes) -> None:
-        draw_curves(axes, rows, "tokens", formation(rows, HALF))
+        draw_curves(
+            axes, rows, "tokens", event_times(rows, learned_level(rows, "accuracy"))
+        )
         axes.axhline(floor, color=style.FAINT, ls=(0, (1, 1.2)), lw=1.2, zorder=1)
         axes.set(xlabel="training tokens", ylabel="accuracy on repeats", ylim=(0, 1.02))
 

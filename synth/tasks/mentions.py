@@ -25,7 +25,12 @@ from synth.tasks.text.tokenizer import Tokenizer
 
 MENTION_METRICS = (
     Metric(
-        "second_token_accuracy", "share", "higher", "second_token_majority", ceiling=1.0
+        "second_token_accuracy",
+        "share",
+        "higher",
+        floor="second_token_majority",
+        ceiling=1.0,
+        learned=0.75,
     ),
     Metric("second_token_stderr", "share", None, floor=0.0),
     Metric("second_token_by_story", "share", "higher", floor=0.0, ceiling=1.0),

@@ -41,7 +41,7 @@ class RepeatsConfig(TaskConfig):
     kind: ClassVar[str] = "repeats"
     version: ClassVar[int] = 1
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("accuracy", "share", "higher", floor="floor", ceiling=1.0),
+        Metric("accuracy", "share", "higher", "floor", ceiling=1.0, learned=0.5),
         Metric("floor", "share", None, floor=0.0, ceiling=1.0),
         Metric("loss", "nats", "lower", floor=0.0),
     )

@@ -73,7 +73,7 @@ class StarConfig(TaskConfig):
 
     kind: ClassVar[str] = "star"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("path", "share", "higher", floor="arm_floor", ceiling=1.0),
+        Metric("path", "share", "higher", "arm_floor", ceiling=1.0, learned=0.9),
         Metric("verified", "share", "higher", floor="arm_floor", ceiling=1.0),
         Metric("first_hop", "share", "higher", floor="arm_floor", ceiling=1.0),
         Metric("arm", "share", "higher", floor=0.0, ceiling=1.0),

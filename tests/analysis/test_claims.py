@@ -186,7 +186,7 @@ def test_induction_claims_both_ways(tmp_path):
 
 
 def test_large_models_and_formed_circuits(tmp_path):
-    write_stories_sweep(tmp_path / "a", sizes=("100M",), gain=-0.2, mix_gain=0.6)
+    write_stories_sweep(tmp_path / "a", sizes=("100M",), gain=-0.1, mix_gain=0.65)
     harmed = verdicts(tmp_path / "a")
     assert [harmed[c] for c in ("C2", "C5", "C6")] == [
         "supported",

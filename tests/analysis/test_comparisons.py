@@ -1,5 +1,7 @@
 """Comparisons against simulations with known truth, and worked numbers."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
@@ -12,11 +14,11 @@ from analysis.comparisons import (
     at_equal_cost,
     cluster_bootstrap,
     compared,
-    formation,
     holm,
     interaction,
     matched_table,
     paired,
+    path_difference,
     seeds_to_resolve,
     t_test,
 )
@@ -185,19 +187,6 @@ def test_equal_cost_interpolates_the_dearer_run():
             at_equal_cost(curves, [], "arm", cost)
 
 
-def test_formation_is_interpolated():
-    curves = pl.concat(
-        [
-            curve("a", "n1", [0, 100, 200], [0.0, 0.2, 0.6]),
-            curve("b", "n1", [0, 100, 200], [0.0, 0.0, 0.1]),
-        ]
-    )
-    found = formation(curves, level=0.4)
-    assert found["formed"].to_list() == [150.0, None]
-    own = formation(curves)
-    assert own["formed"].to_list() == pytest.approx([125.0, 150.0])
-
-
 def test_command_compares_at_equal_cost(results, capsys):
     arguments = ["matched", "--results", str(results), "--part", "operations=1"]
     for cost in ("tokens", "flops"):
@@ -217,21 +206,6 @@ def test_equal_flops_take_from_the_longer_horizon_what_it_costs(results):
     assert (flops["difference"] < tokens["difference"]).all()
 
 
-def test_a_run_that_ends_at_the_floor_has_formed_nothing():
-    curves = pl.concat(
-        [
-            curve("never", "n1", [0, 100, 200], [0.0, 0.0, 0.0]),
-            curve("guessing", "n1", [0, 100, 200], [0.0, 0.3, 0.3]),
-            curve("learnt", "n1", [0, 100, 200], [0.3, 0.3, 0.9]),
-        ]
-    )
-    formed = dict(formation(curves, floor=0.3).select("run_id", "formed").iter_rows())
-    assert formed["never"] is None
-    assert formed["guessing"] is None
-    assert formed["learnt"] == pytest.approx(150)
-    assert formation(curves)["formed"][2] is None  # sorted: guessing, learnt, never
-
-
 def test_equal_cost_invents_no_score_before_the_first_measurement():
     curves = pl.concat(
         [
@@ -241,3 +215,23 @@ def test_equal_cost_invents_no_score_before_the_first_measurement():
     )
     matched = at_equal_cost(curves, [], "arm", "tokens")
     assert matched["run_id"].to_list() == ["short"]
+
+
+def test_other_execution_paths_are_named(tmp_path):
+    """A gain of an arm that ran on other hardware or in other passes may be theirs."""
+    write_polynomial_sweep(tmp_path, seeds=2)
+    for folder in tmp_path.iterdir():
+        several = "-n2-" in folder.name
+        session = {"step": "native" if several else "eager", "device": "x86_64"}
+        text = json.dumps({"sessions": [session]})
+        (folder / "environment.json").write_text(text)
+    frame = collect(tmp_path).frame
+    rows = curve_rows(frame, "exact_match", "in_domain")
+    told = "step: n = 1 eager, n = 2 native"
+    assert matched_table(rows, "tokens")["paths"].to_list() == [told]
+    same = frame.with_columns(step_form=pl.lit("eager"))
+    assert path_difference(same) == ""
+    mixed = pl.DataFrame({"arm": ["n1", "n2", "n2"], "lanes": [1, 1, 3]})
+    assert path_difference(mixed) == "lanes: n = 1 1, n = 2 1 or 3"
+    unknown = pl.DataFrame({"arm": ["n1", "n2"], "step_form": ["eager", None]})
+    assert path_difference(unknown) == ""

@@ -98,8 +98,8 @@ def test_four_panels_with_what_they_show(runs):
 def test_induction_table_has_a_row_a_run(runs):
     rows = printed(induction_text(collect(runs / "repeats").frame))
     assert [row[1:5] for row in rows] == [
-        *[["n = 1", str(seed), "150", "90.0"] for seed in range(3)],
-        *[["n = 2", str(seed), "250", "90.0"] for seed in range(2)],
+        *[["n = 1", str(seed), "200", "90.0"] for seed in range(3)],
+        *[["n = 2", str(seed), "300", "90.0"] for seed in range(2)],
         ["n = 2", "2", "never", "10.0"],
     ]
     assert {tuple(row[5:]) for row in rows} == {("10.0", "0.10 0.10", "0.20 0.20")}

@@ -1,4 +1,4 @@
-"""Learning along training, as tables: equal cost and time of formation."""
+"""Learning along training, as tables: equal cost, and when it is learned."""
 
 import polars as pl
 import pytest
@@ -8,8 +8,8 @@ from analysis.parquet import read_all
 from analysis.trajectories import (
     declared,
     equal_cost_table,
+    events_table,
     floor_of,
-    formation_table,
 )
 from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
 
@@ -25,17 +25,22 @@ def test_equal_cost_has_every_known_cost(results):
     assert tokens["difference"].to_list() == pytest.approx([0.2] * 4, abs=0.02)
 
 
-def test_formation_counts_what_never_formed(tmp_path):
+def test_runs_that_never_learned_it_are_counted(tmp_path):
     for seed, top in ((0, 0.8), (1, 0.8), (2, 0.02)):
         config = polynomial_run(seed=seed)
-        rows = polynomial_rows(config, lambda m, step, top=top: top * step / 100)
+        steps = (0, 40, 60, 80, 100)
+        rows = polynomial_rows(config, lambda m, step, top=top: top * step / 100, steps)
         write_run(tmp_path, config, rows)
     frame = collect(tmp_path).frame
     assert floor_of(frame, "exact_match", "in_domain") == pytest.approx(0.02)
-    row = formation_table(frame).row(0, named=True)
-    assert (row["seeds"], row["runs"]) == (2, 3)
-    # Half-way from 0.02 to 0.8 is 0.41, on a line from 0 to 0.8 over 12,800 tokens.
-    assert row["tokens"] == pytest.approx(12_800 * 0.41 / 0.8)
+    row = events_table(frame).row(0, named=True)
+    assert (row["learned"], row["runs"], row["level"]) == (2, 3, 0.5)
+    # 0.8 x 80 % is the first of two evaluations at or above a half.
+    assert row["tokens"] == 80 * 128
+    assert row["p"] is None, "there is nothing to compare with"
+    first = events_table(frame, in_a_row=1)
+    assert first["tokens"].to_list() == [80 * 128]
+    assert events_table(frame, in_a_row=3)["learned"].to_list() == [0]
 
 
 def test_tasks_say_which_way_is_better_and_what_guessing_scores(results):
@@ -54,4 +59,4 @@ def test_tasks_say_which_way_is_better_and_what_guessing_scores(results):
 def test_no_runs_no_rows(results):
     nothing = read_all(results).clear()
     assert equal_cost_table(nothing).is_empty()
-    assert formation_table(nothing).is_empty()
+    assert events_table(nothing).is_empty()

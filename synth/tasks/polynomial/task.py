@@ -83,7 +83,7 @@ class PolynomialConfig(TaskConfig):
 
     kind: ClassVar[str] = "polynomial"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("exact_match", "share", "higher", floor="guess_floor", ceiling=1.0),
+        Metric("exact_match", "share", "higher", "guess_floor", 1.0, learned=0.5),
         Metric("coefficient_accuracy", "share", "higher", floor=0.0, ceiling=1.0),
         Metric("guess_floor", "share", None, floor=0.0, ceiling=1.0),
         Metric("loss", "nats", "lower", floor=0.0),
