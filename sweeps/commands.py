@@ -5,9 +5,11 @@ import shlex
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sweeps.chosen import Chosen, Resolved
+from sweeps.collected import TABLES
 from synth.identity import require
 from synth.run.execution import Execution
 from synth.run.progress import tell
@@ -41,6 +43,8 @@ class Run(Chosen):
 
     json: bool = False
     """Print JSON for programs."""
+    again: bool = False
+    """Train runs anew that a table in analysis/results has, and no folder here."""
     workers: int = 2
     """Worker processes at a time (locally); 0 trains in this one, for debuggers."""
     lanes: int | None = None
@@ -58,6 +62,11 @@ class Run(Chosen):
     def run(self) -> int:
         """0: all is done or queued; 1: some failed; 75: some are left (a signal)."""
         return self.train(self.resolve(), UNTRIED)
+
+    @property
+    def tables(self) -> Path | None:
+        """Where tables lie whose runs are done."""
+        return None if self.again else TABLES
 
     def train(self, chosen: Resolved, states: Collection[State]) -> int:
         """Launch, and say how it ended."""
@@ -104,6 +113,7 @@ class Run(Chosen):
                 states=states,
                 typed=typed,
                 dry_run=self.dry_run,
+                tables=self.tables,
             ),
             Display(quiet=self.json),
             chosen.metric,
@@ -112,7 +122,9 @@ class Run(Chosen):
             scripts = cluster.scripts
             tell(json.dumps(scripts) if self.json else "\n".join(scripts))
             return None
-        found = survey(chosen.root, chosen.configs, queue=executor.remote)
+        found = survey(
+            chosen.root, chosen.configs, queue=executor.remote, tables=self.tables
+        )
         over = found.ids("done")
         if executor.remote:
             sent = {o.run_id for o in outcomes if o.state == "queued"}
@@ -220,6 +232,8 @@ class PlanCommand(Chosen):
 
     json: bool = False
     """Print JSON for programs."""
+    again: bool = False
+    """Plan to train runs anew that a table in analysis/results has."""
     workers: int = 2
     """Worker processes (or GPUs) at a time."""
     lanes: int | None = None
@@ -233,11 +247,11 @@ class PlanCommand(Chosen):
         from sweeps.plan import plan
         from sweeps.survey import survey
 
-        chosen = self.resolve()
+        chosen, tables = self.resolve(), None if self.again else TABLES
         found = plan(
             chosen.title,
             chosen.configs,
-            survey(chosen.root, chosen.configs),
+            survey(chosen.root, chosen.configs, tables=tables),
             self.execution,
             self.workers,
             lanes=self.lanes,

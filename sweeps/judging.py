@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from sweeps.survey import metrics
 from synth.config import RunConfig
 from synth.identity import nearest, require
 from synth.metrics import TRAINING_METRICS
-from synth.run.store import RunFolder
 from synth.tasks.task import metric_of, suite_in
 
 Better = Literal["higher", "lower"]
@@ -41,18 +39,22 @@ def chosen_by(metric: str, configs: Sequence[RunConfig]) -> tuple[str, Better]:
     return "/".join([suite_in(suite, "validation"), name, *rest]), found.better
 
 
-def value_of(folder: RunFolder, metric: str) -> float | None:
-    """The last value of `suite/metric` or `suite/metric/slice` in a run's folder."""
-    for row in reversed(metrics(folder)):
+Rows = Sequence[dict[str, Any]]
+"""Measurements of a run, as in its `metrics.jsonl`."""
+
+
+def value_of(rows: Rows, metric: str) -> float | None:
+    """The last value of `suite/metric` or `suite/metric/slice`."""
+    for row in reversed(rows):
         if _name(row) == metric:
             value: float | None = row["value"]
             return value
     return None
 
 
-def why_unmeasured(folder: RunFolder, metric: str) -> str | None:
+def why_unmeasured(rows: Rows, metric: str) -> str | None:
     """What is wrong with a metric that a finished run did not measure."""
-    names = dict.fromkeys(_name(row) for row in metrics(folder))
+    names = dict.fromkeys(_name(row) for row in rows)
     if metric in names:
         return None
     return (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from sweeps.chosen import Choice, Chosen, Name
+from sweeps.collected import TABLES
 from sweeps.provenance import Typed, last_typed
 from sweeps.survey import folder_of_runs, headline, survey
 from synth.identity import require
@@ -97,7 +98,8 @@ class Status(Choice):
         given = {field.name: getattr(self, field.name) for field in fields(Choice)}
         chosen = Chosen(sweep=self.sweep, **given)
         resolved = chosen.resolve()
-        seen = survey(resolved.root, resolved.configs, queue=True)
+        where = resolved.root, resolved.configs
+        seen = survey(*where, queue=True, tables=TABLES)
         typed = last_typed(resolved.root) or Typed("run", chosen.words())
         return [(resolved.title, seen, typed)], []
 

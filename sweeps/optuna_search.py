@@ -18,11 +18,12 @@ from sweeps.board import Active, Board
 from sweeps.display import Display
 from sweeps.executor import Work
 from sweeps.journal import open_journal
-from sweeps.judging import Better, chosen_by, value_of, why_unmeasured
+from sweeps.judging import Better, Rows, chosen_by, value_of, why_unmeasured
 from sweeps.packs import PackRuns
 from sweeps.pool import Launch, LocalPool, counting_signals
 from sweeps.process import WorkerProcess
 from sweeps.search_space import SearchCell
+from sweeps.survey import metrics
 from sweeps.tuned import TABLE, round_value, write_table
 from synth.config import RunConfig
 from synth.run.execution import Execution
@@ -176,7 +177,7 @@ class _SearchLaunch(Launch):
         found, step = self._find(config.run_id), news.step
         if news.kind != "evaluation" or found is None or not 0 < step < news.steps:
             return
-        value = value_of(RunFolder(self.root, config.run_id), self.metric)
+        value = value_of(self._rows(config.run_id), self.metric)
         if value is None:
             return
         trial = found.running[config.run_id]
@@ -195,7 +196,7 @@ class _SearchLaunch(Launch):
         run_id, found = outcome.run_id, self._find(outcome.run_id)
         if found is not None and (outcome.state != "stopped" or run_id in self.pruned):
             trial = found.running.pop(run_id)
-            value = value_of(RunFolder(self.root, run_id), self.metric)
+            value = value_of(self._rows(run_id), self.metric)
             if outcome.state == "done" and value is not None:
                 found.study.tell(trial, value)
             elif run_id in self.pruned:
@@ -211,11 +212,14 @@ class _SearchLaunch(Launch):
 
     def _has_metric(self, run_id: str) -> bool:
         """Whether a finished run measured the metric at all; stops the search if not."""
-        self.unmeasured = why_unmeasured(RunFolder(self.root, run_id), self.metric)
+        self.unmeasured = why_unmeasured(self._rows(run_id), self.metric)
         if self.unmeasured is None:
             return True
         self._stop()
         return False
+
+    def _rows(self, run_id: str) -> Rows:
+        return metrics(RunFolder(self.root, run_id))
 
     def _find(self, run_id: str) -> Search | None:
         return next((s for s in self.searches if run_id in s.running), None)

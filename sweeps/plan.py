@@ -60,6 +60,8 @@ class Plan:
     """From start to end, with all slots at work."""
     source: str
     """Where the speeds come from."""
+    news: list[str]
+    """What else there is to know of the runs, a sentence each."""
 
     def to_json(self) -> str:
         """For programs; packs are lists of run ids."""
@@ -87,6 +89,7 @@ class Plan:
                 f"{clock(cell.seconds):>10}"
             )
         hours = "unknown" if self.device_hours is None else f"{self.device_hours:.2f}"
+        lines += self.news
         lines.append(
             f"to train: {sum(c.missing for c in self.cells)} runs in {len(self.packs)} "
             f"packs, {short(self.tokens)} tokens, {self.flops:.3g} FLOP"
@@ -156,6 +159,7 @@ def plan(
             if flops_per_second is None
             else f"at a stated {flops_per_second:.3g} FLOP/s"
         ),
+        news=found.news,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sweeps.collected import with_collected
 from synth.config import RunConfig
 from synth.run.files import size_of
 from synth.run.standing import Standing, Survey, look
@@ -19,11 +20,16 @@ _COLUMNS = {"step", "suite", "metric", "slice", "value"}
 
 
 def survey(
-    root: Path, configs: Sequence[RunConfig] | None = None, *, queue: bool = False
+    root: Path,
+    configs: Sequence[RunConfig] | None = None,
+    *,
+    queue: bool = False,
+    tables: Path | None = None,
 ) -> Survey[Standing]:
     """Look at the folders of the given runs, or of all that lie below `root`.
 
     With `queue`, SLURM is asked about the runs if any were ever sent to it from here.
+    With `tables`, runs without a folder are done where a table in that folder says so.
 
     Raises
     ------
@@ -35,6 +41,8 @@ def survey(
         from slurm.status import with_queue
 
         found = with_queue(found)
+    if tables is not None:
+        found = with_collected(found, tables)
     return found if configs is not None else found.begun()
 
 

@@ -47,6 +47,7 @@ def update_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write rows into a table; those of other cells stay as they are."""
     written = {row["cell"] for row in rows}
     kept = read_table(path) if path.exists() else []
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_table(path, [*(row for row in kept if row["cell"] not in written), *rows])
 
 

@@ -7,16 +7,18 @@ does, and can be collected into a table.
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sweeps.chosen import Chosen
+from sweeps.collected import TABLES, last_rows
 from sweeps.commands import STOPPED, Run
-from sweeps.judging import Better, chosen_by, value_of, why_unmeasured
+from sweeps.judging import Better, Rows, chosen_by, value_of, why_unmeasured
 from sweeps.provenance import Typed
 from sweeps.rate_grid import NEAR, RATE, RateCurve, RateGrid, check_rates, grids_of
+from sweeps.survey import metrics
 from sweeps.tuned import TABLE, update_table
 from synth.identity import require
 from synth.run.progress import tell
@@ -53,12 +55,21 @@ class Tune(Run):
             trained = self.launch(replace(chosen, configs=trials), UNTRIED, typed)
             if trained is None:  # a dry run
                 return 0
-            cells = [Tried.of(grid, trained.found, metric, better) for grid in grids]
+            rows = self._rows(trained.found)
+            cells = [Tried.of(grid, rows, metric, better) for grid in grids]
             wider = [cell.extended() for cell in cells]
             if wider == grids:
                 break
             grids = wider
         return self._close(root / TABLE, cells, metric)
+
+    def _rows(self, found: Survey[Standing]) -> dict[str, Rows]:
+        """The measurements of runs that ended; none of those that failed."""
+        done = found.ids("done")
+        here = {run_id for run_id in done if (found.root / run_id).exists()}
+        rows: dict[str, Rows] = dict.fromkeys(found.ids("failed"), ())
+        rows |= {name: metrics(RunFolder(found.root, name)) for name in here}
+        return rows | last_rows(done - here, TABLES)
 
     def words(self) -> str:
         """The arguments that go on with this tuning."""
@@ -99,25 +110,24 @@ class Tried:
 
     @classmethod
     def of(
-        cls, grid: RateGrid, found: Survey[Standing], metric: str, better: Better
+        cls, grid: RateGrid, rows: Mapping[str, Rows], metric: str, better: Better
     ) -> "Tried":
-        """From the run folders.
+        """From the measurements of runs that ended; failed ones have none.
 
         Raises
         ------
         ValueError
             When a trial has ended well and did not measure the metric.
         """
-        states = {run.run_id: run.state for run in found.runs}
         values: dict[float, list[float | None]] = {rate: [] for rate in grid.rates}
         for config in grid.trials:
-            state, folder = states[config.run_id], RunFolder(found.root, config.run_id)
-            if state not in ("done", "failed"):
+            measured = rows.get(config.run_id)
+            if measured is None:
                 return cls(grid, None, better)
-            if state == "done" and (why := why_unmeasured(folder, metric)):
+            if measured and (why := why_unmeasured(measured, metric)):
                 raise ValueError(why)
-            value = value_of(folder, metric) if state == "done" else None
-            values[config.training.learning_rate].append(value)
+            rate = config.training.learning_rate
+            values[rate].append(value_of(measured, metric))
         return cls(grid, values, better)
 
     @property

@@ -17,6 +17,7 @@ from sweeps.loading import find
 from sweeps.optuna_search import JOURNAL, search, study_name
 from sweeps.pool import LocalPool
 from sweeps.search_space import Range, search_cells
+from sweeps.survey import metrics
 from sweeps.tuned import TABLE, round_value, with_tuned
 from synth.config import TrainingConfig
 from synth.run.execution import Execution
@@ -110,9 +111,10 @@ def test_a_search_is_equal_for_all_cells_and_goes_on(tmp_path):
         assert row["run_id"] == best.user_attrs["run_id"]
         folder = RunFolder(tmp_path, row["run_id"])
         chosen = "validation_in_domain/loss/horizon=1"
-        assert value_of(folder, chosen) == best.value
+        rows = metrics(folder)
+        assert value_of(rows, chosen) == best.value
         assert folder.config().split == "validation"
-        assert value_of(folder, "in_domain/loss/horizon=1") is None  # no test is seen
+        assert value_of(rows, "in_domain/loss/horizon=1") is None  # no test is seen
         pruned = [trial for trial in trials if trial.state.name == "PRUNED"]
         assert all(trial.intermediate_values for trial in pruned)
     starts = [[t.params for t in trials[1:3]] for trials in first.values()]
