@@ -40,11 +40,13 @@ def refuse_impossible(configs: Sequence[RunConfig]) -> None:
     Raises
     ------
     ValueError
-        When a task has no rows of a run's context: said here, not hours later.
+        When a task has no rows of a run's context, or evaluates longer ones than the
+        model has positions: said here, not hours later.
     """
     for config in configs:
         try:
             _first_rows(config.task, config.training.context)
+            config.require_evaluation()
         except ValueError as error:
             raise ValueError(f"Run {config.run_id} is impossible: {error}") from error
 

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Literal, Self
 from synth import plugins
 from synth.families import member
 from synth.identity import Part, canonical_json, digest, identity
-from synth.models.mixers.shapes import Mixer
+from synth.models.embedding_shape import EmbeddingConfig
+from synth.models.mixers.shapes import MixerConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.objective import ObjectiveConfig
 from synth.scales import Scale, resolve
@@ -21,15 +22,15 @@ from synth.tasks.task import Split, Task, TaskConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig(Part):
+class ModelConfig(EmbeddingConfig, MixerConfig):
     """The shape of the model: a decoder, trunk and heads together."""
+
+    # Settings of the parts are declared beside them in `synth.models`.
 
     version: ClassVar[int] = 1
 
     scale: str = identity("30M")
     """A rung of the ladder ("1M"), or a shape ("d64-L6-h4")."""
-    mixer: Mixer = identity("attention", implied="attention")
-    """What mixes positions in each layer; every mixer has about 4 d^2 weights."""
 
     def validate(self) -> None:
         """Give the scale its canonical name, or refuse it."""
@@ -39,6 +40,12 @@ class ModelConfig(Part):
     def shape(self) -> Scale:
         """Width, layers and attention heads."""
         return resolve(self.scale)[1]
+
+    @property
+    def positions_used(self) -> Literal["rotary", "learned", "none"]:
+        """Where positions come from; only attention has queries and keys to rotate."""
+        unused = self.positions == "rotary" and self.mixer != "attention"
+        return "none" if unused else self.positions
 
 
 MAX_EXAMPLES = 1 << 20
@@ -161,6 +168,12 @@ class RunConfig(Part):
                 'splits = ("test", "validation").'
             )
         self.objective.require_trunk(self.model.scale, self.model.shape.layers)
+
+    def require_evaluation(self) -> None:
+        """Raise `ValueError` where evaluation needs more positions than are learned."""
+        training = self.training
+        examples = max(training.evaluation_examples, training.final_examples)
+        self.model.require_evaluation(self.build_task, training.context, examples)
 
     @property
     def resolved_data_seed(self) -> int:

@@ -106,6 +106,7 @@ class Pack:
             self.objective,
             len(self.task.vocabulary),
             len(self.configs),
+            self.training.context,
         )
 
     def _form(self) -> StepForm:

@@ -53,8 +53,9 @@ def train(
     Raises
     ------
     ValueError
-        When the runs cannot share a pack, a run is given twice, or one would go on
-        from a checkpoint of other code and `execution.accept_code_change` is not set.
+        When the runs cannot share a pack, a run is given twice, their evaluation rows
+        are longer than the learned positions, or one would go on from a checkpoint of
+        other code and `execution.accept_code_change` is not set.
     """
     execution = execution or Execution()
     _check_pack(configs)
@@ -407,6 +408,7 @@ def _check_pack(configs: Sequence[RunConfig]) -> None:
             f"{other[0]} cannot train beside {ids[0]}: the runs of a pack may differ in "
             "seed, data seed, learning rate and weight decay alone."
         )
+    configs[0].require_evaluation()
 
 
 __all__ = ["Checkpoint", "Outcome", "numerics", "train"]

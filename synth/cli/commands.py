@@ -18,7 +18,6 @@ from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.families import member, members
 from synth.identity import require
 from synth.models.describe import as_text, describe_model, describe_run
-from synth.models.mixers.shapes import Mixer
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.objective import ObjectiveConfig
 from synth.run.execution import Execution
@@ -258,10 +257,7 @@ class Evaluate(MovedFiles):
 class Describe(Aimed):
     """Print the layers, the parameters and the cost of a model."""
 
-    scale: str = "1M"
-    """A rung of the ladder, or a shape such as d64-L6-h4."""
-    mixer: Mixer = "attention"
-    """What mixes positions in each layer."""
+    model: ModelConfig = field(default_factory=lambda: ModelConfig(scale="1M"))
     objective: ObjectiveConfig = field(default_factory=MultiTokenConfig)
     """What it is trained towards: heads and what they cost."""
     context: int = 1024
@@ -273,16 +269,17 @@ class Describe(Aimed):
 
     def run(self) -> int:
         """Print, or refuse what has no trunk."""
-        model = ModelConfig(scale=self.scale, mixer=self.mixer)
         training = TrainingConfig(context=self.context)
         task = PolynomialConfig()
         config = RunConfig(
-            task=task, model=model, objective=self.objective, training=training
+            task=task, model=self.model, objective=self.objective, training=training
         )
         found: dict[str, Any] = describe_run(config)
         if self.vocabulary is not None:
             require(self.vocabulary >= 1, "--vocabulary", "at least 1", self.vocabulary)
-            found = describe_model(model, self.objective, self.vocabulary, self.context)
+            found = describe_model(
+                self.model, self.objective, self.vocabulary, self.context
+            )
         print(json.dumps(found) if self.json else as_text(found))
         return 0
 

@@ -191,6 +191,7 @@ class FusedLoss:
         self.native = native
         self.norm = FusedNorm(model.norm, native)
         self.unembedding = LaneWeight(model.unembedding_KVD)
+        self.scale = model.logit_scale
 
     def __call__(
         self,
@@ -202,6 +203,8 @@ class FusedLoss:
         """Losses (K,) and `scale` times the gradient for h; those of weights are added."""
         h_KND = h_KND.contiguous()
         normed, rate = self.norm.forward(h_KND)
+        if self.scale != 1:
+            normed.mul_(self.scale)
         logits = self.unembedding.forward(normed)
         loss_KN = torch.empty(h_KND.shape[:2])
         rows, vocab = loss_KN.numel(), logits.shape[-1]
@@ -210,6 +213,8 @@ class FusedLoss:
         if isinstance(scale, Tensor) or scale != 1:
             logits.mul_(scale)  # the pass left their gradients in their place
         to_normed = self.unembedding.backward(logits, normed)
+        if self.scale != 1:
+            to_normed.mul_(self.scale)
         return loss_KN.sum(1), self.norm.backward(h_KND, rate, to_normed, None)
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from synth.config import ModelConfig, RunConfig
-from synth.models.mixers.shapes import mixer_shape
+from synth.models.counts import Counts, head_counts, layer_counts
 from synth.objectives.objective import ObjectiveConfig
 from synth.tasks.task import Task
 
@@ -29,28 +29,27 @@ def describe_model(
     """
     shape, heads = model.shape, objective.heads()
     width, trunk = shape.width, objective.trunk_layers(shape.layers)
-    own = [head for head in heads if head.shares is None]
-    head_layers, maps = sum(h.layers for h in own), sum(h.maps for h in own)
-    merging = [head for n, head in enumerate(heads, 1) if objective.merges(n)]
-    merges = [head.merge for head in merging if head.shares is None]
-    projections = merges.count("project")
-    mixer = mixer_shape(model.mixer, shape)
-    layer = mixer.matrices + 3 * width * shape.mlp_width
-    matrices = (trunk + head_layers) * layer + (maps + 2 * projections) * width**2
-    gains = (2 * (trunk + head_layers + projections) + 1) * width
-    gains += (trunk + head_layers) * mixer.gains + merges.count("sum")
-    embedding = vocab_size * width
-    run_layers = trunk + sum(head.layers for head in heads)
-    run_matrices = run_layers * layer + width**2 * (
-        sum(head.maps for head in heads)
-        + 2 * sum(head.merge == "project" for head in merging)
-    )
+    layer = layer_counts(model.mixer, shape, context)
+    merging = [objective.merges(number) for number in range(1, len(heads) + 1)]
+    modules = [
+        head_counts(head, merges, layer, width)
+        for head, merges in zip(heads, merging, strict=True)
+    ]
+    own = [index for index, head in enumerate(heads) if head.shares is None]
+    inner = sum((modules[index] for index in own), trunk * layer)
+    inner += Counts(exempt=width)  # the last norm
+    unembedding = Counts.of_products(vocab_size * width)
     readouts = len(objective.readouts())
+    tables = model.table_parameters(vocab_size, width, context)
+    tables += readouts * unembedding.parameters
     if unembeddings is None:
         unembeddings = len(heads) + readouts
+    flops = trunk * layer.flops + sum(module.flops for module in modules)
     return {
         "scale": model.scale,
         "mixer": model.mixer,
+        "embeddings": model.embeddings,
+        "positions": model.positions_used,
         "width": width,
         "attention_heads": shape.heads,
         "mlp_width": shape.mlp_width,
@@ -59,18 +58,17 @@ def describe_model(
         "heads": len(heads),
         "readouts": readouts,
         "trunk_layers": trunk,
-        "head_layers": head_layers,
-        "linear_maps": maps,
-        "merges": len(merges),
+        "head_layers": sum(heads[index].layers for index in own),
+        "linear_maps": sum(heads[index].maps for index in own),
+        "merges": sum(merging[index] for index in own),
         "depth_to_head_1": trunk + sum(heads[h - 1].layers for h in objective.path(1)),
-        "non_embedding_parameters": matrices + gains,
+        "non_embedding_parameters": inner.parameters,
         "nominal_parameters": shape.nominal_parameters,
-        "embedding_parameters": (2 + readouts) * embedding,
-        "parameters": matrices + gains + (2 + readouts) * embedding,
+        "embedding_parameters": tables,
+        "parameters": inner.parameters + tables,
         "vocabulary": vocab_size,
         "context": context,
-        "training_flops_per_token": 6 * (run_matrices + unembeddings * embedding)
-        + run_layers * mixer.training_flops(context),
+        "training_flops_per_token": flops + unembeddings * unembedding.flops,
     }
 
 
@@ -131,7 +129,8 @@ def as_text(found: dict[str, Any]) -> str:
         f"{kept or 'the trunk itself'}; {found['depth_to_head_1']} layers deep at head 1",
         f"non-embedding parameters {found['non_embedding_parameters']:,} "
         f"(12 L d^2 = {found['nominal_parameters']:,})",
-        f"embedding and unembedding {found['embedding_parameters']:,} "
+        f"{found['embeddings']} embedding and unembedding, {found['positions']} "
+        f"positions: {found['embedding_parameters']:,} parameters "
         f"at a vocabulary of {found['vocabulary']}",
         f"training {found['training_flops_per_token']:,.0f} FLOP a token "
         f"at a context of {found['context']}",

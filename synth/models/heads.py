@@ -5,14 +5,13 @@ Letters: K lanes, B batch, T time, D width.
 
 from torch import Tensor, nn
 
+from synth.config import ModelConfig
 from synth.models.lanes import lane_linear, together
 from synth.models.layer import Layer
 from synth.models.mixers.recurrence import Memory
-from synth.models.mixers.shapes import Mixer
 from synth.models.norm import RMSNorm
 from synth.models.weights import gain, matrix
 from synth.objectives.objective import Head
-from synth.scales import Scale
 
 
 class LinearHead(nn.Module):
@@ -73,7 +72,7 @@ class HeadStack(nn.Module):
     """A head of several parts: a merge, linear maps, layers, in this order."""
 
     def __init__(
-        self, head: Head, merges: bool, num_lanes: int, shape: Scale, mixer: Mixer
+        self, head: Head, merges: bool, num_lanes: int, config: ModelConfig
     ) -> None:
         super().__init__()
         self.merge: nn.Module | None = None
@@ -81,13 +80,13 @@ class HeadStack(nn.Module):
             self.merge = (
                 AddToken(num_lanes)
                 if head.merge == "sum"
-                else Merge(num_lanes, shape.width)
+                else Merge(num_lanes, config.shape.width)
             )
         self.maps = nn.ModuleList(
-            LinearHead(num_lanes, shape.width) for _ in range(head.maps)
+            LinearHead(num_lanes, config.shape.width) for _ in range(head.maps)
         )
         self.layers = nn.ModuleList(
-            Layer(num_lanes, shape, mixer) for _ in range(head.layers)
+            Layer(num_lanes, config) for _ in range(head.layers)
         )
 
     def forward(self, x_KBTD: Tensor, given_KBTD: Tensor | None = None) -> Tensor:
@@ -101,13 +100,13 @@ class HeadStack(nn.Module):
 
 
 def new_head(
-    head: Head, merges: bool, num_lanes: int, shape: Scale, mixer: Mixer
+    head: Head, merges: bool, num_lanes: int, config: ModelConfig
 ) -> nn.Module:
     """The plainest module for what a head consists of."""
     if not merges and (head.layers, head.maps) == (0, 0):
         return TrunkOutput()
     if not merges and (head.layers, head.maps) == (0, 1):
-        return LinearHead(num_lanes, shape.width)
+        return LinearHead(num_lanes, config.shape.width)
     if not merges and (head.layers, head.maps) == (1, 0):
-        return Layer(num_lanes, shape, mixer)
-    return HeadStack(head, merges, num_lanes, shape, mixer)
+        return Layer(num_lanes, config)
+    return HeadStack(head, merges, num_lanes, config)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from synth.config import ModelConfig
 from synth.models.elementwise import gated
 from synth.models.lanes import lane_linear
 from synth.models.mixers.attention import Attention
@@ -51,15 +52,13 @@ class Layer(nn.Module):
     `synth.fast.fused` may put faster forms of "x plus part" in the place of the parts.
     """
 
-    def __init__(
-        self, num_lanes: int, shape: Scale, mixer: Mixer = "attention"
-    ) -> None:
+    def __init__(self, num_lanes: int, config: ModelConfig) -> None:
         super().__init__()
         self.fused_mixer: Callable[[Tensor], Tensor] | None = None
         self.fused_mlp: Callable[[Tensor], Tensor] | None = None
-        self.kind = mixer
-        self.add_module(mixer, MIXERS[mixer](num_lanes, shape))
-        self.mlp = MLP(num_lanes, shape)
+        self.kind = config.mixer
+        self.add_module(self.kind, MIXERS[self.kind](num_lanes, config))
+        self.mlp = MLP(num_lanes, config.shape)
 
     @property
     def mixer(self) -> nn.Module:

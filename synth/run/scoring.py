@@ -46,7 +46,9 @@ def load_model(
         )
     vocab_size = len(config.task.build().vocabulary)
     with torch.device(device):
-        model = PredictionModel(config.model, config.objective, vocab_size, 1)
+        model = PredictionModel(
+            config.model, config.objective, vocab_size, 1, config.training.context
+        )
         lanes = FlatLanes(model, torch.float32)
     weights = lanes.lane(lanes.master_KP, 0)
     problems: list[str] = []

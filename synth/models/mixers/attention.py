@@ -1,4 +1,4 @@
-"""Causal self-attention with rotary positions.
+"""Causal self-attention, with rotary positions unless they are learned elsewhere.
 
 Letters: K lanes, B batch, T time, D width, H attention heads, C channels of a head.
 """
@@ -7,20 +7,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from synth.config import ModelConfig
 from synth.models.elementwise import rotate
 from synth.models.lanes import lane_linear, lie_as_alone
 from synth.models.mixers.recurrence import Memory, by_lane
 from synth.models.norm import RMSNorm
 from synth.models.weights import matrix
-from synth.scales import Scale
 
 
 class Rotary(nn.Module):
-    """Rotary positions (base 10,000), computed once per length and type."""
+    """Rotary positions (base 10,000), computed once per length and type.
 
-    def __init__(self, channels: int) -> None:
+    Where it does not turn, all angles are 0.
+    """
+
+    def __init__(self, channels: int, turns: bool = True) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.turns = channels, turns
         self._tables: dict[tuple, tuple[Tensor, Tensor]] = {}
 
     def table(self, stop: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,7 +32,7 @@ class Rotary(nn.Module):
         if key not in self._tables:
             half = self.channels // 2
             rate = 10_000.0 ** -(torch.arange(half, dtype=torch.float64) / half)
-            angle = torch.arange(stop, dtype=torch.float64)[:, None] * rate
+            angle = torch.arange(stop, dtype=torch.float64)[:, None] * rate * self.turns
             cos, sin = angle.cos(), angle.sin()
             tables = (torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1))
             self._tables[key] = tuple(t.to(like.device, like.dtype) for t in tables)  # type: ignore[assignment]
@@ -37,6 +40,8 @@ class Rotary(nn.Module):
 
     def forward(self, x_NHTC: Tensor, start: int) -> Tensor:
         """Turn each pair of channels by its position, the first being `start`."""
+        if not self.turns:
+            return x_NHTC
         stop = start + x_NHTC.shape[-2]
         cos_TC, sin_TC = (t[start:] for t in self.table(stop, x_NHTC))
         return rotate(x_NHTC, cos_TC, sin_TC)
@@ -45,14 +50,15 @@ class Rotary(nn.Module):
 class Attention(nn.Module):
     """Norm and causal self-attention through torch's fused kernel."""
 
-    def __init__(self, num_lanes: int, shape: Scale) -> None:
+    def __init__(self, num_lanes: int, config: ModelConfig) -> None:
         super().__init__()
+        shape = config.shape
         width = shape.width
         self.heads = shape.heads
         self.norm = RMSNorm(num_lanes, width)
         self.qkv_KED = matrix(num_lanes, 3 * width, width)
         self.out_KDD = matrix(num_lanes, width, width, summed=2 * shape.layers)
-        self.rotary = Rotary(width // shape.heads)
+        self.rotary = Rotary(width // shape.heads, config.positions == "rotary")
 
     def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
         """Attend to this and all earlier positions, remembered ones among them."""

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from synth.config import ModelConfig
 from synth.models.elementwise import folded, unit_rms
 from synth.models.lanes import lane_linear
 from synth.models.mixers.recurrence import (
@@ -40,7 +41,6 @@ from synth.models.mixers.recurrence import (
 from synth.models.mixers.shapes import WINDOW, MambaShape
 from synth.models.norm import RMSNorm
 from synth.models.weights import gain, matrix
-from synth.scales import Scale
 
 FIRST_STEPS = (1e-3, 1e-1)
 """Range of dt at the start, geometric over the heads."""
@@ -82,8 +82,9 @@ def scan(
 class Mamba2(nn.Module):
     """Norm and Mamba-2 layer with about as many weights as attention."""
 
-    def __init__(self, num_lanes: int, shape: Scale) -> None:
+    def __init__(self, num_lanes: int, config: ModelConfig) -> None:
         super().__init__()
+        shape = config.shape
         self.shape = inner = MambaShape.of(shape)
         self._starts: dict[tuple, tuple[Tensor, Tensor]] = {}
         self.norm = RMSNorm(num_lanes, shape.width)

@@ -24,6 +24,8 @@ class Memory:
         """The last inputs, as many as the shift or the convolution looks back; keys."""
         self.state: Tensor | None = None
         """The state of the recurrence; values, where it is attention."""
+        self.tokens = 0
+        """How many tokens were seen, counted where positions are learned."""
 
 
 class ShortConvolution(Function):

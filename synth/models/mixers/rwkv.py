@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from synth.config import ModelConfig
 from synth.models.elementwise import folded, unit_rms
 from synth.models.lanes import lane_linear
 from synth.models.mixers.recurrence import (
@@ -42,7 +43,6 @@ from synth.models.mixers.recurrence import (
 from synth.models.mixers.shapes import RWKVShape
 from synth.models.norm import RMSNorm
 from synth.models.weights import gain, matrix
-from synth.scales import Scale
 
 FASTEST = math.exp(-0.5)
 """Largest -log w of one step."""
@@ -84,8 +84,9 @@ def scan(
 class TimeMix(nn.Module):
     """Norm and RWKV time mix with about as many weights as attention."""
 
-    def __init__(self, num_lanes: int, shape: Scale) -> None:
+    def __init__(self, num_lanes: int, config: ModelConfig) -> None:
         super().__init__()
+        shape = config.shape
         self.shape = inner = RWKVShape.of(shape)
         self._starts: dict[tuple, Tensor] = {}
         width, channels = shape.width, inner.inner

@@ -11,9 +11,19 @@ T context, Q chunk.
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
+from synth.identity import Part, identity
 from synth.scales import Scale
 
 Mixer = Literal["attention", "mamba2", "rwkv"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixerConfig(Part):
+    """What looks at other positions in each layer."""
+
+    mixer: Mixer = identity("attention", implied="attention")
+    """What mixes positions in each layer; every mixer has about 4 d^2 weights."""
+
 
 MAX_STATE = 128
 """Largest state aimed at for a Mamba-2 head (the default of its authors)."""
@@ -157,9 +167,10 @@ class RWKVShape:
 def mixer_shape(mixer: Mixer, shape: Scale) -> MixerShape:
     """Inner widths and counts of a mixer at a scale.
 
-    >>> from synth.scales import SCALES
-    >>> mixer_shape("mamba2", SCALES["1M"])
-    MambaShape(width=128, heads=4, channels=32, state=58, chunk=32)
+        >>> from synth.identity import Part, identity
+    from synth.scales import SCALES
+        >>> mixer_shape("mamba2", SCALES["1M"])
+        MambaShape(width=128, heads=4, channels=32, state=58, chunk=32)
     """
     if mixer == "mamba2":
         return MambaShape.of(shape)

@@ -16,14 +16,13 @@ from synth.probes.prefix_matching import (
 )
 from synth.run.execution import Execution
 from synth.run.store import RunFolder
-from synth.scales import Scale
 from synth.tasks.repeats import RepeatsConfig
 from synth.training import train
 
 
 def test_weights_give_what_the_fused_kernel_gives():
     torch.manual_seed(0)
-    attention = Attention(2, Scale(16, 1, 4))
+    attention = Attention(2, ModelConfig(scale="d16-L1-h4"))
     for parameter in attention.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     x_KBTD = torch.randn(2, 3, 10, 16)

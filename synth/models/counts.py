@@ -1,0 +1,63 @@
+"""What the parts between the tables have and cost, by arithmetic alone (no torch).
+
+Each part is counted here as its module declares it; `synth.models.describe` adds them up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from synth.models.mixers.shapes import Mixer, mixer_shape
+from synth.objectives.objective import Head
+from synth.scales import Scale
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Parameters of a part by their role, and its training FLOPs per token."""
+
+    decayed: int = 0
+    exempt: int = 0
+    """Gains: no weight decay acts on them."""
+    flops: int = 0
+    """Of one run of the part, forward and backward; a product-sum counts as two."""
+
+    @classmethod
+    def of_products(cls, weights: int, exempt: int = 0, more_flops: int = 0) -> Counts:
+        """A part that multiplies every token by each of `weights`: 6 FLOPs a weight."""
+        return cls(weights, exempt, 6 * weights + more_flops)
+
+    @property
+    def parameters(self) -> int:
+        """Of both roles."""
+        return self.decayed + self.exempt
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.decayed + other.decayed,
+            self.exempt + other.exempt,
+            self.flops + other.flops,
+        )
+
+    def __rmul__(self, times: int) -> Counts:
+        return Counts(times * self.decayed, times * self.exempt, times * self.flops)
+
+
+def layer_counts(mixer: Mixer, shape: Scale, context: int) -> Counts:
+    """A layer: the mixer, the three matrices of the MLP, and a norm for each of the two."""
+    mixing = mixer_shape(mixer, shape)
+    return Counts.of_products(
+        mixing.matrices + 3 * shape.width * shape.mlp_width,
+        mixing.gains + 2 * shape.width,
+        mixing.training_flops(context),
+    )
+
+
+def head_counts(head: Head, merges: bool, layer: Counts, width: int) -> Counts:
+    """The module of a head: its merge, its maps, its layers (`synth.models.heads`)."""
+    counts = head.layers * layer + Counts.of_products(head.maps * width**2)
+    if not merges:
+        return counts
+    if head.merge == "sum":
+        return counts + Counts(exempt=1)
+    return counts + Counts.of_products(2 * width**2, exempt=2 * width)
