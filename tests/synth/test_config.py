@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import typing
 
 import pytest
 
@@ -111,9 +112,9 @@ def test_every_field_changes_the_id(part):
         if owner is None:
             pytest.skip("covered by the tests of that task")
         current = getattr(base, owner)
-        changed = []
+        changed, hints = [], typing.get_type_hints(part)
         for field in dataclasses.fields(part):
-            for value in other_values(getattr(current, field.name)):
+            for value in other_values(getattr(current, field.name), hints[field.name]):
                 try:
                     new = dataclasses.replace(current, **{field.name: value})
                 except ValueError:
@@ -128,7 +129,7 @@ def test_every_field_changes_the_id(part):
     assert base.run_id not in ids
 
 
-def other_values(value):
+def other_values(value, hint):
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int):
@@ -139,8 +140,7 @@ def other_values(value):
         return [value[:-1], value[1:], (1.0, 0.5), (1.0, 0.5, 0.2)]
     if value is None:
         return [0.5]
-    choices = ["100M", "causal", "added", "answer", "bf16", "chain", "rwkv", "shared"]
-    choices += ["forward"]
+    choices = ["100M", *typing.get_args(hint)]  # a scale, or the words of a `Literal`
     return [choice for choice in choices if choice != value]
 
 
