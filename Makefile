@@ -92,6 +92,7 @@ cluster-down: $(READY) ## end the private SLURM cluster
 bench: $(READY) ## measure: generators, training speed, memory of heads
 	$(RUN) -m tests.bench.bench_polynomial
 	$(RUN) -m tests.bench.bench_stories
+	$(RUN) -m tests.bench.bench_tasks
 	$(RUN) -m tests.bench.bench_training
 	$(RUN) -m tests.bench.bench_peers
 	$(RUN) -m tests.bench.bench_around
