@@ -1,6 +1,6 @@
 """What came out of the runs.
 
-python -m analysis {collect,quick,claims,matched,figures,report,notebooks}
+python -m analysis {collect,plot,compare,quick,claims,matched,figures,report,notebooks}
 """
 
 import sys
@@ -11,6 +11,7 @@ from synth.cli import command_line
 
 def parse(arguments: list[str] | None = None) -> Any:
     """The command that the words describe; misspelt ones end with status 2."""
+    from analysis.answers import Compare, Plot
     from analysis.commands import (
         Claims,
         Collect,
@@ -25,6 +26,8 @@ def parse(arguments: list[str] | None = None) -> Any:
     return parse_words(
         {
             "collect": Collect,
+            "plot": Plot,
+            "compare": Compare,
             "quick": Quick,
             "claims": Claims,
             "figures": Figures,

@@ -229,22 +229,20 @@ class Figures:
         """Draw; say what is left out, and why."""
         from analysis.plots import style
         from analysis.plots.families import FIGURES
+        from analysis.plots.overview import all_pictures
 
         for name in self.only:
             if name not in FIGURES:
                 raise ValueError(f"No figure {name!r}. {nearest(name, FIGURES)}")
         frame = read_all(self.results)
         check_writable(self.figures)
-        for name, entry in FIGURES.items():
-            if self.only and name not in self.only:
-                continue
-            drawn, reasons = entry.pictures(frame)
-            for one in drawn:
-                style.save(one.figure, one.table, self.figures / one.name)
-                apart = f" ({one.label})" if one.label else ""
-                print(f"{one.name}: {self.figures / one.name}.png, .pdf, .csv{apart}")
-            for reason in reasons:
-                print(f"{name}: left out, {reason}")
+        pictures, reasons = all_pictures(frame, self.only)
+        for one in pictures:
+            style.save(one.figure, one.table, self.figures / one.name)
+            apart = f" ({one.label})" if one.label else ""
+            print(f"{one.name}: {self.figures / one.name}.png, .pdf, .csv{apart}")
+        for reason in reasons:
+            print(reason)
         return 0
 
 

@@ -13,8 +13,8 @@ import polars as pl
 from analysis.arm_names import sort_rows
 from analysis.claims import RULE, Judgement, outcome_table
 from analysis.plots import style
-from analysis.plots.families import FIGURES
 from analysis.plots.gallery import Picture
+from analysis.plots.overview import all_pictures
 from analysis.selection import size_name
 from analysis.statements import judge_all
 from analysis.trajectories import equal_cost_table, events_table
@@ -56,7 +56,7 @@ def report(frame: pl.DataFrame, pictures: bool = True) -> str:
     Without `pictures` it has everything but the figures.
     """
     judgements = judge_all(frame)
-    figures, left_out = _drawn(frame) if pictures else ([], [])
+    figures, left_out = all_pictures(frame) if pictures else ([], [])
     body = [
         "<h1>What predicting several tokens teaches: claims and evidence</h1>",
         '<nav><a href="#claims">claims</a><a href="#figures">figures</a>'
@@ -128,16 +128,6 @@ def _claim(one: Judgement) -> str:
         command = words(claim.settled_by)
         parts.append(f'<p class="faint">To settle it: <code>{command}</code></p>')
     return "".join(parts) + "</section>"
-
-
-def _drawn(frame: pl.DataFrame) -> tuple[list[Picture], list[str]]:
-    """All pictures, and what is left out with the reason."""
-    drawn, left_out = [], []
-    for name, entry in FIGURES.items():
-        found, reasons = entry.pictures(frame)
-        drawn += found
-        left_out += [f"{name} is left out: {reason}" for reason in reasons]
-    return drawn, left_out
 
 
 def _figure(one: Picture) -> str:

@@ -25,7 +25,8 @@ COMPANIONS = {"books_parts": ("task.books_digest",)}
 """Fields that only one side of a comparison has, when the column varies."""
 SILENT = ("version", "digest", "examples", "evaluate_every_steps")
 """Ends of field names that say nothing to a reader while others do."""
-_SEEDS = ("seed", "data_seed")
+SEEDS = ("seed", "data_seed")
+"""Fields in which runs of one cell differ."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,17 +37,20 @@ class Setting:
     """Hex digits, the same whatever else is in the table."""
     label: str
     """What tells it apart from the other settings; empty when there is no other."""
+    brief: str
+    """As few of these fields as still do."""
     frame: pl.DataFrame
 
 
 def with_setting(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
     """Add `setting`: equal for runs that differ in seeds and the `varied` columns alone.
 
-    `varied` are names of `CONFIGURED` columns. Learning rate and weight decay do not
-    count, since each cell has its own after tuning, unless a cell has several.
+    `varied` are names of `CONFIGURED` columns, or dotted paths of fields that `frame`
+    has as columns. Learning rate and weight decay do not count, since each cell has its
+    own after tuning, unless a cell has several.
     """
     loose = _settings(frame, *varied, *TUNED)
-    cell = ["setting", *varied]
+    cell = ["setting", *dict.fromkeys(varied)]
     rates = loose.group_by(cell).agg(pl.struct(TUNED).n_unique().alias("rates"))
     several = rates.filter(pl.col("rates") > 1)["setting"].unique()
     if several.is_empty():
@@ -63,10 +67,16 @@ def settings_of(frame: pl.DataFrame, *varied: str) -> list[Setting]:
     runs = marked.group_by("setting").agg(pl.col("run_id").n_unique().alias("runs"))
     ranked = runs.sort(["runs", "setting"], descending=[True, False])["setting"]
     parts = [marked.filter(pl.col("setting") == name) for name in ranked.to_list()]
-    labels = _labels([part["config"][0] for part in parts], varied, parts)
+    told = _told_apart([part["config"][0] for part in parts], varied, parts)
+    fewest = _fewest(told)
     return [
-        Setting(part["setting"][0], label, part.drop("setting"))
-        for part, label in zip(parts, labels, strict=True)
+        Setting(
+            part["setting"][0],
+            ", ".join(one.values()),
+            ", ".join(one[path] for path in fewest),
+            part.drop("setting"),
+        )
+        for part, one in zip(parts, told, strict=True)
     ]
 
 
@@ -87,15 +97,16 @@ def check_one_setting(frame: pl.DataFrame, *varied: str) -> None:
         )
 
 
-def facts(frame: pl.DataFrame) -> str:
+def facts(frame: pl.DataFrame, *shown: str) -> str:
     """What was trained, in one line: task, tokens, loss, rate, seeds.
 
-    Every figure carries it, so that no number travels without its scale.
+    Every figure carries it, so that no number travels without its scale. Columns that
+    are `shown` tell cells apart, besides size, arm and the usual conditions.
     """
     runs = frame.unique("run_id", maintain_order=True)
     tokens = runs.select(pl.col("steps") * pl.col("batch_rows") * pl.col("context"))
-    cell = ("scale", "arm", "precision")
-    seeds = runs.group_by(*cell, *_conditions(runs)).len()["len"]
+    cell = ["scale", "arm", "precision", *_conditions(runs), *shown]
+    seeds = runs.group_by(list(dict.fromkeys(cell))).len()["len"]
     words = [_task_words(runs), f"{_range(tokens.to_series(), size_name)} tokens"]
     if runs["scored"].unique().to_list() == ["answer"]:
         words.append("loss on answers alone")
@@ -140,10 +151,27 @@ def _settings(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
     return frame.join(table, on="config", how="left", maintain_order="left")
 
 
+def path_of(name: str) -> str:
+    """The dotted path of a `CONFIGURED` column; any other name is a path itself."""
+    return CONFIGURED[name][0] if name in CONFIGURED else name
+
+
+def fields_of(config: str) -> dict[str, Any]:
+    """All fields of a stored configuration by dotted path.
+
+    Fields that older runs did not write have the value that they imply; places of files
+    are left out.
+
+    >>> fields_of('{"seed": 3, "task": {"kind": "maze", "width": 5}}')["task.width"]
+    5
+    """
+    return dict(_flattened(_completed(json.loads(config))))
+
+
 def _without(config: str, varied: Iterable[str]) -> dict[str, Any]:
     """A configuration as this code reads it, without seeds and varied fields."""
     stored = _completed(json.loads(config))
-    paths = [*_SEEDS, *(CONFIGURED[name][0] for name in varied)]
+    paths = [*SEEDS, *(path_of(name) for name in varied)]
     paths += [path for name in varied for path in COMPANIONS.get(name, ())]
     for path in paths:
         *parents, name = path.split(".")
@@ -182,10 +210,10 @@ def _filled(part: type[Part], stored: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _labels(
+def _told_apart(
     configs: Sequence[str], varied: Sequence[str], parts: Sequence[pl.DataFrame]
-) -> list[str]:
-    """For each setting, the fields in which it differs from one of the others."""
+) -> list[dict[str, str]]:
+    """For each setting, the fields in which it differs from one of the others, in words."""
     flat = [dict(_flattened(_without(c, varied))) for c in configs]
     for one, part in zip(flat, parts, strict=True):
         for name in TUNED:  # a rate that is tuned cell by cell tells nothing apart
@@ -194,7 +222,23 @@ def _labels(
     common = [path for path in flat[0] if all(path in one for one in flat)]
     apart = [path for path in common if len({str(one[path]) for one in flat}) > 1]
     told = [path for path in apart if not path.endswith(SILENT)] or apart
-    return [", ".join(_words(path, one[path]) for path in told) for one in flat]
+    return [{path: _words(path, one[path]) for path in told} for one in flat]
+
+
+def _fewest(told: Sequence[dict[str, str]]) -> list[str]:
+    """Fields that tell settings apart as well as all do, the most telling one first."""
+    chosen: list[str] = []
+    paths = list(told[0]) if told else []
+
+    def kinds(more: str) -> int:
+        return len({tuple(one[path] for path in (*chosen, more)) for one in told})
+
+    so_far = 1
+    while paths and max(map(kinds, paths)) > so_far:
+        best = max(paths, key=kinds)
+        so_far = kinds(best)
+        chosen.append(best)
+    return chosen
 
 
 def _words(path: str, value: Any) -> str:

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from analysis.arm_names import arms_of
 from analysis.comparisons import COSTS, with_costs
 from analysis.events import event_times
+from analysis.modes import levels, span_of
 from analysis.plots import series, style
 from analysis.selection import by_scale
 from analysis.trajectories import curve_rows, declared, floor_of
@@ -67,9 +68,9 @@ def cost_figure(
                 if floor:
                     axes.axhline(floor, color=style.FAINT, ls=":", lw=1, zorder=1)
                 if meant is not None and meant.unit == "share":
-                    axes.set_ylim(0, 1)
+                    axes.set_ylim(*series.SHARE)
             line[0].set_ylabel(_words(f"{metric}, {suite}"))
-        figure.legend(handles=_keys(arms, level, floor), loc="outside right upper")
+        style.legend_below(figure, _keys(arms, level, floor))
     table = rows.select("run_id", "scale", "arm", "seed", *known, "value")
     if learned is not None:
         when = learned.filter("happened").select("run_id", learned_at="tokens")
@@ -78,22 +79,30 @@ def cost_figure(
 
 
 def draw_curves(
-    axes: Axes, rows: pl.DataFrame, cost: str, learned: pl.DataFrame | None = None
+    axes: Axes,
+    rows: pl.DataFrame,
+    cost: str,
+    learned: pl.DataFrame | None = None,
+    hue: str = "arm",
+    looks: dict[Any, tuple[str, str]] | None = None,
 ) -> None:
     """Runs of one panel as thin lines, their mean thick; ticks where each run learned it.
 
-    `learned` is a result of `events.event_times`.
+    `learned` is a result of `events.event_times`, `looks` one of `series.looks_of`. The
+    mean leaves out evaluations at which seeds fall into two groups.
     """
     happened = [] if learned is None else learned.filter("happened").rows()
     at = {run_id: tokens for run_id, tokens, _ in happened}
-    for place, arm in enumerate(arms_of(rows)):
-        group = rows.filter(pl.col("arm") == arm)
-        color, marker = style.color_of(arm), style.marker_of(arm)
+    span = span_of(rows.filter(pl.col("step") > 0))
+    known = looks or series.looks_of(rows, hue)
+    for place, (value, look) in enumerate(known.items()):
+        group = rows.filter(pl.col(hue) == value)
+        color, marker = look
         runs = group.partition_by("run_id", maintain_order=True)
         for run in runs:
             axes.plot(run[cost], run["value"], color=color, lw=0.6, alpha=0.4)
-        mean = group.group_by("step").agg(pl.col(cost, "value").mean()).sort("step")
-        axes.plot(mean[cost], mean["value"], color=color, marker=marker, ms=3)
+        mean = levels(group, list(dict.fromkeys(("step", cost))), span).sort("step")
+        axes.plot(mean[cost], mean["mean"], color=color, marker=marker, ms=3)
         # A run's cost grows as its tokens do.
         shown = [
             at[run["run_id"][0]] * run[cost][-1] / run["tokens"][-1]

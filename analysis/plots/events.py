@@ -59,11 +59,11 @@ def event_figure(
             axes.set_title(f"{scale} non-embedding parameters")
             axes.set_xlabel("training tokens")
         word = "at least" if meant.better == "higher" else "at most"
-        figure.legend(
-            handles=_keys(arms),
-            title=f"{metric.replace('_', ' ')} {word} {level:g}\n"
-            f"in {in_a_row} evaluations in a row",
-            loc="outside right upper",
+        what = f"{metric.replace('_', ' ')} {word} {level:g}"
+        style.legend_below(
+            figure,
+            _keys(arms),
+            title=f"{what} in {in_a_row} evaluations in a row",
         )
     return figure, pl.concat(parts)
 

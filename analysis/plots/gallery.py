@@ -6,6 +6,7 @@ and no sweep hides another.
 """
 
 import functools
+import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 
 from analysis.plots import style
 from analysis.selection import usable
-from analysis.settings import check_one_setting, facts, settings_of
+from analysis.settings import Setting, check_one_setting, facts, settings_of
 
 Drawn = tuple[Figure, pl.DataFrame]
 Draw = Callable[[pl.DataFrame], Drawn]
@@ -26,7 +27,7 @@ class Picture:
     """A figure of one setting, ready to be saved or shown."""
 
     name: str
-    """Of its files: the figure's, and the setting's where there are several."""
+    """Of its files: the figure, and what tells its setting apart if there are several."""
     about: str
     """What it shows, as a sentence."""
     label: str
@@ -77,7 +78,7 @@ class Entry:
                     f"{setting.label}: {error}" if setting.label else f"{error}"
                 )
                 continue
-            name = f"{self.name}-{setting.id}" if len(settings) > 1 else self.name
+            name = named(self.name, setting)
             told = facts(setting.frame)
             annotate(figure, f"{told}; {setting.label}" if setting.label else told)
             found.append(Picture(name, self.about, setting.label, told, figure, table))
@@ -108,13 +109,20 @@ def drawing(
     return enter
 
 
+def named(name: str, setting: Setting) -> str:
+    """The name of a picture's files: the few fields that tell its setting apart."""
+    words = re.sub(r"[^\w.+-]+", "-", setting.brief.replace(", ", "_"))
+    return f"{name}_{words}" if words else name
+
+
 def annotate(figure: Figure, text: str) -> None:
     """A quiet line above the panels: of which runs the figure is."""
-    width = int((figure.get_figwidth() - style.LEGEND_WIDTH) * 20)
+    lines = textwrap.wrap(text, int(figure.get_figwidth() * 17))
+    figure.set_figheight(figure.get_figheight() + 0.13 * len(lines))
     with style.house_style():
         figure.suptitle(
-            textwrap.fill(text, width),
-            fontsize=6.5,
+            "\n".join(lines),
+            fontsize=7.5,
             color=style.FAINT,
             x=0.01,
             ha="left",

@@ -90,8 +90,8 @@ def polynomial_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
             draw_panel(axes, rows.filter(here), table.filter(here))
             axes.set_title(f"{scale} non-embedding parameters")
         grid[0][0].set_ylabel("exact match (greedy)")
-        figure.supxlabel("operations in the expression, m", fontsize=8.5)
-        figure.legend(handles=keys(arms_of(rows)), loc="outside right upper")
+        style.label_x(figure, "operations in the expression, m")
+        style.legend_below(figure, keys(arms_of(rows)))
     return figure, table
 
 
@@ -143,7 +143,7 @@ def draw_panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> None:
         )
     axes.set_xticks(range(1, most + 1))
     axes.set_xlim(0.5, most + 0.5)
-    axes.set_ylim(0, 1.0)
+    axes.set_ylim(*series.SHARE)
     axes.grid(visible=False, axis="x")
 
 

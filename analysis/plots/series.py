@@ -1,27 +1,31 @@
-"""Figures of one score: a panel a condition, a colour an arm, every seed a dot."""
+"""Figures of one score: a panel a condition, a colour a series, every seed a dot."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.arm_names import arm_label, arms_of
+from analysis.fields import distinct, value_label
+from analysis.modes import levels, span_of
 from analysis.plots import style
 from analysis.resampling import over_items
-from analysis.statistics import over_seeds, t_band
 
 DODGE = 0.16
-"""Share of the distance between two x over which the arms are spread."""
+"""Share of the distance between two x over which the series are spread."""
 CROWDED = 6
 """With more values of x than this, they stand on one another."""
 REFERENCE: Any = {"color": style.FAINT, "ls": ":", "lw": 1}
 """The line at a level to compare with."""
+BOUND: Any = {"floor": REFERENCE, "ceiling": REFERENCE | {"ls": (0, (5, 2))}}
+"""The lines at what guessing scores, and at the best that is possible."""
+SHARE = (-0.03, 1.03)
+"""The y axis of a share: marks at its ends are whole."""
 
 
 def series_figure(
@@ -30,22 +34,25 @@ def series_figure(
     panel: str,
     *,
     label: str,
+    hue: str = "arm",
     title: str = "{}",
     unit: str = "",
     log: bool = False,
-    limits: tuple[float, float] | None = (0, 1),
+    limits: tuple[float, float] | None = SHARE,
     reference: Any = None,
     reference_label: str = "",
     order: Sequence[Any] = (),
     apart: bool = True,
+    floor: str = "guess floor",
 ) -> tuple[Figure, pl.DataFrame]:
     """Draw `value` against `x`.
 
     Parameters
     ----------
     rows
-        One row a run and x, all of one setting: `arm`, `seed`, `value`, the columns
-        `x` (numbers or names) and `panel`, and where there are any, counts by test item.
+        One row a run and x, all of one setting: `seed`, `value`, the columns `x`
+        (numbers or names), `hue` and `panel`, and where there are any, counts by test
+        item, and `floor` and `ceiling` of the value.
     label, unit
         Of the x and the y axis.
     title
@@ -57,88 +64,125 @@ def series_figure(
     order
         Of the panels; sorted if not given.
     apart
-        Whether arms stand beside each other at one x, where x is a few conditions.
+        Whether series stand beside each other at one x, where x is a few conditions.
+    floor
+        What the legend calls the floor.
 
     Returns the figure and the plotted table: mean, t interval over seeds, number of
-    seeds and, where counts by test item are known, the bootstrap interval over them.
+    seeds, and no mean where they fall into two groups (`analysis.modes`); where counts
+    by test item are known, the bootstrap interval over them.
     """
-    by = [panel, x, "arm"]
-    table = over_items(rows, over_seeds(rows, by), by)
-    arms = arms_of(rows)
-    found = rows[panel].unique().sort().to_list()
+    by = list(dict.fromkeys((panel, x, hue)))
+    table = over_items(rows, levels(rows, by, span_of(rows)), by)
+    looks = looks_of(rows, hue)
+    found = distinct(rows[panel])
     panels = [name for name in order if name in found] or found
     with style.house_style():
         figure, grid = style.wrapped_panels(len(panels), unit)
         for axes, value in zip(grid, panels, strict=True):
             here = pl.col(panel) == value
             ticks = _ticks(rows.filter(here)[x], log)
-            place = _place(x, ticks, arms, DODGE * apart)
-            _means_and_seeds(axes, rows.filter(here).with_columns(place=place))
-            _single_runs(axes, table.filter(here).with_columns(place=place))
-            axes.set_title(title.format(value))
+            place = _place(x, hue, ticks, list(looks), DODGE * (apart and x != hue))
+            seeds = rows.filter(here).with_columns(place=place)
+            means = table.filter(here).with_columns(place=place)
+            line = "-" if rows[x].dtype.is_numeric() and x != hue else ""
+            _means_and_seeds(axes, seeds, means, hue, looks, line)
+            _single_runs(axes, means, hue, looks)
             style.mark_values(axes, ticks)
             if limits is not None:
                 axes.set_ylim(*limits)
+            draw_bounds(axes, seeds.with_columns(place=pl.col(x).replace_strict(ticks)))
+            axes.set_title(title.format(value))
             if reference is not None:
                 axes.axhline(reference, **REFERENCE, zorder=1)
-        figure.supxlabel(label, fontsize=8.5)
-        handles = keys(arms, single=_of_single_runs(table).height > 0)
+        handles = keys(looks, hue, table=table)
         if reference is not None and reference_label:
             handles.append(Line2D([], [], **REFERENCE, label=reference_label))
-        figure.legend(handles=handles, loc="outside right upper")
+        handles += bound_keys(rows, floor)
+        style.label_x(figure, label)
+        style.legend_below(figure, handles)
     return figure, table
+
+
+def looks_of(rows: pl.DataFrame, hue: str) -> dict[Any, tuple[str, str]]:
+    """Colour and marker of each series, in their order."""
+    if hue == "arm":
+        return {
+            arm: (style.color_of(arm), style.marker_of(arm)) for arm in arms_of(rows)
+        }
+    return style.looks_in_order(distinct(rows[hue]))
+
+
+def draw_bounds(axes: Axes, rows: pl.DataFrame) -> None:
+    """Floor and ceiling at each `place`, where they lie in the panel or near it."""
+    for name, line in BOUND.items():
+        if name not in rows.columns:
+            continue
+        known = rows.drop_nulls(name).group_by("place").agg(pl.col(name).mean())
+        known = known.sort("place")
+        low, high = axes.get_ylim()
+        margin = 0.25 * (high - low)
+        inside = known[name].is_between(low - margin, high + margin)
+        if known.is_empty() or not inside.all():
+            continue
+        levels_there = known[name].to_numpy()
+        if np.ptp(levels_there) <= 1e-9:
+            axes.axhline(levels_there[0], **line, zorder=1)
+        else:
+            axes.plot(known["place"], levels_there, **line, zorder=1)
+
+
+def bound_keys(rows: pl.DataFrame, floor: str = "guess floor") -> list[Line2D]:
+    """Entries of a legend for `draw_bounds`; `floor` says what the floor is."""
+    names = {"floor": floor, "ceiling": "best possible"}
+    return [
+        Line2D([], [], **line, label=names[name])
+        for name, line in BOUND.items()
+        if name in rows.columns and rows[name].drop_nulls().len()
+    ]
 
 
 def _ticks(values: pl.Series, log: bool) -> dict[Any, float]:
     """Where each value of x stands: names side by side, numbers on the (log) scale."""
-    known = values.unique().sort().to_list()
+    known = values.drop_nulls().unique().sort().to_list()
     if not values.dtype.is_numeric():
         return {name: float(place) for place, name in enumerate(known)}
     return {value: math.log10(value) if log else float(value) for value in known}
 
 
-def _place(x: str, ticks: dict[Any, float], arms: list[str], share: float) -> pl.Expr:
-    """Where a row is drawn: at its x, beside other arms where there is room."""
+def _place(
+    x: str, hue: str, ticks: dict[Any, float], series: list[Any], share: float
+) -> pl.Expr:
+    """Where a row is drawn: at its x, beside other series where there is room."""
     gap = min(np.diff(sorted(ticks.values())), default=1.0)
     width = share * gap if len(ticks) <= CROWDED else 0.0
-    shifts = style.spread_positions(len(arms), width)
-    beside = pl.col("arm").replace_strict(arms, shifts.tolist())
+    shifts = style.spread_positions(len(series), width)
+    beside = pl.col(hue).replace_strict(series, shifts.tolist(), default=0.0)
     return pl.col(x).replace_strict(ticks) + beside
 
 
-def _means_and_seeds(axes: Axes, rows: pl.DataFrame) -> None:
-    """Means with t intervals, joined by a line, and a dot a seed, at their `place`."""
-    data = rows.select("arm", "value", "seed", "place").to_pandas()
-    arms, axes_label = data["arm"].unique(), axes.get_ylabel()
-    colors = {arm: style.color_of(arm) for arm in arms}
-    sns.lineplot(
-        data=data,
-        x="place",
-        y="value",
-        hue="arm",
-        palette=colors,
-        style="arm",
-        markers={arm: style.marker_of(arm) for arm in arms},
-        dashes=False,
-        errorbar=t_band,
-        err_style="bars",
-        err_kws={"lw": 0.8},
-        legend=False,
-        ax=axes,
-    )
-    sns.scatterplot(
-        data=data,
-        x="place",
-        y="value",
-        hue="arm",
-        palette=colors,
-        s=9,
-        alpha=0.45,
-        linewidth=0,
-        legend=False,
-        ax=axes,
-    )
-    axes.set(xlabel="", ylabel=axes_label)
+def _means_and_seeds(
+    axes: Axes,
+    rows: pl.DataFrame,
+    table: pl.DataFrame,
+    hue: str,
+    looks: dict[Any, tuple[str, str]],
+    line: str,
+) -> None:
+    """Means with t intervals, joined by a `line`, and a dot a seed, at their `place`."""
+    for value, (color, marker) in looks.items():
+        means = table.filter(pl.col(hue) == value).sort("place")
+        seeds = rows.filter(pl.col(hue) == value)
+        mark: Any = {"marker": marker, "mec": "white", "mew": 0.5}
+        axes.plot(means["place"], means["mean"], color=color, ls=line, zorder=4, **mark)
+        bars = means.drop_nulls("low")
+        axes.vlines(bars["place"], bars["low"], bars["high"], color=color, lw=0.8)
+        two = pl.col("place").is_in(means.drop_nulls("groups")["place"].implode())
+        dots, rings = seeds.filter(~two), seeds.filter(two)
+        dot: Any = {"s": 9, "alpha": 0.45, "linewidths": 0, "color": color}
+        ring: Any = {"s": 16, "facecolors": "none", "edgecolors": color}
+        axes.scatter(dots["place"], dots["value"], zorder=3, **dot)
+        axes.scatter(rings["place"], rings["value"], zorder=3, linewidths=0.9, **ring)
     axes.grid(visible=False, axis="x")
 
 
@@ -147,47 +191,57 @@ def _of_single_runs(table: pl.DataFrame) -> pl.DataFrame:
     return table.filter(pl.col("seeds") == 1, pl.col("items_low").is_not_null())
 
 
-def _single_runs(axes: Axes, table: pl.DataFrame) -> None:
+def _single_runs(
+    axes: Axes, table: pl.DataFrame, hue: str, looks: dict[Any, tuple[str, str]]
+) -> None:
     """One seed has no t interval: what its test items leave open, dashed."""
     for row in _of_single_runs(table).iter_rows(named=True):
         axes.vlines(
             row["place"],
             row["items_low"],
             row["items_high"],
-            color=style.color_of(row["arm"]),
+            color=looks[row[hue]][0],
             lw=0.8,
             linestyles=(0, (2, 1.5)),
             zorder=2,
         )
 
 
-def keys(arms: list[str], band: bool = True, single: bool = False) -> list[Line2D]:
-    """Entries of a legend: the arms, a seed, the intervals."""
+def keys(
+    series: Iterable[Any],
+    hue: str = "arm",
+    band: bool = True,
+    table: pl.DataFrame | None = None,
+) -> list[Line2D]:
+    """Entries of a legend: the series, and of what `table` has a seed and intervals."""
+    values = list(series)
+    looks = (
+        {arm: (style.color_of(arm), style.marker_of(arm)) for arm in values}
+        if hue == "arm"
+        else style.looks_in_order(values)
+    )
     found = [
         Line2D(
             [],
             [],
-            color=style.color_of(arm),
-            marker=style.marker_of(arm),
+            color=color,
+            marker=marker,
             mec="white",
             mew=0.5,
-            label=arm_label(arm),
+            label=arm_label(value) if hue == "arm" else value_label(hue, value),
         )
-        for arm in arms
+        for value, (color, marker) in looks.items()
     ]
+    faint: Any = {"color": style.FAINT, "ls": ""}
     if band:
-        faint: Any = {"color": style.FAINT, "ls": ""}
         found.append(Line2D([], [], marker="o", ms=3, label="one seed", **faint))
-        found.append(Line2D([], [], marker="|", ms=9, label="95 % t interval", **faint))
-    if single:
-        found.append(
-            Line2D(
-                [],
-                [],
-                color=style.FAINT,
-                lw=0.8,
-                ls=(0, (2, 1.5)),
-                label="one seed: 95 % over stories",
-            )
-        )
+        if table is None or table["low"].drop_nulls().len():
+            text = "mean, 95 % t interval"
+            found.append(Line2D([], [], marker="|", ms=9, label=text, **faint))
+    if table is not None and table["groups"].drop_nulls().len():
+        text = "seeds in two groups: no mean"
+        found.append(Line2D([], [], marker="o", ms=4, mfc="none", label=text, **faint))
+    if table is not None and _of_single_runs(table).height:
+        text, dashes = "one seed: 95 % over stories", (0, (2, 1.5))
+        found.append(Line2D([], [], color=style.FAINT, lw=0.8, ls=dashes, label=text))
     return found

@@ -5,8 +5,9 @@ and line style repeat what the colour says, so a figure survives a grey printer.
 """
 
 import io
+import textwrap
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import polars as pl
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from analysis.selection import size_name
@@ -37,7 +39,8 @@ OTHER_MARKERS = ("P", "X", "<", ">", "p", "h", "*", "d")
 
 PANEL_HEIGHT, PANEL_WIDTH = 2.5, 2.9
 """Inches at the size a figure is printed."""
-LEGEND_WIDTH = 1.6
+NARROWEST = 4.2
+"""Inches of a figure of one panel: the facts above it and the legend need room."""
 WIDEST = 3
 """Panels beside each other: a page is seldom wider."""
 
@@ -95,6 +98,19 @@ def marker_of(arm: str) -> str:
     return _look(arm)[1]
 
 
+def looks_in_order(values: Sequence[Any]) -> dict[Any, tuple[str, str]]:
+    """A colour and a marker for each value of a field, in the order of the values.
+
+    Values beyond the colours have one of them again, with another marker.
+    """
+    colors = [color for color, _ in ARMS.values()] + list(OTHER_COLORS)
+    markers = [marker for _, marker in ARMS.values()] + list(OTHER_MARKERS)
+    return {
+        value: (colors[i % len(colors)], markers[i % len(markers)])
+        for i, value in enumerate(values)
+    }
+
+
 def _look(arm: str) -> tuple[str, str]:
     """The same in every figure and every process, whichever arms are drawn beside."""
     if arm in ARMS:
@@ -105,10 +121,9 @@ def _look(arm: str) -> tuple[str, str]:
 
 
 def panels(columns: int, rows: int = 1, **shared: Any) -> tuple[Figure, np.ndarray]:
-    """An empty figure of equal panels with room for a legend at the right."""
-    figure = empty_figure(
-        PANEL_WIDTH * columns + LEGEND_WIDTH, PANEL_HEIGHT * rows + 0.5
-    )
+    """An empty figure of equal panels; see `legend_below`."""
+    width = max(PANEL_WIDTH * columns, NARROWEST)
+    figure = empty_figure(width, PANEL_HEIGHT * rows + 0.4)
     return figure, figure.subplots(rows, columns, sharey=True, squeeze=False, **shared)
 
 
@@ -125,6 +140,46 @@ def wrapped_panels(count: int, unit: str) -> tuple[Figure, list[Axes]]:
     return figure, found[:count]
 
 
+def label_x(figure: Figure, text: str) -> None:
+    """The label of the x axis under the lowest panel of each column."""
+    lowest = {}
+    for axes in figure.axes:  # in the order of rows
+        place = axes.get_subplotspec()
+        assert place is not None
+        lowest[place.colspan.start] = axes
+    letters = int(13 * figure.get_figwidth() / max(1, len(lowest)))
+    for axes in lowest.values():
+        axes.set_xlabel(textwrap.fill(text, letters))
+
+
+def legend_below(
+    figure: Figure, handles: Sequence[Line2D], title: str | None = None
+) -> None:
+    """A legend under the panels, in as many columns as fit; the figure grows by it."""
+    if not handles:
+        return
+    lengths = [len(str(handle.get_label())) for handle in handles]
+    columns = len(handles)
+    while columns > 1 and _inches(lengths, columns) > figure.get_figwidth():
+        columns -= 1
+    lines = -(-len(handles) // columns) + bool(title)
+    figure.set_figheight(figure.get_figheight() + 0.19 * lines + 0.1)
+    figure.legend(
+        # Columns are filled one by one; to be read line by line they are dealt out.
+        handles=[one for place in range(columns) for one in handles[place::columns]],
+        loc="outside lower center",
+        ncols=columns,
+        columnspacing=1.2,
+        handlelength=1.7,
+        title=title,
+    )
+
+
+def _inches(lengths: Sequence[int], columns: int) -> float:
+    """About how wide a legend of labels of such lengths is."""
+    return sum(0.058 * max(lengths[i::columns]) + 0.45 for i in range(columns))
+
+
 def spread_positions(count: int, width: float) -> np.ndarray:
     """Offsets that keep `count` series apart at one x, centred on 0."""
     return np.linspace(-width / 2, width / 2, count) if count > 1 else np.zeros(1)
@@ -136,11 +191,9 @@ def direct_note(axes: Axes, x: float, y: float, text: str, **how: Any) -> None:
 
 
 def mark_values(axes: Axes, at: dict[Any, float], most: int = 11) -> None:
-    """Put a tick at the place of each value, if there are few; 31.5M for millions."""
-    if len(at) > most:
-        return
-    names = [_tick_name(value) for value in at]
-    axes.set_xticks(list(at.values()), names)
+    """Put a tick at the place of each value, or of every so many; 31.5M for millions."""
+    named = list(at)[:: -(-len(at) // most)]
+    axes.set_xticks([at[value] for value in named], map(_tick_name, named))
     places = sorted(at.values())
     room = 0.6 * min(np.diff(places), default=1.0)
     axes.set_xlim(places[0] - room, places[-1] + room)

@@ -1,0 +1,77 @@
+"""Every picture that a table has data for: the known figures, and one for other tasks.
+
+A task without a figure of its own gets its first metric against size, or against
+training where there is one size: a panel a value if one more field varies, else a
+picture a setting.
+"""
+
+from collections.abc import Collection
+
+import polars as pl
+
+from analysis.fields import Fields
+from analysis.plots.by_field import MOST_PANELS, facts_of, field_figure, file_name
+from analysis.plots.families import FIGURES
+from analysis.plots.gallery import Picture, named
+from analysis.selection import usable
+from analysis.settings import Setting, settings_of
+from analysis.views import Query, view
+
+
+def all_pictures(
+    frame: pl.DataFrame, only: Collection[str] = ()
+) -> tuple[list[Picture], list[str]]:
+    """Every picture, or those of the figures named, and what is left out with the reason.
+
+    Figures without any runs are named in one line.
+    """
+    done = usable(frame).filter(pl.col("state") == "done")
+    pictures, reasons, absent = [], [], []
+    shown: list[str] = []
+    for name, entry in FIGURES.items():
+        if only and name not in only:
+            continue
+        here = done.filter(entry.runs)
+        if here.is_empty() and not only:
+            absent.append(name)
+            continue
+        drawn, why = entry.pictures(frame)
+        pictures += drawn
+        reasons += [f"{name} is left out: {reason}" for reason in why]
+        if drawn:
+            shown += here["run_id"].unique().to_list()
+    if not only:
+        others = done.filter(~pl.col("run_id").is_in(shown))
+        for part in others.sort("task").partition_by("task", maintain_order=True):
+            drawn, why = overviews(part)
+            pictures += drawn
+            task = part["task"][0]
+            reasons += [f"an overview of {task} is left out: {one}" for one in why]
+    if absent:
+        reasons.append(f"no finished run is for {', '.join(absent)}")
+    return pictures, reasons
+
+
+def overviews(done: pl.DataFrame) -> tuple[list[Picture], list[str]]:
+    """Pictures of the first metric of one task, and why some are left out."""
+    fields = Fields(done)
+    mixed = fields.mixed(done, ["scale", "arm"])
+    parts = settings_of(done, "scale", "arm")
+    panel = None
+    if len(mixed) == 1 and len(fields.values(mixed[0])) <= MOST_PANELS:
+        parts, panel = [Setting("", "", "", done)], mixed[0]
+    pictures, reasons = [], []
+    for setting in parts:
+        try:
+            found = view(setting.frame, Query(), panel=panel)
+            figure, table = field_figure(found, setting.label)
+        except ValueError as error:
+            reasons.append(f"{error}".rstrip("."))
+            continue
+        about = f"{found.measure.label} of the task {found.rows['task'][0]}."
+        name = named(file_name(found), setting)
+        told = facts_of(found)
+        pictures.append(
+            Picture(name, about.capitalize(), setting.label, told, figure, table)
+        )
+    return pictures, reasons

@@ -1,0 +1,196 @@
+"""A question to a table: one number of each run, against fields that a person names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from analysis.comparisons import COSTS, with_costs
+from analysis.fields import MEASURED, NOT_ARM, Fields, list_values
+from analysis.measures import (
+    Measure,
+    choose_measure,
+    headline,
+    slice_keys,
+)
+from analysis.selection import at_end, usable
+
+ALONG = ("step", *COSTS)
+"""Columns against which all evaluations are drawn: learning curves."""
+WHOLE = "whole"
+"""The column of a view without panels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """Which runs and which number of theirs are meant."""
+
+    metric: str | None = None
+    suite: str | None = None
+    part: str = ""
+    """Slice of the metric."""
+    where: Sequence[str] = ()
+    """Conditions FIELD=VALUE on the runs."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Finished runs of one task, and what of them a query is about."""
+
+    done: pl.DataFrame
+    fields: Fields
+    metric: str
+    keys: list[str]
+    """Names of the metric's slices, which can be axes like fields."""
+    notes: list[str]
+
+    def column(self, name: str) -> str:
+        """The column that a name means."""
+        return self.fields.resolve(name, self.keys)
+
+    def measure(self, query: Query, columns: Sequence[str]) -> Measure:
+        """The measure of a query whose axes are `columns`."""
+        measure = choose_measure(
+            self.done,
+            self.metric,
+            query.suite,
+            query.part,
+            keys=[name for name in dict.fromkeys(columns) if name in self.keys],
+            over_suites="suite" in columns,
+        )
+        if measure.also and query.suite is None:
+            self.notes.append(
+                f"{measure.metric} on {measure.suites[0]}; also measured on "
+                f"{', '.join(measure.also)}: --suite NAME."
+            )
+        return measure
+
+    def with_fields(self, columns: Sequence[str]) -> pl.DataFrame:
+        """The rows of the runs with the fields among `columns` added."""
+        frame = self.done
+        for name in columns:
+            if self.is_field(name):
+                frame = self.fields.add(frame, name)
+        return frame
+
+    def is_field(self, column: str) -> bool:
+        """Whether a run has one value of it."""
+        return column not in (*MEASURED, *self.keys, WHOLE)
+
+
+def select(frame: pl.DataFrame, query: Query, one_task: bool = True) -> Runs:
+    """The finished runs that a query is about.
+
+    Raises
+    ------
+    ValueError
+        When no run is finished, none meets the conditions, or there are several tasks.
+    """
+    notes = []
+    done = usable(frame).filter(pl.col("state") == "done")
+    others = frame.unique("run_id").filter(pl.col("state") != "done")["state"]
+    counts = [f"{n} {state}" for state, n in others.value_counts(sort=True).iter_rows()]
+    if done.is_empty():
+        told = ", ".join(counts) or "no runs"
+        raise ValueError(f"No run of it is finished ({told}). Train it first.")
+    if counts:
+        notes.append(f"Runs that are not finished are left out: {', '.join(counts)}.")
+    done = Fields(done).where(done, query.where)
+    fields, tasks = Fields(done), done["task"].unique().sort().to_list()
+    if len(tasks) > 1 and one_task:
+        raise ValueError(
+            f"The runs are of several tasks: {', '.join(tasks)}. Choose one: --where "
+            f"task={tasks[0]}."
+        )
+    metric = query.metric or headline(done)
+    return Runs(done, fields, metric, slice_keys(done, metric), notes)
+
+
+@dataclass(frozen=True)
+class View:
+    """What a figure draws: one row a run and x, of runs that differ in seeds alone."""
+
+    rows: pl.DataFrame
+    x: str
+    hue: str
+    panel: str
+    measure: Measure
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def along(self) -> bool:
+        """Whether it is one of learning curves."""
+        return self.x in ALONG
+
+
+def view(
+    frame: pl.DataFrame,
+    query: Query,
+    x: str | None = None,
+    hue: str = "arm",
+    panel: str | None = None,
+) -> View:
+    """The rows behind a figure; nothing is averaged over a field that is on no axis.
+
+    Without `x`: size where there are several, else training tokens where there are
+    several evaluations, else the series side by side.
+
+    Raises
+    ------
+    ValueError
+        For an unknown field or measure, and where runs of one place in the figure differ
+        in more than their seeds; names the fields.
+    """
+    runs = select(frame, query, one_task="task" not in (x, hue, panel))
+    x = runs.column(x) if x else None
+    hue, panel = runs.column(hue), runs.column(panel) if panel else WHOLE
+    if hue in MEASURED and hue != "suite":
+        raise ValueError(f"--hue {hue} is no field of a run. Put it on --x.")
+    measure = runs.measure(query, [name for name in (x, hue, panel) if name])
+    x = x or _default_x(runs, measure, hue)
+    shown = list(dict.fromkeys((x, hue, panel)))
+    _refuse_mixtures(runs, [name for name in shown if runs.is_field(name)])
+    rows = measure.rows(runs.with_fields(shown)).with_columns(pl.lit("").alias(WHOLE))
+    if x in ALONG:
+        rows = with_costs(rows).drop_nulls(x)
+        if rows.is_empty():
+            raise ValueError(f"{x} of these runs are unknown. Take --x tokens.")
+    else:
+        rows = at_end(rows)
+    rows = rows.drop_nulls([name for name in shown if name != WHOLE])
+    return View(rows, x, hue, panel, measure, runs.notes)
+
+
+def _default_x(runs: Runs, measure: Measure, hue: str) -> str:
+    if runs.done["parameters"].n_unique() > 1:
+        return "parameters"
+    several = measure.rows(runs.done)["step"].n_unique() > 1
+    return "tokens" if several else hue
+
+
+def _refuse_mixtures(runs: Runs, columns: Sequence[str]) -> None:
+    """Refuse fields that vary in one place; note those that vary from place to place."""
+    frame = runs.with_fields(columns)
+    mixed = _mixed(runs, columns)
+    if mixed:
+        first = next((p for p in mixed if not _mixed(runs, [*columns, p])), mixed[0])
+        value = list_values(runs.fields.values(first)[:1])
+        raise ValueError(
+            "Runs that would share a place differ in more than their seeds: "
+            f"{_told(runs, mixed)}. They are not averaged: give --panel {first}, or "
+            f"choose with --where {first}={value}."
+        )
+    beside = runs.fields.beside(frame, columns)
+    beside = [path for path in beside if path != NOT_ARM]
+    if beside:
+        told = _told(runs, beside)
+        runs.notes.append(f"Also differs from place to place: {told}.")
+
+
+def _mixed(runs: Runs, columns: Sequence[str]) -> list[str]:
+    return runs.fields.mixed(runs.with_fields(columns), columns)
+
+
+def _told(runs: Runs, paths: Sequence[str]) -> str:
+    """Fields with their first values."""
+    return "; ".join(f"{p} ({list_values(runs.fields.values(p))})" for p in paths)

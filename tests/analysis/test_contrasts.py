@@ -1,0 +1,172 @@
+"""Any field as a contrast: paired by data seed, tested as the outcomes are."""
+
+import dataclasses
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from analysis.collect import collect
+from analysis.contrasts import contrasts
+from analysis.differences import judged
+from analysis.measures import Measure
+from analysis.parquet import read
+from analysis.views import Query
+from synth.metrics import Metric
+from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
+
+SCORE = Metric("score", "share", "higher", floor="guess", ceiling=1.0)
+MEASURE = Measure("score", ("test",), {}, (), SCORE)
+
+
+def pairs(first, second, floor=0.1):
+    rows = {"first": first, "second": second, "floor": [floor] * len(first)}
+    frame = pl.DataFrame(rows).with_columns(ceiling=pl.lit(1.0))
+    return frame.with_columns(difference=pl.col("second") - pl.col("first"))
+
+
+def write_trees(root, gain=0.2, seeds=5, **training):
+    """Runs that differ in the shape of expressions; chains gain, and more in n = 2."""
+    rng = np.random.default_rng(1)
+    for seed in range(seeds):
+        shift = 0.1 * rng.standard_normal()
+        for horizon in (1, 2):
+            for tree in ("split", "chain"):
+                config = polynomial_run(horizon, seed)
+                task = dataclasses.replace(config.task, tree=tree)
+                config = dataclasses.replace(config, task=task)
+                if tree == "chain" and training:
+                    changed = dataclasses.replace(config.training, **training)
+                    config = dataclasses.replace(config, training=changed)
+                top = 0.4 + shift + gain * horizon * (tree == "chain")
+                top += 0.01 * rng.standard_normal()
+                write_run(
+                    root, config, polynomial_rows(config, lambda m, step, t=top: t)
+                )
+
+
+def test_levels_get_the_paired_t_test():
+    first, second = [0.3, 0.4, 0.5, 0.35], [0.42, 0.49, 0.62, 0.5]
+    found = judged(pairs(first, second), 0.9, MEASURE)
+    told = stats.ttest_rel(second, first)
+    assert found["test"] == "paired t"
+    assert found["p"] == pytest.approx(told.pvalue)
+    low, high = told.confidence_interval()
+    assert (found["low"], found["high"]) == pytest.approx((low, high))
+    assert (found["pairs"], found["higher"], found["settled"]) == (4, "4 of 4", None)
+
+
+def test_events_get_medians_and_a_test_of_signs():
+    first, second = [0.1, 0.12, 0.11, 0.9, 0.13], [0.95, 0.96, 0.9, 0.97, 0.12]
+    found = judged(pairs(first, second), 0.9, MEASURE)
+    assert found["test"] == "sign"
+    assert found["p"] == pytest.approx(stats.binomtest(4, 5).pvalue)
+    assert found["difference"] == pytest.approx(np.median(np.subtract(second, first)))
+    assert (found["low"], found["resolves_with"]) == (None, None)
+
+
+def test_six_events_get_wilcoxon_and_the_interval_of_their_median():
+    first = [0.1, 0.12, 0.11, 0.14, 0.13, 0.105]
+    second = [0.95, 0.96, 0.9, 0.97, 0.12, 0.93]
+    found = judged(pairs(first, second), 0.9, MEASURE)
+    differences = np.subtract(second, first)
+    assert found["test"] == "Wilcoxon"
+    assert found["p"] == pytest.approx(
+        stats.wilcoxon(differences, method="exact").pvalue
+    )
+    # P(all six on one side of the median) = 2 / 64 = 3.1 %: the ends hold it with 96.9 %.
+    assert (found["low"], found["high"]) == (min(differences), max(differences))
+
+
+def test_intervals_of_medians_hold_it_as_often_as_they_say():
+    from analysis.differences import _without_distribution
+
+    rng = np.random.default_rng(3)
+    for count in (6, 9, 12):
+        inside = []
+        for _ in range(400):
+            found = _without_distribution(rng.exponential(size=count).tolist())
+            inside.append(found["low"] <= np.log(2) <= found["high"])
+        assert np.mean(inside) > 0.93
+
+
+def test_the_ends_of_the_scale_are_named():
+    at_floor = judged(pairs([0.1, 0.09, 0.11], [0.1, 0.1, 0.1]), 0.9, MEASURE)
+    assert at_floor["settled"] == "both at the floor or below"
+    at_ceiling = judged(pairs([0.99, 1.0, 1.0], [1.0, 1.0, 0.99]), 0.9, MEASURE)
+    assert at_ceiling["settled"] == "both at the ceiling"
+
+
+def test_any_field_is_compared_in_each_arm(tmp_path):
+    write_trees(tmp_path)
+    found = contrasts(collect(tmp_path).frame, Query(), "tree", baseline="split")
+    table = found.table
+    assert table["arm"].to_list() == ["n1", "n2"]
+    assert table["task.tree"].to_list() == ["chain", "chain"]
+    assert table["difference"].to_list() == pytest.approx([0.2, 0.4], abs=0.03)
+    assert table["pairs"].to_list() == [5, 5]
+    assert table["result"].to_list() == ["better", "better"]
+    assert table.filter(pl.col("p_holm") < pl.col("p")).is_empty()
+    assert found.title == "in_domain/exact_match at the end, minus task.tree split"
+
+
+def test_the_baseline_turns_the_sign(tmp_path):
+    write_trees(tmp_path)
+    frame = collect(tmp_path).frame
+    one = contrasts(frame, Query(), "tree", "split").table
+    two = contrasts(frame, Query(), "tree", "chain").table
+    assert two["difference"].to_list() == pytest.approx((-one["difference"]).to_list())
+    assert two["result"].to_list() == ["worse", "worse"]
+
+
+def test_arms_are_compared_in_each_setting(results):
+    table = contrasts(read(results / "p.parquet"), Query()).table
+    assert (
+        table.select("where", "scale").rows()
+        == [(f"pause tokens {n}", scale) for n in (5, 0) for scale in ("10k", "30k")]
+        or table.height == 4
+    )
+    assert set(table["where"]) == {"pause tokens 0", "pause tokens 5"}
+    assert table["difference"].to_list() == pytest.approx([0.2] * 4, abs=0.05)
+    equal = contrasts(read(results / "p.parquet"), Query(), at="tokens").table
+    assert equal["difference"].to_list() == pytest.approx(table["difference"].to_list())
+
+
+def test_a_field_that_goes_along_has_to_be_named(tmp_path):
+    write_trees(tmp_path, context=128, batch_rows=1)
+    frame = collect(tmp_path).frame
+    with pytest.raises(
+        ValueError, match=r"--beside training\.batch_rows training\.context"
+    ):
+        contrasts(frame, Query(), "tree")
+    beside = ["context", "batch-rows"]
+    assert contrasts(frame, Query(), "tree", beside=beside).table["pairs"].sum() == 10
+
+
+def test_what_cannot_be_compared_says_why(tmp_path):
+    write_trees(tmp_path, seeds=1)
+    frame = collect(tmp_path).frame
+    with pytest.raises(ValueError, match="All finished runs have mixer=attention"):
+        contrasts(frame, Query(), "mixer")
+    with pytest.raises(ValueError, match="No finished run has tree=bush as a baseline"):
+        contrasts(frame, Query(), "tree", "bush")
+    with pytest.raises(
+        ValueError, match="is no field in which runs of one task differ"
+    ):
+        contrasts(frame, Query(), "tokens")
+
+
+def test_other_execution_paths_are_named(tmp_path):
+    write_trees(tmp_path, seeds=2)
+    for folder in tmp_path.iterdir():
+        stored = json.loads((folder / "config.json").read_text())
+        if stored["config"]["task"]["tree"] == "chain":
+            text = json.dumps({"sessions": [{"device": "cuda"}]})
+        else:
+            text = json.dumps({"sessions": [{"device": "cpu"}]})
+        (folder / "environment.json").write_text(text)
+    notes = contrasts(collect(tmp_path).frame, Query(), "tree", "split").notes
+    told = "different execution paths, device: split (cpu) and chain (cuda)."
+    assert any(note.endswith(told) for note in notes)

@@ -1,0 +1,136 @@
+"""Views of any table: the measure that is meant, and nothing averaged in silence."""
+
+import polars as pl
+import pytest
+
+from analysis.__main__ import main
+from analysis.measures import choose_measure, headline
+from analysis.parquet import read, read_all
+from analysis.plots.by_field import field_figure, file_name, table_at_end
+from analysis.views import Query, view
+from tests.analysis.test_contrasts import write_trees
+
+
+@pytest.fixture(scope="module")
+def polynomials(results):
+    return read(results / "p.parquet")
+
+
+def test_the_headline_is_what_a_task_declares_first(results, polynomials):
+    assert headline(polynomials) == "exact_match"
+    assert headline(read(results / "s.parquet")) == "second_token_accuracy"
+    with pytest.raises(ValueError, match=r"--metric exact_match\|guess_floor\."):
+        headline(polynomials.with_columns(task=pl.lit("mine")))
+
+
+def test_measures_have_bounds_and_say_what_else_there_is(polynomials):
+    measure = choose_measure(polynomials)
+    assert (measure.title, measure.also) == ("in_domain/exact_match", ())
+    assert measure.rows(polynomials)["floor"].unique().to_list() == pytest.approx(
+        [0.02]
+    )
+    by = choose_measure(polynomials, keys=["operations"])
+    assert by.rows(polynomials)["operations"].unique().sort().to_list() == [1, 2]
+    assert by.also == ("out_of_domain",)
+    everywhere = choose_measure(polynomials, keys=["operations"], over_suites=True)
+    assert everywhere.rows(polynomials)["operations"].max() == 4
+    loss = choose_measure(polynomials, "loss")
+    assert (loss.title, loss.label) == ("train/loss/horizon=1", "loss (nats)")
+    assert loss.higher_is_better is False
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ({"metric": "exact_mach"}, "Did you mean 'exact_match'"),
+        ({"suite": "test"}, "exact_match was not measured on 'test'"),
+        ({"part": "depth=2"}, r"Slices of exact_match: all of it .*; operations=1\|2"),
+    ],
+)
+def test_wrong_measures_list_the_right_ones(polynomials, wanted, told):
+    with pytest.raises(ValueError, match=told):
+        choose_measure(polynomials, **wanted)
+
+
+def test_fields_on_no_axis_are_refused_with_a_way_out(polynomials):
+    with pytest.raises(ValueError, match=r"task\.pause_tokens \(0, 5\).*--panel task"):
+        view(polynomials, Query())
+    found = view(polynomials, Query(where=["pause_tokens=0"]))
+    assert found.x == "parameters"
+    assert found.rows["pause_tokens"].unique().to_list() == [0]
+
+
+def test_several_tasks_are_refused(results):
+    with pytest.raises(ValueError, match="--where task=choice-points"):
+        view(read_all(results), Query())
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape"),
+    [
+        ({"panel": "pause_tokens"}, (2, 8)),
+        ({"x": "tokens", "hue": "pause_tokens", "panel": "scale"}, (2, 12)),
+        ({"x": "flops", "hue": "pause_tokens", "panel": "scale"}, (2, 12)),
+        ({"x": "operations", "panel": "scale", "hue": "pause_tokens"}, (2, 8)),
+        ({"x": "arm", "hue": "scale", "panel": "pause_tokens"}, (2, 8)),
+        ({"x": "operations", "panel": "suite", "hue": "scale"}, (2, 8)),
+    ],
+)
+def test_every_axis_takes_every_field(polynomials, axes, shape):
+    where = [] if "arm" in axes.values() or "hue" not in axes else ["arm=n1"]
+    where += [] if "pause_tokens" in axes.values() else ["pause_tokens=0"]
+    found = view(polynomials, Query(where=where), **axes)
+    figure, table = field_figure(found)
+    assert (len(figure.axes), table.height) == shape
+    assert table["seeds"].unique().to_list() == [5]
+
+
+def test_curves_show_all_evaluations_and_their_table_the_last(polynomials):
+    found = view(polynomials, Query(where=["pause_tokens=0"]), "step", panel="scale")
+    _, table = field_figure(found)
+    assert table["step"].unique().sort().to_list() == [0, 50, 100]
+    ends = table_at_end(found)
+    assert ends["step"].unique().to_list() == [100]
+    assert ends.select("scale", "arm").rows() == [
+        ("10k", "n2"), ("10k", "n1"), ("30k", "n2"), ("30k", "n1"),
+    ]  # the better arm first  # fmt: skip
+
+
+def test_names_of_files_are_words(polynomials):
+    found = view(polynomials, Query(where=["pause_tokens=0", "scale=10k"]), "tokens")
+    assert file_name(found, ("task.pause_tokens=0", "scale=10k")) == (
+        "polynomial-exact-match_by-tokens_pause-tokens-0_scale-10k_10k_ctx64"
+    )
+
+
+def test_the_commands_answer_from_a_folder_of_runs(tmp_path, capsys):
+    """Does the shape of expressions matter? The question of the page, on other numbers."""
+    write_trees(tmp_path / "runs" / "trees")
+    sweep, figures = str(tmp_path / "runs" / "trees"), tmp_path / "figures"
+    words = [
+        "plot",
+        sweep,
+        "--hue",
+        "tree",
+        "--panel",
+        "arm",
+        "--figures",
+        str(figures),
+    ]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "also measured on out_of_domain" not in printed, "all of it has one suite"
+    (drawn,) = figures.glob("*.png")
+    assert drawn.stem.startswith("polynomial-exact-match_by-tokens_per-tree_panels-arm")
+    assert pl.read_csv(drawn.with_suffix(".csv")).height == 12
+    assert (
+        main(["compare", sweep, "--vary", "tree", "--baseline", "split", "--csv"]) == 0
+    )
+    table = pl.read_csv(capsys.readouterr().out.encode())
+    assert table["task.tree"].to_list() == ["chain", "chain"]
+    assert main(["compare", sweep, "--vary", "tree", "--latex"]) == 0
+    assert r"task.tree & pairs" in capsys.readouterr().out
+    assert main(["compare", sweep, "--csv", "--json"]) == 2
+    assert "--json and --csv exclude each other" in capsys.readouterr().err
+    assert main(["plot", "tres", "--results", str(tmp_path)]) == 2
+    assert "'tres' is no table" in capsys.readouterr().err
