@@ -37,20 +37,9 @@ import numpy as np
 
 from synth.identity import identity
 from synth.metrics import Metric
-from synth.seeding import generator
-from synth.tasks.exact import (
-    EXACT_METRICS,
-    ExactTask,
-    alone,
-    packed,
-    side_of,
-    stack_until,
-)
-from synth.tasks.task import EvaluationSet, Rows, Split, TaskConfig
+from synth.tasks.exact import EXACT_METRICS, ExactTask
+from synth.tasks.task import EvaluationSet, Split, TaskConfig
 
-BLOCK = 8192
-"""Candidates drawn for a block of training data."""
-TEST_BATCH = 4096
 SMALLEST_SPACE = 1 << 16
 
 
@@ -162,7 +151,9 @@ class _Place:
 class ChoicePoints(ExactTask):
     """Draws examples of one fixed layout; see the module for the conventions."""
 
+    config: ChoicePointsConfig
     roles = ROLES
+    block = 8192
 
     def __init__(self, config: ChoicePointsConfig) -> None:
         self.config = config
@@ -180,23 +171,12 @@ class ChoicePoints(ExactTask):
         self.layout = self._layout()
         self.length = len(self.layout)
 
-    def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
-        """The train side of the block's 8192 candidates, packed into rows."""
-        rng = generator(data_seed, self.config.kind, "train", block)
-        draws_ED = self._draw(rng, BLOCK)
-        kept_E = self.trained_on(side_of(draws_ED))
-        return packed(self._tokens(draws_ED[kept_E]), 1, context)
-
-    def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
-        """One set: the side held out, one example a row, with its kinds."""
-
-        def batch(index: int) -> np.ndarray:
-            rng = generator(0, self.config.kind, self.split, index)
-            draws_ED = self._draw(rng, TEST_BATCH)
-            return draws_ED[self.held_out(side_of(draws_ED))]
-
-        rows = alone(self._tokens(stack_until(batch, examples)), 1)
-        return [EvaluationSet(self.suite("test"), rows, self.labels(rows.tokens_RT))]
+    def draw(
+        self, rng: np.random.Generator, count: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Examples, and the draws that they show."""
+        draws_ED = self._draw(rng, count)
+        return self._tokens(draws_ED), draws_ED
 
     def labels(self, tokens_RT: np.ndarray) -> dict[str, np.ndarray]:
         """Kind, position of the choice behind it, and how much that choice determines.

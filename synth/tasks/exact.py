@@ -17,7 +17,7 @@ import numpy as np
 
 from synth.metrics import Metric, Score
 from synth.objectives.objective import Prediction
-from synth.seeding import finalised
+from synth.seeding import finalised, generator
 from synth.tasks.packing import pack_rows
 from synth.tasks.task import (
     SIDES,
@@ -25,6 +25,7 @@ from synth.tasks.task import (
     Rows,
     Sample,
     Task,
+    TaskConfig,
     TokenScores,
     drawn_until,
 )
@@ -42,12 +43,45 @@ EXACT_METRICS = (
 class ExactTask(Task):
     """A task with exact distributions and with named roles of predictions."""
 
+    config: TaskConfig
     roles: Sequence[str]
     """What a prediction can be about, by number."""
     length: int
     """Tokens of an example; all have as many."""
+    question: int = 1
+    """How many of them come before the answer."""
+    block: int
+    """Examples drawn for a block of training data; half as many for a batch of tests."""
     _scored: tuple[Rows, dict[int, np.ndarray]] | None = None
     """The rows that were scored last, and their floors by horizon."""
+
+    @abstractmethod
+    def draw(
+        self, rng: np.random.Generator, count: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Examples (E, L), and what identifies their problems (E, D), by which they are
+        split; `None` if training and test examples may be equal by chance."""
+
+    def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
+        """The train side of a block of new examples, packed into rows."""
+        rng = generator(data_seed, self.config.kind, "train", block)
+        tokens_EL, problem_ED = self.draw(rng, self.block)
+        if problem_ED is not None:
+            tokens_EL = tokens_EL[self.trained_on(side_of(problem_ED))]
+        return packed(tokens_EL, self.question, context)
+
+    def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
+        """One set: the side held out, one example a row, with its labels."""
+
+        def batch(index: int) -> np.ndarray:
+            rng = generator(0, self.config.kind, self.split, index)
+            tokens_EL, problem_ED = self.draw(rng, self.block // 2)
+            if problem_ED is None:
+                return tokens_EL
+            return tokens_EL[self.held_out(side_of(problem_ED))]
+
+        rows = alone(stack_until(batch, examples), self.question)
+        return [EvaluationSet(self.suite("test"), rows, self.labels(rows.tokens_RT))]
 
     @abstractmethod
     def after(self, prefix_RT: np.ndarray, horizon: int) -> np.ndarray:
@@ -120,16 +154,16 @@ class ExactTask(Task):
         By the chain rule, over sequences of positive probability; meant for small cases
         and for tests.
         """
-        found: dict[tuple[int, ...], float] = {(): 1.0}
+        chances: dict[tuple[int, ...], float] = {(): 1.0}
         for _ in range(length):
-            tails = list(found)
+            tails = list(chances)
             next_EV = self.after(np.array([[*prefix, *tail] for tail in tails]), 1)
-            found = {
-                (*tail, int(token)): found[tail] * float(next_V[token])
+            chances = {
+                (*tail, int(token)): chances[tail] * float(next_V[token])
                 for tail, next_V in zip(tails, next_EV, strict=True)
                 for token in np.flatnonzero(next_V > 0)
             }
-        return found
+        return chances
 
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
         """Loss, accuracy, exact floor and excess by prediction and role.

@@ -41,20 +41,10 @@ import numpy as np
 
 from synth.identity import identity
 from synth.metrics import Metric, Score
-from synth.seeding import generator
 from synth.tasks.choice_points import ROLES, Kind, roles_of
-from synth.tasks.exact import (
-    EXACT_METRICS,
-    ExactTask,
-    alone,
-    packed,
-    side_of,
-    stack_until,
-)
+from synth.tasks.exact import EXACT_METRICS, ExactTask
 from synth.tasks.task import EvaluationSet, Rows, Split, TaskConfig, TokenScores
 
-BLOCK = 4096
-TEST_BATCH = 2048
 EDGE, MAP_END, WALK = 1, 2, 3
 FIRST_CELL = 4
 QUESTION = -1
@@ -95,30 +85,24 @@ class MazeConfig(TaskConfig):
 
     def validate(self) -> None:
         """Refuse mazes without turns, or with more cells than names."""
-        self.check(
-            bool(self.turns) and set(self.turns) <= {"c", "i"},
-            "turns",
-            "one or more of the letters c and i",
-        )
-        for name, least in (
-            ("branches", 2),
-            ("routes", 2),
-            ("arm", 1),
-            ("corridor", 1),
-        ):
-            value = getattr(self, name)
-            self.check(
-                least <= value <= MAX_CELLS, name, f"from {least} to {MAX_CELLS}"
-            )
+        known = bool(self.turns) and set(self.turns) <= {"c", "i"}
+        self.check(known, "turns", "one or more of the letters c and i")
+        for name, least in {
+            "branches": 2,
+            "routes": 2,
+            "arm": 1,
+            "corridor": 1,
+        }.items():
+            in_range = least <= getattr(self, name) <= MAX_CELLS
+            self.check(in_range, name, f"from {least} to {MAX_CELLS}")
         # Before the plan is built: it has more cells than this.
         lengths = max((self.branches - 1) * self.arm, self.routes * self.corridor)
         self.check(lengths <= MAX_CELLS, "arm", f"short enough for {MAX_CELLS} cells")
         self.check(len(self.turns) <= 64, "turns", "at most 64 letters")
         self.check(self.cells <= MAX_CELLS, "cells", f"at most {MAX_CELLS}")
         needed = len(Maze.plan(self).kinds)
-        self.check(
-            self.cells >= needed, "cells", f"at least {needed}, the maze's cells"
-        )
+        enough = self.cells >= needed
+        self.check(enough, "cells", f"at least {needed}, the maze's cells")
 
     def build(self) -> "Maze":
         """The task itself, ready to draw from."""
@@ -146,7 +130,9 @@ class MazePlan:
 class Maze(ExactTask):
     """Draws mazes of one plan with random names; see the module for the conventions."""
 
+    config: MazeConfig
     roles = ROLES
+    block = 4096
 
     def __init__(self, config: MazeConfig) -> None:
         self.config = config
@@ -175,9 +161,8 @@ class Maze(ExactTask):
                 walk.append(add(walk[-1], Kind.FORCED))
             here = walk[-1]
             if turn == "i":
-                choices = [
-                    add(here, Kind.INCONSEQUENTIAL) for _ in range(config.routes)
-                ]
+                kind = Kind.INCONSEQUENTIAL
+                choices = [add(here, kind) for _ in range(config.routes)]
                 routes[len(walk)] = choices
                 swaps.append([[cell] for cell in choices])
                 join = add(choices[0], Kind.FORCED)
@@ -194,25 +179,12 @@ class Maze(ExactTask):
             walk += arms[0]
         return MazePlan(edges, walk, kinds, governors, swaps, routes)
 
-    def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
-        """The train side of the block's 4096 candidates, packed into rows."""
-        rng = generator(data_seed, self.config.kind, "train", block)
-        names_EC = self._names(rng, BLOCK)
-        tokens_EL = self._tokens(rng, names_EC)
-        kept_E = self.trained_on(side_of(self.problem(names_EC)))
-        return packed(tokens_EL[kept_E], self.question, context)
-
-    def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
-        """One set: the side held out, one maze a row, with kinds and governors."""
-
-        def batch(index: int) -> np.ndarray:
-            rng = generator(0, self.config.kind, self.split, index)
-            names_EC = self._names(rng, TEST_BATCH)
-            tokens_EL = self._tokens(rng, names_EC)
-            return tokens_EL[self.held_out(side_of(self.problem(names_EC)))]
-
-        rows = alone(stack_until(batch, examples), self.question)
-        return [EvaluationSet(self.suite("test"), rows, self.labels(rows.tokens_RT))]
+    def draw(
+        self, rng: np.random.Generator, count: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mazes with random names, and the map that each one is."""
+        names_EC = self._names(rng, count)
+        return self._tokens(rng, names_EC), self.problem(names_EC)
 
     def labels(self, tokens_RT: np.ndarray) -> dict[str, np.ndarray]:
         """Kind, and position of the turn behind it; the plan is the same for all."""
@@ -291,9 +263,9 @@ class Maze(ExactTask):
         queue = [0]
         while queue:
             cell = queue.pop(0)
-            found = sorted(after.get(int(names[cell]), []))
-            found.sort(key=lambda name: not reaches(name))  # the way on comes first
-            for child, name in zip(children.get(cell, []), found, strict=True):
+            next_names = sorted(after.get(int(names[cell]), []))
+            next_names.sort(key=lambda name: not reaches(name))  # the way on first
+            for child, name in zip(children.get(cell, []), next_names, strict=True):
                 if names[child] == 0:
                     names[child] = name
                     queue.append(child)
@@ -318,17 +290,15 @@ class Maze(ExactTask):
         any is as good as another. `blind_turns` is the share of walks that a model gets
         right which knows the map but not which arm of a turn leads on.
         """
-        found = super().score(chosen, scores)
-        matters_RT = chosen.rows.answer_RT & (
-            chosen.labels["kind"] != Kind.INCONSEQUENTIAL
-        )
+        free_RT = chosen.labels["kind"] == Kind.INCONSEQUENTIAL
+        matters_RT = chosen.rows.answer_RT & ~free_RT
         right_RT = scores.correct_NRT[0][:, :-1] | ~matters_RT[:, 1:]
         walk_R = right_RT.all(axis=1)
         blind = self.config.branches ** -self.config.turns.count("c")
         return [
             Score(chosen.suite, "walk", "", float(walk_R.mean()), len(walk_R)),
             Score(chosen.suite, "blind_turns", "", float(blind), len(walk_R)),
-            *found,
+            *super().score(chosen, scores),
         ]
 
     def verify(self, chosen: EvaluationSet, decoded_RT: np.ndarray) -> list[Score]:

@@ -38,13 +38,10 @@ import numpy as np
 from synth.identity import identity
 from synth.metrics import Metric
 from synth.seeding import generator
-from synth.tasks.exact import EXACT_METRICS, ExactTask, alone, packed, stack_until
+from synth.tasks.exact import EXACT_METRICS, ExactTask
 from synth.tasks.machines import Information, Machine
 from synth.tasks.task import EvaluationSet, Rows, Split, TaskConfig
 
-BLOCK = 2048
-"""Examples in a block of training data."""
-TEST_BATCH = 1024
 FIRST = 2
 """Token id of the machine's token 0: after padding and the start token."""
 OWN_FIELDS = {
@@ -135,6 +132,9 @@ class Sources(ExactTask):
     The roles of its predictions are "token", or the parts of a coupled pair.
     """
 
+    config: SourcesConfig
+    block = 2048
+
     def __init__(self, config: SourcesConfig) -> None:
         self.config = config
         self.length = config.length + 1
@@ -164,20 +164,9 @@ class Sources(ExactTask):
             self.roles = ["token"]
         self.vocabulary = ["<pad>", ">", *names]
 
-    def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
-        """A block's 2048 sequences, packed into rows."""
-        rng = generator(data_seed, self.config.kind, "train", block)
-        return packed(self._tokens(rng, BLOCK), 1, context)
-
-    def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
-        """One set: sequences of a stream of the split, from which no other draws."""
-
-        def batch(index: int) -> np.ndarray:
-            rng = generator(0, self.config.kind, self.split, index)
-            return self._tokens(rng, TEST_BATCH)
-
-        rows = alone(stack_until(batch, examples), 1)
-        return [EvaluationSet(self.suite("test"), rows, self.labels(rows.tokens_RT))]
+    def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, None]:
+        """Sequences; those of a split come from a stream that no other draws from."""
+        return self._tokens(rng, count), None
 
     def labels(self, tokens_RT: np.ndarray) -> dict[str, np.ndarray]:
         """The part that each token is, by number in `roles`; -1 for the start token."""
