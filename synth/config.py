@@ -93,21 +93,18 @@ class TrainingConfig(Part):
 
     def validate(self) -> None:
         """Refuse values outside their range."""
-        for name in ("steps", "batch_rows", "evaluate_every_steps", "final_examples"):
+        for name in ("steps", "batch_rows", "evaluate_every_steps"):
             self.check(getattr(self, name) >= 1, name, "at least 1")
-        self.check(
-            2 <= self.context <= MAX_TOKENS_PER_STEP,
-            "context",
-            f"from 2 to {MAX_TOKENS_PER_STEP}",
+        self.check_ranges(
+            context=(2, MAX_TOKENS_PER_STEP),
+            evaluation_examples=(0, MAX_EXAMPLES),
+            final_examples=(1, MAX_EXAMPLES),
         )
         self.check(
             self.tokens_per_step <= MAX_TOKENS_PER_STEP,
             "batch_rows",
             f"at most {MAX_TOKENS_PER_STEP // self.context} rows of {self.context} tokens",
         )
-        for name, least in (("evaluation_examples", 0), ("final_examples", 1)):
-            allowed = f"from {least} to {MAX_EXAMPLES}"
-            self.check(least <= getattr(self, name) <= MAX_EXAMPLES, name, allowed)
         self.check(self.learning_rate > 0, "learning_rate", "above 0")
         self.check(
             0 <= self.warmup_steps < self.steps,

@@ -84,6 +84,12 @@ class Part:
             condition, f"{type(self).__name__}.{field}", allowed, getattr(self, field)
         )
 
+    def check_ranges(self, **ranges: tuple[int, int]) -> None:
+        """Refuse a field that is below its least or above its greatest value."""
+        for name, (least, most) in ranges.items():
+            inside = least <= getattr(self, name) <= most
+            self.check(inside, name, f"from {least} to {most}")
+
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain JSON values, with the version."""
         values = {field.name: getattr(self, field.name) for field in _fields(self)}

@@ -115,8 +115,7 @@ class ChoicePointsConfig(TaskConfig):
 
     def validate(self) -> None:
         """Refuse what leaves no choice, or too few problems to split."""
-        self.check(2 <= self.branches <= 64, "branches", "from 2 to 64")
-        self.check(0 <= self.stretch <= 64, "stretch", "from 0 to 64")
+        self.check_ranges(branches=(2, 64), stretch=(0, 64), variations=(0, 16))
         self.check(
             0 < len(self.consequences) <= 64
             and min(self.consequences) >= 0
@@ -124,7 +123,6 @@ class ChoicePointsConfig(TaskConfig):
             "consequences",
             "from 1 to 64 lengths from 0 to 1024",
         )
-        self.check(0 <= self.variations <= 16, "variations", "from 0 to 16")
         self.check(0 <= self.slip < 1, "slip", "in [0, 1)")
         clues_and_variation = len(self.consequences) * (2 + self.variations)
         if self.branches**clues_and_variation < SMALLEST_SPACE:

@@ -87,14 +87,8 @@ class MazeConfig(TaskConfig):
         """Refuse mazes without turns, or with more cells than names."""
         known = bool(self.turns) and set(self.turns) <= {"c", "i"}
         self.check(known, "turns", "one or more of the letters c and i")
-        for name, least in {
-            "branches": 2,
-            "routes": 2,
-            "arm": 1,
-            "corridor": 1,
-        }.items():
-            in_range = least <= getattr(self, name) <= MAX_CELLS
-            self.check(in_range, name, f"from {least} to {MAX_CELLS}")
+        least = {"branches": 2, "routes": 2, "arm": 1, "corridor": 1}
+        self.check_ranges(**{name: (low, MAX_CELLS) for name, low in least.items()})
         # Before the plan is built: it has more cells than this.
         lengths = max((self.branches - 1) * self.arm, self.routes * self.corridor)
         self.check(lengths <= MAX_CELLS, "arm", f"short enough for {MAX_CELLS} cells")

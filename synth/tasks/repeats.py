@@ -56,7 +56,7 @@ class RepeatsConfig(TaskConfig):
 
     def validate(self) -> None:
         """Refuse segments that cannot be."""
-        self.check(16 <= self.symbols <= 1 << 16, "symbols", f"from 16 to {1 << 16}")
+        self.check_ranges(symbols=(16, 1 << 16))
         self.check(self.min_period >= 3, "min_period", "at least 3")
         self.check(
             self.min_period <= self.max_period <= self.symbols,

@@ -77,11 +77,7 @@ class TextConfig(TaskConfig):
 
     def validate(self) -> None:
         """Fill in the digest, and for a new configuration how the text is read."""
-        self.check(
-            2 <= self.evaluation_length <= MAX_EVALUATION_LENGTH,
-            "evaluation_length",
-            f"from 2 to {MAX_EVALUATION_LENGTH}",
-        )
+        self.check_ranges(evaluation_length=(2, MAX_EVALUATION_LENGTH))
         object.__setattr__(self, "corpus", absolute(self.corpus))
         stored = bool(self.corpus_digest)
         filled = filled_digest(self.corpus, self.corpus_digest, "TextConfig.corpus")

@@ -83,9 +83,9 @@ class SourcesConfig(TaskConfig):
 
     def validate(self) -> None:
         """Refuse sources that do not exist, and settings that would be ignored."""
-        self.check(2 <= self.symbols <= 64, "symbols", "from 2 to 64")
-        self.check(1 <= self.order <= 24, "order", "from 1 to 24")
-        self.check(2 <= self.states <= 4096, "states", "from 2 to 4096")
+        self.check_ranges(
+            symbols=(2, 64), order=(1, 24), states=(2, 4096), length=(2, 1 << 16)
+        )
         self.check(self.concentration > 0, "concentration", "above 0")
         self.check(
             len(self.couplings) > 0 and all(0 <= c <= 1 for c in self.couplings),
@@ -93,7 +93,6 @@ class SourcesConfig(TaskConfig):
             "one or more numbers from 0 to 1",
         )
         self.check(0 <= self.slip < 1, "slip", "in [0, 1)")
-        self.check(2 <= self.length <= 1 << 16, "length", f"from 2 to {1 << 16}")
         self.check(self.source_seed >= 0, "source_seed", "at least 0")
         for family, names in OWN_FIELDS.items():
             for name in set(names) - set(OWN_FIELDS[self.family]):

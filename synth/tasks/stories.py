@@ -49,9 +49,9 @@ from synth.tasks.text.reading import (
     verified,
 )
 from synth.tasks.text.roles import REPEAT_2, roles
+from synth.tasks.text.story_documents import story_documents
 from synth.tasks.text.story_draws import StoryConfig
 from synth.tasks.text.story_generator import StoryGenerator
-from synth.tasks.text.telling import retold, told
 from synth.tasks.text.tokenizer import Tokenizer
 from synth.tasks.text.training_text import TrainingText
 from synth.tasks.text.vocabularies import TokenizerConfig, generated_texts
@@ -125,14 +125,12 @@ class StoriesConfig(TaskConfig):
         if not self.grammar_digest:  # a new configuration, none that was stored
             object.__setattr__(self, "grammar_digest", grammar("book").digest)
             object.__setattr__(self, "reading", self.reading or self.rule)
-        self.check(
-            0 <= self.fixed_stories <= MAX_STORIES,
-            "fixed_stories",
-            f"from 0 to {MAX_STORIES}",
+        self.check_ranges(
+            fixed_stories=(0, MAX_STORIES),
+            stories_parts=(0, MAX_PARTS),
+            books_parts=(0, MAX_PARTS),
+            evaluation_length=(16, MAX_EVALUATION_LENGTH),
         )
-        for name in ("stories_parts", "books_parts"):
-            in_range = 0 <= getattr(self, name) <= MAX_PARTS
-            self.check(in_range, name, f"from 0 to {MAX_PARTS}")
         self.check(
             self.stories_parts + self.books_parts >= 1,
             "stories_parts",
@@ -142,11 +140,6 @@ class StoriesConfig(TaskConfig):
             self.books_parts > 0 or not self.books_digest,
             "books_parts",
             "at least 1 when books are given",
-        )
-        self.check(
-            16 <= self.evaluation_length <= MAX_EVALUATION_LENGTH,
-            "evaluation_length",
-            f"from 16 to {MAX_EVALUATION_LENGTH}",
         )
         if self.corpus_digest and self.fixed_stories:
             raise ValueError(
@@ -283,15 +276,18 @@ class Stories(Task):
         is "train" (names as in training), "validation" or "test" (held-out names).
         """
         names = self.names.training if split == "train" else self.names.any(split)
-        found = []
-        for tokens, marks in self._documents(names, count, f"sample {split}", seed):
-            found.append(story_sample(self.tokenizer, tokens, marks, split))
-        if not found:
+        stream = f"sample {split}"
+        documents = story_documents(self._stories, names, count, stream, seed)
+        samples = [
+            story_sample(self.tokenizer, tokens, marks, split)
+            for tokens, marks in documents
+        ]
+        if not samples:
             raise ValueError(
                 f"{self.config.corpus!r} holds no name that is said twice in one document"
                 f" of the {split} split. Use a longer text, or another one."
             )
-        return found
+        return samples
 
     def report(self) -> dict[str, Any]:
         """Sizes of the name pools; share, size and leakage of what is read in training."""
@@ -309,7 +305,7 @@ class Stories(Task):
 
     def _make_tokenizer(self) -> Tokenizer:
         config = self.config
-        given = [text for text in (self._corpus_text, self._books_text) if text]
+        given = [text for name in ("corpus", "books") if (text := self._given(name))]
         profiles = [] if config.corpus_digest else ["story", "book"]
         if config.books_parts and not config.books_digest and config.corpus_digest:
             profiles = ["book"]
@@ -317,37 +313,38 @@ class Stories(Task):
         versions = [str(grammar(profile).digest) for profile in profiles]
 
         def texts() -> Iterator[str]:
-            found = list(sampled_texts(given))
-            yield from found
+            sampled = list(sampled_texts(given))
+            yield from sampled
             if profiles:
                 yield from generated_texts(profiles, config.tokenizer.vocab_size)
-            elif sum(map(len, found)) < SMALL_CORPUS:
+            elif sum(map(len, sampled)) < SMALL_CORPUS:
                 # Too little to fill a vocabulary, or to give pieces of names.
                 yield from generated_texts(["story"], config.tokenizer.vocab_size)
 
         return config.tokenizer.build([*key, *versions], texts)
 
-    @property
-    def _corpus_text(self) -> CorpusText | None:
+    def _given(self, name: str) -> CorpusText | None:
+        """The files of "corpus" or of "books", if there are any."""
         config = self.config
-        return self._given(config.corpus, config.corpus_digest, config.field)
-
-    @property
-    def _books_text(self) -> CorpusText | None:
-        config = self.config
-        return self._given(config.books, config.books_digest, config.books_field)
-
-    def _given(self, place: str, content: str, field: str) -> CorpusText | None:
+        content = getattr(config, f"{name}_digest")
+        field = config.field if name == "corpus" else config.books_field
         if not content:
             return None
-        return CorpusText(place, content, field, self.config.reading)
+        return CorpusText(getattr(config, name), content, field, config.reading)
+
+    def _encoded(self, name: str) -> Corpus | None:
+        text = self._given(name)
+        return None if text is None else encoded_corpus(text, self.tokenizer, True)
 
     @cached_property
     def _corpus(self) -> Corpus | None:
-        return self._encoded(self._corpus_text)
+        return self._encoded("corpus")
 
-    def _encoded(self, text: CorpusText | None) -> Corpus | None:
-        return None if text is None else encoded_corpus(text, self.tokenizer, True)
+    @cached_property
+    def _stories(self) -> StoryGenerator | Corpus:
+        """What is read in training beside books."""
+        story, names = self.config.story, self.names.training
+        return self._corpus or StoryGenerator(story, self.tokenizer, names)
 
     @cached_property
     def _text(self) -> TrainingText:
@@ -355,19 +352,10 @@ class Stories(Task):
         config = self.config
         books: Corpus | StoryGenerator | None = None
         if config.books_parts:
-            books = self._encoded(self._books_text)
-            books = books or self._book_stories
+            books = self._encoded("books")
+            books = books or StoryGenerator(BOOK, self.tokenizer, self.names.books)
         parts = (config.stories_parts, config.books_parts)
-        stories = self._corpus or self._training_stories
-        return TrainingText(stories, books, parts, config.fixed_stories)
-
-    @cached_property
-    def _training_stories(self) -> StoryGenerator:
-        return StoryGenerator(self.config.story, self.tokenizer, self.names.training)
-
-    @cached_property
-    def _book_stories(self) -> StoryGenerator:
-        return StoryGenerator(BOOK, self.tokenizer, self.names.books)
+        return TrainingText(self._stories, books, parts, config.fixed_stories)
 
     @cached_property
     def _seen_V(self) -> np.ndarray:
@@ -377,7 +365,7 @@ class Stories(Task):
     def _story_set(self, suite: str, names: NameSource, count: int) -> EvaluationSet:
         """Rows of `count` stories; a smaller count gives the first of them."""
         nats: list[np.ndarray] | None = [] if self._corpus is None else None
-        documents = list(self._documents(names, count, suite, 0, nats))
+        documents = list(story_documents(self._stories, names, count, suite, 0, nats))
         return story_set(
             suite, documents, nats, self._seen_V, self.config.evaluation_length
         )
@@ -391,18 +379,3 @@ class Stories(Task):
         ]
         length = self.config.evaluation_length
         return story_set(self.suite("plain"), documents, None, self._seen_V, length)
-
-    def _documents(
-        self,
-        names: NameSource,
-        count: int,
-        stream: str,
-        seed: int,
-        nats: list[np.ndarray] | None = None,
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Tokens and marks of stories whose characters bear `names`."""
-        if self._corpus is not None:
-            yield from retold(self._corpus, names, count, stream, seed)
-            return
-        stories = StoryGenerator(self.config.story, self.tokenizer, names)
-        yield from told(stories, count, stream, seed, nats)

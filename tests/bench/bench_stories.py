@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     repeats = parser.parse_args().repeats
     task = StoriesConfig(story=StoryConfig(min_characters=3)).build()
-    stories, tokenizer = task._training_stories, task.tokenizer
+    stories, tokenizer = task._stories, task.tokenizer
     rng = random.Random(0)
     names = syllable_names(rng, 20_000)
     told = plain_stories(rng, grammar("story"), names)

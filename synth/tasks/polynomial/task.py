@@ -119,7 +119,7 @@ class PolynomialConfig(TaskConfig):
             "modulus",
             f"a prime from 2 to {MAX_MODULUS}",
         )
-        self.check(1 <= self.degree <= MAX_DEGREE, "degree", f"from 1 to {MAX_DEGREE}")
+        self.check_ranges(degree=(1, MAX_DEGREE), pause_tokens=(0, 64))
         for low, high in (
             ("min_operations", "max_operations"),
             ("min_evaluated", "max_evaluated"),
@@ -136,7 +136,6 @@ class PolynomialConfig(TaskConfig):
         )
         # Their order means nothing, so it must not make another run of the same task.
         object.__setattr__(self, "operators", chosen)
-        self.check(0 <= self.pause_tokens <= 64, "pause_tokens", "from 0 to 64")
 
     def build(self) -> "Polynomial":
         """The task itself, ready to draw from."""

@@ -48,9 +48,8 @@ class NameConfig(Part):
         """Refuse values outside their range."""
         self.check(0 <= self.p_open <= 1, "p_open", "between 0 and 1")
         self.check(self.zipf >= 0, "zipf", "at least 0")
-        for name in ("first_pieces", "second_pieces", "closed_names"):
-            in_range = 4 <= getattr(self, name) <= MOST_NAMES
-            self.check(in_range, name, f"from 4 to {MOST_NAMES}")
+        pieces = ("first_pieces", "second_pieces", "closed_names")
+        self.check_ranges(**dict.fromkeys(pieces, (4, MOST_NAMES)))
         self.check(
             self.open_names == 0 or 4 <= self.open_names <= MOST_NAMES,
             "open_names",

@@ -37,19 +37,17 @@ class StoryConfig(Part):
 
     def validate(self) -> None:
         """Refuse values outside their range."""
-        self.check(
-            1 <= self.characters <= MOST_CHARACTERS,
-            "characters",
-            f"from 1 to {MOST_CHARACTERS}",
+        self.check_ranges(
+            characters=(1, MOST_CHARACTERS),
+            episodes=(1, 64),
+            asides=(0, 8),
+            fillers=(0, 8),
         )
         self.check(
             1 <= self.min_characters <= self.characters,
             "min_characters",
             f"from 1 to characters = {self.characters}",
         )
-        self.check(1 <= self.episodes <= 64, "episodes", "from 1 to 64")
-        self.check(0 <= self.asides <= 8, "asides", "from 0 to 8")
-        self.check(0 <= self.fillers <= 8, "fillers", "from 0 to 8")
 
 
 @dataclass(frozen=True)

@@ -20,32 +20,32 @@ BLOCK = 100
 """Stories that are drawn together."""
 
 
-def told(
-    stories: StoryGenerator,
+def story_documents(
+    source: StoryGenerator | Corpus,
+    names: NameSource,
     count: int,
     stream: str,
     seed: int,
     nats: list[np.ndarray] | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Generated stories; their -log p by token is added to `nats`, if given."""
+    """`count` stories of a generator, whose -log p by token is added to `nats`, if given;
+    or documents of a corpus in which somebody is named twice, with their names replaced.
+
+    Those of a corpus are of the split that the name of the stream holds, else of the test
+    split.
+    """
+    if isinstance(source, Corpus):
+        split: TextSplit = next((s for s in SPLITS if s in stream), "test")
+        rng = generator(seed, "renamed", stream)
+        texts = source.texts[split]
+        renamed = renamed_texts(texts, source.names, names, source.tokenizer, rng)
+        for tokens, marks in islice(renamed, count):
+            yield np.array(tokens), np.array(marks, np.uint8)
+        return
+    stories = StoryGenerator(source.config, source.tokenizer, names)
     for block in range(-(-count // BLOCK)):
         drawn = stories.draw(seed, block, BLOCK, stream, with_nats=nats is not None)
         for d in range(min(BLOCK, count - block * BLOCK)):
             if nats is not None:
                 nats.append(drawn.nats(d))
             yield drawn.document(d)
-
-
-def retold(
-    corpus: Corpus, names: NameSource, count: int, stream: str, seed: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Documents of a corpus in which somebody is named twice, with new names.
-
-    They are those of the split that the name of the stream holds, else of the test split.
-    """
-    split: TextSplit = next((s for s in SPLITS if s in stream), "test")
-    rng = generator(seed, "renamed", stream)
-    texts = corpus.texts[split]
-    found = renamed_texts(texts, corpus.names, names, corpus.tokenizer, rng)
-    for tokens, marks in islice(found, count):
-        yield np.array(tokens), np.array(marks, np.uint8)
