@@ -20,7 +20,8 @@ from analysis.folders import files_of, is_probe, read_run, stamp_of
 from analysis.lines import Lines
 from analysis.merging import merge
 from analysis.parquet import TableSource, load, read_runs
-from synth.run.store import RunFolder, verify
+from synth.run.result_file import verify
+from synth.run.store import RunFolder
 
 SETTLED = ("done", "failed")
 """States that only another file can change."""

@@ -26,10 +26,11 @@ from synth.run.defining_code import refuse_other_code
 from synth.run.execution import Execution
 from synth.run.interruption import Interruption
 from synth.run.progress import Event, Kind, Outcome, Progress
+from synth.run.result_file import verify
 from synth.run.resume import by_step
 from synth.run.spans import span
 from synth.run.states import State
-from synth.run.store import RunBusy, RunFolder, RunGone, verify
+from synth.run.store import RunBusy, RunFolder, RunGone
 
 BuildPack = Callable[
     [Sequence[RunConfig], Execution, Sequence[Checkpoint] | None], Pack

@@ -21,13 +21,9 @@ by the kernel when it dies, however it dies), so two processes never train one r
 """
 
 import contextlib
-import fcntl
 import json
 import os
-import socket
-import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,13 +31,14 @@ from typing import Any
 from synth import plugins
 from synth.config import RunConfig
 from synth.metrics import Measurement
-from synth.run.claim import is_locked, lock, open_claim
+from synth.run import result_file
+from synth.run.claim import RunBusy as RunBusy
+from synth.run.claim import hold, is_locked
 from synth.run.files import (
     keep_to_oneself,
     make_folder,
     read_object,
     seal,
-    unseal,
 )
 from synth.run.files import write_atomically as write_atomically
 from synth.run.git import unrepeated
@@ -52,22 +49,6 @@ from synth.tasks.task import ItemCounts
 
 OF_THE_TRAINER = ("environment.json", "progress.json", "items.jsonl", "result.json")
 """Files that only the process that holds the claim writes."""
-_OLDER_RESULT = (
-    "run_id",
-    "steps",
-    "tokens",
-    "vocabulary",
-    "finished",
-    "seconds",
-    "lanes",
-    "headline",
-    "weights",
-    "metrics_sha256",
-)
-
-
-class RunBusy(RuntimeError):
-    """Another process trains this run right now."""
 
 
 class RunFolder:
@@ -151,8 +132,8 @@ class RunFolder:
         A run whose `result.json` is empty or cut short is not done but failed: training
         writes it last and whole, so it was damaged, and `failure` says so.
         """
-        if (ending := _last_bytes(self.path / "result.json")) is not None:
-            return "done" if ending.rstrip().endswith(b"}") else "failed"
+        if (whole := result_file.is_whole(self.path)) is not None:
+            return "done" if whole else "failed"
         if not (self.path / "config.json").exists():
             return "new"
         if (self.path / "failure.json").exists():
@@ -168,7 +149,7 @@ class RunFolder:
             Names `failure.json` when it cannot be read.
         """
         if (self.path / "result.json").exists():
-            return _damaged_result(self.path, "it is empty or cut short")
+            return result_file.damaged(self.path, "it is empty or cut short")
         return str((self.read_json("failure.json") or {}).get("message", "unknown"))
 
     @contextlib.contextmanager
@@ -183,25 +164,13 @@ class RunFolder:
             When `claim` is no regular file, or its file system has no locks.
         """
         make_folder(self.path)
-        handle = open_claim(self.path / "claim")
-        try:
-            while not lock(handle, fcntl.LOCK_EX, self.path):
-                # Whoever asks for the state holds a shared lock for an instant.
-                if is_locked(self.path / "claim"):
-                    holder = os.pread(handle, 500, 0).decode(errors="replace").strip()
-                    raise RunBusy(f"Run {self.run_id} is being trained by {holder}.")
-                time.sleep(0.001)
-            started = time.strftime("%Y-%m-%d %H:%M:%S")
-            text = f"process {os.getpid()} on {socket.gethostname()} since {started}\n"
-            with contextlib.suppress(OSError):  # another user's file, or a full disk
-                os.ftruncate(handle, 0)
-                os.pwrite(handle, text.encode(), 0)
+        with hold(self.path / "claim", self.run_id) as handle:
             self._claim = handle
-            self._remove_leftovers()
-            yield
-        finally:
-            self._claim = None
-            os.close(handle)
+            try:
+                self._remove_leftovers()
+                yield
+            finally:
+                self._claim = None
 
     def require_writable(self) -> None:
         """Create the folder, and a file in it for an instant; an `OSError` names it."""
@@ -274,7 +243,7 @@ class RunFolder:
         items = self.path / "items.jsonl"
         if items.exists():
             digests["items_sha256"] = sha256_of(items)
-        self.write_json("result.json", seal(result | digests))
+        self.write_json(result_file.NAME, seal(result | digests))
 
     def write_items(self, step: int, counts: list[ItemCounts]) -> None:
         """Write `items.jsonl`: for each score, what was right of how many, by item."""
@@ -321,61 +290,3 @@ class RunFolder:
         for name in OF_THE_TRAINER:
             for path in self.path.glob(f".{name}.*.tmp"):
                 path.unlink(missing_ok=True)
-
-
-def verify(path: Path) -> list[str]:
-    """What in the folder of a done run is not what its training wrote, file by file.
-
-    Empty when all is as written, and for runs that are not done. Reads `result.json`,
-    `metrics.jsonl` and `items.jsonl` once; checkpoints are compared when they are
-    loaded. A result of older code, without digests of its own, passes as it is.
-    """
-    try:
-        stored = read_object(path / "result.json")
-        result = unseal(stored, path / "result.json", _OLDER_RESULT)
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        return [_damaged_result(path, str(error))]
-    problems = []
-    if result.get("run_id", path.name) != path.name:
-        problems.append(
-            f"{path / 'result.json'} is the result of {result['run_id']}, another run."
-        )
-    for name in ("metrics", "items"):
-        file, expected = path / f"{name}.jsonl", result.get(f"{name}_sha256")
-        if expected is None:
-            continue
-        try:
-            if sha256_of(file) == expected:
-                continue
-            found = "was changed or cut" if file.exists() else "is missing"
-        except (OSError, ValueError) as error:
-            found = f"cannot be read ({error})"
-        problems.append(
-            f"{file} {found}: it is not what training wrote. Restore the file, or move "
-            "the run's folder away to train it afresh."
-        )
-    return problems
-
-
-def _damaged_result(path: Path, how: str) -> str:
-    return (
-        f"{path / 'result.json'} is damaged ({how}). Restore it, or remove it to train "
-        "the run again from its last checkpoint."
-    )
-
-
-def _last_bytes(path: Path) -> bytes | None:
-    """The end of a file; `None` when there is none, empty for what is no file."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
-    try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            return b""
-        return os.pread(handle, 2, max(0, found.st_size - 2))
-    finally:
-        os.close(handle)

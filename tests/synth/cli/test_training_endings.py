@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from synth.__main__ import main
-from synth.run.store import RunFolder, verify
+from synth.run.result_file import verify
+from synth.run.store import RunFolder
 from tests.conftest import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]

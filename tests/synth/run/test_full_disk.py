@@ -5,7 +5,8 @@ import resource
 
 import pytest
 
-from synth.run.store import RunFolder, verify
+from synth.run.result_file import verify
+from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
 from tests.synth.run.fake_disk import FakeDisk

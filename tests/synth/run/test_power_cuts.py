@@ -15,7 +15,8 @@ import synth.run.checkpoint
 from synth.metrics import Measurement, Score
 from synth.run.checkpoint import Checkpoint, Place
 from synth.run.execution import Execution
-from synth.run.store import RunFolder, verify
+from synth.run.result_file import verify
+from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
 from tests.synth.run.fake_disk import FakeDisk

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from synth.metrics import SCHEMA, Measurement, Score, from_line, to_lines
-from synth.run.store import RunBusy, RunFolder, verify, write_atomically
+from synth.run.result_file import verify
+from synth.run.store import RunBusy, RunFolder, write_atomically
 from tests.conftest import tiny_run
 
 
