@@ -26,6 +26,7 @@ from torch import Tensor, distributed
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from synth.config import RunConfig
+from synth.fast.numerics import numerics
 from synth.loss import Targets, loss_and_backward
 from synth.pack import Pack
 from synth.run import checkpoint as checkpoints
@@ -33,7 +34,6 @@ from synth.run.checkpoint import Checkpoint
 from synth.run.execution import Execution
 from synth.run.files import write_atomically
 from synth.run.store import RunFolder
-from synth.training import numerics
 
 JOIN_TIMEOUT_S = 300.0
 """How long processes wait for each other to start."""

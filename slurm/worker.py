@@ -31,7 +31,7 @@ from slurm.clients import QueueUnavailable, ask
 if TYPE_CHECKING:
     from slurm.ledger import SentArray
     from synth.config import RunConfig
-    from synth.training import Outcome
+    from synth.run.progress import Outcome
 
     Train = Callable[[Sequence[RunConfig]], list[Outcome]]
 

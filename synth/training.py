@@ -62,7 +62,7 @@ def train(
     _check_pack(configs)
     if word := advice(configs[0].training.precision, execution.device):
         warnings.warn(word, stacklevel=2)
-    found: dict[str, Outcome] = {}
+    outcomes: dict[str, Outcome] = {}
     with contextlib.ExitStack() as stack:
         stack.enter_context(numerics(execution))
         mine: list[tuple[RunConfig, RunFolder]] = []
@@ -80,21 +80,21 @@ def train(
             if ended is None:
                 mine.append((config, folder))
             else:
-                found[config.run_id] = ended
+                outcomes[config.run_id] = ended
         if not execution.accept_code_change:
             refuse_other_code(root, [config for config, _ in mine])
         for config, folder in mine:
             folder.keep_plugins(config)
         interruption = stack.enter_context(Interruption())
-        for step, group in by_step(mine, found).items():
+        for step, group in by_step(mine, outcomes).items():
             session = _Session(group, step, execution, progress, build)
             for outcome in session.run(interruption):
-                found[outcome.run_id] = outcome
-    return [found[config.run_id] for config in configs]
+                outcomes[outcome.run_id] = outcome
+    return [outcomes[config.run_id] for config in configs]
 
 
 def _ended(folder: RunFolder) -> Outcome | None:
-    """What is said of a run that needs no training: it is done, or it is damaged."""
+    """The outcome of a run that needs no training: it is done, or damaged."""
     if not (folder.path / "result.json").exists():
         return None
     if problems := verify(folder.path):
@@ -107,7 +107,7 @@ def _ended(folder: RunFolder) -> Outcome | None:
 
 
 class _Session:
-    """One group of runs that stand at the same step, from there to the end."""
+    """Trains one group of runs that stand at the same step, from there to the end."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class _Session:
 
     @property
     def pack(self) -> Pack:
-        """The pack; a state that cannot be read may end the session before there is one."""
+        """The pack; there is none yet while checkpoints are read."""
         assert self._built is not None, "the pack is not built yet"
         return self._built
 
@@ -166,12 +166,12 @@ class _Session:
         return self.outcomes + [self._outcome(lane, message) for lane in lanes]
 
     def _load(self) -> list[Checkpoint] | None:
-        """The states to go on from; runs whose state cannot be read leave the group."""
+        """The checkpoints to go on from; runs without a readable one leave the group."""
         if self.start is None:
             return None
         restored: dict[int, Checkpoint] = {}
         for lane in self._alive():
-            with self._own_trouble(lane):
+            with self._failing_alone(lane):
                 restored[lane] = checkpoints.load(self.folders[lane], self.start)
         self.outcomes = [self._outcome(lane, "") for lane in self.failed]
         self.configs = [self.configs[lane] for lane in restored]
@@ -185,7 +185,7 @@ class _Session:
             self._built = self.build(self.configs, self.execution, restored)
         environment = self.pack.environment()
         for lane, folder in enumerate(self.folders):
-            with self._own_trouble(lane):
+            with self._failing_alone(lane):
                 folder.require_present()
                 folder.remove("failure.json")
                 checkpoints.discard_after(folder, self.start)
@@ -196,7 +196,7 @@ class _Session:
         self._tell("begin")
 
     @contextlib.contextmanager
-    def _own_trouble(self, lane: int) -> Iterator[None]:
+    def _failing_alone(self, lane: int) -> Iterator[None]:
         """A damaged or deleted folder, or a full disk, fails this lane alone."""
         try:
             yield
@@ -245,7 +245,7 @@ class _Session:
         )
         keep = self.execution.keep_checkpoints_every_steps
         for lane in self._alive():
-            with self._own_trouble(lane):
+            with self._failing_alone(lane):
                 self._write_result(lane, unembeddings)
                 with contextlib.suppress(OSError):  # the run is done all the same
                     checkpoints.drop_moments(self.folders[lane], keep)
@@ -282,7 +282,7 @@ class _Session:
                 for lane_rows in rows
             ]
             for lane in alive:
-                with self._own_trouble(lane):
+                with self._failing_alone(lane):
                     self.folders[lane].append_metrics(rows[lane])
             headlines = {self.configs[k].run_id: self.headline[k] for k in alive}
             self._tell("evaluation", headlines=headlines)
@@ -293,7 +293,7 @@ class _Session:
         with span("checkpoint"):
             keep = self.execution.keep_checkpoints_every_steps
             for lane in self._alive():
-                with self._own_trouble(lane):
+                with self._failing_alone(lane):
                     folder = self.folders[lane]
                     folder.require_present()
                     length, sha256 = folder.metrics.sync()
@@ -304,7 +304,7 @@ class _Session:
         self.clock["checkpoint"] += time.monotonic() - began
 
     def _settle(self) -> None:
-        """Look at the losses since the last look; stop lanes that left the numbers."""
+        """Read the losses since the last call; stop lanes whose loss is NaN or infinite."""
         for lane, step, loss, norm in self.pack.settle(self._alive()):
             self._fail(
                 lane,
@@ -332,7 +332,7 @@ class _Session:
             self.folders[lane].write_json("failure.json", record)
         except RunGone:  # nothing to write it into
             pass
-        except OSError as error:  # a full disk: the outcome still says it
+        except OSError as error:  # a full disk: the outcome still names the failure
             self.failed[lane] = f"{message} (and failure.json: {error})"
 
     def _tell(self, kind: Kind, **content: Any) -> None:
@@ -365,21 +365,17 @@ class _Session:
             seconds_left=seconds_left,
         )
         for lane in self._alive():
+            losses = pack.recent_losses([lane])
             news: dict[str, Any] = {
                 "step": pack.step,
                 "steps": training.steps,
                 # Right after a row of metrics there is no loss to report: null.
-                "losses": [
-                    loss if math.isfinite(loss) else None
-                    for loss in pack.recent_losses([lane])
-                ],
+                "losses": [loss if math.isfinite(loss) else None for loss in losses],
                 "tokens_per_second": speed / len(self.configs),
                 "seconds_left": seconds_left,
                 "time": time.time(),
             }
-            with contextlib.suppress(
-                OSError
-            ):  # for people; metrics and checkpoints count
+            with contextlib.suppress(OSError):  # for people; nothing depends on it
                 self.folders[lane].write_json("progress.json", news)
 
     def _outcome(self, lane: int, message: str) -> Outcome:
@@ -391,9 +387,8 @@ class _Session:
     def _summary(self, message: str) -> str:
         if not self.failed:
             return message
-        return "; ".join(
-            f"{self.configs[k].run_id}: {m}" for k, m in self.failed.items()
-        )
+        failures = (f"{self.configs[k].run_id}: {m}" for k, m in self.failed.items())
+        return "; ".join(failures)
 
 
 def _check_pack(configs: Sequence[RunConfig]) -> None:
@@ -410,6 +405,3 @@ def _check_pack(configs: Sequence[RunConfig]) -> None:
             "seed, data seed, learning rate and weight decay alone."
         )
     configs[0].require_evaluation()
-
-
-__all__ = ["Checkpoint", "Outcome", "numerics", "train"]

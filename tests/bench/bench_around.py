@@ -133,8 +133,8 @@ def measured_parts(
     config: "RunConfig", lanes: int, execution: "Execution", folder: Path
 ) -> Parts:
     """Measure the pieces, with threads and allocator as `train` sets them."""
+    from synth.fast.numerics import numerics
     from synth.pack import Pack
-    from synth.training import numerics
 
     copies = [dataclasses.replace(config, seed=seed) for seed in range(lanes)]
     with numerics(execution):

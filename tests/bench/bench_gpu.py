@@ -39,13 +39,13 @@ from functools import partial
 import torch
 
 from synth.config import ModelConfig, RunConfig, TrainingConfig
+from synth.fast.numerics import numerics
 from synth.models.describe import describe_run
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
 from synth.run.execution import Execution
 from synth.scales import resolve
 from synth.tasks.repeats import RepeatsConfig
-from synth.training import numerics
 from tests.bench.gpt2_block import plain_step
 
 FORMS = ("eager", "compiled", "graph")

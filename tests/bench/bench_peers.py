@@ -69,10 +69,10 @@ def our_step(
 ) -> Step:
     """This suite's step, data included."""
     from synth.config import ModelConfig, RunConfig, TrainingConfig
+    from synth.fast.numerics import numerics
     from synth.pack import Pack
     from synth.run.execution import Execution
     from synth.tasks.repeats import RepeatsConfig
-    from synth.training import numerics
 
     execution = Execution(compile="on" if form == "native" else "off")
     configs = [

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from synth.config import ModelConfig, RunConfig
+from synth.fast.numerics import numerics
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.optimizer import FusedAdamW
 from synth.run.execution import Execution
 from synth.tasks.stories import StoriesConfig
-from synth.training import numerics
 from tests.conftest import tiny_run
 from tests.synth.test_combinations import TWO_STEPS
 

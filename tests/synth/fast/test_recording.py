@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from synth.config import ModelConfig
+from synth.fast.numerics import numerics
 from synth.fast.replay import CudaGraph
 from synth.fast.transfer import pinned
 from synth.loss import loss_and_backward, make_targets
@@ -24,7 +25,7 @@ from synth.models.mixers.shapes import Mixer
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
 from synth.run.execution import Execution
-from synth.training import numerics, train
+from synth.training import train
 from tests.conftest import tiny_run
 from tests.synth.fast.recording import RecordedGraph, Refused, pack_of, walk
 
