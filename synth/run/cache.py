@@ -3,9 +3,9 @@
 An entry is a folder that is filled under a temporary name and renamed once complete, so
 readers never see half of it and any number of writers may race: one rename wins, the
 others find an equal entry in its place. An entry that does not match its manifest of
-digests (a full disk, a killed machine, a changed file) is made anew. What a killed
-writer leaves behind is removed by the next one, once nothing in it has changed for a
-day. Modes follow the umask, so that a group may share the folder.
+digests (a full disk, a killed machine, a changed file) is rebuilt. What a killed writer
+leaves behind is removed by the next one, once nothing in it has changed for a day.
+Modes follow the umask, so that a group may share the folder.
 """
 
 import json
@@ -39,7 +39,7 @@ def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
                 os.rename(scratch, final)
                 break
             except OSError:
-                # Another writer was faster, or a torn entry is in the way.
+                # Another writer was faster, or a damaged entry is in the way.
                 if _is_whole(final):
                     break
                 _set_aside(final)
@@ -61,9 +61,9 @@ def _temporary(parent: Path, name: str) -> Path:
 
 
 def _remove_abandoned(folder: Path, now: float) -> None:
-    """Temporary folders of writers that died; those still being filled are younger.
+    """Remove temporary folders of writers that died; those in use are younger.
 
-    `now` is the time of the file system: clocks of machines that share it may differ.
+    `now` is the file system's time: the clocks of machines that share it may differ.
     """
     for path in folder.glob(".*"):
         try:
@@ -74,11 +74,11 @@ def _remove_abandoned(folder: Path, now: float) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _set_aside(torn: Path) -> None:
-    """Move a torn entry away; a rename, so that only one writer does it."""
-    aside = _temporary(torn.parent, "torn")
+def _set_aside(damaged: Path) -> None:
+    """Move a damaged entry away; by a rename, so that only one writer does it."""
+    aside = _temporary(damaged.parent, "damaged")
     try:
-        os.rename(torn, aside / "entry")
+        os.rename(damaged, aside / "entry")
     except OSError:
         pass
     shutil.rmtree(aside, ignore_errors=True)

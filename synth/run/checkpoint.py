@@ -59,12 +59,12 @@ def saved_steps(folder: RunFolder, resumable: bool = False) -> list[int]:
     """Steps with a checkpoint, oldest first; only those with moments if `resumable`."""
     if not folder.checkpoints.is_dir():
         return []
-    found = []
+    steps = []
     for entry in folder.checkpoints.iterdir():
         match = _NAME.fullmatch(entry.name)
         if match and (not resumable or (entry / _MOMENTS).exists()):
-            found.append(int(match[1]))
-    return sorted(found)
+            steps.append(int(match[1]))
+    return sorted(steps)
 
 
 def path_at(folder: RunFolder, step: int) -> Path:
@@ -103,13 +103,13 @@ def save(folder: RunFolder, checkpoint: Checkpoint, keep_every: int = 0) -> None
         mode = (temporary / _PLACE).stat().st_mode  # safetensors writes for owners only
         for name in crc:
             (temporary / name).chmod(mode)
-        if final.exists():  # a damaged one, or one of an undone future
+        if final.exists():  # damaged, or left from before the run went back
             _remove(final)
         os.rename(temporary, final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    sync_folder(folder.checkpoints)  # before the older ones go
+    sync_folder(folder.checkpoints)  # before the older ones are removed
     _drop_old(folder, keep_every)
 
 
@@ -141,8 +141,8 @@ def fill(weights: dict[str, Tensor], saved: Checkpoint, what: str) -> None:
         Names the first weight that only one of them has, or that has another shape.
     """
     ours = {name: weight.shape for name, weight in weights.items()}
-    found = {name: weight.shape for name, weight in saved.weights.items()}
-    if other := sorted(dict(ours.items() ^ found.items())):
+    theirs = {name: weight.shape for name, weight in saved.weights.items()}
+    if other := sorted(dict(ours.items() ^ theirs.items())):
         raise ValueError(
             f"{what} holds other weights than the model of its run ({other[0]}): it was "
             "made by another version of the code. Check out the commit that "
@@ -153,7 +153,7 @@ def fill(weights: dict[str, Tensor], saved: Checkpoint, what: str) -> None:
 
 
 def check(folder: RunFolder, step: int) -> Place:
-    """Compare the files of a checkpoint with their digests; where it stands.
+    """Compare the files of a checkpoint with their digests; returns its place.
 
     Raises
     ------
@@ -169,8 +169,8 @@ def discard_after(folder: RunFolder, step: int | None) -> None:
     Their metrics are about to be cut off, so nothing may go on from them again.
     """
     later = [s for s in saved_steps(folder) if step is None or s > step]
-    for undone in later:
-        _remove(path_at(folder, undone))
+    for step_after in later:
+        _remove(path_at(folder, step_after))
     if later:
         sync_folder(folder.checkpoints)
 
@@ -200,7 +200,7 @@ def _drop_old(folder: RunFolder, keep_every: int, full: int = KEPT_FULL) -> None
 
 
 def _remove(path: Path) -> None:
-    """Remove a checkpoint: in one go out of sight, then file by file."""
+    """Hide a checkpoint by one rename, then delete its files."""
     hidden = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
     shutil.rmtree(hidden, ignore_errors=True)
     os.rename(path, hidden)

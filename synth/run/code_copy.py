@@ -1,9 +1,9 @@
 """A copy of the code, so that queued jobs run what they were submitted with.
 
 The copy lies in `RUNS/FOLDER/code/<digest>`; equal code is copied once. It is written
-under another name, synced and renamed, so it is complete or not there. `MANIFEST` lists
+under another name, synced and renamed, so it is complete or absent. `MANIFEST` lists
 the SHA-256 of every file as `sha256sum` does, and the folder is named by the digest of
-that list: whoever starts a worker checks the copy first, with code from elsewhere.
+that list. A copy is checked, by code outside of it, before a worker runs from it.
 
 Jobs find it through PYTHONPATH, with PYTHONSAFEPATH so that the folder they start in
 cannot shadow it, and the worker checks where it was imported from.
@@ -49,7 +49,7 @@ def take(
 
     `more` are further files by relative path: tasks and objectives of a person's own.
 
-    A copy that is there and was changed is replaced, with a warning that names the file.
+    An existing copy that was changed is replaced, with a warning that names the file.
     """
     contents = {
         path.relative_to(source).as_posix(): path.read_bytes()
@@ -68,7 +68,7 @@ def take(
             check(final)
             return final
         except CopyChanged as changed:
-            warnings.warn(f"{changed} The copy is made anew.", stacklevel=2)
+            warnings.warn(f"{changed} It is replaced.", stacklevel=2)
     make_folder(final.parent)
     _remove_abandoned(final.parent)
     temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
@@ -181,7 +181,7 @@ def _put_in_place(temporary: Path, final: Path) -> None:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove what launchers left that were killed while they copied."""
+    """Remove what launchers left behind that were killed while copying."""
     oldest = time.time() - _ABANDONED_SECONDS
     for path in folder.glob(".*.tmp"):
         try:

@@ -57,10 +57,10 @@ def capture(
 @functools.cache
 def package_versions() -> dict[str, str]:
     """Installed versions of the packages that results may depend on."""
-    found = {}
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "absent"
-    return found
+            versions[name] = "absent"
+    return versions

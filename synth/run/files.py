@@ -81,11 +81,11 @@ def size_of(path: Path) -> int:
         When something else lies there: a FIFO, a device, a folder.
     """
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return 0
-    _require_regular(path, found)
-    return found.st_size
+    _require_regular(path, status)
+    return status.st_size
 
 
 def read_regular(
@@ -104,13 +104,13 @@ def read_regular(
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        found = os.fstat(handle)
-        _require_regular(path, found)
+        status = os.fstat(handle)
+        _require_regular(path, status)
         if inspect is not None:
-            inspect(found)
-        if found.st_size > most:
+            inspect(status)
+        if status.st_size > most:
             raise ValueError(
-                f"{path} has {found.st_size:,} bytes, more than the {most:,} that such a "
+                f"{path} has {status.st_size:,} bytes, more than the {most:,} that such a "
                 "file can have: it is damaged, or another program wrote it."
             )
     except BaseException:
@@ -168,8 +168,8 @@ def unseal(
     return rest
 
 
-def _require_regular(path: Path, found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
+def _require_regular(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
         kind = {stat.S_IFIFO: "FIFO", stat.S_IFDIR: "folder", stat.S_IFSOCK: "socket"}
-        name = kind.get(stat.S_IFMT(found.st_mode), "device")
+        name = kind.get(stat.S_IFMT(status.st_mode), "device")
         raise ValueError(f"{path} must be a regular file; it is a {name}. Remove it.")

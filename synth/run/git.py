@@ -49,7 +49,7 @@ _KEPT_PREFIXES = ("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_", "GIT_CONFIG_SYSTEM")
 
 
 class GitFailed(Exception):
-    """Git is absent, refused, or took too long; the message is its own."""
+    """Git is absent, refused, or took too long; with git's message where it has one."""
 
 
 def read_checkout(root: Path) -> dict[str, Any]:
@@ -105,8 +105,8 @@ def unrepeated(session: dict[str, Any], earlier: Sequence[Any]) -> dict[str, Any
     not grow by a patch each time.
     """
     code = session.get("code") or {}
-    known = [one.get("code") or {} for one in earlier if isinstance(one, dict)]
-    digests = {c.get("patch_sha256") for c in known if isinstance(c, dict)}
+    codes = [one.get("code") or {} for one in earlier if isinstance(one, dict)]
+    digests = {c.get("patch_sha256") for c in codes if isinstance(c, dict)}
     if code.get("patch") is None or code.get("patch_sha256") not in digests:
         return session
     return session | {"code": code | {"patch": None}}
@@ -128,8 +128,7 @@ def _git(root: Path, *arguments: str) -> bytes:
     Raises
     ------
     GitFailed
-        With git's own words. Unsafe ownership, which a person can mend, is also a
-        warning.
+        With git's message. Unsafe ownership, which a person can fix, also warns.
     """
     settings = [word for item in _SETTINGS.items() for word in ("-c", "=".join(item))]
     try:

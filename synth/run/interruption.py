@@ -9,7 +9,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
 
 
 class Interruption:
-    """While entered, remembers the first such signal in `received` (a name) instead.
+    """A context that catches such signals; `received` is the name of the first one.
 
     Outside the main thread, where Python allows no handlers, nothing is caught. A second
     Ctrl-C acts as usual. A SIGHUP that is ignored already (`nohup`) stays so.

@@ -16,7 +16,7 @@ class RunGone(RuntimeError):
 
 
 class MetricsFile:
-    """The metrics of one run; remembers what this process has written."""
+    """The metrics of one run; keeps length and digest of what this process wrote."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -84,12 +84,12 @@ class MetricsFile:
         return None
 
     def cut(self, length: int) -> None:
-        """Cut back to `length` bytes: what a checkpoint knew, no torn tail.
+        """Cut back to the `length` bytes that a checkpoint counts.
 
         Raises
         ------
         ValueError
-            When lines that the checkpoint knew are gone.
+            When some of them are missing.
         """
         if damage := self.damage(length):
             raise ValueError(f"{damage} Move the folder away to train this run afresh.")

@@ -38,7 +38,7 @@ class Source:
 
 
 class Loader(importlib.machinery.SourceFileLoader):
-    """Runs a content that was read, and compared with its digest, before."""
+    """Runs content that was already read and compared with its digest."""
 
     def __init__(self, name: str, place: Path, source: Source) -> None:
         super().__init__(name, str(place))
@@ -75,25 +75,25 @@ def _sources(classes: tuple[type, ...]) -> tuple[Source, ...]:
         if name.partition(".")[0] not in {"synth", *sys.stdlib_module_names}
     ]
     waiting, imported = list(roots), set[str]()
-    found: dict[str, Source] = {}
+    sources: dict[str, Source] = {}
     for name in waiting:  # grows
         read = _read(name)
         if read is None:
             continue
         path, place, content = read
-        found[name] = Source(path, name, content)
+        sources[name] = Source(path, name, content)
         for other in [*_parents(name), *_imports(content, name, place)]:
-            if _is_persons(other, own):
+            if _is_own(other, own):
                 imported.add(other)
                 if other not in waiting:
                     waiting.append(other)
-    made: dict[str, Source] = {}
-    for name, source in found.items():
+    by_path: dict[str, Source] = {}
+    for name, source in sources.items():
         if name in imported or "." in name:
-            made[source.path] = source
-        elif source.path not in made:
-            made[source.path] = replace(source, module="")
-    return tuple(made.values())
+            by_path[source.path] = source
+        elif source.path not in by_path:
+            by_path[source.path] = replace(source, module="")
+    return tuple(by_path.values())
 
 
 def _parents(name: str) -> list[str]:
@@ -101,8 +101,8 @@ def _parents(name: str) -> list[str]:
     return [".".join(parts[:k]) for k in range(1, len(parts))]
 
 
-def _is_persons(name: str, own: set[str]) -> bool:
-    """Whether an imported module is a person's: of no library and not of this project."""
+def _is_own(name: str, own: set[str]) -> bool:
+    """Whether an imported module is part of no library and not of this project."""
     top = name.partition(".")[0]
     if top in sys.stdlib_module_names or top in ROOMS:
         return False

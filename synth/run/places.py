@@ -21,8 +21,8 @@ def expand(word: str) -> str:
     if not word.startswith("~") and ("$" not in word or os.path.lexists(word)):
         return word
 
-    def value(found: re.Match[str]) -> str:
-        name = found[1] or found[2]
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
         if name not in os.environ:
             raise ValueError(f"must name known variables; {name} is not set ({word!r})")
         return os.environ[name]
@@ -63,11 +63,11 @@ def _own_temporary_folder() -> Path:
     advice = "Set SYNTH_CACHE to a folder of yours for derived files."
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError as error:
         raise ValueError(f"There is no home folder, and {error}. {advice}") from None
-    mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-    if not mine or found.st_mode & 0o022:
+    mine = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+    if not mine or status.st_mode & 0o022:
         raise ValueError(
             f"There is no home folder, and {folder} is not yours alone. {advice}"
         )

@@ -77,32 +77,32 @@ def recorded_content(
 def _why_not_believed(record: Path, said: Any) -> str:
     """Why a record does not say what code to run; empty if it does.
 
-    Read once more, since somebody may have changed it between the reading and the look.
+    Reads it again: it may have been changed since `said` was read.
     """
     try:
         content = read_regular(record, inspect=_require_own)
         if record.name == "config.json":
-            found = [json.loads(content)["config"].get(FOLDER)]
+            recorded = [json.loads(content)["config"].get(FOLDER)]
         else:
             lines = content.splitlines()
-            found = [run.get(FOLDER) for line in lines for run in json.loads(line)]
+            recorded = [run.get(FOLDER) for line in lines for run in json.loads(line)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{record}, which names it, is data and no more ({error})"
-    return "" if said in found else f"{record} changes while it is read"
+    return "" if said in recorded else f"{record} changes while it is read"
 
 
-def _require_own(found: os.stat_result) -> None:
-    """Refuse a file that somebody else can change: it is data, not code."""
+def _require_own(status: os.stat_result) -> None:
+    """Refuse a file that somebody else can change."""
     user = pwd.getpwuid
-    if found.st_uid not in (0, os.geteuid()):
+    if status.st_uid not in (0, os.geteuid()):
         try:
-            owner = user(found.st_uid).pw_name
+            owner = user(status.st_uid).pw_name
         except KeyError:
-            owner = f"user {found.st_uid}"
+            owner = f"user {status.st_uid}"
         raise ValueError(f"it belongs to {owner}, who is neither you nor root")
-    shared = 0o002 if _is_own_group(found.st_gid) else 0o022
-    if found.st_mode & shared:
-        raise ValueError(f"others can write it: mode {found.st_mode & 0o777:o}")
+    shared = 0o002 if _is_own_group(status.st_gid) else 0o022
+    if status.st_mode & shared:
+        raise ValueError(f"others can write it: mode {status.st_mode & 0o777:o}")
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Where runs go on: the newest checkpoints that can be used, shared by a pack."""
+"""Which checkpoint a run resumes from: the newest usable one that its pack shares."""
 
 import contextlib
 from collections import defaultdict
@@ -11,13 +11,13 @@ from synth.run.store import RunFolder
 
 
 def by_step(
-    runs: list[tuple[RunConfig, RunFolder]], found: dict[str, Outcome]
+    runs: list[tuple[RunConfig, RunFolder]], outcomes: dict[str, Outcome]
 ) -> dict[int | None, list[tuple[RunConfig, RunFolder]]]:
     """Group runs by the step to go on from (`None`: the start).
 
     Runs of one pack normally share a checkpoint step, since the two newest are kept; if
     not (regrouped packs), each group trains on its own. Runs that have checkpoints, but
-    none that can be used, are put into `found` as failed.
+    none that can be used, are put into `outcomes` as failed.
     """
     steps: list[set[int]] = []
     usable: list[tuple[RunConfig, RunFolder]] = []
@@ -30,7 +30,7 @@ def by_step(
                 f"No checkpoint can be used: {error} Remove {folder.checkpoints} to "
                 "train the run from the start."
             )
-            found[config.run_id] = Outcome(config.run_id, "failed", message)
+            outcomes[config.run_id] = Outcome(config.run_id, "failed", message)
             with contextlib.suppress(OSError):
                 folder.write_json(
                     "failure.json", {"run_id": config.run_id, "message": message}
@@ -41,16 +41,16 @@ def by_step(
     if common:
         return {max(common): usable}
     groups: dict[int | None, list[tuple[RunConfig, RunFolder]]] = defaultdict(list)
-    for run, known in zip(usable, steps, strict=True):
-        groups[max(known, default=None)].append(run)
+    for run, own_steps in zip(usable, steps, strict=True):
+        groups[max(own_steps, default=None)].append(run)
     return groups
 
 
 def usable_steps(folder: RunFolder) -> set[int]:
     """Steps that a run can go on from: whole checkpoints whose metrics are still there.
 
-    Damaged ones are passed over for older ones, and so are those that count more metrics
-    than there are: their future was undone when the run went back to an earlier step.
+    Damaged ones are skipped, and so are those that count more metrics than there are: they
+    are left from before the run went back to an earlier step.
 
     Raises
     ------

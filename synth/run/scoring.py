@@ -60,7 +60,7 @@ def load_model(
             problems.append(str(error))
             continue
         for problem in problems:
-            print(f"passed over: {problem}", file=sys.stderr)
+            print(f"skipped: {problem}", file=sys.stderr)
         return model, config, chosen
     raise ValueError(f"No checkpoint can be used: {problems[0]}")
 
@@ -71,7 +71,7 @@ def with_files_at(config: RunConfig, moved: Mapping[str, str]) -> RunConfig:
     Raises
     ------
     ValueError
-        Names an option without meaning for the run, or content that is not the run's.
+        Names an option that does not apply to the run, or files of other content.
     """
     task: Any = config.task
     for name, path in moved.items():
@@ -118,13 +118,13 @@ def _free_running(
 ) -> list[Score]:
     """Scores of the sets whose answers can be decoded; the others are named."""
     reasons = [why_not_decoded(chosen.rows) for chosen in sets]
-    told = {f"{s.suite}: {why}" for s, why in zip(sets, reasons, strict=True) if why}
+    skipped = {f"{s.suite}: {why}" for s, why in zip(sets, reasons, strict=True) if why}
     if all(reasons):
         raise ValueError(
-            f"There is no answer to decode ({', '.join(sorted(told))}). Evaluate without "
-            "--free-running."
+            f"There is no answer to decode ({', '.join(sorted(skipped))}). Evaluate "
+            "without --free-running."
         )
-    for line in sorted(told):
+    for line in sorted(skipped):
         print(f"left out {line}", file=sys.stderr)
     scores: list[Score] = []
     for chosen, why in zip(sets, reasons, strict=True):

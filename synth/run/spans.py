@@ -1,19 +1,19 @@
 """Where the time of a training call goes: data, forward, backward, optimiser, the rest.
 
-The code that trains names its stretches with `span`; without a `Profiler` a span costs
-one comparison. The parts of the table, which sum to the whole:
+Training code wraps its stages in `span`; without a `Profiler` a span costs one
+comparison. The parts of the table, which sum to the whole:
 
 ```
-start-up     imports and building the pack, compilation and what else the first step
-             takes beyond the later ones
+start-up     imports, building the pack, compilation, and the time that the first
+             step takes beyond the later ones
 data         generating rows, stacking them, sending them to the device
 forward      trunk, heads, unembedding and losses
 backward     every pass of autograd; heads take turns, so forward and backward
-             alternate within a step, and each stretch counts where it belongs
+             alternate within a step, and each piece counts where it belongs
 optimiser    zeroing gradients, their norms, clipping, AdamW
 evaluation   scoring the fixed test sets, rows of metrics
 checkpoint   copying, writing and syncing state, dropping old checkpoints
-other        targets, looks at the losses, progress, whatever has no name
+other        targets, reading losses, progress, everything outside of spans
 ```
 
 A gradient that the code computes outside of autograd counts as forward. On a GPU work is
@@ -86,11 +86,11 @@ class Breakdown:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Plain values."""
         return asdict(self)
 
     def as_text(self) -> str:
-        """For people: a row a part."""
+        """A table with a row for each part."""
         lines = [f"{'part':<12}{'seconds':>10}{'share':>8}{'ms a step':>11}"]
         for part in self.parts:
             lines.append(
@@ -110,7 +110,7 @@ class Breakdown:
 
 
 class Profiler:
-    """Measures the spans of what runs within; `breakdown` says where the time went.
+    """Measures the spans of the code inside its `with` block.
 
     ```python
     with Profiler() as profiler:
@@ -143,7 +143,7 @@ class Profiler:
 
     @contextlib.contextmanager
     def span(self, part: PartName, whole: bool) -> Iterator[None]:
-        """As the function `span`."""
+        """See the function `span`."""
         if self._undivided:
             yield
             return
@@ -160,7 +160,7 @@ class Profiler:
             self._open.pop()
 
     def step_taken(self, lanes: int, tokens: int, replayed: bool) -> None:
-        """As the function `step_taken`."""
+        """See the function `step_taken`."""
         self._charge()
         self._lanes = max(self._lanes, lanes)
         self._counts.update(steps=1, tokens=tokens, replayed=int(replayed))

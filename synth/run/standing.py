@@ -30,12 +30,12 @@ AnyRun = TypeVar("AnyRun", bound=Standing, covariant=True)
 
 @dataclass(frozen=True)
 class Survey(Generic[AnyRun]):
-    """Runs in the order that was asked for, and what was learnt on the way."""
+    """The runs asked for, in that order, and news of earlier launches."""
 
     root: Path
     runs: Sequence[AnyRun]
     news: list[str] = field(default_factory=list)
-    """What was found out about earlier launches, a sentence each."""
+    """About earlier launches, a sentence each."""
     queue_known: bool = True
 
     @property
@@ -143,11 +143,11 @@ def _edited(folder: RunFolder, config: RunConfig) -> str | None:
         record = folder.path / "config.json"
         if RunConfig.from_dict(stored["config"], record).run_id == config.run_id:
             return None
-        found = "describes another run"
+        problem = "describes another run"
     except (KeyError, TypeError, ValueError) as error:
-        found = f"cannot be used ({error})"
+        problem = f"cannot be used ({error})"
     return (
-        f"{folder.path / 'config.json'} {found}: it was changed after it was written, or "
+        f"{folder.path / 'config.json'} {problem}: it was changed after it was written, or "
         "by another version. Move the folder away to train this run afresh."
     )
 

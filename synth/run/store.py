@@ -1,4 +1,4 @@
-"""The folder of a run: the one place where its truth is kept.
+"""The folder of a run, which holds everything about it.
 
 ```
 runs/polynomial-n2-1M-s0-3f9a21c7/
@@ -87,7 +87,7 @@ class RunFolder:
     def keep_plugins(self, config: RunConfig) -> None:
         """Record the files that define the run, where they differ from its last session.
 
-        They were accepted by then; those of earlier sessions are kept beside them.
+        Called once they are accepted; those of earlier sessions stay beside them.
         """
         stored = (self.read_json("config.json") or {}).get("config", {})
         if stored.get(plugins.FOLDER, []) != plugins.recorded(config):
@@ -266,8 +266,8 @@ class RunFolder:
     def add_session(self, environment: dict[str, Any]) -> None:
         """Record the environment of the process that works on the run from now on."""
         try:
-            known = self.read_json("environment.json") or {}
-            sessions = known.get("sessions", [])
+            stored = self.read_json("environment.json") or {}
+            sessions = stored.get("sessions", [])
             if not isinstance(sessions, list):
                 raise ValueError("'sessions' is no list")
         except ValueError as error:
