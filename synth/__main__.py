@@ -10,7 +10,7 @@ from synth.cli import command_line
 
 
 def parse(arguments: list[str] | None = None) -> Any:
-    """The command that the words describe; misspelt ones end with status 2."""
+    """Parse the words into a command; misspelt ones end the process with status 2."""
     from tyro.conf import CascadeSubcommandArgs
 
     from synth.cli import commands

@@ -147,8 +147,8 @@ class RunConfig(Part):
     data_seed: int | None = identity(None)
     """Of the training data; runs that share it see the same bytes."""
     split: Split = identity("test", implied="test")
-    """What is held out from training, and evaluated; "validation" where the numbers are
-    for choosing something, as those of `sweeps tune` are."""
+    """What is held out from training and evaluated; "validation" where numbers choose
+    something, as in `sweeps tune`."""
 
     def validate(self) -> None:
         """Refuse combinations that no model can have."""

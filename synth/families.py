@@ -21,7 +21,7 @@ _MEMBERS: dict[str, dict[str, type]] = {name: {} for name in _PACKAGES}
 _LOADED: set[str] = set()
 ENTRY_POINTS = "synth.plugins"
 recorded_modules: set[str] = set()
-"""Modules that were imported because a run recorded them: they yield to all others."""
+"""Modules that were imported because a run recorded them; all others override them."""
 
 
 class Family:
@@ -79,16 +79,14 @@ def members(family: str) -> Mapping[str, type[Any]]:
     if family not in _LOADED:
         _LOADED.add(family)
         package = importlib.import_module(_PACKAGES[family])
-        for found in sorted(
-            pkgutil.iter_modules(package.__path__), key=lambda m: m.name
-        ):
-            importlib.import_module(f"{package.__name__}.{found.name}")
+        for name in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
+            importlib.import_module(f"{package.__name__}.{name}")
         _import_installed()
     return _MEMBERS[family]
 
 
 def _import_installed() -> None:
-    """Import what installed packages register; a broken one is told, and left out."""
+    """Import what installed packages register; warn of one that fails, and go on."""
     from importlib.metadata import entry_points  # slow, and mostly not needed
 
     for point in entry_points(group=ENTRY_POINTS):
@@ -103,8 +101,9 @@ def _import_installed() -> None:
             )
 
 
-def known(family: str, kind: str) -> type[Family] | None:
-    """The member of a kind, if there is one; that of this package is imported alone."""
+def find(family: str, kind: str) -> type[Family] | None:
+    """The member of a kind, if there is one; in this package, only its module is
+    imported."""
     if kind not in _MEMBERS[family]:
         own = kind.replace("-", "_")
         name = f"{_PACKAGES[family]}.{own}"
@@ -127,10 +126,10 @@ def member(family: str, values: Any, owner: str) -> Any:
         raise ValueError(f"{owner} must be an object with a 'kind'; got {values!r}.")
     given = dict(values)
     kind = given.pop("kind", None)
-    found = known(family, str(kind))
-    if found is None:
+    config = find(family, str(kind))
+    if config is None:
         raise ValueError(
             f"No {family} is called {kind!r}. {nearest(str(kind), _MEMBERS[family])} "
             "One of your own: name its file with --plugin FILE."
         )
-    return found.from_dict(given)  # type: ignore[attr-defined]
+    return config.from_dict(given)  # type: ignore[attr-defined]

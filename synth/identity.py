@@ -1,7 +1,7 @@
-"""What makes a run the run it is: identity fields, their canonical form, its digest.
+"""The identity of a run: fields that decide its result, their canonical form and digest.
 
 Every field of every `Part` is declared with `identity(...)`; a field declared in any
-other way is refused when the run is hashed, so nobody can add one without deciding.
+other way is refused when the run is hashed, so none can be left out by accident.
 Settings that cannot change a result (device, workers, compilation) are not fields of a
 `Part`: they live in `synth.run.execution.Execution`.
 """
@@ -55,9 +55,9 @@ def _shown(value: object) -> str:
 
 def nearest(word: str, words: typing.Iterable[str]) -> str:
     """A hint that names the closest known word, or all of them."""
-    known = list(words)
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
+    names = list(words)
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,24 +124,19 @@ class Part:
         """
         given = dict(values)
         version = given.pop("version", cls.version)
-        require(
-            version == cls.version,
-            f"{cls.__name__}.version",
-            f"{cls.version}, the "
-            "version of this code (the run was made by another one)",
-            version,
+        allowed = (
+            f"{cls.version}, the version of this code (the run was made by another one)"
         )
-        known = {field.name: field for field in dataclasses.fields(cls)}
-        for name in given.keys() - known.keys():
+        require(version == cls.version, f"{cls.__name__}.version", allowed, version)
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        for name in given.keys() - fields.keys():
             raise ValueError(
-                f"{cls.__name__} has no field {name!r}. {nearest(name, known)}"
+                f"{cls.__name__} has no field {name!r}. {nearest(name, fields)}"
             )
-        for name, field in known.items():
-            if (
-                name not in given
-                and field.metadata.get("implied", MISSING) is not MISSING
-            ):
-                given[name] = field.metadata["implied"]
+        for name, field in fields.items():
+            implied = field.metadata.get("implied", MISSING)
+            if name not in given and implied is not MISSING:
+                given[name] = implied
         hints = field_types(cls)
         for name in given:
             hint = hints[name]

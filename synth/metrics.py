@@ -1,8 +1,8 @@
-"""The long form of results: one row per measured number, declared once.
+"""The long form of results: one row per measured number.
 
 `SCHEMA` is the only list of columns; writing, reading and the tables of `analysis` all
-go through it. Values are finite or null: a bare NaN would make a file unreadable. What a
-number means, and which direction is better, its `Metric` says; tasks declare theirs.
+use it. Values are finite or null, since JSON has no NaN. A `Metric` says what a number
+means and which direction is better; tasks declare theirs.
 """
 
 import json
@@ -27,7 +27,7 @@ SCHEMA: dict[str, type] = {
 
 @dataclass(frozen=True)
 class Metric:
-    """What the numbers of one name mean; whoever measures them declares it once."""
+    """What the numbers of one name mean, declared once where they are measured."""
 
     name: str
     unit: str
@@ -109,7 +109,7 @@ def from_line(line: str) -> Measurement:
 
 
 class LossSums:
-    """What the steps of each lane have added up since its last row of metrics.
+    """Sums of losses and norms of each lane since its last row of metrics.
 
     The sums are part of a checkpoint, so a run that was interrupted between two rows
     writes the same means.
@@ -143,7 +143,7 @@ class LossSums:
         ]
 
     def close(self, lane: int) -> list[Score]:
-        """The means of a lane as scores; its sums start anew."""
+        """The means of a lane as scores; its sums go back to zero."""
         scores, count = [], self._counts_K[lane]
         if count:
             for term, total in zip(self._terms, self._losses_KN[lane], strict=True):
@@ -163,7 +163,7 @@ class LossSums:
         }
 
     def restore(self, lane: int, saved: dict[str, list[float]]) -> None:
-        """Take over what `saved` gave."""
+        """Set a lane's sums to those of a checkpoint."""
         self._losses_KN[lane] = list(saved["losses"])
         self._norms_K[lane] = saved["norm"][0]
         self._counts_K[lane] = int(saved["count"][0])

@@ -1,6 +1,6 @@
 """A pack: runs of one shape as the lanes of one program, step by step.
 
-Knows nothing of folders, signals or schedules of checkpoints: `synth.training` does.
+Folders, signals and checkpoint schedules are the business of `synth.training`.
 """
 
 import math
@@ -34,7 +34,7 @@ from synth.tasks.stream import RowStream
 from synth.tasks.task import EvaluationSet, ItemCounts
 
 CHECK_EVERY = {"cpu": 1, "cuda": 64}
-"""Steps between two looks at the losses; on a GPU each look waits for the device."""
+"""Steps between two readings of the losses; on a GPU each one waits for the device."""
 DRAWS_AHEAD = {"cpu": False, "cuda": True}
 """Whether a thread generates the next rows meanwhile; on a CPU it would take its core
 from the training."""
@@ -70,7 +70,7 @@ class Pack:
             self.model, self.scorer, self._form(), execution.device
         )
         if self.form == "graph" and self.scorer is self.model:
-            # Compiled layers would be compiled anew for every length of a test set.
+            # Compiled layers would be recompiled for every length of a test set.
             with self.device:
                 self.scorer = self._new_model()
             self.lanes.attach(self.scorer, master=True)
@@ -79,7 +79,7 @@ class Pack:
         )
         self._sets: dict[int, list[EvaluationSet]] = {}
         self.items: list[list[ItemCounts]] = [[] for _ in configs]
-        """Of each lane, what its last evaluation found item by item."""
+        """For each lane, the counts item by item of its last evaluation."""
         self._unsettled: list[tuple[Tensor, Tensor]] = []
         self._ahead: ThreadPoolExecutor | None = None
         if DRAWS_AHEAD[execution.device]:
@@ -143,7 +143,7 @@ class Pack:
         return ReplayedStep(CudaGraph(), body, inputs, self.optimizer, tolerance)
 
     def _cursors(self, restored: Sequence[Checkpoint]) -> list[tuple[int, int]]:
-        """Fill the lanes with initial or restored weights; where their data goes on."""
+        """Set initial or restored weights; returns where the data of each lane goes on."""
         if not restored:
             seeds = [config.seed for config in self.configs]
             initialise(self.lanes, self.model.initial_stds(), seeds)
@@ -246,18 +246,18 @@ class Pack:
         return loss_and_backward(self.model, targets, self.piece_loss)
 
     def must_check(self) -> bool:
-        """Whether enough steps have gone by to look at their losses."""
+        """Whether it is time to read the losses."""
         return len(self._unsettled) >= CHECK_EVERY[self.execution.device]
 
     def settle(self, alive: Sequence[int]) -> list[tuple[int, int, float, float]]:
         """Add the steps since the last call to the sums.
 
-        Returns (lane, step, loss, gradient norm) for each living lane that left the
-        finite numbers, at the first step where it did.
+        Returns (lane, step, loss, gradient norm) for each living lane whose loss or
+        norm is NaN or infinite, at the first such step.
         """
         lost: dict[int, tuple[int, int, float, float]] = {}
         first = self.step - len(self._unsettled)
-        for offset, (loss_NK, norm_K) in enumerate(self._looked_at()):
+        for offset, (loss_NK, norm_K) in enumerate(self._read_losses()):
             losses, norms = loss_NK.T.tolist(), norm_K.tolist()
             for lane in alive:
                 total, norm = sum(losses[lane]), norms[lane]
@@ -293,8 +293,8 @@ class Pack:
             scored = score_tokens(self.scorer, chosen, self.device)
             verified = verified_scores(self.scorer, self.task, chosen, self.device)
             for lane, scores in enumerate(scored):
-                found = self.task.score(chosen, scores) + verified[lane]
-                rows[lane] += self._measured(lane, found)
+                both = self.task.score(chosen, scores) + verified[lane]
+                rows[lane] += self._measured(lane, both)
                 self.items[lane] += self.task.count_items(chosen, scores)
         return rows
 
@@ -314,7 +314,7 @@ class Pack:
         )
 
     def close(self) -> None:
-        """Let the thread of the data and the memory of a recorded step go."""
+        """Stop the data thread and free the memory of a recorded step."""
         if self._ahead is not None:
             self._ahead.shutdown(cancel_futures=True)
         if self.replayed is not None:
@@ -325,10 +325,10 @@ class Pack:
         run_id = self.configs[lane].run_id
         return [Measurement.of(s, run_id, self.step, self.tokens) for s in scores]
 
-    def _looked_at(self) -> list[tuple[Tensor, Tensor]]:
-        """Losses and norms since the last look; from a GPU they come all at once."""
+    def _read_losses(self) -> list[tuple[Tensor, Tensor]]:
+        """Losses and norms of the unsettled steps, copied from a GPU all at once."""
         if self.device.type == "cpu" or not self._unsettled:
             return self._unsettled
         losses, norms = zip(*self._unsettled, strict=True)
-        found = torch.stack(losses).cpu(), torch.stack(norms).cpu()
-        return list(zip(*found, strict=True))
+        copies = torch.stack(losses).cpu(), torch.stack(norms).cpu()
+        return list(zip(*copies, strict=True))

@@ -149,7 +149,7 @@ def prepare(values: Mapping[str, Any], record: Path | None) -> None:
     Raises
     ------
     ValueError
-        When a file is nowhere to be had as it was, or must not be trusted; says why of
+        When a file is nowhere to be had as it was, or cannot be trusted; says why for
         each place, and what to do.
     """
     entries = values.get(FOLDER)
@@ -192,21 +192,21 @@ def _import(
     said: Any,
 ) -> list[type[families.Family]]:
     """Run the recorded files until they define what is wanted; returns the classes."""
-    found: list[tuple[Source, Path]] = []
+    sources: list[tuple[Source, Path]] = []
     missing: list[ValueError] = []
     for one in entries:
         try:
             content, place = recorded_content(one, record, said)
-        except ValueError as error:  # maybe a person's own takes its place
+        except ValueError as error:  # perhaps no file needs it
             missing.append(error)
             continue
-        found.append((Source(one["path"], one.get("module", ""), content), place))
-    by_name = {source.module: (source, place) for source, place in found}
+        sources.append((Source(one["path"], one.get("module", ""), content), place))
+    by_name = {source.module: (source, place) for source, place in sources}
     by_name.pop("", None)
     _refuse_other_versions(source for source, _ in by_name.values())
     sys.meta_path.append(_Finder(by_name))
     classes: list[type[families.Family]] = []
-    for source, place in found:
+    for source, place in sources:
         if _covered(wanted, classes):
             break
         try:
@@ -240,16 +240,16 @@ def _defined_in(module: ModuleType) -> list[type[families.Family]]:
 
 
 def _covered(wanted: Sequence[tuple[str, str]], classes: Sequence[type]) -> bool:
-    """Whether each kind is defined by one of the classes, or without any record."""
-    known = [families.known(*one) for one in wanted]
+    """Whether each kind is defined by one of the classes, or by no recorded file."""
+    members = [families.find(*one) for one in wanted]
     return all(
         cls and (cls in classes or cls.__module__ not in families.recorded_modules)
-        for cls in known
+        for cls in members
     )
 
 
 def _refuse_other_versions(sources: Iterable[Source]) -> None:
-    """Two versions of a module that others import by name cannot live side by side."""
+    """Refuse a second version of a module that other files import by name."""
     for source in sources:
         module = sys.modules.get(source.module)
         if module is None:
@@ -289,16 +289,16 @@ def _spec(
     name: str, source: Source, place: Path, recorded: bool = True
 ) -> importlib.machinery.ModuleSpec:
     package: list[str] | None = [] if Path(source.path).name == "__init__.py" else None
-    found = importlib.util.spec_from_file_location(
+    spec = importlib.util.spec_from_file_location(
         name,
         place,
         loader=Loader(name, place, source),
         submodule_search_locations=package,
     )
-    assert found is not None
+    assert spec is not None
     if recorded:
         families.recorded_modules.add(name)
-    return found
+    return spec
 
 
 def _run(source: Source, place: Path, recorded: bool = False) -> ModuleType:

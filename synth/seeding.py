@@ -41,7 +41,7 @@ def finalised(word_N: np.ndarray) -> np.ndarray:
 
 
 def _key(part: str | int) -> int:
-    """A word of a name as an integer; an index stands for itself, apart from words."""
+    """A word of a name as an integer; an index is kept as it is."""
     if isinstance(part, int):
         return part
     # The high bit keeps words and small indices from ever coinciding.

@@ -1,8 +1,8 @@
-"""How the four command lines begin and end: streams, Ctrl-C, mistakes, exit status.
+"""What the four command lines share: streams, Ctrl-C, errors, exit status.
 
-Only what Python has loaded anyway is imported here. A command imports the rest in
-`parse`, where Ctrl-C ends the process at once and a file of the current folder called
-`json.py` is not taken for the library's.
+Only modules that Python has loaded anyway are imported here. A command imports the rest
+in `parse`, where Ctrl-C ends the process at once and a file called `json.py` in the
+current folder does not shadow the library's.
 """
 
 import contextlib
@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 READER_GONE = 128 + signal.SIGPIPE
-"""Exit status when the reader of a pipe went away before the command was through."""
-
+"""Exit status when the reader of a pipe closed it before the command had finished."""
 
 Mistakes = Callable[[], tuple[type[Exception], ...]]
-"""Further exceptions that are a user's mistake, imported when there is one."""
+"""Gives further exceptions that are a user's mistake; called when one is raised."""
 
 
 def run(
@@ -49,34 +48,34 @@ def status(call: Callable[[], int], mistakes: Mistakes = tuple) -> int:
     written, a full disk) or one of `mistakes`. A closed pipe is no error; Ctrl-C has
     its usual status, 130.
     """
-    found: int | None = None
+    exit_status: int | None = None
     try:
-        found = call()
+        exit_status = call()
         if sys.stdout is not None:  # closed by the caller
             sys.stdout.flush()
-        return found
+        return exit_status
     except BrokenPipeError:
-        return READER_GONE if found is None else found
+        return READER_GONE if exit_status is None else exit_status
     except Exception as error:
         if not isinstance(error, (ValueError, OSError, *mistakes())):
             raise
-        what = "standard output: " if found is not None else ""
+        what = "standard output: " if exit_status is not None else ""
         _complain(f"error: {what}{_words(error)}")
         return 2
     except KeyboardInterrupt:
         _complain("interrupted")
         return 130
     finally:
-        _drop_what_nobody_takes()
+        _flush_or_drop()
 
 
 def _complain(message: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # nobody can be told
+    with contextlib.suppress(OSError, ValueError):  # standard error is closed
         print(message, file=sys.stderr, flush=True)
 
 
 def open_streams() -> None:
-    """Give standard streams that are closed somewhere to go, and write any letter.
+    """Replace closed standard streams by the null device; escape what cannot be encoded.
 
     A closed descriptor would be given to the next file that is opened, and what is
     printed would be written into it.
@@ -94,8 +93,8 @@ def open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _drop_what_nobody_takes() -> None:
-    """Let the interpreter's own flush at its end succeed, whatever became of the pipe."""
+def _flush_or_drop() -> None:
+    """Flush; where that fails, drop the rest, so that Python's flush at exit succeeds."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
@@ -109,9 +108,9 @@ def _drop_what_nobody_takes() -> None:
 
 @contextlib.contextmanager
 def _ended_by_ctrl_c() -> Iterator[None]:
-    """Let Ctrl-C end the process as it ends any other, while modules are imported.
+    """Let Ctrl-C kill the process while modules are imported, without an exception.
 
-    An exception in the middle of an import leaves half a module, or a traceback.
+    One raised in the middle of an import leaves half a module, or a traceback.
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -141,7 +140,7 @@ _ADVICE |= dict.fromkeys(
 
 
 def _words(error: Exception) -> str:
-    """What to tell of a mistake; of the system's, which file, what, and what next."""
+    """The message of an error; for one of the system: file, reason, advice."""
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
     said = f"{error.strerror}."

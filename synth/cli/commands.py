@@ -30,8 +30,8 @@ ALIASES = {"stories": ("induction",)}
 """Other names of tasks on the command line."""
 
 # `--profile` asks for the profile of a training step, so this field has another flag. It
-# is given here, not where the field is declared: a worker reads configurations from JSON
-# and need not wait for tyro.
+# is set here, not at the field: workers read configurations from JSON without importing
+# tyro, which is slow.
 StoryConfig.__annotations__["profile"] = Annotated[
     Literal["story", "book"], tyro.conf.arg(name="story-profile")
 ]
@@ -48,7 +48,7 @@ else:
 
 
 def objective_kind(words: Sequence[str]) -> str | None:
-    """The objective that a command line names, found before its options are known."""
+    """The objective that a command line names, whose options it can then have."""
     for word, following in itertools.zip_longest(words, words[1:]):
         if word == "--objective":
             return following
@@ -58,7 +58,7 @@ def objective_kind(words: Sequence[str]) -> str | None:
 
 
 def aimed_at(command: type, kind: str) -> type:
-    """`command` with the options of another objective in place of the usual one's.
+    """`command` with the options of another objective in place of the default's.
 
     Raises
     ------
@@ -66,15 +66,15 @@ def aimed_at(command: type, kind: str) -> type:
         When no objective is of that kind.
     """
     config = type(member("objective", {"kind": kind}, "--objective"))
-    made = dataclasses.make_dataclass(
+    aimed = dataclasses.make_dataclass(
         command.__name__,
         [("objective", config, field(default_factory=config))],
         bases=(command,),
         frozen=True,
         kw_only=True,
     )
-    made.__doc__ = command.__doc__
-    return made
+    aimed.__doc__ = command.__doc__
+    return aimed
 
 
 STOPPED = 75
@@ -83,7 +83,7 @@ STOPPED = 75
 
 @dataclass(frozen=True, kw_only=True)
 class Aimed:
-    """What commands share that speak of an objective."""
+    """Commands with an objective."""
 
     kind: Annotated[str, tyro.conf.arg(name="objective")] = MultiTokenConfig.kind
     """The objective; another one brings options of its own: --objective chain --help."""
@@ -98,7 +98,7 @@ class SampleExamples(Aimed):
     count: int = 5
     """How many examples."""
     seed: int = 0
-    """Of the draw."""
+    """Random seed."""
     operations: int | None = None
     """Exactly so many operations (polynomial)."""
     objective: ObjectiveConfig = field(
@@ -106,7 +106,7 @@ class SampleExamples(Aimed):
     )
     """Whose targets are drawn."""
     report: bool = False
-    """In place of examples: sizes, shares, leakage, pools of names."""
+    """Instead of examples: sizes, shares, leakage, pools of names."""
     json: bool = False
     """One JSON object a line instead of a drawing."""
 
@@ -121,8 +121,8 @@ class SampleExamples(Aimed):
             task = dataclasses.replace(task, min_operations=exact, max_operations=exact)
         built = task.build()
         if self.report:
-            found = built.report()
-            print(json.dumps(found) if self.json else "\n".join(_lines(found)))
+            report = built.report()
+            print(json.dumps(report) if self.json else "\n".join(_lines(report)))
             return 0
         for sample in built.samples(self.seed, self.count):
             if self.json:
@@ -139,9 +139,9 @@ class SampleExamples(Aimed):
         return 0
 
 
-def _lines(found: dict[str, Any], indent: str = "") -> Iterator[str]:
-    """A nested report, a line an entry."""
-    for name, value in found.items():
+def _lines(report: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """A nested report, one line for each entry."""
+    for name, value in report.items():
         title = f"{indent}{name.replace('_', ' ')}"
         if isinstance(value, dict):
             yield title
@@ -154,7 +154,7 @@ def _lines(found: dict[str, Any], indent: str = "") -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Aimed):
-    """Train one run, or go on with it; calling again does what is missing."""
+    """Train one run, or go on with it; a run that is done is left alone."""
 
     task: AnyTask
     """What the data are."""
@@ -200,10 +200,8 @@ class Train(Aimed):
             more = {"profile": measured and measured.to_dict()} if profile else {}
             print(json.dumps(vars(outcome) | more))
         else:
-            ended = dict.fromkeys(
-                (outcome.state, outcome.message)
-            )  # one done is enough
-            print(f"{outcome.run_id}: {', '.join(ended)}")
+            words = dict.fromkeys((outcome.state, outcome.message))  # not "done, done"
+            print(f"{outcome.run_id}: {', '.join(words)}")
             print(f"folder: {self.runs / outcome.run_id}")
         if profile and not self.json:
             nothing = "no step was trained: there is nothing to profile"
@@ -259,7 +257,7 @@ class Describe(Aimed):
 
     model: ModelConfig = field(default_factory=lambda: ModelConfig(scale="1M"))
     objective: ObjectiveConfig = field(default_factory=MultiTokenConfig)
-    """What it is trained towards: heads and what they cost."""
+    """What it is trained towards, which decides on its heads."""
     context: int = 1024
     """Tokens in a row."""
     vocabulary: int | None = None
@@ -268,19 +266,18 @@ class Describe(Aimed):
     """Print JSON."""
 
     def run(self) -> int:
-        """Print, or refuse what has no trunk."""
+        """Print, or refuse a model without a trunk."""
         training = TrainingConfig(context=self.context)
         task = PolynomialConfig()
         config = RunConfig(
             task=task, model=self.model, objective=self.objective, training=training
         )
-        found: dict[str, Any] = describe_run(config)
+        described: dict[str, Any] = describe_run(config)
         if self.vocabulary is not None:
             require(self.vocabulary >= 1, "--vocabulary", "at least 1", self.vocabulary)
-            found = describe_model(
-                self.model, self.objective, self.vocabulary, self.context
-            )
-        print(json.dumps(found) if self.json else as_text(found))
+            shape = (self.vocabulary, self.context)
+            described = describe_model(self.model, self.objective, *shape)
+        print(json.dumps(described) if self.json else as_text(described))
         return 0
 
 

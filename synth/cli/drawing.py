@@ -1,4 +1,4 @@
-"""A drawing of tokens over what each head has to predict, for a person's eye."""
+"""Draws the tokens of an example above the targets of each head."""
 
 from synth.objectives.objective import ObjectiveConfig
 from synth.tasks.task import Sample

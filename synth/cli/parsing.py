@@ -1,4 +1,4 @@
-"""How the words of a command line become a command: tyro, and what it leaves to say."""
+"""Parses command lines with tyro: plain errors for numbers, paths and configurations."""
 
 import contextlib
 import dataclasses
@@ -27,11 +27,11 @@ PLUGIN_HELP = (
     "of your own before anything else is read."
 )
 MIN_COLUMNS = 40
-"""Narrower help cannot be laid out: tyro would try for ever."""
+"""tyro never finishes laying out help that is narrower."""
 
 
 class Refused(Exception):
-    """A value that a configuration refused; no `ValueError`, which tyro would frame."""
+    """A value that a configuration refused; tyro would reformat a `ValueError`."""
 
 
 def parse(
@@ -41,14 +41,14 @@ def parse(
     arguments: list[str] | None,
     *more: Any,
 ) -> Any:
-    """The command that the words describe; misspelt ones end with status 2.
+    """Parse the words into a command; misspelt ones end the process with status 2.
 
     `commands` are dataclasses by name, `more` further settings of tyro.
 
     Raises
     ------
     ValueError
-        What a configuration says of a value that it refuses.
+        When a configuration refuses a value.
     """
     choice: Any = typing.Union[  # noqa: UP007 - built at run time
         tuple(
@@ -111,7 +111,7 @@ def _number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 
 
 def read_number(word: str, kind: type) -> Any:
-    """The number that a word says, or a `ValueError` that says what one looks like."""
+    """Parse a number; the `ValueError` says what is expected, and how to write 1e6."""
     try:
         return kind(word)
     except ValueError:
@@ -128,7 +128,7 @@ def read_number(word: str, kind: type) -> Any:
 
 
 def _path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
-    """Paths, in which `~` and `$VAR` are expanded: `--runs=~/x` reaches us as it is."""
+    """Paths, with `~` and `$VAR` expanded: the shell leaves `--runs=~/x` alone."""
     if info.type is not Path:
         return None
     return PrimitiveConstructorSpec(
@@ -146,26 +146,26 @@ def _real_path(word: str) -> Path:
     return Path(expand(word))
 
 
-_asking: set[Any] = set()
-"""Types whose usual rule is being asked for, which asks this registry once more."""
+_looking_up: set[Any] = set()
+"""Types whose default rule is being looked up; the lookup comes back to this registry."""
 
 
 def _configuration(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """Dataclasses as tyro builds them, but their `ValueError` goes past tyro."""
-    if info.type in _asking or not dataclasses.is_dataclass(info.type):
+    """Dataclasses as tyro builds them, except that their `ValueError` passes through."""
+    if info.type in _looking_up or not dataclasses.is_dataclass(info.type):
         return None
-    _asking.add(info.type)
+    _looking_up.add(info.type)
     try:
         usual = ConstructorRegistry.get_struct_spec(info)
     finally:
-        _asking.discard(info.type)
+        _looking_up.discard(info.type)
     if not isinstance(usual, StructConstructorSpec):
         return None
     return dataclasses.replace(usual, instantiate=_refusing(usual.instantiate))
 
 
 def _refusing(build: Callable[..., Any]) -> Callable[..., Any]:
-    """`build`, whose `ValueError` goes past tyro to whoever called `parse`."""
+    """`build`, with a `ValueError` turned into `Refused`, which tyro lets through."""
 
     @functools.wraps(build)
     def built(*positional: Any, **named: Any) -> Any:
