@@ -35,15 +35,21 @@ the floor; one below the floor has not learnt to follow an edge.
 
 Train and test are disjoint: a graph goes by the hash of its arms, whatever the order of
 its edges; one in eight belongs to the test side, another to that of validation.
+
+`test_file` adds the suite `file`: graphs of a file in the form of the source, a line a
+graph, `8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,4,1`. Every line is checked. Nothing keeps its graphs
+out of training; among 50 labels the chance of meeting one is small.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from synth.identity import identity
+from synth.identity import identity, location
 from synth.metrics import Metric, Score
 from synth.tasks.questions import (
     MAX_POOL,
@@ -59,9 +65,13 @@ from synth.tasks.task import (
     TokenScores,
     prediction_scores,
 )
+from synth.tasks.text.corpus_files import file_digest
+from synth.tasks.text.reading import absolute, filled_digest, verified
 
 EDGE, MAP_END, EQUALS, FIRST_LABEL = 1, 2, 3, 4
 MAX_LABELS = 4096
+GRAPH = re.compile(r"\d+,\d+(\|\d+,\d+)*/\d+,\d+=\d+(,\d+)*", re.ASCII)
+"""A graph in the form of the source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +103,10 @@ class StarConfig(TaskConfig):
     """Graphs to train on, again and again; 0 draws new ones for ever."""
     answers: Literal["forward", "reversed"] = identity("forward")
     """Whether the path is written from the source or from the goal."""
+    test_file: str = location()
+    """A file of more graphs to test on, in the form of the source."""
+    test_file_digest: str = identity("", implied="")
+    """Hex sha256 of its content; filled in if not given."""
 
     def validate(self) -> None:
         """Refuse graphs without a choice, or with more nodes than labels."""
@@ -106,6 +120,11 @@ class StarConfig(TaskConfig):
             f"at least {needed}, the nodes of G({self.degree}, {self.length})",
         )
         self.check(0 <= self.pool <= MAX_POOL, "pool", f"from 0 to {MAX_POOL}")
+        if self.test_file:
+            object.__setattr__(self, "test_file", absolute(self.test_file))
+            given, name = self.test_file_digest, "StarConfig.test_file"
+            filled = filled_digest(self.test_file, given, name, file_digest)
+            object.__setattr__(self, "test_file_digest", filled)
 
     def build(self) -> "Star":
         """The task itself, ready to draw from."""
@@ -141,18 +160,68 @@ class Star(QuestionTask):
         label_EN = draw_distinct(rng, count, config.labels, 1 + self.edges)
         label_EN = (FIRST_LABEL + label_EN).astype(np.int16)
         edge_EX = draw_distinct(rng, count, self.edges, self.edges)
-        tokens_EL = np.full((count, self.length), EDGE, np.int16)
-        for end, node_X in enumerate((self._parent_X, self._child_X)):
-            tokens_EL[:, end : 3 * self.edges : 3] = np.take_along_axis(
-                label_EN, node_X[edge_EX], axis=1
-            )
-        path_EW = label_EN[:, : config.length]
+        node_EX = np.stack([self._parent_X[edge_EX], self._child_X[edge_EX]], axis=2)
+        ends_EX = np.take_along_axis(label_EN, node_EX.reshape(count, -1), axis=1)
+        tokens_EL = self._tokens(ends_EX, label_EN[:, : config.length])
+        return tokens_EL, self._problem(label_EN)
+
+    def _tokens(self, ends_EX: np.ndarray, path_EW: np.ndarray) -> np.ndarray:
+        """Question and answer; the ends of edges come as parent, child, parent, ..."""
+        tokens_EL = np.full((len(ends_EX), self.length), EDGE, np.int16)
+        tokens_EL[:, 0 : 3 * self.edges : 3] = ends_EX[:, 0::2]
+        tokens_EL[:, 1 : 3 * self.edges : 3] = ends_EX[:, 1::2]
         tokens_EL[:, self.answer_start - 4] = MAP_END
         tokens_EL[:, self.answer_start - 3] = path_EW[:, 0]
         tokens_EL[:, self.answer_start - 2] = path_EW[:, -1]
         tokens_EL[:, self.answer_start - 1] = EQUALS
         tokens_EL[:, self.answer_start :] = self._written(path_EW)
-        return tokens_EL, self._problem(label_EN)
+        return tokens_EL
+
+    def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
+        """The side held out and, when testing, the graphs of the file."""
+        found = super().evaluation_sets(examples)
+        config = self.config
+        if not config.test_file or self.split != "test":
+            return found
+        name = "StarConfig.test_file"
+        path = verified(config.test_file, config.test_file_digest, name, file_digest)
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+        tokens_EL = self.read(lines[:examples], path)
+        return [*found, EvaluationSet("file", self.alone(tokens_EL))]
+
+    def read(self, lines: Sequence[str], path: str) -> np.ndarray:
+        """Graphs in the form of the source, (E, L).
+
+        Raises
+        ------
+        ValueError
+            Names the line that is no graph of this size with its path.
+        """
+        config, edges = self.config, self.edges
+        size = f"G({config.degree}, {config.length}) of labels below {config.labels}"
+        label_EX = np.zeros((len(lines), 2 * edges + 2 + config.length), np.int16)
+        right_E = np.zeros(len(lines), bool)
+        for row, line in enumerate(lines):
+            labels = [int(word) for word in re.findall(r"\d+", line)]
+            if (
+                GRAPH.fullmatch(line.strip())
+                and line.count("|") == edges - 1
+                and len(labels) == label_EX.shape[1]
+                and max(labels) < config.labels
+            ):
+                label_EX[row], right_E[row] = labels, True
+        label_EX += FIRST_LABEL
+        path_EW = label_EX[:, 2 * edges + 2 :]
+        tokens_EL = self._tokens(label_EX[:, : 2 * edges], path_EW)
+        source_E, goal_E = label_EX[:, 2 * edges : 2 * edges + 2].T
+        arms_E = (label_EX[:, 0 : 2 * edges : 2] == source_E[:, None]).sum(axis=1)
+        right_E &= (path_EW[:, 0] == source_E) & (path_EW[:, -1] == goal_E)
+        right_E &= self.along_edges(tokens_EL) & (arms_E == config.degree)
+        for row in np.flatnonzero(~right_E)[:1]:
+            raise ValueError(
+                f"Line {row + 1} of {path} is no {size} with its path: {lines[row][:60]!r}"
+            )
+        return tokens_EL
 
     def _problem(self, label_EN: np.ndarray) -> np.ndarray:
         """The labels with the arms that do not lead to the goal in ascending order."""

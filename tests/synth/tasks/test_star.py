@@ -137,3 +137,48 @@ def test_impossible_graphs_are_refused_in_one_sentence():
     StarConfig(degree=4, length=4, labels=13)
     with pytest.raises(ValueError, match="degree must be from 2"):
         StarConfig(degree=1)
+
+
+FILE = """8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,4,1
+0,5|7,2|0,7|5,9|0,1|1,4/0,9=0,5,9
+"""
+
+
+def test_graphs_of_a_file_are_a_suite_of_their_own(tmp_path):
+    path = tmp_path / "deg_3_path_3_nodes_10_test.txt"
+    path.write_text(FILE)
+    config = StarConfig(degree=3, length=3, labels=10, test_file=str(path))
+    task = config.build()
+    _, chosen = task.evaluation_sets(20)
+    assert chosen.suite == "file"
+    for row, line in zip(chosen.rows.tokens_RT, FILE.split(), strict=True):
+        edges, source, goal, answer = graph_of(task, row)
+        graph = "|".join(",".join(edge) for edge in edges)
+        assert f"{graph}/{source},{goal}={','.join(answer)}" == line
+    found = {s.metric: s.value for s in task.verify(chosen, chosen.rows.tokens_RT)}
+    assert found["arm"] == 1
+    assert len(task.judged_on("validation").evaluation_sets(20)) == 1
+    plain = StarConfig(degree=3, length=3, labels=10)
+    assert "test_file_digest" not in plain.canonical()
+    assert config.canonical() != plain.canonical()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,2,9",  # another arm
+        "8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,4,4",  # not to the goal
+        "8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,2,1",  # no such edge
+        "8,3|6,4|2,9|6,8|4,1/6,1=6,4,1",  # an edge is missing
+        "8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,1",  # a node is missing
+        "8,3|6,4|2,9|6,8|4,1|6,2/6,11=6,4,11",  # no such label
+        "8 3|6,4|2,9|6,8|4,1|6,2/6,1=6,4,1",
+        "",
+    ],
+)
+def test_lines_that_are_no_graph_with_its_path_are_named(tmp_path, line):
+    path = tmp_path / "test.txt"
+    path.write_text(FILE.split()[0] + "\n" + line + "\n")
+    task = StarConfig(degree=3, length=3, labels=10, test_file=str(path)).build()
+    with pytest.raises(ValueError, match=r"Line 2 of .*test.txt is no G\(3, 3\)"):
+        task.evaluation_sets(5)
