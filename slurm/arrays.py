@@ -22,10 +22,10 @@ class Limits:
     @classmethod
     def parse(cls, text: str) -> "Limits":
         """Read the output of `scontrol show config`."""
-        found = dict(re.findall(r"^(\w+)\s*=\s*(\d+)", text, flags=re.MULTILINE))
+        numbers = dict(re.findall(r"^(\w+)\s*=\s*(\d+)", text, flags=re.MULTILINE))
         return cls(
-            int(found.get("MaxArraySize", cls.max_array_size)),
-            int(found.get("MaxJobCount", cls.max_job_count)),
+            int(numbers.get("MaxArraySize", cls.max_array_size)),
+            int(numbers.get("MaxJobCount", cls.max_job_count)),
         )
 
 

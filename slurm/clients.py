@@ -1,11 +1,11 @@
-"""SLURM's programs, called with an environment in which nobody's settings remain.
+"""Calls SLURM's programs, in an environment without anybody's settings.
 
 A person's shell, and every interactive job, is full of variables that change what these
 programs do: `SQUEUE_PARTITION` hides jobs, `SBATCH_TIMELIMIT` overrides the profile,
-`SLURM_MEM_PER_CPU` travels into the job and its `srun` refuses it. What a program is
-asked for is on its command line, and nowhere else.
+`SLURM_MEM_PER_CPU` is passed on to the job, whose `srun` refuses it. Here only the
+command line decides.
 
-The worker imports this module before it handles signals: it must stay light.
+The worker imports this module before it handles signals, so it must import fast.
 """
 
 import os
@@ -22,7 +22,7 @@ KEPT = frozenset(
         "SLURM_SACK_KEY",
     }
 )
-"""What says where the controller is and proves who asks."""
+"""Variables for the address of the controller, and for authentication."""
 
 _SETTINGS = re.compile(
     r"(SLURM[A-Z]*|SACCT|SACCTMGR|SALLOC|SATTACH|SBATCH|SBCAST|SCANCEL|SCONTROL"

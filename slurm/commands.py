@@ -34,7 +34,7 @@ class ClusterCommand:
     """With `down`: remove the state folder as well."""
 
     def run(self) -> int:
-        """Do it, and say what runs."""
+        """Do it, and print what runs."""
         options = ClusterOptions(
             self.state,
             self.base_port,
@@ -48,14 +48,14 @@ class ClusterCommand:
             return 0
         if self.action == "up":
             cluster.up(options)
-        found = cluster.status(options)
-        for name, pid in found.daemons.items():
+        status = cluster.status(options)
+        for name, pid in status.daemons.items():
             print(f"{name:12} {'down' if pid is None else f'process {pid}'}")
-        for name, state in found.nodes.items():
+        for name, state in status.nodes.items():
             print(f"{name:12} {state}")
-        if found.up:
+        if status.up:
             print(f"To use it: export SLURM_CONF={options.conf}")
-        return 0 if found.up else 1
+        return 0 if status.up else 1
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Profiles:
     """A profile's name, or the path of its TOML file; all are listed without one."""
 
     def run(self) -> int:
-        """Print them; a profile that is not valid ends in its error."""
+        """Print them; one that is not valid is an error."""
         if self.name:
             for key, value in dataclasses.asdict(load(self.name)).items():
                 print(f"{key:18} {value!r}")
@@ -91,17 +91,17 @@ class Logs:
     def run(self) -> int:
         """The path of the log, then its tail."""
         require(self.lines >= 0, "--lines", "at least 0 (0 for all)", self.lines)
-        known = read_status(_existing(self.root)).runs
-        found = [run for run in known if run.run_id == self.run_id]
-        found = found or [run for run in known if run.run_id.startswith(self.run_id)]
-        if len(found) != 1:
-            names = ", ".join(run.run_id for run in found) or "none"
+        runs = read_status(_existing(self.root)).runs
+        named = [run for run in runs if run.run_id == self.run_id]
+        named = named or [run for run in runs if run.run_id.startswith(self.run_id)]
+        if len(named) != 1:
+            names = ", ".join(run.run_id for run in named) or "none"
             raise ValueError(
                 f"{self.run_id!r} must name one run of {self.root}; it fits {names}."
             )
-        log = found[0].log
+        log = named[0].log
         if log is None:
-            raise ValueError(f"{found[0].run_id} was never sent to a cluster.")
+            raise ValueError(f"{named[0].run_id} was never sent to a cluster.")
         print(f"{log}")
         if not log.exists():
             print("(nothing yet: the job has not started)")
@@ -124,10 +124,10 @@ class Cancel:
 
     def run(self) -> int:
         """Cancel, and name every run that lost its job."""
-        found = cancel(_existing(self.root), self.run_ids or None, self.states or None)
-        for run in found:
+        runs = cancel(_existing(self.root), self.run_ids or None, self.states or None)
+        for run in runs:
             print(f"cancelled  {run.run_id}  job {run.job_id}")
-        print(f"{len(found)} runs lost their job")
+        print(f"{len(runs)} runs lost their job")
         return 0
 
 

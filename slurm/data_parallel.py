@@ -53,7 +53,7 @@ class ProcessRank:
 
 
 def place() -> ProcessRank:
-    """This process's place, as srun tells it; alone outside of a job."""
+    """The rank that srun gave this process; rank 0 of one outside of a job."""
     read = {
         name: int(os.environ.get(f"SLURM_{name}", default))
         for name, default in (("PROCID", "0"), ("NTASKS", "1"), ("LOCALID", "0"))
@@ -62,11 +62,13 @@ def place() -> ProcessRank:
 
 
 @contextlib.contextmanager
-def joined(meeting: Path, place: ProcessRank, execution: Execution) -> Iterator[None]:
-    """Connect all processes; on the way out the leader lets the others go.
+def process_group(
+    meeting: Path, place: ProcessRank, execution: Execution
+) -> Iterator[None]:
+    """Connect all processes; at the end the leader tells the others to finish.
 
-    `meeting` names a file on the shared file system, not used before, where the leader
-    leaves its address: so no port has to be agreed on.
+    `meeting` names a new file on the shared file system, into which the leader writes
+    its address, so that no port has to be agreed on.
     """
     backend = "gloo"
     if execution.device == "cuda":
@@ -79,7 +81,7 @@ def joined(meeting: Path, place: ProcessRank, execution: Execution) -> Iterator[
     try:
         yield
         if place.rank == 0:
-            with contextlib.suppress(RuntimeError):  # one that died needs no word
+            with contextlib.suppress(RuntimeError):  # one of them may have died
                 _command(_FINISH)
     finally:
         distributed.destroy_process_group()
@@ -107,7 +109,7 @@ class ShardedPack(Pack):
         restored: Sequence[Checkpoint] | None,
     ) -> None:
         rows, world = configs[0].training.batch_rows, distributed.get_world_size()
-        assert rows >= world, "check_shares was not asked"
+        assert rows >= world, "check_shares was not called"
         super().__init__(configs, execution, restored)
         rank = distributed.get_rank()
         self._mine = slice(rows * rank // world, rows * (rank + 1) // world)
@@ -124,7 +126,7 @@ class ShardedPack(Pack):
 
 
 class LeaderPack(ShardedPack):
-    """The pack of rank 0: what it does, the followers are told to do."""
+    """The pack of rank 0, which tells the followers to do the same."""
 
     def __init__(
         self,
@@ -135,7 +137,7 @@ class LeaderPack(ShardedPack):
         check_shares(configs[0], distributed.get_world_size())
         _command(_BUILD)
         step = restored[0].place.step if restored else None
-        _tell({"configs": [config.to_dict() for config in configs], "step": step})
+        _broadcast({"configs": [config.to_dict() for config in configs], "step": step})
         super().__init__(configs, execution, restored)
 
     def train_step(self, clock: dict[str, float]) -> None:
@@ -145,7 +147,7 @@ class LeaderPack(ShardedPack):
 
 
 def follow(root: Path, execution: Execution) -> None:
-    """Do what the leader does until it lets go."""
+    """Take part in what the leader does until it finishes."""
     pack: ShardedPack | None = None
     clock: dict[str, float] = defaultdict(float)
     with numerics(execution):
@@ -165,34 +167,34 @@ def follow(root: Path, execution: Execution) -> None:
 
 
 def _build(root: Path, execution: Execution) -> ShardedPack:
-    news = json.loads(_tell())
-    # What defines them was imported from this launch; nobody here says what else is.
-    values = [one | {"plugins": []} for one in news["configs"]]
+    order = json.loads(_broadcast())
+    # The files that define them were imported from this launch: no other may be named.
+    values = [one | {"plugins": []} for one in order["configs"]]
     configs = [RunConfig.from_dict(one) for one in values]
     restored = None
-    if news["step"] is not None:
+    if order["step"] is not None:
         folders = [RunFolder(root, config.run_id) for config in configs]
-        restored = [checkpoints.load(folder, news["step"]) for folder in folders]
+        restored = [checkpoints.load(folder, order["step"]) for folder in folders]
     return ShardedPack(configs, execution, restored)
 
 
-def _tell(news: object = None) -> bytes:
-    """Say (rank 0) or hear (the others) what to build, as JSON.
+def _broadcast(order: object = None) -> bytes:
+    """Send (rank 0) or receive (the others) what to build, as JSON.
 
-    torch would send objects as pickles, which run code, and a meeting point on a shared
-    file system is no proof of who speaks.
+    torch would send objects as pickles, which run code, and an address on a shared file
+    system does not prove who sends them.
     """
-    said = torch.frombuffer(bytearray(json.dumps(news).encode()), dtype=torch.uint8)
-    length = torch.tensor([len(said)])
+    data = torch.frombuffer(bytearray(json.dumps(order).encode()), dtype=torch.uint8)
+    length = torch.tensor([len(data)])
     distributed.broadcast(length, src=0)
     if distributed.get_rank() > 0:
-        said = torch.empty(int(length.item()), dtype=torch.uint8)
-    distributed.broadcast(said, src=0)
-    return bytes(said.tolist())
+        data = torch.empty(int(length.item()), dtype=torch.uint8)
+    distributed.broadcast(data, src=0)
+    return bytes(data.tolist())
 
 
 def _command(number: int = 0) -> int:
-    """Say (rank 0) or hear (the others) what comes next."""
+    """Send (rank 0) or receive (the others) what to do next."""
     word = torch.tensor([number])
     distributed.broadcast(word, src=0)
     return int(word.item())
@@ -202,7 +204,7 @@ def _store(meeting: Path, place: ProcessRank) -> TCPStore:
     """The store through which processes find each other, on a free port of rank 0."""
     timeout = datetime.timedelta(seconds=JOIN_TIMEOUT_S)
     if place.rank == 0:
-        # srun's own word on the first node's address; names may not resolve everywhere.
+        # The address that srun gives for the first node; names may not resolve.
         host = os.environ.get("SLURM_LAUNCH_NODE_IPADDR") or socket.gethostname()
         store = TCPStore(host, 0, place.world, True, timeout, wait_for_workers=False)
         address = json.dumps({"host": host, "port": store.port})
@@ -216,5 +218,5 @@ def _store(meeting: Path, place: ProcessRank) -> TCPStore:
                 "it did not start, or the runs folder is not on a shared file system."
             )
         time.sleep(0.1)
-    found = json.loads(meeting.read_bytes())
-    return TCPStore(found["host"], found["port"], place.world, False, timeout)
+    address = json.loads(meeting.read_bytes())
+    return TCPStore(address["host"], address["port"], place.world, False, timeout)

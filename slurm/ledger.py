@@ -165,8 +165,7 @@ class SentArray:
         launch.save()
         for element, pack in enumerate(self.packs):
             for run_id in pack:
-                # A folder that cannot be written: the worker, which meets it as well,
-                # says so of this run alone.
+                # If a folder cannot be written, the worker reports it for this run.
                 with contextlib.suppress(OSError):
                     launch._record(root, element, run_id)
         launch = dataclasses.replace(launch, recorded=True)
@@ -175,12 +174,12 @@ class SentArray:
 
     def _record(self, root: Path, element: int, run_id: str) -> None:
         try:
-            known = read_record(root, run_id)
+            existing = read_record(root, run_id)
         except ValueError:
-            known = None  # damaged: written anew
-        # The job may have started already and written more than we know; or the run may
-        # have gone to a later launch.
-        if known is not None and known.generation >= self.generation:
+            existing = None  # damaged: replaced
+        # The job may have started and written a newer record, or the run may belong to a
+        # later launch.
+        if existing is not None and existing.generation >= self.generation:
             return
         path = root / run_id / RECORD
         path.parent.mkdir(exist_ok=True)
@@ -192,7 +191,7 @@ class SentArray:
         os.replace(temporary, path)
 
     def record(self, root: Path, element: int, run_id: str) -> JobRecord:
-        """What the folder of a run says as long as its job has not begun."""
+        """The record of a run whose job has not started."""
         return JobRecord(
             self.name,
             element,
@@ -209,7 +208,7 @@ class SentArray:
 
 
 def _latest(root: Path, run_ids: Iterable[str]) -> int:
-    """The highest number of a launch so far; of removed ones, as far as runs know."""
+    """The highest number of a launch so far, from launches and records of runs."""
     numbers = [launch.generation for launch in launches(root)]
     for run_id in run_ids:
         with contextlib.suppress(OSError, ValueError):
@@ -234,19 +233,19 @@ def launches(root: Path, damaged: list[str] | None = None) -> Iterator[SentArray
 def _launch_folders(root: Path) -> list[Path]:
     folder = root / FOLDER
     try:
-        found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
     except FileNotFoundError:
         return []
-    return [folder / n for n in found if n != "code" and PLAIN.fullmatch(n)]
+    return [folder / n for n in names if n != "code" and PLAIN.fullmatch(n)]
 
 
 def owners(root: Path) -> set[int]:
     """Users who have launched from a runs folder: their jobs have its runs too."""
-    found = set()
+    users = set()
     for path in _launch_folders(root):
         with contextlib.suppress(OSError, KeyError):
-            found.add(pwd.getpwuid(path.stat().st_uid).pw_uid)
-    return found
+            users.add(pwd.getpwuid(path.stat().st_uid).pw_uid)
+    return users
 
 
 def settle(root: Path, queue: Mapping[str, QueueEntry]) -> list[str]:

@@ -60,7 +60,7 @@ _LIMITS: dict[str, tuple[int, int]] = {
     "max_submitted": (1, 10_000_000),
     "max_idle_restarts": (1, 1_000_000),
 }
-"""Least and most of each number: beyond them a value is surely a typo, and some would
+"""Least and greatest value of each number: others are surely typos, and some would
 overflow in SLURM."""
 _OPTION = re.compile(r"[a-z][a-z0-9-]*")
 
@@ -188,12 +188,12 @@ class Profile:
 
     def build_execution(self) -> Execution:
         """How the worker carries runs out on this cluster."""
-        known = {item.name for item in dataclasses.fields(Execution)}
+        fields = {item.name for item in dataclasses.fields(Execution)}
         for name in self.execution:
-            if name not in known:
+            if name not in fields:
                 raise ValueError(
                     f"profile {self.name!r}: execution has no key {name!r}. "
-                    f"{nearest(name, known)}"
+                    f"{nearest(name, fields)}"
                 )
         given = dict(self.execution)
         given.setdefault("device", "cuda" if self.gpus else "cpu")
@@ -205,13 +205,13 @@ class Profile:
 
 def folders() -> list[Path]:
     """Where profiles are looked for, first match first."""
-    found = [SHIPPED]
+    places = [SHIPPED]
     with contextlib.suppress(ValueError):  # a user without a home folder
         config = expand(os.environ.get("XDG_CONFIG_HOME") or "~/.config")
-        found.insert(0, Path(config) / "synth" / "profiles")
+        places.insert(0, Path(config) / "synth" / "profiles")
     if given := os.environ.get("SYNTH_PROFILES"):
-        found.insert(0, _path(given, "SYNTH_PROFILES"))
-    return found
+        places.insert(0, _path(given, "SYNTH_PROFILES"))
+    return places
 
 
 def _path(word: str, owner: str) -> Path:
@@ -224,11 +224,11 @@ def _path(word: str, owner: str) -> Path:
 
 def available() -> dict[str, Path]:
     """Every profile that can be named, and its file."""
-    found: dict[str, Path] = {}
+    profiles: dict[str, Path] = {}
     for folder in folders():
         for path in sorted(folder.glob("*.toml")):
-            found.setdefault(path.stem, path)
-    return found
+            profiles.setdefault(path.stem, path)
+    return profiles
 
 
 def load(name: str) -> Profile:
@@ -245,14 +245,14 @@ def load(name: str) -> Profile:
         if not path.is_file():
             raise ValueError(f"There is no profile file {str(path)!r}.")
         return read(path)
-    known = available()
-    if name not in known:
+    profiles = available()
+    if name not in profiles:
         raise ValueError(
-            f"No cluster profile is called {name!r}. {nearest(name, known)} Write "
+            f"No cluster profile is called {name!r}. {nearest(name, profiles)} Write "
             f"yours to {folders()[-2:][0] / (name + '.toml')}, from "
             f"{SHIPPED / 'example.toml'}."
         )
-    return read(known[name])
+    return read(profiles[name])
 
 
 def read(path: Path) -> Profile:

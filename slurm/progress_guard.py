@@ -1,4 +1,4 @@
-"""Which runs of its pack a worker may take up, and whether restarts still pay."""
+"""Which runs of its pack a worker trains, and when restarts without progress end."""
 
 import contextlib
 import dataclasses
@@ -17,8 +17,8 @@ from synth.run.store import RunFolder
 def take_up(worker: Worker, configs: Sequence[RunConfig]) -> list[RunConfig]:
     """Record that this job has the runs; returns those that it should train.
 
-    Left out are runs that are done, and runs that were cancelled or given to a later
-    launch since. What is wrong with one folder keeps no other run from training.
+    Leaves out runs that are done, cancelled, or given to a later launch. A problem with
+    one folder keeps no other run from training.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def take_up(worker: Worker, configs: Sequence[RunConfig]) -> list[RunConfig]:
         try:
             record = _taken(worker, config)
         except (OSError, ValueError) as error:
-            # Training meets it too, and writes down that this run fails of it.
+            # Training fails on it too, and records the failure of this run.
             print(f"{config.run_id}: {error}", flush=True)
             mine.append(config)
             continue
@@ -55,35 +55,39 @@ def _taken(worker: Worker, config: RunConfig) -> JobRecord | None:
     if folder.state() == "done":
         return None
     folder.path.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(ValueError):  # training refuses it, and it alone
+    with contextlib.suppress(ValueError):  # training will refuse this run
         folder.open(config)
     try:
-        known = read_record(root, run_id)
+        record = read_record(root, run_id)
     except ValueError as error:
         print(error, flush=True)
-        known = None
-    if known and known.launch != launch.name and known.generation > launch.generation:
-        print(f"{run_id}: left to {known.launch}", flush=True)
+        record = None
+    if (
+        record
+        and record.launch != launch.name
+        and record.generation > launch.generation
+    ):
+        print(f"{run_id}: left to {record.launch}", flush=True)
         return None
-    if known and known.launch == launch.name and known.cancelled:
+    if record and record.launch == launch.name and record.cancelled:
         print(f"{run_id}: cancelled", flush=True)
         return None
-    if known is None or known.launch != launch.name:
+    if record is None or record.launch != launch.name:
         # Started before the launcher could write its record.
-        known = launch.record(root, worker.element, run_id)
-        known = dataclasses.replace(known, job_id=own_job_id())
-    record = _started(folder, known)
+        record = launch.record(root, worker.element, run_id)
+        record = dataclasses.replace(record, job_id=own_job_id())
+    record = _started(folder, record)
     write_record(root, run_id, record)
     return record
 
 
-def _started(folder: RunFolder, known: JobRecord) -> JobRecord:
+def _started(folder: RunFolder, record: JobRecord) -> JobRecord:
     restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     step = max(saved_steps(folder, resumable=True), default=0)
-    again = known.started is not None and restarts > known.restarts
-    idle = known.idle_restarts + 1 if again and step <= known.reached_step else 0
+    again = record.started is not None and restarts > record.restarts
+    idle = record.idle_restarts + 1 if again and step <= record.reached_step else 0
     return dataclasses.replace(
-        known,
+        record,
         started=time.time(),
         restarts=restarts,
         idle_restarts=idle,

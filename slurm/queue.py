@@ -1,7 +1,7 @@
-"""What the scheduler says: one `squeue` for everything, `sacct` for what it forgot.
+"""Reads the scheduler: one `squeue` for all jobs, `sacct` for those that it has forgotten.
 
-Nothing here decides whether a run is done: only its folder does. `squeue` comes first,
-because `sacct` still says NODE_FAIL or PREEMPTED of jobs that wait for their restart.
+Whether a run is done is decided by its folder alone. `squeue` comes first, because
+`sacct` still says NODE_FAIL or PREEMPTED of jobs that wait for their restart.
 """
 
 import os
@@ -32,7 +32,7 @@ LIVE_STATES = {
 HELD_REASONS = ("held", "Held", "HELD", "DependencyNeverSatisfied")
 
 _MARK = "\x1f"
-"""Between columns: no name or reason holds this character."""
+"""Separates columns: no name or reason holds this character."""
 _JOB_ID = re.compile(r"\d+(_\d+)?")
 
 
@@ -77,7 +77,7 @@ def read_queue(ask: Ask = ask, users: Collection[int] = ()) -> dict[str, QueueEn
     Raises
     ------
     QueueUnavailable
-        With the client's own words.
+        With the message of squeue.
     """
     wanted = ",".join(map(str, sorted({os.getuid(), *users})))
     columns = _MARK.join(("%i", "%T", "%r", "%N", "%U", "%j"))
@@ -88,7 +88,7 @@ def read_queue(ask: Ask = ask, users: Collection[int] = ()) -> dict[str, QueueEn
 
 
 def parse_squeue(text: str) -> dict[str, QueueEntry]:
-    """Entries by job id; lines of another form are passed over."""
+    """Entries by job id; lines of another form are skipped."""
     entries = {}
     for line in text.split("\n"):
         parts = [part.strip(" ") for part in line.split(_MARK)]
@@ -99,9 +99,9 @@ def parse_squeue(text: str) -> dict[str, QueueEntry]:
 
 
 def read_history(job_ids: Iterable[str], ask: Ask = ask) -> dict[str, QueueEntry]:
-    """What accounting remembers of jobs that left the queue; empty without accounting.
+    """Accounting's entries for jobs that left the queue; empty without accounting.
 
-    Ids are reused when a cluster is rebuilt: compare the name before believing it.
+    A rebuilt cluster reuses ids, so callers must compare the name.
     """
     arrays = sorted({job_id.partition("_")[0] for job_id in job_ids})
     entries = {}

@@ -1,8 +1,7 @@
 """The script that sbatch gets for an array; submitit writes it.
 
-What a person or a site put into a path or a value stays what it is: `%` in a path is no
-pattern of SLURM's, values are quoted for the shell, and `~` and `$VAR` mean what they
-mean in a shell.
+Paths and values keep their meaning: `%` in a path is not expanded by SLURM, values are
+quoted for the shell, and `~` and `$VAR` are expanded as in a shell.
 """
 
 import re
@@ -24,11 +23,11 @@ _PERCENT = "\ue000"
 
 
 class _Executor(submitit.SlurmExecutor):
-    """submitit's, for its script alone: it is neither asked for srun nor to submit."""
+    """submitit's executor, used only to write the script."""
 
     @classmethod
     def affinity(cls) -> int:
-        """How well this executor suits the machine; it writes scripts on any."""
+        """Usable on every machine, with SLURM or without."""
         return 1
 
 
@@ -55,7 +54,7 @@ def render(
     executor = _Executor(folder=str(folder).replace("%", _PERCENT))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        executor.update_parameters(**_wishes(profile, name, array, code, after))
+        executor.update_parameters(**_parameters(profile, name, array, code, after))
     if len(array.packs) > 1:
         executor.parameters["map_count"] = len(array.packs)
     command = _command(profile, folder)
@@ -63,11 +62,11 @@ def render(
     return text.replace(_PERCENT, "%%")
 
 
-def _wishes(
+def _parameters(
     profile: Profile, name: str, array: ArrayPlan, code: Path, after: str | None
 ) -> dict[str, Any]:
-    """The parameters of submitit that say what the profile says."""
-    wishes: dict[str, Any] = {
+    """The profile as parameters of submitit."""
+    parameters: dict[str, Any] = {
         "job_name": name,
         "time": profile.time,
         "nodes": profile.nodes,
@@ -80,11 +79,11 @@ def _wishes(
     }
     for key in ("partition", "account", "qos", "constraint"):
         if getattr(profile, key):
-            wishes[key] = getattr(profile, key)
+            parameters[key] = getattr(profile, key)
     if profile.gpus:
-        wishes["gpus_per_node"] = profile.gpus
+        parameters["gpus_per_node"] = profile.gpus
     if after:
-        wishes["dependency"] = f"afterany:{after}"
+        parameters["dependency"] = f"afterany:{after}"
     further = {
         key: _expanded(profile, key, value)
         for key, value in profile.sbatch.items()
@@ -96,15 +95,15 @@ def _wishes(
     ):
         if amount:
             further[option] = f"{max(1, round(amount * 1024))}M"
-    # A site's JobRequeue=0 would refuse the worker's own requeue. The signal is what the
-    # worker listens for, whatever a shell has told submitit.
+    # A site's JobRequeue=0 would refuse the worker's own requeue. The signal must be the
+    # one that the worker handles, whatever submitit reads from the environment.
     signal = {"requeue": True, "signal": f"USR2@{profile.signal_delay_s}"}
-    return wishes | {"additional_parameters": further | signal}
+    return parameters | {"additional_parameters": further | signal}
 
 
 def _command(profile: Profile, folder: Path) -> str:
-    """The worker. Until it handles signals they are ignored: their default is to kill
-    it, and SLURM does not requeue a job that ends by itself."""
+    """The command of the worker. Signals are ignored until it handles them: by default
+    they would kill it, and SLURM does not requeue a job that ends by itself."""
     guard = """bash -c 'trap "" TERM USR2; exec "$@"' bash"""
     python = (
         shell_word(profile.python) if profile.python else shlex.quote(sys.executable)
@@ -143,10 +142,10 @@ def shell_word(value: str) -> str:
     if rest and not re.search(r"[$`\\\"]", rest):
         return tilde + shlex.quote(rest)
     words, end = [], 0
-    for found in VARIABLE.finditer(rest):
-        words.append(_escaped(rest[end : found.start()]))
-        words.append("${%s:?is not set}" % (found[1] or found[2]))
-        end = found.end()
+    for match in VARIABLE.finditer(rest):
+        words.append(_escaped(rest[end : match.start()]))
+        words.append("${%s:?is not set}" % (match[1] or match[2]))
+        end = match.end()
     words.append(_escaped(rest[end:]))
     return tilde + (f'"{"".join(words)}"' if rest or not tilde else "")
 
@@ -157,7 +156,7 @@ def _escaped(text: str) -> str:
 
 
 def _expanded(profile: Profile, key: str, value: str | float) -> str | float:
-    """A value for sbatch, which expands nothing: `~` and `$VAR` of this machine."""
+    """A value with `~` and `$VAR` of this machine expanded: sbatch does not."""
     if not isinstance(value, str):
         return value
     try:

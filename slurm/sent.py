@@ -1,4 +1,4 @@
-"""What the last launch of a run sent: its configuration, and who shared its pack."""
+"""What the last launch of a run sent: its configuration, and the size of its pack."""
 
 import contextlib
 import functools
@@ -14,7 +14,7 @@ from synth.run.store import RunFolder
 def stored_config(root: Path, run_id: str) -> RunConfig:
     """The configuration in a run folder, if it is that of the run.
 
-    A run whose job never started has none there; then its launch says it.
+    A run whose job never started has none there; it is read from its launch.
 
     Raises
     ------
@@ -40,15 +40,15 @@ def stored_config(root: Path, run_id: str) -> RunConfig:
 
 
 def smaller_packs(root: Path, run_ids: Iterable[str]) -> dict[str, int]:
-    """Half the size of the pack that each of the runs had last, as far as is known.
+    """For each run half the size of its last pack, where that is known.
 
-    For runs that may have ended those beside them: one that does is soon alone.
+    A run that ends the others of its pack is so alone after a few attempts.
     """
     read = functools.cache(SentArray.read)
-    found = {}
+    sizes = {}
     for run_id in run_ids:
         with contextlib.suppress(OSError, ValueError, IndexError):
             if record := read_record(root, run_id):
                 launch = read(root / FOLDER / record.launch)
-                found[run_id] = max(1, len(launch.packs[record.element]) // 2)
-    return found
+                sizes[run_id] = max(1, len(launch.packs[record.element]) // 2)
+    return sizes

@@ -1,4 +1,4 @@
-"""Where every run stands: its folder first, then the queue, then accounting."""
+"""The state of every run: from its folder, then the queue, then accounting."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ OVER: dict[str, State] = {
 
 @dataclass(frozen=True)
 class RunStatus(Standing):
-    """One run with what there is to say about it, and the job that has or had it."""
+    """One run: its state, details for people, and the job that has or had it."""
 
     detail: str = ""
     job_id: str = ""
@@ -35,7 +35,7 @@ class RunStatus(Standing):
     log: Path | None = None
 
     def line(self) -> str:
-        """One line for a person."""
+        """One line of text."""
         job = f"job {self.job_id}" if self.job_id else ""
         where = f"on {self.node}" if self.node and self.state == "running" else ""
         again = f"restarted {self.restarts}x" if self.restarts else ""
@@ -47,41 +47,41 @@ def read_status(
     root: Path, run_ids: Sequence[str] | None = None, ask: Ask = clients.ask
 ) -> Survey[RunStatus]:
     """Folders and queue merged, of the given runs or of all that lie below `root`."""
-    found = with_queue(look(root, run_ids), ask)
-    return found.begun() if run_ids is None else found
+    survey = with_queue(look(root, run_ids), ask)
+    return survey.begun() if run_ids is None else survey
 
 
-def with_queue(found: Survey[Standing], ask: Ask = clients.ask) -> Survey[RunStatus]:
-    """A survey of folders, and what SLURM knows of each run that was sent to it.
+def with_queue(folders: Survey[Standing], ask: Ask = clients.ask) -> Survey[RunStatus]:
+    """Add to a survey of folders what SLURM knows of each run that was sent to it.
 
-    Works without a controller, and says so.
+    Works without a controller, and says so in `news`.
     """
-    root = found.root.absolute()
+    root = folders.root.absolute()
     news: list[str] = []
     queue: dict[str, QueueEntry] = {}
-    known = True
+    answered = True
     try:
         queue = scheduler.read_queue(ask, owners(root))
         news += _settle(root, queue)
     except QueueUnavailable as error:
-        known = False
+        answered = False
         news.append(str(error))
-    looked = [_look(root, run, queue) for run in found.runs]
+    recorded = [_with_record(root, run, queue) for run in folders.runs]
     history: dict[str, QueueEntry] = {}
-    if known:
+    if answered:
         gone = {
             run.job_id
-            for run, record in looked
+            for run, record in recorded
             if record and run.state == "lost" and _entry(record, queue) is None
         }
         history = scheduler.read_history(gone, ask)
-    runs = [_remembered(run, record, history) for run, record in looked]
-    if not known:
+    runs = [_with_history(run, record, history) for run, record in recorded]
+    if not answered:
         runs = [
             dataclasses.replace(run, state="unknown") if run.state == "lost" else run
             for run in runs
         ]
-    return Survey(found.root, runs, news, known)
+    return Survey(folders.root, runs, news, answered)
 
 
 def _settle(root: Path, queue: dict[str, QueueEntry]) -> list[str]:
@@ -91,23 +91,23 @@ def _settle(root: Path, queue: dict[str, QueueEntry]) -> list[str]:
         with launching(root):
             return settle(root, queue)
     except (ValueError, PermissionError):
-        # A launcher is at work, or the folder is somebody else's: what looks half-done
-        # is their business.
+        # A launcher is at work, or the folder is another user's: they will finish what
+        # looks unfinished.
         return []
 
 
 def _entry(record: JobRecord | None, queue: dict[str, QueueEntry]) -> QueueEntry | None:
-    """The queue's word on a record; an id that was reused is not ours."""
+    """The queue's entry for the job of a record, unless its id was reused for another."""
     entry = queue.get(record.job_id) if record else None
-    # slurmdbd forgets the name of a job that ends before its start was written down.
+    # slurmdbd loses the name of a job that ends before its start was recorded.
     names = (record.launch, "allocation") if record else ()
     return entry if entry and entry.name in names else None
 
 
-def _look(
+def _with_record(
     root: Path, run: Standing, queue: dict[str, QueueEntry]
 ) -> tuple[RunStatus, JobRecord | None]:
-    """One run by its folder and the queue; whatever is wrong with it is its own."""
+    """One run with its job; a damaged record makes this run alone unreadable."""
     try:
         record = read_record(root, run.run_id)
         return _merged(root, run, record, queue), record
@@ -126,41 +126,41 @@ def _merged(
     if record is None:
         return RunStatus(run_id, run.state, error, error or "")
 
-    def found(state: State, detail: str = "") -> RunStatus:
-        said = error if state in TROUBLED else None
-        detail = detail or said or ""
+    def status(state: State, detail: str = "") -> RunStatus:
+        shown = error if state in TROUBLED else None
+        detail = detail or shown or ""
         job = (record.job_id, record.node, record.restarts, record.log(root))
-        return RunStatus(run_id, state, said, detail, *job)
+        return RunStatus(run_id, state, shown, detail, *job)
 
     entry = _entry(record, queue)
     if run.state == "done":
         held = entry.reason if entry and entry.held else None
-        return found("done", f"job is still held ({held})" if held else "")
-    # A failure is that of the attempt that the record is about; older ones are history.
+        return status("done", f"job is still held ({held})" if held else "")
+    # Only a failure of the attempt that the record is about counts, not an older one.
     stamp = failure_stamp(root, run_id)
     failed = run.state == "failed" if stamp is None else stamp != record.old_failure
     if failed and error is None:  # a run without its config.json
         error = RunFolder(root, run_id).failure()
     if entry and entry.live:
         if entry.held:
-            return found("held", entry.reason)
+            return status("held", entry.reason)
         if entry.state == "PENDING":
-            return found("queued", entry.reason)
-        return found("failed") if failed else found("running", _step(root, run_id))
+            return status("queued", entry.reason)
+        return status("failed") if failed else status("running", _step(root, run_id))
     if failed:
-        return found("failed")
+        return status("failed")
     if run.state == "unreadable":
-        return found("unreadable")
+        return status("unreadable")
     if run.state == "running":
-        return found("running", _step(root, run_id))
+        return status("running", _step(root, run_id))
     if record.cancelled:
-        return found("cancelled")
+        return status("cancelled")
     if entry is None:
-        return found("lost", "the job is gone and left no word; see its log")
-    return _ended(found("lost"), record, entry)
+        return status("lost", "the job is gone without a message; see its log")
+    return _ended(status("lost"), record, entry)
 
 
-def _remembered(
+def _with_history(
     run: RunStatus, record: JobRecord | None, history: dict[str, QueueEntry]
 ) -> RunStatus:
     """A run that was lost, if accounting knows how its job ended."""
@@ -169,7 +169,7 @@ def _remembered(
 
 
 def _ended(run: RunStatus, record: JobRecord, entry: QueueEntry) -> RunStatus:
-    """A run whose job ended without a word in its folder, as SLURM tells it."""
+    """A run whose job left nothing in its folder: how SLURM says that it ended."""
     detail = f"SLURM says {entry.state}" + (
         f", {entry.reason}" if entry.reason not in ("", "None") else ""
     )
@@ -182,7 +182,7 @@ def _ended(run: RunStatus, record: JobRecord, entry: QueueEntry) -> RunStatus:
 
 
 def _out_of_time(record: JobRecord) -> str:
-    """How a job met its limit without requeueing itself, and what to change."""
+    """Why a job reached its time limit without requeueing itself, and what to change."""
     if record.started is None:
         return (
             "the limit came before the run was begun, while Python and torch were "
@@ -199,7 +199,7 @@ def _step(root: Path, run_id: str) -> str:
         progress = RunFolder(root, run_id).read_json("progress.json")
         return f"step {progress['step']} of {progress['steps']}" if progress else ""
     except (OSError, ValueError, KeyError, TypeError):
-        return ""  # for people alone
+        return ""  # it is only shown to people
 
 
 def cancel(
@@ -231,7 +231,7 @@ def cancel(
     if not jobs:
         return []
     everyone = [r for r in read_status(root, None, ask).runs if r.job_id in jobs]
-    # First the mark, then the signal: a worker that starts meanwhile reads the mark.
+    # Mark before the signal: a worker that starts in between reads the mark.
     for run in everyone:
         record = read_record(root, run.run_id) if run.state != "done" else None
         if record:

@@ -29,11 +29,11 @@ from synth.run.files import write_atomically
 from synth.run.store import RunFolder
 
 SBATCH_TIMEOUT_S = 120.0
-"""A busy controller takes its time, and giving up early settles nothing."""
+"""A busy controller is slow, and after a timeout nobody knows what it took."""
 
 
 class SubmissionRefused(RuntimeError):
-    """sbatch took no further array; `sent` holds the launches before that one."""
+    """sbatch refused an array; `sent` holds the launches before it."""
 
     def __init__(self, message: str, sent: "list[SentArray]") -> None:
         super().__init__(message)
@@ -56,7 +56,7 @@ class Sending:
     held_back: list[str]
     """Run ids that the queue has no room for; the next launch sends them."""
     news: list[str] = field(default_factory=list)
-    """What was found out about earlier launches."""
+    """About earlier launches, a sentence each."""
 
     @property
     def num_jobs(self) -> int:
@@ -100,9 +100,9 @@ def submit(
     Raises
     ------
     QueueUnavailable
-        When the scheduler does not answer: then nobody knows what is queued.
+        When the scheduler does not answer, so that nobody knows what is queued.
     SubmissionRefused
-        With sbatch's own words; what was sent before stays known, nothing else is left.
+        With sbatch's message; what was sent before stays recorded, nothing else is left.
     ValueError
         Inside a job, while another launcher is at work, or for a profile that cannot be
         rendered; or when a run was begun by other code, unless that is accepted.
@@ -155,7 +155,7 @@ def live_runs(root: Path, run_ids: Iterable[str], queue: Queue) -> dict[str, str
     Read from the launches; where one of them cannot be read, from the runs' records.
     """
     names = {entry.name for entry in queue.values() if entry.live}
-    found: dict[str, str] = {}
+    job_ids: dict[str, str] = {}
     for launch in launches(root):
         if launch.job_id is None or launch.name not in names:
             continue
@@ -163,25 +163,25 @@ def live_runs(root: Path, run_ids: Iterable[str], queue: Queue) -> dict[str, str
         for element, pack in enumerate(launch.packs):
             job_id = launch.element_id(element)
             if _has(queue, job_id, launch.name):
-                found |= dict.fromkeys(pack, job_id)
+                job_ids |= dict.fromkeys(pack, job_id)
     wanted = set(run_ids)
     damaged = any((root / FOLDER / name).is_dir() for name in names)
-    for run_id in wanted - found.keys() if damaged else ():
+    for run_id in wanted - job_ids.keys() if damaged else ():
         with contextlib.suppress(OSError, ValueError):
             record = read_record(root, run_id)
             if record and _has(queue, record.job_id, record.launch):
-                found[run_id] = record.job_id
-    return {run_id: job_id for run_id, job_id in found.items() if run_id in wanted}
+                job_ids[run_id] = record.job_id
+    return {run_id: job_id for run_id, job_id in job_ids.items() if run_id in wanted}
 
 
 def _has(queue: Queue, job_id: str, name: str) -> bool:
-    """Whether a job lives; ids are reused when a cluster is rebuilt, names are not."""
+    """Whether a job is live; its name too, since a rebuilt cluster reuses ids."""
     entry = queue.get(job_id)
     return entry is not None and entry.live and entry.name == name
 
 
 def _done(root: Path, run_id: str) -> bool:
-    """Whether a run needs nothing; one that cannot be looked at fails when it trains."""
+    """Whether a run is done; one whose folder cannot be read fails when it trains."""
     try:
         return RunFolder(root, run_id).state() == "done"
     except (OSError, ValueError):
@@ -232,7 +232,7 @@ def _send(
     code: Path,
     ask: Ask,
 ) -> SentArray:
-    """One sbatch, and its job id on disk."""
+    """Call sbatch for one array and write its job id down."""
     launch = SentArray.create(
         root,
         label,
@@ -259,14 +259,12 @@ def _send(
 def _sbatch(text: str, ask: Ask) -> str:
     """Send a script; returns the job id.
 
-    The text goes through standard input: nobody can change it on its way.
+    The text goes through standard input, so nobody can change it in between.
     """
     answer = ask("sbatch", "--parsable", text=text, timeout_s=SBATCH_TIMEOUT_S)
     if answer.returncode:
         raise SubmissionRefused(_words(answer.stderr), [])
-    job_id = answer.stdout.strip().partition(";")[
-        0
-    ]  # "12;cluster" where there are many
+    job_id = answer.stdout.strip().partition(";")[0]  # "12;cluster" if several
     if not is_job_id(job_id):
         raise SubmissionRefused(f"sbatch gave no job id but {answer.stdout!r}", [])
     return job_id
@@ -275,9 +273,9 @@ def _sbatch(text: str, ask: Ask) -> str:
 def _after_refusal(
     launch: SentArray, message: str, before: Sequence[SentArray], ask: Ask
 ) -> str:
-    """Clean up after sbatch said no, unless the controller has the job all the same.
+    """Clean up after a refusal, unless the controller has the job all the same.
 
-    A client may time out after the controller took its job; only the queue can tell.
+    A client may time out after the controller took its job; the queue tells which.
     """
     try:
         queue = scheduler.read_queue(ask)
@@ -294,7 +292,7 @@ def _after_refusal(
     raise SubmissionRefused(message, list(before)) from None
 
 
-def _words(said: str) -> str:
-    """What sbatch said, each line once."""
-    lines = (line.strip() for line in said.splitlines())
+def _words(stderr: str) -> str:
+    """The message of sbatch, each line once."""
+    lines = (line.strip() for line in stderr.splitlines())
     return "\n".join(dict.fromkeys(filter(None, lines))) or "sbatch failed."

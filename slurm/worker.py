@@ -1,10 +1,10 @@
-"""One array element: take a pack up, train it, leave in good order.
+"""One array element: claims its pack, trains it, and requeues itself if need be.
 
     python -m slurm.worker RUNS/.slurm/LAUNCH
 
-Which element it is, SLURM's environment says; what to train, the launch's folder. Torch
-and `synth` are imported after signals are handled, so nothing here imports them before.
-Whether a run is done is read from its folder, whatever signals came or did not come.
+SLURM's environment says which element it is, the launch's folder what to train. Torch
+and `synth` are imported once signals are handled, so this module must not import them.
+Whether a run is done is read from its folder, not from the signals that came.
 
 Signals, as SLURM sends them to every process of the job:
 
@@ -45,10 +45,10 @@ class PackFailed(RuntimeError):
 
 
 class Notices:
-    """Remembers the signals that came; repeats them until somebody acts on them.
+    """Remembers the signals received, and repeats them until training handles them.
 
-    `synth.training` puts handlers of its own in place while it trains. A signal that
-    comes before that is sent again each second, so that it is not lost between the two.
+    `synth.training` installs handlers of its own while it trains. A signal that comes
+    before that is sent again each second, so that it is not lost in between.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Notices:
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
         self._repeating = True
-        # Python writes the number of every signal here, whoever handles it.
+        # Python writes the number of every signal here, whatever the handler.
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in SIGNALS:
             signal.signal(number, self._again)
@@ -78,7 +78,7 @@ class Notices:
                 return self._seen & set(SIGNALS)
 
     def ignore(self) -> None:
-        """From now on signals change nothing: the worker is on its way out."""
+        """Ignore signals from now on: the worker is about to end."""
         self._repeating = False
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
@@ -146,7 +146,7 @@ class Worker:
     def _train(
         self, configs: Sequence["RunConfig"], notices: Notices, **how: Any
     ) -> list["Outcome"]:
-        """Train, and again what a dying predecessor held or a neighbour dragged along."""
+        """Train; try again runs that another process held or that failed as a group."""
         from synth.run.execution import Execution
         from synth.run.progress import Screen, shown_on
         from synth.training import train
@@ -158,22 +158,22 @@ class Worker:
             return train(runs, self.root, execution, progress, **how)
 
         deadline = time.monotonic() + BUSY_PATIENCE_S
-        found = {o.run_id: o for o in attempt(configs)}
+        outcomes = {o.run_id: o for o in attempt(configs)}
         while not notices.received() and time.monotonic() < deadline:
-            held = [c for c in configs if found[c.run_id].state == "running"]
+            held = [c for c in configs if outcomes[c.run_id].state == "running"]
             if not held:
                 break
             time.sleep(2.0)
-            found |= {o.run_id: o for o in attempt(held)}
-        for config in _failed_alike(configs, list(found.values())):
+            outcomes |= {o.run_id: o for o in attempt(held)}
+        for config in _failed_alike(configs, list(outcomes.values())):
             if notices.received():
                 break
             print(f"{config.run_id}: tried alone", flush=True)
-            found |= {o.run_id: o for o in attempt([config])}
-        return [found[config.run_id] for config in configs]
+            outcomes |= {o.run_id: o for o in attempt([config])}
+        return [outcomes[config.run_id] for config in configs]
 
     def _train_together(self, configs: list["RunConfig"], notices: Notices) -> None:
-        """Data-parallel: rank 0 leads and speaks, the others share its steps."""
+        """Data-parallel training: rank 0 leads and reports, the others follow."""
         from slurm import data_parallel, progress_guard
         from synth.run.execution import Execution
 
@@ -181,11 +181,11 @@ class Worker:
         meeting = self.launch.folder / f"{own_job_id()}_{_restarts()}"
         if place.rank > 0:
             notices.ignore()  # the leader decides when to stop
-            with data_parallel.joined(meeting, place, execution):
+            with data_parallel.process_group(meeting, place, execution):
                 data_parallel.follow(self.root, execution)
             return
         outcomes: list[Outcome] = []
-        with data_parallel.joined(meeting, place, execution):
+        with data_parallel.process_group(meeting, place, execution):
             mine = progress_guard.take_up(self, configs)
             if mine and not notices.received():
                 build = data_parallel.LeaderPack
@@ -203,7 +203,7 @@ class Worker:
             )
 
     def _leave(self, notices: Notices, outcomes: list["Outcome"]) -> None:
-        """Requeue if there is more to do, complain about failures, or just end."""
+        """Requeue if there is more to do; raise if runs failed; otherwise end."""
         stopped = [o for o in outcomes if o.state == "stopped"] or not outcomes
         received = notices.received()
         notices.ignore()
@@ -214,7 +214,7 @@ class Worker:
             print(f"{_now()} stopped by {names}", flush=True)
             if signal.SIGUSR2 in received or own_state() == "RUNNING":
                 requeue()
-            sys.exit(1)  # SLURM knows what becomes of the job
+            sys.exit(1)  # SLURM decides what becomes of the job
         bad = [o for o in outcomes if o.state in ("failed", "running")]
         for outcome in bad:
             if outcome.state == "failed":
@@ -223,7 +223,7 @@ class Worker:
             raise PackFailed("; ".join(f"{o.run_id}: {o.message}" for o in bad))
 
     def _note_failure(self, outcome: "Outcome") -> None:
-        """Write down why a run failed that never got as far as training."""
+        """Write down why a run failed before it could train."""
         from slurm.job_record import failure_stamp, read_record
         from synth.run.store import RunFolder
 
@@ -255,7 +255,7 @@ class Worker:
 def _failed_alike(
     configs: Sequence["RunConfig"], outcomes: Sequence["Outcome"]
 ) -> list["RunConfig"]:
-    """Runs that failed with the words of another: one of them may have ended them all."""
+    """Runs with equal failure messages: one of them may have ended the others."""
     by_message: dict[str, list[str]] = defaultdict(list)
     for outcome in outcomes:
         if outcome.state == "failed":
@@ -287,7 +287,7 @@ def own_job_id() -> str:
 
 
 def own_state() -> str:
-    """What the scheduler says of this job; empty when it does not answer."""
+    """The scheduler's state of this job; empty when it does not answer."""
     try:
         asked = ("squeue", "-h", "-r", "-t", "all", "-j", own_job_id(), "-o", "%T")
         return ask(*asked).stdout.strip()
@@ -301,7 +301,7 @@ def requeue() -> None:
     Raises
     ------
     RuntimeError
-        When it was refused for another reason: then the next launch goes on.
+        When that was refused for another reason; the next launch goes on.
     """
     # SLURM may send TERM to every process of the step meanwhile; an ignored signal is
     # inherited by the child, a handler would not be.
@@ -330,7 +330,7 @@ def _now() -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Train the element that this job is; a failure shows as the job's."""
+    """Train this job's element; when it fails, the job fails."""
     notices = Notices()
     element = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
     Worker.read(Path(arguments[0]), element)(notices)

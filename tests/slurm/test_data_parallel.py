@@ -30,7 +30,7 @@ SCRIPT = """
     runs = [tiny(0, 30), tiny(1, 30, learning_rate=3e-3)]
     place, execution = data_parallel.ProcessRank(rank, world, rank), Execution()
     os.environ["SLURM_LAUNCH_NODE_IPADDR"] = "127.0.0.1"
-    with data_parallel.joined(root / "here", place, execution):
+    with data_parallel.process_group(root / "here", place, execution):
         if rank:
             data_parallel.follow(root, execution)
         else:
