@@ -1,4 +1,4 @@
-"""A model's distributions beside the exact ones, by horizon and role of the prediction.
+"""Compares a model's distributions with the exact ones, by prediction and role.
 
 Letters: N horizons, R rows, T positions, V vocabulary, P predictions. p is exact, q the
 model's; everything is teacher-forced and in nats.
@@ -38,19 +38,19 @@ def log_probabilities(
 
 @dataclass
 class _Sums:
-    """Values of one prediction and role, gathered over batches."""
+    """Values of one prediction and role, from all batches."""
 
     values: dict[str, list[np.ndarray]]
 
     def scores(self, suite: str, label: str) -> list[Score]:
         columns = {name: np.concatenate(parts) for name, parts in self.values.items()}
         count = len(columns["loss"])
-        found = [
+        means = [
             Score(suite, name, label, float(values.mean()), count)
             for name, values in columns.items()
         ]
         error = expected_calibration_error(columns["confidence"], columns["accuracy"])
-        return [*found, Score(suite, "calibration_error", label, error, count)]
+        return [*means, Score(suite, "calibration_error", label, error, count)]
 
 
 def against_exact(
@@ -76,20 +76,20 @@ def against_exact(
                 here = known_RT & (role_RT == number)
                 compared = compare(p_RTV[here], logs_RTV[here], target_RT[here])
                 key = (said.label, task.roles[number])
-                held = sums.setdefault(key, _Sums({name: [] for name in compared}))
+                entry = sums.setdefault(key, _Sums({name: [] for name in compared}))
                 for name, values in compared.items():
-                    held.values[name].append(values)
+                    entry.values[name].append(values)
     return [
         score
-        for (label, role), held in sorted(sums.items())
-        for score in held.scores(chosen.suite, f"{label},role={role}")
+        for (label, role), entry in sorted(sums.items())
+        for score in entry.scores(chosen.suite, f"{label},role={role}")
     ]
 
 
 def compare(
     p_PV: np.ndarray, log_q_PV: np.ndarray, target_P: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The metrics of `against_exact`, one value a prediction."""
+    """The metrics of `against_exact`, one value for each prediction."""
     rows = np.arange(len(p_PV))
     q_PV = np.exp(log_q_PV)
     log_p_PV = np.log(p_PV, out=np.zeros_like(p_PV), where=p_PV > 0)
@@ -111,8 +111,8 @@ def compare(
 
 def weighted(p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
     """p log q, and 0 wherever p is 0, also where q is 0 there too."""
-    found: np.ndarray = np.multiply(p, log_q, out=np.zeros_like(p), where=p > 0)
-    return found
+    products: np.ndarray = np.multiply(p, log_q, out=np.zeros_like(p), where=p > 0)
+    return products
 
 
 def expected_calibration_error(

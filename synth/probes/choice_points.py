@@ -1,9 +1,9 @@
 """Do losses over several tokens weigh choice points more? (arXiv 2404.19737, 5.1, L.3)
 
-Counted: a wrong turn whose consequences are hard until it is seen costs the n-step
-predictor n (n+1) / 2 loss terms, an inconsequential token n; next-token prediction pays
-one for each. Measured, on a model: which share of the loss, and of the gradient, falls
-on which role of prediction, and whether free running suffers from wrong turns.
+By counting: a choice whose consequences are hard until it is seen appears in n (n+1) / 2
+loss terms of an n-step predictor, an inconsequential token in n; in next-token prediction
+both appear in one. Measured here: the shares of loss and gradient that fall on each role
+of prediction, and whether free running suffers from wrong turns.
 
 Letters: N horizons, R rows, T positions, V vocabulary, P parameters.
 """
@@ -31,7 +31,7 @@ WEIGHTY = ("choice", "consequent-undecided")
 
 @dataclass(frozen=True)
 class Share:
-    """What one prediction and role weigh in the training objective, on some rows."""
+    """The weight of one prediction and role in the training objective, on some rows."""
 
     prediction: Prediction
     role: str
@@ -58,11 +58,10 @@ def measure_shares(
     """Loss and gradient of each prediction and role on `chosen`, in one batch.
 
     The objective is that of training: each head's mean over its own scored positions,
-    weighted, summed over heads (readouts predict no single token, and are no part of it).
-    Weights with a schedule are taken at full strength.
-    Its parts by prediction and role add up to it, and so do their
-    gradients; norms do not, which is why projections are given beside them. Predictions
-    without a role (the question of a maze) are left out.
+    weighted, summed over heads; readouts, which predict no single token, are left out.
+    Weights with a schedule are taken at full strength. Its parts by prediction and role
+    add up to it, and so do their gradients; norms do not, hence the projections.
+    Predictions without a role (the question of a maze) are left out.
     """
     parameters = dict(model.named_parameters())
     below = torch.cat(
@@ -133,12 +132,12 @@ def _objective_parts(
 
 def _gradient(loss: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
     """Gradient over all parameters as one float64 vector; zero where unused."""
-    found = torch.autograd.grad(
+    gradients = torch.autograd.grad(
         loss, list(parameters.values()), retain_graph=True, allow_unused=True
     )
     pieces = [
         torch.zeros_like(p) if g is None else g
-        for g, p in zip(found, parameters.values(), strict=True)
+        for g, p in zip(gradients, parameters.values(), strict=True)
     ]
     return torch.cat([piece.flatten() for piece in pieces]).double()
 
@@ -166,21 +165,21 @@ def share_scores(shares: list[Share], suite: str) -> list[Score]:
         groups.setdefault(f"role={share.role}", []).append(share)
         if share.role in WEIGHTY:
             groups.setdefault("role=choice-point", []).append(share)
-    found = []
+    scores = []
     for metric, value in columns.items():
         whole = sum(map(value, shares))
         for label, members in groups.items():
             terms = sum(share.terms for share in members)
-            part = sum(map(value, members)) / whole
-            found.append(Score(suite, metric, label, part, terms))
-    return found
+            fraction = sum(map(value, members)) / whole
+            scores.append(Score(suite, metric, label, fraction, terms))
+    return scores
 
 
 @torch.no_grad()
 def free_run(
     model: PredictionModel, tokens_RT: np.ndarray, start: int, greedy: bool
 ) -> np.ndarray:
-    """Rows continued by head 1 from position `start` on, its own tokens fed back.
+    """Continue rows by head 1 from position `start` on, feeding its tokens back.
 
     Sampled at temperature 1 from a fixed stream, or greedy; (R, T).
     """
@@ -203,9 +202,9 @@ def free_run(
 def running_scores(
     model: PredictionModel, task: ExactTask, chosen: EvaluationSet, greedy: bool
 ) -> list[Score]:
-    """Quality on true prefixes (forced) and on the model's own (free), same yardstick.
+    """Compare true prefixes (forced) with the model's own (free) by the same measure.
 
-    The yardstick is the exact distribution: a token is possible when p allows it after
+    The measure is the exact distribution: a token is possible when p allows it after
     the prefix. After its first impossible token a free run is derailed, and every later
     token of it counts as impossible. Metrics, with "forced" or "free" as the slice:
     `possible` (share of answer tokens), `sound` (share of examples without an
@@ -229,13 +228,13 @@ def running_scores(
         ("right_choice", "forced"): forced_right[choice_R1T],
         ("right_choice", "free"): right[choice_R1T],
     }
-    found = [
+    scores = [
         Score(suite, metric, f"running={mode}", float(np.mean(v)), v.size)
         for (metric, mode), v in values.items()
         if v.size
     ]
     gap = float(forced_possible.mean() - possible.mean())
-    return [*found, Score(suite, "gap", "", gap, possible.size)]
+    return [*scores, Score(suite, "gap", "", gap, possible.size)]
 
 
 def walk_along(

@@ -8,6 +8,7 @@ python -m synth probe induction runs/ID [runs/ID ...] --every-step
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +19,17 @@ import tyro
 from synth.cli.moved import MovedFiles
 from synth.config import RunConfig
 from synth.identity import require
-from synth.metrics import Score, to_lines
+from synth.metrics import Measurement, Score, to_lines
 from synth.run.environment import require_device
 from synth.run.places import expand
 
 if TYPE_CHECKING:
-    from synth.probes.findings import Findings
+    from synth.probes.probe_files import ProbedStep
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(MovedFiles):
-    """What all probes share: which checkpoints, and where the numbers go."""
+    """Options of all probes: which checkpoints, and where the numbers go."""
 
     counts: ClassVar[tuple[str, ...]] = ()
     """Options that are numbers of examples: at least one."""
@@ -45,7 +46,7 @@ class Options(MovedFiles):
     """With --save: print nothing."""
 
     def check(self) -> None:
-        """Refuse what cannot be done, before anything is loaded."""
+        """Refuse impossible options before anything is loaded."""
         require(self.save or not self.quiet, "--quiet", "with --save", self.quiet)
         for name in self.counts:
             value = getattr(self, name)
@@ -87,13 +88,13 @@ class Law(Options):
     context: int = 512
     """Tokens at which the texts of --corpus are cut."""
     text_seed: int = 666
-    """Of the choice of texts; 666 is the reference."""
+    """Seed of the choice of texts; 666 is the reference."""
     json: bool = False
     """One JSON object a checkpoint instead of tables."""
 
     def run_command(self) -> int:
         """Measure and print."""
-        from synth.probes.findings import Findings
+        from synth.probes import probe_files
         from synth.probes.law import LawOptions, measure_law, residual_floor
         from synth.probes.law_table import law_table
         from synth.tasks.exact import ExactTask
@@ -110,13 +111,14 @@ class Law(Options):
             classes=self.classes,
             lens=self.lens,
         )
-        findings = Findings("law")
-        for label, source, task in self._sources(findings):
+        measured: dict[Path, list[Measurement]] = defaultdict(list)
+        for label, source, task, probed in self._sources():
             floor = None
             if isinstance(task, ExactTask) and self.data == "test":
                 floor = residual_floor(task, source.rows)
             report = measure_law(source, options, floor)
-            findings.add(report.scores())
+            if probed is not None:
+                measured[probed.folder.resolve()] += probed.rows(report.scores())
             if self.quiet:
                 continue
             if self.json:
@@ -124,27 +126,28 @@ class Law(Options):
             else:
                 print(law_table(label, report))
         if self.save:
-            findings.save()
+            probe_files.save("law", measured)
         return 0
 
     def _sources(
-        self, findings: "Findings"
-    ) -> Iterator[tuple[dict[str, Any], Any, Any]]:
+        self,
+    ) -> Iterator[tuple[dict[str, Any], Any, Any, "ProbedStep | None"]]:
+        """Label, states, and for a run its task and checkpoint."""
         if self.model is not None:
-            yield {"model": self.model}, self._language_model(), None
+            yield {"model": self.model}, self._language_model(), None, None
             return
-        from synth.probes.findings import steps_to_measure
         from synth.probes.layer_states import RunStates, load_run, task_rows
+        from synth.probes.probe_files import ProbedStep, steps_to_measure
 
         for run in self.run:
             for wanted in steps_to_measure(run, self.step, self.every_step):
                 config, model, step = load_run(run, wanted, self.device, self.moved())
-                findings.at(run, config, step)
                 context = config.training.context
                 task = config.build_task()
                 rows = task_rows(task, self.data, self.examples, context)
                 label = {"run_id": run.name, "step": step}
-                yield label, RunStates(model, rows, self.norm, self.last), task
+                states = RunStates(model, rows, self.norm, self.last)
+                yield label, states, task, ProbedStep(run, config, step)
 
     def _language_model(self) -> Any:
         from synth.probes.language_models import (
@@ -169,7 +172,7 @@ class Law(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class RunProbe(Options):
-    """A probe of runs alone, whose numbers are shown in the long form."""
+    """A probe that measures runs only; its numbers are printed in the long form."""
 
     name: ClassVar[str]
 
@@ -180,24 +183,26 @@ class RunProbe(Options):
 
     def run_command(self) -> int:
         """Measure at each checkpoint and print."""
-        from synth.probes.findings import Findings, as_text, steps_to_measure
+        from synth.probes import probe_files
         from synth.probes.layer_states import load_run
 
         self.check()
         require(bool(self.folders), "FOLDERS", "at least one folder", self.folders)
-        findings = Findings(self.name)
+        measured: dict[Path, list[Measurement]] = defaultdict(list)
         for folder in self.folders:
-            for wanted in steps_to_measure(folder, self.step, self.every_step):
+            steps = probe_files.steps_to_measure(folder, self.step, self.every_step)
+            for wanted in steps:
                 config, model, step = load_run(
                     folder, wanted, self.device, self.moved()
                 )
                 scores = self.scores(config, model, folder)
-                findings.at(folder, config, step)
-                rows = findings.add(scores)
+                rows = probe_files.ProbedStep(folder, config, step).rows(scores)
+                measured[folder.resolve()] += rows
                 if not self.quiet:
-                    print(to_lines(rows).rstrip() if self.json else as_text(rows))
+                    text = to_lines(rows).rstrip() if self.json else None
+                    print(text or probe_files.as_text(rows))
         if self.save:
-            findings.save()
+            probe_files.save(self.name, measured)
         return 0
 
     def scores(self, config: RunConfig, model: Any, folder: Path) -> list[Score]:
@@ -205,7 +210,7 @@ class RunProbe(Options):
         raise NotImplementedError
 
     def refuse(self, config: RunConfig, folder: Path, wanted: str) -> ValueError:
-        """The error for a run on a task that the probe does not know."""
+        """The error for a run on a task that the probe cannot measure."""
         return ValueError(
             f"probe {self.name} needs a run on {wanted}; {folder} is on "
             f"{config.task.kind}."
@@ -225,7 +230,7 @@ class ChoicePointsProbe(RunProbe):
     """Test examples behind the shares of loss and gradient."""
 
     def scores(self, config: RunConfig, model: Any, folder: Path) -> list[Score]:
-        """Of a run on choice points or a maze."""
+        """For a run on choice points or a maze."""
         from synth.probes.calibration import against_exact
         from synth.probes.choice_points import (
             measure_shares,
@@ -244,7 +249,7 @@ class ChoicePointsProbe(RunProbe):
         scores = share_scores(shares, chosen.suite)
         scores += against_exact(model, task, chosen)
         scores += running_scores(model, task, chosen, greedy=False)
-        if isinstance(task, Maze):  # without a question, all greedy runs are one
+        if isinstance(task, Maze):  # without a question all greedy runs are equal
             scores += running_scores(model, task, chosen, greedy=True)
         return scores
 
@@ -262,7 +267,7 @@ class InformationProbe(RunProbe):
     """Prefixes of each kind after which every next token is tried."""
 
     def scores(self, config: RunConfig, model: Any, folder: Path) -> list[Score]:
-        """Of a run on sources."""
+        """For a run on sources."""
         from synth.probes.information import information_scores
         from synth.tasks.sources import Sources
 
@@ -280,7 +285,7 @@ class InductionProbe(RunProbe):
     name: ClassVar[str] = "induction"
 
     def scores(self, config: RunConfig, model: Any, folder: Path) -> list[Score]:
-        """Of a run on any task."""
+        """For a run on any task."""
         from synth.probes.prefix_matching import prefix_scores
 
         return prefix_scores(model)

@@ -1,11 +1,11 @@
-"""What a loss on two tokens weighs, in nats, on sources of known entropy (5.2, L.2).
+"""The information terms in a loss on two tokens, on sources of known entropy (5.2, L.2).
 
 X is the next token, Y the one after, both given a prefix. Exact:
 
     H(X) = H(X|Y) + I(X;Y)
     H(X) + H(Y) = H(X|Y) + 2 I(X;Y) + H(Y|X)
 
-so a loss on both tokens has I(X;Y) twice; H(Y|X) returns at the next position. For a
+so a loss on both tokens contains I(X;Y) twice; H(Y|X) returns at the next position. For a
 model q in place of the source p (lemma L.3 of arXiv 2404.19737), with cross-entropies
 H(p, q) and the relative mutual information
 
@@ -19,9 +19,9 @@ Which q? A model gives no joint q(x, y) at one position. Two are measured:
 
 - "chain": q(x, y) = head 1 now, times head 1 one token later, with every x tried; q_Y
   is the marginal of that joint. All quantities are those of one distribution.
-- "heads": the same joint, but q_Y is what head 2 says now, as the two-token loss has
-  it. The identities hold all the same, as algebra, with q(x|y) = q(x,y) / q_Y(y), which
-  need not sum to 1.
+- "heads": the same joint, but q_Y is the current prediction of head 2, as in the
+  two-token loss. The identities still hold as algebra, with q(x|y) = q(x,y) / q_Y(y),
+  which need not sum to 1.
 
 Letters: B prefixes, V tokens, X and Y the axes of a pair.
 """
@@ -117,7 +117,7 @@ class SourceReport:
             "mutual_information": self.exact.mutual,
         }
         label = f"prefixes={self.prefixes}"
-        found = [Score(suite, k, label, v, self.count) for k, v in exact.items()]
+        scores = [Score(suite, k, label, v, self.count) for k, v in exact.items()]
         for q, values in self.model.items():
             for name, value in asdict(values).items():
                 metric = (
@@ -125,14 +125,14 @@ class SourceReport:
                     if name == "mutual"
                     else f"cross_entropy_{name}"
                 )
-                part = f"{label},q={q}"
-                found.append(Score(suite, metric, part, value, self.count))
+                slice_ = f"{label},q={q}"
+                scores.append(Score(suite, metric, slice_, value, self.count))
             errors = {"x_error": values.x_error, "sum_error": values.sum_error}
-            found += [
+            scores += [
                 Score(suite, f"identity_{name}", f"{label},q={q}", value, self.count)
                 for name, value in errors.items()
             ]
-        return found
+        return scores
 
 
 def measure_information(
@@ -194,7 +194,7 @@ def pair_predictions(
 
 
 def _predicts_second(model: PredictionModel) -> bool:
-    """Whether head 2 predicts t+2 from x[..t] alone, as the decomposition wants it."""
+    """Whether head 2 predicts t+2 from x[..t] alone, which the decomposition needs."""
     return Prediction(2) in model.predictions[1:2]
 
 
@@ -204,14 +204,14 @@ def _logs(model: PredictionModel, state: torch.Tensor) -> np.ndarray:
 
 
 def _batches(length_B: np.ndarray, size: int) -> list[tuple[np.ndarray, int]]:
-    """Prefixes of equal length together, few enough to try every token after them."""
-    found = []
+    """Batches of prefixes of equal length, small enough to try every next token."""
+    batches = []
     for length in np.unique(length_B):
         index = np.flatnonzero(length_B == length)
         most = max(1, BATCH_TOKENS // (int(length + 1) * size))
         for start in range(0, len(index), most):
-            found.append((index[start : start + most], int(length)))
-    return found
+            batches.append((index[start : start + most], int(length)))
+    return batches
 
 
 def _prefixes(
@@ -220,7 +220,7 @@ def _prefixes(
     """Row and last position of the prefixes of each kind, (B, 2)."""
     role_RT = task.role(chosen, 1)
     role_RT = np.where(np.arange(role_RT.shape[1]) < role_RT.shape[1] - 2, role_RT, -1)
-    found = {}
+    prefixes = {}
     for number, role in enumerate(task.roles):
         if role != "token" and not role.startswith("X,"):
             continue
@@ -234,8 +234,8 @@ def _prefixes(
         if len(index_B2):
             spread = np.linspace(0, len(index_B2) - 1, min(count, len(index_B2)))
             name = "all" if role == "token" else role.removeprefix("X,")
-            found[name] = index_B2[spread.astype(int)]
-    return found
+            prefixes[name] = index_B2[spread.astype(int)]
+    return prefixes
 
 
 def _mean_cross(p: np.ndarray, log_q: np.ndarray) -> float:

@@ -1,9 +1,8 @@
 """States of any causal language model that `transformers` can load.
 
-`transformers` is an optional extra: it is imported when a model is asked for. Nothing
-is assumed of the architecture but that it returns hidden states, the embedding first.
-The state before the final norm is caught at that norm, since hidden states hold the one
-after it.
+`transformers` is an optional extra: it is imported when a model is loaded. The
+architecture only has to return hidden states, the embedding first. The last layer's state
+is taken at the input of the final norm, since hidden states hold the norm's output.
 """
 
 from collections.abc import Iterator, Sequence
@@ -160,8 +159,8 @@ class LanguageModelStates:
         def remember(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             seen.append(inputs[0])
 
-        caught = self.final_norm or nn.Identity()
-        hook = caught.register_forward_pre_hook(remember)
+        hooked = self.final_norm or nn.Identity()
+        hook = hooked.register_forward_pre_hook(remember)
         device = self.unembedding.weight.device
         arguments: dict[str, Any] = {"input_ids": tokens_BT.to(device)}
         if example_BT is not None and bool((example_BT == 0).any()):
@@ -192,15 +191,15 @@ def find_final_norm(model: Any) -> nn.Module | None:
     """
     body = model.base_model
     # An OPT-like model keeps its layers in a decoder below the body.
-    found = [m for m in body.children() if _is_norm(m)]
+    norms = [m for m in body.children() if _is_norm(m)]
     for child in body.children():
-        if not found and not isinstance(child, nn.ModuleList):
-            found = [m for m in child.children() if _is_norm(m)]
-    return found[-1] if found else None
+        if not norms and not isinstance(child, nn.ModuleList):
+            norms = [m for m in child.children() if _is_norm(m)]
+    return norms[-1] if norms else None
 
 
 def find_any_norm(model: Any) -> nn.Module:
-    """Some norm of the model, to know its kind."""
+    """Any norm of the model, as an example of its kind."""
     for module in model.modules():
         if _is_norm(module):
             return module

@@ -1,4 +1,4 @@
-"""The law measured on a model: every layer, every target, with its controls.
+"""Measures the layer law on a model: every layer and target, with controls.
 
 One pass over the sequences gathers moments for all layers and targets; everything but
 the logit lens follows from them. Letters: N positions, M targets, D width, F folds.
@@ -64,7 +64,7 @@ class LawOptions:
 
 @dataclass(frozen=True)
 class LayerLaw:
-    """What one layer says of the targets: statistic -> target -> value."""
+    """The statistics of one layer: statistic -> target -> value."""
 
     name: str
     rank: int
@@ -89,26 +89,26 @@ class LawReport:
 
     def scores(self) -> list[Score]:
         """Long form: one number a row, layers counted along each path."""
-        found = []
+        scores = []
         if self.floor is not None:
             count = next(iter(self.layers.values())).count
-            found.append(Score(SUITE, "residual_floor", "", self.floor, count))
+            scores.append(Score(SUITE, "residual_floor", "", self.floor, count))
         for path, names in self.paths.items():
             for depth, name in enumerate(names):
                 layer = self.layers[name]
                 for metric, by_target in layer.values.items():
                     for target, value in by_target.items():
-                        part = f"path={path},layer={depth},target={target}"
-                        found.append(Score(SUITE, metric, part, value, layer.count))
+                        slice_ = f"path={path},layer={depth},target={target}"
+                        scores.append(Score(SUITE, metric, slice_, value, layer.count))
             for metric, fits in self.fits[path].items():
                 for target, fit in fits.items():
-                    part = f"path={path},of={metric},target={target}"
-                    found += [
-                        Score(SUITE, f"fit_{name}", part, float(value), fit.layers)
+                    slice_ = f"path={path},of={metric},target={target}"
+                    scores += [
+                        Score(SUITE, f"fit_{name}", slice_, float(value), fit.layers)
                         for name, value in asdict(fit).items()
                         if name != "layers"
                     ]
-        return found
+        return scores
 
 
 def measure_law(
@@ -126,11 +126,11 @@ def measure_law(
         When no position has all targets, or fewer positions than two are left.
     """
     options = options or LawOptions()
-    gathered = _Gathered(source, options)
+    sums = _Accumulator(source, options)
     with torch.no_grad():
         for batch in source.batches():
-            gathered.add(batch)
-    layers = {name: gathered.layer(name) for name in gathered.names}
+            sums.add(batch)
+    layers = {name: sums.layer(name) for name in sums.names}
     fits = {
         path: _fits(layers, names[1:]) for path, names in source.paths.items()
     }  # layer 0 is the embedding
@@ -156,7 +156,7 @@ def residual_floor(task: ExactTask, rows: Sequence[Rows]) -> float | None:
     return within / float(every.size * every.var())
 
 
-class _Gathered:
+class _Accumulator:
     """Moments of each layer and fold, and the sums of the logit lens."""
 
     def __init__(self, source: StateSource, options: LawOptions) -> None:
@@ -179,7 +179,7 @@ class _Gathered:
         self.sequences = 0
 
     def add(self, batch: StateBatch) -> None:
-        """Take in one batch of sequences."""
+        """Add one batch of sequences."""
         offsets = self.options.offsets
         kept_BT = positions(batch.example_BT, offsets)
         device = batch.tokens_BT.device
@@ -216,14 +216,14 @@ class _Gathered:
         total = self._moments()
         for fold in folds:
             total = total + fold
-        found = residuals(total)
-        columns = {"residual": found.in_sample_M, "adjusted": found.adjusted_M}
+        result = residuals(total)
+        columns = {"residual": result.in_sample_M, "adjusted": result.adjusted_M}
         if options.folds >= 2:
             columns["held_out"] = held_out_residuals(folds)
         values = {key: self._by_target(column) for key, column in columns.items()}
         if self.num_classes:
             one_hot = one_hot_residual(total)
-            bias = (found.count - 1) / max(1, found.count - 1 - found.rank)
+            bias = (result.count - 1) / max(1, result.count - 1 - result.rank)
             values["one_hot"] = {"t+1": one_hot, "t+1 adjusted": one_hot * bias}
             values["fuzziness"] = {"t+1": separation_fuzziness(total)}
         if options.lens:
@@ -231,7 +231,7 @@ class _Gathered:
                 f"t+{offset}": total / self.lens_count
                 for offset, total in self.lens_sum[name].items()
             }
-        return LayerLaw(name, found.rank, found.count, values)
+        return LayerLaw(name, result.rank, result.count, values)
 
     def _moments(self) -> Moments:
         return Moments(self.width, self.num_targets, self.num_classes, self.scratch)
@@ -239,13 +239,13 @@ class _Gathered:
     def _by_target(self, column_M: Tensor) -> dict[str, float]:
         values = column_M.tolist()
         count = len(self.options.offsets)
-        found = {
+        by_target = {
             f"t{offset:+d}": value
             for offset, value in zip(self.options.offsets, values[:count], strict=True)
         }
         if self.options.permutations:
-            found["t+1 permuted"] = float(np.mean(values[count:]))
-        return found
+            by_target["t+1 permuted"] = float(np.mean(values[count:]))
+        return by_target
 
 
 def positions(example_BT: Tensor, offsets: Sequence[int]) -> Tensor:
@@ -294,8 +294,8 @@ def _codes(size: int, permutations: int) -> Tensor:
 def _fits(
     layers: dict[str, LayerLaw], names: list[str]
 ) -> dict[str, dict[str, LawFit]]:
-    """A line for each statistic and target; where it has no line, none."""
-    found: dict[str, dict[str, LawFit]] = {}
+    """A line for each statistic and target that one can be fitted to."""
+    by_statistic: dict[str, dict[str, LawFit]] = {}
     for statistic in FITTED:
         targets = layers[names[-1]].values.get(statistic, {})
         fits: dict[str, LawFit] = {}
@@ -303,8 +303,8 @@ def _fits(
             values = [layers[name].values[statistic][target] for name in names]
             if len(values) >= 2 and np.isfinite(values).all() and min(values) > 0:
                 fits[target] = fit_law(values)
-        found[statistic] = fits
-    return found
+        by_statistic[statistic] = fits
+    return by_statistic
 
 
 def _finite(value: Any) -> Any:

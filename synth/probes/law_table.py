@@ -1,4 +1,4 @@
-"""The layer law of a model as text."""
+"""Prints the layer law of a model."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from synth.probes.law import LawReport
 
 
 def law_table(label: dict[str, Any], report: LawReport) -> str:
-    """A report as text: a line a layer, then the fits."""
+    """A report as text: one line for each layer, then the fits."""
     heading = " ".join(f"{key}={value}" for key, value in label.items())
     lines = [heading] if heading else []
     if report.floor is not None:

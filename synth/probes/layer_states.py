@@ -81,7 +81,7 @@ def fresh_norm(x_BTD: Tensor, kind: Literal["rms", "layer"], epsilon: float) -> 
 def normalised(
     x_BTD: Tensor, norm: Norm, kind: Literal["rms", "layer"], epsilon: float
 ) -> Tensor:
-    """A state as `norm` wants it."""
+    """A state, normalised as `norm` says."""
     if norm == "fresh":
         return fresh_norm(x_BTD, kind, epsilon)
     return x_BTD if norm == "none" else fresh_norm(x_BTD, "layer", 0.0)
@@ -165,8 +165,8 @@ def task_rows(
     """
     if split == "test":
         return [chosen.rows for chosen in task.evaluation_sets(examples)]
-    rows, found, block = [], 0, 0
-    while found < examples:
-        rows.append(task.train_rows(1 << 31, block, context)[: examples - found])
-        found, block = found + len(rows[-1]), block + 1
+    rows, count, block = [], 0, 0
+    while count < examples:
+        rows.append(task.train_rows(1 << 31, block, context)[: examples - count])
+        count, block = count + len(rows[-1]), block + 1
     return rows

@@ -5,7 +5,7 @@ from the layer's state to the integer id of the next token, leaves of the ids' v
 1 - R^2, fitted and evaluated on the same data. The law: it falls by the same factor in
 every layer, PR_l = rho^(l-1) PR_1, a straight line of log10 PR against l.
 
-Two warnings that the numbers here answer. Noise alone gives PR = 1 - D/(N-1) in
+Two pitfalls, and what answers them. Noise alone gives PR = 1 - D/(N-1) in
 sample: `adjusted` removes that bias and held-out residuals never have it. Any falling
 sequence has a high Pearson correlation with the layer: `LawFit.null_share` compares
 with sorted uniform draws, which fall and obey no law.
@@ -55,7 +55,7 @@ def prediction_residuals(
     ['0.58', '0.12']
     """
     targets = torch.as_tensor(targets_N)[:, None]
-    found = []
+    per_layer = []
     for features in features_LND:
         features_ND = torch.as_tensor(features)
         if features_ND.shape[0] != targets.shape[0]:
@@ -65,8 +65,8 @@ def prediction_residuals(
             )
         moments = Moments(features_ND.shape[1], 1)
         moments.add(features_ND, targets)
-        found.append(residuals(moments).in_sample_M.item())
-    return np.array(found)
+        per_layer.append(residuals(moments).in_sample_M.item())
+    return np.array(per_layer)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def held_out_residuals(folds_F: Sequence[Moments]) -> Tensor:
 
 
 def one_hot_residual(moments: Moments) -> float:
-    """The residual with one 0/1 target per class, all classes' squares added up.
+    """The residual with one 0/1 target per class, squares summed over classes.
 
     Independent of how tokens are numbered, unlike the residual of the id.
     """

@@ -60,7 +60,7 @@ def prefix_matching(
 
 
 def attention_weights(attention: Attention, x_KBTD: Tensor) -> Tensor:
-    """The attention pattern that the fused kernel never shows, (K, B, H, T, T)."""
+    """The attention pattern, which the fused kernel does not return, (K, B, H, T, T)."""
     lanes, batch, time, width = x_KBTD.shape
     channels = width // attention.heads
     qkv = attention.norm.then(x_KBTD, attention.qkv_KED)
@@ -74,12 +74,12 @@ def attention_weights(attention: Attention, x_KBTD: Tensor) -> Tensor:
 
 def prefix_scores(model: PredictionModel, lane: int = 0) -> list[Score]:
     """One score for every attention head of a lane, and the largest of them."""
-    found_LH = prefix_matching(model)[lane].cpu()
+    scores_LH = prefix_matching(model)[lane].cpu()
     count = ROWS * (ROUNDS - 1) * min(PERIOD, model.vocab_size)
     scores = [
         Score(SUITE, "attention", f"layer={layer},head={head}", float(value), count)
-        for layer, heads in enumerate(found_LH, 1)
+        for layer, heads in enumerate(scores_LH, 1)
         for head, value in enumerate(heads, 1)
     ]
-    best = float(found_LH.max())
+    best = float(scores_LH.max())
     return [*scores, Score(SUITE, "attention", "best", best, count)]
