@@ -50,7 +50,7 @@ def _flops_per_token(
             all_of_them = stored["objective"]["scored"] != "answer"
             if not all_of_them and vocabulary >= SPARSE_VOCABULARY:
                 return None
-            unembeddings = len(objective.heads()) + len(objective.readouts())
+            unembeddings = objective.unembeddings()
         found = describe_model(model, objective, int(vocabulary), context, unembeddings)
         return float(found["training_flops_per_token"])
     # Of another version of the suite, or edited: such a run has no known cost.

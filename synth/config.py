@@ -165,6 +165,7 @@ class RunConfig(Part):
                 'splits = ("test", "validation").'
             )
         self.objective.require_trunk(self.model.scale, self.model.shape.layers)
+        self.objective.require_mixer(self.model.mixer)
 
     def require_evaluation(self) -> None:
         """Raise `ValueError` where evaluation needs more positions than are learned."""

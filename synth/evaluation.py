@@ -46,7 +46,9 @@ def score_tokens(
             rows.tokens_RT[index, :length].astype(np.int64)
         ).to(device)
         tokens_KBT = tokens_BT.expand(num_lanes, -1, -1)
-        states = model.head_states(model.run_trunk(tokens_KBT), tokens_KBT)
+        answer_BT = torch.from_numpy(rows.answer_RT[index, :length]).to(device)
+        read_KBT = model.objective.inputs(tokens_KBT, answer_BT.expand_as(tokens_KBT))
+        states = model.head_states(model.run_trunk(read_KBT), read_KBT)
         for number, (said, state) in enumerate(zip(predictions, states, strict=True)):
             row_S, at_S = np.nonzero(valid_NRT[number, index, :length])
             if not len(row_S):
@@ -164,15 +166,34 @@ def _continue(
     """
     cache = model.start_decoding()
     new_KBC = tokens_KBT.new_full((*tokens_KBT.shape[:2], count), PADDING)
+    at_once_KBC = _answers_at_once(model, tokens_KBT, new_KBC)
     ended_KB = torch.zeros_like(new_KBC[..., 0], dtype=torch.bool)
     for place in range(count):
-        tokens_KBT = model.decode(tokens_KBT, cache).argmax(-1, keepdim=True)
+        if at_once_KBC is not None:
+            tokens_KBT = at_once_KBC[..., place : place + 1]
+        else:
+            tokens_KBT = model.decode(tokens_KBT, cache).argmax(-1, keepdim=True)
         new_KBC[..., place] = tokens_KBT[..., 0].masked_fill(ended_KB, PADDING)
         if end_token is not None:
             ended_KB |= tokens_KBT[..., 0] == end_token
             if ended_KB.all():
                 break
     return new_KBC
+
+
+def _answers_at_once(
+    model: PredictionModel, question_KBT: Tensor, answer_KBC: Tensor
+) -> Tensor | None:
+    """All tokens of an answer from one pass, where the objective decodes so."""
+    if not model.objective.decodes_at_once:
+        return None
+    tokens = torch.cat((question_KBT, answer_KBC), -1)
+    count = answer_KBC.shape[-1]
+    answer = torch.zeros_like(tokens, dtype=torch.bool)
+    answer[..., -count:] = True
+    read = model.objective.inputs(tokens, answer)
+    (state, *_) = model.head_states(model.run_trunk(read), read)
+    return model.unembed(state[:, :, -count - 1 : -1]).argmax(-1)
 
 
 def _batches(rows: Rows, limit: int) -> Iterator[tuple[np.ndarray, int]]:

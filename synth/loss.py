@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
-from synth.models.decoder import PredictionModel, shifted
+from synth.models.ahead import same_example, shifted
+from synth.models.decoder import PredictionModel
 from synth.models.describe import SPARSE_VOCABULARY
 from synth.objectives.objective import ObjectiveConfig
 from synth.run.spans import span
@@ -87,7 +88,7 @@ def make_targets(
     all_tokens, all_weights = [], []
     for head in objective.heads():
         target = shifted(tokens_KBT, head.offset)
-        scored = (shifted(example_KBT, head.offset) == example_KBT) & (example_KBT > 0)
+        scored = same_example(example_KBT, head.offset)
         if objective.scored == "answer":
             scored &= shifted(answer_KBT, head.offset)
         all_tokens.append(target)
@@ -133,7 +134,11 @@ def loss_and_backward(
     `piece` computes the loss and gradient of some of a head's positions; by default
     autograd does.
     """
-    tokens_KBT, readouts = targets.batch["tokens"], model.objective.readouts()
+    objective, batch = model.objective, targets.batch
+    readouts, tokens_KBT = objective.readouts(), batch["tokens"]
+    if "answer" in batch:
+        tokens_KBT = objective.inputs(tokens_KBT, batch["answer"])
+    states: dict[int, Tensor] = {}
     losses: dict[int, Tensor] = {}
     read: dict[str, Tensor] = {}
     # On a GPU a choice of positions waits for the device, and all logits are cheap.
@@ -154,13 +159,14 @@ def loss_and_backward(
         for head in model.children_of(parent):
             output = model.run_head(head, state, tokens_KBT)
             leaf = output.detach().requires_grad_()
+            states[head] = leaf.detach()
             visit(head, leaf)
-            losses[head], grad = head_loss(head, leaf.detach())
+            losses[head], grad = head_loss(head, states[head])
             found = [grad]
             for index, readout in enumerate(readouts):
                 if readout.head == head:
                     read[readout.name], grad = _readout_loss(
-                        model, index, leaf.detach(), targets
+                        model, index, states, targets
                     )
                     found.append(grad)
             grads = [grad for grad in (*found, leaf.grad) if grad is not None]
@@ -188,7 +194,7 @@ def _backward(loss: Tensor, scale: float | Tensor) -> None:
 
 
 def _readout_loss(
-    model: PredictionModel, index: int, h_KBTD: Tensor, targets: Targets
+    model: PredictionModel, index: int, head_states: dict[int, Tensor], targets: Targets
 ) -> tuple[Tensor, Tensor | None]:
     """Unweighted loss (K,) of a readout, and its weighted gradient for the state.
 
@@ -196,6 +202,7 @@ def _readout_loss(
     """
     readout, weights_KBT = model.objective.readouts()[index], targets.readouts[index]
     scale = targets.scale(model.num_heads + index)
+    h_KBTD = head_states[readout.head]
     rows, time = h_KBTD.shape[1:3]
     chunk = max(1, MAX_LOGITS // (time * model.vocab_size))
     grad_KBTD = torch.empty_like(h_KBTD)
@@ -204,8 +211,12 @@ def _readout_loss(
         part = slice(start, start + chunk)
         states = h_KBTD[:, part].detach().requires_grad_()
         batch = {name: values[:, part] for name, values in targets.batch.items()}
-        logits = model.read_out(readout.name, states)
-        losses_KBT = model.objective.readout_losses(readout, logits, batch)
+        if readout.beside is not None:
+            with torch.no_grad():
+                beside = head_states[readout.beside][:, part]
+                batch["beside"] = model.read_out(readout, beside)
+        read = model.read_out(readout, states)
+        losses_KBT = model.objective.readout_losses(readout, read, batch)
         part_loss_K = (losses_KBT * weights_KBT[:, part]).sum((1, 2))
         loss_K += part_loss_K.detach()
         if not _is(scale, 0):

@@ -225,6 +225,7 @@ def fuse(model: PredictionModel, native: Native) -> FusedLoss:
     """
     for layer in model.layers():
         layer.fused_mlp = FusedMLP(layer.mlp, native)
-        if isinstance(layer.mixer, Attention):
+        # Where gradients stop between positions, attention keeps its eager form.
+        if isinstance(layer.mixer, Attention) and not layer.mixer.myopic:
             layer.fused_mixer = FusedAttention(layer.mixer, native)
     return FusedLoss(model, native)

@@ -58,6 +58,13 @@ def head_counts(head: Head, merges: bool, layer: Counts, width: int) -> Counts:
     counts = head.layers * layer + Counts.of_products(head.maps * width**2)
     if not merges:
         return counts
+    matrix = width**2
     if head.merge == "sum":
         return counts + Counts(exempt=1)
-    return counts + Counts.of_products(2 * width**2, exempt=2 * width)
+    if head.merge == "project":
+        return counts + Counts.of_products(2 * matrix, exempt=2 * width)
+    if head.merge == "mlp":
+        return counts + Counts.of_products(4 * matrix, exempt=2 * width)
+    vectors = head.given + 1  # of which each is projected and attends to those before
+    flops = vectors * (6 * 4 * matrix + 6 * vectors * width)
+    return counts + Counts(4 * matrix, width, flops)

@@ -10,13 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from synth.config import ModelConfig
+from synth.models.ahead import shifted
+from synth.models.elementwise import unit_rms
 from synth.models.embedding import TokenModel
 from synth.models.heads import HeadStack, new_head
 from synth.models.layer import Layer
+from synth.models.mixers.attention import Attention
 from synth.models.mixers.recurrence import Memory
 from synth.models.norm import RMSNorm
 from synth.models.weights import role_of
-from synth.objectives.objective import ObjectiveConfig, Prediction
+from synth.objectives.objective import ObjectiveConfig, Prediction, Readout
 
 
 class PredictionModel(TokenModel):
@@ -55,8 +58,14 @@ class PredictionModel(TokenModel):
             {
                 f"{readout.name}_KVD": self.new_unembedding()
                 for readout in objective.readouts()
+                if readout.reads == "own"
             }
         )
+
+        if objective.myopic:
+            for layer in self.layers():
+                assert isinstance(layer.mixer, Attention), "require_mixer was not asked"
+                layer.mixer.myopic = True
 
     @property
     def num_heads(self) -> int:
@@ -102,10 +111,12 @@ class PredictionModel(TokenModel):
     def run_head(self, head: int, x_KBTD: Tensor, tokens_KBT: Tensor) -> Tensor:
         """State of head 1..n from the state that it stands on, and the given tokens."""
         module = self.heads[head - 1]
-        if self._merges[head - 1]:
-            given = shifted(tokens_KBT, self.plan[head - 1].given)
-            return module(x_KBTD, self.embed_tokens(given))
-        return module(x_KBTD)
+        if not self._merges[head - 1]:
+            return module(x_KBTD)
+        spec = self.plan[head - 1]
+        first = 0 if spec.merge == "attend" else spec.given
+        tokens = (shifted(tokens_KBT, g) for g in range(first, spec.given + 1))
+        return module(x_KBTD, *map(self.embed_tokens, tokens))
 
     def head_states(self, z_KBTD: Tensor, tokens_KBT: Tensor) -> list[Tensor]:
         """States of heads 1..n over a trunk output."""
@@ -119,9 +130,13 @@ class PredictionModel(TokenModel):
         visit(None)
         return [states[head] for head in range(1, self.num_heads + 1)]
 
-    def read_out(self, name: str, h_KNTD: Tensor) -> Tensor:
-        """Logits of a readout of the objective, as `unembed` gives those of tokens."""
-        return self.norm.then(h_KNTD, self.readouts[f"{name}_KVD"])
+    def read_out(self, readout: Readout, h_KNTD: Tensor) -> Tensor:
+        """What a readout of the objective reads of a head's states."""
+        if readout.reads == "state":
+            return unit_rms(h_KNTD)
+        if readout.reads == "own":
+            return self.norm.then(h_KNTD, self.readouts[f"{readout.name}_KVD"])
+        return self.unembed(h_KNTD, frozen=True)
 
     def start_decoding(self) -> list[Memory]:
         """An empty memory for the embedding and each part of the answer's path."""
@@ -145,11 +160,3 @@ class PredictionModel(TokenModel):
         """Standard deviation of each first value; parameters that start at 1 are absent."""
         stds = {name: role_of(weight).std for name, weight in self.named_parameters()}
         return {name: std for name, std in stds.items() if std is not None}
-
-
-def shifted(values_KBT: Tensor, ahead: int) -> Tensor:
-    """Entry t holds what stood at t+ahead, 0 (or false) beyond the end of the row."""
-    result = torch.zeros_like(values_KBT)
-    if ahead < values_KBT.shape[-1]:
-        result[..., :-ahead] = values_KBT[..., ahead:]
-    return result

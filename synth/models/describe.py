@@ -24,7 +24,7 @@ def describe_model(
     shared module each time it runs, and what the mixer does between positions: 6 T d a
     layer for causal attention at the given context, and what `synth.models.mixers.shapes`
     says of the recurrences. `unembeddings` is how many times a token is unembedded (see
-    `unembeddings_per_token`); once a head and a readout if not given, which is the most
+    `unembeddings_per_token`); what the objective states if not given, which is the most
     that training executes.
     """
     shape, heads = model.shape, objective.heads()
@@ -39,11 +39,12 @@ def describe_model(
     inner = sum((modules[index] for index in own), trunk * layer)
     inner += Counts(exempt=width)  # the last norm
     unembedding = Counts.of_products(vocab_size * width)
-    readouts = len(objective.readouts())
+    readouts = objective.readouts()
     tables = model.table_parameters(vocab_size, width, context)
-    tables += readouts * unembedding.parameters
+    owned = sum(readout.reads == "own" for readout in readouts)
+    tables += owned * unembedding.parameters
     if unembeddings is None:
-        unembeddings = len(heads) + readouts
+        unembeddings = objective.unembeddings()
     flops = trunk * layer.flops + sum(module.flops for module in modules)
     return {
         "scale": model.scale,
@@ -56,7 +57,7 @@ def describe_model(
         "objective": objective.kind,
         "arm": objective.arm,
         "heads": len(heads),
-        "readouts": readouts,
+        "readouts": len(readouts),
         "trunk_layers": trunk,
         "head_layers": sum(heads[index].layers for index in own),
         "linear_maps": sum(heads[index].maps for index in own),
@@ -81,16 +82,17 @@ def unembeddings_per_token(
     large: then only positions that a head scores are unembedded, counted here in the
     first block of rows; readouts always read all.
     """
-    heads, readouts = objective.heads(), len(objective.readouts())
     large = len(task.vocabulary) >= SPARSE_VOCABULARY
     if objective.scored != "answer" or not large:
-        return len(heads) + readouts
+        return objective.unembeddings()
     rows = task.train_rows(0, 0, context)
-    example, scored = rows.example_RT, 0
-    for ahead in (head.offset for head in heads):
-        here, there = example[:, :-ahead], example[:, ahead:]
-        answer = rows.answer_RT[:, ahead:]
-        scored += int(((here == there) & (there > 0) & answer).sum())
+    example, scored = rows.example_RT, 0.0
+    for head in objective.heads():
+        here, there = example[:, : -head.offset], example[:, head.offset :]
+        answer = rows.answer_RT[:, head.offset :]
+        counted = (here == there) & (there > 0) & answer
+        scored += head.unembeddings * int(counted.sum())
+    readouts = sum(readout.unembeddings for readout in objective.readouts())
     return scored / example.size + readouts
 
 

@@ -90,9 +90,15 @@ class TokenModel(nn.Module):
         places_KBT = places_T.expand(tokens_KBT.shape)
         return x_KBTD + lane_embedding(places_KBT, self.positions_KTD)
 
-    def unembed(self, h_KNTD: Tensor) -> Tensor:
-        """Logits of any head's states: width to vocabulary."""
-        return lane_linear(unit_rms(h_KNTD), self._unembedding())
+    def unembed(self, h_KNTD: Tensor, frozen: bool = False) -> Tensor:
+        """Logits of any head's states: width to vocabulary.
+
+        Where it is frozen, the gradient reaches the states alone.
+        """
+        weight_KVD = self._unembedding()
+        return lane_linear(
+            unit_rms(h_KNTD), weight_KVD.detach() if frozen else weight_KVD
+        )
 
     def unembed_rows(self, rows: Sequence[Tensor]) -> list[Tensor]:
         """Logits (N, V) of each lane's own choice of states (N, D), N differing."""

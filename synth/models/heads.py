@@ -3,15 +3,18 @@
 Letters: K lanes, B batch, T time, D width.
 """
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from synth.config import ModelConfig
 from synth.models.lanes import lane_linear, together
 from synth.models.layer import Layer
+from synth.models.mixers.attention import Attention, Rotary
 from synth.models.mixers.recurrence import Memory
 from synth.models.norm import RMSNorm
 from synth.models.weights import gain, matrix
-from synth.objectives.objective import Head
+from synth.objectives.objective import Head, Merge
 
 
 class LinearHead(nn.Module):
@@ -34,7 +37,7 @@ class TrunkOutput(nn.Module):
         return x_KBTD.view_as(x_KBTD)
 
 
-class Merge(nn.Module):
+class ProjectToken(nn.Module):
     """Merges the embedding of a given token into a state: M [norm(h); norm(e)]."""
 
     def __init__(self, num_lanes: int, width: int) -> None:
@@ -68,6 +71,51 @@ class AddToken(nn.Module):
         )
 
 
+class StepByToken(nn.Module):
+    """Moves a state by a given token: h + C gelu(B gelu(A [norm(h); norm(e)]))."""
+
+    def __init__(self, num_lanes: int, width: int) -> None:
+        super().__init__()
+        self.first = ProjectToken(num_lanes, width)
+        self.second_KDD = matrix(num_lanes, width, width)
+        self.third_KDD = matrix(num_lanes, width, width)
+
+    def forward(self, x_KBTD: Tensor, given_KBTD: Tensor) -> Tensor:
+        """(K, B, T, D) twice to (K, B, T, D)."""
+        inner = functional.gelu(self.first(x_KBTD, given_KBTD))
+        inner = functional.gelu(lane_linear(inner, self.second_KDD))
+        return x_KBTD + lane_linear(inner, self.third_KDD)
+
+
+class AttendTokens(nn.Module):
+    """Attends to all given tokens, each on half of the state: u_g + attention(u_0..u_g).
+
+    u_j = h / 2 + E[x[t+j]]. The positions of this attention are j, and it never looks at
+    another t.
+    """
+
+    def __init__(self, num_lanes: int, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention = Attention(num_lanes, config)
+        self.attention.rotary = Rotary(config.shape.width // config.shape.heads)
+
+    def forward(self, x_KBTD: Tensor, *given_KBTD: Tensor) -> Tensor:
+        """(K, B, T, D) and the embeddings of tokens t, ..., t+g to (K, B, T, D)."""
+        u_KBTGD = x_KBTD[:, :, :, None] / 2 + torch.stack(given_KBTD, 3)
+        mixed = self.attention(u_KBTGD.flatten(1, 2)).view_as(u_KBTGD)
+        return (u_KBTGD + mixed)[:, :, :, -1].contiguous()
+
+
+def new_merge(merge: Merge, num_lanes: int, config: ModelConfig) -> nn.Module:
+    """The module of a way to merge a given token."""
+    if merge == "sum":
+        return AddToken(num_lanes)
+    if merge == "attend":
+        return AttendTokens(num_lanes, config)
+    kinds = {"project": ProjectToken, "mlp": StepByToken}
+    return kinds[merge](num_lanes, config.shape.width)
+
+
 class HeadStack(nn.Module):
     """A head of several parts: a merge, linear maps, layers, in this order."""
 
@@ -75,13 +123,7 @@ class HeadStack(nn.Module):
         self, head: Head, merges: bool, num_lanes: int, config: ModelConfig
     ) -> None:
         super().__init__()
-        self.merge: nn.Module | None = None
-        if merges:
-            self.merge = (
-                AddToken(num_lanes)
-                if head.merge == "sum"
-                else Merge(num_lanes, config.shape.width)
-            )
+        self.merge = new_merge(head.merge, num_lanes, config) if merges else None
         self.maps = nn.ModuleList(
             LinearHead(num_lanes, config.shape.width) for _ in range(head.maps)
         )
@@ -89,11 +131,10 @@ class HeadStack(nn.Module):
             Layer(num_lanes, config) for _ in range(head.layers)
         )
 
-    def forward(self, x_KBTD: Tensor, given_KBTD: Tensor | None = None) -> Tensor:
+    def forward(self, x_KBTD: Tensor, *given_KBTD: Tensor) -> Tensor:
         """(K, B, T, D), and the embeddings that it merges, to (K, B, T, D)."""
         if self.merge is not None:
-            assert given_KBTD is not None
-            x_KBTD = self.merge(x_KBTD, given_KBTD)
+            x_KBTD = self.merge(x_KBTD, *given_KBTD)
         for part in (*self.maps, *self.layers):
             x_KBTD = part(x_KBTD)
         return x_KBTD

@@ -11,8 +11,10 @@ head   offset  parent  given      reads              predicts
 3      3       trunk   1          x[..t], x[t+1]     x[t+3]     next-token injection
 ```
 
-Heads share the last norm and the unembedding. What predicts something other than one
-token has a *readout*: an unembedding of its own on a head's state, and its own loss.
+Heads share the last norm and the unembedding. What is trained on something other than
+one token has a *readout*: a loss of its own on a head's state, or on logits made of it.
+What changes the whole model is declared as well: which tokens it reads (`inputs`),
+whether an answer is decoded in one pass, where gradients stop, which mixers can do it.
 No torch here, so that a sweep can be planned without importing it.
 """
 
@@ -32,6 +34,18 @@ if TYPE_CHECKING:
 
 NEXT_TOKEN = "n1"
 """The arm of next-token prediction, the baseline of every comparison."""
+
+
+Merge = Literal["project", "sum", "mlp", "attend"]
+"""Ways to merge a state h and the embedding e of a given token:
+
+```
+project   M [norm(h); norm(e)]                           M of d x 2d
+sum       h + k e                                        k a learnt scalar
+mlp       h + C gelu(B gelu(A [norm(h); norm(e)]))       A of d x 2d
+attend    u_g + attention(u_0 .. u_g), u_j = h / 2 + E[x[t+j]], g tokens given
+```
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +69,17 @@ class Head:
     A head that is given more than its parent first merges the embedding e of token
     t + given into the parent's state h.
     """
-    merge: Literal["project", "sum"] = "project"
-    """How: M [norm(h); norm(e)] with M of d x 2d, or h + k e with a learnt scalar k."""
+    merge: Merge = "project"
+    """How it merges them."""
     shares: int | None = None
     """The head whose module it uses; `None` has its own."""
     weight: float = 1.0
     """Of its loss in the objective, at full strength where there is a schedule."""
+
+    @property
+    def unembeddings(self) -> float:
+        """Times that a token is unembedded; a third without a backward pass."""
+        return 1 if self.weight else 1 / 3
 
     @property
     def prediction(self) -> Prediction:
@@ -88,7 +107,7 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class Readout:
-    """An unembedding (V x d) of an objective's own, with a loss that is not one token's."""
+    """A loss that is not that of one token, on what is read out of a head's state."""
 
     name: str
     """What its loss is called in the metrics."""
@@ -96,6 +115,20 @@ class Readout:
     """The head whose state it reads."""
     weight: float = 1.0
     """Of its loss in the objective."""
+    reads: Literal["own", "frozen", "state"] = "own"
+    """Logits of an unembedding (V x d) of its own, logits of the shared one, which gets
+    no gradient, or the state itself, divided by its root mean square."""
+    beside: int | None = None
+    """A head that `head` stands on: the loss is given what is read out of its state too,
+    without a gradient."""
+
+    @property
+    def unembeddings(self) -> float:
+        """Times that a token is unembedded, of which each of three products is a third."""
+        if self.reads == "state":
+            return 0
+        found = 1 if self.reads == "own" else 2 / 3
+        return found if self.beside is None else found + 1 / 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +140,12 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
     """
 
     version: ClassVar[int] = 1
+    mixers: ClassVar[tuple[str, ...]] = ("attention", "mamba2", "rwkv")
+    """The mixers that can train it."""
+    decodes_at_once: ClassVar[bool] = False
+    """Whether all tokens of an answer are predicted in one pass, from the question."""
+    myopic: ClassVar[bool] = False
+    """Whether gradients stop between positions, in the mixers."""
 
     scored: Literal["all", "answer"] = identity("all")
     """Which tokens enter the loss as targets: all, or those of the answer."""
@@ -128,6 +167,10 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
         """Losses on something other than one token; most objectives have none."""
         return ()
 
+    def inputs(self, tokens_KBT: Tensor, answer_KBT: Tensor) -> Tensor:
+        """The tokens that the model reads, in training and in evaluation, (K, B, T)."""
+        return tokens_KBT
+
     def readout_scored(
         self, readout: Readout, example_KBT: Tensor, answer_KBT: Tensor
     ) -> Tensor:
@@ -135,14 +178,21 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
         raise NotImplementedError
 
     def readout_losses(
-        self, readout: Readout, logits_KBTV: Tensor, batch: Mapping[str, Tensor]
+        self, readout: Readout, read_KBTX: Tensor, batch: Mapping[str, Tensor]
     ) -> Tensor:
         """Loss of each position in nats, (K, B, T); of whole rows, maybe not all.
 
-        `batch` holds `tokens`, `example` and `answer`, each (K, B, T). Values where
-        nothing is scored are ignored, but must be finite.
+        `read` is what the readout reads, logits or states. `batch` holds `tokens`,
+        `example` and `answer`, each (K, B, T), and `beside` where that is declared, of
+        the shape of `read`. Values where nothing is scored are ignored, but must be
+        finite.
         """
         raise NotImplementedError
+
+    def unembeddings(self) -> float:
+        """Times that training unembeds a token; a third without a backward pass."""
+        heads = sum(head.unembeddings for head in self.heads())
+        return heads + sum(readout.unembeddings for readout in self.readouts())
 
     def shallower(self, layers: int) -> list[str]:
         """Settings of this objective that leave a trunk to so many layers, in words."""
@@ -197,6 +247,14 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
             f"layers of scale {scale!r} and leaves no trunk. "
             f"Use {_either(ways) or f'a shape of {layers - trunk + 1} layers'}."
         )
+
+    def require_mixer(self, mixer: str) -> None:
+        """Raise `ValueError` where the mixer of a model cannot train this."""
+        if mixer not in self.mixers:
+            raise ValueError(
+                f"The objective {self.kind!r} has no form for the mixer {mixer!r}. Use "
+                f"{_either([repr(one) for one in self.mixers])}."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, the version, and the kind."""

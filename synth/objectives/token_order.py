@@ -75,9 +75,9 @@ class TokenOrderConfig(ObjectiveConfig):
         self, readout: Readout, example_KBT: Tensor, answer_KBT: Tensor
     ) -> Tensor:
         """Positions whose next token lies in the same example (and in the answer)."""
-        from synth.models.decoder import shifted
+        from synth.models.ahead import same_example, shifted
 
-        scored_KBT = (shifted(example_KBT, 1) == example_KBT) & (example_KBT > 0)
+        scored_KBT = same_example(example_KBT, 1)
         if self.scored == "answer":
             scored_KBT &= shifted(answer_KBT, 1)
         return scored_KBT
@@ -97,33 +97,18 @@ class TokenOrderConfig(ObjectiveConfig):
     ) -> Tensor:
         """softmax(W - dist) over the vocabulary, (K, B, T, V); zeros without a token.
 
-        The next occurrence of every token is a running minimum from the right. It is
-        kept as minus the distance: W itself cancels in the softmax.
+        The distance is kept negative: W itself cancels in the softmax.
         """
         import torch
 
-        from synth.models.decoder import shifted
+        from synth.models.ahead import example_ends, next_places
 
         time = tokens_KBT.shape[-1]
         window = self.window or time
-        never = 2 * time + 1
         at_T1 = torch.arange(time, device=tokens_KBT.device)[:, None]
-        # Position of v where it stands, `never` elsewhere; then the minimum over t' > t.
-        place_KBTV = torch.full(
-            (*tokens_KBT.shape, vocab_size), never, device=tokens_KBT.device
-        )
-        place_KBTV.scatter_(
-            -1, tokens_KBT[..., None], at_T1.expand(*tokens_KBT.shape, 1)
-        )
-        next_KBTV = place_KBTV.flip(-2).cummin(-2).values.flip(-2)
-        next_KBTV = torch.cat(
-            (next_KBTV[..., 1:, :], torch.full_like(next_KBTV[..., :1, :], never)), -2
-        )
-        # Examples are contiguous: that of t ends where the number changes next.
-        ends_KBT = shifted(example_KBT, 1) != example_KBT
-        end_KBT = torch.where(ends_KBT, at_T1.squeeze(1), never)
-        end_KBT1 = end_KBT.flip(-1).cummin(-1).values.flip(-1)[..., None]
+        next_KBTV = next_places(tokens_KBT, vocab_size)
         distance_KBTV = next_KBTV - at_T1
-        ahead_KBTV = (distance_KBTV <= window) & (next_KBTV <= end_KBT1)
+        inside_KBTV = next_KBTV <= example_ends(example_KBT)[..., None]
+        ahead_KBTV = (distance_KBTV <= window) & inside_KBTV
         score_KBTV = (-distance_KBTV.float()).masked_fill(~ahead_KBTV, -torch.inf)
         return score_KBTV.softmax(-1).nan_to_num(0.0)

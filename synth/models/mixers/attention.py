@@ -55,6 +55,8 @@ class Attention(nn.Module):
         shape = config.shape
         width = shape.width
         self.heads = shape.heads
+        self.myopic = False
+        """Whether keys and values get gradients from their own position alone."""
         self.norm = RMSNorm(num_lanes, width)
         self.qkv_KED = matrix(num_lanes, 3 * width, width)
         self.out_KDD = matrix(num_lanes, width, width, summed=2 * shape.layers)
@@ -63,7 +65,8 @@ class Attention(nn.Module):
     def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
         """Attend to this and all earlier positions, remembered ones among them."""
         qkv = self.norm.then(x_KBTD, self.qkv_KED)
-        mixed = by_lane(self._mix, qkv, memory, {}, at_once=lie_as_alone(qkv))
+        at_once = lie_as_alone(qkv) and not self.myopic
+        mixed = by_lane(self._mix, qkv, memory, {}, at_once=at_once)
         return lane_linear(mixed, self.out_KDD)
 
     def _mix(
@@ -82,5 +85,27 @@ class Attention(nn.Module):
         (q, k), v = self.rotary(qk, start), v.squeeze(0)
         if k_NHTC is not None and v_NHTC is not None:
             k, v = torch.cat((k_NHTC, k), -2), torch.cat((v_NHTC, v), -2)
-        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=start == 0)
+        if self.myopic and torch.is_grad_enabled():
+            mixed = myopic_attention(q, k, v)
+        else:
+            mixed = functional.scaled_dot_product_attention(
+                q, k, v, is_causal=start == 0
+            )
         return mixed.transpose(1, 2).reshape(lanes, batch, time, -1), k, v
+
+
+def myopic_attention(q_NHTC: Tensor, k_NHTC: Tensor, v_NHTC: Tensor) -> Tensor:
+    """Causal attention without gradients between positions.
+
+    The values of causal attention; keys and values of other positions are constants.
+    Differences that are zero carry the gradient of a position's own key and value.
+    """
+    time, rate = q_NHTC.shape[-2], q_NHTC.shape[-1] ** -0.5
+    k_fixed, v_fixed = k_NHTC.detach(), v_NHTC.detach()
+    scores_NHTT = q_NHTC @ k_fixed.transpose(-1, -2)
+    own_NHT = (q_NHTC * (k_NHTC - k_fixed)).sum(-1)
+    scores_NHTT = (scores_NHTT + own_NHT.diag_embed()) * rate
+    later_TT = torch.ones(time, time, dtype=torch.bool, device=q_NHTC.device).triu(1)
+    weight_NHTT = scores_NHTT.masked_fill(later_TT, -torch.inf).softmax(-1)
+    own_NHT1 = weight_NHTT.diagonal(dim1=-2, dim2=-1)[..., None]
+    return weight_NHTT @ v_fixed + own_NHT1 * (v_NHTC - v_fixed)

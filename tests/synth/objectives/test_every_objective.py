@@ -11,9 +11,14 @@ import torch
 from synth.evaluation import score_tokens
 from synth.families import members
 from synth.models.decoder import PredictionModel
+from synth.objectives.bag_of_words import BagOfWordsConfig
 from synth.objectives.chain import ChainConfig
+from synth.objectives.joint import JointConfig
 from synth.objectives.multi_token import MultiTokenConfig
+from synth.objectives.myopic import MyopicConfig
+from synth.objectives.next_latent import NextLatentConfig
 from synth.objectives.objective import NEXT_TOKEN, Prediction
+from synth.objectives.teacherless import TeacherlessConfig
 from synth.objectives.token_order import TokenOrderConfig
 from synth.objectives.transfer import TransferConfig
 from synth.pack import Pack
@@ -31,6 +36,11 @@ ARMS = [
     ChainConfig(depth=2, modules="shared", budget="added"),
     TokenOrderConfig(window=6),
     TransferConfig(depth=0, injection=True),
+    JointConfig(depth=2),
+    NextLatentConfig(depth=2),
+    TeacherlessConfig(),
+    MyopicConfig(horizon=2),
+    BagOfWordsConfig(window=4),
 ]
 
 

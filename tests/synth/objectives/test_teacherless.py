@@ -1,0 +1,89 @@
+"""Teacherless training: nothing of an answer is read, in training or in evaluation."""
+
+import numpy as np
+import torch
+
+from synth.config import ModelConfig
+from synth.evaluation import greedy_decode, score_tokens
+from synth.loss import loss_and_backward, make_targets
+from synth.models.decoder import PredictionModel
+from synth.models.lanes import FlatLanes, initialise
+from synth.objectives.multi_token import MultiTokenConfig
+from synth.objectives.teacherless import TeacherlessConfig
+from synth.tasks.choice_points import ChoicePointsConfig
+from synth.tasks.exact import alone
+from synth.tasks.task import EvaluationSet
+
+VOCAB = 11
+DEVICE = torch.device("cpu")
+
+
+def build(objective, lanes=1):
+    model = PredictionModel(ModelConfig(scale="d16-L3-h2"), objective, VOCAB, lanes)
+    flat = FlatLanes(model, torch.float32)
+    initialise(flat, model.initial_stds(), list(range(lanes)))
+    return model, flat
+
+
+def questions():
+    words = np.random.default_rng(0).integers(1, VOCAB, (6, 8))
+    return EvaluationSet("test", alone(words, 5))
+
+
+def batch():
+    rows = questions().rows
+    kinds = (np.int64, np.int32, np.bool_)
+    arrays = (rows.tokens_RT, rows.example_RT, rows.answer_RT)
+    return [
+        torch.from_numpy(a.astype(k))[None] for a, k in zip(arrays, kinds, strict=True)
+    ]
+
+
+def test_it_is_next_token_prediction_on_replaced_inputs():
+    """The slow form: a plain model reads dummies, and targets are the true tokens."""
+    objective = TeacherlessConfig()
+    model, flat = build(objective)
+    tokens, example, answer = batch()
+    flat.zero_grad()
+    losses = loss_and_backward(model, make_targets(tokens, example, answer, objective))
+    gradient = flat.gather_grad()
+
+    plain, plain_flat = build(MultiTokenConfig())
+    blanked = tokens.clone()
+    blanked[answer] = 0
+    plain_flat.zero_grad()
+    logits = plain(blanked)[0, 0, :, :-1]
+    expected = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), tokens[0, :, 1:].flatten()
+    )
+    expected.backward()
+    assert torch.allclose(losses[0, 0], expected, atol=1e-6)
+    assert torch.allclose(gradient, plain_flat.gather_grad(), atol=1e-6)
+
+
+def test_an_answer_is_decoded_in_one_pass_and_scored_so():
+    """Scores and decoded answers agree, and do not depend on the true answers."""
+    model, _ = build(TeacherlessConfig(), lanes=2)
+    chosen = questions()
+    decoded_KRT = greedy_decode(model, chosen.rows, DEVICE)
+    assert not (decoded_KRT == chosen.rows.tokens_RT)[:, chosen.rows.answer_RT].all()
+    assert (decoded_KRT == chosen.rows.tokens_RT)[:, ~chosen.rows.answer_RT].all()
+    other = EvaluationSet("test", alone(decoded_KRT[0], 5))
+    assert (greedy_decode(model, other.rows, DEVICE) == decoded_KRT).all()
+    scored = score_tokens(model, other, DEVICE)[0]
+    answers = other.rows.answer_RT
+    assert scored.correct_NRT[0, :, :-1][answers[:, 1:]].all()
+
+
+def test_an_end_token_ends_an_answer():
+    model, _ = build(TeacherlessConfig())
+    rows = questions().rows
+    free = greedy_decode(model, rows, DEVICE)[0]
+    end = int(free[0, 5])
+    ended = greedy_decode(model, rows, DEVICE, end_token=end)[0]
+    assert ended[0, 5:].tolist() == [end, 0, 0]
+
+
+def test_no_example_holds_the_dummy():
+    rows = ChoicePointsConfig().build().train_rows(0, 0, 64)
+    assert (rows.tokens_RT[rows.example_RT > 0] != 0).all()
