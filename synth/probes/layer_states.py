@@ -68,6 +68,11 @@ def load_run(
     path = path.resolve()
     folder = RunFolder(path.parent, path.name)
     model, config, step = load_model(folder, step, device, moved)
+    if config.objective.decodes_at_once:
+        raise ValueError(
+            f"{folder} was trained without reading answers ({config.objective.kind}); "
+            "probes let a model read them. `python -m synth evaluate` scores it."
+        )
     return config, model.requires_grad_(False).eval(), step
 
 

@@ -15,7 +15,6 @@ from synth.config import (
 )
 from synth.families import members
 from synth.identity import Part, identity
-from synth.objectives.chain import ChainConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.scales import SCALES, resolve
 from synth.tasks.polynomial import PolynomialConfig
@@ -93,8 +92,9 @@ def test_every_field_changes_the_id(part):
     base = RunConfig(task=PolynomialConfig(), model=ModelConfig(scale="30M"))
     if part in members("objective").values():
         # With two predictions, so that the way of predicting the second one matters.
-        two = {MultiTokenConfig: {"horizon": 2}, ChainConfig: {"depth": 2}}
-        objective = part(**two.get(part, {}))
+        two = {"multi-token": {"horizon": 2}, "chain": {"depth": 2}}
+        two["myopic"] = two["multi-token"]
+        objective = part(**two.get(part.kind, {}))
         base = dataclasses.replace(base, objective=objective)
     if part is RunConfig:
         changed = [
@@ -137,7 +137,8 @@ def other_values(value, hint):
     if isinstance(value, float):
         return [value * 0.5]
     if isinstance(value, tuple):
-        return [value[:-1], value[1:], (1.0, 0.5), (1.0, 0.5, 0.2)]
+        weights = [(1.0,) * count for count in (2, 3, 5)]  # as many as there are heads
+        return [value[:-1], value[1:], *weights]
     if value is None:
         return [0.5]
     choices = ["100M", *typing.get_args(hint)]  # a scale, or the words of a `Literal`

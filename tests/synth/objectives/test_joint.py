@@ -112,8 +112,9 @@ def test_counts_are_those_of_the_model(depth):
     width = CONFIG.shape.width
     assert found["parameters"] - one["parameters"] == 4 * width**2 + width
     work = found["training_flops_per_token"] - one["training_flops_per_token"]
-    vectors = sum(range(2, depth + 2))
-    assert work == 6 * (vectors * 4 * width**2 + depth * VOCAB * width)
+    vectors = [given + 1 for given in range(1, depth + 1)]
+    products = sum(n * 4 * width**2 + n**2 * width for n in vectors)
+    assert work == 6 * (products + depth * VOCAB * width)
 
 
 def test_a_lane_equals_itself_alone_bit_for_bit():

@@ -1,15 +1,17 @@
 """Teacherless training: nothing of an answer is read, in training or in evaluation."""
 
 import numpy as np
+import pytest
 import torch
 
-from synth.config import ModelConfig
+from synth.config import ModelConfig, RunConfig
 from synth.evaluation import greedy_decode, score_tokens
 from synth.loss import loss_and_backward, make_targets
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.teacherless import TeacherlessConfig
+from synth.probes.layer_states import load_run
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.exact import alone
 from synth.tasks.task import EvaluationSet
@@ -82,6 +84,15 @@ def test_an_end_token_ends_an_answer():
     end = int(free[0, 5])
     ended = greedy_decode(model, rows, DEVICE, end_token=end)[0]
     assert ended[0, 5:].tolist() == [end, 0, 0]
+
+
+def test_probes_that_show_answers_are_refused(tmp_path, monkeypatch):
+    config = RunConfig(task=ChoicePointsConfig(), objective=TeacherlessConfig())
+    monkeypatch.setattr(
+        "synth.probes.layer_states.load_model", lambda *_: (None, config, 0)
+    )
+    with pytest.raises(ValueError, match="without reading answers"):
+        load_run(tmp_path)
 
 
 def test_no_example_holds_the_dummy():
