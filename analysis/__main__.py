@@ -1,6 +1,7 @@
 """What came out of the runs.
 
-python -m analysis {collect,plot,compare,quick,claims,matched,figures,report,notebooks}
+python -m analysis
+    {collect,merge,plot,compare,quick,claims,matched,figures,report,notebooks}
 """
 
 import sys
@@ -11,7 +12,7 @@ from synth.cli import command_line
 
 def parse(arguments: list[str] | None = None) -> Any:
     """The command that the words describe; misspelt ones end with status 2."""
-    from analysis.answers import Compare, Plot
+    from analysis.answers import Compare, Merge, Plot
     from analysis.commands import (
         Claims,
         Collect,
@@ -28,6 +29,7 @@ def parse(arguments: list[str] | None = None) -> Any:
             "collect": Collect,
             "plot": Plot,
             "compare": Compare,
+            "merge": Merge,
             "quick": Quick,
             "claims": Claims,
             "figures": Figures,

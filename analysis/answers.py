@@ -1,4 +1,4 @@
-"""The commands that answer a question about any sweep: `plot` and `compare`."""
+"""The commands about any sweep, by whatever name: `plot`, `compare` and `merge`."""
 
 import sys
 from dataclasses import dataclass, field
@@ -73,19 +73,25 @@ class Plot(Asked):
     """What has a colour each: arm, or a FIELD."""
     panel: str | None = None
     """What has a panel each: a FIELD, or suite."""
+    heat: str | None = None
+    """In place of colours for series, a map: x beside this FIELD (or step), the metric
+    as colour."""
     figures: Path = FIGURES
     """Where PNG, PDF and CSV go, under a name that says what they show."""
 
     def run(self) -> int:
         """Draw, print the table of means, say what was left out."""
         from analysis.plots import by_field, style
+        from analysis.plots.heat import heat_figure
 
         assert self.form  # two forms are refused before anything is read
         frame = load_sweep(self.sweep, self.results)
-        found = view(frame, self.query, self.x, self.hue, self.panel)
+        hue = self.heat or self.hue
+        found = view(frame, self.query, self.x, hue, self.panel, heat=bool(self.heat))
         check_writable(self.figures)
-        figure, table = by_field.field_figure(found)
-        name = by_field.file_name(found, self.where)
+        draw = heat_figure if self.heat else by_field.field_figure
+        figure, table = draw(found)
+        name = by_field.file_name(found, self.where) + "_heat" * bool(self.heat)
         written = style.save(figure, table, self.figures / name)
         title = f"{found.measure.title}, 95 % t intervals over seeds"
         places = ", ".join(map(str, written))
@@ -106,9 +112,13 @@ class Compare(Asked):
     """Read both runs of a pair where they have spent as much; at their ends if not."""
     beside: tuple[str, ...] = ()
     """Fields that may differ along with it, such as batch_rows along with context."""
+    plot: bool = False
+    """Also draw the differences with their intervals."""
+    figures: Path = FIGURES
+    """Where PNG, PDF and CSV of --plot go."""
 
     def run(self) -> int:
-        """Compare and print."""
+        """Compare, print, and draw if asked to."""
         from analysis.contrasts import contrasts
 
         assert self.form
@@ -116,5 +126,53 @@ class Compare(Asked):
         found = contrasts(
             frame, self.query, self.vary, self.baseline, self.at, self.beside
         )
-        self.show(found.table, f"{found.title}, paired by data seed", found.notes)
+        notes = list(found.notes)
+        if self.plot:
+            from analysis.plots import style
+            from analysis.plots.forest import forest_figure, forest_name
+
+            check_writable(self.figures)
+            name = forest_name(found, Path(self.sweep).stem)
+            written = style.save(*forest_figure(found), self.figures / name)
+            notes.append(f"Written: {', '.join(map(str, written))}")
+        self.show(found.table, f"{found.title}, paired by data seed", notes)
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """Join tables of several machines into one, by run id."""
+
+    tables: tyro.conf.Positional[tuple[str, ...]]
+    """Two or more: names below --results, parquet files, or folders of runs."""
+    to: str
+    """The joined table: a name below --results, or a parquet file. One that exists has
+    to be among the tables."""
+    results: Path = field(default_factory=results_folder)
+    """Where the tables lie."""
+
+    def run(self) -> int:
+        """Join and write; refuse two different results of one run."""
+        from analysis.merging import merge_tables
+        from analysis.parquet import alone, write
+
+        if len(self.tables) < 2:
+            raise ValueError(
+                "merge takes two tables or more, such as: merge here there --to both."
+            )
+        to = Path(self.to)
+        if to.suffix != ".parquet":
+            to = self.results / f"{self.to}.parquet"
+        known = {self.to, str(to), to.stem if to.parent == self.results else ""}
+        if to.exists() and known.isdisjoint(self.tables):
+            raise ValueError(
+                f"{to} exists. Name it among the tables, or choose another name."
+            )
+        with alone(to.parent):
+            found = {name: load_sweep(name, self.results) for name in self.tables}
+            joined = merge_tables(found)
+            write(joined, to)
+        runs = joined.unique("run_id")
+        done = runs.filter(pl.col("state") == "done").height
+        print(f"{to}: {runs.height} runs, {done} of them done, {joined.height:,} rows")
         return 0

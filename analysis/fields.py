@@ -6,6 +6,7 @@ or for none: those of `OTHERS`.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -162,12 +163,24 @@ def told_of(paths: Sequence[str]) -> list[str]:
 
 
 def distinct(values: Iterable[Any]) -> list[Any]:
-    """Different values in order: numbers by size, then text, then None."""
+    """Different values in order: numbers, then text with its numbers as such, then None.
+
+    >>> distinct(["16-31", None, 4, "8-15", 4])
+    [4, '8-15', '16-31', None]
+    """
     found = {shown(value): value for value in values}
     return sorted(
         found.values(),
-        key=lambda v: (v is None, not is_number(v), v if is_number(v) else shown(v)),
+        key=lambda v: (
+            (v is None, not is_number(v)),
+            v if is_number(v) else _natural(shown(v)),
+        ),
     )
+
+
+def _natural(text: str) -> list[str | int]:
+    parts = re.split(r"([0-9]+)", text)  # text and digits in turn, text first
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 def is_number(value: Any) -> bool:

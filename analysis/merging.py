@@ -1,6 +1,6 @@
 """Runs that were read, added to the table of an earlier collection."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +8,14 @@ import polars as pl
 
 from analysis.folders import is_probe
 from analysis.lines import ITEM_COLUMNS, Lines, in_order, parse, parse_items
-from analysis.parquet import PROBE, TableSource, differences, load
+from analysis.parquet import (
+    PROBE,
+    TableSource,
+    differences,
+    first_copies,
+    load,
+    whole_and_best,
+)
 from analysis.schema import MEASURED, ORDER, RUN_SCHEMA, SWEEP_SCHEMA
 
 
@@ -56,6 +63,42 @@ def merge(
         measured = in_order(pl.concat([measured, probes]))
     table = pl.concat([whole.filter(~here), _joined(fresh, measured, items)])
     return Merged(table.sort("run_id", maintain_order=True), taken, left_out, errors)
+
+
+def merge_tables(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Tables of several machines as one, by run id; a run that is in several counts once.
+
+    Of copies of a run the one that is done is taken, else the one that went furthest,
+    with what only the others have of probes.
+
+    Raises
+    ------
+    ValueError
+        When two tables, named by their keys, hold different results of one run.
+    """
+    names, frames = list(tables), list(tables.values())
+    whole, best = whole_and_best(frames)
+    done = best.filter(pl.col("done")).select("run_id", "table")
+    for place, name in enumerate(names):
+        here = done.filter(pl.col("table") == place)["run_id"]
+        for other in range(place + 1, len(names)):
+            there = done.filter(pl.col("table") == other)["run_id"]
+            both = pl.col("run_id").is_in(sorted({*here} & {*there}))
+            found = differences(frames[place].filter(both), frames[other].filter(both))
+            for run_id, where in found.items():
+                raise ValueError(
+                    f"{name} and {names[other]} hold different results of the run "
+                    f"{run_id} ({where}). Remove one of them, then merge again."
+                )
+    chosen = first_copies(whole, best)
+    probes = whole.filter(pl.col("suite").str.starts_with(PROBE)).drop("table")
+    more = probes.join(chosen, on=["run_id", "suite"], how="anti")
+    more = more.unique(ORDER, keep="first", maintain_order=True)
+    own = [name for name in RUN_SCHEMA if name != "run_id"]
+    runs = chosen.unique("run_id").select("run_id", *own)
+    more = more.drop(own).join(runs, on="run_id").select(*SWEEP_SCHEMA)
+    table = pl.concat([chosen.select(*SWEEP_SCHEMA), more])
+    return table.sort(ORDER, maintain_order=True)
 
 
 def _refused(

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -154,6 +154,19 @@ def read_all(results: Path) -> pl.DataFrame:
             f"{results} holds no table. Collect a sweep first: "
             "python -m analysis collect."
         )
+    whole, best = whole_and_best(tables)
+    for run_id, group in best.filter(pl.col("done")).group_by("run_id"):
+        if group.height > 1:
+            _compare_copies(str(run_id[0]), group["table"].to_list(), tables, paths)
+    return first_copies(whole, best)
+
+
+def whole_and_best(tables: Sequence[pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """All rows with the number of their `table`, and each table's copy of each run.
+
+    The first copy of a run is the best: one that is done, else the one that went
+    furthest.
+    """
     whole = pl.concat(
         [table.with_columns(table=pl.lit(i)) for i, table in enumerate(tables)]
     )
@@ -166,9 +179,11 @@ def read_all(results: Path) -> pl.DataFrame:
             nulls_last=True,
         )
     )
-    for run_id, group in best.filter(pl.col("done")).group_by("run_id"):
-        if group.height > 1:
-            _compare_copies(str(run_id[0]), group["table"].to_list(), tables, paths)
+    return whole, best
+
+
+def first_copies(whole: pl.DataFrame, best: pl.DataFrame) -> pl.DataFrame:
+    """Of each run the rows of its best copy, from `whole_and_best`."""
     first = best.unique("run_id", keep="first", maintain_order=True)
     chosen = whole.join(
         first, on=["run_id", "table"], how="semi", maintain_order="left"

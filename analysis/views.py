@@ -129,11 +129,13 @@ def view(
     x: str | None = None,
     hue: str = "arm",
     panel: str | None = None,
+    heat: bool = False,
 ) -> View:
     """The rows behind a figure; nothing is averaged over a field that is on no axis.
 
     Without `x`: size where there are several, else training tokens where there are
-    several evaluations, else the series side by side.
+    several evaluations, else the series side by side. In a `heat` map `hue` is the second
+    axis, and may be a moment of training as well.
 
     Raises
     ------
@@ -144,19 +146,18 @@ def view(
     runs = select(frame, query, one_task="task" not in (x, hue, panel))
     x = runs.column(x) if x else None
     hue, panel = runs.column(hue), runs.column(panel) if panel else WHOLE
-    if hue in MEASURED and hue != "suite":
+    if hue in MEASURED and hue != "suite" and not heat:
         raise ValueError(f"--hue {hue} is no field of a run. Put it on --x.")
     measure = runs.measure(query, [name for name in (x, hue, panel) if name])
     x = x or _default_x(runs, measure, hue)
     shown = list(dict.fromkeys((x, hue, panel)))
     _refuse_mixtures(runs, [name for name in shown if runs.is_field(name)])
     rows = measure.rows(runs.with_fields(shown)).with_columns(pl.lit("").alias(WHOLE))
-    if x in ALONG:
-        rows = with_costs(rows).drop_nulls(x)
-        if rows.is_empty():
-            raise ValueError(f"{x} of these runs are unknown. Take --x tokens.")
-    else:
-        rows = at_end(rows)
+    moments = [name for name in (x, hue) if name in ALONG]
+    rows = with_costs(rows) if moments else at_end(rows)
+    rows = rows.drop_nulls(moments)
+    if rows.is_empty():
+        raise ValueError(f"{moments[0]} of these runs are unknown. Take --x tokens.")
     rows = rows.drop_nulls([name for name in shown if name != WHOLE])
     return View(rows, x, hue, panel, measure, runs.notes)
 

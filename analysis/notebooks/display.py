@@ -9,12 +9,19 @@ from IPython.display import Image, Markdown, display
 from nbconvert.preprocessors import ExecutePreprocessor
 
 from analysis.claims import Judgement, outcome_table
+from analysis.contrasts import contrasts
+from analysis.fields import Fields
 from analysis.plots import style
 from analysis.plots.families import FIGURES
+from analysis.plots.overview import overviews
+from analysis.rate_curves import rate_curves
+from analysis.selection import usable
 from analysis.statements import judge_all
+from analysis.views import Query
 from synth.run.files import write_atomically
 
 HERE = Path(__file__).parent
+RATE = "training.learning_rate"
 
 
 def draw(name: str, frame: pl.DataFrame) -> None:
@@ -26,6 +33,65 @@ def draw(name: str, frame: pl.DataFrame) -> None:
         display(Image(style.as_png(one.figure, dpi=100)))
     for reason in reasons:
         display(Markdown(f"*{name} is left out: {reason}.*"))
+
+
+def overview(frame: pl.DataFrame, x: str = "parameters") -> None:
+    """Show the first metric of each task, at the end against size, or against `x`."""
+    for done in _by_task(frame):
+        pictures, reasons = overviews(done, x)
+        for one in pictures:
+            display(Markdown(one.caption))
+            display(Image(style.as_png(one.figure, dpi=100)))
+        for reason in reasons:
+            display(Markdown(f"*{done['task'][0]} is left out: {reason}.*"))
+
+
+def learning(frame: pl.DataFrame) -> None:
+    """Show the learning curves of each task, all evaluations against tokens."""
+    overview(frame, "tokens")
+
+
+def rates(frame: pl.DataFrame) -> None:
+    """Show each task against the learning rate, where several were tried in a cell."""
+    found = False
+    for done in _by_task(frame):
+        fields = Fields(done)
+        others = [path for path in fields.varying() if path != RATE]
+        with_others = done
+        for path in others:
+            with_others = fields.add(with_others, path)
+        if RATE in fields.mixed(with_others, others):
+            found = True
+            overview(done, RATE)
+    curves = rate_curves(frame)
+    if curves.height:
+        best = curves.filter("best", slice="")
+        names = ("task", "scale", "arm", "suite", "metric", "learning_rate", "mean")
+        show(best, *names, "interior", "sensitivity")
+    elif not found:
+        display(Markdown("*All runs of a cell have one learning rate.*"))
+
+
+def paired(frame: pl.DataFrame) -> None:
+    """Show every arm against the baseline, task by task."""
+    for done in _by_task(frame):
+        try:
+            one = contrasts(done, Query())
+        except ValueError as error:
+            display(Markdown(f"*{done['task'][0]} is left out: {error}*"))
+            continue
+        display(Markdown(f"**{done['task'][0]}**: {one.title}"))
+        show(one.table)
+        for note in one.notes:
+            display(Markdown(f"*{note}*"))
+
+
+def _by_task(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    """The finished runs of each task."""
+    done = usable(frame).filter(pl.col("state") == "done")
+    return done.sort("task", maintain_order=True).partition_by(
+        "task", maintain_order=True
+    )
 
 
 def verdicts(frame: pl.DataFrame, *claims: str) -> list[Judgement]:

@@ -61,10 +61,10 @@ draw("curves-induction", frame)
 # data seeds; then in how many runs it was learned, and after how many tokens.
 
 # %%
-show(equal_cost_table(mine).drop("metric"))
+show(equal_cost_table(mine).drop("metric", strict=False))
 
 # %%
-show(events_table(mine).drop("metric"))
+show(events_table(mine).drop("metric", strict=False))
 
 # %% [markdown]
 # ## Verdicts

@@ -42,7 +42,7 @@ def field_figure(view: View, label: str = "") -> tuple[Figure, pl.DataFrame]:
                 f"{option} {name} has {count} values; a figure shows {most}. Choose some "
                 f"with --where {name}=VALUE,VALUE, or put it on --x."
             )
-    rows = _with_titles(view)
+    rows = with_titles(view)
     if view.along:
         figure = _curves(view, rows)
         annotate(figure, "; ".join(filter(None, (facts_of(view), label))))
@@ -155,7 +155,7 @@ def _is_wide(values: pl.Series) -> bool:
     return len(known) > 1 and known[0] > 0 and known[-1] >= WIDE_RANGE * known[0]
 
 
-def _with_titles(view: View) -> pl.DataFrame:
+def with_titles(view: View) -> pl.DataFrame:
     """Add the title of each row's panel, rows in the order of the panels.
 
     Bounds at the ends of a share's axis are no lines.

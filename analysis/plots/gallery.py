@@ -117,7 +117,7 @@ def named(name: str, setting: Setting) -> str:
 
 def annotate(figure: Figure, text: str) -> None:
     """A quiet line above the panels: of which runs the figure is."""
-    lines = textwrap.wrap(text, int(figure.get_figwidth() * 17))
+    lines = textwrap.wrap(text, int(figure.get_figwidth() * 19))
     figure.set_figheight(figure.get_figheight() + 0.13 * len(lines))
     with style.house_style():
         figure.suptitle(

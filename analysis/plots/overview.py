@@ -52,18 +52,29 @@ def all_pictures(
     return pictures, reasons
 
 
-def overviews(done: pl.DataFrame) -> tuple[list[Picture], list[str]]:
-    """Pictures of the first metric of one task, and why some are left out."""
+def overviews(
+    done: pl.DataFrame, x: str | None = None
+) -> tuple[list[Picture], list[str]]:
+    """Pictures of the first metric of one task, and why some are left out.
+
+    Against size, or against `x`, in the words of `python -m analysis plot`.
+    """
     fields = Fields(done)
-    mixed = fields.mixed(done, ["scale", "arm"])
-    parts = settings_of(done, "scale", "arm")
+    column = fields.resolve(x) if x else "parameters"
+    varied = ["scale", "arm", *([column] if column in fields.paths else [])]
+    frame = fields.add(done, varied[-1])
+    mixed = fields.mixed(frame, varied)
     panel = None
-    if len(mixed) == 1 and len(fields.values(mixed[0])) <= MOST_PANELS:
-        parts, panel = [Setting("", "", "", done)], mixed[0]
+    if column != "parameters" and done["scale"].n_unique() > 1:
+        panel = "scale"
+    elif len(mixed) == 1 and len(fields.values(mixed[0])) <= MOST_PANELS:
+        panel = mixed[0]
+    whole = not mixed or panel in mixed
+    parts = [Setting("", "", "", done)] if whole else settings_of(frame, *varied)
     pictures, reasons = [], []
     for setting in parts:
         try:
-            found = view(setting.frame, Query(), panel=panel)
+            found = view(setting.frame, Query(), x, panel=panel)
             figure, table = field_figure(found, setting.label)
         except ValueError as error:
             reasons.append(f"{error}".rstrip("."))

@@ -144,7 +144,7 @@ def bound_keys(rows: pl.DataFrame, floor: str = "guess floor") -> list[Line2D]:
 
 def _ticks(values: pl.Series, log: bool) -> dict[Any, float]:
     """Where each value of x stands: names side by side, numbers on the (log) scale."""
-    known = values.drop_nulls().unique().sort().to_list()
+    known = distinct(values.drop_nulls())
     if not values.dtype.is_numeric():
         return {name: float(place) for place, name in enumerate(known)}
     return {value: math.log10(value) if log else float(value) for value in known}

@@ -41,6 +41,8 @@ PANEL_HEIGHT, PANEL_WIDTH = 2.5, 2.9
 """Inches at the size a figure is printed."""
 NARROWEST = 4.2
 """Inches of a figure of one panel: the facts above it and the legend need room."""
+MOST_LETTERS = 32
+"""That fit under a panel, in names of equal length."""
 WIDEST = 3
 """Panels beside each other: a page is seldom wider."""
 
@@ -193,10 +195,19 @@ def direct_note(axes: Axes, x: float, y: float, text: str, **how: Any) -> None:
 def mark_values(axes: Axes, at: dict[Any, float], most: int = 11) -> None:
     """Put a tick at the place of each value, or of every so many; 31.5M for millions."""
     named = list(at)[:: -(-len(at) // most)]
-    axes.set_xticks([at[value] for value in named], map(_tick_name, named))
+    names = [_tick_name(value) for value in named]
+    axes.set_xticks([at[value] for value in named], names, **slant(names))
     places = sorted(at.values())
     room = 0.6 * min(np.diff(places), default=1.0)
     axes.set_xlim(places[0] - room, places[-1] + room)
+
+
+def slant(names: Sequence[str]) -> dict[str, Any]:
+    """How names under an axis stand: aslant where they would meet on a line."""
+    widest = max((len(line) for name in names for line in name.split("\n")), default=0)
+    if widest * len(names) <= MOST_LETTERS:
+        return {}
+    return {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
 
 
 def _tick_name(value: float | str) -> str:

@@ -13,7 +13,8 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.collect import collect
-from analysis.parquet import alone, read
+from analysis.merging import merge_tables
+from analysis.parquet import alone, read, write
 from tests.analysis.conftest import (
     other_seed,
     polynomial_rows,
@@ -249,3 +250,55 @@ def test_json_says_what_was_kept(sweep, tmp_path, capsys):
     assert (printed["from_table"], printed["reread"]) == (1, 0)
     assert main([*command, "--drop-missing"]) == 0
     assert "9 runs" in capsys.readouterr().out
+
+
+def write_machine(root, seeds, states=("done",), score=half):
+    """The runs of one machine, as a table."""
+    for seed in seeds:
+        config = polynomial_run(seed=seed)
+        for state in states:
+            steps = (0, 50, 100) if state == "done" else (0,)
+            rows = polynomial_rows(config, score, steps)
+            write_run(root, config, rows, state=state)
+    return collect(root).frame
+
+
+def test_tables_of_machines_become_one(tmp_path, capsys):
+    """A run in both counts once, as it is where it is done."""
+    here = write_machine(tmp_path / "here", (0, 1))
+    there = write_machine(tmp_path / "there", (2,))
+    unfinished = write_machine(tmp_path / "late", (1, 3), states=("stopped",))
+    for name, frame in (("here", here), ("there", there), ("late", unfinished)):
+        write(frame, tmp_path / f"{name}.parquet")
+    words = [
+        "merge",
+        *(str(tmp_path / f"{n}.parquet") for n in ("late", "here", "there")),
+    ]
+    assert main([*words, "--to", "all", "--results", str(tmp_path / "results")]) == 0
+    assert "4 runs, 3 of them done" in capsys.readouterr().out
+    joined = read(tmp_path / "results" / "all.parquet")
+    for frame in (here, there):
+        same = joined.filter(pl.col("run_id").is_in(frame["run_id"].implode()))
+        columns = [name for name in same.columns if name != "sweep"]
+        assert same.select(columns).equals(frame.select(columns))
+    assert main([*words, "--to", "all", "--results", str(tmp_path / "results")]) == 2
+    assert "all.parquet exists. Name it among the tables" in capsys.readouterr().err
+
+
+def test_two_results_of_one_run_name_both_tables(tmp_path):
+    here = write_machine(tmp_path / "here", (0,))
+    there = write_machine(tmp_path / "there", (0,), score=all_right)
+    with pytest.raises(
+        ValueError, match=r"here and there hold different results.*0\.5"
+    ):
+        merge_tables({"here": here, "there": there})
+    assert merge_tables({"here": here, "there": here}).equals(here)
+
+
+def test_probes_of_another_machine_are_kept(tmp_path):
+    here = write_machine(tmp_path / "here", (0,))
+    probed = here.head(1).with_columns(suite=pl.lit("probe/test"), metric=pl.lit("gap"))
+    there = pl.concat([here, probed]).sort("run_id", "step", "suite")
+    joined = merge_tables({"here": here, "there": there})
+    assert joined.height == here.height + 1
+    assert joined.filter(pl.col("suite") == "probe/test").height == 1

@@ -4,9 +4,12 @@ import polars as pl
 import pytest
 
 from analysis.__main__ import main
+from analysis.contrasts import contrasts
 from analysis.measures import choose_measure, headline
 from analysis.parquet import read, read_all
 from analysis.plots.by_field import field_figure, file_name, table_at_end
+from analysis.plots.forest import forest_figure, forest_name
+from analysis.plots.heat import heat_figure
 from analysis.views import Query, view
 from tests.analysis.test_contrasts import write_trees
 
@@ -94,6 +97,30 @@ def test_curves_show_all_evaluations_and_their_table_the_last(polynomials):
     assert ends.select("scale", "arm").rows() == [
         ("10k", "n2"), ("10k", "n1"), ("30k", "n2"), ("30k", "n1"),
     ]  # the better arm first  # fmt: skip
+
+
+def test_a_map_has_the_medians_of_its_cells(polynomials):
+    query = Query(where=["pause_tokens=0", "arm=n1"])
+    found = view(polynomials, query, "operations", "step", "scale", heat=True)
+    figure, table = heat_figure(found)
+    images = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert [image.shape for image in images] == [(3, 2), (3, 2)]
+    of_cell = found.rows.filter(scale="30k", step=50, operations=2)["value"]
+    assert of_cell.len() == 5
+    assert images[1][1, 1] == pytest.approx(of_cell.median())
+    assert table.height == 12
+
+
+def test_a_forest_has_a_line_a_contrast(polynomials):
+    found = contrasts(polynomials, Query())
+    figure, table = forest_figure(found)
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert len(labels) == table.height == 4
+    assert labels[0].startswith("pause tokens ")
+    drawn = [line.get_xdata() for line in figure.axes[0].lines]
+    for row in table.iter_rows(named=True):
+        assert [row["low"], row["high"]] in [list(one) for one in drawn]
+    assert forest_name(found, "mine") == "mine-exact-match-contrasts-of-arm"
 
 
 def test_names_of_files_are_words(polynomials):

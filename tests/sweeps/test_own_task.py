@@ -57,12 +57,23 @@ def leap_run(folder):
 def test_the_commands_of_both_pages_work(tmp_path):
     write_files(tmp_path)
     commands = [line for block in blocks("sh") for line in block.splitlines()]
-    assert len(commands) == 5
+    assert len(commands) == 9
+    printed = {}
     for line in commands:
         program, *words = shlex.split(line)
         assert program == "python"
-        python(*words, cwd=tmp_path)
+        printed[" ".join(words[:3])] = python(*words, cwd=tmp_path)
     assert len(list((tmp_path / FOLDER).glob("*/result.json"))) == 4
+    curves, *_ = (tmp_path / "figures").glob("*.csv")
+    assert curves.name == "reversal-accuracy_by-tokens_d16-L4-h2_ctx64.csv"
+    evaluations, arms = 4, ("leap3", "n1")
+    assert len(curves.read_text().splitlines()) == 1 + evaluations * len(arms)
+    told = printed["-m analysis compare"]
+    assert "test/accuracy/horizon=1 at equal tokens, minus arm n1" in told
+    assert re.search(r"leap3 .* 2 .* paired t", told)
+    page = (tmp_path / "figures" / "report.html").read_text()
+    assert "Accuracy of the task reversal" in page
+    assert "data:image/png;base64" in page
 
 
 @pytest.mark.slow
