@@ -66,16 +66,18 @@ def _induction(frame: pl.DataFrame, panel: str, title: str) -> Drawn:
     rows = measured(at_end(frame), SECOND_TOKEN, NAMES_SUITE)
     rows = sort_rows(rows.filter(pl.col("slice") == ""), "parameters", "arm", "seed")
     rule = measured(at_end(frame), "second_token_majority", NAMES_SUITE)
+    rule = rule.select("run_id", floor="value")
     return series.series_figure(
-        _some(rows, "a second-token accuracy for it"),
+        _some(rows, "a second-token accuracy for it").join(
+            rule, on="run_id", how="left", maintain_order="left"
+        ),
         "parameters",
         panel,
         label="non-embedding parameters",
         title=title,
         unit="second-token accuracy (last step)",
         log=True,
-        reference=rule["value"].mean() if rule.height else None,
-        reference_label="guess the commonest name",
+        floor="guess the commonest name",
     )
 
 
@@ -101,14 +103,14 @@ def figure_s15(frame: pl.DataFrame) -> Drawn:
     _some(frame.filter(pl.col("pause_tokens") > 0), "pause tokens")
     rows = accuracy_by_operations(frame)
     return series.series_figure(
-        _some(rows, "an exact match with pause tokens"),
+        _some(rows, "an exact match with pause tokens").rename(
+            {"guess_floor": "floor"}
+        ),
         OPERATIONS,
         "pause_tokens",
         label="operations in the expression, m",
         title="{} pause tokens",
         unit="exact match (greedy)",
-        reference=rows["guess_floor"].mean(),
-        reference_label="guess floor, mean over m",
     )
 
 
@@ -129,7 +131,9 @@ def figure_s16(frame: pl.DataFrame) -> Drawn:
     means = sort_rows(rows.group_by(by).agg(pl.col("value").mean()), *by)
     if means["parameters"].n_unique() < 2:
         raise ValueError("its finished runs have one size only")
-    floor = measured(final, GUESS_FLOOR)["value"].mean()
+    guessed = measured(final, GUESS_FLOOR).group_by("run_id", "suite")
+    floor = guessed.agg(pl.col("value").mean().alias("floor"))
+    means = means.join(floor, on=["run_id", "suite"], how="left", maintain_order="left")
     return series.series_figure(
         _by_context(means),
         "parameters",
@@ -137,8 +141,7 @@ def figure_s16(frame: pl.DataFrame) -> Drawn:
         label="non-embedding parameters",
         unit="exact match, mean over m",
         log=True,
-        reference=floor,
-        reference_label="guess floor, mean over m",
+        floor="guess floor, mean over m",
     )
 
 
