@@ -107,22 +107,28 @@ def _reseeded(
 def cell_names(configs: Sequence[RunConfig]) -> list[str]:
     """What tells the cells apart: the fields in which they differ."""
     flat = [flatten(config) for config in configs]
+    kinds = {values["task.kind"] for values in flat}
     fields = [
         name
         for name in dict.fromkeys(name for values in flat for name in values)
-        if len({str(values.get(name)) for values in flat}) > 1 and name != "seed"
+        if name != "seed" and any(_varies(name, flat, kind) for kind in kinds)
     ]
     names = []
     for config, values in zip(configs, flat, strict=True):
         words = [f"{config.task.kind} {config.objective.arm} {config.model.scale}"]
         for name in fields:
             last = name.rpartition(".")[2]
-            if last not in ("scale", "batch_rows") and not name.startswith(
-                "objective."
-            ):
-                words.append(f"{last}={values.get(name)}")
+            told = last in ("scale", "batch_rows") or name.startswith("objective.")
+            if name in values and not told:
+                words.append(f"{last}={values[name]}")
         names.append(" ".join(words))
     return names
+
+
+def _varies(name: str, flat: Sequence[dict[str, Any]], kind: str) -> bool:
+    """Whether runs of one kind of task differ in a field."""
+    same = (values for values in flat if values["task.kind"] == kind)
+    return len({str(values.get(name)) for values in same}) > 1
 
 
 def flatten(config: RunConfig) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Run(Chosen):
     profile: str | None = None
     """Cluster profile, for --on slurm."""
     dry_run: bool = False
-    """With --on slurm: print the plan and the sbatch text, submit nothing."""
+    """Print the plan, and with --on slurm the sbatch text; train and submit nothing."""
     execution: Execution = field(default_factory=Execution)
 
     def run(self) -> int:
@@ -94,6 +94,10 @@ class Run(Chosen):
         from sweeps.launch import Wishes, launch
         from sweeps.survey import survey
 
+        if self.dry_run and self.on == "local":
+            here = replace(self, workers=self.workers or 1)  # 0 is this process
+            tell(planned(here, chosen, states))
+            return None
         cluster = self._cluster(chosen.title) if self.on == "slurm" else None
         executor = cluster or self._executor()
         execution, lanes = self.execution, self.lanes
@@ -170,11 +174,6 @@ class Run(Chosen):
         require(
             self.profile is None, "--profile", "given with --on slurm", self.profile
         )
-        if self.dry_run:
-            raise ValueError(
-                "--dry-run goes with --on slurm; for this machine: "
-                f"python -m sweeps plan {self.words()}"
-            )
         allowed = "at least 1, or 0 to train in this process"
         require(self.workers >= 0, "--workers", allowed, self.workers)
         if self.workers == 0:
@@ -244,18 +243,29 @@ class PlanCommand(Chosen):
 
     def run(self) -> int:
         """Print the plan."""
-        from sweeps.plan import plan
-        from sweeps.survey import survey
-
-        chosen, tables = self.resolve(), None if self.again else TABLES
-        found = plan(
-            chosen.title,
-            chosen.configs,
-            survey(chosen.root, chosen.configs, tables=tables),
-            self.execution,
-            self.workers,
-            lanes=self.lanes,
-            flops_per_second=self.flops_per_second,
-        )
-        print(found.to_json() if self.json else found.as_text())
+        print(planned(self, self.resolve(), UNTRIED, self.flops_per_second))
         return 0
+
+
+def planned(
+    command: Run | PlanCommand,
+    chosen: Resolved,
+    states: Collection[State],
+    flops_per_second: float | None = None,
+) -> str:
+    """What a launch of these runs would do, as text or JSON."""
+    from sweeps.plan import plan
+    from sweeps.survey import survey
+
+    tables = None if command.again else TABLES
+    found = plan(
+        chosen.title,
+        chosen.configs,
+        survey(chosen.root, chosen.configs, tables=tables),
+        command.execution,
+        command.workers,
+        lanes=command.lanes,
+        states=states,
+        flops_per_second=flops_per_second,
+    )
+    return found.to_json() if command.json else found.as_text()

@@ -26,12 +26,17 @@ def flops_per_token(config: RunConfig) -> float:
     return float(described(config)["training_flops_per_token"])
 
 
-def flops(config: RunConfig) -> float:
-    """What a whole run executes: with the logits that its loss needs."""
+def executed_flops_per_token(config: RunConfig) -> float:
+    """What a training token costs on average: with the logits that its loss needs."""
     vocabulary, context = _vocabulary(config.task), config.training.context
     logits = _unembeddings(config.task, config.objective, context)
     found = _model(config.model, config.objective, vocabulary, context, logits)
-    return tokens(config) * float(found["training_flops_per_token"])
+    return float(found["training_flops_per_token"])
+
+
+def flops(config: RunConfig) -> float:
+    """What a whole run executes."""
+    return tokens(config) * executed_flops_per_token(config)
 
 
 def refuse_impossible(configs: Sequence[RunConfig]) -> None:

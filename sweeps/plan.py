@@ -1,7 +1,7 @@
 """What a launch would do: states, sizes, packs, time. Nothing is executed.
 
-Times come from runs of this machine, else from a table by size (`sweeps.rates`), or from
-a rate that the caller states.
+Times come from runs of this machine, else from a built-in curve by size
+(`sweeps.rates`), or from a rate that the caller states. Evaluation is left out.
 """
 
 import heapq
@@ -136,7 +136,7 @@ def plan(
 
     def rate(config: RunConfig) -> float | None:
         if flops_per_second is not None:
-            return flops_per_second / costs.flops_per_token(config)
+            return flops_per_second / costs.executed_flops_per_token(config)
         return rates.of(config, execution)
 
     timed = [(_seconds(pack, rate(pack[0])), pack) for pack in packs]

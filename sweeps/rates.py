@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweeps.costs import flops_per_token, tokens
+from sweeps.costs import executed_flops_per_token, flops_per_token, tokens
 from synth.config import RunConfig
 from synth.fast.compilation import step_form
 from synth.run.execution import Execution
@@ -28,8 +28,11 @@ NATIVE = (
     (6.96e6, 12_000.0),
     (2.05e7, 4_500.0),
 )
-"""FLOP a token, and tokens a second of one core with native passes: the rungs from 10k to
-3M on polynomials (fp32, attention, one thread, medians on two machines)."""
+"""Executed FLOP a token, and tokens a second of one core with native passes: the rungs
+from 10k to 3M on polynomials (fp32, attention, one thread, medians on two machines).
+
+Sixteen shapes of the night scale reached 0.56 to 0.84 of it while ten other processes
+kept the two cores busy."""
 EAGER_SECONDS = 1e-5
 """What eager operations cost a token more than native passes."""
 MIXER = 0.6
@@ -45,7 +48,7 @@ class Rates:
     seen: dict[str, float] = field(default_factory=dict)
     """By pack key: what runs of the cell reached on this machine."""
     factor: float = 1.0
-    """This machine over the table, as far as runs were seen."""
+    """This machine over the curve, as far as runs were seen."""
 
     def of(self, config: RunConfig, execution: Execution) -> float | None:
         """Tokens a second; `None` for a GPU on which nothing like it has trained."""
@@ -68,20 +71,19 @@ class Rates:
         if self.seen:
             return (
                 f"{own} of {len(keys)} cells as seen in runs of this machine, the others "
-                f"by size, at {self.factor:.2f} of the usual rate"
+                f"by size, at {self.factor:.2f} of the built-in curve"
             )
-        return "by size, for a usual core"
+        return "by size, from the built-in curve of a quiet core"
 
 
 def usual_rate(config: RunConfig, execution: Execution) -> float | None:
     """Tokens a second by size alone, on one core; `None` for a GPU."""
     if execution.device != "cpu":
         return None
-    cost = flops_per_token(config)
-    seconds = 1 / _native(cost)
+    seconds = 1 / _native(executed_flops_per_token(config))
     if config.model.mixer != "attention":
         return MIXER / (seconds + EAGER_SECONDS)
-    if step_form(execution, tokens(config), cost) != "native":
+    if step_form(execution, tokens(config), flops_per_token(config)) != "native":
         seconds += EAGER_SECONDS
     return 1 / seconds
 
@@ -130,7 +132,7 @@ def _seen(root: Path, config: RunConfig, execution: Execution) -> float | None:
 
 
 def _native(cost: float) -> float:
-    """The table, between its entries along straight lines of logarithms.
+    """The built-in curve, between its entries along straight lines of logarithms.
 
     Beyond its ends the smallest model's rate and the largest one's FLOP/s hold.
     """

@@ -23,6 +23,8 @@ from synth.plugins import line_of
 
 SCALES = ("quick", "small", "paper")
 """Minutes on two CPU cores; an hour or so on a GPU; as in the paper."""
+WITH_NIGHT = ("quick", "night", "small", "paper")
+"""With at most sixteen core-hours, a night on two CPU cores."""
 
 METRIC = "in_domain/exact_match"
 """What is shown of runs unless their sweep names another metric."""

@@ -1,9 +1,15 @@
 """The sweeps that come with the suite: one file per experiment family."""
 
-from sweeps.catalogue.induction import induction, induction_books, repeats
+from sweeps.catalogue.induction import (
+    induction,
+    induction_books,
+    repeats,
+    repeats_ladder,
+)
 from sweeps.catalogue.polynomial import polynomial, polynomial_pause, polynomial_sizes
 from sweeps.catalogue.precision import precision
 from sweeps.catalogue.probes import (
+    best_horizon,
     choice_points,
     information,
     prediction_law,
@@ -23,7 +29,9 @@ CATALOGUE: dict[str, Sweep] = {
         induction,
         induction_books,
         repeats,
+        repeats_ladder,
         choice_points,
+        best_horizon,
         information,
         prediction_law,
         prediction_law_mixers,

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sweeps.sweep import sweep
+from sweeps.catalogue.arms import arms_of
+from sweeps.sweep import WITH_NIGHT, sweep
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.repeats import RepeatsConfig
@@ -69,6 +70,29 @@ RUNGS = {
             evaluate_every_steps=125,
             evaluation_examples=64,
             final_examples=500,
+        ),
+        scored="answer",
+    ),
+    # Twelve core-hours: open names alone, 40M tokens a run, a rate at which both arms
+    # of the quick scale's largest model learn.
+    "night": Rung(
+        sizes=("100k", "300k"),
+        seeds=8,
+        p_open=(1.0,),
+        story=StoryConfig(asides=4),
+        names={"first_pieces": 32, "second_pieces": 32, "closed_names": 16},
+        tokenizer=TokenizerConfig(),
+        fixed_stories=0,
+        training=TrainingConfig(
+            steps=19_500,
+            batch_rows=16,
+            context=128,
+            learning_rate=2e-3,
+            decay_ratio=1.0,
+            warmup_steps=100,
+            evaluate_every_steps=500,
+            evaluation_examples=128,
+            final_examples=1000,
         ),
         scored="answer",
     ),
@@ -137,7 +161,12 @@ def _doubled(training: TrainingConfig) -> TrainingConfig:
     )
 
 
-@sweep(figure="figure 7", claims=("C1", "C2", "C3", "C6"), metric=METRIC)
+@sweep(
+    figure="figure 7",
+    claims=("C1", "C2", "C3", "C6"),
+    scales=WITH_NIGHT,
+    metric=METRIC,
+)
 def induction(scale: str) -> Iterator[RunConfig]:
     """Second-token accuracy on names: closed lists against open names, n = 1 and 2."""
     rung = RUNGS[scale]
@@ -178,3 +207,32 @@ def repeats(scale: str) -> Iterator[RunConfig]:
                 ),
                 seed=seed,
             )
+
+
+@sweep(
+    figure="tokens until induction forms, by size",
+    scales=("night",),
+    metric="test/accuracy",
+)
+def repeats_ladder(scale: str) -> Iterator[RunConfig]:
+    """Repeats from 14k to 1M parameters, eight layers each: n = 1, 2, 4, in two layouts."""
+    shapes = ("d12-L8-h2", "d20-L8-h2", "d32-L8-h2", "d56-L8-h4", "d104-L8-h4")
+    for shape in shapes:
+        for objective in arms_of((1, 2, 4), ("parallel", "anticausal")):
+            for seed in range(8):
+                yield RunConfig(
+                    task=RepeatsConfig(symbols=48, min_period=6, max_period=16),
+                    model=ModelConfig(scale=shape),
+                    objective=objective,
+                    training=TrainingConfig(
+                        steps=1300,
+                        batch_rows=32,
+                        context=48,
+                        learning_rate=3e-3,
+                        warmup_steps=20,
+                        evaluate_every_steps=20,
+                        evaluation_examples=64,
+                        final_examples=500,
+                    ),
+                    seed=seed,
+                )

@@ -10,16 +10,17 @@ The objective is on all tokens: these sources have no questions, but for the maz
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sweeps.sweep import sweep
+from sweeps.catalogue.arms import arms_of
+from sweeps.sweep import WITH_NIGHT, sweep
 from synth.config import (
     ModelConfig,
     RunConfig,
     TrainingConfig,
 )
 from synth.models.mixers.shapes import Mixer
-from synth.objectives.multi_token import Layout, MultiTokenConfig
+from synth.objectives.multi_token import Layout
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.maze import MazeConfig
 from synth.tasks.polynomial import PolynomialConfig
@@ -47,6 +48,24 @@ SIZES = {
         5,
         TrainingConfig(
             steps=800,
+            batch_rows=16,
+            context=128,
+            learning_rate=3e-3,
+            warmup_steps=50,
+            evaluate_every_steps=100,
+            evaluation_examples=128,
+            final_examples=500,
+        ),
+    ),
+    # Ten core-hours for choice points: 10M tokens a run, finely evaluated, since what
+    # counts is when a run leaves its plateau.
+    "night": _Size(
+        ("30k", "100k", "300k"),
+        "d40-L12-h4",
+        (1, 2, 4),
+        8,
+        TrainingConfig(
+            steps=4900,
             batch_rows=16,
             context=128,
             learning_rate=3e-3,
@@ -85,30 +104,57 @@ def _grid(
     size = SIZES[scale]
     for task in tasks:
         for model in models:
-            for horizon in size.horizons:
-                # Layouts differ from two heads on.
-                for layout in layouts if horizon > 1 else ("parallel",):
-                    for seed in range(size.seeds):
-                        yield RunConfig(
-                            task=task,
-                            model=ModelConfig(scale=model, mixer=mixer),
-                            objective=MultiTokenConfig(horizon=horizon, layout=layout),
-                            training=size.training,
-                            seed=seed,
-                        )
+            for objective in arms_of(size.horizons, layouts):
+                for seed in range(size.seeds):
+                    yield RunConfig(
+                        task=task,
+                        model=ModelConfig(scale=model, mixer=mixer),
+                        objective=objective,
+                        training=size.training,
+                        seed=seed,
+                    )
 
 
 @sweep(
     figure="learning of decisions, and what weighs on them",
     claims=("C12", "C13", "C15"),
     metric="test/excess_loss",
+    scales=WITH_NIGHT,
 )
 def choice_points(scale: str) -> Iterator[RunConfig]:
-    """Choice points with three lengths of consequence; from `small` on also mazes."""
+    """Choice points with three lengths of consequence; from `small` on also mazes.
+
+    A night also has anticausal heads, which keep the depth to the first one.
+    """
     tasks: tuple[TaskConfig, ...] = (ChoicePointsConfig(),)
-    if scale != "quick":
+    layouts: tuple[Layout, ...] = ("parallel",)
+    if scale == "night":
+        layouts += ("anticausal",)
+    elif scale != "quick":
         tasks += (MazeConfig(),)
-    return _grid(scale, tasks, SIZES[scale].models)
+    return _grid(scale, tasks, SIZES[scale].models, layouts)
+
+
+@sweep(
+    figure="when decisions are learnt, by number of heads",
+    claims=("C18",),
+    metric="test/excess_loss",
+    scales=("night",),
+)
+def best_horizon(scale: str) -> Iterator[RunConfig]:
+    """One to eight heads, on choices of 1, 3 and 7 tokens of consequence each."""
+    size = SIZES[scale]
+    training = replace(size.training, steps=1950, evaluate_every_steps=50)
+    for consequence in (1, 3, 7):
+        for objective in arms_of((1, 2, 3, 4, 6, 8)):
+            for seed in range(size.seeds):
+                yield RunConfig(
+                    task=ChoicePointsConfig(consequences=(consequence,) * 3),
+                    model=ModelConfig(scale=size.deep),
+                    objective=objective,
+                    training=training,
+                    seed=seed,
+                )
 
 
 @sweep(

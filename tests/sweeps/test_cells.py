@@ -5,9 +5,15 @@ import json
 
 import pytest
 
+from sweeps import costs
 from sweeps.__main__ import main
 from sweeps.catalogue import CATALOGUE
-from sweeps.cells import cell_key, part_of
+from sweeps.cells import cell_key, cell_names, part_of
+from sweeps.rates import usual_rate
+from synth.objectives.multi_token import MultiTokenConfig
+from synth.run.execution import Execution
+from synth.tasks.choice_points import ChoicePointsConfig
+from synth.tasks.maze import MazeConfig
 from tests.conftest import tiny_run, with_training
 from tests.sweeps.conftest import write_sweep
 
@@ -112,6 +118,43 @@ def test_every_command_takes_a_part(tmp_path, monkeypatch, capsys):
     assert "2 runs, all done before" in capsys.readouterr().out
     assert main(["status", "--arms", "n2"]) == 2
     assert "--arms must be left out unless a sweep is named" in capsys.readouterr().err
+
+
+def test_a_night_is_at_most_sixteen_core_hours():
+    """At 0.75 of the built-in curve: what two busy cores were measured to reach."""
+    nights = [sweep for sweep in CATALOGUE.values() if "night" in sweep.scales]
+    assert len(nights) == 5
+    for sweep in nights:
+        runs = sweep("night")
+        seconds = sum(costs.tokens(run) / usual_rate(run, Execution()) for run in runs)
+        assert 3 <= seconds / 0.75 / 3600 <= 16.5, sweep.name
+        assert len({run.seed for run in runs}) >= 5
+
+
+def test_logits_that_no_loss_needs_take_no_time():
+    """Stories unembed one position in twenty; one busy core reached 53k tokens/s."""
+    run = CATALOGUE["induction"]("night")[0]
+    native = dataclasses.replace(run, objective=MultiTokenConfig(horizon=1))
+    assert usual_rate(native, Execution()) < 53e3 < usual_rate(run, Execution())
+
+
+def test_names_of_cells_hold_what_differs_within_a_task():
+    tasks = (ChoicePointsConfig(), MazeConfig())
+    configs = [
+        dataclasses.replace(tiny_run(1, scale=scale), task=task)
+        for task in tasks
+        for scale in ("30k", "100k")
+    ]
+    assert cell_names(configs) == [
+        "choice-points n1 30k",
+        "choice-points n1 100k",
+        "maze n1 30k",
+        "maze n1 100k",
+    ]
+    longer = dataclasses.replace(configs[0], task=ChoicePointsConfig(stretch=8))
+    assert cell_names([configs[0], longer, configs[2]])[0] == (
+        "choice-points n1 30k stretch=4"
+    )
 
 
 def test_the_paper_scale_reaches_five_seeds():

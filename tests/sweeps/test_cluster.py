@@ -140,7 +140,6 @@ def test_a_run_of_other_code_is_sent_only_if_that_is_accepted(mine, queue, capsy
         ),
         ("--on slurm --profile cpu --lanes 0", "--lanes must be at least 1; got 0"),
         ("--profile cpu", "--profile must be given with --on slurm; got 'cpu'"),
-        ("--dry-run", "for this machine: python -m sweeps plan quick"),
     ],
 )
 def test_options_that_would_be_passed_over_are_refused(words, message, capsys):

@@ -19,6 +19,7 @@ from synth.training import train
 from tests.conftest import tiny_run
 
 CPU = Execution()
+BY_SIZE = "by size, from the built-in curve of a quiet core"
 
 
 def runs(seeds=2):
@@ -90,7 +91,7 @@ def test_times_follow_what_runs_of_this_machine_reached(tmp_path):
     pretend(tmp_path, configs[0], 2 * usual)
     found = planned(configs, tmp_path)
     assert "1 of 2 cells as seen in runs of this machine" in found.source
-    assert "at 2.00 of the usual rate" in found.source
+    assert "at 2.00 of the built-in curve" in found.source
     rates = [cell.tokens_per_second for cell in found.cells]
     assert rates == pytest.approx([2 * usual, 2 * usual_rate(configs[3], CPU)])
     tokens = costs.tokens(configs[0])
@@ -112,7 +113,7 @@ def test_what_other_machines_reached_and_odd_files_do_not_count(tmp_path):
     ):
         pretend(tmp_path, config, 77.0)
         (tmp_path / config.run_id / name).write_text(text)
-    assert planned(configs, tmp_path).source == "by size, for a usual core"
+    assert planned(configs, tmp_path).source == BY_SIZE
 
 
 def test_answers_alone_and_all_tokens_are_two_cells(tmp_path):
@@ -147,7 +148,7 @@ def test_the_plan_command_answers_programs(sweep_file, tmp_path, capsys):
     assert PlanCommand(sweep=str(path), runs=root, json=True).run() == 0
     found = json.loads(capsys.readouterr().out)
     assert found["counts"] == {"new": 4}
-    assert found["source"] == "by size, for a usual core"
+    assert found["source"] == BY_SIZE
     assert found["seconds"] > 0
     assert sorted(len(pack) for pack in found["packs"]) == [2, 2]
     assert not root.exists()

@@ -83,6 +83,12 @@ def test_a_metric_that_chooses_nothing_is_said_plainly(path, capsys):
     assert "NOTHING CHOSEN: all rates came to the same" in capsys.readouterr().out
 
 
+def test_a_dry_run_prints_the_plan_of_the_grid(path, tmp_path, capsys):
+    assert tune(path, "--dry-run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["counts"] == {"new": 2 * 3 * 3}
+    assert not (tmp_path / "runs").exists()
+
+
 def test_mistakes_end_in_one_message(path, capsys):
     for words, said in (
         (("--rates", "1e-3", "2e-3"), "--rates must be three or more rising"),
