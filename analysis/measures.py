@@ -12,12 +12,15 @@ import polars as pl
 from analysis.fields import list_values
 from analysis.modes import BOUNDS
 from analysis.parquet import PROBE
+from analysis.schema import SWEEP_SCHEMA
 from analysis.selection import at_end, slice_value
 from analysis.trajectories import declared
 from synth.families import members
 from synth.identity import nearest
 from synth.metrics import Metric
 
+APART = "slice."
+"""What a name of slices has in front where a table has such a column as well."""
 NEXT_TOKEN = {"horizon": "1"}
 """Where a metric is known of each prediction alone, that of the next token is meant."""
 
@@ -31,7 +34,7 @@ class Measure:
     fixed: dict[str, str]
     """Names and values that every slice has."""
     keys: tuple[str, ...]
-    """Names by which the slices differ: axes."""
+    """Columns of the names by which the slices differ: axes. See `slice_keys`."""
     meant: Metric | None
     """What the task declares of it; None where no task known here does."""
     also: tuple[str, ...] = ()
@@ -63,7 +66,7 @@ class Measure:
         """All evaluations of it, with a column a key, and `floor` and `ceiling`."""
         rows = self._of(frame, self.metric).drop_nulls("value")
         for name in self.keys:
-            rows = rows.with_columns(slice_value(name))
+            rows = rows.with_columns(slice_value(_in_slices(name)).alias(name))
             if (number := as_numbers(rows[name])) is not None:
                 rows = rows.with_columns(number)
         for name in BOUNDS:
@@ -118,9 +121,18 @@ def as_numbers(column: pl.Series) -> pl.Series | None:
 
 
 def slice_keys(done: pl.DataFrame, metric: str) -> list[str]:
-    """The names that slices of a metric are made of."""
+    """The names that slices of a metric are made of, as columns.
+
+    One that a table has as a column (stories have slices `tokens=seen`) is
+    `slice.tokens`.
+    """
     slices = done.filter(pl.col("metric") == metric)["slice"].unique().to_list()
-    return sorted({name for one in slices for name in parts_of(one)})
+    names = sorted({name for one in slices for name in parts_of(one)})
+    return [f"{APART}{name}" if name in SWEEP_SCHEMA else name for name in names]
+
+
+def _in_slices(column: str) -> str:
+    return column.removeprefix(APART)
 
 
 def headline(done: pl.DataFrame) -> str:
@@ -183,9 +195,15 @@ def choose_measure(
             f"No finished run has measured {metric!r}. {nearest(metric, known)} "
             f"Measured: {', '.join(known)}."
         )
-    suites = _suites(rows, metric, suite, over_suites)
+    given = parts_of(part)
+    suites = _suites(rows, metric, suite)
+    if suite is None and not over_suites:
+        forms = (given, NEXT_TOKEN | given)
+        fitting = [part for form in forms for part in _matching(rows, form, keys)]
+        having = rows.filter(pl.col("slice").is_in(fitting))["suite"]
+        suites = [name for name in suites if name in having][:1] or suites[:1]
     here = rows.filter(pl.col("suite").is_in(suites))
-    fixed = _fixed(here, metric, parts_of(part), keys)
+    fixed = _fixed(here, metric, given, keys)
     same = rows.filter(pl.col("slice").is_in(_matching(rows, fixed, keys)))
     also = same.filter(_is_evaluation())["suite"].unique().sort().to_list()
     return Measure(
@@ -198,10 +216,8 @@ def choose_measure(
     )
 
 
-def _suites(
-    rows: pl.DataFrame, metric: str, suite: str | None, over_suites: bool
-) -> list[str]:
-    """The suites that are meant."""
+def _suites(rows: pl.DataFrame, metric: str, suite: str | None) -> list[str]:
+    """The suite that is named, or those of test sets, `test` first."""
     known = rows["suite"].unique().sort().to_list()
     if suite is not None:
         if suite not in known:
@@ -210,17 +226,14 @@ def _suites(
             )
         return [suite]
     tested = rows.filter(_is_evaluation())["suite"].unique().sort().to_list() or known
-    if over_suites:
-        return tested
-    ranked = sorted(tested, key=lambda name: (name != "test", "validation" in name))
-    return ranked[:1]
+    return sorted(tested, key=lambda name: (name != "test", "validation" in name))
 
 
 def _matching(
     rows: pl.DataFrame, fixed: dict[str, str], keys: Iterable[str]
 ) -> list[str]:
     """The slices that are made of these names, with the values that are fixed."""
-    wanted = {*fixed, *keys}
+    wanted = {*fixed, *map(_in_slices, keys)}
     return [
         part
         for part in rows["slice"].drop_nulls().unique().sort().to_list()
@@ -232,16 +245,15 @@ def _fixed(
     rows: pl.DataFrame, metric: str, given: dict[str, str], keys: Collection[str]
 ) -> dict[str, str]:
     """What every slice has: what is given, and the next token where there must be one."""
-    known = [parts_of(one) for one in rows["slice"].unique().sort().to_list()]
-    clash = given.keys() & set(keys)
+    clash = given.keys() & set(map(_in_slices, keys))
     if clash:
         raise ValueError(
             f"{clash.pop()} is in --slice and on an axis. Drop one of them."
         )
     for fixed in (given, NEXT_TOKEN | given):
-        wanted = fixed.keys() | set(keys)
-        if any(o.keys() == wanted and fixed.items() <= o.items() for o in known):
+        if _matching(rows, fixed, keys):
             return fixed
+    known = [parts_of(one) for one in rows["slice"].unique().sort().to_list()]
     shapes = list(dict.fromkeys(tuple(one) for one in known))
     told = "; ".join(_example(known, shape) for shape in shapes)
     raise ValueError(

@@ -5,7 +5,7 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.contrasts import contrasts
-from analysis.measures import choose_measure, headline
+from analysis.measures import choose_measure, headline, slice_keys
 from analysis.parquet import read, read_all
 from analysis.plots.by_field import field_figure, file_name, table_at_end
 from analysis.plots.forest import forest_figure, forest_name
@@ -61,6 +61,17 @@ def test_fields_on_no_axis_are_refused_with_a_way_out(polynomials):
     found = view(polynomials, Query(where=["pause_tokens=0"]))
     assert found.x == "parameters"
     assert found.rows["pause_tokens"].unique().to_list() == [0]
+
+
+def test_names_of_slices_that_are_columns_as_well(results):
+    stories = read(results / "s.parquet")
+    assert slice_keys(stories, "second_token_accuracy") == ["slice.tokens"]
+    query = Query(where=["books_parts=0"], suite="test")
+    found = view(stories, query, "slice.tokens", panel="scale")
+    assert found.rows["slice.tokens"].unique().sort().to_list() == ["seen", "unseen"]
+    assert view(
+        stories, Query(where=["books_parts=0"], suite="test_seen"), "tokens"
+    ).along
 
 
 def test_several_tasks_are_refused(results):
