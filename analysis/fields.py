@@ -14,7 +14,7 @@ import polars as pl
 
 from analysis.comparisons import COSTS
 from analysis.selection import size_name
-from analysis.settings import SEEDS, SILENT, fields_of
+from analysis.settings import SEEDS, SILENT, fields_of, seeds_of
 
 OTHERS = {
     "arm": "objective.",
@@ -150,10 +150,11 @@ class Fields:
     def differing(self, configs: Iterable[str]) -> list[str]:
         """Fields, but for seeds, that differ between some configurations."""
         known = [self._by_config[config] for config in configs]
+        seeds = {path for one in known for path in seeds_of(str(one.get("task.kind")))}
         return [
             path
             for path in self.paths
-            if path not in SEEDS and len({str(one.get(path)) for one in known}) > 1
+            if path not in seeds and len({str(one.get(path)) for one in known}) > 1
         ]
 
 

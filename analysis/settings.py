@@ -16,7 +16,7 @@ import polars as pl
 from analysis.schema import CONFIGURED
 from analysis.selection import size_name
 from synth.config import RunConfig
-from synth.families import members
+from synth.families import find, members
 from synth.identity import Part, digest
 
 TUNED = ("learning_rate", "weight_decay")
@@ -26,7 +26,7 @@ COMPANIONS = {"books_parts": ("task.books_digest",)}
 SILENT = ("version", "digest", "examples", "evaluate_every_steps")
 """Ends of field names that say nothing to a reader while others do."""
 SEEDS = ("seed", "data_seed")
-"""Fields in which runs of one cell differ."""
+"""Fields in which runs of one cell differ, besides the seeds that a task declares."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +156,12 @@ def path_of(name: str) -> str:
     return CONFIGURED[name][0] if name in CONFIGURED else name
 
 
+def seeds_of(kind: str) -> tuple[str, ...]:
+    """Dotted paths of all seeds of runs of a task, which may be unknown here."""
+    task = find("task", kind)
+    return (*SEEDS, *(f"task.{name}" for name in getattr(task, "seeds", ())))
+
+
 def fields_of(config: str) -> dict[str, Any]:
     """All fields of a stored configuration by dotted path.
 
@@ -171,7 +177,8 @@ def fields_of(config: str) -> dict[str, Any]:
 def _without(config: str, varied: Iterable[str]) -> dict[str, Any]:
     """A configuration as this code reads it, without seeds and varied fields."""
     stored = _completed(json.loads(config))
-    paths = [*SEEDS, *(path_of(name) for name in varied)]
+    kind = str(stored.get("task", {}).get("kind"))
+    paths = [*seeds_of(kind), *(path_of(name) for name in varied)]
     paths += [path for name in varied for path in COMPANIONS.get(name, ())]
     for path in paths:
         *parents, name = path.split(".")

@@ -19,6 +19,8 @@ def cell_key(config: RunConfig, without: Iterable[str] = ()) -> str:
     values = config.canonical()
     values.pop("seed", None)
     values.pop("data_seed", None)
+    for name in config.task.seeds:
+        values["task"].pop(name, None)
     for name in without:
         values["training"].pop(name, None)
     return digest(values)[:16]
@@ -96,22 +98,33 @@ def _with_seeds(configs: Sequence[RunConfig], count: int) -> list[RunConfig]:
 def _reseeded(
     run: RunConfig, shift: int, cell: dict[int, list[RunConfig]]
 ) -> RunConfig:
-    """A run at a later seed; a data seed of its own moves along if it does in the cell."""
+    """A run at a later seed; other seeds of its own move along if they do in the cell."""
     data = {tuple(other.data_seed for other in runs) for runs in cell.values()}
     data_seed = run.data_seed
     if data_seed is not None and len(data) > 1:
         data_seed += shift
-    return replace(run, seed=run.seed + shift, data_seed=data_seed)
+    moved = {
+        name: getattr(run.task, name) + shift
+        for name in run.task.seeds
+        if len({getattr(runs[0].task, name) for runs in cell.values()}) > 1
+    }
+    return replace(
+        run,
+        task=replace(run.task, **moved),
+        seed=run.seed + shift,
+        data_seed=data_seed,
+    )
 
 
 def cell_names(configs: Sequence[RunConfig]) -> list[str]:
     """What tells the cells apart: the fields in which they differ."""
     flat = [flatten(config) for config in configs]
     kinds = {values["task.kind"] for values in flat}
+    seeds = {"seed", *(f"task.{name}" for run in configs for name in run.task.seeds)}
     fields = [
         name
         for name in dict.fromkeys(name for values in flat for name in values)
-        if name != "seed" and any(_varies(name, flat, kind) for kind in kinds)
+        if name not in seeds and any(_varies(name, flat, kind) for kind in kinds)
     ]
     names = []
     for config, values in zip(configs, flat, strict=True):

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sweeps import costs
-from sweeps.cells import cell_names
+from sweeps.cells import cell_key, cell_names
 from sweeps.packs import PackRuns, chooser, cut
 from sweeps.rates import observe
 from synth.config import RunConfig
@@ -21,6 +21,9 @@ from synth.run.execution import Execution
 from synth.run.progress import clock
 from synth.run.standing import Standing, Survey
 from synth.run.states import UNTRIED, State, counted
+
+PER_CELL = ("learning_rate", "weight_decay")
+"""Fields of training that runs of one line of a plan may differ in, besides seeds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,10 +196,10 @@ def _cells(
 ) -> list[Cell]:
     groups: dict[str, list[RunConfig]] = {}
     for config in configs:
-        groups.setdefault(config.pack_key, []).append(config)
+        groups.setdefault(cell_key(config, PER_CELL), []).append(config)
     packs: dict[str, list[tuple[float | None, PackRuns]]] = {}
     for seconds, pack in timed:
-        packs.setdefault(pack[0].pack_key, []).append((seconds, pack))
+        packs.setdefault(cell_key(pack[0], PER_CELL), []).append((seconds, pack))
     names = cell_names([group[0] for group in groups.values()])
     cells = []
     for name, (key, group) in zip(names, groups.items(), strict=True):

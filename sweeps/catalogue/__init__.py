@@ -1,5 +1,6 @@
 """The sweeps that come with the suite: one file per experiment family."""
 
+from sweeps.catalogue.graph_paths import blocksworld, graph_paths
 from sweeps.catalogue.induction import (
     induction,
     induction_books,
@@ -36,6 +37,8 @@ CATALOGUE: dict[str, Sweep] = {
         prediction_law,
         prediction_law_mixers,
         precision,
+        graph_paths,
+        blocksworld,
     )
 }
 """The sweeps by name."""

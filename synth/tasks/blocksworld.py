@@ -22,6 +22,7 @@ degrees and verification are those of `synth.tasks.paths`.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -60,6 +61,7 @@ class BlocksworldConfig(TaskConfig):
     version: ClassVar[int] = 1
     metrics: ClassVar[tuple[Metric, ...]] = PATH_METRICS
     splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
+    seeds: ClassVar[tuple[str, ...]] = ("path_seed",)
 
     paths: int = identity(200)
     """Training paths of each length from 2 to 6."""
@@ -73,28 +75,30 @@ class BlocksworldConfig(TaskConfig):
 
     def build(self) -> PathTask:
         """The task, with all its paths drawn."""
-        states, edge_NN = transitions(BLOCKS)
-        rng = generator(self.path_seed, self.kind, "paths")
-        apart_NN = ~edge_NN & ~np.eye(len(states), dtype=bool)
-        _, held_out = split_pairs(np.argwhere(apart_NN), self.path_seed, TRAINED_PAIRS)
-        allowed_NN = np.ones(edge_NN.shape, bool)
-        for pairs_P2 in held_out.values():
-            allowed_NN[tuple(pairs_P2.T)] = False
-        longest = LENGTHS[-1] + 1
-        drawn = [
-            draw_paths(edge_NN, allowed_NN, steps, self.paths, rng) for steps in LENGTHS
-        ]
-        return PathTask(
-            self.kind,
-            [".".join(state) for state in states],
-            edge_NN,
-            join_paths([Paths(np.argwhere(edge_NN)), *drawn]),
-            {
-                split: walks_between(edge_NN, pairs_P2, longest, rng)
-                for split, pairs_P2 in held_out.items()
-            },
-            longest,
-        )
+        return _drawn(self)
+
+
+@lru_cache(maxsize=8)  # a sweep asks for the same paths arm by arm
+def _drawn(config: BlocksworldConfig) -> PathTask:
+    """The graph, the split of its pairs, and all paths."""
+    states, edge_NN = transitions(BLOCKS)
+    rng = generator(config.path_seed, config.kind, "paths")
+    apart_NN = ~edge_NN & ~np.eye(len(states), dtype=bool)
+    _, held_out = split_pairs(np.argwhere(apart_NN), config.path_seed, TRAINED_PAIRS)
+    allowed_NN = np.ones(edge_NN.shape, bool)
+    for pairs_P2 in held_out.values():
+        allowed_NN[tuple(pairs_P2.T)] = False
+    drawn = [
+        draw_paths(edge_NN, allowed_NN, steps, config.paths, rng) for steps in LENGTHS
+    ]
+    longest = LENGTHS[-1] + 1
+    asked = {
+        split: walks_between(edge_NN, pairs_P2, longest, rng)
+        for split, pairs_P2 in held_out.items()
+    }
+    trained = join_paths([Paths(np.argwhere(edge_NN)), *drawn])
+    names = [".".join(state) for state in states]
+    return PathTask(config.kind, names, edge_NN, trained, asked, longest)
 
 
 def draw_paths(

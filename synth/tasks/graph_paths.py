@@ -22,6 +22,7 @@ arXiv 2604.06155); sampled paths are acyclic.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -54,6 +55,7 @@ class GraphPathsConfig(TaskConfig):
     version: ClassVar[int] = 1
     metrics: ClassVar[tuple[Metric, ...]] = PATH_METRICS
     splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
+    seeds: ClassVar[tuple[str, ...]] = ("graph_seed",)
 
     nodes: int = identity(100)
     """Nodes of the graph."""
@@ -81,35 +83,35 @@ class GraphPathsConfig(TaskConfig):
 
     def build(self) -> PathTask:
         """The task, with its graph and all its paths drawn."""
-        rng = generator(self.graph_seed, self.kind, "graph")
-        edge_NN = np.triu(
-            rng.random((self.nodes, self.nodes)) < self.edge_probability, 1
-        )
-        if self.undirected:
-            edge_NN |= edge_NN.T
-        distance_NN = distances(edge_NN)
-        reached_NN = (distance_NN > 0) & (distance_NN < self.longest)
-        trained_P2, held_out = split_pairs(
-            np.argwhere(reached_NN), self.graph_seed, self.trained_pairs
-        )
-        rest = {s: p[distance_NN[tuple(p.T)] > 1] for s, p in held_out.items()}
-        if not len(trained_P2) or not all(map(len, rest.values())):
-            raise ValueError(
-                f"Graph {self.graph_seed} has too few pairs of nodes to plan between. "
-                "Use more nodes, more edges, or another graph_seed."
-            )
+        return _drawn(self)
 
-        def draw(pairs_P2: np.ndarray) -> Paths:
-            return walks_between(edge_NN, pairs_P2, self.longest, rng)
 
-        trained = join_paths(
-            [Paths(np.argwhere(edge_NN)), draw(trained_P2.repeat(self.paths, axis=0))]
+@lru_cache(maxsize=8)  # a sweep asks for the same graph arm by arm
+def _drawn(config: GraphPathsConfig) -> PathTask:
+    """The graph, the split of its pairs, and their paths."""
+    nodes, longest = config.nodes, config.longest
+    rng = generator(config.graph_seed, config.kind, "graph")
+    edge_NN = np.triu(rng.random((nodes, nodes)) < config.edge_probability, 1)
+    if config.undirected:
+        edge_NN |= edge_NN.T
+    distance_NN = distances(edge_NN)
+    reached_NN = (distance_NN > 0) & (distance_NN < longest)
+    trained_P2, held_out = split_pairs(
+        np.argwhere(reached_NN), config.graph_seed, config.trained_pairs
+    )
+    rest = {s: p[distance_NN[tuple(p.T)] > 1] for s, p in held_out.items()}
+    if not len(trained_P2) or not all(map(len, rest.values())):
+        raise ValueError(
+            f"Graph {config.graph_seed} has too few pairs of nodes to plan between. "
+            "Use more nodes, more edges, or another graph_seed."
         )
-        return PathTask(
-            self.kind,
-            [str(node) for node in range(self.nodes)],
-            edge_NN,
-            trained,
-            {split: draw(pairs_P2) for split, pairs_P2 in rest.items()},
-            self.longest,
-        )
+
+    def draw(pairs_P2: np.ndarray) -> Paths:
+        return walks_between(edge_NN, pairs_P2, longest, rng)
+
+    trained = join_paths(
+        [Paths(np.argwhere(edge_NN)), draw(trained_P2.repeat(config.paths, axis=0))]
+    )
+    asked = {split: draw(pairs_P2) for split, pairs_P2 in rest.items()}
+    names = [str(node) for node in range(nodes)]
+    return PathTask(config.kind, names, edge_NN, trained, asked, longest)

@@ -51,6 +51,9 @@ class TaskConfig(Part, Family, family="task"):
     splits: ClassVar[tuple[Split, ...]] = ("test",)
     """What can be held out; a task that goes by `Task.trained_on` and `Task.held_out`
     has both."""
+    seeds: ClassVar[tuple[str, ...]] = ()
+    """Fields that draw the task itself, a graph for instance: runs that differ in them
+    repeat one experiment, as those of other seeds do."""
 
     def build(self) -> "Task":
         """The task itself, ready to draw from."""

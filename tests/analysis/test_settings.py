@@ -1,5 +1,6 @@
 """Settings: what is averaged, what is kept apart, and how it is named."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -7,12 +8,15 @@ import polars as pl
 import pytest
 
 from analysis.collect import collect
+from analysis.comparisons import paired
 from analysis.evidence.pairs import in_settings
 from analysis.parquet import read_all
 from analysis.plots.families import FIGURES
 from analysis.settings import check_one_setting, facts, settings_of, with_setting
 from synth.config import ModelConfig, RunConfig
 from synth.identity import canonical_json
+from synth.metrics import Measurement
+from synth.tasks.graph_paths import GraphPathsConfig
 from synth.tasks.polynomial import PolynomialConfig
 from tests.analysis.conftest import (
     polynomial_rows,
@@ -161,3 +165,21 @@ def test_tests_name_the_size_of_recurrent_models_with_their_mixer():
     found = in_settings(frame)
     assert found["scale"].to_list() == ["10k", "10k rwkv"]
     assert found["setting"].n_unique() == 2
+
+
+def test_graphs_are_seeds_and_arms_are_paired_graph_by_graph(tmp_path):
+    for seed, arm in itertools.product(range(3), (1, 2)):
+        config = replace(
+            polynomial_run(arm, seed), task=GraphPathsConfig(graph_seed=seed)
+        )
+        value = 0.5 + 0.1 * seed + (arm - 1) * 0.05
+        write_run(
+            tmp_path,
+            config,
+            [Measurement(config.run_id, 1, 1, "test", "valid_path", "", value, 9)],
+        )
+    frame = collect(tmp_path).frame
+    assert with_setting(frame, "arm")["setting"].n_unique() == 1
+    assert with_setting(frame)["setting"].n_unique() == 2
+    pairs = paired(frame, [], "arm", "n1", "n2")
+    assert pairs["difference"].to_list() == pytest.approx([0.05] * 3)

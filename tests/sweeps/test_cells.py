@@ -13,6 +13,7 @@ from sweeps.rates import usual_rate
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.run.execution import Execution
 from synth.tasks.choice_points import ChoicePointsConfig
+from synth.tasks.graph_paths import GraphPathsConfig
 from synth.tasks.maze import MazeConfig
 from tests.conftest import tiny_run, with_training
 from tests.sweeps.conftest import write_sweep
@@ -50,6 +51,25 @@ def test_fewer_seeds_are_the_first_and_more_continue_the_numbering():
     assert {c.run_id for c in configs} < {c.run_id for c in more}
     from_seven = [dataclasses.replace(tiny_run(1), seed=seed) for seed in (7, 3)]
     assert [c.seed for c in part_of(from_seven, seeds=3)] == [7, 3, 8]
+
+
+def graph_runs(seeds, moves=True):
+    tasks = [GraphPathsConfig(graph_seed=seed if moves else 0) for seed in seeds]
+    return [
+        dataclasses.replace(tiny_run(1), task=task, seed=seed)
+        for task, seed in zip(tasks, seeds, strict=True)
+    ]
+
+
+def test_graphs_are_seeds_of_one_cell_and_more_seeds_are_more_graphs():
+    one, other = graph_runs([0, 1])
+    assert cell_key(one) == cell_key(other)
+    larger = dataclasses.replace(one, task=GraphPathsConfig(nodes=50))
+    assert cell_key(one) != cell_key(larger)
+    more = part_of([one, other], seeds=4)
+    assert [(c.seed, c.task.graph_seed) for c in more] == [(n, n) for n in range(4)]
+    fixed = part_of(graph_runs([0, 1], moves=False), seeds=4)
+    assert [(c.seed, c.task.graph_seed) for c in fixed] == [(n, 0) for n in range(4)]
 
 
 @pytest.mark.parametrize(
