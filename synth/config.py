@@ -139,7 +139,7 @@ class RunConfig(Part):
     model: ModelConfig = identity(ModelConfig())
     """What is trained."""
     objective: ObjectiveConfig = identity(MultiTokenConfig())
-    """Towards what."""
+    """What it is trained towards."""
     training: TrainingConfig = identity(TrainingConfig())
     """How."""
     seed: int = identity(0)
@@ -151,7 +151,7 @@ class RunConfig(Part):
     something, as in `sweeps tune`."""
 
     def validate(self) -> None:
-        """Refuse combinations that no model can have."""
+        """Refuse impossible combinations."""
         self.check(self.seed >= 0, "seed", "at least 0")
         if self.data_seed is not None:
             self.check(self.data_seed >= 0, "data_seed", "at least 0")
@@ -168,7 +168,7 @@ class RunConfig(Part):
         self.objective.require_mixer(self.model.mixer)
 
     def require_evaluation(self) -> None:
-        """Raise `ValueError` where evaluation needs more positions than are learned."""
+        """Refuse learned positions that are fewer than evaluation needs (`ValueError`)."""
         training = self.training
         examples = max(training.evaluation_examples, training.final_examples)
         self.model.require_evaluation(self.build_task, training.context, examples)

@@ -22,7 +22,7 @@ from torch.autograd import Function
 from synth.fast.native import Native
 from synth.models.decoder import PredictionModel
 from synth.models.elementwise import EPSILON
-from synth.models.lanes import apart, each_lane
+from synth.models.lanes import align_lanes, each_lane
 from synth.models.layer import MLP
 from synth.models.mixers.attention import Attention
 from synth.models.norm import RMSNorm
@@ -41,12 +41,12 @@ class LaneWeight:
     def forward(self, x_KND: Tensor) -> Tensor:
         """(K, N, D) to (K, N, E)."""
         out = x_KND.new_empty(*x_KND.shape[:-1], self.features)
-        return each_lane(torch.mm, out, apart(x_KND), self.turned)
+        return each_lane(torch.mm, out, align_lanes(x_KND), self.turned)
 
     def forward_onto(self, passed_KNE: Tensor, x_KND: Tensor) -> Tensor:
         """`passed` plus the product."""
         out = torch.empty_like(passed_KNE)
-        return each_lane(torch.addmm, out, passed_KNE, apart(x_KND), self.turned)
+        return each_lane(torch.addmm, out, passed_KNE, align_lanes(x_KND), self.turned)
 
     def backward(self, grad_KNE: Tensor, x_KND: Tensor) -> Tensor:
         """The gradient for x; that of the weight is added where it belongs."""
@@ -56,11 +56,11 @@ class LaneWeight:
     def back(self, grad_KNE: Tensor) -> Tensor:
         """The gradient for x."""
         out = grad_KNE.new_empty(*grad_KNE.shape[:-1], self.weights[0].shape[1])
-        return each_lane(torch.mm, out, apart(grad_KNE), self.weights)
+        return each_lane(torch.mm, out, align_lanes(grad_KNE), self.weights)
 
     def collect(self, grad_KNE: Tensor, x_KND: Tensor) -> None:
         """Add the gradient of the weight."""
-        lanes = zip(apart(grad_KNE), apart(x_KND), self.grads, strict=True)
+        lanes = zip(align_lanes(grad_KNE), align_lanes(x_KND), self.grads, strict=True)
         for grad_NE, x_ND, to_ED in lanes:
             to_ED.addmm_(grad_NE.t(), x_ND)
 

@@ -1,6 +1,6 @@
-"""What the parts between the tables have and cost, by arithmetic alone (no torch).
+"""Parameters and FLOPs of layers and heads, by arithmetic alone (no torch).
 
-Each part is counted here as its module declares it; `synth.models.describe` adds them up.
+`synth.models.describe` adds them up; tests compare the sums with real modules.
 """
 
 from __future__ import annotations

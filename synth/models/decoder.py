@@ -86,7 +86,7 @@ class PredictionModel(TokenModel):
         return [module for module in self.modules() if isinstance(module, Layer)]
 
     def answer_path(self) -> list[nn.Module]:
-        """The parts passed one after the other from the embedding to head 1's state."""
+        """The modules between the embedding and the state of head 1, in order."""
         parts: list[nn.Module] = list(self.trunk)
         for head in self.objective.path(1):
             module = self.heads[head - 1]
@@ -139,11 +139,11 @@ class PredictionModel(TokenModel):
         return self.unembed(h_KNTD, frozen=True)
 
     def start_decoding(self) -> list[Memory]:
-        """An empty memory for the embedding and each part of the answer's path."""
+        """An empty memory for the embedding and for each module of `answer_path`."""
         return [Memory() for _ in (self, *self.answer_path())]
 
     def decode(self, tokens_KBT: Tensor, memories: list[Memory]) -> Tensor:
-        """Next-token logits (K, B, V) after these tokens, which are remembered."""
+        """Next-token logits (K, B, V) after these tokens; remembers them."""
         embedded, *rest = memories
         x_KBTD = self.embed(tokens_KBT, embedded.tokens)
         embedded.tokens += tokens_KBT.shape[-1]

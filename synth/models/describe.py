@@ -20,12 +20,11 @@ def describe_model(
 ) -> dict[str, Any]:
     """Layers, parameters and training FLOPs per token of a model.
 
-    FLOPs count a product-sum as two, forward and backward (6 per weight and token), a
-    shared module each time it runs, and what the mixer does between positions: 6 T d a
-    layer for causal attention at the given context, and what `synth.models.mixers.shapes`
-    says of the recurrences. `unembeddings` is how many times a token is unembedded (see
-    `unembeddings_per_token`); what the objective states if not given, which is the most
-    that training executes.
+    FLOPs are those of forward and backward passes, 6 per weight and token, and of the
+    mixer's products between positions (`synth.models.mixers.shapes`): 6 T d a layer for
+    causal attention. A shared module counts each time it runs. `unembeddings` is how often
+    a token is unembedded (`unembeddings_per_token`); by default as often as the
+    objective states, which is the most that training executes.
     """
     shape, heads = model.shape, objective.heads()
     width, trunk = shape.width, objective.trunk_layers(shape.layers)
@@ -76,11 +75,11 @@ def describe_model(
 def unembeddings_per_token(
     task: Task, objective: ObjectiveConfig, context: int
 ) -> float:
-    """Logits that training computes for a token, over all heads, on a CPU.
+    """How often training on a CPU unembeds a token, over all heads and readouts.
 
-    One a head and a readout, unless the loss is on answers alone and the vocabulary
-    large: then only positions that a head scores are unembedded, counted here in the
-    first block of rows; readouts always read all.
+    Once for each head and readout, unless the loss is on answers alone and the vocabulary
+    is large: then heads unembed scored positions alone, whose share is that of the first
+    block of rows. Readouts always unembed every position.
     """
     large = len(task.vocabulary) >= SPARSE_VOCABULARY
     if objective.scored != "answer" or not large:
@@ -97,7 +96,7 @@ def unembeddings_per_token(
 
 
 def describe_run(config: RunConfig) -> dict[str, Any]:
-    """The model of a run with its task's vocabulary, and the work of the whole run."""
+    """`describe_model` for a run, with its id and the tokens and FLOPs of all its steps."""
     task, training = config.task.build(), config.training
     found = describe_model(
         config.model,
@@ -115,7 +114,7 @@ def describe_run(config: RunConfig) -> dict[str, Any]:
 
 
 def as_text(found: dict[str, Any]) -> str:
-    """The description in lines that a person reads."""
+    """The description as lines of text."""
     parts = {
         "layers": found["head_layers"],
         "linear maps": found["linear_maps"],

@@ -1,8 +1,8 @@
 """Norm, rotation and gate with backward passes written out.
 
-At small widths a step spends more time in passes over activations than in products;
-these do each in as few passes as torch's operations allow, where autograd would take
-about twice as many. Letters: N any leading axes, D width, T time, C channels, M inner.
+At small widths a step spends more time in passes over activations than in products. The
+functions here take as few passes as torch's operations allow, about half as many as
+autograd. Letters: N any leading axes, D width, T time, C channels, M inner.
 """
 
 from typing import Any
@@ -89,7 +89,7 @@ class FoldedGain(Function):
     def backward(  # type: ignore[override]
         ctx: Any, grad_KED: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The gain's sum runs lane by lane in one layout, so its order is always one."""
+        """The gradient of the gain is summed lane by lane, always in the same order."""
         weight_KED, gain_KD = ctx.saved_tensors
         grad_KED = grad_KED.contiguous()
         along = [(g * w).sum(0) for g, w in zip(grad_KED, weight_KED, strict=True)]
@@ -106,12 +106,12 @@ def unit_rms(x_ND: Tensor) -> Tensor:
 
 
 def rotate(x_NTC: Tensor, cos_TC: Tensor, sin_TC: Tensor) -> Tensor:
-    """Rotary positions (`synth.models.layer.Rotary` makes the tables)."""
+    """Rotary positions (`synth.models.mixers.attention.Rotary` makes the tables)."""
     return Rotation.apply(x_NTC, cos_TC, sin_TC)  # type: ignore[no-any-return]
 
 
-def folded(weight_KED: Tensor, gain_KD: Tensor) -> Tensor:
-    """The weight that acts on unit vectors as gain and weight together."""
+def fold_gain(weight_KED: Tensor, gain_KD: Tensor) -> Tensor:
+    """One weight in place of a gain and the weight after it."""
     return FoldedGain.apply(weight_KED, gain_KD)  # type: ignore[no-any-return]
 
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synth.config import ModelConfig
-from synth.models.elementwise import folded, unit_rms
-from synth.models.lanes import apart, lane_embedding, lane_linear
+from synth.models.elementwise import fold_gain, unit_rms
+from synth.models.lanes import align_lanes, lane_embedding, lane_linear
 from synth.models.norm import RMSNorm
 from synth.models.weights import matrix
 
@@ -102,7 +102,7 @@ class TokenModel(nn.Module):
 
     def unembed_rows(self, rows: Sequence[Tensor]) -> list[Tensor]:
         """Logits (N, V) of each lane's own choice of states (N, D), N differing."""
-        weights_KVD = apart(self._unembedding())
+        weights_KVD = align_lanes(self._unembedding())
         return [
             functional.linear(unit_rms(h_ND), weight_VD)
             for h_ND, weight_VD in zip(rows, weights_KVD, strict=True)
@@ -132,4 +132,4 @@ class TokenModel(nn.Module):
         gain_KD = self.norm.gain_KD[lanes]
         if self.logit_scale != 1:
             gain_KD = gain_KD * self.logit_scale
-        return folded(self.unembedding_KVD[lanes], gain_KD)
+        return fold_gain(self.unembedding_KVD[lanes], gain_KD)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synth.config import ModelConfig
-from synth.models.lanes import lane_linear, together
+from synth.models.lanes import concatenate_lanes, lane_linear
 from synth.models.layer import Layer
 from synth.models.mixers.attention import Attention, Rotary
 from synth.models.mixers.recurrence import Memory
@@ -66,7 +66,7 @@ class AddToken(nn.Module):
         Lane by lane, so that the gradient of k is summed in the order of a lane alone.
         """
         lanes = (part.split(1) for part in (x_KBTD, self.scale_K1, given_KBTD))
-        return together(
+        return concatenate_lanes(
             [x + scale[..., None, None] * e for x, scale, e in zip(*lanes, strict=True)]
         )
 

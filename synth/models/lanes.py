@@ -5,9 +5,9 @@ No operation mixes lanes, so a lane computes what it would compute alone: bit fo
 a CPU with one thread, whatever the processor.
 
 Libraries of matrix products promise less than that. A batched product may round
-otherwise than a plain one, and a plain one otherwise when an operand begins elsewhere in
-a cache line (MKL on AMD does both). So on a CPU each lane has a product of its own, the
-one that it has alone, on operands that lie as they lie alone.
+differently from a plain one, and so may a plain product whose operands start elsewhere in
+a cache line (MKL on AMD does both). So on a CPU each lane gets a product of its own, and
+its operands are aligned as they are when the lane trains alone.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,27 +23,27 @@ from synth.models.weights import role_of
 from synth.seeding import torch_seed
 
 BOUNDARY = 64
-"""Bytes of a cache line; torch lets every tensor that it allocates begin at one."""
+"""Bytes of a cache line; torch aligns every tensor that it allocates to one."""
 
 
-def lie_as_alone(x_KX: Tensor) -> bool:
-    """Whether every lane begins in a cache line where the first lane does."""
+def lanes_are_aligned(x_KX: Tensor) -> bool:
+    """Whether every lane starts at the same offset in a cache line as the first."""
     step = x_KX.stride(0) * x_KX.element_size()
     return len(x_KX) == 1 or step % BOUNDARY == 0
 
 
-def apart(x_KX: Tensor) -> Sequence[Tensor]:
-    """Each lane (...) for a product: the tensor itself where it lies as it does alone."""
+def align_lanes(x_KX: Tensor) -> Sequence[Tensor]:
+    """Each lane (...) as an operand of a product: a view if it is aligned, else a copy."""
     lanes = x_KX.unbind()
-    return lanes if lie_as_alone(x_KX) else [lane.clone() for lane in lanes]
+    return lanes if lanes_are_aligned(x_KX) else [lane.clone() for lane in lanes]
 
 
 def each_lane(
     product: Callable[..., Tensor], out_KNE: Tensor, *operands: Iterable[Tensor]
 ) -> Tensor:
-    """`product` of each lane's operands, written to `out` or put in its place."""
+    """`product` of each lane's operands, in `out` if its lanes are aligned."""
     lanes = zip(*operands, strict=True)
-    if not lie_as_alone(out_KNE):
+    if not lanes_are_aligned(out_KNE):
         return torch.stack([product(*lane) for lane in lanes])
     for lane, out_NE in zip(lanes, out_KNE, strict=True):
         product(*lane, out=out_NE)
@@ -53,7 +53,7 @@ def each_lane(
 def lane_products(a_KNM: Tensor, b_KME: Tensor) -> Tensor:
     """The product of each lane, (K, N, E)."""
     out_KNE = a_KNM.new_empty(*a_KNM.shape[:2], b_KME.shape[2])
-    return each_lane(torch.mm, out_KNE, apart(a_KNM), apart(b_KME))
+    return each_lane(torch.mm, out_KNE, align_lanes(a_KNM), align_lanes(b_KME))
 
 
 class LaneProducts(Function):
@@ -69,7 +69,7 @@ class LaneProducts(Function):
     def backward(  # type: ignore[override]
         ctx: Any, grad_KNE: Tensor
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Gradients of both, as far as they are asked for."""
+        """Gradients of those that need one."""
         x_KND, weight_KED = ctx.saved_tensors
         grad_KNE = grad_KNE.contiguous()
         to_x, to_weight = ctx.needs_input_grad
@@ -79,8 +79,8 @@ class LaneProducts(Function):
         )
 
 
-class Together(Function):
-    """Lanes (1, ...) as one tensor; each gets a gradient that lies as it does alone."""
+class ConcatenatedLanes(Function):
+    """Lanes (1, ...) as one tensor; the gradient of each lane is an aligned copy."""
 
     @staticmethod
     def forward(ctx: Any, *lanes_1X: Tensor) -> Tensor:
@@ -93,16 +93,16 @@ class Together(Function):
         return tuple(grad_1X.clone() for grad_1X in grad_KX.split(1))
 
 
-def together(lanes_1X: Sequence[Tensor]) -> Tensor:
-    """What was done lane by lane as one tensor, (K, ...)."""
-    return Together.apply(*lanes_1X)  # type: ignore[no-any-return, no-untyped-call]
+def concatenate_lanes(lanes_1X: Sequence[Tensor]) -> Tensor:
+    """Results of single lanes, (1, ...) each, as one tensor (K, ...)."""
+    return ConcatenatedLanes.apply(*lanes_1X)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def lane_linear(x_KND: Tensor, weight_KED: Tensor) -> Tensor:
     """Multiply each lane's rows with its own weight: (K, N, D) to (K, N, E).
 
-    N stands for any axes. Compiled or on a GPU, where bits are not promised, several
-    lanes take one batched product.
+    N stands for any axes. Several lanes take one batched product if compiled or on a GPU,
+    where bits are not promised.
     """
     if x_KND.device.type == "cpu" and not torch.compiler.is_compiling():
         out_KNE = LaneProducts.apply(x_KND.flatten(1, -2), weight_KED)  # type: ignore[no-untyped-call]
@@ -127,8 +127,8 @@ class FlatLanes:
 
     `master_KP` holds fp32 weights, those that decay first and the exempt ones last;
     `grad_KP` their gradients. The parameters of the model are views: of the master
-    itself in fp32, of a bf16 copy otherwise. Rows begin at cache lines, so several of
-    them have gaps between.
+    itself in fp32, of a bf16 copy otherwise. Every row starts at a cache line, so there may
+    be gaps between rows.
     """
 
     def __init__(self, model: nn.Module, precision: torch.dtype) -> None:
@@ -197,7 +197,7 @@ class FlatLanes:
         return self.grad_KP
 
     def put_grad(self, grad_KP: Tensor) -> None:
-        """Replace the gradient of every lane, as `gather_grad` gave it."""
+        """Replace the gradient of every lane by one in the layout of `gather_grad`."""
         if self._compute_grad_KP is not grad_KP:
             self._compute_grad_KP.copy_(grad_KP)
 
@@ -206,8 +206,8 @@ def initialise(lanes: FlatLanes, stds: dict[str, float], seeds: Sequence[int]) -
     """Draw each lane's weights; one stream per seed and parameter name.
 
     So a lane's weights depend neither on its neighbours nor on other parameters: layers
-    of the same name start equal across horizons. `stds` gives the standard deviation of
-    each parameter; gains (absent from it) start at 1.
+    of the same name start equal across objectives. `stds` gives the standard deviation of
+    each parameter; those that it leaves out start at 1.
     """
     assert len(seeds) == lanes.num_lanes
     for lane, seed in enumerate(seeds):

@@ -1,4 +1,4 @@
-"""A decoder layer with a leading lane axis: RMSNorm, a mixer, SwiGLU, no bias.
+"""A decoder layer with a leading lane axis: RMSNorm, a mixer, SwiGLU, no biases.
 
 Letters: K lanes, B batch, T time, D width, M width of the MLP. The layout is that of
 LLaMA: norm before each part, 12 L d^2 matrices. What mixes positions is one of
@@ -48,8 +48,8 @@ MIXERS: dict[Mixer, type[nn.Module]] = {
 class Layer(nn.Module):
     """One layer: a mixer of positions and an MLP, each added to what it reads.
 
-    The mixer is registered under its own name, so weights say what they belong to.
-    `synth.fast.fused` may put faster forms of "x plus part" in the place of the parts.
+    The mixer is registered under its own name, which the names of its weights contain.
+    `synth.fast.fused` may set native forms of "x plus the part's output".
     """
 
     def __init__(self, num_lanes: int, config: ModelConfig) -> None:

@@ -5,7 +5,7 @@ Letters: K lanes, N any axes between lane and width, D width, E features out.
 
 from torch import Tensor, nn
 
-from synth.models.elementwise import folded, unit_rms
+from synth.models.elementwise import fold_gain, unit_rms
 from synth.models.lanes import lane_linear
 from synth.models.weights import gain
 
@@ -28,4 +28,4 @@ class RMSNorm(nn.Module):
         The gain scales the columns of the weight, which costs a pass over the weight
         and saves several over the activations.
         """
-        return lane_linear(unit_rms(x_KND), folded(weight_KED, self.gain_KD))
+        return lane_linear(unit_rms(x_KND), fold_gain(weight_KED, self.gain_KD))

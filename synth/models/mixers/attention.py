@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from synth.config import ModelConfig
 from synth.models.elementwise import rotate
-from synth.models.lanes import lane_linear, lie_as_alone
+from synth.models.lanes import lane_linear, lanes_are_aligned
 from synth.models.mixers.recurrence import Memory, by_lane
 from synth.models.norm import RMSNorm
 from synth.models.weights import matrix
@@ -65,7 +65,7 @@ class Attention(nn.Module):
     def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
         """Attend to this and all earlier positions, remembered ones among them."""
         qkv = self.norm.then(x_KBTD, self.qkv_KED)
-        at_once = lie_as_alone(qkv) and not self.myopic
+        at_once = lanes_are_aligned(qkv) and not self.myopic
         mixed = by_lane(self._mix, qkv, memory, {}, at_once=at_once)
         return lane_linear(mixed, self.out_KDD)
 
@@ -76,7 +76,7 @@ class Attention(nn.Module):
         v_NHTC: Tensor | None,
         weights: dict[str, Tensor],
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The heads' outputs, and keys and values of all positions so far, N = K B."""
+        """Outputs of the heads, and keys and values of all positions so far, N = K B."""
         lanes, batch, time, _ = qkv_KBTE.shape
         qkv = qkv_KBTE.view(lanes * batch, time, 3, self.heads, -1)
         qk, v = qkv.permute(2, 0, 3, 1, 4).split((2, 1))

@@ -14,9 +14,10 @@ sums in fp64, so a strong decay early in a chunk costs later ones no precision.
 Letters: K lanes, B batch, N = K B sequences, T time, J chunks, Q positions of a chunk, D
 width, H heads, P channels of a head, I = H P, S state.
 
-As the authors' code, without biases: the steps dt start between 0.001 and 0.1, and -A
-between 1 and 16, spread over the heads. Here the spread is fixed and a learnt offset
-(log factor for A) starts at nothing: gains are stored as 1, which stands for that.
+As in the authors' code, but without biases, dt starts between 0.001 and 0.1 and -A
+between 1 and 16, spread over the heads. Here these first values are constants. A learnt
+offset is added to dt before its softplus, and a learnt one to log(-A). Both are stored as
+gains (start at 1, do not decay), from which 1 is subtracted.
 """
 
 import math
@@ -26,17 +27,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synth.config import ModelConfig
-from synth.models.elementwise import folded, unit_rms
+from synth.models.elementwise import fold_gain, unit_rms
 from synth.models.lanes import lane_linear
 from synth.models.mixers.recurrence import (
     Memory,
     by_lane,
-    carried,
-    chunked,
+    carry_states,
     convolve,
-    joined,
-    widened,
-    with_past,
+    join_chunks,
+    prepend_past,
+    split_chunks,
+    widen,
 )
 from synth.models.mixers.shapes import WINDOW, MambaShape
 from synth.models.norm import RMSNorm
@@ -59,10 +60,10 @@ def scan(
     """y_t = C_t S_t for S_t = a_t S_(t-1) + B_t x_t, and the last state."""
     time = x_NTHP.shape[1]
     chunk = min(chunk, time)
-    x_NJHQP = chunked(x_NTHP, chunk)
-    b_NJ1QS = chunked(b_NTS[:, :, None], chunk)
-    c_NJ1QS = chunked(c_NTS[:, :, None], chunk)
-    log_NJHQ = chunked(log_decay_NTH.double(), chunk).cumsum(-1)
+    x_NJHQP = split_chunks(x_NTHP, chunk)
+    b_NJ1QS = split_chunks(b_NTS[:, :, None], chunk)
+    c_NJ1QS = split_chunks(c_NTS[:, :, None], chunk)
+    log_NJHQ = split_chunks(log_decay_NTH.double(), chunk).cumsum(-1)
     last_NJH1 = log_NJHQ[..., -1:]
     later = torch.ones(chunk, chunk, dtype=torch.bool, device=x_NTHP.device).triu(1)
     between = (log_NJHQ[..., :, None] - log_NJHQ[..., None, :]).to(x_NTHP.dtype)
@@ -73,10 +74,10 @@ def scan(
     to_end_NJHQ1 = (last_NJH1 - log_NJHQ).exp().to(x_NTHP.dtype)[..., None]
     update_NJHSP = b_NJ1QS.transpose(-2, -1) @ (x_NJHQP * to_end_NJHQ1)
     decay_NJH11 = last_NJH1.exp().to(x_NTHP.dtype)[..., None]
-    before_NJHSP, state_NHSP = carried(decay_NJH11, update_NJHSP, initial_NHSP)
+    before_NJHSP, state_NHSP = carry_states(decay_NJH11, update_NJHSP, initial_NHSP)
     from_start_NJHQ1 = log_NJHQ.exp().to(x_NTHP.dtype)[..., None]
     y_NJHQP = y_NJHQP + (c_NJ1QS @ before_NJHSP) * from_start_NJHQ1
-    return joined(y_NJHQP, time), state_NHSP
+    return join_chunks(y_NJHQP, time), state_NHSP
 
 
 class Mamba2(nn.Module):
@@ -112,18 +113,18 @@ class Mamba2(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The layer, the end of the convolution's input, and the state."""
         shape = self.shape
-        weight = folded(weights["in_KED"], weights["norm.gain_KD"])
+        weight = fold_gain(weights["in_KED"], weights["norm.gain_KD"])
         both = lane_linear(unit_rms(u_KBTD.flatten(1, 2)), weight)
         z_KBTI, xbc_KBTC, dt_KBTH = both.view(*u_KBTD.shape[:-1], -1).split(
             (shape.inner, shape.convolved, shape.heads), -1
         )
-        longer = with_past(xbc_KBTC, tail_KBTC, WINDOW - 1)
+        longer = prepend_past(xbc_KBTC, tail_KBTC, WINDOW - 1)
         xbc = functional.silu(convolve(longer, weights["convolution_KCW"]))
-        x_KBTI, b_KBTS, c_KBTS = widened(xbc).split(
+        x_KBTI, b_KBTS, c_KBTS = widen(xbc).split(
             (shape.inner, shape.state, shape.state), -1
         )
         x_KBTHP = x_KBTI.unflatten(-1, (shape.heads, shape.channels))
-        dt_KBTH, log_decay_KBTH = self._rates(widened(dt_KBTH), weights)
+        dt_KBTH, log_decay_KBTH = self._rates(widen(dt_KBTH), weights)
         y_NTHP, state_NHSP = scan(
             (x_KBTHP * dt_KBTH[..., None]).flatten(0, 1),
             log_decay_KBTH.flatten(0, 1),
@@ -132,10 +133,10 @@ class Mamba2(nn.Module):
             shape.chunk,
             None if state_KBHSP is None else state_KBHSP.flatten(0, 1),
         )
-        skip_KH = widened(weights["skip_KH"])
+        skip_KH = widen(weights["skip_KH"])
         y_KBTHP = y_NTHP.view(x_KBTHP.shape) + x_KBTHP * skip_KH[:, None, None, :, None]
         y_KBTI = y_KBTHP.flatten(-2).to(both.dtype) * functional.silu(z_KBTI)
-        weight = folded(weights["out_KDI"], weights["gated_norm.gain_KD"])
+        weight = fold_gain(weights["out_KDI"], weights["gated_norm.gain_KD"])
         out = lane_linear(unit_rms(y_KBTI.flatten(1, 2)), weight)
         state_KBHSP = state_NHSP.unflatten(0, u_KBTD.shape[:2])
         return out.view_as(u_KBTD), longer[:, :, 1 - WINDOW :], state_KBHSP
@@ -145,15 +146,15 @@ class Mamba2(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Steps dt and log decays dt A, each (K, B, T, H)."""
         offsets_H, rates_H = self._first_values(raw_KBTH)
-        offset_KH = offsets_H + (widened(weights["step_KH"]) - 1)
+        offset_KH = offsets_H + (widen(weights["step_KH"]) - 1)
         dt_KBTH = functional.softplus(raw_KBTH + offset_KH[:, None, None])
-        rate_KH = rates_H * (widened(weights["decay_KH"]) - 1).exp()
+        rate_KH = rates_H * (widen(weights["decay_KH"]) - 1).exp()
         return dt_KBTH, -dt_KBTH * rate_KH[:, None, None]
 
     def _first_values(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """What dt and -A start from, each (H,); made once per type and device.
+        """First values of dt before its softplus and of -A, (H,), cached per device.
 
-        A step that sends them to a GPU anew would wait, and could not be recorded.
+        Sending them to a GPU in every step would force a sync and prevent recording.
         """
         key = (like.dtype, like.device)
         if key not in self._starts:

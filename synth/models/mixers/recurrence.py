@@ -1,4 +1,4 @@
-"""What mixers share: lanes in turn, chunks, states between them, the past.
+"""What mixers share: lanes in turn, chunks, states between chunks, earlier inputs.
 
 Letters: K lanes, B batch, N = K B sequences, T time, Q positions of a chunk, J chunks, C
 channels, H heads, W window.
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
-from synth.models.lanes import together
+from synth.models.lanes import concatenate_lanes
 
 
 class Memory:
@@ -21,11 +21,11 @@ class Memory:
 
     def __init__(self) -> None:
         self.tail: Tensor | None = None
-        """The last inputs, as many as the shift or the convolution looks back; keys."""
+        """The last inputs that the shift or the convolution reads; keys of attention."""
         self.state: Tensor | None = None
-        """The state of the recurrence; values, where it is attention."""
+        """The state of the recurrence; values of attention."""
         self.tokens = 0
-        """How many tokens were seen, counted where positions are learned."""
+        """Tokens seen so far; the embedding counts them for learned positions."""
 
 
 class ShortConvolution(Function):
@@ -73,12 +73,12 @@ def by_lane(
     weights: dict[str, Tensor],
     at_once: bool = False,
 ) -> Tensor:
-    """`mix(x, tail, state, weights)`, on CPU one lane after the other.
+    """Run `mix(x, tail, state, weights)`, on a CPU one lane after the other.
 
-    Vector instructions round exponentials differently from the scalar ones that finish
-    a tensor, and where a tensor ends depends on the lanes in it; products depend on
-    where it begins. Alone, a lane has its own bits. A GPU, where bits are not promised,
-    takes all lanes `at_once`, and so may a `mix` on which nothing of this bears.
+    On a CPU the bits of a lane could depend on the other lanes: vector instructions round
+    exponentials differently from the scalar code for the last few elements of a tensor,
+    and products depend on alignment. A GPU, where bits are not promised, takes all lanes
+    at once; so does a CPU with `at_once`, for a `mix` without such effects.
     """
     memory = memory or Memory()
     lanes = len(x_KBTD)
@@ -95,25 +95,25 @@ def by_lane(
     ]
     outs, *kept = zip(*found, strict=True)
     memory.tail, memory.state = map(torch.cat, kept)
-    return together(outs)
+    return concatenate_lanes(outs)
 
 
-def with_past(x_KBTC: Tensor, tail_KBTC: Tensor | None, count: int) -> Tensor:
-    """The input after its `count` predecessors: those given, or zeros."""
+def prepend_past(x_KBTC: Tensor, tail_KBTC: Tensor | None, count: int) -> Tensor:
+    """The input with its `count` predecessors before it: `tail`, or zeros."""
     if tail_KBTC is None:
         return functional.pad(x_KBTC, (0, 0, count, 0))
     return torch.cat((tail_KBTC, x_KBTC), dim=2)
 
 
-def widened(x: Tensor) -> Tensor:
-    """In fp32, or fp64 if it is that already."""
+def widen(x: Tensor) -> Tensor:
+    """Convert to fp32, unless it is fp64."""
     return x if x.dtype == torch.float64 else x.float()
 
 
-def chunked(x_NTHX: Tensor, chunk: int) -> Tensor:
-    """(N, T, H, ...) to (N, J, H, Q, ...), the end of the last chunk filled with zeros.
+def split_chunks(x_NTHX: Tensor, chunk: int) -> Tensor:
+    """(N, T, H, ...) to (N, J, H, Q, ...); the last chunk is padded with zeros.
 
-    Zeros leave the state as it is, so a scan in chunks is exact for every length.
+    Zeros do not change the state, so a scan in chunks is exact for every length.
     """
     missing = -x_NTHX.shape[1] % chunk
     if missing:
@@ -122,12 +122,12 @@ def chunked(x_NTHX: Tensor, chunk: int) -> Tensor:
     return x_NTHX.unflatten(1, (-1, chunk)).transpose(2, 3)
 
 
-def joined(x_NJHQX: Tensor, time: int) -> Tensor:
-    """What `chunked` took apart: (N, J, H, Q, ...) to (N, T, H, ...), unfilled."""
+def join_chunks(x_NJHQX: Tensor, time: int) -> Tensor:
+    """Undo `split_chunks`: (N, J, H, Q, ...) to (N, T, H, ...), without the padding."""
     return x_NJHQX.transpose(2, 3).flatten(1, 2)[:, :time]
 
 
-def carried(
+def carry_states(
     decay_NJX: Tensor, update_NJX: Tensor, initial_NX: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """States before each chunk (N, J, ...), and the state after the last (N, ...).

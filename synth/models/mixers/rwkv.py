@@ -29,16 +29,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synth.config import ModelConfig
-from synth.models.elementwise import folded, unit_rms
+from synth.models.elementwise import fold_gain, unit_rms
 from synth.models.lanes import lane_linear
 from synth.models.mixers.recurrence import (
     Memory,
     by_lane,
-    carried,
-    chunked,
-    joined,
-    widened,
-    with_past,
+    carry_states,
+    join_chunks,
+    prepend_past,
+    split_chunks,
+    widen,
 )
 from synth.models.mixers.shapes import RWKVShape
 from synth.models.norm import RMSNorm
@@ -62,7 +62,7 @@ def scan(
     time = r_NTHP.shape[1]
     chunk = min(chunk, time)
     r, k, v, log_NJHQP = (
-        chunked(x, chunk) for x in (r_NTHP, k_NTHP, v_NTHP, log_decay_NTHP)
+        split_chunks(x, chunk) for x in (r_NTHP, k_NTHP, v_NTHP, log_decay_NTHP)
     )
     through = log_NJHQP.cumsum(-2)
     until = through - log_NJHQP
@@ -76,9 +76,9 @@ def scan(
     end = through[..., -1:, :]
     update_NJHPP = (k * (end - through).exp()).transpose(-2, -1) @ v
     decay_NJHP1 = end.exp().transpose(-2, -1)
-    before_NJHPP, state_NHPP = carried(decay_NJHP1, update_NJHPP, initial_NHPP)
+    before_NJHPP, state_NHPP = carry_states(decay_NJHP1, update_NJHPP, initial_NHPP)
     y_NJHQP = y_NJHQP + (r * until.exp()) @ before_NJHPP
-    return joined(y_NJHQP, time), state_NHPP
+    return join_chunks(y_NJHQP, time), state_NHPP
 
 
 class TimeMix(nn.Module):
@@ -112,11 +112,11 @@ class TimeMix(nn.Module):
         weights: dict[str, Tensor],
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The layer, the last normed input, and the state."""
-        longer = with_past(unit_rms(u_KBTD), tail_KB1D, 1)
+        longer = prepend_past(unit_rms(u_KBTD), tail_KB1D, 1)
         rkvg, log_decay_KNI = self._project(longer, weights)
         shape = self.shape
         sequences = (-1, u_KBTD.shape[2], shape.heads, shape.channels)
-        r, k, v = (widened(x) for x in rkvg[:3])
+        r, k, v = (widen(x) for x in rkvg[:3])
         r_NTHP, k_NTHP, v_NTHP = (x.reshape(sequences) for x in (r, k, v))
         y_NTHP, state_NHPP = scan(
             r_NTHP,
@@ -126,13 +126,13 @@ class TimeMix(nn.Module):
             shape.chunk,
             None if state_KBHPP is None else state_KBHPP.flatten(0, 1),
         )
-        own_KNI = r * k * widened(weights["bonus_KI"])[:, None]
+        own_KNI = r * k * widen(weights["bonus_KI"])[:, None]
         own_NTH1 = own_KNI.reshape(sequences).sum(-1, keepdim=True)
         y_NTHP = unit_rms(y_NTHP + own_NTH1 * v_NTHP)
         gate_KNI = functional.silu(rkvg[3])
         y_KNI = y_NTHP.reshape(gate_KNI.shape).to(gate_KNI.dtype) * gate_KNI
         # The gain of the norm commutes with the gate, so it goes into the output.
-        weight = folded(weights["out_KDI"], weights["head_norm.gain_KD"])
+        weight = fold_gain(weights["out_KDI"], weights["head_norm.gain_KD"])
         out = lane_linear(y_KNI, weight).view_as(u_KBTD)
         return out, longer[:, :, -1:], state_NHPP.unflatten(0, u_KBTD.shape[:2])
 
@@ -149,8 +149,8 @@ class TimeMix(nn.Module):
         ramp_D = torch.linspace(0, 1, width, device=unit_KND.device)
         shares = (weights["shift_KF"].view(lanes, 5, width) * ramp_D).unbind(1)
         gain_KD = weights["norm.gain_KD"]
-        maps = folded(weights["rkvg_KED"], gain_KD).chunk(4, dim=1)
-        down = folded(weights["decay_down_KRD"], gain_KD)
+        maps = fold_gain(weights["rkvg_KED"], gain_KD).chunk(4, dim=1)
+        down = fold_gain(weights["decay_down_KRD"], gain_KD)
         *rkvg, thin_KNR = (
             lane_linear(
                 torch.addcmul(unit_KND, change_KND, share[:, None].to(unit_KND.dtype)),
@@ -158,14 +158,14 @@ class TimeMix(nn.Module):
             )
             for share, weight in zip(shares, (*maps, down), strict=True)
         )
-        logit_KNI = widened(lane_linear(thin_KNR.tanh(), weights["decay_up_KIR"]))
-        offset_KI = widened(weights["decay_KI"]) - 1 + self._first_logits(logit_KNI)
+        logit_KNI = widen(lane_linear(thin_KNR.tanh(), weights["decay_up_KIR"]))
+        offset_KI = widen(weights["decay_KI"]) - 1 + self._first_logits(logit_KNI)
         return tuple(rkvg), -FASTEST * (logit_KNI + offset_KI[:, None]).sigmoid()
 
     def _first_logits(self, like: Tensor) -> Tensor:
-        """What the decays' logits start from, (I,); made once per type and device.
+        """First logits of the decays, (I,), cached per type and device.
 
-        A step that sends them to a GPU anew would wait, and could not be recorded.
+        Sending them to a GPU in every step would force a sync and prevent recording.
         """
         key = (like.dtype, like.device)
         if key not in self._starts:

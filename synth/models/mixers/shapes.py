@@ -1,10 +1,10 @@
-"""What mixes positions in a layer, and the inner widths that make the mixers equal.
+"""Mixers without torch: their setting, and widths that give all the same parameter count.
 
-Attention has 4 d^2 weights. The other mixers get inner widths such that all their
-parameters but the first norm's gain sum to about 4 d^2 too: heads as many as attention
-has, channels first, and what rounding leaves goes to the state (Mamba-2) or to the rank
-of the decay (RWKV), whose steps are finer. No torch here: `describe` counts by
-arithmetic. Letters: d width, H heads, P channels of a head, I = H P, S state, R rank,
+Attention has 4 d^2 weights. The inner widths of the other mixers are chosen such that
+their parameters, without the gain of the first norm, sum to about 4 d^2 too. They have as
+many heads as attention. The channels of a head are chosen first; the state (Mamba-2) or
+the rank of the decay (RWKV), whose steps are finer, makes up for the rounding.
+Letters: d width, H heads, P channels of a head, I = H P, S state, R rank,
 T context, Q chunk.
 """
 
@@ -19,7 +19,7 @@ Mixer = Literal["attention", "mamba2", "rwkv"]
 
 @dataclass(frozen=True, kw_only=True)
 class MixerConfig(Part):
-    """What looks at other positions in each layer."""
+    """The setting of a model that its mixer owns."""
 
     mixer: Mixer = identity("attention", implied="attention")
     """What mixes positions in each layer; every mixer has about 4 d^2 weights."""
@@ -32,7 +32,7 @@ WINDOW = 4
 
 
 class MixerShape(Protocol):
-    """Counts of one mixer layer; its first norm (d gains) is counted elsewhere."""
+    """Counts of one mixer; its first norm is part of `synth.models.counts.layer_counts`."""
 
     @property
     def matrices(self) -> int:
@@ -41,7 +41,7 @@ class MixerShape(Protocol):
 
     @property
     def gains(self) -> int:
-        """Parameters of one axis a lane, exempt from decay."""
+        """Parameters that are exempt from decay."""
         ...
 
     def training_flops(self, context: int) -> int:
