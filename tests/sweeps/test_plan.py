@@ -11,6 +11,7 @@ from sweeps.commands import PlanCommand
 from sweeps.plan import plan, short
 from sweeps.rates import usual_rate
 from sweeps.survey import survey
+from synth.config import ModelConfig
 from synth.models.describe import describe_run
 from synth.run.execution import Execution
 from synth.run.states import NOT_DONE
@@ -157,6 +158,11 @@ def test_the_plan_command_answers_programs(sweep_file, tmp_path, capsys):
 def test_what_is_impossible_is_refused_before_anything_starts(tmp_path):
     with pytest.raises(ValueError, match=r"Run polynomial-.* is impossible: context"):
         planned([tiny_run(context=10)], tmp_path)
+    short = dataclasses.replace(
+        tiny_run(context=24), model=ModelConfig(scale="d16-L4-h2", positions="learned")
+    )
+    with pytest.raises(ValueError, match="is impossible: A row of 29 tokens is longer"):
+        planned([short], tmp_path)
     with pytest.raises(ValueError, match="--lanes must be at least 1; got 0"):
         planned(runs(), tmp_path, lanes=0)
 

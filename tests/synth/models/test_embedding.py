@@ -69,8 +69,12 @@ def accelerated(model, form, dtype=torch.float32):
     return fuse(model, native.load(dtype)) if form == "native" else None
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda one: one.arm)
-@pytest.mark.parametrize("mixer", MIXERS)
+PAIRS = [(mixer, one) for one in OBJECTIVES for mixer in one.mixers]
+
+
+@pytest.mark.parametrize(
+    ("mixer", "objective"), PAIRS, ids=lambda one: getattr(one, "arm", one)
+)
 def test_described_parameters_are_those_of_the_model(mixer, objective):
     found = set()
     for embeddings, positions in itertools.product(
@@ -122,10 +126,14 @@ ARMS = [
     ChainConfig(),
     TokenOrderConfig(window=4),
 ]
+KINDS = {type(one) for one in ARMS}
+EVERY_KIND = [*ARMS, *(one for one in OBJECTIVES if type(one) not in KINDS)]
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("objective", ARMS, ids=lambda one: f"{one.arm}-{one.scored}")
+@pytest.mark.parametrize(
+    "objective", EVERY_KIND, ids=lambda one: f"{one.arm}-{one.scored}"
+)
 def test_a_tied_matrix_is_both_matrices_scaled(objective, form, monkeypatch):
     """Losses, and gradients by the chain rule, are those of an untied model."""
     monkeypatch.setattr("synth.loss.SPARSE_VOCABULARY", 1)  # unembed scored ones alone
