@@ -116,6 +116,7 @@ GRAPHS = {
         training=training_of(2000, context=15),
     ),
 }
+BLOCK_TASKS = tuple(BlocksworldConfig(paths=100 * i) for i in range(1, 6))
 BLOCKS = {
     "quick": Rung(
         (BlocksworldConfig(paths=200),),
@@ -124,13 +125,13 @@ BLOCKS = {
         training=training_of(400, context=10),
     ),
     "night": Rung(
-        tuple(BlocksworldConfig(paths=paths) for paths in (100, 300, 500)),
+        BLOCK_TASKS,
         MAIN_ARMS,
         seeds=5,
         training=training_of(2000, context=10),
     ),
     "paper": Rung(
-        tuple(BlocksworldConfig(paths=paths) for paths in (100, 200, 300, 400, 500)),
+        BLOCK_TASKS,
         PAPER_ARMS,
         seeds=5,
         training=training_of(2000, context=10),
