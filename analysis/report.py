@@ -15,7 +15,8 @@ from analysis.claims import RULE, Judgement, outcome_table
 from analysis.plots import style
 from analysis.plots.gallery import Picture
 from analysis.plots.overview import all_pictures
-from analysis.selection import size_name
+from analysis.selection import size_name, usable
+from analysis.settings import settings_of
 from analysis.statements import judge_all
 from analysis.trajectories import equal_cost_table, events_table
 
@@ -42,12 +43,8 @@ READABLE = 72
 the figure sideways, not the page."""
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """What the browser lets the page load: pictures inside it, nothing else."""
-KNOWN_VERDICTS = (
-    "supported",
-    "contradicted",
-    "undecided",
-    "not tested",
-)
+NOT_TESTED = "not tested"
+KNOWN_VERDICTS = ("supported", "contradicted", "undecided", NOT_TESTED)
 
 
 def report(frame: pl.DataFrame, pictures: bool = True) -> str:
@@ -64,7 +61,8 @@ def report(frame: pl.DataFrame, pictures: bool = True) -> str:
         '<a href="#provenance">provenance</a></nav>',
         f"<p>{_lead(frame, judgements)}</p>",
         '<h2 id="claims">Claims</h2>',
-        *map(_claim, judgements),
+        *map(_claim, [one for one in judgements if one.verdict != NOT_TESTED]),
+        _untested([one for one in judgements if one.verdict == NOT_TESTED]),
         f"<details><summary>The rule</summary><pre>{html.escape(RULE)}</pre></details>",
         '<h2 id="figures">Figures</h2>',
         *map(_figure, figures),
@@ -72,8 +70,8 @@ def report(frame: pl.DataFrame, pictures: bool = True) -> str:
         '<h2 id="costs">At equal cost</h2>',
         "<p>Every arm minus n = 1 at one size, paired on data seeds, and the "
         "tokens until half of the runs had learned an ability, at a fixed level.</p>",
-        _table(equal_cost_table(frame)),
-        _table(events_table(frame)),
+        _table(in_words(equal_cost_table(frame), frame)),
+        _table(in_words(events_table(frame), frame)),
         '<h2 id="runs">Runs</h2>',
         _table(_runs(frame)),
         '<h2 id="provenance">Provenance</h2>',
@@ -130,6 +128,28 @@ def _claim(one: Judgement) -> str:
     return "".join(parts) + "</section>"
 
 
+def _untested(judgements: Sequence[Judgement]) -> str:
+    """Claims that no run speaks of, folded away."""
+    if not judgements:
+        return ""
+    told = ", ".join(one.claim.id for one in judgements)
+    blocks = "".join(map(_claim, judgements))
+    return f"<details><summary>Not tested: {told}</summary>{blocks}</details>"
+
+
+def in_words(table: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
+    """`table` with the digits of its settings replaced by what tells each apart."""
+    if "setting" not in table.columns:
+        return table
+    done = usable(frame).filter(pl.col("state") == "done")
+    labels: dict[str, str] = {}
+    for part in done.partition_by("task"):
+        for varied in (("arm",), ("scale", "arm")):
+            labels |= {one.id: one.label for one in settings_of(part, *varied)}
+    known = pl.col("setting").replace(labels)
+    return table.with_columns(setting=known)
+
+
 def _figure(one: Picture) -> str:
     data = base64.b64encode(style.as_png(one.figure, dpi=150)).decode()
     name, text = html.escape(one.name), html.escape(one.caption)
@@ -159,7 +179,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return f"<td>{'yes' if value else 'no'}</td>"
     if isinstance(value, int | float):
-        text = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+        whole = isinstance(value, int) or abs(value) >= 1e4
+        text = f"{value:,.0f}" if whole else f"{value:.4g}"
         return f'<td class="number">{text}</td>'
     return f"<td>{'' if value is None else html.escape(str(value))}</td>"
 

@@ -69,9 +69,8 @@ def test_names_of_slices_that_are_columns_as_well(results):
     query = Query(where=["books_parts=0"], suite="test")
     found = view(stories, query, "slice.tokens", panel="scale")
     assert found.rows["slice.tokens"].unique().sort().to_list() == ["seen", "unseen"]
-    assert view(
-        stories, Query(where=["books_parts=0"], suite="test_seen"), "tokens"
-    ).along
+    query = Query(where=["books_parts=0"], suite="test_seen")
+    assert view(stories, query, "tokens", panel="scale").along
 
 
 def test_several_tasks_are_refused(results):
