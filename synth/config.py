@@ -165,7 +165,7 @@ class RunConfig(Part):
                 'splits = ("test", "validation").'
             )
         self.objective.require_trunk(self.model.scale, self.model.shape.layers)
-        self.objective.require_mixer(self.model.mixer)
+        self.objective.require_parts(self.model.mixer, self.model.positions)
 
     def require_evaluation(self) -> None:
         """Refuse learned positions that are fewer than evaluation needs (`ValueError`)."""

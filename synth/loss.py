@@ -2,22 +2,14 @@
 
 Letters: N heads, R readouts, K lanes, B batch, T time, D width, V vocabulary.
 
-An objective (`synth.objectives`) lists heads and readouts. The loss of each is the mean
-over its own scored positions, and the loss of a run is their sum with the weights of the
-step. Losses are reported without these weights. A target
-counts if it lies in the same example as the position that predicts it:
-
-```
-position   0  1  2  3  4  5  6  7        one row, two examples, the second one's
-token      a  b  =  x  .  c  =  y        answer is y
-offset 1   b  =  x  .  -  =  y           targets at t+1, none across the border
-offset 2   =  x  .  -  -  y              targets at t+2
-```
+An objective (`synth.objectives`) lists heads and readouts; `synth.targets` makes of a
+batch what each has to predict. The loss of each is the mean over its own scored
+positions, and the loss of a run is their sum with the weights of the step. Losses are
+reported without these weights.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,92 +17,13 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
-from synth.models.ahead import same_example, shifted
 from synth.models.decoder import PredictionModel
 from synth.models.describe import SPARSE_VOCABULARY
-from synth.objectives.objective import ObjectiveConfig
 from synth.run.spans import span
+from synth.targets import Targets
 
 MAX_LOGITS = 1 << 23
 """Largest number of logits of one lane held at once; more positions go in chunks."""
-
-
-@dataclass(frozen=True)
-class Targets:
-    """A batch, and what each head and readout has to predict at each position of it.
-
-    `batch`: `tokens`, `example` and `answer`, each (K, B, T).
-    `tokens_NKBT`: the target of each head (0 where there is none).
-    `weights_NKBT`: 1 / (scored positions of that head and lane), 0 where not scored.
-    `readouts`: the same weights for each readout, (K, B, T).
-    `sparse`: whether few positions are scored, as with answers alone.
-    `scales`: the weight of each term of the loss; none given is 1 for each. Numbers, or
-    tensors (without axes) where the step is recorded once for all its weights.
-    """
-
-    batch: Mapping[str, Tensor]
-    tokens_NKBT: Tensor
-    weights_NKBT: Tensor
-    readouts: tuple[Tensor, ...] = ()
-    sparse: bool = False
-    scales: Sequence[float | Tensor] = ()
-
-    def scale(self, term: int) -> float | Tensor:
-        """The weight of a term, counted from 0."""
-        return self.scales[term] if self.scales else 1.0
-
-    def rows(self, chosen: slice) -> "Targets":
-        """The same for some rows of the batch; weights stay those of the whole batch."""
-        return Targets(
-            {name: values[:, chosen] for name, values in self.batch.items()},
-            self.tokens_NKBT[:, :, chosen],
-            self.weights_NKBT[:, :, chosen],
-            tuple(weights_KBT[:, chosen] for weights_KBT in self.readouts),
-            self.sparse,
-            self.scales,
-        )
-
-
-def make_targets(
-    tokens_KBT: Tensor,
-    example_KBT: Tensor,
-    answer_KBT: Tensor,
-    objective: ObjectiveConfig,
-    scales: Sequence[float | Tensor] | None = None,
-) -> Targets:
-    """Targets and weights of an objective's heads and readouts.
-
-    A position t is scored by a head of offset i if t+i lies in the same row and example
-    and, with `scored="answer"`, token t+i belongs to the answer. A term without any
-    scored position weighs 0 everywhere (its loss is 0, not NaN). `scales` are the
-    weights of the terms, those of the first step if not given.
-    """
-    all_tokens, all_weights = [], []
-    for head in objective.heads():
-        target = shifted(tokens_KBT, head.offset)
-        scored = same_example(example_KBT, head.offset)
-        if objective.scored == "answer":
-            scored &= shifted(answer_KBT, head.offset)
-        all_tokens.append(target)
-        all_weights.append(_means(scored))
-    readouts = tuple(
-        _means(objective.readout_scored(readout, example_KBT, answer_KBT))
-        for readout in objective.readouts()
-    )
-    return Targets(
-        {"tokens": tokens_KBT, "example": example_KBT, "answer": answer_KBT},
-        torch.stack(all_tokens),
-        torch.stack(all_weights),
-        readouts,
-        objective.scored == "answer",
-        objective.term_weights(0, 1) if scales is None else scales,
-    )
-
-
-def _means(scored_KBT: Tensor) -> Tensor:
-    """Weights whose sum with the losses is the mean over a lane's scored positions."""
-    count_K = scored_KBT.sum((1, 2)).clamp(min=1)
-    return scored_KBT / count_K[:, None, None]
 
 
 PieceLoss = Callable[[Tensor, Tensor, Tensor, float | Tensor], tuple[Tensor, Tensor]]
@@ -138,6 +51,8 @@ def loss_and_backward(
     readouts, tokens_KBT = objective.readouts(), batch["tokens"]
     if "answer" in batch:
         tokens_KBT = objective.inputs(tokens_KBT, batch["answer"])
+    registers = targets.registers
+    ahead_KB = None if registers is None else registers.ahead_KB
     states: dict[int, Tensor] = {}
     losses: dict[int, Tensor] = {}
     read: dict[str, Tensor] = {}
@@ -146,18 +61,33 @@ def loss_and_backward(
     few = few and not tokens_KBT.is_cuda
     eager_piece = functools.partial(_piece_loss, model)
 
+    def token_loss(
+        h_KBTD: Tensor, targets_KBT: Tensor, weights_KBT: Tensor, scale: float | Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        if few:
+            return _loss_of_scored(model, h_KBTD, targets_KBT, weights_KBT, scale)
+        # A piece of one's own may know no other way than to take the gradient.
+        used = eager_piece if piece is None or _is(scale, 0) else piece
+        wanted = (targets_KBT, weights_KBT, scale)
+        return _loss_of_all(used, model.vocab_size, h_KBTD, *wanted)
+
     def head_loss(head: int, h_KBTD: Tensor) -> tuple[Tensor, Tensor | None]:
         wanted = (targets.tokens_NKBT[head - 1], targets.weights_NKBT[head - 1])
         scale = targets.scale(head - 1)
-        if few:
-            return _loss_of_scored(model, h_KBTD, *wanted, scale)
-        # A piece of one's own may know no other way than to take the gradient.
-        used = eager_piece if piece is None or _is(scale, 0) else piece
-        return _loss_of_all(used, model.vocab_size, h_KBTD, *wanted, scale)
+        if registers is None:
+            return token_loss(h_KBTD, *wanted, scale)
+        real_KBTD, own_KBTD = h_KBTD.chunk(2, 1)
+        loss_K, grad = token_loss(real_KBTD, *wanted, scale)
+        wanted = (registers.tokens_KBT, registers.weights_KBT)
+        scale = targets.scale(model.num_heads + len(readouts))
+        read["register"], own_grad = token_loss(own_KBTD, *wanted, scale)
+        assert grad is not None
+        assert own_grad is not None
+        return loss_K, torch.cat((grad, own_grad), 1)
 
     def visit(parent: int | None, state: Tensor) -> None:
         for head in model.children_of(parent):
-            output = model.run_head(head, state, tokens_KBT)
+            output = model.run_head(head, state, tokens_KBT, ahead_KB)
             leaf = output.detach().requires_grad_()
             states[head] = leaf.detach()
             visit(head, leaf)
@@ -173,13 +103,15 @@ def loss_and_backward(
             if grads:
                 _pass_back(output, functools.reduce(torch.add, grads))
 
-    z = model.run_trunk(tokens_KBT)
+    z = model.run_trunk(tokens_KBT, ahead_KB)
     leaf = z.detach().requires_grad_()
     visit(None, leaf)
     assert leaf.grad is not None
     _pass_back(z, leaf.grad)
     by_term = [losses[head] for head in range(1, model.num_heads + 1)]
-    return torch.stack(by_term + [read[readout.name] for readout in readouts])
+    return torch.stack(
+        by_term + [read[name] for name in objective.terms()[len(losses) :]]
+    )
 
 
 def _is(scale: float | Tensor, number: float) -> bool:

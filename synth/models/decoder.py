@@ -14,11 +14,12 @@ from synth.models.ahead import shifted
 from synth.models.elementwise import unit_rms
 from synth.models.embedding import TokenModel
 from synth.models.heads import HeadStack, new_head
+from synth.models.lanes import lane_embedding
 from synth.models.layer import Layer
 from synth.models.mixers.attention import Attention
 from synth.models.mixers.recurrence import Memory
 from synth.models.norm import RMSNorm
-from synth.models.weights import role_of
+from synth.models.weights import matrix, role_of
 from synth.objectives.objective import ObjectiveConfig, Prediction, Readout
 
 
@@ -62,6 +63,10 @@ class PredictionModel(TokenModel):
             }
         )
 
+        self.register_K1D: nn.Parameter | None = None
+        if objective.registers() is not None:
+            assert isinstance(self.heads[0], Layer), "registers pass through one layer"
+            self.register_K1D = matrix(num_lanes, 1, shape.width, std=1.0)
         if objective.myopic:
             for layer in self.layers():
                 assert isinstance(layer.mixer, Attention), "require_mixer was not asked"
@@ -101,16 +106,40 @@ class PredictionModel(TokenModel):
             states.append(layer(states[-1]))
         return states
 
-    def run_trunk(self, tokens_KBT: Tensor) -> Tensor:
-        """Output of the trunk, z in the paper, (K, B, T, D)."""
+    def run_trunk(
+        self, tokens_KBT: Tensor, registers_KB: Tensor | None = None
+    ) -> Tensor:
+        """Output of the trunk, z in the paper, (K, B, T, D).
+
+        With registers (`Layer.forward`), (K, 2 B, T, D): tokens, then registers.
+        """
         x_KBTD = self.embed(tokens_KBT)
+        if registers_KB is None:
+            for layer in self.trunk:
+                x_KBTD = layer(x_KBTD)
+            return x_KBTD
+        x_KBTD = torch.cat((x_KBTD, self.embed_registers(tokens_KBT)), 1)
         for layer in self.trunk:
-            x_KBTD = layer(x_KBTD)
+            x_KBTD = layer(x_KBTD, None, registers_KB)
         return x_KBTD
 
-    def run_head(self, head: int, x_KBTD: Tensor, tokens_KBT: Tensor) -> Tensor:
+    def embed_registers(self, tokens_KBT: Tensor) -> Tensor:
+        """The embedding of registers, the same at every place, (K, B, T, D)."""
+        assert self.register_K1D is not None, "the objective has no registers"
+        # A look-up, whose gradient adds up in the same order in every lane.
+        return lane_embedding(torch.zeros_like(tokens_KBT), self.register_K1D)
+
+    def run_head(
+        self,
+        head: int,
+        x_KBTD: Tensor,
+        tokens_KBT: Tensor,
+        registers_KB: Tensor | None = None,
+    ) -> Tensor:
         """State of head 1..n from the state that it stands on, and the given tokens."""
         module = self.heads[head - 1]
+        if registers_KB is not None:
+            return module(x_KBTD, None, registers_KB)
         if not self._merges[head - 1]:
             return module(x_KBTD)
         spec = self.plan[head - 1]

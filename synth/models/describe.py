@@ -45,6 +45,9 @@ def describe_model(
     if unembeddings is None:
         unembeddings = objective.unembeddings()
     flops = trunk * layer.flops + sum(module.flops for module in modules)
+    if objective.registers() is not None:  # as many again as there are tokens
+        tables += width
+        flops *= 2
     return {
         "scale": model.scale,
         "mixer": model.mixer,

@@ -65,9 +65,21 @@ class Layer(nn.Module):
         """The part that looks at other positions."""
         return self.get_submodule(self.kind)
 
-    def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
-        """(K, B, T, D) to (K, B, T, D)."""
-        if self.fused_mixer is not None and memory is None:
+    def forward(
+        self,
+        x_KBTD: Tensor,
+        memory: Memory | None = None,
+        registers_KB: Tensor | None = None,
+    ) -> Tensor:
+        """(K, B, T, D) to (K, B, T, D).
+
+        With registers, the second half of the rows holds those of the first half, and
+        `registers` says how many tokens ahead each row's registers predict.
+        """
+        if registers_KB is not None:
+            assert isinstance(self.mixer, Attention), "require_parts was not asked"
+            x_KBTD = x_KBTD + self.mixer.with_registers(x_KBTD, registers_KB)
+        elif self.fused_mixer is not None and memory is None:
             x_KBTD = self.fused_mixer(x_KBTD)
         else:
             x_KBTD = x_KBTD + self._modules[self.kind](x_KBTD, memory)  # type: ignore[misc]

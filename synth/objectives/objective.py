@@ -132,6 +132,21 @@ class Readout:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Registers:
+    """A register after every token t: it reads x[..t], and predicts x[t + off].
+
+    No position reads a register but itself. `off` is one number for a row, from 1 to
+    `furthest`, and the register's rotary position is t + off - 1. Training alone has
+    registers; they pass through the trunk and head 1.
+    """
+
+    furthest: int
+    """The largest offset."""
+    weight: float
+    """Of their mean loss in the objective."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig(Part, Family, ABC, family="objective"):
     """What a model is trained towards; `kind` is its name in files and commands.
 
@@ -142,6 +157,8 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
     version: ClassVar[int] = 1
     mixers: ClassVar[tuple[str, ...]] = ("attention", "mamba2", "rwkv")
     """The mixers that can train it."""
+    positions: ClassVar[tuple[str, ...]] = ("rotary", "learned")
+    """The positions with which it can be trained."""
     decodes_at_once: ClassVar[bool] = False
     """Whether all tokens of an answer are predicted in one pass, from the question."""
     myopic: ClassVar[bool] = False
@@ -166,6 +183,10 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
     def readouts(self) -> tuple[Readout, ...]:
         """Losses on something other than one token; most objectives have none."""
         return ()
+
+    def registers(self) -> Registers | None:
+        """Positions that read and are not read; most objectives have none."""
+        return None
 
     def inputs(self, tokens_KBT: Tensor, answer_KBT: Tensor) -> Tensor:
         """The tokens that the model reads, in training and in evaluation, (K, B, T)."""
@@ -192,16 +213,18 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
     def unembeddings(self) -> float:
         """Times that training unembeds a token; a third without a backward pass."""
         heads = sum(head.unembeddings for head in self.heads())
-        return heads + sum(readout.unembeddings for readout in self.readouts())
+        readouts = sum(readout.unembeddings for readout in self.readouts())
+        return heads + readouts + (self.registers() is not None)
 
     def shallower(self, layers: int) -> list[str]:
         """Settings of this objective that leave a trunk to so many layers, in words."""
         return []
 
     def terms(self) -> tuple[str, ...]:
-        """The name of each term of the loss: heads first, then readouts."""
+        """The name of each term of the loss: heads, then readouts, then registers."""
         heads = [head.prediction.label for head in self.heads()]
-        return (*heads, *(readout.name for readout in self.readouts()))
+        registers = [] if self.registers() is None else ["register"]
+        return (*heads, *(readout.name for readout in self.readouts()), *registers)
 
     @property
     def scheduled(self) -> bool:
@@ -213,8 +236,10 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
 
         0 measures a term without training on it.
         """
-        heads = [float(head.weight) for head in self.heads()]
-        return (*heads, *(float(readout.weight) for readout in self.readouts()))
+        registers = self.registers()
+        weighted: list[Head | Readout | Registers] = [*self.heads(), *self.readouts()]
+        weighted += [] if registers is None else [registers]
+        return tuple(float(term.weight) for term in weighted)
 
     def path(self, head: int) -> list[int]:
         """The heads on the path from the trunk to `head`, inclusive."""
@@ -248,13 +273,17 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
             f"Use {_either(ways) or f'a shape of {layers - trunk + 1} layers'}."
         )
 
-    def require_mixer(self, mixer: str) -> None:
-        """Raise `ValueError` where the mixer of a model cannot train this."""
-        if mixer not in self.mixers:
-            raise ValueError(
-                f"The objective {self.kind!r} has no form for the mixer {mixer!r}. Use "
-                f"{_either([repr(one) for one in self.mixers])}."
-            )
+    def require_parts(self, mixer: str, positions: str) -> None:
+        """Raise `ValueError` where the parts of a model cannot train this."""
+        for name, value, allowed in (
+            ("mixer", mixer, self.mixers),
+            ("positions", positions, self.positions),
+        ):
+            if value not in allowed:
+                raise ValueError(
+                    f"The objective {self.kind!r} has no form for {name} {value!r}. "
+                    f"Use {_either([repr(one) for one in allowed])}."
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, the version, and the kind."""

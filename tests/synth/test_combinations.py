@@ -12,6 +12,7 @@ from synth.objectives.joint import JointConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.myopic import MyopicConfig
 from synth.objectives.next_latent import NextLatentConfig
+from synth.objectives.registers import RegistersConfig
 from synth.objectives.teacherless import TeacherlessConfig
 from synth.objectives.token_order import TokenOrderConfig
 from synth.objectives.transfer import TransferConfig
@@ -29,6 +30,7 @@ ARMS = {
     "bag-of-words": [BagOfWordsConfig(window=4), BagOfWordsConfig()],
     "joint": [JointConfig(depth=2)],
     "next-latent": [NextLatentConfig(depth=2)],
+    "registers": [RegistersConfig()],
     "teacherless": [TeacherlessConfig()],
     "myopic": [MyopicConfig(), MyopicConfig(horizon=2)],
 }

@@ -7,10 +7,11 @@ import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig
-from synth.loss import loss_and_backward, make_targets
+from synth.loss import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
+from synth.targets import make_targets
 
 LAYOUTS = ["parallel", "causal", "anticausal", "linear"]
 VOCAB, BATCH, TIME = 11, 3, 12

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from synth.config import ModelConfig
 from synth.models.elementwise import rotate
-from synth.models.lanes import lane_linear, lanes_are_aligned
+from synth.models.lanes import concatenate_lanes, lane_linear, lanes_are_aligned
 from synth.models.mixers.recurrence import Memory, by_lane
 from synth.models.norm import RMSNorm
 from synth.models.weights import matrix
@@ -68,6 +68,45 @@ class Attention(nn.Module):
         at_once = lanes_are_aligned(qkv) and not self.myopic
         mixed = by_lane(self._mix, qkv, memory, {}, at_once=at_once)
         return lane_linear(mixed, self.out_KDD)
+
+    def with_registers(self, x_KCTD: Tensor, ahead_KB: Tensor) -> Tensor:
+        """Rows, then their registers (C = 2 B rows): see `objectives.objective.Registers`.
+
+        A register attends to tokens up to its own place, and to itself.
+        """
+        qkv = self.norm.then(x_KCTD, self.qkv_KED)
+        lanes = zip(qkv.split(1), ahead_KB, strict=True)
+        mixed = [self._mix_registers(qkv_1CTE[0], ahead) for qkv_1CTE, ahead in lanes]
+        return lane_linear(
+            concatenate_lanes([part[None] for part in mixed]), self.out_KDD
+        )
+
+    def _mix_registers(self, qkv_CTE: Tensor, ahead_B: Tensor) -> Tensor:
+        """The heads' outputs of one lane, (C, T, D)."""
+        batch, time = len(ahead_B), qkv_CTE.shape[1]
+        qkv_3CHTC = qkv_CTE.view(2 * batch, time, 3, self.heads, -1).permute(
+            2, 0, 3, 1, 4
+        )
+        (q, k, v), (q_own, k_own, v_own) = (
+            part.unbind() for part in qkv_3CHTC.split(batch, 1)
+        )
+        q, k = self.rotary(torch.stack((q, k)), 0)
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+        at_T = torch.arange(time, device=q.device)
+        # Tables reach twice as far as a row, so that their length is one for all offsets.
+        place_B1T = (at_T + ahead_B[:, None] - 1).clamp(max=2 * time - 1)[:, None]
+        cos_B1TC, sin_B1TC = (
+            part[place_B1T] for part in self.rotary.table(2 * time, q)
+        )
+        q_own, k_own = (rotate(part, cos_B1TC, sin_B1TC) for part in (q_own, k_own))
+        rate = q.shape[-1] ** -0.5
+        later_TT = at_T > at_T[:, None]
+        scores = (q_own @ k.transpose(-1, -2) * rate).masked_fill(later_TT, -torch.inf)
+        own = (q_own * k_own).sum(-1, keepdim=True) * rate
+        weight = torch.cat((scores, own), -1).softmax(-1)
+        mixed_own = weight[..., :-1] @ v + weight[..., -1:] * v_own
+        return torch.cat((mixed, mixed_own)).transpose(1, 2).flatten(2)
 
     def _mix(
         self,

@@ -18,13 +18,14 @@ from synth.config import ModelConfig
 from synth.fast.numerics import numerics
 from synth.fast.replay import CudaGraph
 from synth.fast.transfer import pinned
-from synth.loss import loss_and_backward, make_targets
+from synth.loss import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes
 from synth.models.mixers.shapes import Mixer
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
 from synth.run.execution import Execution
+from synth.targets import make_targets
 from synth.training import train
 from tests.conftest import tiny_run
 from tests.synth.fast.recording import RecordedGraph, Refused, pack_of, walk

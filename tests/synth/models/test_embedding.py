@@ -13,7 +13,7 @@ from synth.evaluation import greedy_decode, score_tokens
 from synth.families import members
 from synth.fast import native
 from synth.fast.fused import fuse
-from synth.loss import loss_and_backward, make_targets
+from synth.loss import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.describe import as_text, describe_model
 from synth.models.lanes import FlatLanes, initialise
@@ -21,6 +21,7 @@ from synth.objectives.chain import ChainConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.token_order import TokenOrderConfig
 from synth.run.execution import Execution
+from synth.targets import make_targets
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.task import EvaluationSet, Rows
 from synth.training import train

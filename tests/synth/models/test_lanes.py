@@ -15,7 +15,7 @@ from synth.config import ModelConfig, TrainingConfig
 from synth.evaluation import greedy_decode, score_tokens
 from synth.fast import native
 from synth.fast.fused import fuse
-from synth.loss import loss_and_backward, make_targets
+from synth.loss import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import BOUNDARY, FlatLanes, initialise, lane_linear
 from synth.models.mixers.recurrence import by_lane
@@ -23,6 +23,7 @@ from synth.models.weights import matrix
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.optimizer import LaneAdamW
 from synth.run.execution import Execution
+from synth.targets import make_targets
 from synth.tasks.sources import SourcesConfig
 from synth.tasks.task import EvaluationSet, Rows
 from tests.conftest import tiny_run

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.loss import make_targets
 from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model, describe_run, unembeddings_per_token
 from synth.models.lanes import FlatLanes, initialise, lane_embedding, lane_linear
@@ -16,6 +15,7 @@ from synth.models.weights import gain, matrix
 from synth.objectives.chain import ChainConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.optimizer import LaneAdamW
+from synth.targets import make_targets
 from synth.tasks.polynomial import PolynomialConfig
 
 LAYOUTS = ["parallel", "causal", "anticausal", "linear"]

@@ -5,12 +5,13 @@ import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig
-from synth.loss import loss_and_backward, make_targets
+from synth.loss import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model
 from synth.models.elementwise import EPSILON
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.chain import ChainConfig
+from synth.targets import make_targets
 
 VOCAB, TIME = 11, 12
 MODULES = ["own", "shared"]

@@ -18,6 +18,7 @@ from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.myopic import MyopicConfig
 from synth.objectives.next_latent import NextLatentConfig
 from synth.objectives.objective import NEXT_TOKEN, Prediction
+from synth.objectives.registers import RegistersConfig
 from synth.objectives.teacherless import TeacherlessConfig
 from synth.objectives.token_order import TokenOrderConfig
 from synth.objectives.transfer import TransferConfig
@@ -41,6 +42,7 @@ ARMS = [
     TeacherlessConfig(),
     MyopicConfig(horizon=2),
     BagOfWordsConfig(window=4),
+    RegistersConfig(furthest=3),
 ]
 
 

@@ -7,11 +7,12 @@ from torch.nn import functional
 from synth.config import ModelConfig, RunConfig
 from synth.fast.fused import fuse
 from synth.fast.native import load
-from synth.loss import loss_and_backward, make_targets
+from synth.loss import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.myopic import MyopicConfig
+from synth.targets import make_targets
 from synth.tasks.repeats import RepeatsConfig
 from tests.synth.fast.test_native import needs_compiler
 

@@ -6,12 +6,13 @@ import torch
 
 from synth.config import ModelConfig, RunConfig
 from synth.evaluation import greedy_decode, score_tokens
-from synth.loss import loss_and_backward, make_targets
+from synth.loss import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.teacherless import TeacherlessConfig
 from synth.probes.layer_states import load_run
+from synth.targets import make_targets
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.exact import alone
 from synth.tasks.task import EvaluationSet

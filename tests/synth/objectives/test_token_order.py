@@ -7,11 +7,12 @@ import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig
-from synth.loss import loss_and_backward, make_targets
+from synth.loss import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.token_order import TokenOrderConfig
+from synth.targets import make_targets
 
 VOCAB, TIME = 7, 10
 

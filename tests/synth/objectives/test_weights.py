@@ -8,12 +8,13 @@ import torch
 from synth.config import ModelConfig
 from synth.fast.fused import fuse
 from synth.fast.native import load
-from synth.loss import loss_and_backward, make_targets, token_losses
+from synth.loss import loss_and_backward, token_losses
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.chain import ChainConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.transfer import TransferConfig
+from synth.targets import make_targets
 from tests.synth.fast.test_native import needs_compiler
 
 VOCAB = 11

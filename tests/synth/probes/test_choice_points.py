@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from synth.loss import loss_and_backward, make_targets
+from synth.loss import loss_and_backward
 from synth.probes.calibration import (
     against_exact,
     compare,
@@ -19,6 +19,7 @@ from synth.probes.choice_points import (
     walk_along,
 )
 from synth.probes.layer_states import load_run
+from synth.targets import make_targets
 from synth.tasks.choice_points import ROLES, ChoicePointsConfig
 
 
