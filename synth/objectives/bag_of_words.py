@@ -113,5 +113,5 @@ class BagOfWordsConfig(ObjectiveConfig):
         # The bag of t begins after t+1: where tokens come next after that position.
         next_KBTV = next_places(tokens_KBT, vocab_size).roll(-1, 2)
         inside_KBTV = next_KBTV <= last_KBT[..., None]
-        inside_KBTV[:, :, -1] = False
+        inside_KBTV[:, :, -1].zero_()
         return inside_KBTV

@@ -28,6 +28,7 @@ from synth.run.store import RunFolder
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.training import train
 from tests.conftest import tiny_run
+from tests.synth.fast.recording import RecordedGraph
 from tests.synth.fast.test_native import needs_compiler
 from tests.synth.test_training import metrics, trained
 
@@ -73,6 +74,15 @@ def test_a_stopped_lane_of_a_pack_ends_as_an_undisturbed_run(tmp_path, objective
     assert together == alone
     result = RunFolder(tmp_path / "pack", pair[0].run_id).read_json("result.json")
     assert result["vocabulary"]
+
+
+@pytest.mark.parametrize("objective", ARMS, ids=lambda objective: objective.arm)
+def test_a_gpu_could_record_its_step(objective):
+    """No part of it asks the device for a value or takes a tensor of the host along."""
+    pack = Pack([run_of(objective)], Execution(compile="off"), None)
+    batch = pack._batch()
+    pack._gradients(*batch)  # tables of positions are made in the first step
+    RecordedGraph().capture(lambda: pack._gradients(*batch))
 
 
 @pytest.mark.parametrize("objective", ARMS, ids=lambda objective: objective.arm)
