@@ -123,7 +123,7 @@ def test_a_lane_equals_itself_alone_bit_for_bit():
 
 
 def test_a_recurrence_is_refused():
-    with pytest.raises(ValueError, match="no form for the mixer 'rwkv'"):
+    with pytest.raises(ValueError, match="no form for mixer 'rwkv'"):
         RunConfig(
             task=RepeatsConfig(),
             model=ModelConfig(scale="d16-L4-h2", mixer="rwkv"),
