@@ -145,14 +145,14 @@ class Claims:
     results: Path = field(default_factory=results_folder)
     """Where the parquet files lie."""
     tests: bool = False
-    """Also print the tests behind each verdict."""
+    """Also print the exploratory tables, which decide nothing."""
     json: bool = False
     """Print one JSON object a claim, its tests included."""
 
     def run(self) -> int:
         """Judge and print."""
         from analysis.statements import CLAIMS, judge_all
-        from analysis.tables import claims_text, outcomes_text, show
+        from analysis.tables import claims_text, exploratory_text, show
 
         known = [claim.id for claim in CLAIMS]
         for name in self.only:
@@ -165,8 +165,8 @@ class Claims:
             return 0
         show(claims_text(judgements))
         for judgement in judgements if self.tests or self.only else []:
-            if judgement.outcomes:
-                show(outcomes_text(judgement))
+            if judgement.beside:
+                show(exploratory_text(judgement))
         return 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from analysis.arm_names import sort_rows
-from analysis.claims import RULE, Judgement, outcome_table
+from analysis.claims import RULE, Judgement, exploratory_table
 from analysis.plots import style
 from analysis.plots.gallery import Picture
 from analysis.plots.overview import all_pictures
@@ -117,11 +117,20 @@ def _claim(one: Judgement) -> str:
         f'<span class="faint">{words(claim.source)}</span><br>'
         f'<span class="verdict">{one.verdict}</span>: {words(one.reason)}.{caveat}</p>',
     ]
-    if one.outcomes:
-        tests = outcome_table(one).drop("claim")
-        parts.append(
-            f"<details><summary>tests: {tests.height}</summary>{_table(tests)}</details>"
-        )
+    contrast = claim.contrast
+    needed = one.seeds_needed
+    power = f" {needed} seeds would resolve {contrast.effect:g}." if needed else ""
+    notes = "".join(
+        f" {note}." for note in (one.evidence.notes if one.evidence else ())
+    )
+    parts.append(
+        f'<p class="faint">Contrast: {words(contrast.measure)}; expected '
+        f"{contrast.expected}, at {words(contrast.stated_for)}.{power}{words(notes)}</p>"
+    )
+    if one.beside:
+        tests = exploratory_table(one).drop("claim")
+        summary = f"exploratory, decides nothing: {tests.height}"
+        parts.append(f"<details><summary>{summary}</summary>{_table(tests)}</details>")
     if one.verdict not in ("supported", "contradicted"):
         command = words(claim.settled_by)
         parts.append(f'<p class="faint">To settle it: <code>{command}</code></p>')

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.arm_names import arm_name, sort_rows
-from analysis.claims import Judgement, outcome_table
+from analysis.claims import Judgement, exploratory_table
 from analysis.events import event_times
 from analysis.plots.polynomial import polynomial_table
 from analysis.plots.quick import induction_rows
@@ -138,27 +138,36 @@ def _nats(row: dict[str, float | None]) -> str:
 
 
 def claims_text(judgements: Sequence[Judgement]) -> Table:
-    """A row a claim: verdict, why, and what would settle it."""
+    """A row a claim: verdict, why, its contrast, seeds, and what would settle it."""
     table = Table(title="what the runs say about the papers' claims")
-    for name in ("claim", "verdict", "because", "to settle it"):
+    for name in ("claim", "verdict", "because", "contrast", "seeds", "to settle it"):
         table.add_column(name, overflow="fold")
     for one in judgements:
-        claim = one.claim
+        claim, contrast = one.claim, one.claim.contrast
+        notes = one.evidence.notes if one.evidence else ()
         table.add_row(
-            f"{claim.id} {claim.says}", one.verdict, one.reason, claim.settled_by
+            f"{claim.id} {claim.says}",
+            one.verdict,
+            "; ".join([one.reason, *notes]),
+            f"{contrast.measure}: {contrast.expected}, at {contrast.stated_for}",
+            f"{one.seeds_needed} resolve {contrast.effect:g}"
+            if one.seeds_needed
+            else "-",
+            claim.settled_by,
         )
     return table
 
 
-def outcomes_text(judgement: Judgement) -> Table:
-    """A row a test of one claim."""
-    table = Table(title=f"{judgement.claim.id} {judgement.claim.says}")
+def exploratory_text(judgement: Judgement) -> Table:
+    """A row a test beside one claim's contrast; none decides anything."""
+    title = f"{judgement.claim.id} {judgement.claim.says} Exploratory: decides nothing"
+    table = Table(title=title)
     table.add_column("test", overflow="fold")
     numbers = ("mean", "95 % over seeds (t)", "over test items", "seeds", "p (Holm)")
-    for name in (*numbers, "expected", "result"):
+    for name in (*numbers, "expected"):
         table.add_column(name)
     table.add_column("remark", overflow="fold")
-    for row in outcome_table(judgement).iter_rows(named=True):
+    for row in exploratory_table(judgement).iter_rows(named=True):
         table.add_row(
             row["test"],
             f"{row['mean']:+.3g}",
@@ -167,7 +176,6 @@ def outcomes_text(judgement: Judgement) -> Table:
             str(row["seeds"]),
             f"{row['p_holm']:.2g}",
             row["expected"],
-            row["result"] + ("" if row["counted"] else " (not counted)"),
             row["note"],
         )
     return table
@@ -183,6 +191,7 @@ def matched_text(compared: pl.DataFrame, title: str) -> Table:
     names = ("task", "size", "setting", "arm", "difference", "95 % t interval")
     for name in (*names, "pairs", "p (Holm)", "seeds to resolve"):
         table.add_column(name)
+    table.add_column("other execution paths", overflow="fold")
     for row in compared.iter_rows(named=True):
         known = row["low"] is not None
         table.add_row(
@@ -195,6 +204,7 @@ def matched_text(compared: pl.DataFrame, title: str) -> Table:
             str(row["pairs"]),
             f"{row['p_holm']:.2g}",
             str(row["resolves_with"] or "-"),
+            row["paths"],
         )
     return table
 

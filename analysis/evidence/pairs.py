@@ -20,11 +20,6 @@ TWO_TOKENS = (BASELINE, "n2")
 Key = dict[str, object]
 
 
-def any_size(key: Key) -> bool:
-    """For claims that are made of no size in particular."""
-    return True
-
-
 def finished(frame: pl.DataFrame, task: str, *varied: str) -> pl.DataFrame:
     """Last rows of finished runs of a task, with the setting that `varied` leaves."""
     return in_settings(at_end(frame).filter(pl.col("task") == task), *varied)
@@ -48,21 +43,17 @@ def in_settings(rows: pl.DataFrame, *varied: str) -> pl.DataFrame:
 
 
 def of_arms(rows: pl.DataFrame, arms: Sequence[str]) -> pl.DataFrame:
-    """The rows of the arms that a claim names."""
+    """The rows of some arms."""
     return rows.filter(pl.col("arm").is_in(arms))
 
 
 def is_multi_token(arm: str) -> bool:
-    """Whether it is `n1`, `n2`, `n4` and so on: the arms of claims that name no n.
-
-    Other layouts, added budgets and other kinds of objectives are not what the paper's
-    claims are about: they are compared and drawn, and decide none of them.
-    """
+    """Whether it is `n1`, `n2`, `n4` and so on: heads side by side."""
     return re.fullmatch(r"n\d+", arm) is not None
 
 
 def multi_token(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of the arms of claims that name no n."""
+    """The rows of next-token and parallel multi-token arms."""
     return of_arms(rows, [arm for arm in arms_of(rows) if is_multi_token(arm)])
 
 
@@ -80,14 +71,12 @@ def against_next_token(
     by: list[str],
     what: str,
     direction: Direction,
-    stated: Callable[[Key], bool],
     remark: Callable[[pl.DataFrame], str] = lambda rows: "",
 ) -> Iterator[Test]:
     """Every other arm in `rows` minus next-token prediction, in each group of `by`.
 
     Where runs kept counts by test item, the test has the bootstrap interval over items
-    of the same mean difference. Only arms of several heads side by side decide a claim
-    of the paper; the others are shown. `remark` says what a reader must know of the rows of
+    of the same mean difference. `remark` says what a reader must know of the rows of
     both arms.
     """
     pairs = paired_arms(rows, [*CELL, *by])
@@ -105,8 +94,6 @@ def against_next_token(
             direction,
             values,
             parameters(key),
-            as_stated=stated(key),
-            of_named_arms=is_multi_token(arm),
             over_items=difference_over_items(both, group),
             note=remark(both),
         )
@@ -131,8 +118,3 @@ def parameters(key: Key) -> int:
     value = key["parameters"]
     assert isinstance(value, int)
     return value
-
-
-def between(low: float, high: float) -> Callable[[Key], bool]:
-    """Whether a cell's size lies in the claim's; 0.8 and 1.3 as rungs are not exact."""
-    return lambda key: 0.8 * low <= parameters(key) <= 1.3 * high

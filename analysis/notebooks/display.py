@@ -8,7 +8,7 @@ import polars as pl
 from IPython.display import Image, Markdown, display
 from nbconvert.preprocessors import ExecutePreprocessor
 
-from analysis.claims import Judgement, outcome_table
+from analysis.claims import Judgement, exploratory_table
 from analysis.contrasts import contrasts
 from analysis.fields import Fields
 from analysis.plots import style
@@ -110,8 +110,8 @@ def verdicts(frame: pl.DataFrame, *claims: str) -> list[Judgement]:
 
 
 def tests_of(judgements: list[Judgement]) -> pl.DataFrame:
-    """Every test behind the verdicts, in one table."""
-    return pl.concat([outcome_table(one) for one in judgements])
+    """The exploratory tables, in one."""
+    return pl.concat([exploratory_table(one) for one in judgements])
 
 
 def show(table: pl.DataFrame, *columns: str) -> None:

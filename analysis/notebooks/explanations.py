@@ -67,7 +67,7 @@ draw("layer-law", frame)
 judgements = verdicts(frame, "C12", "C13", "C14", "C15", "C21")
 
 # %% [markdown]
-# ## Tests
+# ## Exploratory tests, which decide nothing
 #
 # `low` and `high` bound the mean over seeds, `items_low` and `items_high` what other test
 # items (stories, problems) would give, where that is known.
@@ -76,5 +76,5 @@ judgements = verdicts(frame, "C12", "C13", "C14", "C15", "C21")
 show(
     tests_of(judgements),
     *("claim", "test", "expected", "mean", "low", "high", "seeds"),
-    *("items_low", "items_high", "p_holm", "result", "note"),
+    *("items_low", "items_high", "p_holm", "note"),
 )

@@ -73,7 +73,7 @@ show(events_table(mine).drop("metric", strict=False))
 judgements = verdicts(frame, "C1", "C2", "C3", "C4", "C5", "C6")
 
 # %% [markdown]
-# ## Tests
+# ## Exploratory tests, which decide nothing
 #
 # `low` and `high` bound the mean over seeds, `items_low` and `items_high` what other test
 # items (stories, problems) would give, where that is known.
@@ -82,5 +82,5 @@ judgements = verdicts(frame, "C1", "C2", "C3", "C4", "C5", "C6")
 show(
     tests_of(judgements),
     *("claim", "test", "expected", "mean", "low", "high", "seeds"),
-    *("items_low", "items_high", "p_holm", "result", "note"),
+    *("items_low", "items_high", "p_holm", "note"),
 )

@@ -80,7 +80,7 @@ show(events_table(mine).drop("metric", strict=False))
 judgements = verdicts(frame, "C7", "C8", "C9", "C10", "C11")
 
 # %% [markdown]
-# ## Tests
+# ## Exploratory tests, which decide nothing
 #
 # `low` and `high` bound the mean over seeds, `items_low` and `items_high` what other test
 # items (stories, problems) would give, where that is known.
@@ -89,5 +89,5 @@ judgements = verdicts(frame, "C7", "C8", "C9", "C10", "C11")
 show(
     tests_of(judgements),
     *("claim", "test", "expected", "mean", "low", "high", "seeds"),
-    *("items_low", "items_high", "p_holm", "result", "note"),
+    *("items_low", "items_high", "p_holm", "note"),
 )

@@ -17,6 +17,7 @@ from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.sources import SourcesConfig
 from synth.tasks.stories import StoriesConfig
+from synth.tasks.text.names import NameConfig
 
 
 def polynomial_run(
@@ -127,25 +128,26 @@ def write_stories_sweep(
 ):
     """Stories, alone and with books, n = 1 and 2, with the effects that are named.
 
-    gain: of n = 2; mix_gain: of the books, which also bring it earlier.
+    gain: of n = 2; mix_gain: of the books, which also bring it earlier; end: of n = 1;
+    rise: steps to the end without books.
     """
-    rng = np.random.default_rng(2)
+    rng = np.random.default_rng([2, len(sizes[0])])
     gain, mix_gain = effects.get("gain", 0.2), effects.get("mix_gain", 0.3)
     training = TrainingConfig(steps=100, batch_rows=2, context=64, warmup_steps=1)
     cells = itertools.product(sizes, (0, 9), (1, 2), range(seeds))
     for size, parts, horizon, seed in cells:
         config = RunConfig(
-            task=StoriesConfig(books_parts=parts),
+            task=StoriesConfig(books_parts=parts, names=NameConfig(p_open=1.0)),
             model=ModelConfig(scale=size),
             objective=MultiTokenConfig(horizon=horizon),
             training=training,
             seed=seed,
         )
-        end = 0.3 + gain * (horizon > 1) + mix_gain * (parts > 0)
+        end = effects.get("end", 0.3) + gain * (horizon > 1) + mix_gain * (parts > 0)
         end += 0.005 * rng.standard_normal()
         right = np.rint(np.clip(10 * (end + STORIES), 0, 10)).astype(int)
         end = right.sum() / (10 * len(right))
-        rise = 40 if parts else 80
+        rise = 40 if parts else effects.get("rise", 80)
         curve = {step: end * min(1.0, step / rise) for step in range(0, 101, 20)}
         numbers = [("test_seen", step, "", value) for step, value in curve.items()]
         numbers += [("test", 100, "tokens=seen", end)]
@@ -189,6 +191,7 @@ def write_probed_sweep(root, seeds=5, choice_gain=0.3, objectives=ONE_AND_FOUR):
             seed=seed,
         )
         noise = 0.01 * rng.standard_normal(3)
+        fall = 0.8 + noise[0] / 10
         gain = choice_gain * several
         measured = [
             ("excess_loss", "horizon=1,role=choice", 1.0 - gain + noise[0]),
@@ -202,14 +205,12 @@ def write_probed_sweep(root, seeds=5, choice_gain=0.3, objectives=ONE_AND_FOUR):
             ("test", "loss_share", "role=choice-point", 0.15 + gain + noise[1]),
         ]
         probed += [
-            ("prediction-law", "residual", f"path=head 1,layer={n},target=t+1", 0.8**n)
+            ("prediction-law", metric, f"path=head 1,layer={n},target=t+1", fall**n)
             for n in range(5)
+            for metric in ("residual", "one_hot")
         ]
         part = "path=head 1,of=residual,target=t+1"
-        probed += [
-            ("prediction-law", "fit_null_share", part, 0.001 + abs(noise[0]) / 10),
-            ("prediction-law", "fit_slope", part, -0.1 + noise[1]),
-        ]
+        probed.append(("prediction-law", "fit_slope", part, -0.1 + noise[1]))
         # Another objective has the better forced share, and another gap at equal share.
         forced = {50: 0.6 + 0.05 * several, 100: 0.8 + 0.05 * several}
         running = [
@@ -221,11 +222,14 @@ def write_probed_sweep(root, seeds=5, choice_gain=0.3, objectives=ONE_AND_FOUR):
             )
         ]
         at = (config.run_id, 100, 12800)
-        folder = write_run(
-            root,
-            config,
-            [Measurement(*at, "test", m, s, v, 100) for m, s, v in measured],
-        )
+        learned = 60 - 200 * gain + 10 * (seed % 2)
+        choices = [
+            Measurement(config.run_id, step, step * 128, "test", "excess_loss",
+                        "horizon=1,role=choice", 1.0 - 0.9 * (step >= learned), 100)
+            for step in range(10, 100, 10)
+        ]  # fmt: skip
+        last = [Measurement(*at, "test", m, s, v, 100) for m, s, v in measured]
+        folder = write_run(root, config, choices + last)
         rows = [Measurement(*at, suite, m, s, v, 100) for suite, m, s, v in probed]
         rows += [
             Measurement(config.run_id, step, step * 128, "test-sampled", m, s, v, 100)

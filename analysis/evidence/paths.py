@@ -1,0 +1,186 @@
+"""Evidence on star graphs, on loss by offset, and on the best n: C18 and C24 to C28."""
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from analysis.arm_names import BASELINE, arms_of
+from analysis.claims import Evidence, Test
+from analysis.evidence.contrasts import event_apart, pool, strata_of, with_task
+from analysis.evidence.pairs import (
+    against_next_token,
+    finished,
+    in_settings,
+    is_multi_token,
+    multi_token,
+)
+from analysis.selection import EXACT_MATCH, IN_DOMAIN, at_end, measured, slice_value
+from analysis.trajectories import curve_rows, learned_level
+
+FOLLOWED = 0.9
+"""Share of decoded paths along edges from which a model counts as following them."""
+
+
+def _star(frame: pl.DataFrame, metric: str, answers: str) -> pl.DataFrame:
+    """One row a finished run with n = 1: `metric`, `floor` (1/d), `follows`, `graph`.
+
+    `difference` is the metric above the floor; `follows` the share of decoded paths that
+    go along edges.
+    """
+    rows = with_task(finished(frame, "star"), answers=answers)
+    rows = rows.filter(pl.col("slice") == "", pl.col("arm") == BASELINE)
+    found = measured(rows, metric, "test")
+    for name, part in (("floor", "arm_floor"), ("follows", "arm")):
+        values = measured(rows, part, "test").select(
+            "run_id", pl.col("value").alias(name)
+        )
+        found = found.join(values, on="run_id", how="left")
+    graph = pl.col("config").str.json_path_match("$.task.degree")
+    length = pl.col("config").str.json_path_match("$.task.length")
+    found = found.with_columns(
+        graph=pl.format("G({}, {})", graph, length),
+        difference=pl.col("value") - pl.col("floor"),
+    )
+    return strata_of(found, "graph")
+
+
+def first_hop(frame: pl.DataFrame) -> Evidence | None:
+    """C24: first hop minus 1/d with n = 1, of runs that follow edges."""
+    rows = _star(frame, "first_hop", "forward")
+    follow = rows.filter(pl.col("follows") >= FOLLOWED)
+    return pool(follow, names="first hop minus 1/d, n = 1")
+
+
+def reversed_paths(frame: pl.DataFrame) -> Evidence | None:
+    """C25: path accuracy minus 1/d with n = 1 and reversed answers."""
+    rows = _star(frame, "path", "reversed")
+    return pool(rows, names="path accuracy minus 1/d, n = 1, reversed")
+
+
+def _solved(
+    frame: pl.DataFrame,
+    graphs: tuple[tuple[int, int], ...],
+    second: str | None,
+    first: str,
+) -> Evidence | None:
+    """Whether `second` solves star graphs earlier than `first`."""
+    star = frame.filter(pl.col("task") == "star")
+    parts = [
+        with_task(star, answers="forward", degree=degree, length=length)
+        for degree, length in graphs
+    ]
+    rows = in_settings(curve_rows(pl.concat(parts), "path", "test"))
+    if rows.is_empty() or second is None:
+        return None
+    level = learned_level(rows, "path")
+    return event_apart(rows, level, "higher", (second,), (first,))
+
+
+def four_heads_over_two(frame: pl.DataFrame) -> Evidence | None:
+    """C26: when G(3, 5) is solved, n = 4 against n = 2."""
+    return _solved(frame, ((3, 5),), "n4", "n2")
+
+
+def token_order_over_heads(frame: pl.DataFrame) -> Evidence | None:
+    """C27: when G(5, 5) is solved, the first token-order arm against n = 4."""
+    arms = [arm for arm in arms_of(frame) if arm.startswith("top")]
+    return _solved(frame, ((5, 5),), arms[0] if arms else None, "n4")
+
+
+def star_arms(frame: pl.DataFrame) -> Iterator[Test]:
+    """Path accuracy of every arm minus n = 1 on star graphs."""
+    rows = measured(finished(frame, "star"), "path", "test")
+    rows = rows.filter(pl.col("slice") == "")
+    yield from against_next_token(rows, [], "path accuracy", "above")
+
+
+def loss_by_offset(frame: pl.DataFrame) -> Evidence | None:
+    """C28: rise of loss from one head of n = 4 to the next, on text.
+
+    For each data seed, of the step that is smallest on the other seeds: the smallest of
+    its own would be below zero by noise alone.
+    """
+    rows = measured(finished(frame, "text"), "loss").filter(pl.col("arm") == "n4")
+    heads = pl.col("slice").str.contains("^horizon=[0-9]+$") & (
+        pl.col("suite") == "test"
+    )
+    rows = strata_of(rows.filter(heads)).with_columns(
+        slice_value("horizon", pl.Int64())
+    )
+    rise = pl.col("value").diff().over("run_id")
+    steps = rows.sort("run_id", "horizon").with_columns(rise=rise).drop_nulls("rise")
+    parts = []
+    for cell in steps.partition_by("setting", maintain_order=True):
+        for seed in cell["data_seed"].unique().sort().to_list():
+            own = cell.filter(pl.col("data_seed") == seed)
+            others = cell.filter(pl.col("data_seed") != seed).group_by("horizon")
+            means = others.agg(pl.col("rise").mean()).sort("rise", "horizon")
+            if means.height:
+                smallest = own.filter(pl.col("horizon") == means["horizon"][0])
+                parts.append(smallest.with_columns(difference="rise"))
+    if not parts:
+        return None
+    return pool(pl.concat(parts), rows, "heads of n = 4")
+
+
+def best_n(frame: pl.DataFrame) -> Evidence | None:
+    """C18: in-domain exact match of the best n between the ends, minus that of the ends.
+
+    For each data seed, the n in between and the end are those that are best on the other
+    seeds, so choosing does not flatter. Needs n = 1 and three others.
+    """
+    rows = measured(finished(frame, "polynomial"), EXACT_MATCH, IN_DOMAIN)
+    rows = multi_token(rows.filter(pl.col("slice") == "", pl.col("pause_tokens") == 0))
+    rows = strata_of(rows, "context", "modulus")
+    parts = []
+    for cell in rows.partition_by("setting", maintain_order=True):
+        arms = [arm for arm in arms_of(cell) if is_multi_token(arm)]
+        if len(arms) < 4 or BASELINE not in arms:
+            continue
+        wide = cell.pivot("arm", index="data_seed", values="value").drop_nulls()
+        for seed in wide["data_seed"].to_list():
+            others = wide.filter(pl.col("data_seed") != seed)
+            own = wide.row(by_predicate=pl.col("data_seed") == seed, named=True)
+            inside, ends = arms[1:-1], (arms[0], arms[-1])
+            if others.is_empty():
+                continue
+            means = {arm: float(others[arm].to_numpy().mean()) for arm in arms}
+            middle, end = (max(some, key=means.__getitem__) for some in (inside, ends))
+            row = cell.filter(pl.col("data_seed") == seed).head(1)
+            gain = pl.lit(own[middle] - own[end]).alias("difference")
+            parts.append(row.with_columns(gain))
+    if not parts:
+        return None
+    return pool(pl.concat(parts), rows, "best n between minus best end")
+
+
+def arms_in_domain(frame: pl.DataFrame) -> Iterator[Test]:
+    """In-domain exact match of every arm minus n = 1."""
+    rows = measured(finished(frame, "polynomial"), EXACT_MATCH, IN_DOMAIN)
+    rows = rows.filter(pl.col("slice") == "")
+    yield from against_next_token(rows, [], "exact match", "above")
+
+
+def offsets_in_order(frame: pl.DataFrame) -> Iterator[Test]:
+    """Smallest rise of loss between heads, on every task with several heads."""
+    rows = in_settings(at_end(frame)).filter(pl.col("metric") == "loss")
+    heads = rows.filter(
+        pl.col("slice").str.contains("^horizon=[0-9]+$"), pl.col("suite") != "train"
+    )
+    heads = heads.with_columns(slice_value("horizon", pl.Int64()))
+    heads = heads.sort("run_id", "suite", "horizon")
+    rise = pl.col("value").diff().over("run_id", "suite")
+    steps = heads.with_columns(rise=rise).drop_nulls("rise")
+    by = ["task", "suite", "setting", "scale", "parameters", "arm"]
+    runs = steps.group_by([*by, "run_id", "data_seed"]).agg(pl.col("rise").min())
+    cells = runs.sort(*by, "data_seed")
+    for key, cell in cells.group_by(by, maintain_order=True):
+        task, suite, setting, scale, size, arm = key
+        assert isinstance(size, int)
+        yield Test(
+            f"smallest rise of loss between heads, {task}, {suite}, {arm}, {scale} "
+            f"({setting})",
+            "above",
+            tuple(cell["rise"].to_list()),
+            size,
+        )
