@@ -8,14 +8,6 @@ import polars as pl
 
 from analysis.arm_names import BASELINE, arm_name, arms_of, sort_rows
 from analysis.claims import Evidence, Test
-from analysis.evidence.contrasts import (
-    STRATUM,
-    arms_apart,
-    event_apart,
-    pool,
-    strata_of,
-    with_task,
-)
 from analysis.evidence.pairs import (
     CELL,
     against_next_token,
@@ -25,6 +17,14 @@ from analysis.evidence.pairs import (
     multi_token,
     of_arms,
     parameters,
+)
+from analysis.evidence.pooling import (
+    STRATUM,
+    arms_apart,
+    event_apart,
+    pool,
+    strata_of,
+    with_task,
 )
 from analysis.selection import CHOICE, at_end, measured, size_name, slice_value
 from analysis.trajectories import curve_rows, learned_level

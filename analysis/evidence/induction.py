@@ -15,12 +15,6 @@ from analysis.arm_names import arm_name, sort_rows
 from analysis.claims import MARGIN, Direction, Evidence, Test
 from analysis.comparisons import paired
 from analysis.events import event_times
-from analysis.evidence.contrasts import (
-    STRATUM,
-    arms_apart,
-    pool,
-    strata_of,
-)
 from analysis.evidence.pairs import (
     CELL,
     TWO_TOKENS,
@@ -31,6 +25,12 @@ from analysis.evidence.pairs import (
     multi_token,
     of_arms,
     parameters,
+)
+from analysis.evidence.pooling import (
+    STRATUM,
+    arms_apart,
+    pool,
+    strata_of,
 )
 from analysis.selection import (
     NAMES_SUITE,

@@ -6,7 +6,6 @@ import polars as pl
 
 from analysis.arm_names import BASELINE, arms_of
 from analysis.claims import Evidence, Test
-from analysis.evidence.contrasts import event_apart, pool, strata_of, with_task
 from analysis.evidence.pairs import (
     against_next_token,
     finished,
@@ -14,6 +13,7 @@ from analysis.evidence.pairs import (
     is_multi_token,
     multi_token,
 )
+from analysis.evidence.pooling import event_apart, pool, strata_of, with_task
 from analysis.selection import EXACT_MATCH, IN_DOMAIN, at_end, measured, slice_value
 from analysis.trajectories import curve_rows, learned_level
 

@@ -8,7 +8,6 @@ import polars as pl
 from analysis.arm_names import BASELINE, arm_name, sort_rows
 from analysis.claims import Evidence, Test
 from analysis.comparisons import paired, paired_arms
-from analysis.evidence.contrasts import STRATUM, arms_apart, pool, strata_of
 from analysis.evidence.pairs import (
     CELL,
     TWO_TOKENS,
@@ -19,6 +18,7 @@ from analysis.evidence.pairs import (
     of_arms,
     parameters,
 )
+from analysis.evidence.pooling import STRATUM, arms_apart, pool, strata_of
 from analysis.selection import (
     EXACT_MATCH,
     GUESS_FLOOR,

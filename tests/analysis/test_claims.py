@@ -14,7 +14,7 @@ from analysis.claims import Claim, Contrast, Evidence, Test, judge, read_contras
 from analysis.collect import collect
 from analysis.comparisons import seeds_to_resolve
 from analysis.events import Times, log_rank
-from analysis.evidence.contrasts import pool
+from analysis.evidence.pooling import pool
 from analysis.parquet import read_all, write
 from analysis.selection import SECOND_TOKEN
 from analysis.statements import CLAIMS, judge_all

@@ -1,0 +1,234 @@
+"""Scaling: a power law of a score against parameters, tokens or FLOP.
+
+value = offset + factor * x^-exponent, with offset, factor and exponent not negative; of
+what should rise, the distance from the ceiling is fitted, since that is what falls. A law
+has three numbers, so fewer than five sizes are refused: they would fit anything.
+
+Letters in names: S seeds, X sizes, B bootstrap draws.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy import optimize
+
+from analysis.comparisons import with_costs
+from analysis.selection import at_end
+from analysis.settings import with_setting
+from analysis.trajectories import curve_rows, declared
+
+AXES = ("parameters", "tokens", "flops")
+"""What a law can be in."""
+FEWEST = 5
+"""Sizes below which nothing is fitted."""
+DRAWS = 200
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """A fitted law, with 95 % bounds from the bootstrap over seeds."""
+
+    offset: float
+    factor: float
+    exponent: float
+    exponent_low: float
+    exponent_high: float
+    offset_low: float
+    offset_high: float
+    sizes: int
+    seeds: int
+    """The fewest that a size has."""
+    worst: float
+    """Largest relative distance of a size's mean from the law."""
+    draws_B: tuple[tuple[float, float, float], ...]
+    """Offset, factor and exponent of each bootstrap draw, for bands."""
+
+    def at(self, x: float | np.ndarray) -> np.ndarray:
+        """The law at x."""
+        return power_law(x, self.offset, self.factor, self.exponent)
+
+    def band(self, x: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pointwise 95 % bounds of the law at x."""
+        drawn = np.array([power_law(x, *draw) for draw in self.draws_B])
+        low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+        return low, high
+
+
+def power_law(
+    x: float | np.ndarray, offset: float, factor: float, exponent: float
+) -> np.ndarray:
+    """offset + factor * x^-exponent."""
+    return np.asarray(offset + factor * np.asarray(x, np.float64) ** -exponent)
+
+
+def fit_power_law(
+    x_X: Sequence[float],
+    values_XS: Sequence[Sequence[float]],
+    with_offset: bool = True,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> PowerLaw:
+    """Fit a law to the means over seeds of each size, relative errors weighing alike.
+
+    The bootstrap draws the seeds of each size anew and fits again. Raises ValueError with
+    fewer than five sizes, with values that are not positive, or where a size has one seed
+    (then nothing is known of the noise).
+    """
+    x = np.asarray(x_X, np.float64)
+    if len(np.unique(x)) < FEWEST:
+        raise ValueError(
+            f"A power law needs at least {FEWEST} sizes; there are {len(np.unique(x))}. "
+            "Train more sizes, or compare the sizes that are there pair by pair."
+        )
+    fewest = min(len(values) for values in values_XS)
+    if fewest < 2:
+        raise ValueError("Each size needs two seeds or more: the band comes from them.")
+    means = np.array([np.mean(values) for values in values_XS])
+    if not (means > 0).all() or not (x > 0).all():
+        raise ValueError(
+            "A power law needs positive values; a mean over seeds is not. Fit a loss, or a "
+            "score below its ceiling."
+        )
+    best = _fit(x, means, with_offset)
+    rng = np.random.default_rng([seed, len(x)])
+    drawn = []
+    for _ in range(draws):
+        # Means of n draws from n seeds vary too little, by the factor under the root.
+        apart = [
+            (np.mean(rng.choice(v, len(v))) - np.mean(v))
+            * np.sqrt(len(v) / (len(v) - 1))
+            for v in map(np.asarray, values_XS)
+        ]
+        resampled = means + np.array(apart)
+        if (resampled > 0).all():
+            drawn.append(_fit(x, resampled, with_offset, start=best))
+    bounds = np.quantile(np.array(drawn), [0.025, 0.975], axis=0)
+    law = power_law(x, *best)
+    return PowerLaw(
+        *best,
+        exponent_low=float(bounds[0, 2]),
+        exponent_high=float(bounds[1, 2]),
+        offset_low=float(bounds[0, 0]),
+        offset_high=float(bounds[1, 0]),
+        sizes=len(x),
+        seeds=fewest,
+        worst=float(np.abs(means / law - 1).max()),
+        draws_B=tuple(drawn),
+    )
+
+
+def _fit(
+    x: np.ndarray,
+    means: np.ndarray,
+    with_offset: bool,
+    start: tuple[float, float, float] | None = None,
+) -> tuple[float, float, float]:
+    """Least squares in log value, from several starts (or from one that is near)."""
+    middle = float(np.exp(np.log(x).mean()))
+    target = np.log(means)
+
+    def residuals(parameters: np.ndarray) -> np.ndarray:
+        offset, log_factor, exponent = parameters
+        falling = np.exp(log_factor - exponent * np.log(x / middle))
+        return np.log(falling + offset * with_offset) - target
+
+    def derivatives(parameters: np.ndarray) -> np.ndarray:
+        offset, log_factor, exponent = parameters
+        falling = np.exp(log_factor - exponent * np.log(x / middle))
+        whole = falling + offset * with_offset
+        columns = (
+            with_offset / whole,
+            falling / whole,
+            -falling * np.log(x / middle) / whole,
+        )
+        return np.stack(np.broadcast_arrays(*columns), axis=1)
+
+    slope = -np.polyfit(np.log(x), target, 1)[0]
+    shares = (0.0, 0.5, 0.9) if with_offset else (0.0,)
+    least = float(means.min())
+    starts = [
+        (
+            share * least,
+            float(np.log(means.mean() - share * least)),
+            max(slope, 0.01) * k,
+        )
+        for share in shares
+        for k in (1.0, 3.0)
+    ]
+    if start is not None:
+        offset, factor, exponent = start
+        starts = [(offset, float(np.log(factor)) - exponent * np.log(middle), exponent)]
+    found = [
+        optimize.least_squares(
+            residuals,
+            np.clip(one, [0.0, -60.0, 0.0], [least, 60.0, 10.0]),
+            derivatives,
+            bounds=([0.0, -60.0, 0.0], [least, 60.0, 10.0]),
+            x_scale=(least, 1.0, 1.0),
+            ftol=1e-10 if start is None else 1e-6,
+        )
+        for one in starts
+    ]
+    offset, log_factor, exponent = min(found, key=lambda fit: fit.cost).x
+    factor = np.exp(log_factor + exponent * np.log(middle))
+    return float(offset * with_offset), float(factor), float(exponent)
+
+
+def scaling_table(
+    frame: pl.DataFrame,
+    metric: str,
+    suite: str,
+    part: str = "",
+    axis: str = "parameters",
+    with_offset: bool = True,
+) -> tuple[pl.DataFrame, list[str]]:
+    """A row an arm and setting: exponent, offset and factor; and why others have none.
+
+    Settings differ in more than size, arm and seeds (and, on the axes of tokens and FLOP,
+    training steps). Of a metric that should rise, its ceiling minus its value is fitted.
+
+    Raises
+    ------
+    ValueError
+        When the axis is unknown or no finished run has the metric.
+    """
+    if axis not in AXES:
+        raise ValueError(f"axis must be one of {', '.join(AXES)}; got {axis!r}.")
+    rows = at_end(with_costs(curve_rows(frame, metric, suite, part))).drop_nulls(axis)
+    if rows.is_empty():
+        wanted = "/".join(filter(None, (suite, metric, part)))
+        raise ValueError(f"No finished run has {wanted} against {axis}.")
+    meant = declared(rows, metric)
+    if meant is not None and meant.better == "higher":
+        if not isinstance(meant.ceiling, float):
+            raise ValueError(f"The task gives {metric!r} no ceiling to fall short of.")
+        rows = rows.with_columns(value=meant.ceiling - pl.col("value"))
+    varied = ("scale", "arm") if axis == "parameters" else ("scale", "arm", "steps")
+    found, refused = [], []
+    cells = with_setting(rows, *varied).partition_by("task", "setting", "arm")
+    for cell in sorted(cells, key=lambda c: c.select("task", "setting", "arm").row(0)):
+        key = dict(zip(_KEY, cell.select(_KEY).row(0), strict=True))
+        sizes = cell.group_by(axis).agg("value").sort(axis)
+        try:
+            law = fit_power_law(
+                sizes[axis].to_list(), sizes["value"].to_list(), with_offset
+            )
+        except ValueError as error:
+            refused.append(f"{key['task']}, {key['setting']}, {key['arm']}: {error}")
+            continue
+        named = {name: getattr(law, name) for name in _NUMBERS}
+        found.append(key | named | {"sizes": law.sizes, "seeds": law.seeds})
+    schema = {name: pl.String() for name in _KEY} | {
+        name: pl.Float64() for name in _NUMBERS
+    }
+    schema |= {"sizes": pl.Int64(), "seeds": pl.Int64()}
+    return pl.DataFrame(found, schema=schema, orient="row"), refused
+
+
+_KEY = ("task", "setting", "arm")
+_NUMBERS = (
+    *("exponent", "exponent_low", "exponent_high"),
+    *("offset", "offset_low", "offset_high", "factor", "worst"),
+)
