@@ -220,7 +220,7 @@ def scaling_table(
             continue
         named = {name: getattr(law, name) for name in _NUMBERS}
         found.append(key | named | {"sizes": law.sizes, "seeds": law.seeds})
-    schema = {name: pl.String() for name in _KEY} | {
+    schema: dict[str, pl.DataType] = {name: pl.String() for name in _KEY} | {
         name: pl.Float64() for name in _NUMBERS
     }
     schema |= {"sizes": pl.Int64(), "seeds": pl.Int64()}

@@ -10,6 +10,7 @@ from analysis.claims import ENOUGH_SEEDS, MARGIN, Evidence
 from analysis.comparisons import paired, path_difference
 from analysis.events import Better, Times, event_times, log_rank
 from analysis.evidence.pairs import CELL, difference_over_items
+from analysis.modes import span_of, two_groups
 from analysis.statistics import Interval
 
 STRATUM = ["stratum", *CELL, "budget"]
@@ -121,9 +122,10 @@ def _over_items(pairs: pl.DataFrame, used: pl.DataFrame | None) -> Interval | No
 
 
 def _barred(rows: pl.DataFrame) -> str:
-    """Whether every side of every stratum is at the floor, or every one at the ceiling.
+    """Why a mean over seeds says nothing; empty if it says something.
 
-    A side is at an end if its mean is no further than the margin from it, or beyond.
+    Every side of every stratum is at the floor (its mean no further than the margin from
+    it, or below), every one is at the ceiling, or the seeds of one fall into two groups.
     """
     sides = [name for name in ("stratum", "arm", "side") if name in rows.columns]
     for name, sign in (("floor", 1), ("ceiling", -1)):
@@ -141,6 +143,10 @@ def _barred(rows: pl.DataFrame) -> str:
         )
         if ends.height and (ends["apart"] <= ends["least"]).all():
             return f"both sides are at the {name}"
+    if {"floor", "ceiling"} <= set(rows.columns):
+        for _, cell in rows.drop_nulls(["value", "floor"]).group_by(sides):
+            if two_groups(cell["value"], span_of(cell)) is not None:
+                return "seeds fall into two groups, whose mean describes neither"
     return ""
 
 

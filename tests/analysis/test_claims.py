@@ -15,6 +15,7 @@ from analysis.collect import collect
 from analysis.comparisons import seeds_to_resolve
 from analysis.events import Times, log_rank
 from analysis.evidence.pooling import pool
+from analysis.modes import two_groups
 from analysis.parquet import read_all, write
 from analysis.selection import SECOND_TOKEN
 from analysis.statements import CLAIMS, judge_all
@@ -290,6 +291,31 @@ def test_claims_on_pause_tokens_both_ways(tmp_path, gain, gap, expected):
     assert found["C10"] == expected
     assert found["C11"] == {0.0: "supported"}.get(gap, "contradicted")
     assert found["C8"] in ("not tested", expected)
+
+
+def test_no_verdict_from_a_mean_over_two_groups(tmp_path):
+    """Some seeds learned it and some did not: that is an event, not a level."""
+    rng = np.random.default_rng(5)
+    for horizon, seed in itertools.product((1, 2), range(5)):
+        config = paper_run("30M", horizon, seed)
+        level = 0.9 if seed < 2 * horizon else 0.1
+        write_run(tmp_path, config, final_rows(config, level, rng))
+    found = judged(tmp_path, only=("C7",))["C7"]
+    assert found.verdict == "not tested"
+    assert found.reason.startswith("seeds fall into two groups")
+
+
+@pytest.mark.parametrize(("spread", "most"), [(0.05, 0.001), (0.1, 0.01), (0.2, 0.15)])
+def test_seeds_of_one_group_are_seldom_called_two(spread, most):
+    """False alarms on normal outcomes, by their spread as a share of the span."""
+    rng = np.random.default_rng(1)
+    draws = 0.5 + spread * rng.standard_normal((1500, 5))
+    assert np.mean([two_groups(one, span=1.0) is not None for one in draws]) <= most
+    learned = rng.random((300, 8)) < 0.5
+    outcomes = np.where(learned, 0.9, 0.2) + 0.05 * rng.standard_normal((300, 8))
+    mixed = learned.any(1) & ~learned.all(1)
+    found = [two_groups(one, span=1.0) is not None for one in outcomes[mixed]]
+    assert np.mean(found) > 0.95
 
 
 def test_no_verdict_where_all_sides_guess(tmp_path):

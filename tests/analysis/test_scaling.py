@@ -1,0 +1,81 @@
+"""Power laws against made-up data whose exponents are known."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from analysis.collect import collect
+from analysis.scaling import fit_power_law, power_law, scaling_table
+from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
+
+SIZES = np.array([1e4, 3e4, 1e5, 3e5, 1e6, 3e6])
+
+
+def measured(noise, seeds=5, rng_seed=0, **law):
+    """Values of a law with relative noise, by size and seed."""
+    rng = np.random.default_rng(rng_seed)
+    exact = power_law(SIZES, **law)
+    return [value * (1 + noise * rng.standard_normal(seeds)) for value in exact]
+
+
+@pytest.mark.parametrize(("offset", "exponent"), [(0.5, 0.35), (0.0, 0.2), (2.0, 0.6)])
+def test_known_laws_are_found(offset, exponent):
+    law = {"offset": offset, "factor": 40.0, "exponent": exponent}
+    found = fit_power_law(SIZES, measured(1e-6, **law), draws=5)
+    assert found.exponent == pytest.approx(exponent, rel=1e-2)
+    assert found.offset == pytest.approx(offset, abs=0.02)
+    assert found.worst < 1e-3
+    noisy = fit_power_law(SIZES, measured(0.01, **law), draws=60)
+    assert noisy.exponent_low < exponent < noisy.exponent_high
+    low, high = noisy.band(SIZES)
+    assert (low < noisy.at(SIZES)).all()
+    assert (noisy.at(SIZES) < high).all()
+
+
+def test_a_law_without_offset_is_the_line_in_logarithms():
+    values = measured(0.02, offset=0.0, factor=3.0, exponent=0.1)
+    found = fit_power_law(SIZES, values, with_offset=False, draws=5)
+    means = np.log([np.mean(v) for v in values])
+    slope, _ = np.polyfit(np.log(SIZES), means, 1)
+    assert found.exponent == pytest.approx(-slope, rel=1e-4)
+    assert found.offset == 0
+
+
+def test_what_cannot_be_fitted_is_refused():
+    values = measured(0.01, offset=0.5, factor=40.0, exponent=0.3)
+    for sizes, some, word in (
+        (SIZES[:4], values[:4], "at least 5 sizes; there are 4"),
+        (SIZES, [v[:1] for v in values], "two seeds"),
+        (SIZES, [v - 2.0 for v in values], "positive"),
+    ):
+        with pytest.raises(ValueError, match=word):
+            fit_power_law(sizes, some)
+
+
+def test_a_table_of_runs_gives_a_law_an_arm_and_says_why_not(tmp_path):
+    """Errors 1 - exact match fall as parameters^-0.3 with n = 1; n = 2 has two sizes."""
+    rng = np.random.default_rng(0)
+    for scale in ("10k", "30k", "100k", "300k", "1M"):
+        for horizon in (1, 2) if scale in ("100k", "1M") else (1,):
+            for seed in range(3):
+                config = polynomial_run(horizon, seed, scale)
+                error = 8 * config.model.shape.nominal_parameters**-0.3
+                end = 1 - error * (1 + 0.005 * rng.standard_normal())
+                rows = polynomial_rows(config, lambda m, step, end=end: end, (100,))
+                write_run(tmp_path, config, rows)
+    frame = collect(tmp_path).frame
+    table, refused = scaling_table(frame, "exact_match", "in_domain", with_offset=False)
+    (row,) = table.iter_rows(named=True)
+    assert (row["arm"], row["sizes"], row["seeds"]) == ("n1", 5, 3)
+    assert row["exponent"] == pytest.approx(0.3, abs=0.02)
+    assert row["exponent_low"] < row["exponent"] < row["exponent_high"]
+    assert len(refused) == 1
+    assert "n2: A power law needs at least 5 sizes; there are 2" in refused[0]
+    by_flops, _ = scaling_table(
+        frame, "exact_match", "in_domain", axis="flops", with_offset=False
+    )
+    assert by_flops["exponent"][0] > 0
+    with pytest.raises(ValueError, match="axis must be one of"):
+        scaling_table(frame, "exact_match", "in_domain", axis="seconds")
+    with pytest.raises(ValueError, match="No finished run has"):
+        scaling_table(frame.filter(pl.col("scale") == "3M"), "exact_match", "in_domain")
