@@ -22,6 +22,7 @@ def parse(arguments: list[str] | None = None) -> Any:
         Quick,
         Report,
     )
+    from analysis.studies import Events, Noise, Scaling
     from synth.cli.parsing import parse as parse_words
 
     return parse_words(
@@ -29,6 +30,9 @@ def parse(arguments: list[str] | None = None) -> Any:
             "collect": Collect,
             "plot": Plot,
             "compare": Compare,
+            "events": Events,
+            "noise": Noise,
+            "scaling": Scaling,
             "merge": Merge,
             "quick": Quick,
             "claims": Claims,

@@ -17,13 +17,15 @@ from scipy import optimize
 from analysis.comparisons import with_costs
 from analysis.selection import at_end
 from analysis.settings import with_setting
-from analysis.trajectories import curve_rows, declared
+from analysis.statistics import t_quantile
 
 AXES = ("parameters", "tokens", "flops")
 """What a law can be in."""
 FEWEST = 5
 """Sizes below which nothing is fitted."""
 DRAWS = 200
+NORMAL = 1.96
+"""The 97.5 % quantile of a normal variable."""
 
 
 @dataclass(frozen=True)
@@ -92,16 +94,15 @@ def fit_power_law(
             "score below its ceiling."
         )
     best = _fit(x, means, with_offset)
+    # Means of n draws from n seeds vary too little, by the root; and each of the three
+    # numbers rests on the noise of a third of the sizes, which few seeds show badly.
+    degrees = (fewest - 1) * len(x) / 3
+    wider = np.sqrt(fewest / (fewest - 1)) * t_quantile(0.975, degrees) / NORMAL
     rng = np.random.default_rng([seed, len(x)])
     drawn = []
     for _ in range(draws):
-        # Means of n draws from n seeds vary too little, by the factor under the root.
-        apart = [
-            (np.mean(rng.choice(v, len(v))) - np.mean(v))
-            * np.sqrt(len(v) / (len(v) - 1))
-            for v in map(np.asarray, values_XS)
-        ]
-        resampled = means + np.array(apart)
+        apart = [np.mean(rng.choice(v, len(v))) - np.mean(v) for v in values_XS]
+        resampled = means + wider * np.array(apart)
         if (resampled > 0).all():
             drawn.append(_fit(x, resampled, with_offset, start=best))
     bounds = np.quantile(np.array(drawn), [0.025, 0.975], axis=0)
@@ -177,34 +178,35 @@ def _fit(
 
 
 def scaling_table(
-    frame: pl.DataFrame,
-    metric: str,
-    suite: str,
-    part: str = "",
+    rows: pl.DataFrame,
     axis: str = "parameters",
     with_offset: bool = True,
+    ceiling: float | None = None,
 ) -> tuple[pl.DataFrame, list[str]]:
     """A row an arm and setting: exponent, offset and factor; and why others have none.
 
     Settings differ in more than size, arm and seeds (and, on the axes of tokens and FLOP,
-    training steps). Of a metric that should rise, its ceiling minus its value is fitted.
+    training steps).
+
+    Parameters
+    ----------
+    rows
+        All evaluations of one metric; their last are taken.
+    ceiling
+        Of a metric that should rise: what is fitted is its distance from there.
 
     Raises
     ------
     ValueError
-        When the axis is unknown or no finished run has the metric.
+        When the axis is unknown, or its values are unknown for all runs.
     """
     if axis not in AXES:
         raise ValueError(f"axis must be one of {', '.join(AXES)}; got {axis!r}.")
-    rows = at_end(with_costs(curve_rows(frame, metric, suite, part))).drop_nulls(axis)
+    rows = at_end(with_costs(rows)).drop_nulls([axis, "value"])
     if rows.is_empty():
-        wanted = "/".join(filter(None, (suite, metric, part)))
-        raise ValueError(f"No finished run has {wanted} against {axis}.")
-    meant = declared(rows, metric)
-    if meant is not None and meant.better == "higher":
-        if not isinstance(meant.ceiling, float):
-            raise ValueError(f"The task gives {metric!r} no ceiling to fall short of.")
-        rows = rows.with_columns(value=meant.ceiling - pl.col("value"))
+        raise ValueError(f"No finished run has the metric against {axis}.")
+    if ceiling is not None:
+        rows = rows.with_columns(value=ceiling - pl.col("value"))
     varied = ("scale", "arm") if axis == "parameters" else ("scale", "arm", "steps")
     found, refused = [], []
     cells = with_setting(rows, *varied).partition_by("task", "setting", "arm")

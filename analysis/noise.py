@@ -1,0 +1,165 @@
+"""The noise floor: the difference between two arms that means nothing.
+
+An A/A comparison sets an arm against itself, with other seeds. Its spread is that of
+chance alone, so an effect has to leave the band that it spans. Any sweep carries one: the
+seeds of its baseline, split in halves; more seeds of it (`sweeps run --arms n1 --seeds
+16`) make the band surer.
+
+Letters in names: S seeds, A arms.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from analysis.arm_names import BASELINE, arm_name, arms_of, in_arm_order
+from analysis.selection import at_end, size_name
+from analysis.settings import with_setting
+from analysis.statistics import share_interval, t_quantile
+
+FEWEST = 4
+"""Seeds of an arm below which it is not split in halves."""
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """What seeds alone do to a comparison of an arm with itself."""
+
+    spread: float
+    """Standard deviation over seeds."""
+    band: float
+    """Two means of `seeds` runs each, of one arm, differ by less in 95 % of cases."""
+    seeds: int
+    """Runs behind `spread`."""
+    halves: float | None
+    """Mean of the first half of the seeds minus that of the second; None below four."""
+    halves_band: float | None
+    """What such a difference of halves stays below in 95 % of cases."""
+
+
+def noise_floor(values_S: Sequence[float]) -> NoiseFloor:
+    """The noise floor of one arm, from a value a seed, in the order of seeds.
+
+    >>> found = noise_floor([0.50, 0.54, 0.52, 0.48])
+    >>> f"{found.spread:.3f} {found.band:.3f} {found.halves:.2f}"
+    '0.026 0.058 0.02'
+    """
+    values = np.asarray(values_S, np.float64)
+    count = len(values)
+    if count < 2:
+        return NoiseFloor(math.nan, math.nan, count, None, None)
+    spread = float(values.std(ddof=1))
+    halves = halves_band = None
+    if count >= FEWEST:
+        half = count // 2
+        halves = float(values[:half].mean() - values[half : 2 * half].mean())
+        halves_band = _band(spread, half, count)
+    return NoiseFloor(spread, _band(spread, count, count), count, halves, halves_band)
+
+
+def _band(spread: float, runs: int, seeds: int) -> float:
+    """Two-sided 95 % bound of a difference of two means of `runs` runs."""
+    return t_quantile(0.975, seeds - 1) * spread * math.sqrt(2 / runs)
+
+
+def noise_table(rows: pl.DataFrame, baseline: str = BASELINE) -> pl.DataFrame:
+    """A row a setting and size: noise of the baseline, and signal of the arms against it.
+
+    `rows` has all evaluations of one metric; their last are taken. `signal` is the
+    largest minus the smallest mean of an arm, `ratio` that over the spread over seeds,
+    pooled over arms: below about one, no number of seeds within reach tells arms apart.
+    `apart` lists arms whose mean leaves the band around the baseline.
+    """
+    last = _last(rows)
+    found = []
+    by = ["task", "setting", "parameters", "scale"]
+    for key, cell in last.group_by(by, maintain_order=True):
+        values = {arm: _values(cell, arm) for arm in arms_of(cell)}
+        if baseline not in values:
+            continue
+        floor = noise_floor(values[baseline])
+        means = {arm: float(np.mean(some)) for arm, some in values.items()}
+        several = [np.asarray(some) for some in values.values() if len(some) > 1]
+        degrees = sum(len(some) - 1 for some in several)
+        squares = sum(float(((some - some.mean()) ** 2).sum()) for some in several)
+        pooled = math.sqrt(squares / degrees) if degrees else math.nan
+        signal = max(means.values()) - min(means.values())
+        apart = [
+            arm_name(arm)
+            for arm in means
+            if abs(means[arm] - means[baseline]) > floor.band
+        ]
+        found.append(
+            dict(zip(by, key, strict=True))
+            | {"seeds": floor.seeds, "spread": floor.spread, "band": floor.band}
+            | {"halves": floor.halves, "halves_band": floor.halves_band}
+            | {"arms": len(means), "signal": signal if len(means) > 1 else None}
+            | {"ratio": signal / pooled if len(means) > 1 and pooled > 0 else None}
+            | {"apart": ", ".join(apart)}
+        )
+    numbers = ("spread", "band", "halves", "halves_band", "signal", "ratio")
+    schema: dict[str, pl.DataType] = {name: last.schema[name] for name in by}
+    schema |= {"seeds": pl.Int64(), "arms": pl.Int64(), "apart": pl.String()}
+    schema |= {name: pl.Float64() for name in numbers}
+    table = pl.DataFrame(found, schema=schema, orient="row").fill_nan(None)
+    order = [*by, "seeds", "spread", "band", "halves", "halves_band", "arms"]
+    ordered = table.select(*order, "signal", "ratio", "apart").sort(by)
+    return ordered.drop("parameters")
+
+
+def decision_table(rows: pl.DataFrame) -> pl.DataFrame:
+    """Whether a smaller model predicts a larger one: one row a setting and pair of sizes.
+
+    Of all pairs of arms that both sizes have, `agree` is how many differ with the same
+    sign at both, `share` that over `pairs`, with Wilson's interval; one half is chance.
+    (Pairs share arms, so the interval is too short where there are few.)
+    """
+    last = _last(rows, "scale")
+    found = []
+    for key, cell in last.group_by("task", "setting", maintain_order=True):
+        means = {
+            (size, arm): float(np.mean(_values(part, str(arm))))
+            for (size, arm), part in cell.group_by("parameters", "arm")
+        }
+        sizes = sorted({size for size, _ in means})
+        for small, large in itertools.combinations(sizes, 2):
+            arms = [
+                arm for size, arm in means if size == small and (large, arm) in means
+            ]
+            signs = [
+                np.sign(means[small, one] - means[small, two])
+                * np.sign(means[large, one] - means[large, two])
+                for one, two in itertools.combinations(in_arm_order(arms), 2)
+            ]
+            if not signs:
+                continue
+            agree = sum(sign > 0 for sign in signs)
+            low, high = share_interval(agree, len(signs))
+            sides = (size_name(small), size_name(large), len(signs), agree)
+            found.append((*key, *sides, agree / len(signs), low, high))
+    schema = {
+        "task": pl.String(),
+        "setting": pl.String(),
+        "smaller": pl.String(),
+        "larger": pl.String(),
+        "pairs": pl.Int64(),
+        "agree": pl.Int64(),
+        "share": pl.Float64(),
+        "low": pl.Float64(),
+        "high": pl.Float64(),
+    }
+    return pl.DataFrame(found, schema=schema, orient="row")
+
+
+def _last(rows: pl.DataFrame, *varied: str) -> pl.DataFrame:
+    last = with_setting(at_end(rows).drop_nulls("value"), "arm", *varied)
+    return last.sort("task", "setting", "parameters", "data_seed", "run_id")
+
+
+def _values(cell: pl.DataFrame, arm: str) -> list[float]:
+    """One value a seed, in the order of data seeds."""
+    return cell.filter(pl.col("arm") == arm)["value"].to_list()

@@ -1,0 +1,93 @@
+"""The noise floor against simulations, and worked tables."""
+
+import json
+
+import numpy as np
+import pytest
+
+from analysis.__main__ import main
+from analysis.collect import collect
+from analysis.noise import decision_table, noise_floor, noise_table
+from analysis.trajectories import curve_rows
+from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
+
+
+@pytest.mark.parametrize("seeds", [5, 10])
+def test_a_band_holds_what_chance_does(seeds):
+    """Of two arms that do not differ, 95 % of differences of means lie inside."""
+    rng = np.random.default_rng(seeds)
+    inside, halves = [], []
+    for _ in range(800):
+        one, two = rng.normal(0.4, 0.03, (2, seeds))
+        inside.append(abs(one.mean() - two.mean()) < noise_floor(one).band)
+        found = noise_floor(one)
+        halves.append(abs(found.halves) < found.halves_band)
+    assert 0.93 < np.mean(inside) < 0.97
+    assert np.mean(halves) > 0.93
+
+
+def test_few_seeds_have_no_band():
+    assert np.isnan(noise_floor([0.4]).band)
+    assert noise_floor([0.4, 0.5, 0.6]).halves is None
+    found = noise_floor([0.1, 0.2, 0.4, 0.5, 0.9])
+    assert found.halves == pytest.approx(0.15 - 0.45), "the fifth has no partner"
+
+
+ENDS = {
+    "10k": {1: 0.30, 2: 0.40, 3: 0.35, 4: 0.20},
+    "30k": {1: 0.50, 2: 0.60, 3: 0.62, 4: 0.45},
+}
+"""Of n = 2 and n = 3 alone, the two sizes disagree."""
+SHIFTS = (-0.01, 0.0, 0.01, 0.02, -0.02)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    for scale, ends in ENDS.items():
+        for horizon, end in ends.items():
+            for seed, shift in enumerate(SHIFTS):
+                config = polynomial_run(horizon, seed, scale)
+                value = end + shift
+                rows = polynomial_rows(config, lambda m, s, v=value: v * s / 100)
+                write_run(tmp_path / "made-up", config, rows)
+    return tmp_path / "made-up"
+
+
+def test_signal_and_noise_of_a_sweep(runs):
+    rows = curve_rows(collect(runs).frame, "exact_match", "in_domain")
+    small, large = noise_table(rows).iter_rows(named=True)
+    spread = np.std(SHIFTS, ddof=1)
+    assert small["spread"] == pytest.approx(spread)
+    assert small["band"] == pytest.approx(2.7764 * spread * np.sqrt(2 / 5), rel=1e-3)
+    assert small["halves"] == pytest.approx(-0.005 - 0.015)
+    assert (small["signal"], large["signal"]) == pytest.approx((0.20, 0.17))
+    assert small["ratio"] == pytest.approx(0.20 / spread)
+    assert small["apart"] == "n = 2, n = 3, n = 4"
+    assert noise_table(rows, baseline="n9").is_empty()
+
+
+def test_what_a_small_size_says_of_a_larger_one(runs, capsys):
+    rows = curve_rows(collect(runs).frame, "exact_match", "in_domain")
+    (row,) = decision_table(rows).iter_rows(named=True)
+    assert (row["smaller"], row["larger"]) == ("10.4k", "34.6k")
+    assert (row["pairs"], row["agree"]) == (6, 5)
+    assert row["low"] < 5 / 6 < row["high"]
+    where = [str(runs), "--metric", "exact_match", "--suite", "in_domain"]
+    assert main(["noise", *where, "--decisions", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["agree"] == 5
+    assert main(["noise", *where]) == 0
+    assert "n = 2, n = 3, n = 4" in capsys.readouterr().out
+
+
+def test_events_of_a_sweep_as_a_command(runs, capsys):
+    where = [str(runs), "--metric", "exact_match", "--suite", "in_domain"]
+    assert main(["events", *where, "--level", "0.55", "--in-a-row", "1", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    learned = {(row["scale"], row["arm"]): row["learned"] for row in rows}
+    assert learned["30k", "n2"] == learned["30k", "n3"] == 5
+    assert learned["30k", "n1"] == learned["10k", "n2"] == 0
+    p_values = {(row["scale"], row["arm"]): row["p"] for row in rows}
+    assert p_values["30k", "n2"] == pytest.approx(2 / 252)
+    assert main(["events", *where]) == 0
+    assert "at least 0.5, 2 evaluations in a row" in capsys.readouterr().out
+    assert main(["events", str(runs), "--metric", "accuracy"]) == 2
