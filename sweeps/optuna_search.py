@@ -41,7 +41,7 @@ JOURNAL = "search.log"
 
 
 @dataclass
-class Search:
+class CellStudy:
     """One cell's study, and its trials that train here and now."""
 
     cell: SearchCell
@@ -149,7 +149,7 @@ class _SearchLaunch(Launch):
     """A launch whose packs are thought of one at a time."""
 
     def __init__(
-        self, pool: LocalPool, work: Work, searches: Sequence[Search], metric: str
+        self, pool: LocalPool, work: Work, searches: Sequence[CellStudy], metric: str
     ) -> None:
         super().__init__(pool, work, [search.cell.example for search in searches])
         self.searches, self.metric = list(searches), metric
@@ -221,7 +221,7 @@ class _SearchLaunch(Launch):
     def _rows(self, run_id: str) -> Rows:
         return metrics(RunFolder(self.root, run_id))
 
-    def _find(self, run_id: str) -> Search | None:
+    def _find(self, run_id: str) -> CellStudy | None:
         return next((s for s in self.searches if run_id in s.running), None)
 
 
@@ -232,7 +232,7 @@ def study_name(cell: SearchCell, metric: str) -> str:
 
 def _search(
     cell: SearchCell, storage: Any, root: Path, metric: str, trials: int
-) -> Search:
+) -> CellStudy:
     """Open a cell's study; the default values are its first point."""
     import optuna
     from optuna.trial import Trial, TrialState
@@ -253,7 +253,7 @@ def _search(
         default = {r.name: getattr(cell.example.training, r.name) for r in cell.ranges}
         if all(r.low <= default[r.name] <= r.high for r in cell.ranges):
             study.enqueue_trial(default)
-    found = Search(cell, study, trials)
+    found = CellStudy(cell, study, trials)
     for trial in known:
         if trial.state != TrialState.RUNNING or len(trial.params) < len(cell.ranges):
             continue
@@ -263,6 +263,6 @@ def _search(
     return found
 
 
-def _ended(search: Search) -> int:
+def _ended(search: CellStudy) -> int:
     found = search.study.get_trials(deepcopy=False)
     return sum(trial.state.is_finished() for trial in found)
