@@ -95,7 +95,8 @@ def observe(
     cells: dict[str, list[RunConfig]] = defaultdict(list)
     states = {run.run_id: run.state for run in found.runs}
     for config in configs:
-        if states.get(config.run_id) in ("done", "running", "stopped"):
+        begun = states.get(config.run_id) in ("done", "running", "stopped")
+        if begun and (found.root / config.run_id).exists():  # not in a table alone
             cells[config.pack_key].append(config)
     seen, factors = {}, []
     for key, group in cells.items():

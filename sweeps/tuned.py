@@ -54,6 +54,8 @@ def update_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 def with_tuned(configs: Iterable[RunConfig], path: Path) -> list[RunConfig]:
     """The same runs with the winning values of their cells.
 
+    Runs that differ in tuned values alone become one.
+
     Raises
     ------
     ValueError
@@ -61,7 +63,7 @@ def with_tuned(configs: Iterable[RunConfig], path: Path) -> list[RunConfig]:
     """
     rows = {row["cell"]: row for row in read_table(path)}
     names = sorted({name for row in rows.values() for name in row["training"]})
-    found = []
+    found: dict[str, RunConfig] = {}
     for config in configs:
         row = rows.get(cell_key(config, names))
         if row is None:
@@ -80,8 +82,9 @@ def with_tuned(configs: Iterable[RunConfig], path: Path) -> list[RunConfig]:
             raise ValueError(
                 f"{path} names a field that TrainingConfig does not have: {error}."
             ) from None
-        found.append(dataclasses.replace(config, training=training))
-    return found
+        tuned = dataclasses.replace(config, training=training)
+        found[tuned.run_id] = tuned
+    return list(found.values())
 
 
 def _why(error: Exception) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from sweeps.__main__ import main
 from sweeps.tuned import TABLE, read_table, update_table, with_tuned
-from tests.conftest import tiny_run
+from tests.conftest import tiny_run, with_training
 from tests.sweeps.conftest import write_sweep
 
 LOSS = "in_domain/loss/horizon=1"
@@ -112,6 +112,8 @@ def test_a_table_is_refused_where_it_does_not_fit(tmp_path):
     row = {"cell": cell_key(run, ["learning_rate"]), "seeds": [1000]}
     update_table(table, [row | {"training": {"learning_rate": 0.5}}])
     assert with_tuned([run], table)[0].training.learning_rate == 0.5
+    rates = [with_training(run, learning_rate=rate) for rate in (1e-3, 2e-3)]
+    assert len(with_tuned(rates, table)) == 1  # a sweep of rates has one best
     with pytest.raises(ValueError, match="was tuned on seed 1000"):
         with_tuned([tiny_run(1, 1000)], table)
     with pytest.raises(ValueError, match="has no values for"):
