@@ -9,7 +9,7 @@ needs them to find the target. The losses of all heads are added up plainly.
 |---|---|
 | 1-token | `n1` |
 | n-token, parallel | `n2_linear_added`: a d x d map a head, on the shared unembedding |
-| n-token, DeepSeek chain | `chain1_added`, with n - 1 modules |
+| n-token, DeepSeek chain | `chain1_added_sum`, with n - 1 modules |
 | n-token, 1-layer transfer | `transfer2` |
 | n-token, injection, linear | `transfer2_linear_injected` |
 | n-token, injection, k-layer | `transfer2_injected`, `transfer2_3layers_injected` |
