@@ -44,7 +44,7 @@ MENTION_METRICS = (
     Metric("loss", "nats", "lower", floor="loss_floor"),
     Metric("loss_floor", "nats", None, floor=0.0),
 )
-"""What `score_mentions` yields, and says more of."""
+"""The metrics of `score_mentions`, which explains them."""
 DISTANCES = (1, 16, 32, 64, 128, 256, 512, 1 << 20)
 """Edges of the slices by distance to the mention before, in tokens."""
 COUNTED = ("", "guess=none")
@@ -73,19 +73,17 @@ def story_set(
         tokens_RT[row, :size], mark_RT[row, :size] = tokens[:size], marks[:size]
         example_RT[row, :size] = 1
     role_RT = roles(mark_RT, example_RT)
-    found = repeats(mark_RT, example_RT)
-    oracle_M, floor_M, majority_M = references(
-        tokens_RT, role_RT, found.row_M, found.at_M
-    )
+    repeated = repeats(mark_RT, example_RT)
+    row_M, at_M = repeated.row_M, repeated.at_M
+    oracle_M, floor_M, majority_M = references(tokens_RT, role_RT, row_M, at_M)
     labels = {
         "role_RT": role_RT,
-        "row_M": found.row_M,
-        "at_M": found.at_M,
-        "distance_M": found.distance_M,
-        "names_M": _names_in_row(mark_RT)[found.row_M],
-        "number_M": found.number_M,
-        "seen_M": seen_V[tokens_RT[found.row_M, found.at_M]]
-        & seen_V[tokens_RT[found.row_M, found.at_M - 1]],
+        "row_M": row_M,
+        "at_M": at_M,
+        "distance_M": repeated.distance_M,
+        "names_M": _names_in_row(mark_RT)[row_M],
+        "number_M": repeated.number_M,
+        "seen_M": seen_V[tokens_RT[row_M, at_M]] & seen_V[tokens_RT[row_M, at_M - 1]],
         "oracle_M": oracle_M,
         "floor_M": floor_M,
         "majority_M": majority_M,

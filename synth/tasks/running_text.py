@@ -114,10 +114,10 @@ class RunningText(Task):
 
     def judged_on(self, split: Split) -> Self:
         """The same text, divided anew."""
-        found = super().judged_on(split)
+        task = super().judged_on(split)
         for name in ("_parts", "_source"):
-            vars(found).pop(name, None)
-        return found
+            vars(task).pop(name, None)
+        return task
 
     def _make_tokenizer(self) -> Tokenizer:
         config = self.config
@@ -199,13 +199,13 @@ class RunningText(Task):
     def samples(self, seed: int, count: int, length: int = 64) -> list[Sample]:
         """Windows of the training text; the record holds text, tokens and split."""
         rows = self._source.windows(seed, 0, count, length)
-        found = []
+        samples = []
         for tokens in rows.tokens_RT.tolist():
             text = self.tokenizer.decode(tokens)
             record = {"text": text, "tokens": tokens, "split": "train"}
             pieces = [self.vocabulary[token] for token in tokens]
-            found.append(Sample(record, pieces, [False] * len(tokens), text))
-        return found
+            samples.append(Sample(record, pieces, [False] * len(tokens), text))
+        return samples
 
     def report(self) -> dict[str, Any]:
         """Tokens of both parts, and the size of the vocabulary."""

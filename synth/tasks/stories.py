@@ -1,4 +1,4 @@
-"""Induction in children's stories: who was that name again?
+"""Induction in children's stories: the second token of a name that was said before.
 
 Section 4.1 and figure 7 of arXiv 2404.19737, and appendix J for the mixture with books.
 A character's name is two random tokens. Its first token depends on what the story
@@ -191,10 +191,10 @@ class Stories(Task):
         check_reading(config.reading, config.rule, "StoriesConfig.reading")
         self.tokenizer = self._make_tokenizer()
         self.vocabulary = self.tokenizer.vocabulary
-        known = grammar("book").all_words
+        words = grammar("book").all_words
         if self._corpus is not None:
-            known |= frozenset(self._corpus.report["words"])
-        self.names = NamePools(config.names, self.tokenizer, known)
+            words |= frozenset(self._corpus.report["words"])
+        self.names = NamePools(config.names, self.tokenizer, words)
 
     def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
         """Consecutive windows of the training text, about 65,000 tokens a block."""

@@ -1,7 +1,7 @@
-"""How a text writes each of its words: with a capital, and where, or in lower case.
+"""Counts how texts write each word: in lower case, or with a capital, and where.
 
 Within a sentence an ordinary word has no capital, so the share of capitals there tells
-names from words. Where a sentence may begin, a capital says nothing.
+names from words. Where a sentence may begin, a capital means nothing.
 """
 
 from collections import Counter
@@ -42,7 +42,7 @@ _BODY = (
 CAPITALISED = regex.compile(rf"(?<= ){_BODY}")
 """A capitalised word after a space, without its possessive ending."""
 _WITH_BEFORE = regex.compile(rf"(?=\p{{Lu}})(?<=(\S*+) )({_BODY})")
-"""The same, and what stands between it and the space before."""
+"""The same, with the word before it."""
 _WORDS = r"[\p{L}\p{M}]+(?:['’][\p{L}\p{M}]+)*"
 _POSSESSIVE = ("'s", "’s")
 _BATCH = 4_000_000
@@ -54,7 +54,7 @@ _HYPHEN = regex.compile("[-‐‑]")
 
 @dataclass
 class Evidence:
-    """How often one word is written in each way: `Place` explains the names."""
+    """How often one word stands in each `WordPlace`, and how often in lower case."""
 
     lower: int = 0
     start: int = 0
@@ -71,13 +71,13 @@ class Evidence:
 
     @property
     def in_sentences(self) -> int:
-        """Occurrences whose capital, or want of one, says something."""
+        """Occurrences within sentences, where a capital means something."""
         named = self.within + self.joined + self.inside + self.date
         return named + self.determined + self.lower
 
 
 def named_share(word: str, seen: Evidence) -> float:
-    """Of the occurrences in sentences, those that are written as a name is."""
+    """The share of its occurrences in sentences that look like a name."""
     named = seen.within + seen.joined
     if word.lower() not in MONTHS_AND_NAMES:
         named += seen.inside + seen.date
@@ -94,17 +94,17 @@ def evidence(texts: Iterable[str]) -> dict[str, Evidence]:
             pairs.update(_WITH_BEFORE.findall(text))
     lower = _lower(tables)
     places: dict[str, WordPlace] = {}
-    found: dict[str, Evidence] = {}
+    by_word: dict[str, Evidence] = {}
     for (before, word), times in pairs.items():
         place = places.get(before)
         if place is None:
             place = places[before] = place_after(before)
-        seen = found.get(word)
+        seen = by_word.get(word)
         if seen is None:
             parts = _HYPHEN.split(word.lower())
-            seen = found[word] = Evidence(lower=min(lower[part] for part in parts))
+            seen = by_word[word] = Evidence(lower=min(lower[part] for part in parts))
         setattr(seen, place, getattr(seen, place) + times)
-    return found
+    return by_word
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -121,7 +121,7 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _word_counts(texts: list[str]) -> "polars.DataFrame":
-    """A table of word and count; polars splits and counts in half of Python's time."""
+    """A table of word and count; polars takes half of Python's time."""
     import polars
 
     words = polars.Series("word", texts, polars.String).str.extract_all(_WORDS)
@@ -151,8 +151,8 @@ def lower_in(text: str) -> Counter[str]:
     )
 
 
-def placed(text: str) -> Iterator[tuple[WordPlace, str, int]]:
-    """Every capitalised word after a space: its place, the word, where it begins."""
+def capitalised_words(text: str) -> Iterator[tuple[WordPlace, str, int]]:
+    """Every capitalised word after a space: its place, the word, its first index."""
     for match in _WITH_BEFORE.finditer(text):
         yield place_after(match[1]), match[2], match.start(2)
 
@@ -171,10 +171,10 @@ def place_after(before: str) -> WordPlace:
         return "within"
     if last.isdigit():
         return "date"
-    found = _LAST_WORD.search(before)
-    if found is None:
+    match = _LAST_WORD.search(before)
+    if match is None:
         return "start"
-    word, folded = found[0], found[0].lower()
+    word, folded = match[0], match[0].lower()
     if last == ".":
         stopped = folded in STOPPED or _INITIAL.search(before)
         return "within" if stopped else "start"

@@ -10,7 +10,7 @@ from typing import Literal
 from synth.tasks.text.corpus import SEPARATOR, Document
 
 CLEANING_VERSION = 2
-"""Raised when the same file would come out differently: part of identity and cache."""
+"""Raised when a file would be cleaned differently: part of identity and cache."""
 
 TextSplit = Literal["train", "validation", "test"]
 """Of documents and of names."""
@@ -47,7 +47,7 @@ def clean(text: str) -> str:
 
 
 def _repaired(match: re.Match[str]) -> str:
-    """UTF-8 that was read as Windows-1252, read again; left alone if it was not."""
+    """Decode UTF-8 that was read as Windows-1252; other text stays as it is."""
     raw = bytearray()
     for character in match[0]:
         try:
@@ -68,28 +68,28 @@ def is_mostly_notices(text: str) -> bool:
 
 
 def chunks(text: str, least: int = 200, most: int = 400) -> Iterator[str]:
-    """A text of up to `most` words whole; a longer one in pieces, shorter rests dropped.
+    """Cut a text of more than `most` words into pieces of `least` to `most` words.
 
-    Pieces are whole paragraphs that add up to `least` to `most` words; a paragraph of
-    more than `most` words is cut at ends of sentences.
+    Pieces are whole paragraphs; a paragraph of more than `most` words is cut at ends of
+    sentences. A remainder below `least` words is dropped.
     """
     if len(text.split()) <= most:
         yield text
         return
-    gathered: list[str] = []
+    paragraphs: list[str] = []
     words = 0
     for paragraph in text.split("\n\n"):
         for piece in _short(paragraph, most):
             count = len(piece.split())
             if words + count > most:
                 if words >= least:
-                    yield "\n\n".join(gathered)
-                gathered, words = [], 0
-            gathered.append(piece)
+                    yield "\n\n".join(paragraphs)
+                paragraphs, words = [], 0
+            paragraphs.append(piece)
             words += count
             if words >= least:
-                yield "\n\n".join(gathered)
-                gathered, words = [], 0
+                yield "\n\n".join(paragraphs)
+                paragraphs, words = [], 0
 
 
 def _short(paragraph: str, most: int) -> Iterator[str]:
@@ -122,8 +122,8 @@ def exact_digest(text: str) -> bytes:
 def fingerprint(text: str) -> int:
     """A 64-bit number of the words: equal for texts that differ in punctuation only.
 
-    Where words make up less than half of a text, its signs count too. No test of
-    equality: use `exact_digest`.
+    Where words make up less than half of a text, other characters count too. To test
+    equality use `exact_digest`.
     """
     joined = " ".join(words_of(text))
     if 2 * len(joined) < len(text):
@@ -133,9 +133,9 @@ def fingerprint(text: str) -> int:
 
 
 def split_of(document: Document) -> TextSplit:
-    """By a hash of the title, or of the text: one in twenty each to be held out.
+    """By a hash of the title, or of the text: one in twenty for each held-out split.
 
-    Titles keep other tellings of one tale on the same side.
+    So versions of one tale under the same title have the same split.
     """
     place = fingerprint(document.title.strip() or document.text) % 20
     return "test" if place == 0 else "validation" if place == 1 else "train"
@@ -147,7 +147,7 @@ class Leakage:
 
     documents: int
     too_short: int
-    """Held-out documents without an n-gram: nothing is known of these."""
+    """Held-out documents without an n-gram, which are not compared."""
     duplicates: int
     """Held-out documents of which at least half the n-grams occur in training."""
     shared: float | None

@@ -63,7 +63,7 @@ def read_documents(path: Path, field: str = "") -> Iterator[Document]:
 
 @lru_cache(maxsize=64)
 def _tell(line: str) -> None:
-    """Once in a process: a corpus is read several times."""
+    """Print a line once in a process, since a corpus is read several times."""
     print(line, file=sys.stderr)
 
 
@@ -75,14 +75,14 @@ def _text(path: Path, field: str) -> Iterator[Document | None]:
 
 def text_documents(lines: Iterable[str]) -> Iterator[Document]:
     """The documents of a text whose lines keep their line ends."""
-    gathered: list[str] = []
+    pending: list[str] = []
     for line in lines:
         if line.strip() == SEPARATOR:
-            yield from _whole("".join(gathered))
-            gathered = []
+            yield from _whole("".join(pending))
+            pending = []
         else:
-            gathered.append(line)
-    yield from _whole("".join(gathered))
+            pending.append(line)
+    yield from _whole("".join(pending))
 
 
 def _whole(text: str) -> Iterator[Document]:
@@ -118,7 +118,7 @@ def _parquet(path: Path, field: str) -> Iterator[Document | None]:
                 yield document_of(row, f"{path}, row {number}", field)
     except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
         if isinstance(error, OSError) and error.errno:
-            raise  # of the system: no right to read it, say
+            raise  # of the system, for instance no permission
         reason = str(error).strip().rstrip(".")
         raise ValueError(
             f"{path} is not a whole parquet file ({reason}). Copy or download it again."

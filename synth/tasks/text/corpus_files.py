@@ -46,22 +46,22 @@ def find_corpus_files(path: Path) -> CorpusFiles:
             f"The corpus {str(path)!r} {what}. Give a .txt, .jsonl (also .xz, .gz) or "
             ".parquet file, or a folder of them."
         )
-    found, passed_over = _walk(path)
-    if not found:
+    files, passed_over = _walk(path)
+    if not files:
         rest = f"; it holds {_few(passed_over)}" if passed_over else ""
         raise ValueError(
             f"The folder {str(path)!r} holds no {', '.join(SUFFIXES)} file{rest}."
         )
-    return CorpusFiles(tuple(sorted(found)), tuple(sorted(passed_over)))
+    return CorpusFiles(tuple(sorted(files)), tuple(sorted(passed_over)))
 
 
 def _walk(folder: Path) -> tuple[list[Path], list[str]]:
     """Files to read, and names with reasons of the others."""
 
     def refuse(error: OSError) -> None:
-        raise error  # a folder that may not be listed is no empty folder
+        raise error  # an unreadable folder must not look empty
 
-    found: list[Path] = []
+    files: list[Path] = []
     passed_over: list[str] = []
     for parent, folders, names in os.walk(folder, onerror=refuse):
         for name in [*folders, *names]:
@@ -78,9 +78,9 @@ def _walk(folder: Path) -> tuple[list[Path], list[str]]:
             if reason:
                 passed_over.append(f"{path.relative_to(folder).as_posix()} ({reason})")
             elif name not in folders:
-                found.append(path)
+                files.append(path)
         folders[:] = [name for name in folders if not name.startswith(".")]
-    return found, passed_over
+    return files, passed_over
 
 
 def describe_passed_over(names: tuple[str, ...]) -> str:
@@ -118,8 +118,8 @@ def file_digest(path: Path) -> str:
 
 def content_digest(path: Path, after: int = 0) -> str:
     """Hex sha256 of a file's bytes, read once in a process while it does not change."""
-    found = path.stat()
-    state = (found.st_ino, found.st_size, found.st_mtime_ns)
+    status = path.stat()
+    state = (status.st_ino, status.st_size, status.st_mtime_ns)
     return _digest_of(str(path.resolve()), after, state)
 
 
@@ -136,21 +136,21 @@ def is_corpus_file(path: Path) -> bool:
 
 
 def format_of(path: Path) -> tuple[str, str]:
-    """The ending that says how a file is read, and that of its packing or "".
+    """The ending that decides how a file is read, and that of its packing or "".
 
     Raises
     ------
     ValueError
         For an unknown ending, with what to do.
     """
-    found = _format(path)
-    if found is None:
+    endings = _format(path)
+    if endings is None:
         advice = _ADVICE.get(path.suffix.lower(), "")
         raise ValueError(
             f"{str(path)!r} has an unknown ending; a corpus is one of "
             f"{', '.join(SUFFIXES)}, the first two also with .xz or .gz. {advice}".strip()
         )
-    return found
+    return endings
 
 
 def _format(path: Path) -> tuple[str, str] | None:

@@ -1,6 +1,6 @@
-"""Lines of a text file, plain or packed; every complaint names the file.
+"""Reads the lines of a text file, plain or packed; every error names the file.
 
-UTF-8 is required. A byte order mark at the beginning is passed over.
+UTF-8 is required. A byte order mark at the beginning is skipped.
 """
 
 import gzip
@@ -72,7 +72,7 @@ def _refuse_utf16(head: bytes, path: Path) -> None:
 
 
 def _first_bad_line(path: Path) -> int:
-    """The number of the first line that is no UTF-8, in a file that has one."""
+    """The number of the first line that is not UTF-8."""
     with _unpacked(path) as binary:
         for number, line in enumerate(binary, 1):
             try:

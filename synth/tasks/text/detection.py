@@ -1,10 +1,10 @@
-"""Names in real prose: found by rule, replaced by two-token names at token level.
+"""Finds names in real prose by rule, and replaces them by two-token names.
 
 A word is a name if most of its occurrences within sentences are capitalised and follow
 no article (`synth.tasks.text.capitals`), unless a list says that it names nobody or it
-often follows "in". A word that is an ordinary one in most texts (Rose, Will, Mark) is a
-name in a text that writes it so at least twice. Only shares count, so a longer corpus
-of the same kind has the same names.
+often follows "in". A word that is ordinary in most texts (Rose, Will, Mark) is a name in
+a text that writes it as one at least twice. Only shares count, so a longer corpus of the
+same kind has the same names.
 """
 
 from collections import Counter
@@ -18,10 +18,10 @@ import numpy as np
 from synth.tasks.text.capitals import (
     CAPITALISED,
     Evidence,
+    capitalised_words,
     evidence,
     lower_in,
     named_share,
-    placed,
 )
 from synth.tasks.text.names import NameSource
 from synth.tasks.text.never_names import DETERMINERS, MONTHS_AND_NAMES, reason_never
@@ -30,18 +30,18 @@ from synth.tasks.text.tokenizer import Tokenizer
 NAME_RULE = 2
 """Raised when other words would be taken for names: part of a run's identity."""
 SHARE = 0.5
-"""A name is written as names are in at least so much of its places in sentences."""
+"""At least this share of a name's occurrences in sentences look like a name."""
 SHARE_OF_LOUD = 0.95
-"""The same for a word that is always in capitals throughout: TIM, but not CHAPTER."""
+"""The same for a word that is always written in capitals: TIM, but not CHAPTER."""
 SHARE_OF_PLACES = 0.25
 """A word that follows "in" or "into" more often than this is a place."""
 LOWER = "mostly in lower case"
 DETERMINED = "mostly after an article or a possessive"
 MONTHS = "months"
 UNSURE = (LOWER, DETERMINED, MONTHS)
-"""Reasons that a text may overrule: Rose, Will and Mark, but never Mrs or Monday."""
+"""Reasons that a single text can override: Rose, Will and Mark, not Mrs or Monday."""
 LEAST_IN_TEXT = 2
-"""An ordinary word is a name in a text that writes it so at least so often."""
+"""An ordinary word is a name in a text that uses it as one at least so often."""
 LOOK_BACK = 40
 """Characters that hold the two words before a name."""
 SHOWN = 12
@@ -55,9 +55,9 @@ class NameWords:
     words: frozenset[str]
     """Names wherever they stand."""
     sometimes: frozenset[str] = frozenset()
-    """Names in some texts only, by what the text itself shows."""
+    """Names in some texts only, decided text by text."""
     left: dict[str, Counter[str]] = field(default_factory=dict, compare=False)
-    """Capitalised words that are no names, and how often, by the reason."""
+    """Capitalised words that are no names, counted, by the reason."""
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> "NameWords":
@@ -79,7 +79,7 @@ class NameWords:
 
     @property
     def stored(self) -> dict[str, list[str]]:
-        """What JSON keeps of it, for `restored`."""
+        """Plain values for JSON, which `restored` reads."""
         return {"words": sorted(self.words), "sometimes": sorted(self.sometimes)}
 
     @classmethod
@@ -89,33 +89,33 @@ class NameWords:
 
     @cached_property
     def _name_of(self) -> dict[str, str]:
-        """The name that a capitalised word mentions: LILY is Lily, shouted."""
-        known = sorted(self.words | self.sometimes)
+        """The name that a capitalised word mentions: LILY is Lily."""
+        names = sorted(self.words | self.sometimes)
         # In this order LILY is Lily even if LILY alone would be a name, too.
-        loud = {name.upper(): name for name in known}
+        loud = {name.upper(): name for name in names}
         same = {form: name for form, name in loud.items() if len(form) == len(name)}
-        return {name: name for name in known} | same
+        return {name: name for name in names} | same
 
     def in_text(self, text: str) -> dict[str, list[int]]:
         """Names with at least two mentions after a space, and where these begin."""
-        found: dict[str, list[int]] = {}
+        starts: dict[str, list[int]] = {}
         name_of = self._name_of.get
         for match in CAPITALISED.finditer(text):
             name = name_of(match[0])
             if name is not None:
-                found.setdefault(name, []).append(match.start())
-        found = {name: at for name, at in found.items() if len(at) > 1}
-        unsure = self.sometimes.intersection(found)
+                starts.setdefault(name, []).append(match.start())
+        starts = {name: at for name, at in starts.items() if len(at) > 1}
+        unsure = self.sometimes.intersection(starts)
         if unsure:
             for name in unsure - names_here(text, unsure):
-                del found[name]
-        return found
+                del starts[name]
+        return starts
 
     def report(self, mentions: Iterable[dict[str, list[int]]]) -> dict[str, Any]:
         """What was taken and left, with counts; `mentions` are those of every text."""
         taken: Counter[str] = Counter()
-        for found in mentions:
-            taken.update({name: len(at) for name, at in found.items()})
+        for starts in mentions:
+            taken.update({name: len(at) for name, at in starts.items()})
         here = Counter({w: n for w, n in taken.items() if w in self.sometimes})
         return {
             "taken": _summary(taken - here),
@@ -127,15 +127,15 @@ class NameWords:
 
 
 def names_here(text: str, words: frozenset[str]) -> set[str]:
-    """Those of the words, ordinary ones elsewhere, that are names in this text.
+    """Which of the words, ordinary elsewhere, are names in this text.
 
-    They stand alone within a sentence at least twice, never after an article, and at
-    least as often as the word in lower case.
+    Those that stand alone within a sentence at least twice, never after an article, and
+    at least as often as the word in lower case.
     """
     alone: Counter[str] = Counter()
     dates: Counter[str] = Counter()
     epithets: set[str] = set()
-    for place, word, start in placed(text):
+    for place, word, start in capitalised_words(text):
         if word not in words:
             continue
         if place == "determined":
@@ -152,7 +152,7 @@ def names_here(text: str, words: frozenset[str]) -> set[str]:
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
-    """Whether a word is no part of "Rose Garden" or "the old Witch"."""
+    """Whether a word is not part of a phrase: "Rose Garden", "the old Witch"."""
     if text[end : end + 1] == " " and text[end + 1 : end + 2].isupper():
         return False
     before = text[max(0, start - LOOK_BACK) : start].lower().split(" ")[-3:-1]
@@ -160,7 +160,7 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
 
 
 def _reason_against(word: str, seen: Evidence) -> str:
-    """Why the counts of a word speak against a name; empty if they do not."""
+    """Why a word is no name, by its counts; empty if it may be one."""
     if seen.capitals == seen.start:
         return "only where a sentence may begin"
     if word.lower() in MONTHS_AND_NAMES:
@@ -183,13 +183,13 @@ def _summary(words: Counter[str]) -> dict[str, Any]:
     }
 
 
-def renamed(
+def rename(
     text: str,
     mentions: dict[str, list[int]],
     pairs_C2: np.ndarray,
     tokenizer: Tokenizer,
 ) -> tuple[list[int], list[int]]:
-    """Tokens and marks of a text in which the c-th name is written as pair c.
+    """Tokens and marks of a text whose c-th name is replaced by pair c.
 
     The text between mentions is encoded up to the space before the name; a name ends
     where a word ends, so the tokens equal those of the whole new text. Mentions without
@@ -212,7 +212,7 @@ def renamed(
     return [*tokens, *rest, tokenizer.end], marks + [0] * (len(rest) + 1)
 
 
-def renamed_texts(
+def rename_texts(
     texts: Iterable[str],
     words: NameWords,
     names: NameSource,
@@ -228,4 +228,4 @@ def renamed_texts(
             continue
         drawn = names.draw(rng, np.array([len(kept)]), len(kept))[0]
         chosen = {name: mentions[name] for name in kept}
-        yield renamed(text, chosen, names.tokens_P2[drawn], tokenizer)
+        yield rename(text, chosen, names.tokens_P2[drawn], tokenizer)

@@ -37,7 +37,7 @@ from synth.tasks.text.tokenizer import Tokenizer
 
 ENCODING_VERSION = 2
 CHECKED_DOCUMENTS = 20_000
-"""The leakage check and the list of names read at most so many documents of a split."""
+"""The leakage check and the search for names read at most so many of each split."""
 HELD_TEXTS = 4000
 """Documents of each split that are kept as text."""
 
@@ -70,7 +70,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus under one tokeniser: its splits, and what was found on the way."""
+    """A corpus under one tokeniser: its splits, names and a report."""
 
     splits: dict[TextSplit, Encoded]
     report: dict[str, Any]
@@ -87,7 +87,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class CorpusText:
-    """The files of a user, and what says how they are read."""
+    """The files of a user, and how they are read."""
 
     place: str
     """A path, or a `hub:` place."""
@@ -96,15 +96,15 @@ class CorpusText:
     field: str = ""
     """The field of rows that holds the text; "" for the usual ones."""
     rule: str = ""
-    """How the files are read, as `synth.tasks.text.reading.reading_rule` says it."""
+    """How the files are read: see `synth.tasks.text.reading.reading_rule`."""
 
     @property
     def key(self) -> list[str]:
-        """What determines the documents: for names of cache entries."""
+        """What determines the documents, for keys of cache entries."""
         return [self.content, self.field, self.rule]
 
     def documents(self) -> Iterator[Document]:
-        """The documents as they are."""
+        """The documents, not cleaned."""
         if self.place.startswith(PREFIX):
             return hub_documents(self.place, self.field)
         return read_documents(Path(self.place), self.field)
@@ -187,7 +187,7 @@ def _mapped(folder: Path, split: TextSplit, report: dict[str, Any]) -> Encoded:
 def _encode(
     source: CorpusText, tokenizer: Tokenizer, chunked: bool, folder: Path
 ) -> None:
-    """Write tokens as they come, so that memory does not grow with the corpus."""
+    """Encode and write document by document: memory does not grow with the corpus."""
     dtype = "uint16" if len(tokenizer) <= 1 << 16 else "uint32"
     lengths: dict[TextSplit, list[int]] = {split: [] for split in SPLITS}
     texts: dict[TextSplit, list[str]] = {split: [] for split in SPLITS}
@@ -272,7 +272,7 @@ def sampled_texts(
 
 
 class _Progress:
-    """A line on the error stream every few seconds, none for short work."""
+    """Prints a line on standard error every few seconds, none for short work."""
 
     def __init__(self, what: str) -> None:
         self._what, self._characters = what, 0

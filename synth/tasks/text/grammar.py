@@ -17,7 +17,7 @@ from synth.tasks.text.frames import CHARACTERS, Frame, Plot, Segment, Word
 StoryProfile = Literal["story", "book"]
 FOLDERS: dict[str, tuple[str, ...]] = {"story": ("story",), "book": ("story", "book")}
 MOST_REPEATS = 4
-"""A beat may stand so often in one plot; its frames are drawn without replacement."""
+"""How often a beat may occur in one plot; its frames are drawn without replacement."""
 
 _SLOT = re.compile(r"\{([^{}]*)\}")
 
@@ -92,26 +92,26 @@ def read_grammar(*folders: Path) -> Grammar:
         section, a slot that is not preceded by a space or is followed by a letter, a
         paragraph that may open with a slot, a frame that occurs twice.
     """
-    found = Grammar()
+    source = Grammar()
     for folder in folders:
-        _read_words(found, folder / "words.txt")
+        _read_words(source, folder / "words.txt")
     for folder in folders:
-        _read_frames(found, folder / "frames.txt")
+        _read_frames(source, folder / "frames.txt")
     for folder in folders:
-        _read_plots(found, folder / "plots.txt")
-    _check_cast(found)
+        _read_plots(source, folder / "plots.txt")
+    _check_cast(source)
     files = ("words.txt", "frames.txt", "plots.txt")
     content = b"".join((folder / f).read_bytes() for folder in folders for f in files)
-    found.digest = hashlib.sha256(content).hexdigest()
-    return found
+    source.digest = hashlib.sha256(content).hexdigest()
+    return source
 
 
-def _check_cast(found: Grammar) -> None:
-    """Every opening names each of its characters, whichever frames are drawn."""
-    for plot in found.plots:
+def _check_cast(source: Grammar) -> None:
+    """Refuse an opening that need not name each of its characters."""
+    for plot in source.plots:
         for character in range(plot.cast if plot.part == "opening" else 0):
             if not any(
-                all(frame.names(character) for frame in found.beats[beat])
+                all(frame.names(character) for frame in source.beats[beat])
                 for beat in plot.beats
             ):
                 raise ValueError(
@@ -137,7 +137,7 @@ def _sections(path: Path) -> Iterator[tuple[str, list[tuple[str, str]]]]:
         yield title, lines
 
 
-def _read_words(found: Grammar, path: Path) -> None:
+def _read_words(source: Grammar, path: Path) -> None:
     for title, lines in _sections(path):
         if title == "bindings":
             for place, line in lines:
@@ -148,24 +148,24 @@ def _read_words(found: Grammar, path: Path) -> None:
                     raise ValueError(
                         f"{place}: a binding lasts for a story or an episode."
                     )
-                found.bindings[name] = (of, scope)
+                source.bindings[name] = (of, scope)
         elif title == "pronouns":
             for place, line in lines:
                 name, _, rest = line.partition(":")
                 pair = _expect(
                     [p.strip() for p in rest.split(",")], 2, place, "two words"
                 )
-                found.pronouns[name.strip()] = (pair[0], pair[1])
+                source.pronouns[name.strip()] = (pair[0], pair[1])
         else:
             entries = ", ".join(line for _, line in lines).split(",")
-            known = {word.text: word for word in found.classes.get(title, ())}
+            earlier = {word.text: word for word in source.classes.get(title, ())}
             new = [Word.read(entry) for entry in entries if entry.strip()]
-            found.classes[title] = tuple((known | {w.text: w for w in new}).values())
-    for name, (of, _) in found.bindings.items():
-        if of not in found.classes:
+            source.classes[title] = tuple((earlier | {w.text: w for w in new}).values())
+    for name, (of, _) in source.bindings.items():
+        if of not in source.classes:
             raise ValueError(f"{path}: binding {name!r} is of unknown class {of!r}.")
-    for title, words in found.classes.items():
-        if not words or title in found.bindings:
+    for title, words in source.classes.items():
+        if not words or title in source.bindings:
             raise ValueError(f"{path}: class {title!r} is empty, or also a binding.")
 
 
@@ -175,19 +175,19 @@ def _expect(parts: list[str], count: int, place: str, what: str) -> list[str]:
     return parts
 
 
-def _read_frames(found: Grammar, path: Path) -> None:
-    known = {frame.text for frames in found.beats.values() for frame in frames}
+def _read_frames(source: Grammar, path: Path) -> None:
+    earlier = {frame.text for frames in source.beats.values() for frame in frames}
     for title, lines in _sections(path):
         frames = []
         for place, line in lines:
-            if line in known:
+            if line in earlier:
                 raise ValueError(f"{place}: the frame occurs twice: {line!r}.")
-            known.add(line)
-            frames.append(Frame(line, tuple(_segments(line, found, place))))
-        found.beats[title] = found.beats.get(title, ()) + tuple(frames)
+            earlier.add(line)
+            frames.append(Frame(line, tuple(_segments(line, source, place))))
+        source.beats[title] = source.beats.get(title, ()) + tuple(frames)
 
 
-def _segments(line: str, found: Grammar, place: str) -> Iterator[Segment]:
+def _segments(line: str, source: Grammar, place: str) -> Iterator[Segment]:
     """The pieces of a frame; a slot takes the space before it."""
     end = 0
     for match in _SLOT.finditer(line):
@@ -198,22 +198,22 @@ def _segments(line: str, found: Grammar, place: str) -> Iterator[Segment]:
             raise ValueError(f"{place}: {match[0]} must end where a word ends.")
         if before[:-1]:
             yield Segment("text", before[:-1])
-        yield _slot(match[1], found, place)
+        yield _slot(match[1], source, place)
         end = match.end()
     if line[end:]:
         yield Segment("text", line[end:])
 
 
-def _slot(slot: str, found: Grammar, place: str) -> Segment:
+def _slot(slot: str, source: Grammar, place: str) -> Segment:
     name, _, pronoun = slot.partition(".")
     if name in CHARACTERS and len(name) == 1:
         character = CHARACTERS.index(name)
         if not pronoun:
             return Segment("name", name, character=character)
-        if pronoun in found.pronouns:
+        if pronoun in source.pronouns:
             return Segment("pronoun", pronoun, character=character)
         raise ValueError(
-            f"{place}: {{{slot}}} is no pronoun of {list(found.pronouns)}."
+            f"{place}: {{{slot}}} is no pronoun of {list(source.pronouns)}."
         )
     form, key = "", slot
     if slot.startswith(("a ", "An ")):
@@ -224,16 +224,16 @@ def _slot(slot: str, found: Grammar, place: str) -> Segment:
         form, key = "?", slot[1:]
     elif slot[:1].isupper():
         form, key = "U", slot[0].lower() + slot[1:]
-    if key in found.bindings and form != "?":
+    if key in source.bindings and form != "?":
         return Segment("bound", key, form)
-    if key in found.classes:
+    if key in source.classes:
         return Segment("word", key, form)
     raise ValueError(
         f"{place}: {{{slot}}} is neither a character, a binding nor a class of words."
     )
 
 
-def _read_plots(found: Grammar, path: Path) -> None:
+def _read_plots(source: Grammar, path: Path) -> None:
     for title, lines in _sections(path):
         part, _, name = (text.strip() for text in title.partition(":"))
         place = f"{path.parent.name}/{path.name}, [{title}]"
@@ -243,16 +243,16 @@ def _read_plots(found: Grammar, path: Path) -> None:
         for where, line in lines:
             for position, word in enumerate(line.split()):
                 beat = word.replace("-", " ")
-                if beat not in found.beats:
+                if beat not in source.beats:
                     raise ValueError(f"{where}: no beat is called {beat!r}.")
                 if position == 0:
-                    _check_opening(found.beats, beat, where)
+                    _check_opening(source.beats, beat, where)
                 beats.append(beat)
                 opens.append(position == 0)
-        if any(beats.count(b) > min(MOST_REPEATS, len(found.beats[b])) for b in beats):
+        if any(beats.count(b) > min(MOST_REPEATS, len(source.beats[b])) for b in beats):
             raise ValueError(f"{place}: a beat occurs more than {MOST_REPEATS} times.")
-        cast = max(frame.cast for beat in beats for frame in found.beats[beat])
-        found.plots.append(Plot(part, name, tuple(beats), tuple(opens), cast))
+        cast = max(frame.cast for beat in beats for frame in source.beats[beat])
+        source.plots.append(Plot(part, name, tuple(beats), tuple(opens), cast))
 
 
 def _check_opening(

@@ -73,19 +73,19 @@ def hub_documents(
         If `datasets` is not installed, the hub cannot be reached, it holds no such set,
         or a row has no text field.
     """
-    found = HubPlace.parse(place)
-    if found.file is not None and field:
+    data_set = HubPlace.parse(place)
+    if data_set.file is not None and field:
         raise ValueError(f"{place!r} is plain text: it has no field {field!r}.")
-    rows = _rows(found, load or _load)
+    rows = _rows(data_set, load or _load)
     documents: Iterator[Document | None]
-    if found.file is not None:
+    if data_set.file is not None:
         documents = line_documents(row["text"] for row in rows)
     else:
         documents = (
             document_of(row, f"{place}, row {number}", field)
             for number, row in enumerate(rows, 1)
         )
-    yield from islice((d for d in documents if d is not None), found.most)
+    yield from islice((d for d in documents if d is not None), data_set.most)
 
 
 def line_documents(lines: Iterable[str]) -> Iterator[Document]:
@@ -98,7 +98,7 @@ def _rows(
     place: HubPlace, load: Callable[..., Iterable[dict[str, Any]]]
 ) -> Iterator[dict[str, Any]]:
     try:
-        # A stream is opened late: the hub may fail at its first row, or at any other.
+        # A stream is opened lazily: the hub may fail at any row.
         yield from load(place)
     except ImportError:
         raise ValueError(
@@ -106,7 +106,7 @@ def _rows(
             "give the path of a downloaded file."
         ) from None
     except Exception as error:
-        # The libraries below raise errors of their own kinds, httpx's among them.
+        # The libraries underneath raise their own errors, those of httpx for instance.
         reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(". :")
         raise ValueError(
             f"The hub cannot give {place.name!r} at {place.revision} ({reason}). Is "

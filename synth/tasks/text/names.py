@@ -21,15 +21,13 @@ from synth.tasks.text.tokenizer import Tokenizer
 
 _FIRST = re.compile(r" [A-Z][a-z]{1,5}")
 _SECOND = re.compile(r"[a-z]{2,4}")
-
-
 MOST_NAMES = 1 << 17
 """More than there are pairs of tokens that read like names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NameConfig(Part):
-    """Which names the characters of the training stories bear."""
+    """Which names the characters of the training stories have."""
 
     p_open: float = identity(1.0)
     """Share of stories with names of the open pool; the others use the closed list."""
@@ -104,22 +102,22 @@ def candidates(
     seconds = [i for i, p in enumerate(pieces) if _SECOND.fullmatch(p)]
     firsts = sorted(firsts, key=lambda i: order(pieces[i]))[:first_pieces]
     seconds = sorted(seconds, key=lambda i: order(pieces[i]))[:second_pieces]
-    found: list[tuple[str, int, int]] = []
+    names: list[tuple[str, int, int]] = []
     for first in firsts:
         for second in seconds:
             text = pieces[first] + pieces[second]
             if text[1:].lower() in known:
                 continue
             if tokenizer.encode(text) == [first, second]:
-                found.append((text[1:], first, second))
-    found.sort(key=lambda entry: order(entry[0]))
-    if len(found) < 16:
+                names.append((text[1:], first, second))
+    names.sort(key=lambda entry: order(entry[0]))
+    if len(names) < 16:
         raise ValueError(
-            f"The tokeniser yields {len(found)} names of exactly two tokens; at least "
+            f"The tokeniser yields {len(names)} names of exactly two tokens; at least "
             "16 are needed. Use byte-level BPE with a vocabulary of 2048 or more."
         )
-    tokens = np.array([(a, b) for _, a, b in found], np.int64)
-    return NamePairs(tokens, tuple(name for name, _, _ in found))
+    tokens = np.array([(a, b) for _, a, b in names], np.int64)
+    return NamePairs(tokens, tuple(name for name, _, _ in names))
 
 
 def of_split(pairs: NamePairs, split: TextSplit) -> NamePairs:

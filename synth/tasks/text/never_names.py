@@ -1,7 +1,7 @@
-"""Capitalised words that name nobody: titles, kin, days, months, holidays, peoples.
+"""Capitalised words that are no names: titles, kin, days, months, holidays, peoples.
 
-Short lists of English, in lower case. They only settle what shares of capitals cannot:
-these words are written with a capital wherever they stand.
+Short lists of English, in lower case, of words that are capitalised everywhere, so that
+shares of capitals cannot tell them from names.
 """
 
 import re
@@ -60,7 +60,7 @@ GRAMMAR = _words(
     "four five six seven eight nine ten first second third such only even just once "
     "again still also too very more most other another else yes"
 )
-"""Words that no text turns into names; will, may and mark are none of them."""
+"""Words that are never names; will, may and mark are not among them."""
 DETERMINERS = _words(
     "the a an this that these those my thy your his her its our their no some any every "
     "each"
@@ -72,7 +72,7 @@ BEFORE_DATES = _words(
 )
 """What stands before months, beside `BEFORE_PLACES`."""
 MONTHS_AND_NAMES = _words("april may june august")
-"""Months that are first names too: decided in each text, dates left aside."""
+"""Months that are first names too: decided text by text, ignoring dates."""
 _ACRONYMS = _words(
     "TV OK USA UK US EU UN UFO AM PM AD BC BCE CE ID PE NASA SOS VIP ABC IOU DIY ATM "
     "CIA FBI RIP AKA"
@@ -88,8 +88,6 @@ REASONS = {
     "exclamations": _EXCLAMATIONS,
     "grammar words": GRAMMAR,
 }
-
-
 _REASON_OF = {word: reason for reason, words in REASONS.items() for word in words}
 
 

@@ -1,4 +1,4 @@
-"""What identifies the files of a user: their content, and how it is read."""
+"""The identity of a user's files: digests of their content, and how they are read."""
 
 import contextlib
 import os
@@ -21,9 +21,9 @@ from synth.tasks.text.tokenizer import FILE_VERSION
 def reading_rule(*paths: str, cleaned: bool, own_tokenizer: bool) -> str:
     """How the files of a configuration are read, as a part of its identity.
 
-    The same bytes are other documents under another ending, and cleaning changes
-    between versions. Plain .txt files, read as they are, need no rule; the endings of a
-    folder's files belong to its digest already.
+    Under another ending the same bytes are other documents, and cleaning changes between
+    versions. Plain .txt files need no rule; the endings of a folder's files are part of
+    its digest.
 
     >>> reading_rule("tales.txt", cleaned=False, own_tokenizer=False)
     ''
@@ -79,7 +79,7 @@ def filled_digest(
     field: str,
     measure: Callable[[Path], str] = corpus_digest,
 ) -> str:
-    """The digest of what lies at `path`; the one given if nothing lies there.
+    """The digest of the content of `path`; the one given if there is nothing.
 
     So a stored configuration can be read where its corpus is absent, and a new one is
     complete once it is built.
@@ -91,23 +91,23 @@ def filled_digest(
     """
     if path.startswith(PREFIX):
         # The revision is a hash of the content already; nothing is downloaded here.
-        found = digest(HubPlace.parse(path).identity)
-        if given and found != given:
+        actual = digest(HubPlace.parse(path).identity)
+        if given and actual != given:
             raise ValueError(
                 f"{field} {path!r} is not what the digest given stands for."
             )
-        return found
+        return actual
     if given and not Path(path).exists():
         return given
     if not path:
         raise ValueError(f"{field} is empty. Give the path of a file.")
-    found = measure(Path(path))
-    if given and found != given:
+    actual = measure(Path(path))
+    if given and actual != given:
         raise ValueError(
-            f"{field} {path!r} has the sha256 {found}, but the digest given is "
+            f"{field} {path!r} has the sha256 {actual}, but the digest given is "
             f"{given}: the content has changed. Leave the digest out to use it so."
         )
-    return found
+    return actual
 
 
 def verified(
@@ -116,7 +116,7 @@ def verified(
     field: str,
     measure: Callable[[Path], str] = corpus_digest,
 ) -> str:
-    """The place, if what lies there has the digest of the configuration."""
+    """The path, once its content is known to have the digest of the configuration."""
     if not path.startswith(PREFIX) and not Path(path).exists():
         raise ValueError(
             f"{field} {path!r} does not exist here. Say where the content with sha256 "

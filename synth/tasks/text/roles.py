@@ -1,4 +1,4 @@
-"""What each token of a row is: nothing, or part of a first or a repeated mention.
+"""The role of each token of a row: none, or part of a first or a repeated mention.
 
 Letters in names: R rows, T positions in a row, M mentions.
 """
@@ -47,11 +47,11 @@ def roles(mark_RT: np.ndarray, example_RT: np.ndarray) -> np.ndarray:
     keys, first = np.unique(key[whole], return_index=True)
     since = np.full(len(row), mark_RT.size, np.int64)
     place = row * mark_RT.shape[1] + at
-    found = np.searchsorted(keys, key)
-    found[found == len(keys)] = 0
+    index = np.searchsorted(keys, key)
+    index[index == len(keys)] = 0
     if len(keys):
-        known = keys[found] == key
-        since[known] = place[whole][first][found[known]]
+        shown = keys[index] == key
+        since[shown] = place[whole][first][index[shown]]
     repeat = place > since
     role_RT[row, at] = np.where(second, 2, 1) + 2 * (repeat & (whole | ~second))
     return role_RT
@@ -89,7 +89,7 @@ def _whole(
     at: np.ndarray,
     second: np.ndarray,
 ) -> np.ndarray:
-    """Second tokens that directly follow their first one in the same example."""
+    """Whether each is a second token directly after its first, in the same example."""
     before = np.maximum(at - 1, 0)
     return (
         second

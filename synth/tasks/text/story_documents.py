@@ -11,7 +11,7 @@ import numpy as np
 
 from synth.seeding import generator
 from synth.tasks.text.cleaning import SPLITS, TextSplit
-from synth.tasks.text.detection import renamed_texts
+from synth.tasks.text.detection import rename_texts
 from synth.tasks.text.encoded import Corpus
 from synth.tasks.text.names import NameSource
 from synth.tasks.text.story_generator import StoryGenerator
@@ -38,7 +38,7 @@ def story_documents(
         split: TextSplit = next((s for s in SPLITS if s in stream), "test")
         rng = generator(seed, "renamed", stream)
         texts = source.texts[split]
-        renamed = renamed_texts(texts, source.names, names, source.tokenizer, rng)
+        renamed = rename_texts(texts, source.names, names, source.tokenizer, rng)
         for tokens, marks in islice(renamed, count):
             yield np.array(tokens), np.array(marks, np.uint8)
         return

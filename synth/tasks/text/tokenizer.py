@@ -38,7 +38,7 @@ class Tokenizer(ABC):
     """Encodes text without ever producing the end-of-text token."""
 
     vocabulary: tuple[str, ...]
-    """The text of each token id; id 0 is padding in the tokenisers made here."""
+    """The text of each token id; id 0 is padding in those trained here."""
     end: int
     """The id that closes a document."""
     digest: str
@@ -55,7 +55,7 @@ class Tokenizer(ABC):
     def __len__(self) -> int:
         return len(self.vocabulary)
 
-    # Tokenisers of the same digest are the same: caches of derived arrays use this.
+    # Tokenisers of one digest are equal: caches of derived arrays rely on it.
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tokenizer) and other.digest == self.digest
 
@@ -197,9 +197,9 @@ class BytePairs(Tokenizer):
 
 @contextlib.contextmanager
 def library_errors(what: str) -> Iterator[None]:
-    """What a library in Rust raises, as a `ValueError` that begins with `what`.
+    """Turn errors of a library in Rust into a `ValueError` that begins with `what`.
 
-    Its panics are no `Exception`, and would pass every handler.
+    Its panics are not derived from `Exception`, so no other handler would catch them.
     """
     try:
         yield
@@ -245,11 +245,11 @@ def train_byte_pairs(texts: Iterable[str], vocab_size: int) -> BytePairs:
             "vocab_size must be at least 300 (256 bytes and some merges); got "
             f"{vocab_size}."
         )
-    made = tokenizers.Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(
         add_prefix_space=False, use_regex=True
     )
-    made.decoder = decoders.ByteLevel()
+    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=[PADDING, END_OF_TEXT],
@@ -257,11 +257,11 @@ def train_byte_pairs(texts: Iterable[str], vocab_size: int) -> BytePairs:
         show_progress=False,
     )
     with library_errors("The tokeniser cannot be trained"):
-        made.train_from_iterator(texts, trainer)
-    size = made.get_vocab_size()
+        tokenizer.train_from_iterator(texts, trainer)
+    size = tokenizer.get_vocab_size()
     if size < vocab_size:
         raise ValueError(
             f"The training text fills only {size} of the {vocab_size} tokens asked "
             f"for; use vocab_size {size} or less, or more text."
         )
-    return BytePairs(made.to_str())
+    return BytePairs(tokenizer.to_str())

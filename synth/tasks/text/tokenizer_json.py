@@ -1,4 +1,4 @@
-"""What a tokenizer.json says of itself, and whether tiktoken may encode with it.
+"""Reads a tokenizer.json, and decides whether tiktoken can encode with it.
 
 A piece is the bytes of a token.
 """
@@ -25,21 +25,21 @@ def parse_tokenizer(stored: str) -> dict[str, Any]:
         Says which other file of a model it is, if it is one.
     """
     try:
-        found = json.loads(stored)
+        content = json.loads(stored)
     except (ValueError, RecursionError) as error:
         merges = " (a merges.txt or vocab.txt, perhaps)" if stored[:1] != "{" else ""
         raise ValueError(
             f"This is no JSON, so no tokenizer.json{merges}: {error}. {_ADVICE}"
         ) from None
-    model = found.get("model") if isinstance(found, dict) else None
+    model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, dict) or "vocab" not in model:
-        raise ValueError(f"This is {_kind(found)}, no tokenizer.json. {_ADVICE}")
+        raise ValueError(f"This is {_kind(content)}, no tokenizer.json. {_ADVICE}")
     if model.get("type") == "WordPiece":
         raise ValueError(
             "A WordPiece tokeniser lower-cases and drops spaces, so names cannot "
             "be told from words. Use a byte-level BPE."
         )
-    return found
+    return content
 
 
 _ADVICE = (
@@ -48,13 +48,13 @@ _ADVICE = (
 )
 
 
-def _kind(found: Any) -> str:
-    if not isinstance(found, dict):
-        return f"a JSON {type(found).__name__}"
+def _kind(content: Any) -> str:
+    if not isinstance(content, dict):
+        return f"a JSON {type(content).__name__}"
     for field, name in _OTHER_FILES:
-        if field in found:
+        if field in content:
             return name
-    if found and all(isinstance(value, int) for value in found.values()):
+    if content and all(isinstance(value, int) for value in content.values()):
         return "a vocab.json, which lacks the merges,"
     return "JSON without a model and its vocabulary"
 
@@ -87,19 +87,19 @@ def is_gpt2(described: Mapping[str, Any]) -> bool:
 def merges_in_order(
     described: Mapping[str, Any], ordinary: Set[int], ranks: Mapping[bytes, int]
 ) -> bool:
-    """Whether merging the smallest id first is merging by the list of merges.
+    """Whether merging the smallest id first equals merging by the list of merges.
 
-    So it is if every byte has a token, and each other token its one merge, with ids in
-    the order of the merges. Tiktoken knows ids alone.
+    It does if every byte has a token and every other token one merge, with ids in the
+    order of the merges. Tiktoken uses ids only.
     """
     vocab = described["model"]["vocab"]
-    made = [vocab.get("".join(pair)) for pair in _merges(described)]
+    merged = [vocab.get("".join(pair)) for pair in _merges(described)]
     bytes_known = sum(len(piece) == 1 for piece in ranks)
     return (
         bytes_known == 256
-        and len(ranks) == len(ordinary) == 256 + len(made)
-        and all(number in ordinary for number in made)
-        and all(a < b for a, b in pairwise(made))
+        and len(ranks) == len(ordinary) == 256 + len(merged)
+        and all(number in ordinary for number in merged)
+        and all(a < b for a, b in pairwise(merged))
     )
 
 
@@ -110,7 +110,8 @@ def _merges(described: Mapping[str, Any]) -> Iterator[list[str]]:
 
 
 def lost_bytes(described: Mapping[str, Any], pieces: Iterable[bytes]) -> frozenset[int]:
-    """Bytes that a byte-level BPE would drop in silence: no token, no unknown token."""
+    """Bytes that a byte-level BPE would drop silently: neither they nor unknown bytes
+    have a token."""
     model = described["model"]
     if model.get("type") != "BPE" or model.get("unk_token"):
         return frozenset()

@@ -77,19 +77,19 @@ class TrainingText:
         """
         total = sum(self.parts)
         sides = {"stories": self.stories, "books": self.books}
-        found: dict[str, Any] = {}
+        sizes: dict[str, Any] = {}
         for (name, text), part in zip(sides.items(), self.parts, strict=True):
             if text is not None and part:
-                found[name] = {"share": part / total} | _described(text)
-        if self.fixed_stories and "stories" in found:
-            found["stories"]["documents"] = {"train": self.fixed_stories}
+                sizes[name] = {"share": part / total} | _described(text)
+        if self.fixed_stories and "stories" in sizes:
+            sizes["stories"]["documents"] = {"train": self.fixed_stories}
         if isinstance(self.stories, Corpus) and isinstance(self.books, Corpus):
             train = self.books.splits["train"]
             number = min(len(train), CHECKED_DOCUMENTS)
             texts = (self.books.text_of("train", d) for d in range(number))
             tests = self.stories.texts["test"]
-            found["books"]["leakage_of_test_stories"] = asdict(leakage(texts, tests))
-        return found
+            sizes["books"]["leakage_of_test_stories"] = asdict(leakage(texts, tests))
+        return sizes
 
 
 def _source_of(text: StoryGenerator | Corpus) -> WindowSource:

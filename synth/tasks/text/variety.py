@@ -1,4 +1,4 @@
-"""How varied a text is: the table that every profile of the generator prints.
+"""Measures how varied a sample of generated stories is.
 
 python -m synth.tasks.text.variety [--profile book] [--p-open 0]
 """
@@ -27,7 +27,7 @@ class Variety:
 
 
 def variety(texts: Sequence[str]) -> Variety:
-    """Measure a sample; compare samples of equal size only (2 MB by custom)."""
+    """Measure a sample; only samples of equal size compare (2 MB by default)."""
     whole = "\n\n".join(texts)
     packed = len(lzma.compress(whole.encode(), preset=6))
     documents = [words_of(text) for text in texts]

@@ -1,4 +1,4 @@
-"""Which tokeniser a run uses, and where it comes from: trained, an alphabet, a file."""
+"""The tokeniser of a run: trained on its text, an alphabet, or a given file."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +47,7 @@ class TokenizerConfig(Part):
     """Hex sha256 of that file; filled in if not given."""
 
     def validate(self) -> None:
-        """Refuse impossible sizes and files that are absent or not meant."""
+        """Refuse impossible sizes, and files that are absent or would be ignored."""
         self.check(300 <= self.vocab_size <= 1 << 17, "vocab_size", "300 to 131072")
         if self.tokens == "file":
             object.__setattr__(self, "tokenizer_file", absolute(self.tokenizer_file))
@@ -92,14 +92,14 @@ class TokenizerConfig(Part):
 
 def _alphabet(texts: Iterator[str]) -> str:
     """All characters of the texts, in order."""
-    found: set[str] = set()
+    characters: set[str] = set()
     for text in texts:
-        found.update(text)
-    return "".join(sorted(found))
+        characters.update(text)
+    return "".join(sorted(characters))
 
 
 def _write(folder: Path, content: str) -> None:
-    # Bytes: the alphabet of a text holds its line ends as they are.
+    # As bytes, since an alphabet may hold any kind of line end.
     (folder / "content").write_bytes(content.encode())
 
 

@@ -35,7 +35,7 @@ class Windows:
 
 
 class WindowSource(ABC):
-    """An unending supply of windows."""
+    """An endless stream of windows."""
 
     @abstractmethod
     def windows(self, seed: int, block: int, count: int, context: int) -> Windows:
@@ -140,7 +140,7 @@ class FixedDocuments(WindowSource):
             number = min(count, per_epoch - first)
             parts.append(self._slice(seed, epoch, first, number, context))
             at, count = at + number, count - number
-        return joined(parts)
+        return concatenate(parts)
 
     def _lay(self, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The order of the documents in an epoch, and where each ends in its row."""
@@ -214,7 +214,7 @@ class Mixture(WindowSource):
         rng = generator(seed, "mixture", block)
         label = np.repeat(np.arange(len(self.parts)), self.parts)
         label_R = rng.permuted(np.tile(label, (groups, 1)), axis=1).ravel()
-        taken = joined(
+        taken = concatenate(
             [
                 source.windows(seed, block, groups * part, context)
                 for source, part in zip(self.sources, self.parts, strict=True)
@@ -228,7 +228,7 @@ class Mixture(WindowSource):
         )
 
 
-def joined(parts: Sequence[Windows]) -> Windows:
+def concatenate(parts: Sequence[Windows]) -> Windows:
     """Windows one after another."""
     if len(parts) == 1:
         return parts[0]
@@ -247,7 +247,7 @@ def block_rows(context: int, group: int, tokens: int = 1 << 16) -> int:
 class ShuffledWindows(WindowSource):
     """One running text: every window once an epoch, in a new order and offset.
 
-    For texts too long to be shuffled as documents, a single file above all.
+    For texts too long to be shuffled as documents, such as a single file.
     """
 
     def __init__(self, tokens_S: np.ndarray, starts_D: np.ndarray) -> None:

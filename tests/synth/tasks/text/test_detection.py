@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from synth.tasks.stories import StoriesConfig
 from synth.tasks.text.capitals import place_after
-from synth.tasks.text.detection import NAME_RULE, NameWords, renamed
+from synth.tasks.text.detection import NAME_RULE, NameWords, rename
 
 
 def tale(name, more=""):
@@ -160,7 +160,7 @@ POSSESSIVES = (
 def test_possessives_and_apostrophes_outlive_the_replacement(tokenizer, pairs):
     mentions = NameWords.of([POSSESSIVES]).in_text(POSSESSIVES)
     assert set(mentions) == {"Lily", "James", "O'Neil", "Ann-Marie"}
-    tokens, marks = renamed(POSSESSIVES, mentions, pairs.tokens_P2, tokenizer)
+    tokens, marks = rename(POSSESSIVES, mentions, pairs.tokens_P2, tokenizer)
     text = tokenizer.decode(tokens[:-1])
     assert tokenizer.encode(text) == tokens[:-1]
     for old, new in zip(mentions, pairs.text, strict=False):
