@@ -41,9 +41,9 @@ from slurm.sandbox.processes import (
 PACKAGES = "munge slurmctld slurmd slurm-client"
 ACCOUNTING_PACKAGES = "slurmdbd mariadb-server"
 PATIENCE_S = 90.0
-"""How long a daemon may take to answer: a second, but for a busy machine."""
+"""How long a daemon may take to answer: usually a second, longer on a busy machine."""
 LOCK_PATIENCE_S = 4 * PATIENCE_S
-"""How long another call that changes the cluster is waited for."""
+"""How long to wait for another call that changes the cluster."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _start_all(options: ClusterOptions) -> None:
             socket_file.unlink(missing_ok=True)
             Path(f"{socket_file}.lock").unlink(missing_ok=True)
             munged.start()
-        # A dead one leaves its socket behind, and daemons that believe it hang.
+        # A dead munged leaves its socket behind, on which other daemons would hang.
         ask = ["munge", "--no-input", f"--socket={socket_file}"]
         return subprocess.run(ask, capture_output=True).returncode == 0
 
@@ -167,7 +167,7 @@ def _start_all(options: ClusterOptions) -> None:
 
 
 def _heal(options: ClusterOptions) -> None:
-    """Give back nodes that a crash left down or drained."""
+    """Resume nodes that a crash left down or drained."""
     for node, state in _node_states(options).items():
         if state.rstrip("*") in ("down", "drain", "drained", "drng", "fail", "unk"):
             # Refused for a node that came back by itself: that is fine.
@@ -183,8 +183,8 @@ def _stop_all(options: ClusterOptions) -> bool:
     if any(daemon.name == "slurmctld" for daemon in running):
         client(options, "scancel", "-f", "-u", getpass.getuser(), timeout_s=20)
         wait_until(lambda: not client(options, "squeue", "-h").stdout.strip(), 15)
-    # What scancel did not reach, or could not without a controller: nodes would wait
-    # for it.
+    # Processes that scancel did not reach, or could not without a controller, and that
+    # nodes would wait for.
     for pid in [*step_daemons(options), *(p for p, _ in job_processes(options.conf))]:
         if pid != os.getpid():
             kill(pid)

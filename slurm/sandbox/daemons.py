@@ -1,4 +1,4 @@
-"""One background program with a pid file: is it ours, start it, stop it.
+"""Starts and stops a background program with a pid file, if it is ours.
 
 A process is ours if the pid file names it, it runs the right program, and its command
 line or environment names our state folder. Nothing is ever ended by name alone: the
@@ -52,7 +52,7 @@ class Daemon:
             return False
         self.pid_file.unlink(missing_ok=True)
         log = self.state / "log" / f"{self.name}.out"
-        # What does not detach by itself becomes the child of a shell that ends at once.
+        # A program that does not detach itself is started by a shell that ends at once.
         script = '"$@"' if self.detaches else '"$@" & echo $! > "$0"'
         with log.open("ab") as out:
             done = subprocess.run(

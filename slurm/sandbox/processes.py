@@ -86,7 +86,7 @@ def environment(options: ClusterOptions) -> dict[str, str]:
 def crash_node(options: ClusterOptions, node: str) -> None:
     """End a node as a power cut would: daemon and job processes, without warning.
 
-    `scontrol update state=down` alone is no model of a failure: the daemon would go on
+    `scontrol update state=down` alone does not simulate that: the daemon would go on
     running the job.
     """
     pid = node_daemon(options, node).pid()
@@ -106,7 +106,7 @@ def step_daemons(options: ClusterOptions, node: str | None = None) -> list[int]:
     """The slurmstepd of this cluster, known by the node's log that they hold open."""
     names = [node] if node else options.nodes
     logs = {str(options.state / "log" / f"slurmd-{name}.log") for name in names}
-    found = []
+    pids = []
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
@@ -114,11 +114,11 @@ def step_daemons(options: ClusterOptions, node: str | None = None) -> list[int]:
             if (folder / "comm").read_text().strip() == "slurmstepd" and any(
                 os.readlink(link) in logs for link in (folder / "fd").iterdir()
             ):
-                found.append(int(folder.name))
-    return found
+                pids.append(int(folder.name))
+    return pids
 
 
 def kill(pid: int) -> None:
-    """End a process at once, if it is there still."""
+    """Kill a process, if it still exists."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)

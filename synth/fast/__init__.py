@@ -1,1 +1,1 @@
-"""What exists for speed alone: native passes, compiled and recorded steps."""
+"""Code that exists only for speed: native passes, compiled and recorded steps."""

@@ -1,4 +1,4 @@
-"""The one door to this folder: a model gets the fastest form of its step that suits it."""
+"""The entry to this folder: gives a model the form of the training step that suits it."""
 
 import warnings
 
@@ -14,11 +14,11 @@ from synth.models.decoder import PredictionModel
 def accelerate(
     model: PredictionModel, scorer: PredictionModel, form: StepForm, device: str
 ) -> tuple[StepForm, PieceLoss | None]:
-    """Give the layers of a model on flat lanes the form that was chosen.
+    """Give the layers of a model on flat lanes the chosen form.
 
     `scorer` is the model in fp32 that evaluates, which may be `model` itself. Returns
-    the form that the step got, and the loss of a head's positions where that form has
-    one of its own. Without a compiler there is a warning, and the step stays eager.
+    the form that was installed, and its own loss of a head's positions, if it has one.
+    Without a compiler it warns, and the step stays eager.
     """
     usable, reason = True, ""
     if form == "native":

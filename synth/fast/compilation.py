@@ -1,15 +1,15 @@
-"""Which form of the training step a run gets: a stated rule, and its reasons.
+"""The rule that chooses the form of a run's training step.
 
-    eager     torch's operations as they come; the reference
+    eager     torch's own operations; the reference
     native    on one CPU thread: the passes of `synth.fast.native` (2 s to build, once)
     torch     torch.compile, layer by layer (tens of seconds, in every process again)
     graph     torch, and the whole step as one launch (`synth.fast.replay`); CUDA
 
 `auto` takes native passes for runs that would train for about a minute, and is eager
-otherwise: short runs never wait for a compiler. The estimate is arithmetic on the run's
-configuration alone, so the choice is the same on every resume, in every worker and pack;
-a measured speed would not be. torch.compile is used when asked for only: in fp32 on a CPU
-it was measured to gain nothing over eager.
+otherwise, so short runs never wait for a compiler. The estimate depends on the run's
+configuration only, so every resume, worker and pack chooses the same form, which a
+measured speed would not guarantee. torch.compile is opt-in: in fp32 on a CPU it gained
+nothing over eager.
 """
 
 from typing import Literal
@@ -20,9 +20,9 @@ StepForm = Literal["eager", "native", "torch", "graph"]
 
 SECONDS_WORTH_COMPILING = 60.0
 SECONDS_PER_TOKEN = 15e-6
-"""What a token of a small model costs a core in eager mode, apart from its products."""
+"""Overhead of a token of a small model on one core in eager mode, without products."""
 FLOPS_PER_SECOND = 80e9
-"""What a core makes of fp32 products; a nominal value."""
+"""Nominal speed of fp32 products on one core."""
 
 
 def nominal_seconds(tokens: int, flops_per_token: float) -> float:
@@ -35,7 +35,7 @@ def nominal_seconds(tokens: int, flops_per_token: float) -> float:
 
 
 def step_form(execution: Execution, tokens: int, flops_per_token: float) -> StepForm:
-    """The form that a run of so many tokens should have, compilers permitting."""
+    """The form for a run of so many tokens, if a compiler is available."""
     if execution.compile == "on" and execution.device == "cuda":
         return "graph"
     suits = execution.device == "cpu" and execution.threads == 1

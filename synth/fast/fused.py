@@ -1,9 +1,9 @@
 """Layers and head losses on CPU, in fp32 or bf16, with the passes of `synth.fast.native`.
 
-The same formulas as `synth.models.layer` and `synth.loss`, to rounding: what lies
-between two matrix products is one pass over memory there and back, and the gradients of
-weights are added to their `grad` by the products themselves. Each lane's products are
-plain ones, so a lane gets the bits that it gets alone.
+The same formulas as `synth.models.layer` and `synth.loss`, up to rounding. Everything
+between two matrix products is one pass over memory in each direction, and the products
+add the gradients of weights to `grad` directly. Products are done lane by lane, so that a
+lane has the same bits as when it trains alone.
 
 ```
 forward    x -> [norm] -> qkv -> [rotate, attend] -> out + x -> y
@@ -29,27 +29,27 @@ from synth.models.norm import RMSNorm
 
 
 class LaneWeight:
-    """One weight (K, E, D) of every lane, and where its gradient goes."""
+    """One weight (K, E, D) of every lane, with its gradient."""
 
     def __init__(self, weight_KED: nn.Parameter) -> None:
         assert weight_KED.grad is not None, "gradients are rows of FlatLanes"
         self.weights = list(weight_KED.data)
-        self.turned = [weight.t() for weight in self.weights]
+        self.transposed = [weight.t() for weight in self.weights]
         self.grads = list(weight_KED.grad)
         self.features = weight_KED.shape[1]
 
     def forward(self, x_KND: Tensor) -> Tensor:
         """(K, N, D) to (K, N, E)."""
         out = x_KND.new_empty(*x_KND.shape[:-1], self.features)
-        return each_lane(torch.mm, out, align_lanes(x_KND), self.turned)
+        return each_lane(torch.mm, out, align_lanes(x_KND), self.transposed)
 
-    def forward_onto(self, passed_KNE: Tensor, x_KND: Tensor) -> Tensor:
-        """`passed` plus the product."""
-        out = torch.empty_like(passed_KNE)
-        return each_lane(torch.addmm, out, passed_KNE, align_lanes(x_KND), self.turned)
+    def forward_onto(self, residual_KNE: Tensor, x_KND: Tensor) -> Tensor:
+        """`residual` plus the product."""
+        out = torch.empty_like(residual_KNE)
+        return each_lane(torch.addmm, out, residual_KNE, align_lanes(x_KND), self.transposed)
 
     def backward(self, grad_KNE: Tensor, x_KND: Tensor) -> Tensor:
-        """The gradient for x; that of the weight is added where it belongs."""
+        """The gradient for x; that of the weight is added to its `grad`."""
         self.collect(grad_KNE, x_KND)
         return self.back(grad_KNE)
 
@@ -59,7 +59,7 @@ class LaneWeight:
         return each_lane(torch.mm, out, align_lanes(grad_KNE), self.weights)
 
     def collect(self, grad_KNE: Tensor, x_KND: Tensor) -> None:
-        """Add the gradient of the weight."""
+        """Add the gradient of the weight to its `grad`."""
         lanes = zip(align_lanes(grad_KNE), align_lanes(x_KND), self.grads, strict=True)
         for grad_NE, x_ND, to_ED in lanes:
             to_ED.addmm_(grad_NE.t(), x_ND)
@@ -82,13 +82,13 @@ class FusedNorm:
         return out, rate_KN
 
     def backward(
-        self, x_KND: Tensor, rate_KN: Tensor, grad_KND: Tensor, passed: Tensor | None
+        self, x_KND: Tensor, rate_KN: Tensor, grad_KND: Tensor, residual: Tensor | None
     ) -> Tensor:
-        """The gradient for x plus what the residual stream passes on."""
+        """The gradient for x, plus `residual`, that of the residual stream."""
         out = torch.empty_like(x_KND)
         self.native(
             "unit_rms_backward",
-            *(x_KND, self.gain_KD, rate_KN, grad_KND, passed, out, self.grad_KD),
+            *(x_KND, self.gain_KD, rate_KN, grad_KND, residual, out, self.grad_KD),
             *(self.stride, *x_KND.shape),
         )
         return out
@@ -172,7 +172,7 @@ class _MLP(Function):
         part = ctx.part
         grad_KND = grad_KBTD.contiguous().view_as(x_KND)
         lanes, rows, double = both.shape
-        # The gate's output is made again: cheaper than a row of M kept for each layer.
+        # Recompute the gate's output: cheaper than keeping M numbers a row and layer.
         inner = both.new_empty(lanes, rows, double // 2)
         to_inner = part.down.back(grad_KND)
         to_both = torch.empty_like(both)
@@ -185,7 +185,7 @@ class _MLP(Function):
 
 
 class FusedLoss:
-    """Loss of one head and its gradient: norm, unembedding and cross-entropy as one."""
+    """Norm, unembedding and cross-entropy of one head: the loss and its gradient."""
 
     def __init__(self, model: PredictionModel, native: Native) -> None:
         self.native = native
@@ -200,7 +200,7 @@ class FusedLoss:
         weights_KN: Tensor,
         scale: float | Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Losses (K,) and `scale` times the gradient for h; those of weights are added."""
+        """Losses (K,) and `scale` times the gradient for h; adds those of the weights."""
         h_KND = h_KND.contiguous()
         normed, rate = self.norm.forward(h_KND)
         if self.scale != 1:
@@ -211,7 +211,7 @@ class FusedLoss:
         wanted = (targets_KN.contiguous(), weights_KN.contiguous())
         self.native("cross_entropy", logits, *wanted, loss_KN, rows, vocab)
         if isinstance(scale, Tensor) or scale != 1:
-            logits.mul_(scale)  # the pass left their gradients in their place
+            logits.mul_(scale)  # the pass has replaced them by their gradients
         to_normed = self.unembedding.backward(logits, normed)
         if self.scale != 1:
             to_normed.mul_(self.scale)
@@ -219,9 +219,9 @@ class FusedLoss:
 
 
 def fuse(model: PredictionModel, native: Native) -> FusedLoss:
-    """Let the layers of a model on flat lanes use native passes; its head loss.
+    """Make the layers of a model on flat lanes use native passes; returns its head loss.
 
-    `native` must be the passes for the type of the model's parameters.
+    `native` must hold the passes for the type of the model's parameters.
     """
     for layer in model.layers():
         layer.fused_mlp = FusedMLP(layer.mlp, native)

@@ -1,8 +1,8 @@
-"""Thresholds of the C library's allocator, set once for programs that train.
+"""Sets thresholds of the C library's allocator, once for programs that train.
 
-By default every tensor above some hundred kilobytes is mapped from the kernel and given
-back when it dies, and each page is zeroed anew on its first touch: up to a fifth of a
-training step. Kept in the heap, the same pages serve the next step.
+By default a tensor above some hundred kilobytes is mapped by the kernel and unmapped when
+it is freed, and each page is zeroed on first touch: up to a fifth of a training step.
+Pages that stay in the heap are reused by the next step.
 """
 
 import ctypes
@@ -17,9 +17,9 @@ _GROW = 64 << 20
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees; whether the C library could be told (glibc).
+    """Let this process keep freed memory; false where the C library is not glibc.
 
-    Numbers do not depend on it. Memory goes back to the system when the process ends.
+    Results do not depend on it. The memory is returned when the process ends.
     """
     if not sys.platform.startswith("linux"):
         return False

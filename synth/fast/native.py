@@ -81,7 +81,7 @@ def load(dtype: torch.dtype = torch.float32) -> Native:
     Raises
     ------
     OSError
-        When there is no compiler, or it fails, with its words.
+        When there is no compiler, or when it fails, with its message.
     """
     compiler = find_compiler()
     if compiler is None:
@@ -93,8 +93,8 @@ def load(dtype: torch.dtype = torch.float32) -> Native:
 def find_compiler() -> str | None:
     """The path of the C++ compiler, if there is one."""
     for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
-        if name and (found := shutil.which(name)):
-            return found
+        if name and (path := shutil.which(name)):
+            return path
     return None
 
 
@@ -104,7 +104,7 @@ def _flags() -> list[str]:
 
 
 def _key(compiler: str) -> str:
-    """What the library depends on: source, flags, compiler, instructions."""
+    """A digest of what the library depends on: source, flags, compiler, processor."""
     sha = hashlib.sha256(SOURCE.read_bytes())
     seen = [*_flags(), compiler, _first_line(compiler), platform.machine(), _features()]
     sha.update("\0".join(seen).encode())
@@ -122,7 +122,7 @@ def _first_line(compiler: str) -> str:
 
 
 def _features() -> str:
-    """The processor's instruction sets, where the system tells them."""
+    """The processor's instruction sets, where the system lists them."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -144,7 +144,7 @@ def _build(compiler: str, folder: Path) -> None:
         raise OSError(f"{compiler} took more than two minutes") from error
     if done.returncode:
         words = done.stderr.strip().splitlines()
-        raise OSError(f"{compiler} failed: {words[-1] if words else 'without a word'}")
+        raise OSError(f"{compiler} failed: {words[-1] if words else 'no message'}")
 
 
 def prepare_torch_compile(device: str) -> tuple[bool, str]:

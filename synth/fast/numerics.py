@@ -13,7 +13,7 @@ from synth.run.execution import Execution
 
 @contextlib.contextmanager
 def numerics(execution: Execution) -> Iterator[None]:
-    """Threads and determinism as the execution wants them, put back afterwards."""
+    """Set threads and determinism for an execution; restore them afterwards."""
     if execution.device == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             "Execution.device is 'cuda', but torch finds no GPU here. Use device 'cpu'."
@@ -23,16 +23,16 @@ def numerics(execution: Execution) -> Iterator[None]:
     determinism: Any = torch.utils.deterministic
     filled = determinism.fill_uninitialized_memory
     torch.set_num_threads(execution.threads)
-    # Not `use_deterministic_algorithms`: that imports the compiler, a second for each
-    # process, to spare it benchmarks that it does on GPUs alone.
+    # Not `use_deterministic_algorithms`, which imports the compiler (a second for each
+    # process) to switch off benchmarks that it only does on GPUs.
     torch.set_deterministic_debug_mode("error" if execution.device == "cpu" else 0)
-    # Every tensor is written before it is read: filling it first is a pass for nothing.
+    # Every tensor is written before it is read, so filling it first is a wasted pass.
     determinism.fill_uninitialized_memory = False
     if execution.device == "cpu":
         keep_freed_memory()
     try:
         with warnings.catch_warnings():
-            # Lanes are rows of a flat tensor: gradients have the gaps of parameters.
+            # Lanes are rows of a flat tensor, so gradients have the parameters' strides.
             warnings.filterwarnings("ignore", message="grad and param do not obey")
             yield
     finally:

@@ -1,9 +1,8 @@
-"""Whether bf16 pays on this processor: a word of advice, never a switch.
+"""Advises whether bf16 is faster than fp32 on this processor.
 
-Precision is part of a run's identity, so a run that asks for bf16 gets it. Processors
-with matrix units for bf16 (AMX) multiply about ten times faster in it, those without
-may be slower than in fp32, whatever their flags promise: so it is measured, in some
-thirty milliseconds.
+Precision is part of a run's identity, so it is never changed here. Processors with matrix
+units for bf16 (AMX) multiply about ten times faster in it; others may be slower than in
+fp32, whatever their flags say. So it is measured, in about thirty milliseconds.
 """
 
 import functools
@@ -28,7 +27,7 @@ def bf16_speed() -> float:
 
 
 def advice(precision: str, device: str) -> str | None:
-    """What to say to someone who trains in this precision here; nothing if it is fine."""
+    """A warning for training in this precision here; None if it is fine."""
     if precision != "bf16" or device != "cpu" or (speed := bf16_speed()) > 1.0:
         return None
     return (

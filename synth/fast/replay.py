@@ -1,23 +1,22 @@
 """The training step recorded once and replayed: one launch a step on a GPU.
 
-A step of a small model is hundreds of kernels of a few microseconds, which the host
-cannot start as fast as the device is done with them. A CUDA graph holds them all:
+A step of a small model is hundreds of kernels of a few microseconds, which the device
+finishes faster than the host can launch them. A CUDA graph holds them all:
 
 ```
 step 1 .. 3   eager, on the stream that will record: libraries, compilers, allocations
-step 4        eager on its batch, then put back; recorded with blank buffers; replayed
-              on the batch; losses, norms and weights of the two compared
+step 4        eager on its batch, then undone; recorded with blank buffers; replayed on
+              the batch; losses, norms and weights of the two are compared
 step 5 ..     batch and rates into their buffers, replay
 ```
 
-What a replay does was fixed when it was recorded: the kernels, their order and every
-address. So the batch and the rates lie in buffers that the host fills, weights, moments
-and gradients never move, and what a step returns is a copy, for the next one overwrites
-the original. Python runs in no replay.
+The recording fixes the kernels, their order and every address. So the batch and the rates
+lie in buffers that the host fills; weights, moments and gradients never move; and a step
+returns copies, since the next one overwrites its results. No Python runs in a replay.
 
-A step that cannot be recorded, or does not agree, is taken again from the state before
-it, eagerly, as are all later ones; a warning says why. Letters: N horizons, K lanes, P
-parameters.
+If a step cannot be recorded, or its replay does not agree, it is repeated eagerly from the
+state before it, and all later steps are eager; a warning says why. Letters: N horizons, K
+lanes, P parameters.
 """
 
 import gc
@@ -35,7 +34,7 @@ from synth.run.spans import span
 Losses = tuple[Tensor, Tensor]
 """Losses (N, K) and gradient norms (K,)."""
 Body = Callable[[], Losses]
-"""A whole step on what its buffers hold: targets, gradients, norms, update."""
+"""A whole step on the contents of its buffers: targets, gradients, norms, update."""
 
 WARM_UP = 3
 """Eager steps before the one that is recorded; torch advises three."""
@@ -49,8 +48,8 @@ class Tolerance:
     norm: float
     update: float
     """Of the change of the weights: the norm of the difference over that of the change.
-    Adam divides by the size of the gradient, so small gradients bring their rounding
-    along; a rate that did not arrive is off by a whole."""
+    Adam divides by the size of the gradient, which magnifies the rounding of small
+    gradients; with a wrong learning rate the difference is of order one."""
 
 
 TOLERANCE = {
@@ -64,21 +63,21 @@ native, fourth step, d64 and d128) differ by 1e-7, 1e-7 and 5e-7 in fp32, and by
 
 
 class Graph(Protocol):
-    """A recorder of what a body asks of the device."""
+    """Records the work that a body launches on the device."""
 
     def rehearse(self, body: Body) -> Losses:
-        """Run the body as it will be recorded, but for good."""
+        """Run the body on the stream that will record it."""
         ...
 
     def capture(self, body: Body) -> Losses:
-        """Record the body without carrying it out; where replays will leave its results.
+        """Record the body without running it; returns the tensors that replays will fill.
 
-        Called once. Raises whatever stands in the way.
+        Called once. Raises whatever prevents a recording.
         """
         ...
 
     def replay(self) -> None:
-        """Carry out what was recorded, on the same memory."""
+        """Run what was recorded, on the same memory."""
         ...
 
 
@@ -90,13 +89,13 @@ class CudaGraph:
         self._graph = torch.cuda.CUDAGraph()
 
     def rehearse(self, body: Body) -> Losses:
-        """On the recording stream, in order with what the current one does."""
+        """On the recording stream, ordered with the current one."""
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
-            found = body()
+            losses = body()
         current.wait_stream(self._stream)
-        return found
+        return losses
 
     def capture(self, body: Body) -> Losses:
         """Into memory that belongs to the graph."""
@@ -113,7 +112,7 @@ class CudaGraph:
                     reason = error
                     raise
         except Exception as error:
-            # To end a recording that failed may fail too: the first error is the reason.
+            # Ending a failed recording may fail too: the first error is the reason.
             raise (reason or error) from None
         finally:
             # Where a recording fails, torch may leave its stream in place.
@@ -127,7 +126,7 @@ class CudaGraph:
 
 
 class ReplayedStep:
-    """A training step that is recorded as soon as it may be, and replayed from then on.
+    """A training step that is recorded after a few eager ones, and replayed from then on.
 
     `body` reads its batch from `inputs` and its rates from the optimiser.
     """
@@ -143,7 +142,7 @@ class ReplayedStep:
         self.graph: Graph | None = graph
         self.warm_up = WARM_UP
         self.differences: dict[str, float] = {}
-        """What the comparison found: the largest of any lane, relative, by kind."""
+        """Of the comparison: the largest relative difference of any lane, by kind."""
         self._body, self._inputs = body, inputs
         self._optimizer, self._tolerance = optimizer, tolerance
         self._steps = 0
@@ -157,7 +156,7 @@ class ReplayedStep:
     def __call__(self, batch: Sequence[Tensor], step: int) -> Losses:
         """Train on a batch of the host (pinned, for a GPU) with the rates of `step`.
 
-        Returns copies: they stay what they are when the next step is taken.
+        Returns copies, which the next step does not overwrite.
         """
         self._steps += 1
         if self._results is not None and self.graph is not None:
@@ -172,12 +171,12 @@ class ReplayedStep:
             return self.record(self.graph, batch, step)
 
     def record(self, graph: Graph, batch: Sequence[Tensor], step: int) -> Losses:
-        """Take a step in both ways; replay from now on if they agree."""
+        """Take a step both ways; replay from now on if they agree."""
         before: list[Tensor] = []
         try:
             before += [tensor.clone() for tensor in self._optimizer.state()]
-            results, replayed = self._compared(graph, batch, step, before)
-            problem = _judged(self.differences, self._tolerance)
+            results, replayed = self._compare(graph, batch, step, before)
+            problem = _problem(self.differences, self._tolerance)
         except Exception as error:
             first_line = str(error).partition("\n")[0]
             problem = f"{type(error).__name__}: {first_line}"
@@ -197,16 +196,16 @@ class ReplayedStep:
         self._fill(batch, step)
         return self._eager()
 
-    def _compared(
+    def _compare(
         self, graph: Graph, batch: Sequence[Tensor], step: int, before: list[Tensor]
     ) -> tuple[Losses, Losses]:
-        """Where replays leave their results, and those of the first one."""
+        """The tensors that replays fill, and copies of the first replay's results."""
         weights_KP = self._optimizer.state()[0]
         self._fill(batch, step)
         eager = _copies(graph.rehearse(self._body))
         eager_KP = weights_KP.clone()
         self._optimizer.put_back(before)
-        # Blank buffers: a value that the recording keeps, not its place, will show.
+        # Blank the buffers: a recording that kept a value instead of its address shows.
         self._blank()
         results = graph.capture(self._body)
         self._fill(batch, step)
@@ -220,12 +219,12 @@ class ReplayedStep:
         return results, replayed
 
     def close(self) -> None:
-        """Let the graph and its memory go; later steps are eager."""
+        """Free the graph and its memory; later steps are eager."""
         self.graph = self._results = None
 
     def _eager(self) -> Losses:
-        found = self.graph.rehearse(self._body) if self.graph else self._body()
-        return _copies(found)
+        losses = self.graph.rehearse(self._body) if self.graph else self._body()
+        return _copies(losses)
 
     def _fill(self, batch: Sequence[Tensor], step: int) -> None:
         with span("data"):
@@ -241,38 +240,40 @@ class ReplayedStep:
         self._optimizer.rates_K.zero_()
 
 
-def _copies(found: Losses) -> Losses:
-    return found[0].clone(), found[1].clone()
+def _copies(losses: Losses) -> Losses:
+    return losses[0].clone(), losses[1].clone()
 
 
-def _relative(wanted: Tensor, found: Tensor, apart: Tensor | None = None) -> float:
-    """The largest relative difference; what is finite in neither does not differ."""
-    apart = (found - wanted).abs() if apart is None else apart
-    lost = ~wanted.isfinite() & ~found.isfinite()
-    share = apart / wanted.abs().clamp(min=torch.finfo(wanted.dtype).tiny)
+def _relative(expected: Tensor, actual: Tensor, gap: Tensor | None = None) -> float:
+    """The largest relative difference; entries that are finite in neither are equal."""
+    gap = (actual - expected).abs() if gap is None else gap
+    lost = ~expected.isfinite() & ~actual.isfinite()
+    share = gap / expected.abs().clamp(min=torch.finfo(expected.dtype).tiny)
     return float(share.masked_fill(lost, 0.0).max())
 
 
-def _relative_update(before_KP: Tensor, wanted_KP: Tensor, found_KP: Tensor) -> float:
-    """The distance of two updates over the length of the wanted one, lane by lane."""
-    wanted_K, found_K, apart_K = (
+def _relative_update(
+    before_KP: Tensor, expected_KP: Tensor, actual_KP: Tensor
+) -> float:
+    """The distance of two updates over the length of the expected one, lane by lane."""
+    expected_K, actual_K, gap_K = (
         torch.stack([torch.dist(a, b) for a, b in zip(one, other, strict=True)])
         for one, other in (
-            (wanted_KP, before_KP),
-            (found_KP, before_KP),
-            (found_KP, wanted_KP),
+            (expected_KP, before_KP),
+            (actual_KP, before_KP),
+            (actual_KP, expected_KP),
         )
     )
-    return _relative(wanted_K, found_K, apart_K)
+    return _relative(expected_K, actual_K, gap_K)
 
 
-def _judged(differences: dict[str, float], tolerance: Tolerance) -> str:
-    """What is too far apart, in words; nothing if all is well."""
+def _problem(differences: dict[str, float], tolerance: Tolerance) -> str:
+    """Which difference is too large, in words; empty if none is."""
     limits = (tolerance.loss, tolerance.norm, tolerance.update)
-    for (name, found), allowed in zip(differences.items(), limits, strict=True):
-        if not found <= allowed:  # nor is NaN
+    for (name, difference), allowed in zip(differences.items(), limits, strict=True):
+        if not difference <= allowed:  # true for NaN too
             return (
-                f"{name} differ from those of an eager step by {found:.1e}, relative, "
+                f"{name} differ from those of an eager step by {difference:.1e}, relative, "
                 f"where {allowed:.1e} is allowed"
             )
     return ""

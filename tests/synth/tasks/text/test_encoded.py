@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from synth.tasks.text.corpus_files import corpus_digest
-from synth.tasks.text.detection import NameWords, renamed
+from synth.tasks.text.detection import NameWords, rename
 from synth.tasks.text.encoded import (
     CorpusText,
     cleaned_documents,
@@ -156,7 +156,7 @@ def test_names_are_found_by_rule():
 def test_renamed_prose_encodes_like_its_text(tokenizer, pairs):
     words = NameWords.of([PROSE])
     mentions = words.in_text(PROSE)
-    tokens, marks = renamed(PROSE, mentions, pairs.tokens_P2[:2], tokenizer)
+    tokens, marks = rename(PROSE, mentions, pairs.tokens_P2[:2], tokenizer)
     *body, end = tokens
     assert end == tokenizer.end
     text = tokenizer.decode(body)
