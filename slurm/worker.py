@@ -232,9 +232,7 @@ class Worker:
             record = read_record(self.root, run_id)
             old = record.old_failure if record else None
             if failure_stamp(self.root, run_id) in (None, old):
-                failure = _failure(run_id, PackFailed(outcome.message))
-                failure["message"] = outcome.message
-                RunFolder(self.root, run_id).write_json("failure.json", failure)
+                RunFolder(self.root, run_id).write_failure(outcome.message)
         except (OSError, ValueError) as error:
             print(f"{run_id}: {error}", flush=True)
 
@@ -247,7 +245,7 @@ class Worker:
                 folder = RunFolder(self.root, run_id)
                 if folder.state() not in ("done", "running"):
                     folder.path.mkdir(parents=True, exist_ok=True)
-                    folder.write_json("failure.json", _failure(folder.run_id, error))
+                    folder.write_failure(error)
             except Exception:  # the first error is the one worth raising
                 traceback.print_exc()
 
@@ -262,17 +260,6 @@ def _failed_alike(
             by_message[outcome.message].append(outcome.run_id)
     alike = {name for ids in by_message.values() if len(ids) > 1 for name in ids}
     return [config for config in configs if config.run_id in alike]
-
-
-def _failure(run_id: str, error: Exception) -> dict[str, Any]:
-    return {
-        "run_id": run_id,
-        "message": f"{type(error).__name__}: {error}",
-        "step": None,
-        "last_checkpoint_step": None,
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "traceback": "".join(traceback.format_exception(error)),
-    }
 
 
 def own_job_id() -> str:

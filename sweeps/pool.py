@@ -256,8 +256,7 @@ def _crash(root: Path, config: RunConfig, message: str) -> Outcome:
     try:
         with folder.claim():
             folder.open(config)
-            record = {"run_id": config.run_id, "message": message, "traceback": None}
-            folder.write_json("failure.json", record)
+            folder.write_failure(message)
     except (RunBusy, OSError, ValueError) as error:
         message = f"{message} It could not be recorded: {error}"
     return Outcome(config.run_id, "failed", message)

@@ -7,7 +7,6 @@ be killed at any instant; called again, it goes on from the last checkpoint.
 import contextlib
 import math
 import time
-import traceback
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +29,7 @@ from synth.run.result_file import verify
 from synth.run.resume import by_step
 from synth.run.spans import span
 from synth.run.states import State
-from synth.run.store import RunBusy, RunFolder, RunGone
+from synth.run.store import RunBusy, RunFolder, RunGone, failure_message
 
 BuildPack = Callable[
     [Sequence[RunConfig], Execution, Sequence[Checkpoint] | None], Pack
@@ -155,9 +154,8 @@ class _Session:
             else:
                 self._close()
         except Exception as error:
-            text = "".join(traceback.format_exception(error))
             for lane in self._alive():
-                self._fail(lane, f"{type(error).__name__}: {error}", text)
+                self._fail(lane, error)
         finally:
             if self._built is not None:
                 self._built.close()
@@ -201,8 +199,7 @@ class _Session:
         try:
             yield
         except (OSError, ValueError, RunGone) as error:
-            text = "".join(traceback.format_exception(error))
-            self._fail(lane, f"{type(error).__name__}: {error}", text)
+            self._fail(lane, error)
 
     def _loop(self, interruption: Interruption) -> None:
         pack, every = self.pack, self.training.evaluate_every_steps
@@ -311,25 +308,15 @@ class _Session:
                 f"The loss or its gradient is not finite at step {step}: loss {loss}, "
                 f"gradient norm {norm}. A lower learning rate than "
                 f"{self.configs[lane].training.learning_rate} may help.",
-                None,
                 step,
             )
 
-    def _fail(
-        self, lane: int, message: str, trace: str | None, step: int | None = None
-    ) -> None:
-        self.failed[lane] = message
-        record = {
-            "run_id": self.configs[lane].run_id,
-            "message": message,
-            "step": self._step() if step is None else step,
-            "last_checkpoint_step": self.saved,
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "traceback": trace,
-        }
+    def _fail(self, lane: int, cause: str | Exception, step: int | None = None) -> None:
+        message = self.failed[lane] = failure_message(cause)
+        step = self._step() if step is None else step
         try:
             self.folders[lane].require_present()
-            self.folders[lane].write_json("failure.json", record)
+            self.folders[lane].write_failure(cause, step, self.saved)
         except RunGone:  # nothing to write it into
             pass
         except OSError as error:  # a full disk: the outcome still names the failure

@@ -32,9 +32,7 @@ def by_step(
             )
             outcomes[config.run_id] = Outcome(config.run_id, "failed", message)
             with contextlib.suppress(OSError):
-                folder.write_json(
-                    "failure.json", {"run_id": config.run_id, "message": message}
-                )
+                folder.write_failure(message)
     if not usable:
         return {}
     common = set.intersection(*steps)

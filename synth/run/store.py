@@ -24,6 +24,8 @@ import contextlib
 import json
 import os
 import tempfile
+import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,11 @@ from synth.tasks.task import ItemCounts
 
 OF_THE_TRAINER = ("environment.json", "progress.json", "items.jsonl", "result.json")
 """Files that only the process that holds the claim writes."""
+
+
+def failure_message(cause: str | Exception) -> str:
+    """One message for people; an exception's begins with its type."""
+    return cause if isinstance(cause, str) else f"{type(cause).__name__}: {cause}"
 
 
 class RunFolder:
@@ -214,6 +221,24 @@ class RunFolder:
             return read_object(self.path / name)
         except FileNotFoundError:
             return None
+
+    def write_failure(
+        self,
+        cause: str | Exception,
+        step: int | None = None,
+        last_checkpoint_step: int | None = None,
+    ) -> None:
+        """Write `failure.json`: why the run stopped, and at which step."""
+        trace = None if isinstance(cause, str) else traceback.format_exception(cause)
+        record = {
+            "run_id": self.run_id,
+            "message": failure_message(cause),
+            "step": step,
+            "last_checkpoint_step": last_checkpoint_step,
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "traceback": trace and "".join(trace),
+        }
+        self.write_json("failure.json", record)
 
     def remove(self, name: str) -> None:
         """Remove a file of the folder if it is there."""
