@@ -52,16 +52,18 @@ class OnCluster(Executor):
 
 def _outcomes(sending: Sending) -> list[Outcome]:
     """What became of the runs of a submission; nothing did in a dry run."""
-    found = [
+    outcomes = [
         Outcome(run_id, "queued", f"job {launch.element_id(element)}")
         for launch in sending.launches
         for element, pack in enumerate(launch.packs)
         for run_id in pack
     ]
-    found += [Outcome(run, "queued", "a job has it already") for run in sending.queued]
-    found += [Outcome(run, "done", "done meanwhile") for run in sending.done]
+    outcomes += [
+        Outcome(run, "queued", "a job has it already") for run in sending.queued
+    ]
+    outcomes += [Outcome(run, "done", "done meanwhile") for run in sending.done]
     full = "held back: the queue is full; run the same command later"
-    return found + [Outcome(run, "stopped", full) for run in sending.held_back]
+    return outcomes + [Outcome(run, "stopped", full) for run in sending.held_back]
 
 
 def profile_named(name: str | None) -> Profile:

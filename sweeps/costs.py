@@ -30,8 +30,8 @@ def executed_flops_per_token(config: RunConfig) -> float:
     """What a training token costs on average: with the logits that its loss needs."""
     vocabulary, context = _vocabulary(config.task), config.training.context
     logits = _unembeddings(config.task, config.objective, context)
-    found = _model(config.model, config.objective, vocabulary, context, logits)
-    return float(found["training_flops_per_token"])
+    described = _model(config.model, config.objective, vocabulary, context, logits)
+    return float(described["training_flops_per_token"])
 
 
 def flops(config: RunConfig) -> float:

@@ -28,14 +28,14 @@ def direction(
 ) -> Literal["minimize", "maximize"]:
     """As the tasks of the runs declare it; upwards for what none of them declares."""
     name = metric.split("/")[1] if "/" in metric else metric
-    found = metric_of([type(config.task) for config in configs], name)
-    return "minimize" if found and found.better == "lower" else "maximize"
+    declared = metric_of([type(config.task) for config in configs], name)
+    return "minimize" if declared and declared.better == "lower" else "maximize"
 
 
 def study_of(
-    title: str, configs: Sequence[RunConfig], found: Survey[Standing], metric: str
+    title: str, configs: Sequence[RunConfig], standings: Survey[Standing], metric: str
 ) -> "optuna.Study":
-    """The study of a sweep; `found` surveys `configs`, in their order."""
+    """The study of a sweep; `standings` surveys `configs`, in their order."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -45,8 +45,8 @@ def study_of(
     axes = _axes(flat)
     study.add_trials(
         [
-            _trial(values, axes, run, _value(found, run, metric))
-            for values, run in zip(flat, found.runs, strict=True)
+            _trial(values, axes, run, _value(standings, run, metric))
+            for values, run in zip(flat, standings.runs, strict=True)
         ]
     )
     return study
@@ -92,12 +92,12 @@ def _axes(flat: Sequence[dict[str, Any]]) -> "dict[str, BaseDistribution]":
     return axes
 
 
-def _value(found: Survey[Standing], run: Standing, metric: str) -> float | None:
+def _value(standings: Survey[Standing], run: Standing, metric: str) -> float | None:
     """The metric of a run that is done; `None` where it has no finite one."""
     if run.state != "done":
         return None
     try:
-        value = headline(RunFolder(found.root, run.run_id)).get(metric)
+        value = headline(RunFolder(standings.root, run.run_id)).get(metric)
     except (OSError, ValueError):
         return None
     return float(value) if isinstance(value, (int, float)) else None

@@ -38,21 +38,21 @@ def find(name: str) -> Sweep:
     return CATALOGUE[name]
 
 
-def _choose(found: dict[str, Sweep], path: str, chosen: str) -> Sweep:
-    if not found:
+def _choose(sweeps: dict[str, Sweep], path: str, chosen: str) -> Sweep:
+    if not sweeps:
         raise ValueError(
             f"{path} holds no sweep. Decorate a function of the scale that yields "
             "RunConfig objects with `@sweep(...)` from sweeps.sweep."
         )
-    if not chosen and len(found) == 1:
-        return next(iter(found.values()))
-    if chosen not in found:
-        wanted = f"no sweep {chosen!r}" if chosen else f"{len(found)} sweeps"
+    if not chosen and len(sweeps) == 1:
+        return next(iter(sweeps.values()))
+    if chosen not in sweeps:
+        wanted = f"no sweep {chosen!r}" if chosen else f"{len(sweeps)} sweeps"
         raise ValueError(
             f"{path} holds {wanted}. Choose one: "
-            f"{', '.join(f'{path}:{name}' for name in found)}."
+            f"{', '.join(f'{path}:{name}' for name in sweeps)}."
         )
-    return found[chosen]
+    return sweeps[chosen]
 
 
 def _in_file(path: Path) -> dict[str, Sweep]:
@@ -63,11 +63,11 @@ def _in_file(path: Path) -> dict[str, Sweep]:
         module = load(path)
     shipped = set(map(id, CATALOGUE.values()))
     values = [value for value in vars(module).values() if isinstance(value, Sweep)]
-    found = {value.name: value for value in values if id(value) not in shipped}
-    taken = found.keys() & CATALOGUE.keys()
+    sweeps = {value.name: value for value in values if id(value) not in shipped}
+    taken = sweeps.keys() & CATALOGUE.keys()
     if taken:
         raise ValueError(
             f"{path} calls a sweep {sorted(taken)[0]!r}, as one of the catalogue is "
             "called; their folders would mix. Give it another name."
         )
-    return found
+    return sweeps

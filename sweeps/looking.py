@@ -40,14 +40,14 @@ class List:
         for name, sweep in CATALOGUE.items():
             runs = {scale: len(sweep(scale)) for scale in sweep.scales}
             if self.json:
-                found = {
+                row = {
                     "name": name,
                     "about": sweep.about,
                     "figure": sweep.figure,
                     "claims": sweep.claims,
                     "runs": runs,
                 }
-                print(json.dumps(found))
+                print(json.dumps(row))
                 continue
             counts = ", ".join(f"{scale} {count}" for scale, count in runs.items())
             claims = ", ".join(sweep.claims) or "none"
@@ -109,66 +109,72 @@ def _of_folder(root: Path) -> Block:
     return root.name, survey(root, queue=True), last_typed(root)
 
 
-def sent(found: Survey[Standing]) -> "list[RunStatus]":
+def sent(standings: Survey[Standing]) -> "list[RunStatus]":
     """Runs that a job has, or had without finishing them."""
     from slurm.status import RunStatus
 
     return [
         run
-        for run in found.runs
+        for run in standings.runs
         if isinstance(run, RunStatus)
         and run.job_id
         and (run.state != "done" or run.detail)
     ]
 
 
-def as_dict(title: str, found: Survey[Standing], typed: Typed | None) -> dict[str, Any]:
+def as_dict(
+    title: str, standings: Survey[Standing], typed: Typed | None
+) -> dict[str, Any]:
     """A survey for programs."""
     return {
         "sweep": title,
-        "folder": str(found.root),
-        "counts": {state: found.counts[state] for state in STATES},
+        "folder": str(standings.root),
+        "counts": {state: standings.counts[state] for state in STATES},
         "errors": [
             {"run_id": run.run_id, "state": run.state, "error": run.error}
-            for run in found.runs
+            for run in standings.runs
             if run.error
         ],
-        "jobs": [json.loads(json.dumps(asdict(r), default=str)) for r in sent(found)],
-        "news": found.news,
-        "next": next_command(found, typed),
+        "jobs": [
+            json.loads(json.dumps(asdict(r), default=str)) for r in sent(standings)
+        ],
+        "news": standings.news,
+        "next": next_command(standings, typed),
     }
 
 
-def as_text(title: str, found: Survey[Standing], typed: Typed | None) -> str:
+def as_text(title: str, standings: Survey[Standing], typed: Typed | None) -> str:
     """A survey for people."""
-    counts = counted(found.counts)
-    lines = [f"{title}: {len(found.runs)} runs: {counts}  ({found.root})"]
-    for kind, count in found.errors().most_common():
+    counts = counted(standings.counts)
+    lines = [f"{title}: {len(standings.runs)} runs: {counts}  ({standings.root})"]
+    for kind, count in standings.errors().most_common():
         lines.append(f"  {count} x {kind}")
-    first = found.first_error
+    first = standings.first_error
     if first is not None:
         lines.append(f"  first error: {first.run_id}: {first.error}")
-        lines.append(f"  more on it: python -m sweeps show {found.root / first.run_id}")
-    jobs = sent(found)
+        lines.append(
+            f"  more on it: python -m sweeps show {standings.root / first.run_id}"
+        )
+    jobs = sent(standings)
     lines += [f"  {run.line()}" for run in jobs[:MOST_LINES]]
     if len(jobs) > MOST_LINES:
         lines.append(f"  and {len(jobs) - MOST_LINES} more with a job: --json has all")
-    lines += [f"  {sentence}" for sentence in found.news]
+    lines += [f"  {sentence}" for sentence in standings.news]
     if any(run.state not in LIVE for run in jobs):
-        lines.append(f"  what they printed: python -m slurm logs {found.root} RUN")
-    command = next_command(found, typed)
+        lines.append(f"  what they printed: python -m slurm logs {standings.root} RUN")
+    command = next_command(standings, typed)
     if command:
         lines.append(f"  next: {command}")
     return "\n".join(lines)
 
 
-def next_command(found: Survey[Standing], typed: Typed | None) -> str | None:
+def next_command(standings: Survey[Standing], typed: Typed | None) -> str | None:
     """What to type next; `None` when everything is done.
 
     `typed` is the command that launched the runs; for folders of an older launch nobody
     knows it.
     """
-    counts, typed = found.counts, typed or Typed("run", "SWEEP [--scale SCALE]")
+    counts, typed = standings.counts, typed or Typed("run", "SWEEP [--scale SCALE]")
     waits: tuple[State, ...] = ("new", "stopped", "cancelled", "timed out", "lost")
     waiting = any(counts[state] for state in waits)
     if typed.verb in ("tune", "search"):  # there failed runs are answers
@@ -215,7 +221,7 @@ class Show:
             name: read(f"{name}.json")
             for name in ("config", "environment", "progress", "result", "failure")
         }
-        found = {
+        run = {
             "run_id": path.name,
             "state": state.state,
             "error": "\n".join(dict.fromkeys(problems)) or None,
@@ -228,7 +234,7 @@ class Show:
             "sessions": (files["environment"] or {}).get("sessions", []),
             "checkpoints": sorted(str(p) for p in folder.checkpoints.glob("step-*")),
         }
-        print(json.dumps(found) if self.json else _described(found))
+        print(json.dumps(run) if self.json else _described(run))
         return 0
 
     def _path(self) -> Path:
@@ -270,18 +276,18 @@ class Dashboard(Chosen):
 
         require(0 < self.port < 1 << 16, "--port", "from 1 to 65535", self.port)
         chosen = self.resolve()
-        found = survey(chosen.root, chosen.configs)
-        study = study_of(chosen.title, chosen.configs, found, chosen.metric)
+        standings = survey(chosen.root, chosen.configs)
+        study = study_of(chosen.title, chosen.configs, standings, chosen.metric)
         serve(study, self.host, self.port)
         return 0
 
 
-def _described(found: dict[str, Any]) -> str:
-    lines = [f"{found['run_id']}: {found['state']}"]
-    for words in (found["error"] or "").splitlines():
+def _described(run: dict[str, Any]) -> str:
+    lines = [f"{run['run_id']}: {run['state']}"]
+    for words in (run["error"] or "").splitlines():
         lines.append(f"  error        {words}")
-    lines.append(f"  folder       {found['folder']}")
-    config = _object(found["config"])
+    lines.append(f"  folder       {run['folder']}")
+    config = _object(run["config"])
     for part in ("task", "model", "objective", "training"):
         values = _object(config.get(part))
         words = ", ".join(f"{k} {v}" for k, v in values.items() if k != "version")
@@ -292,14 +298,14 @@ def _described(found: dict[str, Any]) -> str:
     for entry in map(_object, entries if isinstance(entries, list) else []):
         digest = str(entry.get("sha256"))[:12]
         lines.append(f"  plugin       {entry.get('path')}, sha256 {digest}")
-    progress = found["progress"]
-    if progress and found["state"] != "done":
+    progress = run["progress"]
+    if progress and run["state"] != "done":
         step, steps = progress.get("step"), progress.get("steps")
         lines.append(f"  progress     step {step} of {steps}")
-    for name, value in found["metrics"].items():
+    for name, value in run["metrics"].items():
         number = f"{value:.4f}" if isinstance(value, (int, float)) else "not finite"
         lines.append(f"  {name:<34} {number}")
-    sessions = found["sessions"] if isinstance(found["sessions"], list) else []
+    sessions = run["sessions"] if isinstance(run["sessions"], list) else []
     for session in map(_object, sessions):
         code = _object(session.get("code"))
         dirty = " with local changes" if code.get("patch_sha256") else ""
@@ -308,9 +314,9 @@ def _described(found: dict[str, Any]) -> str:
             f"{session.get('device_kind')}, {session.get('threads')} threads, "
             f"{session.get('lanes')} lanes, commit {str(code.get('commit'))[:10]}{dirty}"
         )
-    for path in found["checkpoints"]:
+    for path in run["checkpoints"]:
         lines.append(f"  checkpoint   {path}")
-    trace = (found["failure"] or {}).get("traceback")
+    trace = (run["failure"] or {}).get("traceback")
     if trace:
         lines += ["", str(trace).rstrip()]
     return "\n".join(lines)

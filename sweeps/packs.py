@@ -78,13 +78,13 @@ def bytes_per_lane(config: RunConfig) -> float:
     Activations are counted as 34 values a token, layer and unit of width, and two rows
     of the vocabulary a token: meant to be too high rather than too low.
     """
-    found = described(config)
+    model = described(config)
     training = config.training
-    layers = found["trunk_layers"] + found["head_layers"]
-    per_token = 34 * found["width"] * layers + 2 * found["vocabulary"]
-    attention = found["attention_heads"] * training.context * layers
+    layers = model["trunk_layers"] + model["head_layers"]
+    per_token = 34 * model["width"] * layers + 2 * model["vocabulary"]
+    attention = model["attention_heads"] * training.context * layers
     return 4.0 * (
-        5 * found["parameters"] + training.tokens_per_step * (per_token + attention)
+        5 * model["parameters"] + training.tokens_per_step * (per_token + attention)
     )
 
 

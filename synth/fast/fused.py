@@ -46,7 +46,9 @@ class LaneWeight:
     def forward_onto(self, residual_KNE: Tensor, x_KND: Tensor) -> Tensor:
         """`residual` plus the product."""
         out = torch.empty_like(residual_KNE)
-        return each_lane(torch.addmm, out, residual_KNE, align_lanes(x_KND), self.transposed)
+        return each_lane(
+            torch.addmm, out, residual_KNE, align_lanes(x_KND), self.transposed
+        )
 
     def backward(self, grad_KNE: Tensor, x_KND: Tensor) -> Tensor:
         """The gradient for x; that of the weight is added to its `grad`."""

@@ -144,7 +144,7 @@ def measure_information(
     of each row, spread over the row.
     """
     tokens_RT = chosen.rows.tokens_RT
-    found = []
+    reports = []
     for name, index_B2 in _prefixes(task, chosen, prefixes).items():
         row_B, t_B = index_B2.T
         p_BXY = task.pairs(tokens_RT[row_B])[np.arange(len(row_B)), t_B]
@@ -155,8 +155,8 @@ def measure_information(
         if log_head2_BY is not None:
             measured["heads"] = decompose(p_BXY, log_q_BXY, log_head2_BY)
         exact = mean_information(p_BXY, np.ones(len(row_B)))
-        found.append(SourceReport(name, len(row_B), exact, measured))
-    return found
+        reports.append(SourceReport(name, len(row_B), exact, measured))
+    return reports
 
 
 def information_scores(

@@ -272,7 +272,7 @@ class ChoicePoints(ExactTask):
         return tokens_EL
 
     def _layout(self) -> list[_Place]:
-        config, found = self.config, [_Place(Kind.START)]
+        config, places = self.config, [_Place(Kind.START)]
         for section, length in enumerate(config.consequences):
             parts = (
                 (Kind.CLUE, 2),
@@ -282,16 +282,18 @@ class ChoicePoints(ExactTask):
                 (Kind.INCONSEQUENTIAL, config.variations),
             )
             for kind, count in parts:
-                found += [_Place(kind, section, step) for step in range(count)]
-        return found
+                places += [_Place(kind, section, step) for step in range(count)]
+        return places
 
     def _governors(self) -> np.ndarray:
         """Position of the choice behind each consequent (and choice), else -1."""
-        found = np.full(self.length, -1)
+        governor_T = np.full(self.length, -1)
         for position, place in enumerate(self.layout):
             if place.kind in (Kind.CHOICE, Kind.CONSEQUENT):
-                found[position] = self.layout.index(_Place(Kind.CHOICE, place.section))
-        return found
+                governor_T[position] = self.layout.index(
+                    _Place(Kind.CHOICE, place.section)
+                )
+        return governor_T
 
     def _consequences(self) -> np.ndarray:
         """Length of consequence of the choice behind a position, else -1."""

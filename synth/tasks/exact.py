@@ -100,7 +100,7 @@ class ExactTask(Task):
 
         Both are null for the start token, and where the task declares none.
         """
-        found = []
+        samples = []
         for sample in super().samples(seed, count):
             ids_RT = np.array([[self.vocabulary.index(word) for word in sample.tokens]])
             rows = alone(ids_RT, sample.answer.index(True))
@@ -115,8 +115,8 @@ class ExactTask(Task):
                 round(chance, 6) if math.isfinite(chance) else None
                 for chance in chance_T
             ]
-            found.append(replace(sample, record=record))
-        return found
+            samples.append(replace(sample, record=record))
+        return samples
 
     def distributions(self, rows: Rows, horizon: int) -> np.ndarray:
         """Exact p(x[t+horizon] | x[..t]), float64, (R, T, V).
@@ -175,7 +175,7 @@ class ExactTask(Task):
         excess_RT = scores.loss_NRT[0] - self._floor_of(chosen.rows, 1)
         known_RT = scores.valid_NRT[0] & np.isfinite(excess_RT)
         mean = float(np.mean(excess_RT[known_RT]))
-        found = [Score(chosen.suite, "excess_loss", "", mean, int(known_RT.sum()))]
+        result = [Score(chosen.suite, "excess_loss", "", mean, int(known_RT.sum()))]
         for said, loss, correct, valid in scores.by_prediction():
             role_RT = self.role_of(chosen, said)
             floor_RT = _ahead(
@@ -193,11 +193,11 @@ class ExactTask(Task):
                 if known.any():
                     values["floor"] = floor_RT[known]
                     values["excess_loss"] = loss[known] - floor_RT[known]
-                found += [
+                result += [
                     Score(chosen.suite, metric, label, float(np.mean(v)), len(v))
                     for metric, v in values.items()
                 ]
-        return found
+        return result
 
     def _floor_of(self, rows: Rows, horizon: int) -> np.ndarray:
         """`floor`, kept while the same rows are scored: for all lanes, at every step."""

@@ -86,7 +86,7 @@ class Machine:
             For a sequence that the machine cannot emit.
         """
         rows, length = tokens_RT.shape
-        found = np.empty((rows, length, self.num_states))
+        beliefs_RTS = np.empty((rows, length, self.num_states))
         belief_RS = np.broadcast_to(self.start_S, (rows, self.num_states))
         by_token_VSS = self.transitions_SVS.transpose(1, 0, 2)
         for t in range(length):
@@ -102,8 +102,8 @@ class Machine:
                     f"of row {row}."
                 )
             belief_RS = next_RS / mass_R
-            found[:, t] = belief_RS
-        return found
+            beliefs_RTS[:, t] = belief_RS
+        return beliefs_RTS
 
     def ahead(self, beliefs_BS: np.ndarray, horizon: int) -> np.ndarray:
         """Distribution of the token `horizon` places on, (..., V)."""
@@ -122,8 +122,8 @@ class Machine:
             [self.step_SS.T - np.eye(self.num_states), np.ones(self.num_states)]
         )
         right = np.append(np.zeros(self.num_states), 1.0)
-        found: np.ndarray = np.linalg.lstsq(equations, right, rcond=None)[0]
-        return found.clip(min=0) / found.clip(min=0).sum()
+        solution: np.ndarray = np.linalg.lstsq(equations, right, rcond=None)[0]
+        return solution.clip(min=0) / solution.clip(min=0).sum()
 
     def information(self, weights_S: np.ndarray) -> Information:
         """Exact entropies when the prefix reveals the state, drawn with `weights_S`.

@@ -106,7 +106,7 @@ class Repeats(Task):
         "round=1" is the first time a segment repeats; a model that guesses one of the
         segment's tokens is right once in a period ("floor").
         """
-        found: list[Score] = []
+        result: list[Score] = []
         answer_RT = chosen.rows.answer_RT[:, 1:]
         right_RT = scores.correct_NRT[0, :, :-1]
         period_R = chosen.labels["period_R"]
@@ -117,13 +117,13 @@ class Repeats(Task):
         for name, inside in slices.items():
             if inside.any():
                 value = float(right_RT[inside].mean())
-                found.append(
+                result.append(
                     Score(chosen.suite, "accuracy", name, value, int(inside.sum()))
                 )
         floor = np.repeat(1 / period_R, answer_RT.sum(1))
-        found.append(Score(chosen.suite, "floor", "", float(floor.mean()), floor.size))
-        found += prediction_scores(chosen, scores, ("loss",), answers=True)
-        return found
+        result.append(Score(chosen.suite, "floor", "", float(floor.mean()), floor.size))
+        result += prediction_scores(chosen, scores, ("loss",), answers=True)
+        return result
 
     def _draw(
         self,

@@ -246,14 +246,14 @@ class Polynomial(Task):
 
         A record holds `operations`, `expression`, `answer`, `tokens` and `split`.
         """
-        config, found = self.config, list[Sample]()
+        config, samples = self.config, list[Sample]()
         low, high = config.min_operations, config.max_operations
-        while len(found) < count:
-            batch = len(found) // TEST_BATCH
+        while len(samples) < count:
+            batch = len(samples) // TEST_BATCH
             rng = generator(seed, "polynomial", "sample", batch)
             drawn = self._draw(rng, rng.integers(low, high + 1, TEST_BATCH))
-            found += self._described(drawn, count - len(found))
-        return found
+            samples += self._described(drawn, count - len(samples))
+        return samples
 
     def _described(self, drawn: Expressions, count: int) -> Iterator[Sample]:
         """The first `count` columns in the order of drawing, in words."""
@@ -350,5 +350,5 @@ def _commonest_answer(config: PolynomialConfig, operations: int) -> int:
     drawn = task._draw(rng, np.full(FLOOR_DRAWS, operations))
     kept = drawn.take(task.trained_on(side_of(drawn)))
     answers_N = task.ring.indices(trees.values(kept, task.ring))
-    found, counts = np.unique(answers_N, return_counts=True)
-    return int(found[counts.argmax()])
+    answers, counts = np.unique(answers_N, return_counts=True)
+    return int(answers[counts.argmax()])
