@@ -25,11 +25,6 @@ class Scale:
         return max(8, 8 * round(self.width / 3))
 
     @property
-    def block_parameters(self) -> int:
-        """Matrices of one transformer layer: attention 4d^2, gated MLP 3 d m."""
-        return 4 * self.width**2 + 3 * self.width * self.mlp_width
-
-    @property
     def nominal_parameters(self) -> int:
         """12 L d^2, the count that gives a rung its name."""
         return 12 * self.layers * self.width**2

@@ -151,7 +151,7 @@ class ChoicePoints(ExactTask):
 
     config: ChoicePointsConfig
     roles = ROLES
-    block = 8192
+    block, test_batch = 8192, 4096
 
     def __init__(self, config: ChoicePointsConfig) -> None:
         self.config = config

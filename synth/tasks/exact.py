@@ -1,4 +1,4 @@
-"""Tasks whose generator states the exact distribution of every token it draws.
+"""Tasks that draw examples of one length; and those that state exact distributions.
 
 The distribution of the token h places ahead, given the tokens of the same example so
 far, is the yardstick of the probes: no model can have a lower expected loss, and the
@@ -40,48 +40,74 @@ EXACT_METRICS = (
 """What every task of this kind measures."""
 
 
-class ExactTask(Task):
-    """A task with exact distributions and with named roles of predictions."""
+class DrawnTask(Task):
+    """A task that draws examples of one length, many at a time."""
 
     config: TaskConfig
-    roles: Sequence[str]
-    """What a prediction can be about, by number."""
     length: int
-    """Tokens of an example; all have as many."""
-    question: int = 1
-    """How many of them come before the answer."""
-    block: int
-    """Examples drawn for a block of training data; half as many for a batch of tests."""
-    _scored: tuple[Rows, dict[int, np.ndarray]] | None = None
-    """The rows that were scored last, and their floors by horizon."""
+    """Tokens of an example."""
+    answer_start: int = 1
+    """Tokens before the answer, which goes on to the end of the example."""
+    block: int = 4096
+    """Examples drawn for a block of training data."""
+    test_batch: int = 4096
+    """Examples drawn at a time for a test set."""
 
     @abstractmethod
     def draw(
         self, rng: np.random.Generator, count: int
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Examples (E, L), and what identifies their problems (E, D), by which they are
-        split; `None` if training and test examples may be equal by chance."""
+        """At most `count` examples (E, L), and what identifies their problems (E, D).
+
+        Examples are split by their problems; `None` if training and test examples may
+        be equal by chance.
+        """
+
+    def labels(self, tokens_RT: np.ndarray) -> dict[str, np.ndarray]:
+        """What scores need to know of the examples of a test set, by name."""
+        return {}
 
     def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
         """The train side of a block of new examples, packed into rows."""
         rng = generator(data_seed, self.config.kind, "train", block)
+        return self.packed(self.drawn_for_training(rng), context)
+
+    def drawn_for_training(self, rng: np.random.Generator) -> np.ndarray:
+        """The train side of a block of examples, (E, L)."""
         tokens_EL, problem_ED = self.draw(rng, self.block)
-        if problem_ED is not None:
-            tokens_EL = tokens_EL[self.trained_on(side_of(problem_ED))]
-        return packed(tokens_EL, self.question, context)
+        if problem_ED is None:
+            return tokens_EL
+        return tokens_EL[self.trained_on(side_of(problem_ED))]
 
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
         """One set: the side held out, one example a row, with its labels."""
 
         def batch(index: int) -> np.ndarray:
             rng = generator(0, self.config.kind, self.split, index)
-            tokens_EL, problem_ED = self.draw(rng, self.block // 2)
+            tokens_EL, problem_ED = self.draw(rng, self.test_batch)
             if problem_ED is None:
                 return tokens_EL
             return tokens_EL[self.held_out(side_of(problem_ED))]
 
-        rows = alone(stack_until(batch, examples), self.question)
+        rows = self.alone(stack_until(batch, examples))
         return [EvaluationSet(self.suite("test"), rows, self.labels(rows.tokens_RT))]
+
+    def packed(self, tokens_EL: np.ndarray, context: int) -> Rows:
+        """Examples side by side in rows of `context` tokens."""
+        return packed(tokens_EL, self.answer_start, context)
+
+    def alone(self, tokens_EL: np.ndarray) -> Rows:
+        """One example a row."""
+        return alone(tokens_EL, self.answer_start)
+
+
+class ExactTask(DrawnTask):
+    """A task with exact distributions and with named roles of predictions."""
+
+    roles: Sequence[str]
+    """What a prediction can be about, by number."""
+    _scored: tuple[Rows, dict[int, np.ndarray]] | None = None
+    """The rows that were scored last, and their floors by horizon."""
 
     @abstractmethod
     def after(self, prefix_RT: np.ndarray, horizon: int) -> np.ndarray:
@@ -90,10 +116,6 @@ class ExactTask(Task):
         Prefixes start where an example starts and can be continued; NaN where the task
         declares no distribution (the questions of a maze).
         """
-
-    @abstractmethod
-    def labels(self, tokens_RT: np.ndarray) -> dict[str, np.ndarray]:
-        """What `role` needs to know of each token, by name, (R, T)."""
 
     def samples(self, seed: int, count: int) -> list[Sample]:
         """Examples with the role of each token and its exact probability.
@@ -145,25 +167,6 @@ class ExactTask(Task):
         One that is given tokens t+1..t+g is that of position t+g, g places nearer.
         """
         return _ahead(self.role(chosen, said.offset - said.given), said.given, -1)
-
-    def continuations(
-        self, prefix: Sequence[int], length: int
-    ) -> dict[tuple[int, ...], float]:
-        """Exact joint distribution of the next `length` tokens after `prefix`.
-
-        By the chain rule, over sequences of positive probability; meant for small cases
-        and for tests.
-        """
-        chances: dict[tuple[int, ...], float] = {(): 1.0}
-        for _ in range(length):
-            tails = list(chances)
-            next_EV = self.after(np.array([[*prefix, *tail] for tail in tails]), 1)
-            chances = {
-                (*tail, int(token)): chances[tail] * float(next_V[token])
-                for tail, next_V in zip(tails, next_EV, strict=True)
-                for token in np.flatnonzero(next_V > 0)
-            }
-        return chances
 
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
         """Loss, accuracy, exact floor and excess by prediction and role.

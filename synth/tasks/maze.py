@@ -126,15 +126,15 @@ class Maze(ExactTask):
 
     config: MazeConfig
     roles = ROLES
-    block = 4096
+    block, test_batch = 4096, 2048
 
     def __init__(self, config: MazeConfig) -> None:
         self.config = config
         self.layout = self.plan(config)
         self.vocabulary = ["<pad>", "|", "/", "="]
         self.vocabulary += [f"c{i}" for i in range(config.cells)]
-        self.question = 3 * len(self.layout.edges) + 3
-        self.length = self.question + len(self.layout.walk)
+        self.answer_start = 3 * len(self.layout.edges) + 3
+        self.length = self.answer_start + len(self.layout.walk)
 
     @staticmethod
     def plan(config: MazeConfig) -> MazePlan:
@@ -183,10 +183,10 @@ class Maze(ExactTask):
     def labels(self, tokens_RT: np.ndarray) -> dict[str, np.ndarray]:
         """Kind, and position of the turn behind it; the plan is the same for all."""
         plan = self.layout
-        before = [QUESTION] * self.question
+        before = [QUESTION] * self.answer_start
         kind_T = np.array(before + [plan.kinds[cell] for cell in plan.walk])
         governor_T = np.array(before + [plan.governors[cell] for cell in plan.walk])
-        governor_T[governor_T >= 0] += self.question
+        governor_T[governor_T >= 0] += self.answer_start
         return {
             "kind": np.broadcast_to(kind_T, tokens_RT.shape),
             "governor": np.broadcast_to(governor_T, tokens_RT.shape),
@@ -206,7 +206,7 @@ class Maze(ExactTask):
         The map is read from the question, so any walk can be asked about.
         """
         seen = prefix_RT.shape[1] - 1
-        if seen < self.question - 2:
+        if seen < self.answer_start - 2:
             return np.full((len(prefix_RT), len(self.vocabulary)), np.nan)
         return self._given(self.names_of(prefix_RT), seen + horizon)
 
@@ -215,17 +215,17 @@ class Maze(ExactTask):
         tokens_RT = rows.tokens_RT
         p_RTV = np.full((*tokens_RT.shape, len(self.vocabulary)), np.nan)
         names_RC = self.names_of(tokens_RT)
-        for seen in range(self.question - 2, self.length - horizon):
+        for seen in range(self.answer_start - 2, self.length - horizon):
             p_RTV[:, seen] = self._given(names_RC, seen + horizon)
         return p_RTV
 
     def _given(self, names_RC: np.ndarray, target: int) -> np.ndarray:
         """Distribution of the token at `target`, the map known, (R, V)."""
         p_RV = np.zeros((len(names_RC), len(self.vocabulary)))
-        if target < self.question:
+        if target < self.answer_start:
             p_RV[:, WALK] = 1
             return p_RV
-        place = target - self.question
+        place = target - self.answer_start
         cells = self.layout.routes.get(place, [self.layout.walk[place]])
         for cell in cells:
             p_RV[np.arange(len(p_RV)), names_RC[:, cell]] = 1 / len(cells)
@@ -237,7 +237,7 @@ class Maze(ExactTask):
         Walks the map as a reader would; cells that are alike get their names in
         ascending order.
         """
-        return np.stack([self._solve(row) for row in tokens_RT[:, : self.question]])
+        return np.stack([self._solve(row) for row in tokens_RT[:, : self.answer_start]])
 
     def _solve(self, question_T: np.ndarray) -> np.ndarray:
         edges = question_T[:-3].reshape(-1, 3)[:, :2]
@@ -306,11 +306,11 @@ class Maze(ExactTask):
 
         Edges go one way and no way leads back, so such a walk turns round nowhere.
         """
-        walk_RW = tokens_RT[:, self.question :].astype(np.int64)
-        start_R, goal_R = tokens_RT[:, self.question - 3 : self.question - 1].T
+        walk_RW = tokens_RT[:, self.answer_start :].astype(np.int64)
+        start_R, goal_R = tokens_RT[:, self.answer_start - 3 : self.answer_start - 1].T
         right_R = (walk_RW[:, 0] == start_R) & (walk_RW[:, -1] == goal_R)
         base, row_R1 = len(self.vocabulary), np.arange(len(tokens_RT))[:, None]
-        ends_RX = tokens_RT[:, : self.question - 3].astype(np.int64)
+        ends_RX = tokens_RT[:, : self.answer_start - 3].astype(np.int64)
         edge_RX = (row_R1 * base + ends_RX[:, 0::3]) * base + ends_RX[:, 1::3]
         step_RW = (row_R1 * base + walk_RW[:, :-1]) * base + walk_RW[:, 1:]
         return right_R & np.isin(step_RW, edge_RX).all(axis=1)
@@ -329,14 +329,14 @@ class Maze(ExactTask):
         every = np.arange(count)[:, None]
         for end in (0, 1):
             cells_EX = ends_X2[order_EX, end]
-            tokens_EL[:, end : self.question - 3 : 3] = names_EC[every, cells_EX]
-        tokens_EL[:, 2 : self.question - 3 : 3] = EDGE
-        tokens_EL[:, self.question - 4] = MAP_END
-        tokens_EL[:, self.question - 3] = names_EC[:, plan.walk[0]]
-        tokens_EL[:, self.question - 2] = names_EC[:, plan.walk[-1]]
-        tokens_EL[:, self.question - 1] = WALK
-        tokens_EL[:, self.question :] = names_EC[:, plan.walk]
+            tokens_EL[:, end : self.answer_start - 3 : 3] = names_EC[every, cells_EX]
+        tokens_EL[:, 2 : self.answer_start - 3 : 3] = EDGE
+        tokens_EL[:, self.answer_start - 4] = MAP_END
+        tokens_EL[:, self.answer_start - 3] = names_EC[:, plan.walk[0]]
+        tokens_EL[:, self.answer_start - 2] = names_EC[:, plan.walk[-1]]
+        tokens_EL[:, self.answer_start - 1] = WALK
+        tokens_EL[:, self.answer_start :] = names_EC[:, plan.walk]
         for place, cells in plan.routes.items():
             taken_E = np.array(cells)[rng.integers(0, len(cells), count)]
-            tokens_EL[:, self.question + place] = names_EC[every[:, 0], taken_E]
+            tokens_EL[:, self.answer_start + place] = names_EC[every[:, 0], taken_E]
         return tokens_EL

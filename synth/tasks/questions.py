@@ -26,13 +26,11 @@ import numpy as np
 
 from synth.metrics import Score
 from synth.seeding import generator
-from synth.tasks.exact import alone, packed, side_of, stack_until
+from synth.tasks.exact import DrawnTask, side_of
 from synth.tasks.task import (
     EvaluationSet,
     Rows,
     Sample,
-    Task,
-    TaskConfig,
     TokenScores,
     drawn_until,
 )
@@ -42,14 +40,9 @@ BLOCK = 4096
 MAX_POOL = 1 << 21
 
 
-class QuestionTask(Task):
-    """A task that draws examples of one length, each a question and then its answer."""
+class QuestionTask(DrawnTask):
+    """A task whose examples are each a question and then its answer."""
 
-    config: TaskConfig
-    length: int
-    """Tokens of an example."""
-    answer_start: int
-    """Tokens of a question; the answer goes on to the end of the example."""
     pool: int = 0
     """Problems of the training pool; 0 draws new ones for ever."""
 
@@ -60,10 +53,8 @@ class QuestionTask(Task):
     def draw(
         self, rng: np.random.Generator, count: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """At most `count` examples (E, L), and what identifies their problems (E, D).
-
-        Equal problems have equal draws, whatever in their examples does not matter.
-        """
+        """As `DrawnTask.draw`: equal problems have equal draws, whatever in their
+        examples does not matter."""
 
     def describe(self, tokens_L: np.ndarray) -> Mapping[str, Any]:
         """An example in words, for the record of a sample."""
@@ -71,32 +62,10 @@ class QuestionTask(Task):
 
     def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
         """The train side of 4096 new examples, or the next 4096 of the pool."""
-        if self.pool:
-            places_E = pool_places(data_seed, block, self.pool)
-            return self.packed(self._pool_of(data_seed)[places_E], context)
-        rng = generator(data_seed, self.config.kind, "train", block)
-        tokens_EL, problem_ED = self.draw(rng, BLOCK)
-        kept_E = self.trained_on(side_of(problem_ED))
-        return self.packed(tokens_EL[kept_E], context)
-
-    def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
-        """One set: the side held out, one example a row."""
-
-        def batch(index: int) -> np.ndarray:
-            rng = generator(0, self.config.kind, self.split, index)
-            tokens_EL, problem_ED = self.draw(rng, BLOCK)
-            return tokens_EL[self.held_out(side_of(problem_ED))]
-
-        rows = self.alone(stack_until(batch, examples))
-        return [EvaluationSet(self.suite("test"), rows)]
-
-    def packed(self, tokens_EL: np.ndarray, context: int) -> Rows:
-        """Examples side by side in rows of `context` tokens."""
-        return packed(tokens_EL, self.answer_start, context)
-
-    def alone(self, tokens_EL: np.ndarray) -> Rows:
-        """One example a row."""
-        return alone(tokens_EL, self.answer_start)
+        if not self.pool:
+            return super().train_rows(data_seed, block, context)
+        places_E = pool_places(data_seed, block, self.pool)
+        return self.packed(self._pool_of(data_seed)[places_E], context)
 
     def samples(self, seed: int, count: int) -> list[Sample]:
         """Examples of both sides of the split, in tokens and in words."""
@@ -128,8 +97,7 @@ class QuestionTask(Task):
 
         def batch(index: int) -> np.ndarray:
             rng = generator(data_seed, self.config.kind, "pool", index)
-            tokens_EL, problem_ED = self.draw(rng, BLOCK)
-            return tokens_EL[self.trained_on(side_of(problem_ED))]
+            return self.drawn_for_training(rng)
 
         if key not in self._pools:
             too_small = f"The problem space is too small for a pool of {self.pool}."

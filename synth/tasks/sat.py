@@ -167,15 +167,12 @@ class Sat(QuestionTask):
         clause_RCF = question_RT.reshape(len(tokens_RT), -1, LITERALS + 1)
         return clause_RCF[:, :, :LITERALS] - FIRST_LITERAL
 
-    def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
-        """One set; labels are the references of each formula."""
-        (plain,) = super().evaluation_sets(examples)
-        tokens_RT = plain.rows.tokens_RT
-        references = {
+    def labels(self, tokens_RT: np.ndarray) -> dict[str, np.ndarray]:
+        """The references of each formula."""
+        return {
             "random_floor": self.satisfied(self.literals(tokens_RT)).mean(axis=1),
             "majority": self.judge(self.by_majority(tokens_RT)).all(axis=1),
         }
-        return [EvaluationSet(plain.suite, plain.rows, references)]
 
     def by_majority(self, tokens_RT: np.ndarray) -> np.ndarray:
         """The rows, answered by the commoner literal of each variable."""

@@ -132,7 +132,7 @@ class Sources(ExactTask):
     """
 
     config: SourcesConfig
-    block = 2048
+    block, test_batch = 2048, 1024
 
     def __init__(self, config: SourcesConfig) -> None:
         self.config = config

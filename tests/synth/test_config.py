@@ -267,7 +267,8 @@ def test_the_names_of_rungs_are_their_sizes():
     for name, scale in SCALES.items():
         size = float(name[:-1]) * units[name[-1]]
         assert 0.8 < scale.nominal_parameters / size < 1.2
-        exact = scale.layers * scale.block_parameters
+        layer = 4 * scale.width**2 + 3 * scale.width * scale.mlp_width
+        exact = scale.layers * layer
         assert exact / scale.nominal_parameters == pytest.approx(1, abs=0.02)
     for name in ("10k", "30k", "100k", "300k", "1M"):
         assert MultiTokenConfig(horizon=4).trunk_layers(SCALES[name].layers) >= 1

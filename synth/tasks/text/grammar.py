@@ -10,11 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 from synth.tasks.text.frames import CHARACTERS, Frame, Plot, Segment, Word
 
-StoryProfile = Literal["story", "book"]
 FOLDERS: dict[str, tuple[str, ...]] = {"story": ("story",), "book": ("story", "book")}
 MOST_REPEATS = 4
 """How often a beat may occur in one plot; its frames are drawn without replacement."""
@@ -34,17 +32,6 @@ class Grammar:
     plots: list[Plot] = field(default_factory=list)
     digest: str = ""
     """Hex sha256 of the files."""
-
-    @property
-    def num_frames(self) -> int:
-        """Frames over all beats."""
-        return sum(len(frames) for frames in self.beats.values())
-
-    @property
-    def content_words(self) -> set[str]:
-        """The different words of all classes, in lower case."""
-        entries = (word.text for words in self.classes.values() for word in words)
-        return {part.lower() for entry in entries for part in entry.split()}
 
     @property
     def all_words(self) -> frozenset[str]:
@@ -68,11 +55,6 @@ class Grammar:
             if plot.part == part
             and (plot.cast == characters if exact else plot.cast <= characters)
         ]
-
-    def asides(self, characters: int) -> tuple[Frame, ...]:
-        """Frames that may be put in anywhere and name a character."""
-        two = self.beats.get("aside two", ()) if characters > 1 else ()
-        return self.beats["aside"] + two
 
 
 @cache

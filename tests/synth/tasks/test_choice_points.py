@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from synth.tasks.choice_points import ROLES, ChoicePointsConfig, Kind
 from synth.tasks.exact import alone, problem_hash, side_of
 from synth.tasks.task import TokenScores
+from tests.synth.tasks.enumeration import continuations
 
 SMALL = ChoicePointsConfig(
     branches=4, stretch=2, consequences=(0, 2, 3), variations=1, slip=0.2
@@ -71,7 +72,7 @@ def test_next_tokens_are_distributions_and_contain_what_happens(task, test_set):
 def test_marginals_equal_enumeration_of_continuations(task, test_set, cut):
     """The closed form for h > 1 against the chain rule over next tokens."""
     prefix = test_set.rows.tokens_RT[0, :cut].tolist()
-    joint = task.continuations(prefix, 5)
+    joint = continuations(task, prefix, 5)
     assert sum(joint.values()) == pytest.approx(1)
     for horizon in range(1, 6):
         expected = np.zeros(len(task.vocabulary))
@@ -100,7 +101,7 @@ def test_closed_form_equals_the_chain_rule_for_any_layout(
     rng = np.random.default_rng(seed)
     row = task._tokens(task._draw(rng, 1))[0]
     cut = int(rng.integers(1, task.length - 4))
-    joint = task.continuations(row[:cut].tolist(), 3)
+    joint = continuations(task, row[:cut].tolist(), 3)
     assert sum(joint.values()) == pytest.approx(1)
     for horizon in (1, 2, 3):
         expected = np.zeros(len(task.vocabulary))

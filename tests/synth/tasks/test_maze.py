@@ -15,6 +15,7 @@ from synth.tasks.maze import MazeConfig
 from synth.tasks.task import TokenScores
 from synth.training import train
 from tests.conftest import tiny_run, with_training
+from tests.synth.tasks.enumeration import continuations
 
 CONFIG = MazeConfig(branches=3, arm=2, routes=3, cells=40)
 
@@ -45,7 +46,7 @@ def test_default_plan_is_the_drawing():
     kinds = "".join("SfcD=~"[task.layout.kinds[cell]] for cell in task.layout.walk)
     assert kinds == "ffD=f~ffD="
     assert len(task.layout.kinds) == 15
-    assert task.question == 3 * 15 + 3
+    assert task.answer_start == 3 * 15 + 3
 
 
 def test_walks_follow_edges_from_start_to_goal(task, test_set):
@@ -81,7 +82,7 @@ def test_distributions_know_the_walk_and_share_the_routes(task, test_set):
     for horizon in (1, 2, 4):
         p_RTV = task.distributions(rows, horizon)
         known = np.isfinite(p_RTV).all(-1)
-        first = task.question - 2
+        first = task.answer_start - 2
         assert known[:, first : task.length - horizon].all()
         assert not known[:, :first].any()
         assert np.allclose(p_RTV[known].sum(-1), 1)
@@ -93,11 +94,11 @@ def test_distributions_know_the_walk_and_share_the_routes(task, test_set):
 
 
 def test_continuations_are_all_walks(task, test_set):
-    prefix = test_set.rows.tokens_RT[0, : task.question].tolist()
-    joint = task.continuations(prefix, len(task.layout.walk))
+    prefix = test_set.rows.tokens_RT[0, : task.answer_start].tolist()
+    joint = continuations(task, prefix, len(task.layout.walk))
     assert len(joint) == 3
     assert all(p == pytest.approx(1 / 3) for p in joint.values())
-    assert tuple(test_set.rows.tokens_RT[0, task.question :].tolist()) in joint
+    assert tuple(test_set.rows.tokens_RT[0, task.answer_start :].tolist()) in joint
 
 
 def test_split_ignores_what_does_not_matter(task):
@@ -122,8 +123,8 @@ def test_train_and_test_are_disjoint(task, test_set):
 def test_samples_have_no_probabilities_in_the_question(task):
     (sample,) = task.samples(0, 1)
     chances = sample.record["probabilities"]
-    assert chances[: task.question - 1] == [None] * (task.question - 1)
-    assert chances[task.question - 1 :] == [1, 1, 1, 1, 1, 1, 0.333333, 1, 1, 1, 1]
+    assert chances[: task.answer_start - 1] == [None] * (task.answer_start - 1)
+    assert chances[task.answer_start - 1 :] == [1, 1, 1, 1, 1, 1, 0.333333, 1, 1, 1, 1]
 
 
 def test_walk_score_forgives_other_routes_alone(task, test_set):
@@ -172,9 +173,9 @@ def test_verifier_agrees_with_a_check_by_hand(task, test_set):
         walk = list(task.layout.walk)
         for place, routes in task.layout.routes.items():
             walk[place] = rng.choice(routes)
-        row[task.question :] = cells[walk]
+        row[task.answer_start :] = cells[walk]
         if rng.random() < 0.5:  # any one cell of the vocabulary, maybe the right one
-            place = rng.integers(task.question, task.length)
+            place = rng.integers(task.answer_start, task.length)
             row[place] = rng.choice([*cells, *range(len(task.vocabulary))])
     right = task.leads_to_goal(rows)
     assert right.tolist() == [right_by_hand(task, row) for row in rows]
@@ -186,7 +187,7 @@ def test_verifier_agrees_with_a_check_by_hand(task, test_set):
 
 def test_walks_of_another_maze_are_wrong(task, test_set):
     rows = test_set.rows.tokens_RT.copy()
-    rows[:, task.question :] = np.roll(rows[:, task.question :], 1, axis=0)
+    rows[:, task.answer_start :] = np.roll(rows[:, task.answer_start :], 1, axis=0)
     assert not task.leads_to_goal(rows).any()
     assert task.leads_to_goal(test_set.rows.tokens_RT).all()
 

@@ -28,8 +28,10 @@ def write(folder, frames, words=WORDS, plots=PLOTS):
 @pytest.mark.parametrize("profile", ["story", "book"])
 def test_data_files_have_the_promised_size(profile):
     found = grammar(profile)
-    assert len(found.content_words) >= 1000
-    assert found.num_frames >= 300
+    entries = [word.text for words in found.classes.values() for word in words]
+    words = {word.lower() for entry in entries for word in entry.split()}
+    assert len(words) >= 1000
+    assert sum(map(len, found.beats.values())) >= 300
 
 
 @pytest.mark.parametrize("characters", [1, 2, 3, 4])
