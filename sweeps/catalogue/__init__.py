@@ -7,6 +7,7 @@ from sweeps.catalogue.induction import (
     repeats,
     repeats_ladder,
 )
+from sweeps.catalogue.planning import countdown, sat, star
 from sweeps.catalogue.polynomial import polynomial, polynomial_pause, polynomial_sizes
 from sweeps.catalogue.precision import precision
 from sweeps.catalogue.probes import (
@@ -31,6 +32,9 @@ CATALOGUE: dict[str, Sweep] = {
         induction_books,
         repeats,
         repeats_ladder,
+        star,
+        countdown,
+        sat,
         choice_points,
         best_horizon,
         information,
