@@ -13,6 +13,7 @@ from synth.cli import command_line
 def parse(arguments: list[str] | None = None) -> Any:
     """The command that the words describe; misspelt ones end with status 2."""
     from analysis.answers import Compare, Merge, Plot
+    from analysis.beside.command import Beside
     from analysis.commands import (
         Claims,
         Collect,
@@ -34,6 +35,7 @@ def parse(arguments: list[str] | None = None) -> Any:
             "noise": Noise,
             "scaling": Scaling,
             "merge": Merge,
+            "beside": Beside,
             "quick": Quick,
             "claims": Claims,
             "figures": Figures,

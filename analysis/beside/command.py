@@ -1,0 +1,124 @@
+"""The command `python -m analysis beside`: published numbers and ours, a verdict each."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+import tyro
+from rich.table import Table
+
+from analysis.beside.board import VERDICTS, Entry, board, to_dict
+from analysis.beside.published import Published, published_tables
+from analysis.parquet import read_all, results_folder
+from analysis.tables import show
+from synth.identity import nearest
+
+LABELS = {
+    "P": "read in the paper",
+    "R": "read in a repository",
+    "N": "third parties' notes",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """Published numbers with ours beside them, and whether ours agree."""
+
+    only: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Tables to show, such as graph-paths; all of them if none is given."""
+    results: Path = field(default_factory=results_folder)
+    """Where the collected tables lie."""
+    json: bool = False
+    """Print one JSON object a published number."""
+
+    def run(self) -> int:
+        """Print the board."""
+        tables = {table.id: table for table in published_tables()}
+        for name in self.only:
+            if name not in tables:
+                raise ValueError(
+                    f"No published table {name!r}. {nearest(name, list(tables))}"
+                )
+        chosen = self.only or tuple(tables)
+        entries = [e for e in board(read_all(self.results)) if e.table in chosen]
+        if self.json:
+            for entry in entries:
+                print(json.dumps(to_dict(entry)))
+            return 0
+        for name in chosen:
+            own = [entry for entry in entries if entry.table == name]
+            show_table(tables[name], own)
+        print(summary(entries))
+        return 0
+
+
+def show_table(table: Published, entries: Sequence[Entry]) -> None:
+    """One published table; a line where none of it was run."""
+    head = f"{table.id}: {table.source} ({LABELS[table.label]})"
+    if not any(entry.value is not None for entry in entries):
+        how = (
+            f"its sweep is {table.sweep}" if table.sweep else "no sweep answers it yet"
+        )
+        print(f"{head}: not run; {how}.")
+        return
+    print(f"{head}\n  Source: {table.setting}.\n  Ours: {table.ours}.")
+    show(entries_table(entries, "ours" if table.solved is None else "ours, P(solved)"))
+
+
+def entries_table(entries: Sequence[Entry], ours: str) -> Table:
+    """The entries for a terminal: levels, then differences from the baseline."""
+    shown = Table()
+    names = ("setting", "", "arm", "published", ours, "pairs", "published diff.")
+    for name in (*names, "our diff. [95 %]", "verdict"):
+        text = name in ("setting", "", "arm", "verdict")
+        shown.add_column(name, justify="left" if text else "right")
+    for entry in entries:
+        where = ", ".join(filter(None, (entry.column, entry.setting)))
+        shown.add_row(
+            where,
+            entry.row,
+            entry.arm or "no such arm",
+            _number(entry.published),
+            _number(entry.value),
+            str(entry.pairs),
+            _number(entry.published_difference, signed=True),
+            _difference(entry),
+            entry.verdict or "baseline",
+        )
+    return shown
+
+
+def summary(entries: Sequence[Entry]) -> str:
+    """How many published differences have which verdict."""
+    counts = Counter(entry.verdict for entry in entries if entry.verdict)
+    words = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name])
+    return f"Published differences: {words}."
+
+
+def verdict_frame(entries: Sequence[Entry]) -> pl.DataFrame:
+    """Published tables by verdict, for the report: a row a table, a column a verdict."""
+    by_table: dict[str, Counter[str]] = {}
+    for entry in entries:
+        if entry.verdict:
+            by_table.setdefault(entry.table, Counter())[entry.verdict] += 1
+    return pl.DataFrame(
+        [
+            {"table": name} | {verdict: counts[verdict] for verdict in VERDICTS}
+            for name, counts in by_table.items()
+        ],
+        schema={"table": pl.String()} | dict.fromkeys(VERDICTS, pl.Int64()),
+    )
+
+
+def _number(value: float | None, signed: bool = False) -> str:
+    return "-" if value is None else f"{value:{'+' if signed else ''}.3f}"
+
+
+def _difference(entry: Entry) -> str:
+    if entry.difference is None:
+        return "-"
+    low, high = _number(entry.low, True), _number(entry.high, True)
+    return f"{_number(entry.difference, True)} [{low}, {high}]"

@@ -1,0 +1,148 @@
+"""The board: published numbers as they stand in their files, and the rule of verdicts."""
+
+import json
+import math
+
+import polars as pl
+import pytest
+
+from analysis.__main__ import main
+from analysis.beside.board import Entry, board, judge, newcombe
+from analysis.beside.command import summary, verdict_frame
+from analysis.beside.published import from_dict, published_tables
+from analysis.collect import collect
+from sweeps.catalogue import CATALOGUE
+from synth.config import ModelConfig, RunConfig, TrainingConfig
+from synth.metrics import Measurement
+from synth.objectives.multi_token import MultiTokenConfig
+from synth.objectives.transfer import TransferConfig
+from synth.tasks.graph_paths import GraphPathsConfig
+from tests.analysis.conftest import write_run
+
+TABLES = {table.id: table for table in published_tables()}
+INJECTED = TransferConfig(horizon=2, depth=1, injection=True)
+
+
+def collected(folder, values):
+    """Runs of graph paths whose final share of valid degree-2 paths is given, by arm."""
+    for objective, shares in values:
+        for seed, share in enumerate(shares):
+            config = RunConfig(
+                task=GraphPathsConfig(graph_seed=seed),
+                model=ModelConfig(scale="d120-L1-h1", positions="learned"),
+                objective=objective,
+                training=TrainingConfig(steps=10, warmup_steps=1, context=15),
+                seed=seed,
+            )
+            where = (config.run_id, 10, 10 * config.training.tokens_per_step)
+            what = ("test", "valid_path", "degree=2", share, 500)
+            write_run(folder, config, [Measurement(*where, *what)])
+    return collect(folder).frame
+
+
+def entry_of(frame, row, column="degree 2"):
+    (found,) = [
+        entry
+        for entry in board(frame)
+        if (entry.table, entry.row, entry.column) == ("graph-paths", row, column)
+    ]
+    return found
+
+
+def test_some_published_numbers_are_those_of_their_tables():
+    paths = TABLES["graph-paths"]
+    assert len(paths.rows) == 13
+    assert paths.row("2-token, injection, 1-layer").values[2] == (71.32, 0.51)
+    assert TABLES["star-graphs"].row("TOP").values == ((100,), (100,), (100,), (100,))
+    assert TABLES["blocksworld"].row("1-token").values[0] == (45.62,)
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.id)
+def test_the_sweep_of_a_table_trains_its_arms(table):
+    if not table.sweep:
+        return
+    sweep = CATALOGUE[table.sweep]
+    arms = {run.objective.arm for scale in sweep.scales for run in sweep(scale)}
+    assert {row.arm for row in table.rows if row.arm} <= arms
+
+
+def test_a_difference_like_the_published_one_replicates(tmp_path):
+    base = [0.60, 0.62, 0.58, 0.61, 0.59, 0.63]
+    more = [share + 0.07 + 0.002 * (-1) ** n for n, share in enumerate(base)]
+    frame = collected(tmp_path, [(MultiTokenConfig(), base), (INJECTED, more)])
+    entry = entry_of(frame, "2-token, injection, 1-layer")
+    assert entry.pairs == 6
+    assert entry.difference == pytest.approx(0.07)
+    assert entry.published_difference == pytest.approx(0.0752)
+    assert entry.verdict == "replicates"
+    baseline = entry_of(frame, "1-token")
+    assert baseline.verdict is None
+    assert baseline.value == pytest.approx(sum(base) / 6)
+    assert entry_of(frame, "3-token, parallel").verdict == "not run"
+    assert entry_of(frame, "2-token, injection, 1-layer", "degree 3").value is None
+
+
+@pytest.mark.parametrize(
+    ("ours", "pairs", "theirs", "verdict"),
+    [
+        ((0.05, 0.09), 6, (0.06, 0.09), "replicates"),
+        ((0.01, 0.02), 6, (0.06, 0.09), "same sign"),
+        ((-0.09, -0.05), 6, (0.06, 0.09), "does not"),
+        ((-0.09, -0.05), 6, (-0.06, -0.06), "replicates"),
+        ((-0.01, 0.09), 6, (0.06, 0.09), "undecided"),
+        ((0.05, 0.09), 6, (-0.01, 0.09), "undecided"),
+        ((0.05, 0.09), 4, (0.06, 0.09), "undecided"),
+        ((0.05, 0.09), 1, (0.06, 0.09), "not run"),
+        ((-math.inf, math.inf), 5, (0.06, 0.09), "undecided"),
+    ],
+)
+def test_the_rule(ours, pairs, theirs, verdict):
+    assert judge(ours, pairs, theirs) == verdict
+
+
+def test_newcombe_gives_his_own_example():
+    # Newcombe (1998), table II, 9/10 - 3/10 by method 10.
+    difference, (low, high) = newcombe(9, 3, 10)
+    assert difference == pytest.approx(0.6)
+    assert (low, high) == (
+        pytest.approx(0.1705, abs=1e-3),
+        pytest.approx(0.8090, abs=1e-3),
+    )
+
+
+def test_a_table_that_does_not_fit_is_refused():
+    values = {
+        "source": "s",
+        "label": "P",
+        "sweep": "",
+        "setting": "",
+        "ours": "",
+        "where": [],
+        "metric": "m",
+        "baseline": "a",
+        "columns": [{"name": "c"}],
+    }
+    with pytest.raises(ValueError, match="2 values for 1 columns"):
+        from_dict("x", values | {"rows": [{"name": "a", "values": [[1], [2]]}]})
+    with pytest.raises(ValueError, match="baseline 'a'"):
+        from_dict("x", values | {"columns": [], "rows": [{"name": "b", "values": []}]})
+
+
+def test_the_command_prints_every_number_and_knows_its_tables(capsys):
+    assert main(["beside", "--json"]) == 0
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    numbers = sum(len(t.rows) * len(t.columns) for t in TABLES.values())
+    assert len(printed) >= numbers
+    assert main(["beside", "graph-path"]) == 2
+    assert "graph-paths" in capsys.readouterr().err
+
+
+def test_verdicts_are_counted():
+    common = {"source": "s", "label": "P", "column": "c", "row": "r", "arm": "n2"}
+    common |= {"published": 0.5, "published_difference": 0.1}
+    verdicts = ("replicates", "replicates", "not run", None)
+    entries = [Entry(table="t", verdict=verdict, **common) for verdict in verdicts]
+    assert summary(entries) == "Published differences: 2 replicates, 1 not run."
+    frame = verdict_frame(entries)
+    assert frame.select("replicates", "not run").row(0) == (2, 1)
+    assert frame.schema["does not"] == pl.Int64()
