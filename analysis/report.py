@@ -11,6 +11,8 @@ from typing import Any
 import polars as pl
 
 from analysis.arm_names import sort_rows
+from analysis.beside.board import board
+from analysis.beside.command import answered_frame, summary, verdict_frame
 from analysis.claims import RULE, Judgement, exploratory_table
 from analysis.plots import style
 from analysis.plots.gallery import Picture
@@ -53,13 +55,19 @@ def report(frame: pl.DataFrame, pictures: bool = True) -> str:
     Without `pictures` it has everything but the figures.
     """
     judgements = judge_all(frame)
+    entries = board(frame)
     figures, left_out = all_pictures(frame) if pictures else ([], [])
     body = [
         "<h1>What predicting several tokens teaches: claims and evidence</h1>",
-        '<nav><a href="#claims">claims</a><a href="#figures">figures</a>'
+        '<nav><a href="#beside">published numbers</a><a href="#claims">claims</a>'
+        '<a href="#figures">figures</a>'
         '<a href="#costs">costs</a><a href="#runs">runs</a>'
         '<a href="#provenance">provenance</a></nav>',
         f"<p>{_lead(frame, judgements)}</p>",
+        '<h2 id="beside">Published numbers and ours</h2>',
+        f"<p>{html.escape(summary(entries))}</p>",
+        _table(verdict_frame(entries)),
+        _table(answered_frame(entries)),
         '<h2 id="claims">Claims</h2>',
         *map(_claim, [one for one in judgements if one.verdict != NOT_TESTED]),
         _untested([one for one in judgements if one.verdict == NOT_TESTED]),

@@ -113,6 +113,30 @@ def verdict_frame(entries: Sequence[Entry]) -> pl.DataFrame:
     )
 
 
+def answered_frame(entries: Sequence[Entry]) -> pl.DataFrame:
+    """The published numbers that runs here answer, a row each."""
+    columns = {
+        "source": pl.String(),
+        "column": pl.String(),
+        "setting": pl.String(),
+        "row": pl.String(),
+        "arm": pl.String(),
+        "published": pl.Float64(),
+        "value": pl.Float64(),
+        "pairs": pl.Int64(),
+        "published_difference": pl.Float64(),
+        "difference": pl.Float64(),
+        "low": pl.Float64(),
+        "high": pl.Float64(),
+        "verdict": pl.String(),
+    }
+    rows = [to_dict(entry) for entry in entries if entry.value is not None]
+    chosen = [{name: row[name] for name in columns} for row in rows]
+    return pl.DataFrame(chosen, schema=columns, orient="row").rename(
+        {"value": "ours", "published_difference": "published difference"}
+    )
+
+
 def _number(value: float | None, signed: bool = False) -> str:
     return "-" if value is None else f"{value:{'+' if signed else ''}.3f}"
 
