@@ -14,7 +14,7 @@ from analysis.fields import Fields
 from analysis.plots import style
 from analysis.plots.families import FIGURES
 from analysis.plots.overview import overviews
-from analysis.rate_curves import rate_curves
+from analysis.plots.rates import rate_figure
 from analysis.selection import usable
 from analysis.statements import judge_all
 from analysis.views import Query
@@ -63,13 +63,15 @@ def rates(frame: pl.DataFrame) -> None:
         if RATE in fields.mixed(with_others, others):
             found = True
             overview(done, RATE)
-    curves = rate_curves(frame)
-    if curves.height:
-        best = curves.filter("best", slice="")
-        names = ("task", "scale", "arm", "suite", "metric", "learning_rate", "mean")
-        show(best, *names, "interior", "sensitivity")
-    elif not found:
-        display(Markdown("*All runs of a cell have one learning rate.*"))
+    try:
+        figure, table = rate_figure(frame)
+    except ValueError as error:  # no trials, which is no news where rates are shown
+        if not found:
+            display(Markdown(f"*Rate curves are left out: {error}.*"))
+        return
+    display(Image(style.as_png(figure, dpi=100)))
+    names = ("task", "scale", "arm", "suite", "metric", "learning_rate", "mean")
+    show(table.filter("best"), *names, "interior", "sensitivity")
 
 
 def paired(frame: pl.DataFrame) -> None:

@@ -31,9 +31,10 @@ frame = read_all(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
 # tables of the repository; sizes are non-embedding parameters.
 
 # %% [markdown]
-# ## What is learnt at choices and elsewhere
+# ## What is learnt at choices, and by how many runs
 #
-# Excess loss is what head 1 loses beyond the entropy of the source; zero is perfect.
+# Excess loss is what head 1 loses beyond the entropy of the source; zero is perfect. Below
+# it, the share of runs that have come under a fixed level.
 
 # %%
 draw("choice-points", frame)

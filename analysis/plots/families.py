@@ -3,23 +3,27 @@
 from typing import TypeVar
 
 import polars as pl
+from matplotlib.lines import Line2D
 
 from analysis.arm_names import arm_name, arms_of, sort_rows
-from analysis.plots import curves, series
+from analysis.plots import curves, events, series, style
 from analysis.plots.gallery import FIGURES, Drawn, drawing
 from analysis.plots.polynomial import accuracy_by_operations, polynomial_figure
 from analysis.plots.precision import precision_curves, precision_effects
 from analysis.selection import (
+    CHOICE,
     EXACT_MATCH,
     GUESS_FLOOR,
     NAMES_SUITE,
     OPERATIONS,
     SECOND_TOKEN,
     at_end,
+    by_scale,
     is_slice_of,
     measured,
     slice_value,
 )
+from analysis.trajectories import curve_rows, learned_level, timed_runs
 
 FrameOrSeries = TypeVar("FrameOrSeries", pl.DataFrame, pl.Series)
 STORIES = pl.col("task") == "stories"
@@ -186,25 +190,37 @@ def induction_curves(frame: pl.DataFrame) -> Drawn:
     missing="task choice-points",
 )
 def choice_points(frame: pl.DataFrame) -> Drawn:
-    """Excess loss of head 1 at the end of training, a panel a role of the position."""
-    role = slice_value("role").alias("role")
-    rows = at_end(frame).filter(is_slice_of("horizon", "role"))
-    rows = measured(rows.with_columns(role), "excess_loss", "test")
-    rows = rows.filter(
-        pl.col("slice").str.starts_with("horizon=1,"),
-        pl.col("role").is_in(["choice", "forced", "inconsequential"]),
-    )
-    return series.series_figure(
-        _some(sort_rows(rows, "parameters", "arm", "seed"), "an excess loss by role"),
-        "parameters",
-        "role",
-        label="non-embedding parameters",
-        unit="excess loss of head 1, nats",
-        limits=None,
-        log=True,
-        reference=0.0,
-        reference_label="the source itself",
-    )
+    """Excess loss at choices along training; below it, how many runs have learned them.
+
+    The share of runs is a Kaplan-Meier curve of the first time below the level that the
+    task declares; a mark on it is a run that ended without.
+    """
+    rows = curve_rows(frame, "excess_loss", "test", CHOICE)
+    rows = _some(rows, "an excess loss at choices")
+    level = learned_level(rows, "excess_loss")
+    times = timed_runs(rows, level, "lower")
+    scales, parts = by_scale(rows), []
+    with style.house_style():
+        width = max(style.PANEL_WIDTH * len(scales), style.NARROWEST)
+        figure = style.empty_figure(width, 2 * style.PANEL_HEIGHT)
+        grid = figure.subplots(2, len(scales), sharey="row", squeeze=False)
+        for (above, below), scale in zip(grid.T, scales, strict=True):
+            here = rows.filter(scale=scale)
+            curves.draw_curves(above, here, "tokens")
+            above.set_title(f"{scale} non-embedding parameters")
+            top = here.filter(pl.col("step") > 0)["value"].to_numpy().max()
+            above.set_ylim(-0.05 * top, 1.1 * top)
+            for line in (0.0, level):
+                above.axhline(line, **series.REFERENCE, zorder=1)
+            drawn = events.draw_events(below, times.filter(scale=scale))
+            parts.append(drawn.select(pl.lit(scale).alias("scale"), pl.all()))
+        grid[0][0].set_ylabel("excess loss at choices, nats")
+        grid[1][0].set_ylabel(f"share of runs below {level:g}")
+        style.label_x(figure, "training tokens")
+        text = f"the source itself (0), and {level:g}"
+        known = Line2D([], [], **series.REFERENCE, label=text)
+        style.legend_below(figure, [*series.keys(arms_of(rows), band=False), known])
+    return figure, pl.concat(parts)
 
 
 @drawing(

@@ -12,10 +12,14 @@ import polars as pl
 from analysis.fields import Fields
 from analysis.plots.by_field import MOST_PANELS, facts_of, field_figure, file_name
 from analysis.plots.families import FIGURES
-from analysis.plots.gallery import Picture, named
+from analysis.plots.gallery import Picture, annotate, named
+from analysis.plots.rates import rate_figure
 from analysis.selection import usable
-from analysis.settings import Setting, settings_of
+from analysis.settings import Setting, facts, settings_of
 from analysis.views import Query, view
+
+TRIALS = pl.col("config").str.contains('"split":"validation"', literal=True)
+"""Runs on which a rate is chosen: they hold out, and are judged on, validation data."""
 
 
 def all_pictures(
@@ -41,7 +45,11 @@ def all_pictures(
         if drawn:
             shown += here["run_id"].unique().to_list()
     if not only:
-        others = done.filter(~pl.col("run_id").is_in(shown))
+        trials = usable(frame).filter(TRIALS, pl.col("state").is_in(["done", "failed"]))
+        drawn, why = rate_pictures(trials)
+        pictures += drawn
+        reasons += [f"rates are left out: {reason}" for reason in why]
+        others = done.filter(~pl.col("run_id").is_in(shown), ~TRIALS)
         for part in others.sort("task").partition_by("task", maintain_order=True):
             drawn, why = overviews(part)
             pictures += drawn
@@ -49,6 +57,25 @@ def all_pictures(
             reasons += [f"an overview of {task} is left out: {one}" for one in why]
     if absent:
         reasons.append(f"no finished run is for {', '.join(absent)}")
+    return pictures, reasons
+
+
+def rate_pictures(trials: pl.DataFrame) -> tuple[list[Picture], list[str]]:
+    """A picture a task and setting of the trials of `sweeps tune`."""
+    pictures, reasons = [], []
+    for part in trials.sort("task").partition_by("task", maintain_order=True):
+        task = part["task"][0]
+        for setting in settings_of(part, "scale", "arm", "learning_rate"):
+            try:
+                figure, table = rate_figure(setting.frame)
+            except ValueError as error:
+                reasons.append(f"{error}".rstrip("."))
+                continue
+            told = facts(setting.frame)
+            annotate(figure, "; ".join(filter(None, (told, setting.label))))
+            name, about = named(f"rates-{task}", setting), f"Learning rates of {task}."
+            one = Picture(name, about, setting.label, told, figure, table)
+            pictures.append(one)
     return pictures, reasons
 
 

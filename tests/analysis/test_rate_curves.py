@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 
 from analysis.collect import collect
+from analysis.plots.overview import all_pictures
+from analysis.plots.rates import rate_figure
 from analysis.rate_curves import rate_curves
 from analysis.statistics import t_interval
 from synth.metrics import Measurement
@@ -87,3 +89,14 @@ def test_arms_have_a_curve_each_and_an_edge_is_no_inside(tmp_path):
 def test_a_table_without_trials_has_no_curve(tmp_path):
     write_trial(tmp_path, trial(1e-3, 0, split="test"), 1.0, suite="in_domain")
     assert rate_curves(collect(tmp_path).frame).is_empty()
+
+
+def test_the_figure_marks_the_best_rate_of_each_curve(frame):
+    pictures, _ = all_pictures(frame)
+    (rates,) = [one for one in pictures if one.name.startswith("rates-")]
+    (axes,) = rates.figure.axes
+    rings = [line for line in axes.lines if line.get_markersize() == 10]
+    assert [tuple(line.get_xydata()[0]) for line in rings] == [(2e-3, 0.75)]
+    assert rates.table["diverged"].to_list() == [0, 0, 0, 1]
+    with pytest.raises(ValueError, match="no trials of `sweeps tune`"):
+        rate_figure(frame.clear())

@@ -1,0 +1,87 @@
+"""Curves against the learning rate, and whether the best one lies inside its grid."""
+
+from typing import Any
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.arm_names import arm_name, arms_of
+from analysis.measures import headline
+from analysis.plots import series, style
+from analysis.rate_curves import rate_curves
+from analysis.selection import by_scale, usable
+from analysis.trajectories import declared
+
+
+def rate_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
+    """The first metric of one task against the rate: a panel a size, a colour an arm.
+
+    Rings mark the best rate of a curve, crosses one at the edge of its grid. Numbers are
+    what the metric loses within a factor of three of the best rate.
+    Returns the figure and the plotted table, see `rate_curves.rate_curves`.
+
+    Raises
+    ------
+    ValueError
+        When the table holds no trials, or their curves are of several settings.
+    """
+    curves = rate_curves(frame)
+    if curves.is_empty():
+        raise ValueError("no trials of `sweeps tune` are in the table")
+    metric = headline(usable(frame))
+    slices = curves.filter(metric=metric)["slice"].unique().sort().to_list()
+    table = curves.filter(metric=metric, slice=slices[0])
+    suites = table["suite"].unique().sort().to_list()
+    table = table.filter(suite=suites[0])
+    if table["setting"].n_unique() > 1:
+        raise ValueError(
+            "the trials are of several settings: choose one with --where, or take a table "
+            "of one sweep"
+        )
+    meant = declared(frame, metric)
+    with style.house_style():
+        unit = f"{metric.replace('_', ' ')}, {suites[0]}"
+        scales = by_scale(table)
+        figure, grid = style.wrapped_panels(len(scales), unit)
+        for axes, scale in zip(grid, scales, strict=True):
+            _draw(axes, table.filter(scale=scale))
+            axes.set_title(f"{scale} parameters")
+            if meant is not None and meant.unit == "share":
+                axes.set_ylim(*series.SHARE)
+        style.label_x(figure, "learning rate")
+        style.legend_below(figure, _keys(table))
+    return figure, table
+
+
+def _draw(axes: Axes, table: pl.DataFrame) -> None:
+    """The curves of one size."""
+    axes.set_xscale("log")
+    note: Any = {"transform": axes.transAxes, "va": "top", "fontsize": 7.5}
+    axes.text(0.03, 0.97, "lost within a factor of 3", color=style.FAINT, **note)
+    for place, arm in enumerate(arms_of(table)):
+        color = style.color_of(arm)
+        own = table.filter(arm=arm).sort("learning_rate")
+        mark: Any = {"marker": style.marker_of(arm), "color": color, "ms": 4}
+        axes.plot(own["learning_rate"], own["mean"], **mark)
+        bars = own.drop_nulls("low")
+        axes.vlines(
+            bars["learning_rate"], bars["low"], bars["high"], color=color, lw=0.8
+        )
+        best = own.filter("best").drop_nulls("mean")
+        for row in best.iter_rows(named=True):
+            shape: Any = {"marker": "o" if row["interior"] else "x", "mfc": "none"}
+            axes.plot(row["learning_rate"], row["mean"], color=color, ms=10, **shape)
+        if best.height and best["sensitivity"][0] is not None:
+            text = f"{arm_name(arm)}: {best['sensitivity'][0]:.2g}"
+            axes.text(0.03, 0.89 - 0.08 * place, text, color=color, **note)
+
+
+def _keys(table: pl.DataFrame) -> list[Line2D]:
+    faint: Any = {"color": style.FAINT, "ls": "", "ms": 8}
+    return [
+        *series.keys(arms_of(table), band=False),
+        Line2D([], [], marker="o", mfc="none", label="best rate", **faint),
+        Line2D([], [], marker="x", label="best, at the edge", **faint),
+    ]
