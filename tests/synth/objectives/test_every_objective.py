@@ -10,6 +10,7 @@ import torch
 
 from synth.evaluation import score_tokens
 from synth.families import members
+from synth.loss import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.objectives.bag_of_words import BagOfWordsConfig
 from synth.objectives.chain import ChainConfig
@@ -25,6 +26,7 @@ from synth.objectives.transfer import TransferConfig
 from synth.pack import Pack
 from synth.run.execution import Execution
 from synth.run.store import RunFolder
+from synth.targets import make_targets
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.training import train
 from tests.conftest import tiny_run
@@ -62,8 +64,17 @@ def run_of(objective, **changes):
     )
 
 
-@pytest.mark.parametrize("objective", ARMS, ids=lambda objective: objective.arm)
-@pytest.mark.parametrize("form", ["off", pytest.param("on", marks=needs_compiler)])
+def arms_and_forms():
+    """The first arms in both forms of the step, later ones in one, in turn."""
+    for index, objective in enumerate(ARMS):
+        forms = ("on", "off") if index < 4 else ("on", "off")[index % 2 :][:1]
+        for form in forms:
+            marks = [needs_compiler] if form == "on" else []
+            name = f"{form}-{objective.arm}"
+            yield pytest.param(objective, form, marks=marks, id=name)
+
+
+@pytest.mark.parametrize(("objective", "form"), list(arms_and_forms()))
 def test_a_stopped_lane_of_a_pack_ends_as_an_undisturbed_run(tmp_path, objective, form):
     execution = Execution(compile=form)
     pair = [run_of(objective, seed=seed) for seed in (0, 1)]
@@ -83,6 +94,22 @@ def test_a_gpu_could_record_its_step(objective):
     batch = pack._batch()
     pack._gradients(*batch)  # tables of positions are made in the first step
     RecordedGraph().capture(lambda: pack._gradients(*batch))
+
+
+@pytest.mark.parametrize("objective", ARMS, ids=lambda objective: objective.arm)
+def test_processes_that_share_the_rows_of_a_batch_add_up_to_one(objective):
+    pack = Pack([run_of(objective)], Execution(compile="off"), None)
+    targets = make_targets(*pack._batch(), objective)
+
+    def gradients(parts):
+        pack.lanes.zero_grad()
+        losses = sum(loss_and_backward(pack.model, part) for part in parts)
+        return losses, pack.lanes.gather_grad().clone()
+
+    whole = gradients([targets])
+    shares = gradients([targets.rows(slice(0, 1)), targets.rows(slice(1, None))])
+    for one, other in zip(whole, shares, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
 
 
 @pytest.mark.parametrize("objective", ARMS, ids=lambda objective: objective.arm)
