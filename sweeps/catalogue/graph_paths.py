@@ -34,7 +34,7 @@ from synth.tasks.graph_paths import GraphPathsConfig
 from synth.tasks.task import TaskConfig
 
 METRIC = "test/valid_path"
-RATES = (1e-2, 2e-2, 4e-2, 8e-2)
+RATES = (2e-2, 4e-2, 8e-2, 0.16)
 MODEL = ModelConfig(scale="d120-L1-h1", positions="learned")
 
 
@@ -88,7 +88,7 @@ def training_of(steps: int, context: int) -> TrainingConfig:
         steps=steps,
         batch_rows=128,
         context=context,
-        learning_rate=2e-2,
+        learning_rate=4e-2,
         warmup_steps=steps // 20,
         evaluate_every_steps=steps // 20,
         evaluation_examples=5000,
