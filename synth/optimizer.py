@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from synth.config import TrainingConfig
-from synth.fast.transfer import send
+from synth.fast.pinning import send
 from synth.models.lanes import FlatLanes
 
 

@@ -18,8 +18,8 @@ from synth.config import RunConfig
 from synth.evaluation import score_tokens, verified_scores
 from synth.fast.accelerate import accelerate
 from synth.fast.compilation import StepForm, step_form
+from synth.fast.pinning import pinned
 from synth.fast.replay import TOLERANCE, CudaGraph, ReplayedStep
-from synth.fast.transfer import pinned
 from synth.loss import loss_and_backward
 from synth.metrics import LossSums, Measurement, Score
 from synth.models.decoder import PredictionModel

@@ -53,7 +53,7 @@ _HYPHEN = regex.compile("[-‐‑]")
 
 
 @dataclass
-class Evidence:
+class WordCounts:
     """How often one word stands in each `WordPlace`, and how often in lower case."""
 
     lower: int = 0
@@ -76,7 +76,7 @@ class Evidence:
         return named + self.determined + self.lower
 
 
-def named_share(word: str, seen: Evidence) -> float:
+def named_share(word: str, seen: WordCounts) -> float:
     """The share of its occurrences in sentences that look like a name."""
     named = seen.within + seen.joined
     if word.lower() not in MONTHS_AND_NAMES:
@@ -84,7 +84,7 @@ def named_share(word: str, seen: Evidence) -> float:
     return named / seen.in_sentences if seen.in_sentences else 0.0
 
 
-def evidence(texts: Iterable[str]) -> dict[str, Evidence]:
+def count_words(texts: Iterable[str]) -> dict[str, WordCounts]:
     """The counts of every capitalised word, over all texts."""
     pairs: Counter[tuple[str, str]] = Counter()
     tables = []
@@ -94,7 +94,7 @@ def evidence(texts: Iterable[str]) -> dict[str, Evidence]:
             pairs.update(_WITH_BEFORE.findall(text))
     lower = _lower(tables)
     places: dict[str, WordPlace] = {}
-    by_word: dict[str, Evidence] = {}
+    by_word: dict[str, WordCounts] = {}
     for (before, word), times in pairs.items():
         place = places.get(before)
         if place is None:
@@ -102,7 +102,7 @@ def evidence(texts: Iterable[str]) -> dict[str, Evidence]:
         seen = by_word.get(word)
         if seen is None:
             parts = _HYPHEN.split(word.lower())
-            seen = by_word[word] = Evidence(lower=min(lower[part] for part in parts))
+            seen = by_word[word] = WordCounts(lower=min(lower[part] for part in parts))
         setattr(seen, place, getattr(seen, place) + times)
     return by_word
 

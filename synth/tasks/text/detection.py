@@ -17,9 +17,9 @@ import numpy as np
 
 from synth.tasks.text.capitals import (
     CAPITALISED,
-    Evidence,
+    WordCounts,
     capitalised_words,
-    evidence,
+    count_words,
     lower_in,
     named_share,
 )
@@ -65,7 +65,7 @@ class NameWords:
         words: set[str] = set()
         sometimes: set[str] = set()
         left: dict[str, Counter[str]] = {}
-        for word, seen in evidence(texts).items():
+        for word, seen in count_words(texts).items():
             reason = reason_never(word)
             if not reason:
                 reason = _reason_against(word, seen)
@@ -159,7 +159,7 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
     return not (len(before) == 2 and before[0] in DETERMINERS and before[1].isalpha())
 
 
-def _reason_against(word: str, seen: Evidence) -> str:
+def _reason_against(word: str, seen: WordCounts) -> str:
     """Why a word is no name, by its counts; empty if it may be one."""
     if seen.capitals == seen.start:
         return "only where a sentence may begin"

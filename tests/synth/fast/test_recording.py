@@ -16,8 +16,8 @@ from torch.utils._pytree import tree_leaves
 
 from synth.config import ModelConfig
 from synth.fast.numerics import numerics
+from synth.fast.pinning import pinned
 from synth.fast.replay import CudaGraph
-from synth.fast.transfer import pinned
 from synth.loss import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes
