@@ -12,11 +12,15 @@ Measured with one seed each, at 100k, rate 3e-3, 128 rows a step. "at" is the nu
 examples, in thousands, by which an evaluation finds the first hop right (0.95 and more);
 all other positions are 1.00 teacher-forced by then, with every arm:
 
-    graph, labels      n1          n2         n4
-    G(2, 3), 8      at 128       at 64     0.42 at 192 (moved: a trunk of one layer)
-    G(2, 5), 12   0.54 at 154  0.48 at 154  0.50 at 154 (added)
+    graph, labels      n1          n2 (moved)     n4
+    G(2, 3), 8       at 128       at 64          0.42 at 192 (moved: a trunk of one layer)
+    G(3, 3), 10    0.32 at 192    at 64
+    G(2, 5), 12    0.54 at 154  0.48 at 154    0.50 at 154 (both added)
 
-So G(2, 3) separates objectives by time, not by whether they arrive.
+At equal size two heads solve G(3, 3), where one stays at 1/3; G(2, 3) separates the two by
+time alone, and no arm solved G(2, 5). At the scale `quick` next-token prediction satisfies
+0.42 of the formulas, where a majority vote of literals satisfies 0.41, and reaches 0.44 of
+the targets of Countdown, where random play reaches 0.14.
 """
 
 from collections.abc import Iterator
