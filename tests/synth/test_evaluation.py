@@ -350,7 +350,7 @@ def test_an_unusable_checkpoint_is_passed_over_and_named(tmp_path, capsys):
     whole = place.read_text()
     place.write_text("{")
     assert load_model(folder)[2] == 10
-    assert "passed over" in (said := capsys.readouterr().err)
+    assert "skipped: " in (said := capsys.readouterr().err)
     assert str(place) in said
     with pytest.raises(ValueError, match=r"No checkpoint can be used: .*place\.json"):
         load_model(folder, 12)
