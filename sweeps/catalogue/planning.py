@@ -29,7 +29,9 @@ from dataclasses import dataclass, replace
 from sweeps.sweep import sweep
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.objectives.chain import ChainConfig
+from synth.objectives.joint import JointConfig
 from synth.objectives.multi_token import MultiTokenConfig
+from synth.objectives.next_latent import NextLatentConfig
 from synth.objectives.objective import ObjectiveConfig
 from synth.objectives.token_order import TokenOrderConfig
 from synth.tasks.countdown import CountdownConfig
@@ -142,7 +144,11 @@ STAR = {
             for degree, length in ((2, 10), (5, 5), (7, 7))
         ),
         model="d384-L12-h6",
-        arms=STAR_ARMS,
+        arms=(
+            *STAR_ARMS,
+            JointConfig(scored="answer"),
+            NextLatentConfig(scored="answer"),
+        ),
         seeds=5,
         training=TrainingConfig(
             steps=20_000,
@@ -179,7 +185,10 @@ COUNTDOWN = {
     "paper": PlanningScale(
         tasks=(CountdownConfig(largest_given=100, pool=500_000, pause_tokens=8),),
         model="d384-L12-h6",
-        arms=heads(1, 2, 5, 9),
+        arms=(
+            *heads(1, 2, 5, 9),
+            *(NextLatentConfig(depth=depth, scored="answer") for depth in (1, 4, 8)),
+        ),
         seeds=3,
         training=STAR["pools"].training,
     ),
