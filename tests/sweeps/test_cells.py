@@ -143,7 +143,7 @@ def test_every_command_takes_a_part(tmp_path, monkeypatch, capsys):
 def test_a_night_is_at_most_sixteen_core_hours():
     """At 0.75 of the built-in curve: what two busy cores were measured to reach."""
     nights = [sweep for sweep in CATALOGUE.values() if "night" in sweep.scales]
-    assert len(nights) == 7
+    assert len(nights) >= 10
     for sweep in nights:
         runs = sweep("night")
         seconds = sum(costs.tokens(run) / usual_rate(run, Execution()) for run in runs)
