@@ -45,7 +45,7 @@ Bounds = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class BoardRow:
     """One published number and ours; shares are shares, whatever the source prints."""
 
     table: str
@@ -69,7 +69,7 @@ class Entry:
     """None in the baseline itself."""
 
 
-def board(frame: pl.DataFrame) -> list[Entry]:
+def board(frame: pl.DataFrame) -> list[BoardRow]:
     """Every published number, with what a frame of finished runs has beside it."""
     found = []
     for table in published_tables():
@@ -81,7 +81,7 @@ def board(frame: pl.DataFrame) -> list[Entry]:
     return found
 
 
-def to_dict(entry: Entry) -> dict[str, Any]:
+def to_dict(entry: BoardRow) -> dict[str, Any]:
     """An entry for JSON."""
     return asdict(entry)
 
@@ -116,7 +116,7 @@ def _settings(
 
 def _entry(
     table: Published, column: Column, row: Row, setting: str, runs: pl.DataFrame
-) -> Entry:
+) -> BoardRow:
     place = table.columns.index(column)
     base = table.row(table.baseline)
     theirs, theirs_base = row.values[place], base.values[place]
@@ -135,15 +135,15 @@ def _entry(
     if values:
         facts["value"] = _level(list(values.values()), table.solved)
     if row is base:
-        return Entry(**facts, pairs=len(values))
+        return BoardRow(**facts, pairs=len(values))
     published = _published_difference(table, theirs, theirs_base)
     facts["published_difference"] = (theirs[0] - theirs_base[0]) * table.unit
     base_values = _by_seed(runs, base.arm)
     pairs = [(base_values[s], values[s]) for s in values if s in base_values]
     if len(pairs) < 2:
-        return Entry(**facts, pairs=len(pairs), verdict="not run")
+        return BoardRow(**facts, pairs=len(pairs), verdict="not run")
     difference, bounds = _our_difference(pairs, table.solved)
-    return Entry(
+    return BoardRow(
         **facts,
         difference=difference,
         low=bounds[0],

@@ -10,7 +10,7 @@ import polars as pl
 import tyro
 from rich.table import Table
 
-from analysis.beside.board import VERDICTS, Entry, board, to_dict
+from analysis.beside.board import VERDICTS, BoardRow, board, to_dict
 from analysis.beside.published import Published, published_tables
 from analysis.parquet import read_all, results_folder
 from analysis.tables import show
@@ -55,7 +55,7 @@ class Beside:
         return 0
 
 
-def show_table(table: Published, entries: Sequence[Entry]) -> None:
+def show_table(table: Published, entries: Sequence[BoardRow]) -> None:
     """One published table; a line where none of it was run."""
     head = f"{table.id}: {table.source} ({LABELS[table.label]})"
     if not any(entry.value is not None for entry in entries):
@@ -68,7 +68,7 @@ def show_table(table: Published, entries: Sequence[Entry]) -> None:
     show(entries_table(entries, "ours" if table.solved is None else "ours, P(solved)"))
 
 
-def entries_table(entries: Sequence[Entry], ours: str) -> Table:
+def entries_table(entries: Sequence[BoardRow], ours: str) -> Table:
     """The entries for a terminal: levels, then differences from the baseline."""
     shown = Table()
     names = ("setting", "", "arm", "published", ours, "pairs", "published diff.")
@@ -91,14 +91,14 @@ def entries_table(entries: Sequence[Entry], ours: str) -> Table:
     return shown
 
 
-def summary(entries: Sequence[Entry]) -> str:
+def summary(entries: Sequence[BoardRow]) -> str:
     """How many published differences have which verdict."""
     counts = Counter(entry.verdict for entry in entries if entry.verdict)
     words = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name])
     return f"Published differences: {words}."
 
 
-def verdict_frame(entries: Sequence[Entry]) -> pl.DataFrame:
+def verdict_frame(entries: Sequence[BoardRow]) -> pl.DataFrame:
     """Published tables by verdict, for the report: a row a table, a column a verdict."""
     by_table: dict[str, Counter[str]] = {}
     for entry in entries:
@@ -113,7 +113,7 @@ def verdict_frame(entries: Sequence[Entry]) -> pl.DataFrame:
     )
 
 
-def answered_frame(entries: Sequence[Entry]) -> pl.DataFrame:
+def answered_frame(entries: Sequence[BoardRow]) -> pl.DataFrame:
     """The published numbers that runs here answer, a row each."""
     columns = {
         "source": pl.String(),
@@ -141,7 +141,7 @@ def _number(value: float | None, signed: bool = False) -> str:
     return "-" if value is None else f"{value:{'+' if signed else ''}.3f}"
 
 
-def _difference(entry: Entry) -> str:
+def _difference(entry: BoardRow) -> str:
     if entry.difference is None:
         return "-"
     low, high = _number(entry.low, True), _number(entry.high, True)

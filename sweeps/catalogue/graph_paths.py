@@ -73,7 +73,7 @@ PAPER_ARMS = (
 
 
 @dataclass(frozen=True)
-class Rung:
+class PathScale:
     """What a scale fixes; `seeds` are graphs, or sets of paths in Blocksworld."""
 
     tasks: tuple[TaskConfig, ...]
@@ -97,19 +97,19 @@ def training_of(steps: int, context: int) -> TrainingConfig:
 
 
 GRAPHS = {
-    "quick": Rung(
+    "quick": PathScale(
         (GraphPathsConfig(nodes=50, edge_probability=0.15, longest=9),),
         (NEXT_TOKEN, INJECTION),
         seeds=6,
         training=training_of(300, context=12),
     ),
-    "night": Rung(
+    "night": PathScale(
         (GraphPathsConfig(),),
         NIGHT_ARMS,
         seeds=20,
         training=training_of(2000, context=15),
     ),
-    "paper": Rung(
+    "paper": PathScale(
         (GraphPathsConfig(),),
         PAPER_ARMS,
         seeds=50,
@@ -118,19 +118,19 @@ GRAPHS = {
 }
 BLOCK_TASKS = tuple(BlocksworldConfig(paths=100 * i) for i in range(1, 6))
 BLOCKS = {
-    "quick": Rung(
+    "quick": PathScale(
         (BlocksworldConfig(paths=200),),
         MAIN_ARMS[:3],
         seeds=3,
         training=training_of(400, context=10),
     ),
-    "night": Rung(
+    "night": PathScale(
         BLOCK_TASKS,
         MAIN_ARMS,
         seeds=5,
         training=training_of(2000, context=10),
     ),
-    "paper": Rung(
+    "paper": PathScale(
         BLOCK_TASKS,
         PAPER_ARMS,
         seeds=5,
@@ -139,7 +139,7 @@ BLOCKS = {
 }
 
 
-def _runs(rung: Rung) -> Iterator[RunConfig]:
+def _runs(rung: PathScale) -> Iterator[RunConfig]:
     """Every arm on every graph: task, data and weights of run g have seed g."""
     for task in rung.tasks:
         for seed in range(rung.seeds):

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from analysis.__main__ import main
-from analysis.beside.board import Entry, board, judge, newcombe
+from analysis.beside.board import BoardRow, board, judge, newcombe
 from analysis.beside.command import summary, verdict_frame
 from analysis.beside.published import from_dict, published_tables
 from analysis.collect import collect
@@ -141,7 +141,7 @@ def test_verdicts_are_counted():
     common = {"source": "s", "label": "P", "column": "c", "row": "r", "arm": "n2"}
     common |= {"published": 0.5, "published_difference": 0.1}
     verdicts = ("replicates", "replicates", "not run", None)
-    entries = [Entry(table="t", verdict=verdict, **common) for verdict in verdicts]
+    entries = [BoardRow(table="t", verdict=verdict, **common) for verdict in verdicts]
     assert summary(entries) == "Published differences: 2 replicates, 1 not run."
     frame = verdict_frame(entries)
     assert frame.select("replicates", "not run").row(0) == (2, 1)

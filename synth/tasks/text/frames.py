@@ -86,7 +86,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Plot:
+class StoryPlot:
     """Beats in order; `opens` marks those that begin a paragraph."""
 
     part: str

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from synth.tasks.text.frames import CHARACTERS, Frame, Plot, Segment, Word
+from synth.tasks.text.frames import CHARACTERS, Frame, Segment, StoryPlot, Word
 
 FOLDERS: dict[str, tuple[str, ...]] = {"story": ("story",), "book": ("story", "book")}
 MOST_REPEATS = 4
@@ -29,7 +29,7 @@ class Grammar:
     """Binding -> (its class, "story" or "episode")."""
     pronouns: dict[str, tuple[str, str]] = field(default_factory=dict)
     beats: dict[str, tuple[Frame, ...]] = field(default_factory=dict)
-    plots: list[Plot] = field(default_factory=list)
+    plots: list[StoryPlot] = field(default_factory=list)
     digest: str = ""
     """Hex sha256 of the files."""
 
@@ -43,7 +43,7 @@ class Grammar:
         texts += [" ".join(pair) for pair in self.pronouns.values()]
         return frozenset(re.findall(r"[a-z]+", " ".join(texts).lower()))
 
-    def parts(self, part: str, characters: int) -> list[Plot]:
+    def parts(self, part: str, characters: int) -> list[StoryPlot]:
         """The plots of a part that a story with so many characters can use.
 
         An opening introduces every character, so it must need exactly so many.
@@ -234,7 +234,7 @@ def _read_plots(source: Grammar, path: Path) -> None:
         if any(beats.count(b) > min(MOST_REPEATS, len(source.beats[b])) for b in beats):
             raise ValueError(f"{place}: a beat occurs more than {MOST_REPEATS} times.")
         cast = max(frame.cast for beat in beats for frame in source.beats[beat])
-        source.plots.append(Plot(part, name, tuple(beats), tuple(opens), cast))
+        source.plots.append(StoryPlot(part, name, tuple(beats), tuple(opens), cast))
 
 
 def _check_opening(

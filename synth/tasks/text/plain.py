@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from synth.tasks.text.frames import MOST_CHARACTERS, Frame, Plot
+from synth.tasks.text.frames import MOST_CHARACTERS, Frame, StoryPlot
 from synth.tasks.text.grammar import Grammar
 
 _T = TypeVar("_T")
@@ -73,7 +73,7 @@ class _Telling:
             )
         )
 
-    def _paragraphs(self, plot: Plot) -> Iterator[str]:
+    def _paragraphs(self, plot: StoryPlot) -> Iterator[str]:
         used: set[str] = set()
         sentences: list[str] = []
         for beat, opens in zip(plot.beats, plot.opens, strict=True):

@@ -9,7 +9,7 @@ import pytest
 
 from synth.__main__ import parse
 from synth.tasks.text.fragments import compile_grammar
-from synth.tasks.text.frames import Plot
+from synth.tasks.text.frames import StoryPlot
 from synth.tasks.text.grammar import grammar, read_grammar
 from synth.tasks.text.names import NamePairs, NameSource
 from synth.tasks.text.story_draws import StoryConfig
@@ -206,7 +206,7 @@ def test_log_probabilities_by_enumeration(tmp_path, monkeypatch):
     tiny = read_grammar(tmp_path)
     # Four characters can be asked for; only A is ever named, so one is enough.
     for cast in (2, 3, 4):
-        tiny.plots.append(Plot("opening", "", ("once",), (True,), cast))
+        tiny.plots.append(StoryPlot("opening", "", ("once",), (True,), cast))
     source = NameSource([_letter_names(fixed)], [1.0])
     monkeypatch.setattr(
         "synth.tasks.text.story_generator.fragments",
