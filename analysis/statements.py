@@ -41,10 +41,6 @@ def _seeds(words: str) -> str:
     return f"for s in 0 1 2 3 4; do {train}; done"
 
 
-TUNED_STAR = (
-    "a tuned sweep of star graphs with {} and five seeds of {}; "
-    "none is in the catalogue yet"
-)
 CLAIMS = (
     Claim(
         "C1",
@@ -325,7 +321,7 @@ CLAIMS = (
             needs_tuning=False,
         ),
         paths.star_arms,
-        _seeds("star --scale 100k --steps 3000"),
+        "make sweep SWEEP=star SCALE=night SEEDS=5 ARMS=n1",
         "A run that has not learned to follow edges does not count.",
     ),
     Claim(
@@ -340,35 +336,35 @@ CLAIMS = (
             needs_tuning=False,
         ),
         paths.star_arms,
-        _seeds("star --answers reversed --scale 100k --steps 3000"),
+        "make sweep SWEEP=star SCALE=night SEEDS=5 ARMS=n1",
     ),
     Claim(
         "C26",
         "The heads that are needed grow with path length and degree.",
         f"{TOP}, table 5",
         Contrast(
-            "tokens until 90 % of paths on G(3, 5) are right, n = 4 against n = 2 (above: "
-            "earlier)",
+            "tokens until 90 % of paths on G(3, 5) are right, n = 4 against n = 2, heads "
+            "on top of a full trunk (above: earlier)",
             "above",
             paths.four_heads_over_two,
             effect=3.0,
         ),
         paths.star_arms,
-        TUNED_STAR.format("--degree 3", "n = 2 and n = 4"),
+        _sweep("star"),
     ),
     Claim(
         "C27",
         "Token order solves G(5, 5) where next-token and multi-token prediction fail.",
         f"{TOP}, table 5",
         Contrast(
-            "tokens until 90 % of paths on G(5, 5) are right, token order against n = 4 "
-            "(above: earlier)",
+            "tokens until 90 % of paths on G(5, 5) are right, token order against n = 4, "
+            "heads on top of a full trunk (above: earlier)",
             "above",
             paths.token_order_over_heads,
             effect=3.0,
         ),
         paths.star_arms,
-        TUNED_STAR.format("--degree 5", "n = 4 and token order"),
+        _sweep("star"),
     ),
     Claim(
         "C28",

@@ -78,13 +78,13 @@ def _solved(
 
 def four_heads_over_two(frame: pl.DataFrame) -> Evidence | None:
     """C26: when G(3, 5) is solved, n = 4 against n = 2."""
-    return _solved(frame, ((3, 5),), "n4", "n2")
+    return _solved(frame, ((3, 5),), "n4_added", "n2_added")
 
 
 def token_order_over_heads(frame: pl.DataFrame) -> Evidence | None:
     """C27: when G(5, 5) is solved, the first token-order arm against n = 4."""
     arms = [arm for arm in arms_of(frame) if arm.startswith("top")]
-    return _solved(frame, ((5, 5),), arms[0] if arms else None, "n4")
+    return _solved(frame, ((5, 5),), arms[0] if arms else None, "n4_added")
 
 
 def star_arms(frame: pl.DataFrame) -> Iterator[Test]:

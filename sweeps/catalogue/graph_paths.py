@@ -106,8 +106,8 @@ GRAPHS = {
     "night": PathScale(
         (GraphPathsConfig(),),
         NIGHT_ARMS,
-        seeds=20,
-        training=training_of(2000, context=15),
+        seeds=24,
+        training=training_of(1000, context=15),
     ),
     "paper": PathScale(
         (GraphPathsConfig(),),
@@ -127,8 +127,8 @@ BLOCKS = {
     "night": PathScale(
         BLOCK_TASKS,
         MAIN_ARMS,
-        seeds=5,
-        training=training_of(2000, context=10),
+        seeds=10,
+        training=training_of(1000, context=10),
     ),
     "paper": PathScale(
         BLOCK_TASKS,

@@ -497,7 +497,7 @@ def write_star(root, metrics, horizon=1, curve=(1.0, 1.0), **fields):
         config = RunConfig(
             task=StarConfig(**fields),
             model=ModelConfig(scale="100k"),
-            objective=MultiTokenConfig(horizon=horizon),
+            objective=MultiTokenConfig(horizon=horizon, budget="added"),
             training=training,
             seed=seed,
         )
