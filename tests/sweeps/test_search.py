@@ -111,10 +111,10 @@ def test_a_search_is_equal_for_all_cells_and_goes_on(tmp_path):
         assert row["run_id"] == best.user_attrs["run_id"]
         folder = RunFolder(tmp_path, row["run_id"])
         chosen = "validation_in_domain/loss/horizon=1"
-        rows = metrics(folder)
-        assert value_of(rows, chosen) == best.value
+        measured = metrics(folder)
+        assert value_of(measured, chosen) == best.value
         assert folder.config().split == "validation"
-        assert value_of(rows, "in_domain/loss/horizon=1") is None  # no test is seen
+        assert value_of(measured, "in_domain/loss/horizon=1") is None  # no test is seen
         pruned = [trial for trial in trials if trial.state.name == "PRUNED"]
         assert all(trial.intermediate_values for trial in pruned)
     starts = [[t.params for t in trials[1:3]] for trials in first.values()]

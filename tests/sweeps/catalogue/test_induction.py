@@ -6,8 +6,10 @@ from sweeps.catalogue.induction import RUNGS, induction, induction_books
 from synth.config import RunConfig
 
 
-@pytest.mark.parametrize("grid", [induction, induction_books])
-@pytest.mark.parametrize("scale", list(RUNGS))
+@pytest.mark.parametrize(
+    ("grid", "scale"),
+    [(grid, scale) for grid in (induction, induction_books) for scale in grid.scales],
+)
 def test_arms_are_paired(grid, scale):
     """For every task, size and seed there is n = 1 and n = 2, on the same data."""
     runs = grid(scale)
@@ -39,7 +41,7 @@ def test_paper_books_double_the_batch_and_halve_the_steps():
 
 
 def test_books_are_compared_at_equal_tokens():
-    for scale in RUNGS:
+    for scale in induction_books.scales:
         tokens = {
             run.training.tokens_per_step * run.training.steps
             for run in induction_books(scale)
