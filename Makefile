@@ -29,7 +29,7 @@ $(READY): pyproject.toml constraints.txt
 
 setup: $(READY) ## create .venv with the exact versions of constraints.txt
 
-quick: $(READY) ## train small grids on two CPU cores; ends with a table and figures/quick.png
+quick: $(READY) ## train small grids on two CPU cores; ends with three tables and figures/quick.png
 	$(RUN) -m sweeps run quick --again
 	$(RUN) -m sweeps run repeats --again
 	$(RUN) -m sweeps run choices --again
