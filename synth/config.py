@@ -56,7 +56,7 @@ memory minutes later."""
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(Part):
-    """How it is trained: data per step, schedule, AdamW, precision, evaluation."""
+    """How it is trained: data per step, schedule, optimiser, precision, evaluation."""
 
     version: ClassVar[int] = 1
 
@@ -66,6 +66,9 @@ class TrainingConfig(Part):
     """Rows in a batch."""
     context: int = identity(1024)
     """Tokens in a row."""
+    optimizer: Literal["adamw", "muon"] = identity("adamw", implied="adamw")
+    """AdamW for all weights, or Muon for the maps between hidden states and AdamW for
+    the rest (`synth.optimizer`)."""
     learning_rate: float = identity(1e-4)
     """Peak learning rate."""
     warmup_steps: int = identity(2000)
@@ -75,9 +78,9 @@ class TrainingConfig(Part):
     weight_decay: float = identity(0.1)
     """Decoupled decay of matrices and embeddings; gains of norms are exempt."""
     beta1: float = identity(0.9)
-    """Decay of the first moment."""
+    """Decay of AdamW's first moment."""
     beta2: float = identity(0.95)
-    """Decay of the second moment."""
+    """Decay of AdamW's second moment."""
     epsilon: float = identity(1e-8)
     """Added to the root of the second moment."""
     clip_norm: float = identity(1.0)

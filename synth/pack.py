@@ -25,7 +25,7 @@ from synth.metrics import LossSums, Measurement, Score
 from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model
 from synth.models.lanes import FlatLanes, initialise
-from synth.optimizer import LaneAdamW
+from synth.optimizer import LaneOptimizer
 from synth.run.checkpoint import Checkpoint, Place, fill
 from synth.run.environment import capture
 from synth.run.execution import Execution
@@ -75,7 +75,7 @@ class Pack:
             with self.device:
                 self.scorer = self._new_model()
             self.lanes.attach(self.scorer, master=True)
-        self.optimizer = LaneAdamW(
+        self.optimizer = LaneOptimizer(
             self.lanes, [c.training for c in configs], recordable=self.form == "graph"
         )
         self._sets: dict[int, list[EvaluationSet]] = {}
@@ -123,7 +123,8 @@ class Pack:
         form = step_form(
             self.execution, tokens, float(cost["training_flops_per_token"])
         )
-        return "torch" if form == "graph" and not self.replays else form
+        recordable = self.replays and training.optimizer == "adamw"
+        return "torch" if form == "graph" and not recordable else form
 
     def _replayed(self) -> ReplayedStep:
         """The step as one graph, with the buffers that its batches go through."""

@@ -28,7 +28,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from synth.optimizer import LaneAdamW
+from synth.optimizer import LaneOptimizer
 from synth.run.spans import span
 
 Losses = tuple[Tensor, Tensor]
@@ -136,7 +136,7 @@ class ReplayedStep:
         graph: Graph,
         body: Body,
         inputs: Sequence[Tensor],
-        optimizer: LaneAdamW,
+        optimizer: LaneOptimizer,
         tolerance: Tolerance,
     ) -> None:
         self.graph: Graph | None = graph

@@ -66,7 +66,7 @@ class PredictionModel(TokenModel):
         self.register_K1D: nn.Parameter | None = None
         if objective.registers() is not None:
             assert isinstance(self.heads[0], Layer), "registers pass through one layer"
-            self.register_K1D = matrix(num_lanes, 1, shape.width, std=1.0)
+            self.register_K1D = matrix(num_lanes, 1, shape.width, std=1.0, maps=())
         if objective.myopic:
             for layer in self.layers():
                 assert isinstance(layer.mixer, Attention), "require_mixer was not asked"

@@ -51,7 +51,7 @@ class TokenModel(nn.Module):
         self.logit_scale = 1 / math.sqrt(width) if tied else 1.0
         """Factor of the unembedding."""
         self.embedding_KVD = matrix(
-            num_lanes, vocab_size, width, std=1 / self.token_scale
+            num_lanes, vocab_size, width, std=1 / self.token_scale, maps=()
         )
         self.unembedding_KVD = self.embedding_KVD if tied else self.new_unembedding()
         self.positions_KTD: nn.Parameter | None = None
@@ -60,12 +60,12 @@ class TokenModel(nn.Module):
                 raise ValueError(
                     "A model with ModelConfig.positions 'learned' needs a context."
                 )
-            self.positions_KTD = matrix(num_lanes, context, width, std=1.0)
+            self.positions_KTD = matrix(num_lanes, context, width, std=1.0, maps=())
 
     def new_unembedding(self) -> nn.Parameter:
         """A matrix (K, V, D) from normed states to logits, small at the start."""
         width = self.config.shape.width
-        return matrix(self.num_lanes, self.vocab_size, width, std=1 / width)
+        return matrix(self.num_lanes, self.vocab_size, width, std=1 / width, maps=())
 
     def embed_tokens(self, tokens_KBT: Tensor) -> Tensor:
         """Embeddings of tokens wherever they stand, (K, B, T, D)."""

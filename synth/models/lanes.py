@@ -138,13 +138,12 @@ class FlatLanes:
         first = named[0][1]
         self.num_lanes = first.shape[0]
         self.names = [name for name, _ in named]
+        self.roles = [role_of(parameter) for _, parameter in named]
         self.shapes = [parameter.shape[1:] for _, parameter in named]
         sizes = [parameter[0].numel() for _, parameter in named]
         self.spans = _spans(sizes)
         self.num_decayed = sum(
-            size
-            for size, (_, parameter) in zip(sizes, named, strict=True)
-            if role_of(parameter).decays
+            size for size, role in zip(sizes, self.roles, strict=True) if role.decays
         )
 
         def zeros(dtype: torch.dtype) -> Tensor:

@@ -29,7 +29,9 @@ class MLP(nn.Module):
         super().__init__()
         inner = shape.mlp_width
         self.norm = RMSNorm(num_lanes, shape.width)
-        self.gate_up_KMD = matrix(num_lanes, 2 * inner, shape.width)
+        self.gate_up_KMD = matrix(
+            num_lanes, 2 * inner, shape.width, maps=(inner, inner)
+        )
         self.down_KDM = matrix(num_lanes, shape.width, inner, summed=2 * shape.layers)
 
     def forward(self, x_KBTD: Tensor) -> Tensor:

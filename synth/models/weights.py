@@ -1,10 +1,11 @@
-"""Parameters of lanes, each with the role that initialisation and AdamW read.
+"""Parameters of lanes, each with the role that initialisation and optimisers read.
 
 A module declares a parameter and its role in one line. Letters: K lanes, any axes after
 them; the last axis of a matrix is what it reads.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,24 +14,38 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Role:
-    """How a parameter starts, and whether weight decay acts on it."""
+    """How a parameter starts, whether weight decay acts on it, and what Muon updates."""
 
     std: float | None
     """Standard deviation of its normal initial values; `None`: all start at 1."""
     decays: bool
+    maps: tuple[int, ...] = ()
+    """Rows of each map between hidden states, from the first row on. Muon orthogonalises
+    every map by itself; parameters without maps are left to AdamW."""
 
 
 def matrix(
-    num_lanes: int, *shape: int, std: float | None = None, summed: int = 1
+    num_lanes: int,
+    *shape: int,
+    std: float | None = None,
+    summed: int = 1,
+    maps: Sequence[int] | None = None,
 ) -> nn.Parameter:
     """A decayed weight (K, ..., inputs) without values yet.
 
     Its standard deviation is 1 / sqrt(inputs) if not given, which keeps the scale of what
-    it reads. `summed` outputs that are added up share that variance.
+    it reads. `summed` outputs that are added up share that variance. `maps` are the rows of
+    each map that the matrix stacks: all rows are one if not given, and () says that it is
+    no map between hidden states (a table of embeddings, a convolution).
     """
     if std is None:
         std = 1 / math.sqrt(shape[-1]) / math.sqrt(summed)
-    return _declared(torch.empty(num_lanes, *shape), Role(std, decays=True))
+    if maps is None:
+        maps = shape[:1] if len(shape) == 2 else ()
+    assert not maps or sum(maps) == shape[0], (shape, maps)
+    return _declared(
+        torch.empty(num_lanes, *shape), Role(std, decays=True, maps=tuple(maps))
+    )
 
 
 def gain(num_lanes: int, *shape: int) -> nn.Parameter:

@@ -10,7 +10,7 @@ data         generating rows, stacking them, sending them to the device
 forward      trunk, heads, unembedding and losses
 backward     every pass of autograd; heads take turns, so forward and backward
              alternate within a step, and each piece counts where it belongs
-optimiser    zeroing gradients, their norms, clipping, AdamW
+optimiser    zeroing gradients, their norms, clipping, the update
 evaluation   scoring the fixed test sets, rows of metrics
 checkpoint   copying, writing and syncing state, dropping old checkpoints
 other        targets, reading losses, progress, everything outside of spans

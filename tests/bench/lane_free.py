@@ -83,14 +83,14 @@ def lanes_step(shape: Scale, tokens_BT: Tensor, vocabulary: int) -> Callable[[],
     from synth.models.decoder import PredictionModel
     from synth.models.lanes import FlatLanes, initialise
     from synth.objectives.multi_token import MultiTokenConfig
-    from synth.optimizer import LaneAdamW
+    from synth.optimizer import LaneOptimizer
     from synth.targets import Targets
 
     name = f"d{shape.width}-L{shape.layers}-h{shape.heads}"
     model = PredictionModel(ModelConfig(scale=name), MultiTokenConfig(), vocabulary, 1)
     lanes = FlatLanes(model, torch.float32)
     initialise(lanes, model.initial_stds(), [0])
-    optimizer = LaneAdamW(lanes, [TrainingConfig(learning_rate=1e-4)])
+    optimizer = LaneOptimizer(lanes, [TrainingConfig(learning_rate=1e-4)])
     targets = Targets(
         {"tokens": tokens_BT[None]},
         tokens_BT.roll(-1, 1)[None, None],

@@ -58,7 +58,7 @@ class Attention(nn.Module):
         self.myopic = False
         """Whether keys and values get gradients from their own position alone."""
         self.norm = RMSNorm(num_lanes, width)
-        self.qkv_KED = matrix(num_lanes, 3 * width, width)
+        self.qkv_KED = matrix(num_lanes, 3 * width, width, maps=3 * [width])
         self.out_KDD = matrix(num_lanes, width, width, summed=2 * shape.layers)
         self.rotary = Rotary(width // shape.heads, config.positions == "rotary")
 

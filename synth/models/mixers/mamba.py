@@ -89,9 +89,9 @@ class Mamba2(nn.Module):
         self.shape = inner = MambaShape.of(shape)
         self._starts: dict[tuple, tuple[Tensor, Tensor]] = {}
         self.norm = RMSNorm(num_lanes, shape.width)
-        features = inner.inner + inner.convolved + inner.heads
-        self.in_KED = matrix(num_lanes, features, shape.width)
-        self.convolution_KCW = matrix(num_lanes, inner.convolved, WINDOW)
+        read = (inner.inner, inner.inner, inner.state, inner.state, inner.heads)
+        self.in_KED = matrix(num_lanes, sum(read), shape.width, maps=read)
+        self.convolution_KCW = matrix(num_lanes, inner.convolved, WINDOW, maps=())
         self.step_KH = gain(num_lanes, inner.heads)
         self.decay_KH = gain(num_lanes, inner.heads)
         self.skip_KH = gain(num_lanes, inner.heads)

@@ -92,7 +92,7 @@ class TimeMix(nn.Module):
         width, channels = shape.width, inner.inner
         self.norm = RMSNorm(num_lanes, width)
         self.shift_KF = gain(num_lanes, 5 * width)
-        self.rkvg_KED = matrix(num_lanes, 4 * channels, width)
+        self.rkvg_KED = matrix(num_lanes, 4 * channels, width, maps=4 * [channels])
         self.decay_down_KRD = matrix(num_lanes, inner.rank, width)
         self.decay_up_KIR = matrix(num_lanes, channels, inner.rank)
         self.decay_KI = gain(num_lanes, channels)

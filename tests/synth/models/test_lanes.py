@@ -21,7 +21,7 @@ from synth.models.lanes import BOUNDARY, FlatLanes, initialise, lane_linear
 from synth.models.mixers.recurrence import by_lane
 from synth.models.weights import matrix
 from synth.objectives.multi_token import MultiTokenConfig
-from synth.optimizer import LaneAdamW
+from synth.optimizer import LaneOptimizer
 from synth.run.execution import Execution
 from synth.targets import make_targets
 from synth.tasks.sources import SourcesConfig
@@ -161,7 +161,7 @@ class Setting:
         targets = make_targets(tokens, example, answer, self.objective)
         flat.zero_grad()
         losses = loss_and_backward(model, targets, piece)
-        optimizer = LaneAdamW(flat, [TrainingConfig(clip_norm=0.1)] * len(seeds))
+        optimizer = LaneOptimizer(flat, [TrainingConfig(clip_norm=0.1)] * len(seeds))
         norms = optimizer.norms()
         gradients = flat.gather_grad().clone()
         optimizer.schedule(3)

@@ -14,7 +14,7 @@ from synth.models.mixers.attention import Rotary
 from synth.models.weights import gain, matrix
 from synth.objectives.chain import ChainConfig
 from synth.objectives.multi_token import MultiTokenConfig
-from synth.optimizer import LaneAdamW
+from synth.optimizer import LaneOptimizer
 from synth.targets import make_targets
 from synth.tasks.polynomial import PolynomialConfig
 
@@ -110,7 +110,7 @@ def test_roles_decide_about_decay_and_axes_do_not():
     before = {
         name: value.clone() for name, value in flat.lane(flat.master_KP, 0).items()
     }
-    optimizer = LaneAdamW(flat, [training])
+    optimizer = LaneOptimizer(flat, [training])
     optimizer.schedule(0)
     optimizer.update(optimizer.norms())  # gradients are 0: decay alone acts
     for name, value in flat.lane(flat.master_KP, 0).items():

@@ -109,7 +109,7 @@ def test_a_profiled_pack_leaves_the_same_bytes(tmp_path):
         ("synth.pack.RowStream.take", "data"),
         ("synth.loss.token_losses", "forward"),
         ("torch.autograd._engine_run_backward", "backward"),
-        ("synth.optimizer.LaneAdamW.norms", "optimiser"),
+        ("synth.optimizer.LaneOptimizer.norms", "optimiser"),
         ("synth.pack.score_tokens", "evaluation"),
         ("synth.run.checkpoint.save", "checkpoint"),
         ("synth.pack.make_targets", "other"),
