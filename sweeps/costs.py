@@ -1,6 +1,7 @@
 """What runs cost, by arithmetic, with each distinct model described once."""
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,7 +41,10 @@ def flops(config: RunConfig) -> float:
 
 
 def refuse_impossible(configs: Sequence[RunConfig]) -> None:
-    """Draw the first training block of every task and context, as training will.
+    """Ask every task for training rows of the context, and for its evaluation sets.
+
+    A task may take long to draw, and the last few are cached: so runs of one task are
+    looked at together, and described meanwhile.
 
     Raises
     ------
@@ -48,17 +52,25 @@ def refuse_impossible(configs: Sequence[RunConfig]) -> None:
         When a task has no rows of a run's context, or evaluates longer ones than the
         model has positions: said here, not hours later.
     """
+    by_task: dict[TaskConfig, list[RunConfig]] = {}
     for config in configs:
+        by_task.setdefault(config.task, []).append(config)
+    seen: set[tuple[object, ...]] = set()
+    for config in itertools.chain.from_iterable(by_task.values()):
+        same = (config.task, config.split, config.model, config.training)
         try:
-            _first_rows(config.task, config.training.context)
-            config.require_evaluation()
+            if same not in seen:
+                _require_rows(config.task, config.training.context)
+                config.require_evaluation()
+            seen.add(same)
+            executed_flops_per_token(config)
         except ValueError as error:
             raise ValueError(f"Run {config.run_id} is impossible: {error}") from error
 
 
 @functools.cache
-def _first_rows(task: TaskConfig, context: int) -> int:
-    return len(task.build().train_rows(0, 0, context))
+def _require_rows(task: TaskConfig, context: int) -> None:
+    task.build().require_rows(context)
 
 
 @functools.cache

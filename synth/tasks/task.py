@@ -250,6 +250,13 @@ class Task(ABC):
         A row holds `context` tokens. The number of rows varies from block to block.
         """
 
+    def require_rows(self, context: int) -> None:
+        """Refuse a context of which there are no rows (`ValueError`), before training.
+
+        Here: by drawing the first block. Tasks override it where that takes long.
+        """
+        self.train_rows(0, 0, context)
+
     @abstractmethod
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
         """The fixed sets of the split, with up to `examples` examples in each slice.

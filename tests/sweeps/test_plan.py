@@ -16,6 +16,8 @@ from synth.models.describe import describe_run
 from synth.run.execution import Execution
 from synth.run.states import NOT_DONE
 from synth.run.store import RunFolder
+from synth.tasks.stories import StoriesConfig
+from synth.tasks.text.story_generator import StoryGenerator
 from synth.training import train
 from tests.conftest import tiny_run
 
@@ -165,6 +167,37 @@ def test_what_is_impossible_is_refused_before_anything_starts(tmp_path):
         planned([short], tmp_path)
     with pytest.raises(ValueError, match="--lanes must be at least 1; got 0"):
         planned(runs(), tmp_path, lanes=0)
+
+
+def test_a_plan_draws_each_graph_once(tmp_path):
+    from synth.tasks.graph_paths import GraphPathsConfig, _drawn
+
+    configs = [
+        dataclasses.replace(
+            tiny_run(horizon, context=15),
+            task=GraphPathsConfig(nodes=20, edge_probability=0.3, graph_seed=1000 + g),
+        )
+        for horizon in (1, 2)
+        for g in range(10)  # more than are cached
+    ]
+    before = _drawn.cache_info().misses
+    planned(configs, tmp_path)
+    assert _drawn.cache_info().misses == before + 10
+
+
+def test_a_plan_draws_a_few_of_the_fixed_stories(monkeypatch):
+    drawn = []
+
+    def draw(self, seed, block, count, *words):
+        drawn.append(count)
+        return whole(self, seed, block, count, *words)
+
+    whole = StoryGenerator.draw
+    monkeypatch.setattr(StoryGenerator, "draw", draw)
+    StoriesConfig(fixed_stories=20_000).build().require_rows(256)
+    assert sum(drawn) < 2000
+    with pytest.raises(ValueError, match="fewer than one row of context 4096"):
+        StoriesConfig(fixed_stories=3).build().require_rows(4096)
 
 
 def test_counts_in_words():
