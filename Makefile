@@ -9,7 +9,7 @@ READY = $(VENV)/.ready
 RECENT = import sys; sys.exit(sys.version_info < (3, 11))
 WHERE = --on $(ON) $(if $(filter slurm,$(ON)),--profile $(PROFILE))
 PART = $(if $(SCALE),--scale $(SCALE)) $(if $(ARMS),--arms $(ARMS)) $(if $(SIZES),--sizes $(SIZES)) $(if $(SEEDS),--seeds $(SEEDS))
-CHOSEN = $(SWEEP) $(PART) $(if $(TUNED),--tuned $(TUNED))
+CHOSEN = $(SWEEP) $(PART) $(if $(TUNED),--tuned $(TUNED)) $(if $(UNSETTLED),--unsettled)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quick test lint format sweep plan status retry tune dashboard collect figures claims notebooks report cluster-up cluster-down bench clean

@@ -15,6 +15,7 @@ from sweeps.sweep import METRIC
 from sweeps.tuned import with_tuned
 from synth import plugins
 from synth.config import RunConfig
+from synth.identity import require
 from synth.run.standing import folders_in
 
 Name = Annotated[str, tyro.conf.Positional]
@@ -34,13 +35,15 @@ class Choice:
     """Seeds of each cell; more than the sweep declares continue its numbering."""
     tuned: tuple[Path, ...] = ()
     """Tables of tuned values (tuned.json) that replace the sweep's own, in turn."""
+    unsettled: bool = False
+    """Take rates of --tuned that the tuning did not settle; refused otherwise."""
     runs: Path = Path("runs")
     """Where run folders lie."""
 
     def refuse_options(self, why: str) -> None:
         """Refuse what chooses among the runs of a sweep where there is no sweep."""
-        names = ("scale", "arms", "sizes", "seeds", "tuned")
-        given = [f"--{name}" for name in names if getattr(self, name) not in (None, ())]
+        names = ("scale", "arms", "sizes", "seeds", "tuned", "unsettled")
+        given = [f"--{n}" for n in names if getattr(self, n) not in (None, (), False)]
         if given:
             raise ValueError(f"{', '.join(given)} must be left out {why}.")
 
@@ -59,15 +62,17 @@ class Chosen(Choice):
             self.refuse_options("for a folder of runs")
             configs, left_out = stored_configs(root)
             for sentence in left_out:
-                print(sentence, file=sys.stderr)
+                _warn(sentence)
             return Resolved(METRIC, configs, root, root.name, whole=False)
         sweep = find(self.sweep)
         folders_in(self.runs)  # a dangling link, say, is told before anything starts
         scale = self.scale or sweep.scales[0]
         configs, folder = sweep(scale), sweep.folder(scale)
         configs = part_of(configs, self.arms, self.sizes, self.seeds)
+        fits = bool(self.tuned) or not self.unsettled
+        require(fits, "--unsettled", "given with --tuned", self.unsettled)
         for table in self.tuned:
-            configs = with_tuned(configs, table)
+            configs = with_tuned(configs, table, _warn if self.unsettled else None)
         folder += "-tuned" if self.tuned else ""
         return Resolved(
             sweep.metric, configs, self.runs / folder, folder, rates=sweep.rates
@@ -81,6 +86,7 @@ class Chosen(Choice):
             if value not in (None, ()):
                 values = value if isinstance(value, tuple) else (value,)
                 parts += [f"--{name}", *map(str, values)]
+        parts += ["--unsettled"] if self.unsettled else []
         if self.runs != Path("runs"):
             parts += ["--runs", str(self.runs)]
         for file in plugins.given:
@@ -100,3 +106,7 @@ class Resolved:
     """With the runs of a sweep that have no folder yet."""
     rates: tuple[float, ...] = ()
     """The sweep's grid of learning rates, if it declares one."""
+
+
+def _warn(sentence: str) -> None:
+    print(sentence, file=sys.stderr)

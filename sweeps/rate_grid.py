@@ -15,10 +15,9 @@ import numpy as np
 
 from sweeps.cells import cell_key, cell_names, own_seeds
 from sweeps.judging import Better
-from sweeps.tuned import round_value
+from sweeps.tuned import RATE, round_value
 from synth.config import RunConfig
 
-RATE = "learning_rate"
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """The grid of a sweep that declares none, times the rate of each cell."""
 NEAR = 3.0

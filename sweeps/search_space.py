@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.cells import cell_key, cell_names, own_seeds
-from sweeps.rate_grid import RATE
-from sweeps.tuned import round_value
+from sweeps.tuned import RATE, round_value
 from synth.config import RunConfig, TrainingConfig
 from synth.identity import nearest, require
 

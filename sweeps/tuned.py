@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from synth.config import RunConfig
 from synth.run.store import write_atomically
 
 TABLE = "tuned.json"
+RATE = "learning_rate"
 
 
 def round_value(value: float) -> float:
@@ -51,16 +52,36 @@ def update_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     write_table(path, [*(row for row in kept if row["cell"] not in written), *rows])
 
 
-def with_tuned(configs: Iterable[RunConfig], path: Path) -> list[RunConfig]:
+def why_unsettled(row: dict[str, Any]) -> str | None:
+    """Why the rate of a row is no result of its tuning; None where it is one."""
+    if row.get("all_alike"):
+        return "NOTHING CHOSEN: all rates came to the same"
+    if row.get("edge"):
+        rates = [point[RATE] for point in row["grid"]]
+        return (
+            f"NOT SETTLED: the best is the {row['edge']}est of {min(rates):.3g} to "
+            f"{max(rates):.3g}"
+        )
+    return None
+
+
+def with_tuned(
+    configs: Iterable[RunConfig],
+    path: Path,
+    say: Callable[[str], None] | None = None,
+) -> list[RunConfig]:
     """The same runs with the winning values of their cells.
 
-    Runs that differ in tuned values alone become one.
+    Runs that differ in tuned values alone become one. `say` is told of every cell whose
+    rate is not settled; without it such cells are refused.
 
     Raises
     ------
     ValueError
-        When the table cannot be read, lacks a cell, or was tuned on a seed of a run.
+        When the table cannot be read, lacks a cell, was tuned on a seed of a run, or has
+        an unsettled rate.
     """
+    unsettled: dict[str, str] = {}
     rows = {row["cell"]: row for row in read_table(path)}
     names = sorted({name for row in rows.values() for name in row["training"]})
     found: dict[str, RunConfig] = {}
@@ -84,6 +105,19 @@ def with_tuned(configs: Iterable[RunConfig], path: Path) -> list[RunConfig]:
             ) from None
         tuned = dataclasses.replace(config, training=training)
         found[tuned.run_id] = tuned
+        if why := why_unsettled(row):
+            name = row.get("name", row["cell"])
+            unsettled[row["cell"]] = f"{name} at {row['training'][RATE]:.3g}: {why}"
+    if unsettled and say is None:
+        cells = "\n".join(f"  {words}" for words in unsettled.values())
+        raise ValueError(
+            f"{path} settles no rate for {len(unsettled)} cells:\n{cells}\n"
+            "Tune them on a wider grid, or by a metric that tells rates apart (`python "
+            "-m sweeps tune ... --rates ... --metric ...`); or add --unsettled to take "
+            "these rates as they are."
+        )
+    for words in unsettled.values():
+        say(f"{path}: {words}") if say else None
     return list(found.values())
 
 

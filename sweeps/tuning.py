@@ -7,6 +7,7 @@ does, and can be collected into a table.
 
 import json
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,13 +18,13 @@ from sweeps.collected import TABLES, last_rows
 from sweeps.commands import STOPPED, Run
 from sweeps.judging import Better, Rows, chosen_by, value_of, why_unmeasured
 from sweeps.provenance import Typed
-from sweeps.rate_grid import NEAR, RATE, RateCurve, RateGrid, check_rates, grids_of
+from sweeps.rate_grid import NEAR, RateCurve, RateGrid, check_rates, grids_of
 from sweeps.survey import metrics
-from sweeps.tuned import TABLE, update_table
+from sweeps.tuned import RATE, TABLE, update_table, why_unsettled
 from synth.identity import require
 from synth.run.progress import tell
 from synth.run.standing import Standing, Survey
-from synth.run.states import UNTRIED
+from synth.run.states import TROUBLED, UNTRIED
 from synth.run.store import RunFolder
 
 
@@ -56,7 +57,7 @@ class Tune(Run):
             if trained is None:  # a dry run
                 return 0
             rows = self._rows(trained.found)
-            cells = [Tried.of(grid, rows, metric, better) for grid in grids]
+            cells = [GridResult.of(grid, rows, metric, better) for grid in grids]
             wider = [cell.extended() for cell in cells]
             if wider == grids:
                 break
@@ -67,7 +68,7 @@ class Tune(Run):
         """The measurements of runs that ended; none of those that failed."""
         done = found.ids("done")
         here = {run_id for run_id in done if (found.root / run_id).exists()}
-        rows: dict[str, Rows] = dict.fromkeys(found.ids("failed"), ())
+        rows: dict[str, Rows] = dict.fromkeys(found.ids(*TROUBLED), ())
         rows |= {name: metrics(RunFolder(found.root, name)) for name in here}
         return rows | last_rows(done - here, TABLES)
 
@@ -77,30 +78,41 @@ class Tune(Run):
         parts += ["--metric", self.metric] if self.metric else []
         return f"{super().words()} {shlex.join(parts)}".rstrip()
 
-    def _close(self, path: Path, cells: "Sequence[Tried]", metric: str) -> int:
+    def _close(self, path: Path, cells: "Sequence[GridResult]", metric: str) -> int:
         """Write the rows that there are; say what won, and what to type next."""
         rows = [cell.row(metric) for cell in cells if cell.best is not None]
         update_table(path, rows)
         whole = all(cell.values is not None for cell in cells)
+        failed = [words for cell in cells if (words := cell.failed_in_words())]
+        status = 1 if failed else 0 if whole else STOPPED
+        if failed:
+            some = "some" if rows else "all"
+            print(
+                f"{some} trials failed: {'; '.join(failed)}. See `python -m sweeps "
+                f"status {path.parent}`.",
+                file=sys.stderr,
+            )
         if self.json:
             tell(json.dumps(rows))
-            return 0 if whole else STOPPED
+            return status
         for cell in cells:
-            tell(f"{cell.grid.name:<40}{cell.in_words()}")
+            tell(f"{cell.grid.name:<40}{cell.in_words(metric)}")
         tell(
             f"chosen by {metric}, {len(cells[0].grid.seeds)} seeds a rate; table: {path}"
         )
         if not whole:
             tell(f"to go on: python -m sweeps tune {self.words()}")
         elif len(rows) == len(cells):
-            table = [*self.tuned, path]
-            own = Chosen.words(replace(self, seeds=None, tuned=tuple(table)))
-            tell(f"to use it: python -m sweeps run {own}")
-        return 0 if whole else STOPPED
+            unsettled = any(map(why_unsettled, rows))
+            table = (*self.tuned, path)
+            own = replace(self, seeds=None, tuned=table, unsettled=unsettled)
+            as_it_is = " as it is" if unsettled else ""
+            tell(f"to use it{as_it_is}: python -m sweeps run {Chosen.words(own)}")
+        return status
 
 
 @dataclass(frozen=True)
-class Tried:
+class GridResult:
     """A grid, and what its trials came to."""
 
     grid: RateGrid
@@ -111,7 +123,7 @@ class Tried:
     @classmethod
     def of(
         cls, grid: RateGrid, rows: Mapping[str, Rows], metric: str, better: Better
-    ) -> "Tried":
+    ) -> "GridResult":
         """From the measurements of runs that ended; failed ones have none.
 
         Raises
@@ -165,21 +177,25 @@ class Tried:
             ],
         }
 
-    def in_words(self) -> str:
+    def failed_in_words(self) -> str:
+        """At which rates trials failed, and how many; empty if none did."""
+        counts = {
+            rate: sum(value is None for value in values)
+            for rate, values in (self.values or {}).items()
+        }
+        seeds = len(self.grid.seeds)
+        rates = [f"{rate:.3g} ({n} of {seeds})" for rate, n in counts.items() if n]
+        return f"{self.grid.name} at {', '.join(rates)}" if rates else ""
+
+    def in_words(self, metric: str) -> str:
         """What won, how much hangs on it, and whether the grid was too narrow."""
         if self.curve is None:
             return "not all trials have ended"
         if self.best is None:
-            return "every rate failed: see `python -m sweeps status`, or try lower ones"
-        value = dict(zip(self.curve.rates, self.curve.means, strict=True))[self.best]
-        loss = self.curve.sensitivity
-        lost = "a run failed" if loss is None else f"loses up to {loss:.3g}"
-        words = f"{self.best:.3g}  {value:.4f}; {lost} within a factor of {NEAR:.0f}"
-        if self.curve.alike:
-            return f"{words}. NOTHING CHOSEN: all rates came to the same"
-        if self.curve.edge is not None:
-            tried = f"{self.curve.rates[0]:.3g} to {self.curve.rates[-1]:.3g}"
-            return (
-                f"{words}. NOT SETTLED: the best is the {self.curve.edge}est of {tried}"
-            )
-        return words
+            return "no rate without a failed trial: try lower ones"
+        row, loss = self.row(metric), self.curve.sensitivity
+        lost = "a trial failed" if loss is None else f"loses up to {loss:.3g}"
+        words = (
+            f"{self.best:.3g}  {row['value']:.4f}; {lost} within a factor of {NEAR:.0f}"
+        )
+        return ". ".join(filter(None, (words, why_unsettled(row))))

@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from sweeps.__main__ import main
+from sweeps.cells import cell_key
 from sweeps.tuned import TABLE, read_table, update_table, with_tuned
 from tests.conftest import tiny_run, with_training
 from tests.sweeps.conftest import write_sweep
@@ -41,8 +42,10 @@ def test_from_a_grid_to_tuned_runs_as_typed(path, tmp_path, capsys):
         assert row["metric"] == f"validation_{LOSS}"
         assert (row["edge"] is None) == (best < max(rates))
         assert row["sensitivity"] > 0
-    (typed,) = [line for line in out.splitlines() if line.startswith("to use it: ")]
-    words = shlex.split(typed.removeprefix("to use it: python -m sweeps "))
+    (typed,) = [line for line in out.splitlines() if line.startswith("to use it")]
+    words = shlex.split(typed.partition(": python -m sweeps ")[2])
+    unsettled = any(row["edge"] for row in rows)
+    assert ("--unsettled" in words) == unsettled
     assert main([*words, "--workers", "0"]) == 0
     used = {
         json.loads(file.read_text())["config"]["training"]["learning_rate"]
@@ -75,6 +78,13 @@ def test_a_best_rate_at_the_edge_is_said_plainly(path, tmp_path, capsys, monkeyp
     assert "NOT SETTLED: the best is the highest of 1e-06 to 4e-06" in out
     (row,) = read_table(tmp_path / "runs/depths-quick-tuning" / TABLE)
     assert row["edge"] == "high"
+    (typed,) = [s for s in out.splitlines() if s.startswith("to use it as it is: ")]
+    words = shlex.split(typed.partition(": python -m sweeps ")[2])
+    allowed = words.index("--unsettled")
+    assert main(["plan", *words[1:allowed], *words[allowed + 1 :]]) == 2
+    assert "NOT SETTLED: the best is the highest" in capsys.readouterr().err
+    assert main(["plan", *words[1:]]) == 0
+    assert "NOT SETTLED: the best is the highest" in capsys.readouterr().err
 
 
 def test_a_metric_that_chooses_nothing_is_said_plainly(path, capsys):
@@ -107,8 +117,6 @@ def test_mistakes_end_in_one_message(path, capsys):
 def test_a_table_is_refused_where_it_does_not_fit(tmp_path):
     table = tmp_path / TABLE
     run = tiny_run(1, 0)
-    from sweeps.cells import cell_key
-
     row = {"cell": cell_key(run, ["learning_rate"]), "seeds": [1000]}
     update_table(table, [row | {"training": {"learning_rate": 0.5}}])
     assert with_tuned([run], table)[0].training.learning_rate == 0.5
@@ -126,3 +134,51 @@ def test_a_table_is_refused_where_it_does_not_fit(tmp_path):
         table.write_text(text)
         with pytest.raises(ValueError, match=message):
             with_tuned([run], table)
+
+
+def test_failed_trials_are_named_and_end_with_status_1(path, tmp_path, capsys):
+    """At such rates the loss is no number within a few steps."""
+    one = ("--seeds", "2", "--arms", "n1")
+    assert tune(path, *one, "--rates", "1e-3", "2e-3", "1e30") == 1
+    said = capsys.readouterr()
+    assert said.err.strip().startswith(
+        "some trials failed: polynomial n1 d16-L3-h2 at "
+    )
+    assert "1e+30 (2 of 2)" in said.err
+    assert "to use it: " in said.out  # the rate is found all the same
+    other = ("--seeds", "1", "--arms", "n2")
+    assert tune(path, *other, "--rates", "1e30", "2e30", "4e30", "--json") == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out) == []
+    assert "all trials failed: polynomial n2 d16-L3-h2 at 1e+30 (1 of 1), 2" in said.err
+
+
+def test_rates_that_are_not_settled_are_refused_unless_allowed(path, tmp_path, capsys):
+    run = tiny_run(1)
+    point = {"learning_rate": 4e-3, "mean": 0.5, "values": [0.5]}
+    settled = {
+        "cell": cell_key(run, ["learning_rate"]),
+        "name": "polynomial n1",
+        "training": {"learning_rate": 4e-3},
+        "edge": None,
+        "all_alike": False,
+        "grid": [point | {"learning_rate": rate} for rate in (1e-3, 2e-3, 4e-3)],
+    }
+    table = tmp_path / TABLE
+    for changed, why in (
+        ({"edge": "high"}, "NOT SETTLED: the best is the highest of 0.001 to 0.004"),
+        ({"all_alike": True}, "NOTHING CHOSEN: all rates came to the same"),
+    ):
+        update_table(table, [settled | changed])
+        with pytest.raises(ValueError, match="add --unsettled to take") as refused:
+            with_tuned([run], table)
+        assert f"polynomial n1 at 0.004: {why}" in str(refused.value)
+        said = []
+        (tuned,) = with_tuned([run, run], table, said.append)
+        assert tuned.training.learning_rate == 4e-3
+        assert said == [f"{table}: polynomial n1 at 0.004: {why}"]  # once a cell
+        assert with_tuned([], table) == []  # of other cells nothing is said
+    update_table(table, [settled])
+    assert with_tuned([run], table)[0].training.learning_rate == 4e-3
+    assert main(["plan", path, "--unsettled"]) == 2
+    assert "--unsettled must be given with --tuned" in capsys.readouterr().err
