@@ -225,10 +225,11 @@ def short_numbers(axes: Axes, ticks: int = 4) -> None:
 def save(figure: Figure, table: pl.DataFrame, path: Path) -> list[Path]:
     """Write PNG, PDF and the plotted table; equal figures give equal bytes.
 
-    `path` has no suffix. The files carry no date and no version of any program.
+    `path` has no suffix; a point in its name (`rate-0.003`) begins none. The files carry
+    no date and no version of any program.
     """
     make_folder(path.parent)
-    written = [path.with_suffix(suffix) for suffix in (".png", ".pdf", ".csv")]
+    written = [path.with_name(path.name + end) for end in (".png", ".pdf", ".csv")]
     png, pdf, csv = written
     with house_style():  # font types and resolution are read when a file is written
         write_atomically(png, as_png(figure))

@@ -63,6 +63,14 @@ def test_files_are_the_same_bytes_twice(sweep, tmp_path):
     assert pl.read_csv(written[0][2]).height == 8
 
 
+def test_a_point_in_a_name_does_not_cut_it_short(sweep, tmp_path):
+    figure, table = polynomial_figure(collect(sweep).frame)
+    written = style.save(figure, table, tmp_path / "rate-0.003_mamba2")
+    ends = (".png", ".pdf", ".csv")
+    assert [path.name for path in written] == [f"rate-0.003_mamba2{e}" for e in ends]
+    assert all(path.exists() for path in written)
+
+
 def test_nothing_finished_is_a_message(tmp_path):
     config = polynomial_run()
     write_run(tmp_path, config, [], state="stopped")
