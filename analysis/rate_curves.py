@@ -7,16 +7,14 @@ that hold out the validation split count, so that no test set chooses a rate.
 import polars as pl
 
 from analysis.arm_names import sort_rows
-from analysis.selection import at_end, usable
+from analysis.selection import IS_TRIAL, at_end, usable
 from analysis.settings import with_setting
 from analysis.statistics import t_interval
 from analysis.trajectories import declared
 from sweeps.rate_grid import RateCurve
-from synth.identity import canonical_json
 
 CELL = ("task", "setting", "parameters", "scale", "arm")
 MEASURE = ("suite", "metric", "slice")
-_VALIDATION = canonical_json({"split": "validation"})[1:-1]
 
 SCHEMA: dict[str, pl.DataType] = {
     "task": pl.String(),
@@ -46,10 +44,7 @@ def rate_curves(frame: pl.DataFrame) -> pl.DataFrame:
     Cells are task, setting, size and arm; metrics are those with a direction (slice ""
     is a whole suite). Empty when the table holds no trials.
     """
-    trials = usable(frame).filter(
-        pl.col("config").str.contains(_VALIDATION, literal=True),
-        pl.col("state").is_in(["done", "failed"]),
-    )
+    trials = usable(frame).filter(IS_TRIAL, pl.col("state").is_in(["done", "failed"]))
     if trials.is_empty():
         return pl.DataFrame(schema=SCHEMA)
     trials = with_setting(trials, "scale", "arm", "learning_rate")

@@ -6,6 +6,7 @@ Names of metrics, suites and slices are those of the tasks (`synth.tasks`) and p
 
 import polars as pl
 
+from synth.identity import canonical_json
 from synth.scales import resolve
 
 IN_DOMAIN = "in_domain"
@@ -14,6 +15,10 @@ EXACT_MATCH, GUESS_FLOOR = "exact_match", "guess_floor"
 OPERATIONS = "operations"
 CHOICE = "horizon=1,role=choice"
 SECOND_TOKEN, NAMES_SUITE = "second_token_accuracy", "test_seen"
+IS_TRIAL = pl.col("config").str.contains(
+    canonical_json({"split": "validation"})[1:-1], literal=True
+)
+"""Runs on which a rate is chosen: they are judged on validation data."""
 
 
 def slice_value(name: str, kind: pl.DataType | None = None) -> pl.Expr:

@@ -45,7 +45,7 @@ def field_figure(view: View, label: str = "") -> tuple[Figure, pl.DataFrame]:
     rows = with_titles(view)
     if view.along:
         figure = _curves(view, rows)
-        annotate(figure, "; ".join(filter(None, (facts_of(view), label))))
+        annotate(figure, facts_of(view), label)
         return figure, levels_table(view)
     numbers = view.rows[view.x]
     figure, _ = series.series_figure(
@@ -61,7 +61,7 @@ def field_figure(view: View, label: str = "") -> tuple[Figure, pl.DataFrame]:
         order=rows["title"].unique(maintain_order=True).to_list(),
         apart=view.x != "parameters",
     )
-    annotate(figure, "; ".join(filter(None, (facts_of(view), label))))
+    annotate(figure, facts_of(view), label)
     return figure, levels_table(view)
 
 

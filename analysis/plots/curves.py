@@ -59,7 +59,7 @@ def cost_figure(
     with style.house_style():
         figure, grid = style.panels(len(scales), len(known))
         for axes, scale in zip(grid[0], scales, strict=True):
-            axes.set_title(f"{scale} non-embedding parameters")
+            axes.set_title(style.size_title(scale))
         for cost, line in zip(known, grid, strict=True):
             for axes, scale in zip(line, scales, strict=True):
                 here = rows.filter(pl.col("scale") == scale).drop_nulls(cost)

@@ -56,7 +56,7 @@ def event_figure(
             here = times.filter(pl.col("scale") == scale)
             curves = draw_events(axes, here)
             parts.append(curves.select(pl.lit(scale).alias("scale"), pl.all()))
-            axes.set_title(scale)
+            axes.set_title(style.size_title(scale))
             axes.set_xlabel("training tokens")
         word = "at least" if meant.better == "higher" else "at most"
         what = f"{metric.replace('_', ' ')} {word} {level:g}"

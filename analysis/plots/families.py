@@ -207,7 +207,7 @@ def choice_points(frame: pl.DataFrame) -> Drawn:
         for (above, below), scale in zip(grid.T, scales, strict=True):
             here = rows.filter(scale=scale)
             curves.draw_curves(above, here, "tokens")
-            above.set_title(f"{scale} non-embedding parameters")
+            above.set_title(style.size_title(scale))
             top = here.filter(pl.col("step") > 0)["value"].to_numpy().max()
             above.set_ylim(-0.05 * top, 1.1 * top)
             for line in (0.0, level):

@@ -8,14 +8,14 @@ and no sweep hides another.
 import functools
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import polars as pl
 from matplotlib.figure import Figure
 
 from analysis.plots import style
-from analysis.selection import usable
+from analysis.selection import IS_TRIAL, usable
 from analysis.settings import Setting, check_one_setting, facts, settings_of
 
 Drawn = tuple[Figure, pl.DataFrame]
@@ -65,24 +65,52 @@ class Entry:
 
     def pictures(self, frame: pl.DataFrame) -> tuple[list[Picture], list[str]]:
         """A picture for each setting of finished runs, and why others have none."""
-        done = usable(frame).filter((pl.col("state") == "done") & self.runs)
+        done = self.finished(usable(frame))
         if done.is_empty():
             return [], [f"no finished run has {self.missing}"]
-        found, reasons = [], []
-        settings = settings_of(done, *self.varied)
-        for setting in settings:
-            try:
-                figure, table = self.draw(setting.frame)
-            except ValueError as error:
-                reasons.append(
-                    f"{setting.label}: {error}" if setting.label else f"{error}"
-                )
-                continue
-            name = named(self.name, setting)
-            told = facts(setting.frame)
-            annotate(figure, f"{told}; {setting.label}" if setting.label else told)
-            found.append(Picture(name, self.about, setting.label, told, figure, table))
-        return found, reasons
+
+        def draw(setting: Setting) -> Picture:
+            return one_picture(self.name, self.about, setting, self.draw)
+
+        return draw_settings(settings_of(done, *self.varied), draw)
+
+    def finished(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Its runs that are done; trials of rates have a figure of their own."""
+        return frame.filter((pl.col("state") == "done") & ~IS_TRIAL & self.runs)
+
+
+def draw_settings(
+    settings: Iterable[Setting], draw: Callable[[Setting], Picture]
+) -> tuple[list[Picture], list[str]]:
+    """A picture of each setting; each reason why some have none, once.
+
+    A drawing that raises `ValueError` says so why it cannot be made.
+    """
+    pictures: list[Picture] = []
+    labels: dict[str, list[str]] = {}
+    for setting in settings:
+        try:
+            pictures.append(draw(setting))
+        except ValueError as error:
+            labels.setdefault(f"{error}".rstrip("."), []).append(setting.label)
+    reasons = []
+    for reason, of in labels.items():
+        if not pictures and len(labels) == 1:
+            reasons.append(reason)
+        else:
+            told = of[0] if len(of) == 1 else f"in {len(of)} settings"
+            reasons.append(f"{told}: {reason}" if told else reason)
+    return pictures, reasons
+
+
+def one_picture(
+    name: str, about: str, setting: Setting, draw: Draw, *shown: str
+) -> Picture:
+    """Draw a setting, with what was trained above the panels; `shown`: see `facts`."""
+    figure, table = draw(setting.frame)
+    told = facts(setting.frame, *shown)
+    annotate(figure, told, setting.label)
+    return Picture(named(name, setting), about, setting.label, told, figure, table)
 
 
 FIGURES: dict[str, Entry] = {}
@@ -97,13 +125,13 @@ def drawing(
     def enter(draw: Draw) -> Draw:
         @functools.wraps(draw)
         def checked(frame: pl.DataFrame) -> Drawn:
-            here = frame.filter((pl.col("state") == "done") & runs)
+            here = entry.finished(frame)
             if here.is_empty():
                 raise ValueError(f"no finished run has {missing}")
             check_one_setting(here, *varied)
             return draw(here)
 
-        FIGURES[name] = Entry(name, draw, varied, runs, missing)
+        entry = FIGURES[name] = Entry(name, draw, varied, runs, missing)
         return checked
 
     return enter
@@ -115,8 +143,9 @@ def named(name: str, setting: Setting) -> str:
     return f"{name}_{words}" if words else name
 
 
-def annotate(figure: Figure, text: str) -> None:
-    """A quiet line above the panels: of which runs the figure is."""
+def annotate(figure: Figure, *texts: str) -> None:
+    """Quiet lines above the panels: of which runs the figure is."""
+    text = "; ".join(filter(None, texts))
     lines = textwrap.wrap(text, int(figure.get_figwidth() * 19))
     figure.set_figheight(figure.get_figheight() + 0.13 * len(lines))
     with style.house_style():

@@ -12,14 +12,11 @@ import polars as pl
 from analysis.fields import Fields
 from analysis.plots.by_field import MOST_PANELS, facts_of, field_figure, file_name
 from analysis.plots.families import FIGURES
-from analysis.plots.gallery import Picture, annotate, named
+from analysis.plots.gallery import Picture, draw_settings, named, one_picture
 from analysis.plots.rates import rate_figure
-from analysis.selection import usable
-from analysis.settings import Setting, facts, settings_of
+from analysis.selection import IS_TRIAL, usable
+from analysis.settings import Setting, settings_of
 from analysis.views import Query, view
-
-TRIALS = pl.col("config").str.contains('"split":"validation"', literal=True)
-"""Runs on which a rate is chosen: they hold out, and are judged on, validation data."""
 
 
 def all_pictures(
@@ -35,7 +32,7 @@ def all_pictures(
     for name, entry in FIGURES.items():
         if only and name not in only:
             continue
-        here = done.filter(entry.runs)
+        here = entry.finished(done)
         if here.is_empty() and not only:
             absent.append(name)
             continue
@@ -45,11 +42,11 @@ def all_pictures(
         if drawn:
             shown += here["run_id"].unique().to_list()
     if not only:
-        trials = usable(frame).filter(TRIALS, pl.col("state").is_in(["done", "failed"]))
-        drawn, why = rate_pictures(trials)
+        ended = pl.col("state").is_in(["done", "failed"])
+        drawn, why = rate_pictures(usable(frame).filter(IS_TRIAL, ended))
         pictures += drawn
         reasons += [f"rates are left out: {reason}" for reason in why]
-        others = done.filter(~pl.col("run_id").is_in(shown), ~TRIALS)
+        others = done.filter(~pl.col("run_id").is_in(shown), ~IS_TRIAL)
         for part in others.sort("task").partition_by("task", maintain_order=True):
             drawn, why = overviews(part)
             pictures += drawn
@@ -65,17 +62,17 @@ def rate_pictures(trials: pl.DataFrame) -> tuple[list[Picture], list[str]]:
     pictures, reasons = [], []
     for part in trials.sort("task").partition_by("task", maintain_order=True):
         task = part["task"][0]
-        for setting in settings_of(part, "scale", "arm", "learning_rate"):
-            try:
-                figure, table = rate_figure(setting.frame)
-            except ValueError as error:
-                reasons.append(f"{error}".rstrip("."))
-                continue
-            told = facts(setting.frame)
-            annotate(figure, "; ".join(filter(None, (told, setting.label))))
-            name, about = named(f"rates-{task}", setting), f"Learning rates of {task}."
-            one = Picture(name, about, setting.label, told, figure, table)
-            pictures.append(one)
+        about = f"The task {task} at every learning rate that was tried for it."
+
+        def draw(setting: Setting, task: str = task, about: str = about) -> Picture:
+            name = f"rates-{task}"
+            return one_picture(name, about, setting, rate_figure, "learning_rate")
+
+        drawn, why = draw_settings(
+            settings_of(part, "scale", "arm", "learning_rate"), draw
+        )
+        pictures += drawn
+        reasons += why
     return pictures, reasons
 
 
@@ -98,18 +95,12 @@ def overviews(
         panel = mixed[0]
     whole = not mixed or panel in mixed
     parts = [Setting("", "", "", done)] if whole else settings_of(frame, *varied)
-    pictures, reasons = [], []
-    for setting in parts:
-        try:
-            found = view(setting.frame, Query(), x, panel=panel)
-            figure, table = field_figure(found, setting.label)
-        except ValueError as error:
-            reasons.append(f"{error}".rstrip("."))
-            continue
+
+    def draw(setting: Setting) -> Picture:
+        found = view(setting.frame, Query(), x, panel=panel)
+        figure, table = field_figure(found, setting.label)
         about = f"{found.measure.label} of the task {found.rows['task'][0]}."
-        name = named(file_name(found), setting)
-        told = facts_of(found)
-        pictures.append(
-            Picture(name, about.capitalize(), setting.label, told, figure, table)
-        )
-    return pictures, reasons
+        name, told = named(file_name(found), setting), facts_of(found)
+        return Picture(name, about.capitalize(), setting.label, told, figure, table)
+
+    return draw_settings(parts, draw)

@@ -88,7 +88,7 @@ def polynomial_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
         for axes, scale in zip(grid[0], scales, strict=True):
             here = pl.col("scale") == scale
             draw_panel(axes, rows.filter(here), table.filter(here))
-            axes.set_title(f"{scale} non-embedding parameters")
+            axes.set_title(style.size_title(scale))
         grid[0][0].set_ylabel("exact match (greedy)")
         style.label_x(figure, "operations in the expression, m")
         style.legend_below(figure, keys(arms_of(rows)))

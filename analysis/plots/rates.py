@@ -6,6 +6,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from analysis.arm_names import arm_name, arms_of
 from analysis.measures import headline
@@ -18,8 +19,8 @@ from analysis.trajectories import declared
 def rate_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     """The first metric of one task against the rate: a panel a size, a colour an arm.
 
-    Rings mark the best rate of a curve, crosses one at the edge of its grid. Numbers are
-    what the metric loses within a factor of three of the best rate.
+    Rings mark the best rate of a curve, crosses one at the edge of its grid. The
+    box in a panel says what each arm loses within a factor of three of its best rate.
     Returns the figure and the plotted table, see `rate_curves.rate_curves`.
 
     Raises
@@ -47,7 +48,7 @@ def rate_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
         figure, grid = style.wrapped_panels(len(scales), unit)
         for axes, scale in zip(grid, scales, strict=True):
             _draw(axes, table.filter(scale=scale))
-            axes.set_title(f"{scale} parameters")
+            axes.set_title(style.size_title(scale))
             if meant is not None and meant.unit == "share":
                 axes.set_ylim(*series.SHARE)
         style.label_x(figure, "learning rate")
@@ -58,9 +59,12 @@ def rate_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
 def _draw(axes: Axes, table: pl.DataFrame) -> None:
     """The curves of one size."""
     axes.set_xscale("log")
-    note: Any = {"transform": axes.transAxes, "va": "top", "fontsize": 7.5}
-    axes.text(0.03, 0.97, "lost within a factor of 3", color=style.FAINT, **note)
-    for place, arm in enumerate(arms_of(table)):
+    axes.xaxis.set_minor_locator(NullLocator())
+    rates = table["learning_rate"].unique().sort().to_list()
+    names = [f"{rate:.2g}" for rate in rates]
+    axes.set_xticks(rates, names, **style.slant(names))
+    losses = []
+    for arm in arms_of(table):
         color = style.color_of(arm)
         own = table.filter(arm=arm).sort("learning_rate")
         mark: Any = {"marker": style.marker_of(arm), "color": color, "ms": 4}
@@ -75,13 +79,22 @@ def _draw(axes: Axes, table: pl.DataFrame) -> None:
             axes.plot(row["learning_rate"], row["mean"], color=color, ms=10, **shape)
         if best.height and best["sensitivity"][0] is not None:
             text = f"{arm_name(arm)}: {best['sensitivity'][0]:.2g}"
-            axes.text(0.03, 0.89 - 0.08 * place, text, color=color, **note)
+            losses.append(Line2D([], [], **mark, label=text))
+    if losses:
+        how: Any = {"fontsize": 7.5, "title_fontsize": 7.5, "framealpha": 0.8}
+        title = "lost within a factor of 3"
+        axes.legend(handles=losses, title=title, frameon=True, edgecolor="white", **how)
 
 
 def _keys(table: pl.DataFrame) -> list[Line2D]:
     faint: Any = {"color": style.FAINT, "ls": "", "ms": 8}
-    return [
-        *series.keys(arms_of(table), band=False),
-        Line2D([], [], marker="o", mfc="none", label="best rate", **faint),
-        Line2D([], [], marker="x", label="best, at the edge", **faint),
-    ]
+    found = series.keys(arms_of(table), band=False)
+    if table["low"].drop_nulls().len():
+        text = "mean, 95 % t interval"
+        found.append(Line2D([], [], marker="|", label=text, **faint))
+    best = table.filter("best").drop_nulls("mean")["interior"].unique()
+    if True in best:
+        found.append(Line2D([], [], marker="o", mfc="none", label="best rate", **faint))
+    if False in best:
+        found.append(Line2D([], [], marker="x", label="best, at the edge", **faint))
+    return found

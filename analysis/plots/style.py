@@ -202,6 +202,15 @@ def mark_values(axes: Axes, at: dict[Any, float], most: int = 11) -> None:
     axes.set_xlim(places[0] - room, places[-1] + room)
 
 
+def size_title(scale: str) -> str:
+    """What a panel of one size is called; shapes such as d40-L8-h4 say it themselves.
+
+    >>> size_title("100k"), size_title("d40-L8-h4")
+    ('100k non-embedding parameters', 'd40-L8-h4')
+    """
+    return f"{scale} non-embedding parameters" if scale[0].isdigit() else scale
+
+
 def slant(names: Sequence[str]) -> dict[str, Any]:
     """How names under an axis stand: aslant where they would meet on a line."""
     widest = max((len(line) for name in names for line in name.split("\n")), default=0)

@@ -15,7 +15,9 @@ from analysis.collect import collect
 from analysis.parquet import read_all, write
 from analysis.plots import families, style
 from analysis.plots.curves import cost_figure
+from analysis.plots.gallery import draw_settings
 from analysis.plots.polynomial import polynomial_figure, polynomial_table
+from analysis.settings import Setting
 from tests.analysis.conftest import (
     polynomial_rows,
     polynomial_run,
@@ -146,6 +148,20 @@ def test_command_draws_all_and_names_what_it_leaves_out(sweep, tmp_path, capsys)
         assert first.read_bytes() == second.read_bytes(), name
     assert main(["figures", "figure-9"]) == 2
     assert "No figure 'figure-9'" in capsys.readouterr().err
+
+
+def test_a_reason_for_leaving_out_is_given_once():
+    def refuse(setting):
+        if setting.label == "b":
+            raise ValueError("no level.")
+        raise ValueError("no pauses")
+
+    settings = [Setting("", label, "", pl.DataFrame()) for label in "abc"]
+    assert draw_settings(settings, refuse) == (
+        [],
+        ["in 2 settings: no pauses", "b: no level"],
+    )
+    assert draw_settings(settings[::2], refuse) == ([], ["no pauses"])
 
 
 def test_settings_are_never_averaged_as_if_they_were_seeds(tmp_path):

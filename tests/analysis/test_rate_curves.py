@@ -8,6 +8,7 @@ from analysis.collect import collect
 from analysis.plots.overview import all_pictures
 from analysis.plots.rates import rate_figure
 from analysis.rate_curves import rate_curves
+from analysis.selection import IS_TRIAL
 from analysis.statistics import t_interval
 from synth.metrics import Measurement
 from tests.analysis.conftest import polynomial_run, write_run
@@ -92,9 +93,15 @@ def test_a_table_without_trials_has_no_curve(tmp_path):
 
 
 def test_the_figure_marks_the_best_rate_of_each_curve(frame):
-    pictures, _ = all_pictures(frame)
-    (rates,) = [one for one in pictures if one.name.startswith("rates-")]
+    trials = frame.filter(IS_TRIAL)
+    pictures, reasons = all_pictures(trials)
+    (rates,) = pictures  # no other figure shows trials, or says that it leaves them out
+    (no_runs,) = reasons
+    assert no_runs.startswith("no finished run is for ")
+    assert "8 seeds" not in rates.facts
     (axes,) = rates.figure.axes
+    assert axes.get_legend().get_texts()[0].get_text() == "n = 1: 0.2"
+    assert [t.get_text() for t in axes.get_xticklabels()][:2] == ["0.001", "0.002"]
     rings = [line for line in axes.lines if line.get_markersize() == 10]
     assert [tuple(line.get_xydata()[0]) for line in rings] == [(2e-3, 0.75)]
     assert rates.table["diverged"].to_list() == [0, 0, 0, 1]
