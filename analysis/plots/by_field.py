@@ -196,7 +196,7 @@ def _curves(view: View, rows: pl.DataFrame) -> Figure:
             _fit(axes, view, here)
             series.draw_bounds(axes, here.with_columns(place=pl.col(view.x)))
         style.label_x(figure, label_of(view.x))
-        handles = series.keys(looks, view.hue, band=False)
+        handles = curves.curve_keys(looks, view.hue)
         style.legend_below(
             figure, [*handles, *series.bound_keys(rows, floor_label(view))]
         )

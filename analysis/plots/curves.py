@@ -1,5 +1,6 @@
 """Training curves: any metric against tokens or FLOP, and when it was learned."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
@@ -85,11 +86,13 @@ def draw_curves(
     learned: pl.DataFrame | None = None,
     hue: str = "arm",
     looks: dict[Any, tuple[str, str]] | None = None,
+    line: Any = "-",
 ) -> None:
     """Runs of one panel as thin lines, their mean thick; ticks where each run learned it.
 
     `learned` is a result of `events.event_times`, `looks` one of `series.looks_of`. The
-    mean leaves out evaluations at which seeds fall into two groups.
+    mean, drawn in the style `line`, leaves out evaluations at which seeds fall into two
+    groups.
     """
     happened = [] if learned is None else learned.filter("happened").rows()
     at = {run_id: tokens for run_id, tokens, _ in happened}
@@ -102,7 +105,8 @@ def draw_curves(
         for run in runs:
             axes.plot(run[cost], run["value"], color=color, lw=0.6, alpha=0.4)
         mean = levels(group, list(dict.fromkeys(("step", cost))), span).sort("step")
-        axes.plot(mean[cost], mean["mean"], color=color, marker=marker, ms=3)
+        mark: Any = {"color": color, "marker": marker, "ms": 3}
+        axes.plot(mean[cost], mean["mean"], ls=line, **mark)
         # A run's cost grows as its tokens do.
         shown = [
             at[run["run_id"][0]] * run[cost][-1] / run["tokens"][-1]
@@ -115,8 +119,17 @@ def draw_curves(
     style.short_numbers(axes)
 
 
+def curve_keys(looks: Iterable[Any], hue: str = "arm") -> list[Line2D]:
+    """Entries of a legend for `draw_curves`."""
+    faint: Any = {"color": style.FAINT}
+    run = Line2D([], [], lw=0.6, label="one run", **faint)
+    text = "mean; none of seeds in two groups"
+    mean = Line2D([], [], marker=".", ms=6, label=text, **faint)
+    return [*series.keys(looks, hue, band=False), run, mean]
+
+
 def _keys(arms: list[str], level: float | None, floor: float) -> list[Line2D]:
-    found = series.keys(arms, band=False)
+    found = curve_keys(arms)
     if level is not None:
         tick: dict[str, Any] = {"color": style.FAINT, "ls": "", "marker": "|", "ms": 7}
         found.append(Line2D([], [], label=f"reached {level:g}", **tick))

@@ -68,8 +68,10 @@ def event_figure(
     return figure, pl.concat(parts)
 
 
-def draw_events(axes: Axes, times: pl.DataFrame) -> pl.DataFrame:
-    """Kaplan-Meier curves of the arms in `times`, with pointwise 95 % bands.
+def draw_events(
+    axes: Axes, times: pl.DataFrame, line: Any = "-", band: bool = True
+) -> pl.DataFrame:
+    """Kaplan-Meier curves of the arms in `times`, with pointwise 95 % bands if wanted.
 
     A tick on a curve is a run that was watched until there without the event. `times`
     is a result of `trajectories.timed_runs`; returns what is drawn.
@@ -83,12 +85,12 @@ def draw_events(axes: Axes, times: pl.DataFrame) -> pl.DataFrame:
         last = curve.tail(1).with_columns(tokens=pl.lit(end))
         steps = pl.concat([curve, last]) if curve["tokens"][-1] < end else curve
         color = style.color_of(arm)
-        axes.step(steps["tokens"], steps["share"], where="post", color=color)
-        band = steps.drop_nulls()
+        axes.step(steps["tokens"], steps["share"], where="post", color=color, ls=line)
+        bounded = steps.drop_nulls() if band else steps.clear()
         axes.fill_between(
-            band["tokens"],
-            band["low"],
-            band["high"],
+            bounded["tokens"],
+            bounded["low"],
+            bounded["high"],
             step="post",
             color=color,
             alpha=0.12,

@@ -6,6 +6,7 @@ import polars as pl
 from matplotlib.lines import Line2D
 
 from analysis.arm_names import arm_name, arms_of, sort_rows
+from analysis.fields import distinct
 from analysis.plots import curves, events, series, style
 from analysis.plots.gallery import FIGURES, Drawn, drawing
 from analysis.plots.polynomial import accuracy_by_operations, polynomial_figure
@@ -26,6 +27,7 @@ from analysis.selection import (
 from analysis.trajectories import curve_rows, learned_level, timed_runs
 
 FrameOrSeries = TypeVar("FrameOrSeries", pl.DataFrame, pl.Series)
+MIXER = "model.mixer"
 STORIES = pl.col("task") == "stories"
 ALONE = STORIES & (pl.col("books_parts") == 0)
 POLYNOMIAL = pl.col("task") == "polynomial"
@@ -185,7 +187,7 @@ def induction_curves(frame: pl.DataFrame) -> Drawn:
 
 @drawing(
     "choice-points",
-    *("scale", "arm"),
+    *("scale", "arm", MIXER),
     runs=pl.col("task") == "choice-points",
     missing="task choice-points",
 )
@@ -193,33 +195,45 @@ def choice_points(frame: pl.DataFrame) -> Drawn:
     """Excess loss at choices along training; below it, how many runs have learned them.
 
     The share of runs is a Kaplan-Meier curve of the first time below the level that the
-    task declares; a mark on it is a run that ended without.
+    task declares; a mark on it is a run that ended without. Colours are arms, styles of
+    lines mixers; curves of one mixer have bands.
     """
     rows = curve_rows(frame, "excess_loss", "test", CHOICE)
     rows = _some(rows, "an excess loss at choices")
     level = learned_level(rows, "excess_loss")
     times = timed_runs(rows, level, "lower")
     scales, parts = by_scale(rows), []
+    lines = style.lines_in_order(distinct(rows[MIXER]))
     with style.house_style():
         width = max(style.PANEL_WIDTH * len(scales), style.NARROWEST)
         figure = style.empty_figure(width, 2 * style.PANEL_HEIGHT)
         grid = figure.subplots(2, len(scales), sharey="row", squeeze=False)
         for (above, below), scale in zip(grid.T, scales, strict=True):
             here = rows.filter(scale=scale)
-            curves.draw_curves(above, here, "tokens")
+            for mixer in distinct(here[MIXER]):
+                one, line = pl.col(MIXER) == mixer, lines[mixer]
+                curves.draw_curves(above, here.filter(one), "tokens", line=line)
+                of_mixer = times.filter(one, scale=scale)
+                drawn = events.draw_events(below, of_mixer, line, len(lines) == 1)
+                named = pl.lit(scale).alias("scale"), pl.lit(mixer).alias("mixer")
+                parts.append(drawn.select(*named, pl.all()))
             above.set_title(style.size_title(scale))
             top = here.filter(pl.col("step") > 0)["value"].to_numpy().max()
             above.set_ylim(-0.05 * top, 1.1 * top)
-            for line in (0.0, level):
-                above.axhline(line, **series.REFERENCE, zorder=1)
-            drawn = events.draw_events(below, times.filter(scale=scale))
-            parts.append(drawn.select(pl.lit(scale).alias("scale"), pl.all()))
+            for height in (0.0, level):
+                above.axhline(height, **series.REFERENCE, zorder=1)
         grid[0][0].set_ylabel("excess loss at choices, nats")
         grid[1][0].set_ylabel(f"share of runs below {level:g}")
         style.label_x(figure, "training tokens")
         text = f"the source itself (0), and {level:g}"
         known = Line2D([], [], **series.REFERENCE, label=text)
-        style.legend_below(figure, [*series.keys(arms_of(rows), band=False), known])
+        handles = [*curves.curve_keys(arms_of(rows)), known]
+        if len(lines) > 1:
+            handles += [
+                Line2D([], [], color=style.FAINT, ls=line, label=mixer)
+                for mixer, line in lines.items()
+            ]
+        style.legend_below(figure, handles)
     return figure, pl.concat(parts)
 
 

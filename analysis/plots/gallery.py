@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import polars as pl
 from matplotlib.figure import Figure
 
+from analysis.fields import Fields
 from analysis.plots import style
 from analysis.selection import IS_TRIAL, usable
 from analysis.settings import Setting, check_one_setting, facts, settings_of
@@ -52,7 +53,7 @@ class Entry:
     name: str
     draw: Draw
     varied: tuple[str, ...]
-    """Columns that its runs may differ in."""
+    """Columns, or dotted paths of fields, that its runs may differ in."""
     runs: pl.Expr
     """Rows of the runs that it is about."""
     missing: str
@@ -70,13 +71,20 @@ class Entry:
             return [], [f"no finished run has {self.missing}"]
 
         def draw(setting: Setting) -> Picture:
-            return one_picture(self.name, self.about, setting, self.draw)
+            return one_picture(self.name, self.about, setting, self.draw, *self.varied)
 
         return draw_settings(settings_of(done, *self.varied), draw)
 
     def finished(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Its runs that are done; trials of rates have a figure of their own."""
-        return frame.filter((pl.col("state") == "done") & ~IS_TRIAL & self.runs)
+        """Its runs that are done, with the fields that vary as columns.
+
+        Trials of rates have a figure of their own.
+        """
+        done = frame.filter((pl.col("state") == "done") & ~IS_TRIAL & self.runs)
+        for path in self.varied:
+            if "." in path:
+                done = Fields(done).add(done, path)
+        return done
 
 
 def draw_settings(

@@ -36,6 +36,8 @@ ARMS = {
 OTHER_COLORS = ("#7a5195", "#56b4e9", "#8c8c00", "#e69f00", "#a05a2c", "#d62f6b")
 OTHER_MARKERS = ("P", "X", "<", ">", "p", "h", "*", "d")
 """Any other arm has one of these pairs, chosen by its name alone."""
+LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
+"""Styles of lines for what is told apart beside the arm, such as the mixer."""
 
 PANEL_HEIGHT, PANEL_WIDTH = 2.5, 2.9
 """Inches at the size a figure is printed."""
@@ -111,6 +113,11 @@ def looks_in_order(values: Sequence[Any]) -> dict[Any, tuple[str, str]]:
         value: (colors[i % len(colors)], markers[i % len(markers)])
         for i, value in enumerate(values)
     }
+
+
+def lines_in_order(values: Sequence[Any]) -> dict[Any, Any]:
+    """A line style for each value of a field, in the order of the values."""
+    return {value: LINES[i % len(LINES)] for i, value in enumerate(values)}
 
 
 def _look(arm: str) -> tuple[str, str]:

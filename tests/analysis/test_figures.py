@@ -272,3 +272,17 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_is_drawn(
     err = capsys.readouterr().err
     assert "Read-only file system" in err
     assert (str(tmp_path / "f") if where else "notebooks") in err
+
+
+def test_choice_points_overlay_mixers(everything):
+    here = everything.filter(task="choice-points")
+    other = here.with_columns(
+        pl.col("config").str.replace_all('"attention"', '"mamba2"', literal=True),
+        pl.col("run_id") + "-other",
+    )
+    pictures, _ = families.FIGURES["choice-points"].pictures(pl.concat([here, other]))
+    (one,) = pictures
+    assert one.table["mixer"].unique().sort().to_list() == ["attention", "mamba2"]
+    assert "5 seeds a cell" in one.facts
+    names = [text.get_text() for text in one.figure.legends[0].get_texts()]
+    assert {"attention", "mamba2"} <= set(names)
