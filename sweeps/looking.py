@@ -1,6 +1,5 @@
 """The commands of `python -m sweeps` that look at runs: list, status, show, dashboard."""
 
-import glob
 import json
 import sys
 from dataclasses import asdict, dataclass, fields
@@ -14,6 +13,7 @@ from sweeps.collected import TABLES
 from sweeps.provenance import Typed, last_typed
 from sweeps.survey import folder_of_runs, headline, survey
 from synth.identity import require
+from synth.run.finding import find_run
 from synth.run.standing import Standing, Survey, folders_in, standing
 from synth.run.states import LIVE, STATES, TROUBLED, State, counted
 
@@ -199,7 +199,7 @@ class Show:
         """Print it."""
         from synth.run.store import RunFolder
 
-        path = self._path()
+        path = find_run(self.run_id, self.runs)
         folder = RunFolder(path.parent, path.name)
         state = standing(path.parent, path.name)
         problems = [state.error] if state.error else []
@@ -236,29 +236,6 @@ class Show:
         }
         print(json.dumps(run) if self.json else _described(run))
         return 0
-
-    def _path(self) -> Path:
-        given = Path(self.run_id)
-        if self.run_id and (given / "config.json").is_file():
-            return given.absolute()
-        # A part of a name is no pattern, and a path is no part of a name.
-        part = glob.escape(self.run_id)
-        patterns = (f"{part}*", f"*/{part}*") if part == given.name else ()
-        matches = [
-            path.parent
-            for pattern in patterns
-            for path in self.runs.glob(f"{pattern}/config.json")
-        ]
-        exact = [path for path in matches if path.name == self.run_id]
-        different = {path.resolve(): path for path in exact or matches}
-        if len(different) == 1:
-            return next(iter(different.values())).absolute()
-        names = ", ".join(str(path) for path in sorted(different.values())[:5])
-        several = f"fits {len(different)} runs: {names}" if names else "fits no run"
-        raise ValueError(
-            f"{self.run_id!r} {several} below {self.runs}. Give a whole run id, or the "
-            "path of its folder; `python -m sweeps status --json` lists them."
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from synth.fast.precision import advice
 from synth.models.describe import unembeddings_per_token
 from synth.pack import Pack
 from synth.run import checkpoint as checkpoints
+from synth.run import vocabulary_file
 from synth.run.checkpoint import Checkpoint
 from synth.run.defining_code import refuse_other_code
 from synth.run.execution import Execution
@@ -191,6 +192,7 @@ class _Session:
                     restored[lane].place.metrics_bytes if restored else 0
                 )
                 folder.add_session(environment)
+                vocabulary_file.keep(folder, self.pack.task)
         self._tell("begin")
 
     @contextlib.contextmanager

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 import tyro
 
 from synth.cli.moved import MovedFiles
-from synth.config import RunConfig
 from synth.identity import require
 from synth.metrics import Measurement, Score, to_lines
 from synth.run.environment import require_device
@@ -25,6 +24,7 @@ from synth.run.places import expand
 
 if TYPE_CHECKING:
     from synth.probes.probe_files import ProbedStep
+    from synth.run.loading import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ class Law(Options):
                 floor = residual_floor(task, source.rows)
             report = measure_law(source, options, floor)
             if probed is not None:
-                measured[probed.folder.resolve()] += probed.rows(report.scores())
+                measured[probed.folder] += probed.rows(report.scores())
             if self.quiet:
                 continue
             if self.json:
@@ -136,18 +136,18 @@ class Law(Options):
         if self.model is not None:
             yield {"model": self.model}, self._language_model(), None, None
             return
-        from synth.probes.layer_states import RunStates, load_run, task_rows
+        from synth.probes.layer_states import RunStates, load_readable, task_rows
         from synth.probes.probe_files import ProbedStep, steps_to_measure
 
         for run in self.run:
             for wanted in steps_to_measure(run, self.step, self.every_step):
-                config, model, step = load_run(run, wanted, self.device, self.moved())
-                context = config.training.context
-                task = config.build_task()
-                rows = task_rows(task, self.data, self.examples, context)
-                label = {"run_id": run.name, "step": step}
-                states = RunStates(model, rows, self.norm, self.last)
-                yield label, states, task, ProbedStep(run, config, step)
+                found = load_readable(run, wanted, self.device, self.moved())
+                context = found.config.training.context
+                rows = task_rows(found.task, self.data, self.examples, context)
+                label = {"run_id": found.run_id, "step": found.step}
+                states = RunStates(found.model, rows, self.norm, self.last)
+                probed = ProbedStep(found.path, found.config, found.step)
+                yield label, states, found.task, probed
 
     def _language_model(self) -> Any:
         from synth.probes.language_models import (
@@ -184,7 +184,7 @@ class RunProbe(Options):
     def run_command(self) -> int:
         """Measure at each checkpoint and print."""
         from synth.probes import probe_files
-        from synth.probes.layer_states import load_run
+        from synth.probes.layer_states import load_readable
 
         self.check()
         require(bool(self.folders), "FOLDERS", "at least one folder", self.folders)
@@ -192,12 +192,10 @@ class RunProbe(Options):
         for folder in self.folders:
             steps = probe_files.steps_to_measure(folder, self.step, self.every_step)
             for wanted in steps:
-                config, model, step = load_run(
-                    folder, wanted, self.device, self.moved()
-                )
-                scores = self.scores(config, model, folder)
-                rows = probe_files.ProbedStep(folder, config, step).rows(scores)
-                measured[folder.resolve()] += rows
+                run = load_readable(folder, wanted, self.device, self.moved())
+                probed = probe_files.ProbedStep(run.path, run.config, run.step)
+                rows = probed.rows(self.scores(run))
+                measured[run.path] += rows
                 if not self.quiet:
                     text = to_lines(rows).rstrip() if self.json else None
                     print(text or probe_files.as_text(rows))
@@ -205,15 +203,15 @@ class RunProbe(Options):
             probe_files.save(self.name, measured)
         return 0
 
-    def scores(self, config: RunConfig, model: Any, folder: Path) -> list[Score]:
+    def scores(self, run: "Run") -> list[Score]:
         """The numbers of one checkpoint."""
         raise NotImplementedError
 
-    def refuse(self, config: RunConfig, folder: Path, wanted: str) -> ValueError:
+    def refuse(self, run: "Run", wanted: str) -> ValueError:
         """The error for a run on a task that the probe cannot measure."""
         return ValueError(
-            f"probe {self.name} needs a run on {wanted}; {folder} is on "
-            f"{config.task.kind}."
+            f"probe {self.name} needs a run on {wanted}; {run.path} is on "
+            f"{run.config.task.kind}."
         )
 
 
@@ -229,7 +227,7 @@ class ChoicePointsProbe(RunProbe):
     gradient_examples: int = 128
     """Test examples behind the shares of loss and gradient."""
 
-    def scores(self, config: RunConfig, model: Any, folder: Path) -> list[Score]:
+    def scores(self, run: "Run") -> list[Score]:
         """For a run on choice points or a maze."""
         from synth.probes.calibration import against_exact
         from synth.probes.choice_points import (
@@ -240,12 +238,12 @@ class ChoicePointsProbe(RunProbe):
         from synth.tasks.choice_points import ChoicePoints
         from synth.tasks.maze import Maze
 
-        task = config.build_task()
+        task, model = run.task, run.model
         if not isinstance(task, ChoicePoints | Maze):
-            raise self.refuse(config, folder, "choice-points or maze")
+            raise self.refuse(run, "choice-points or maze")
         (chosen,) = task.evaluation_sets(self.examples)
         (fewer,) = task.evaluation_sets(self.gradient_examples)
-        shares = measure_shares(model, task, fewer, config.objective)
+        shares = measure_shares(model, task, fewer, run.config.objective)
         scores = share_scores(shares, chosen.suite)
         scores += against_exact(model, task, chosen)
         scores += running_scores(model, task, chosen, greedy=False)
@@ -266,16 +264,16 @@ class InformationProbe(RunProbe):
     prefixes: int = 64
     """Prefixes of each kind after which every next token is tried."""
 
-    def scores(self, config: RunConfig, model: Any, folder: Path) -> list[Score]:
+    def scores(self, run: "Run") -> list[Score]:
         """For a run on sources."""
         from synth.probes.information import information_scores
         from synth.tasks.sources import Sources
 
-        task = config.build_task()
+        task = run.task
         if not isinstance(task, Sources):
-            raise self.refuse(config, folder, "sources")
+            raise self.refuse(run, "sources")
         (chosen,) = task.evaluation_sets(self.examples)
-        return information_scores(model, task, chosen, self.prefixes)
+        return information_scores(run.model, task, chosen, self.prefixes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,11 +282,11 @@ class InductionProbe(RunProbe):
 
     name: ClassVar[str] = "induction"
 
-    def scores(self, config: RunConfig, model: Any, folder: Path) -> list[Score]:
+    def scores(self, run: "Run") -> list[Score]:
         """For a run on any task."""
         from synth.probes.prefix_matching import prefix_scores
 
-        return prefix_scores(model)
+        return prefix_scores(run.model)
 
 
 @dataclass(frozen=True, kw_only=True)

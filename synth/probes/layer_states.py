@@ -8,20 +8,18 @@ last one carries the model's trained norm. `Norm` and `Last` offer the alternati
 that the asymmetry can be seen and removed.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from synth.config import RunConfig
 from synth.models.decoder import PredictionModel
 from synth.models.heads import TrunkOutput
-from synth.run.scoring import load_model
-from synth.run.store import RunFolder
+from synth.run.loading import Run, load
 from synth.tasks.task import Rows, Task
 
 Norm = Literal["fresh", "standardised", "none"]
@@ -58,22 +56,26 @@ class StateSource(Protocol):
         ...
 
 
-def load_run(
-    path: Path,
+def load_readable(
+    name: str | os.PathLike[str],
     step: int | None = None,
     device: str = "cpu",
     moved: Mapping[str, str] = {},
-) -> tuple[RunConfig, PredictionModel, int]:
-    """Configuration and model of a run at a checkpoint; see `load_model`."""
-    path = path.resolve()
-    folder = RunFolder(path.parent, path.name)
-    model, config, step = load_model(folder, step, device, moved)
-    if config.objective.decodes_at_once:
+) -> Run:
+    """A run, named as for `load`, whose model may read the answers.
+
+    Raises
+    ------
+    ValueError
+        When it was trained without reading them.
+    """
+    run = load(name, step=step, device=device, moved=moved)
+    if run.config.objective.decodes_at_once:
         raise ValueError(
-            f"{folder} was trained without reading answers ({config.objective.kind}); "
+            f"{run} was trained without reading answers ({run.config.objective.kind}); "
             "probes let a model read them. `python -m synth evaluate` scores it."
         )
-    return config, model.requires_grad_(False).eval(), step
+    return run
 
 
 def fresh_norm(x_BTD: Tensor, kind: Literal["rms", "layer"], epsilon: float) -> Tensor:

@@ -8,8 +8,6 @@ positions; an even spread would put 1 / (t + 1). After Olsson et al. (arXiv 2209
 Letters: K lanes, B batch, T time, H attention heads, L layers.
 """
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -52,24 +50,11 @@ def prefix_matching(
                 "Prefix matching reads attention patterns; this model's ModelConfig.mixer "
                 f"is {layer.kind!r}, which has none. Use a run with mixer 'attention'."
             )
-        weights_KBHTT = attention_weights(layer.mixer, x)
+        weights_KBHTT = layer.mixer.weights(x)
         there = weights_KBHTT[..., at, at - length + 1]
         scores.append(there.mean(dim=(1, 3)))
         x = layer(x)
     return torch.stack(scores, dim=1)
-
-
-def attention_weights(attention: Attention, x_KBTD: Tensor) -> Tensor:
-    """The attention pattern, which the fused kernel does not return, (K, B, H, T, T)."""
-    lanes, batch, time, width = x_KBTD.shape
-    channels = width // attention.heads
-    qkv = attention.norm.then(x_KBTD, attention.qkv_KED)
-    qkv = qkv.view(lanes * batch, time, 3, attention.heads, channels)
-    q, k = attention.rotary(qkv.permute(2, 0, 3, 1, 4)[:2], 0)
-    score = q @ k.transpose(-2, -1) / math.sqrt(channels)
-    later = torch.ones(time, time, dtype=torch.bool, device=x_KBTD.device).triu(1)
-    weights = score.float().masked_fill(later, -math.inf).softmax(-1)
-    return weights.view(lanes, batch, attention.heads, time, time)
 
 
 def prefix_scores(model: PredictionModel, lane: int = 0) -> list[Score]:

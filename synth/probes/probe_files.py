@@ -7,6 +7,7 @@ from pathlib import Path
 from synth.config import RunConfig
 from synth.metrics import Measurement, Score, to_lines
 from synth.run.checkpoint import saved_steps
+from synth.run.finding import find_run
 from synth.run.store import RunFolder, write_atomically
 
 
@@ -20,7 +21,7 @@ def steps_to_measure(folder: Path, step: int | None, every: bool) -> list[int | 
     """
     if every and step is not None:
         raise ValueError("Give either --step or --every-step.")
-    folder = folder.resolve()
+    folder = find_run(folder).resolve()
     run = RunFolder(folder.parent, folder.name)
     run.config()  # refuses what is no run folder
     saved = saved_steps(run)
@@ -40,7 +41,7 @@ class ProbedStep:
     def rows(self, scores: Sequence[Score]) -> list[Measurement]:
         """Scores in the long form."""
         tokens = self.step * self.config.training.tokens_per_step
-        run_id = self.folder.resolve().name
+        run_id = self.folder.name
         return [Measurement.of(score, run_id, self.step, tokens) for score in scores]
 
 

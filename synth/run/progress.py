@@ -1,4 +1,5 @@
-"""What a person sees while runs train: a bar on a terminal, plain lines elsewhere."""
+"""What a person sees while runs train: a bar on a terminal or in a notebook, plain lines
+elsewhere."""
 
 import contextlib
 import errno
@@ -7,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from synth.run.states import State
 
@@ -57,14 +58,18 @@ Progress = Callable[[Event], None]
 
 
 class Screen:
-    """Standard output: lines, each with the time of day; on a terminal lines without it
-    above a picture that is redrawn in place. Nothing at all if `quiet`."""
+    """Standard output: lines, each with the time of day; on a terminal and in a notebook
+    lines without it, and a picture that is redrawn in place. Nothing if `quiet`."""
 
     def __init__(self, quiet: bool = False, redraws: bool | None = None) -> None:
+        self._in_notebook = not quiet and in_notebook()
         if redraws is None:
-            redraws = not quiet and sys.stdout is not None and sys.stdout.isatty()
+            terminal = not quiet and sys.stdout is not None and sys.stdout.isatty()
+            redraws = terminal or self._in_notebook
         self.quiet, self.redraws = quiet, redraws
         self._live: Live | None = None
+        self._cell: Any = None
+        """The picture below a cell of a notebook."""
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -75,7 +80,10 @@ class Screen:
             tell(text if self.redraws else f"{time.strftime('%H:%M:%S')}  {text}")
 
     def draw(self, picture: "RenderableType") -> None:
-        """Put a picture in place of the last one; on a terminal only."""
+        """Put a picture in place of the last one; where `redraws` alone."""
+        if self._in_notebook:
+            self._show(picture)
+            return
         from rich.console import Console
         from rich.live import Live
 
@@ -85,12 +93,29 @@ class Screen:
                 self._live.start()
             self._live.update(picture, refresh=True)
 
+    def _show(self, picture: "RenderableType") -> None:
+        """Below the cell that runs; without widgets, so that every front end can."""
+        from IPython.display import display
+
+        if self._cell is None:
+            self._cell = display(picture, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._cell.update(picture)
+
     def close(self) -> None:
         """Leave the last picture where it is."""
+        self._cell = None
         if self._live is not None:
             with surviving_output():
                 self._live.stop()
             self._live = None
+
+
+def in_notebook() -> bool:
+    """Whether the process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
 
 
 def shown_on(screen: Screen) -> Progress:

@@ -1,107 +1,35 @@
 """Evaluate a checkpoint that lies in a run's folder."""
 
-import dataclasses
+import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from synth.config import RunConfig
 from synth.evaluation import greedy_decode, score_tokens, verified_scores
 from synth.metrics import Score
 from synth.models.decoder import PredictionModel
-from synth.models.lanes import FlatLanes
-from synth.run import checkpoint as checkpoints
-from synth.run.store import RunFolder
+from synth.run.loading import load
 from synth.tasks.task import EvaluationSet, Rows
 
 
-def load_model(
-    folder: RunFolder,
-    step: int | None = None,
-    device: str = "cpu",
-    moved: Mapping[str, str] = {},
-) -> tuple[PredictionModel, RunConfig, int]:
-    """The fp32 model of a run at a checkpoint (the newest whole one if `step` is None).
-
-    Newer ones that cannot be used are named on standard error. `moved` says where files
-    of the task lie now: `corpus`, `books`, `tokenizer_file`.
-
-    Raises
-    ------
-    ValueError
-        When the folder holds no run, or no such checkpoint, with the steps it has; why
-        the checkpoint, or the newest one, cannot be used.
-    """
-    config = with_files_at(folder.config(), moved)
-    steps = checkpoints.saved_steps(folder)
-    if not steps:
-        raise ValueError(f"{folder.path} has no checkpoint yet.")
-    if step is not None and step not in steps:
-        raise ValueError(
-            f"{folder.path} has no checkpoint at step {step}; it has {steps}."
-        )
-    vocab_size = len(config.task.build().vocabulary)
-    with torch.device(device):
-        model = PredictionModel(
-            config.model, config.objective, vocab_size, 1, config.training.context
-        )
-        lanes = FlatLanes(model, torch.float32)
-    weights = lanes.lane(lanes.master_KP, 0)
-    problems: list[str] = []
-    for chosen in reversed(steps) if step is None else [step]:
-        try:
-            saved = checkpoints.load(folder, chosen)
-            checkpoints.fill(weights, saved, str(checkpoints.path_at(folder, chosen)))
-        except ValueError as error:
-            problems.append(str(error))
-            continue
-        for problem in problems:
-            print(f"skipped: {problem}", file=sys.stderr)
-        return model, config, chosen
-    raise ValueError(f"No checkpoint can be used: {problems[0]}")
-
-
-def with_files_at(config: RunConfig, moved: Mapping[str, str]) -> RunConfig:
-    """The configuration with other places of its task's files, by field name.
-
-    Raises
-    ------
-    ValueError
-        Names an option that does not apply to the run, or files of other content.
-    """
-    task: Any = config.task
-    for name, path in moved.items():
-        owner: Any = (
-            getattr(task, "tokenizer", None) if name == "tokenizer_file" else task
-        )
-        if not getattr(owner, name, ""):
-            option = f"--{name.replace('_', '-')}"
-            raise ValueError(f"{option} has no meaning: the run was made without one.")
-        changed = dataclasses.replace(owner, **{name: path})
-        whole = owner is task
-        task = changed if whole else dataclasses.replace(task, tokenizer=changed)
-    return dataclasses.replace(config, task=task) if moved else config
-
-
 def evaluate_folder(
-    path: Path,
+    name: str | os.PathLike[str],
     examples: int,
     step: int | None,
     free_running: bool,
     device: str,
     moved: Mapping[str, str] = {},
 ) -> list[Score]:
-    """Scores of a run's checkpoint on the fixed sets of the split that it held out."""
+    """Scores of a run's checkpoint on the fixed sets of the split that it held out.
+
+    The run is named as for `load`.
+    """
     if examples < 1:
         raise ValueError(f"--examples must be at least 1; got {examples}.")
-    path = path.resolve()
-    folder = RunFolder(path.parent, path.name)
-    model, config, _ = load_model(folder, step, device, moved)
-    task = config.build_task()
+    run = load(name, step=step, device=device, moved=moved)
+    model, task = run.model, run.task
     sets = task.evaluation_sets(examples)
     if free_running:
         return _free_running(model, sets, torch.device(device))

@@ -4,6 +4,7 @@
 runs/polynomial-n2-1M-s0-3f9a21c7/
   config.json        the configuration, written first
   plugins/           files of a task or objective of one's own (synth.plugins)
+  vocabulary.json    what its tokens stand for; with byte pairs also tokenizer.json
   environment.json   versions, commit, device, threads of every session that worked on it
   metrics.jsonl      one line a measured number (synth.metrics.SCHEMA), append-only
   checkpoint/        step-00000500/ ...: weights and optimiser state
@@ -49,7 +50,14 @@ from synth.run.metrics_file import RunGone as RunGone
 from synth.run.states import State
 from synth.tasks.task import ItemCounts
 
-OF_THE_TRAINER = ("environment.json", "progress.json", "items.jsonl", "result.json")
+OF_THE_TRAINER = (
+    "environment.json",
+    "progress.json",
+    "items.jsonl",
+    "result.json",
+    "vocabulary.json",
+    "tokenizer.json",
+)
 """Files that only the process that holds the claim writes."""
 
 

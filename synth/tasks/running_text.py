@@ -102,6 +102,8 @@ class TextConfig(TaskConfig):
 class RunningText(Task):
     """Windows of a text, each once an epoch; tests on the part held out."""
 
+    tokenizer: Tokenizer
+
     def __init__(self, config: TextConfig) -> None:
         self.config = config
         path = verified(config.corpus, config.corpus_digest, "TextConfig.corpus")

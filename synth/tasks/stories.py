@@ -183,6 +183,8 @@ class StoriesConfig(TaskConfig):
 class Stories(Task):
     """Rows of running stories; tests on stories with held-out names."""
 
+    tokenizer: Tokenizer
+
     def __init__(self, config: StoriesConfig) -> None:
         self.config = config
         for name in ("corpus", "books"):

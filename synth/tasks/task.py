@@ -22,7 +22,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from synth.families import Family
 from synth.identity import Part
 from synth.metrics import TRAINING_METRICS, Metric, Score
 from synth.objectives.objective import Prediction
+
+if TYPE_CHECKING:
+    from synth.tasks.text.tokenizer import Tokenizer
 
 MAX_EVALUATION_LENGTH = 1 << 16
 """Tokens of a test row; evaluation holds the attention of one at once."""
@@ -217,6 +220,8 @@ class Task(ABC):
 
     vocabulary: Sequence[str]
     """The printed form of each token id; id 0 is padding."""
+    tokenizer: "Tokenizer | None" = None
+    """Of tasks on text; tokens of the others are symbols."""
     split: Split = "test"
     """What is held out from training, and evaluated; see `judged_on`."""
     end_token: int | None = None

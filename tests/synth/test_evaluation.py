@@ -14,12 +14,13 @@ from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
-from synth.run.checkpoint import load, path_at, save
+from synth.run.checkpoint import load as load_checkpoint
+from synth.run.checkpoint import path_at, save
 from synth.run.execution import Execution
+from synth.run.loading import load
 from synth.run.scoring import (
     evaluate_folder,
     free_running_scores,
-    load_model,
     why_not_decoded,
 )
 from synth.run.store import RunFolder
@@ -336,9 +337,9 @@ def test_a_folder_evaluates_to_what_training_recorded(tmp_path):
         assert f'"value": {score.value}' in line
     assert len(found) > 10
     with pytest.raises(ValueError, match=r"no checkpoint at step 7; it has \[12\]"):
-        load_model(folder, 7)
-    with pytest.raises(ValueError, match="no run folder"):
-        load_model(RunFolder(tmp_path, "nowhere"))
+        assert load(folder.path, step=7).model
+    with pytest.raises(ValueError, match="fits no run"):
+        load(tmp_path / "nowhere")
 
 
 def test_an_unusable_checkpoint_is_passed_over_and_named(tmp_path, capsys):
@@ -349,22 +350,22 @@ def test_an_unusable_checkpoint_is_passed_over_and_named(tmp_path, capsys):
     place = path_at(folder, 12) / "place.json"
     whole = place.read_text()
     place.write_text("{")
-    assert load_model(folder)[2] == 10
+    assert load(folder.path).step == 10
     assert "skipped: " in (said := capsys.readouterr().err)
     assert str(place) in said
     with pytest.raises(ValueError, match=r"No checkpoint can be used: .*place\.json"):
-        load_model(folder, 12)
+        assert load(folder.path, step=12).model
     place.write_text(whole)
     for step, edit in ((12, {}), (10, {"another": torch.zeros(1)})):
-        saved = load(folder, step)
+        saved = load_checkpoint(folder, step)
         weights = saved.weights | edit
         if not edit:
             weights["embedding_KVD"] = weights.pop("embedding_KVD")[:-1]
         save(folder, dataclasses.replace(saved, weights=weights), keep_every=5)
     with pytest.raises(ValueError, match=r"step-0+12 holds other weights .*embedding"):
-        load_model(folder, 12)
+        assert load(folder.path, step=12).model
     with pytest.raises(
         ValueError, match=r"step-0+10 holds .*another.*environment.json"
     ):
-        load_model(folder, 10)
-    assert load_model(folder)[2] == 5
+        assert load(folder.path, step=10).model
+    assert load(folder.path).step == 5

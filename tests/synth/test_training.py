@@ -260,6 +260,7 @@ def test_the_folder_of_a_done_run(tmp_path):
         "metrics.jsonl",
         "checkpoint",
         "result.json",
+        "vocabulary.json",
     }
     (session,) = folder.read_json("environment.json")["sessions"]
     assert session["packages"]["torch"]

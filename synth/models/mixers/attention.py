@@ -69,6 +69,17 @@ class Attention(nn.Module):
         mixed = by_lane(self._mix, qkv, memory, {}, at_once=at_once)
         return lane_linear(mixed, self.out_KDD)
 
+    def weights(self, x_KBTD: Tensor) -> Tensor:
+        """What the fused kernel does not return: attention weights, (K, B, H, T, T)."""
+        lanes, batch, time, _ = x_KBTD.shape
+        qkv = self.norm.then(x_KBTD, self.qkv_KED)
+        qkv = qkv.view(lanes * batch, time, 3, self.heads, -1)
+        q, k = self.rotary(qkv.permute(2, 0, 3, 1, 4)[:2], 0)
+        score = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+        later = torch.ones(time, time, dtype=torch.bool, device=q.device).triu(1)
+        weights = score.float().masked_fill(later, -torch.inf).softmax(-1)
+        return weights.view(lanes, batch, self.heads, time, time)
+
     def with_registers(self, x_KCTD: Tensor, ahead_KB: Tensor) -> Tensor:
         """Rows, then their registers (C = 2 B rows): see `objectives.objective.Registers`.
 

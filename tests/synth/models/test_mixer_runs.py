@@ -14,8 +14,7 @@ from synth.probes.law import LawOptions, measure_law
 from synth.probes.layer_states import RunStates
 from synth.probes.prefix_matching import prefix_matching
 from synth.run.execution import Execution
-from synth.run.scoring import load_model
-from synth.run.store import RunFolder
+from synth.run.loading import load
 from synth.tasks.task import Rows
 from synth.training import train
 from tests.conftest import tiny_run
@@ -53,9 +52,8 @@ def test_a_run_trains_stops_and_goes_on_as_if_it_had_not(mixer, tmp_path, monkey
     (outcome,) = train([config], tmp_path / "cut", often)
     assert outcome.state == "done", outcome
     assert content(tmp_path / "cut", config) == expected
-    folder = RunFolder(tmp_path / "whole", config.run_id)
-    _, loaded, step = load_model(folder, None, "cpu")
-    assert (loaded, step) == (config, 12)
+    run = load(tmp_path / "whole" / config.run_id)
+    assert (run.config, run.step) == (config, 12)
 
 
 @pytest.mark.parametrize("mixer", RECURRENT)

@@ -11,7 +11,8 @@ from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.teacherless import TeacherlessConfig
-from synth.probes.layer_states import load_run
+from synth.probes.layer_states import load_readable
+from synth.run.store import RunFolder
 from synth.targets import make_targets
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.exact import alone
@@ -87,13 +88,12 @@ def test_an_end_token_ends_an_answer():
     assert ended[0, 5:].tolist() == [end, 0, 0]
 
 
-def test_probes_that_show_answers_are_refused(tmp_path, monkeypatch):
+def test_probes_that_show_answers_are_refused(tmp_path):
     config = RunConfig(task=ChoicePointsConfig(), objective=TeacherlessConfig())
-    monkeypatch.setattr(
-        "synth.probes.layer_states.load_model", lambda *_: (None, config, 0)
-    )
+    folder = RunFolder(tmp_path, config.run_id)
+    folder.open(config)
     with pytest.raises(ValueError, match="without reading answers"):
-        load_run(tmp_path)
+        load_readable(folder.path)
 
 
 def test_no_example_holds_the_dummy():

@@ -18,7 +18,7 @@ from synth.probes.choice_points import (
     share_scores,
     walk_along,
 )
-from synth.probes.layer_states import load_run
+from synth.run.loading import load
 from synth.targets import make_targets
 from synth.tasks.choice_points import ROLES, ChoicePointsConfig
 
@@ -48,9 +48,8 @@ def loss_terms_formula(horizon, consequence):
 
 @pytest.fixture(scope="module")
 def loaded(run_folder):
-    config, model, _ = load_run(run_folder)
-    task = config.task.build()
-    return config, model, task, task.evaluation_sets(24)[0]
+    run = load(run_folder)
+    return run.config, run.model, run.task, run.task.evaluation_sets(24)[0]
 
 
 @pytest.mark.parametrize("horizon", range(1, 9))

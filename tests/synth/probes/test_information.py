@@ -10,15 +10,14 @@ from synth.probes.information import (
     measure_information,
     pair_predictions,
 )
-from synth.probes.layer_states import load_run
+from synth.run.loading import load
 from synth.tasks.machines import mean_information
 
 
 @pytest.fixture(scope="module")
 def loaded(source_folder):
-    config, model, _ = load_run(source_folder)
-    task = config.task.build()
-    return model, task, task.evaluation_sets(60)[0]
+    run = load(source_folder)
+    return run.model, run.task, run.task.evaluation_sets(60)[0]
 
 
 @pytest.fixture

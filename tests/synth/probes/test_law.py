@@ -16,8 +16,9 @@ from synth.probes.law import (
     residual_floor,
     shift,
 )
-from synth.probes.layer_states import RunStates, StateBatch, load_run, task_rows
+from synth.probes.layer_states import RunStates, StateBatch, task_rows
 from synth.probes.prediction_law import prediction_residuals
+from synth.run.loading import load
 from synth.tasks.sources import SourcesConfig
 
 LAYOUTS = ("parallel", "causal", "anticausal", "linear")
@@ -91,8 +92,8 @@ def test_positions_never_cross_examples():
 
 def test_lens_of_a_head_is_its_loss(run_folder):
     """The last state of head 2 predicts t+2 as head 2 does."""
-    config, model, _ = load_run(run_folder)
-    rows = task_rows(config.task.build(), "test", 30, 48)
+    run = load(run_folder)
+    model, rows = run.model, task_rows(run.task, "test", 30, 48)
     report = measure_law(RunStates(model, rows), LawOptions(offsets=(1, 2)))
     tokens = torch.from_numpy(rows[0].tokens_RT).long()
     logits = model(tokens[None])[1, 0, :, :-2]
@@ -142,9 +143,9 @@ def test_paths_end_in_what_the_head_unembeds(layout):
 
 
 def test_rules_of_normalisation(run_folder):
-    config, model, step = load_run(run_folder)
-    assert step == 6
-    rows = task_rows(config.task.build(), "test", 4, 48)
+    run = load(run_folder)
+    assert run.step == 6
+    model, rows = run.model, task_rows(run.task, "test", 4, 48)
 
     def state(name, **rule):
         return next(iter(RunStates(model, rows, **rule).batches())).states[name]
@@ -160,8 +161,8 @@ def test_rules_of_normalisation(run_folder):
 
 
 def test_a_run_is_measured_along_every_head(run_folder):
-    config, model, _ = load_run(run_folder, 3)
-    rows = task_rows(config.task.build(), "test", 60, 48)
+    run = load(run_folder, step=3)
+    model, rows = run.model, task_rows(run.task, "test", 60, 48)
     report = measure_law(RunStates(model, rows), LawOptions(offsets=(0, 1, 2)))
     assert list(report.paths) == ["head 1", "head 2", "head 3"]
     assert set(report.fits["head 2"]["residual"]) == {
@@ -185,8 +186,7 @@ def test_floor_is_what_the_best_state_leaves():
 
 
 def test_probing_rows_of_training_come_from_a_seed_of_their_own(run_folder):
-    config, _, _ = load_run(run_folder)
-    task = config.task.build()
+    task = load(run_folder).task
     rows = task_rows(task, "train", 700, 48)
     assert sum(map(len, rows)) == 700
     assert not np.array_equal(
@@ -196,9 +196,9 @@ def test_probing_rows_of_training_come_from_a_seed_of_their_own(run_folder):
 
 def test_missing_checkpoints_are_named(run_folder, tmp_path):
     with pytest.raises(ValueError, match="no checkpoint at step 5"):
-        load_run(run_folder, 5)
-    with pytest.raises(ValueError, match="is no run folder"):
-        load_run(tmp_path / "nothing")
+        assert load(run_folder, step=5).model
+    with pytest.raises(ValueError, match="fits no run"):
+        load(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("offsets", [(2,), (1, 1)])

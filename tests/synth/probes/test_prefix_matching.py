@@ -8,13 +8,12 @@ from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.models.mixers.attention import Attention
 from synth.objectives.multi_token import MultiTokenConfig
-from synth.probes.layer_states import load_run
 from synth.probes.prefix_matching import (
-    attention_weights,
     prefix_matching,
     prefix_scores,
 )
 from synth.run.execution import Execution
+from synth.run.loading import load
 from synth.run.store import RunFolder
 from synth.tasks.repeats import RepeatsConfig
 from synth.training import train
@@ -26,7 +25,7 @@ def test_weights_give_what_the_fused_kernel_gives():
     for parameter in attention.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     x_KBTD = torch.randn(2, 3, 10, 16)
-    weights = attention_weights(attention, x_KBTD)
+    weights = attention.weights(x_KBTD)
     assert weights.shape == (2, 3, 4, 10, 10)
     assert torch.allclose(weights.sum(-1), torch.ones(2, 3, 4, 10))
     assert weights.triu(1).abs().max() == 0
@@ -73,7 +72,7 @@ def test_induction_forms_and_some_head_does_it(horizon, tmp_path):
     accuracy = [float(line.split('"value": ')[1].split(",")[0]) for line in found]
     assert accuracy[0] < 0.2
     assert accuracy[-1] > 0.9
-    _, model, _ = load_run(tmp_path / config.run_id, None, "cpu")
+    model = load(tmp_path / config.run_id).model
     best = prefix_scores(model)[-1]
     assert best.slice == "best"
     assert best.value > 0.3

@@ -1,0 +1,292 @@
+"""A trained run, read from its folder: the one way to load it.
+
+`load` is what `import synth` offers, and what evaluation and probes use. Letters: B batch,
+T time, D width, V vocabulary, H attention heads.
+"""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from synth.config import RunConfig
+from synth.metrics import SCHEMA
+from synth.models.decoder import PredictionModel
+from synth.models.heads import HeadStack, TrunkOutput
+from synth.models.lanes import FlatLanes
+from synth.models.layer import Layer
+from synth.models.mixers.attention import Attention
+from synth.run import checkpoint as checkpoints
+from synth.run import vocabulary_file
+from synth.run.finding import find_run
+from synth.run.store import RunFolder
+from synth.tasks.symbols import Symbols
+from synth.tasks.task import Task
+from synth.tasks.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def load(
+    name: str | os.PathLike[str],
+    *,
+    step: int | None = None,
+    device: str = "cpu",
+    moved: Mapping[str, str] = {},
+    runs: str | os.PathLike[str] = "runs",
+) -> "Run":
+    """A run by its id, the beginning of one, its folder, or a pattern that fits it alone.
+
+    Parameters
+    ----------
+    name
+        Folders are looked for here, then ids below `runs`.
+    step
+        The checkpoint; the newest whole one if not given.
+    device
+        Where the model is.
+    moved
+        Where files of the task lie now, by field: `corpus`, `books`, `tokenizer_file`.
+        Only evaluation and new samples of text read them.
+    runs
+        Where run folders lie, two levels deep.
+
+    Raises
+    ------
+    ValueError
+        When no run or several fit, or the folder cannot be used; says why.
+    """
+    return Run(find_run(name, Path(runs)), step, device, moved)
+
+
+class Run:
+    """A run and all that can be read of it; each part is read when it is first used."""
+
+    def __init__(
+        self,
+        path: Path,
+        step: int | None = None,
+        device: str = "cpu",
+        moved: Mapping[str, str] = {},
+    ) -> None:
+        self.path = path.resolve()
+        self.folder = RunFolder(self.path.parent, self.path.name)
+        self.config = with_files_at(self.folder.config(), moved)
+        self.device = torch.device(device)
+        self._wanted_step = step
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def run_id(self) -> str:
+        """The name of the folder."""
+        return self.folder.run_id
+
+    @cached_property
+    def task(self) -> Task:
+        """The task, ready to draw from; on text it needs its corpus."""
+        return self.config.build_task()
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer | Symbols:
+        """Text to tokens and back.
+
+        Raises
+        ------
+        ValueError
+            When the folder, of older code, holds no vocabulary and its corpus is gone.
+        """
+        stored = vocabulary_file.read(self.folder)
+        if stored is not None:
+            return stored
+        try:
+            return vocabulary_file.tokenizer_of(self.task)
+        except ValueError as error:
+            raise ValueError(
+                f"{self.path} was made by older code, which kept no vocabulary, so its "
+                f"task has to be built again: {error}"
+            ) from None
+
+    @cached_property
+    def metrics(self) -> "pl.DataFrame":
+        """All measured numbers, in the long form of `synth.metrics.SCHEMA`."""
+        import polars as pl
+
+        try:
+            content = self.folder.metrics_path.read_bytes()
+        except FileNotFoundError:
+            content = b""
+        whole = content[: content.rfind(b"\n") + 1]  # one line may be written now
+        empty = pl.DataFrame(schema=SCHEMA)
+        return pl.read_ndjson(whole, schema=empty.schema) if whole else empty
+
+    @property
+    def model(self) -> PredictionModel:
+        """The fp32 model, a single lane, without gradients.
+
+        Checkpoints that cannot be used are passed over and named on standard error.
+
+        Raises
+        ------
+        ValueError
+            When there is no such checkpoint, with the steps there are, or none that can
+            be used, with the reason.
+        """
+        return self._restored[0]
+
+    @property
+    def step(self) -> int:
+        """The optimiser step of the model's checkpoint."""
+        return self._restored[1]
+
+    def tokens(self, text: str) -> Tensor:
+        """A text as one row of token ids, (1, T)."""
+        return torch.tensor([self.tokenizer.encode(text)], device=self.device)
+
+    def text(self, tokens: Tensor | Sequence[int]) -> str:
+        """The text of token ids, (T,) or (1, T)."""
+        ids = torch.as_tensor(tokens)
+        return self.tokenizer.decode(ids.reshape(-1).tolist())
+
+    @torch.no_grad()
+    def logits(self, tokens_BT: Tensor, head: int = 1) -> Tensor:
+        """Logits of a head at every position, (B, T, V); head 1 says the next token."""
+        *_, (_, state_BTD) = self._states(tokens_BT, head)
+        return self.model.unembed(state_BTD[None])[0]
+
+    @torch.no_grad()
+    def hidden(self, tokens_BT: Tensor, head: int = 1) -> dict[str, Tensor]:
+        """States on the way to a head, by layer, each (B, T, D) and not normed.
+
+        The first is "embedding", the last is what the head's logits are read from.
+        """
+        return dict(self._states(tokens_BT, head))
+
+    @torch.no_grad()
+    def attention(self, tokens_BT: Tensor, head: int = 1) -> dict[str, Tensor]:
+        """Attention weights on the way to a head, by layer, each (B, H, T, T).
+
+        Raises
+        ------
+        ValueError
+            When the layers mix positions by something other than attention.
+        """
+        mixer = self.config.model.mixer
+        if mixer != "attention":
+            raise ValueError(
+                f"Layers of ModelConfig.mixer {mixer!r} have no attention weights; a run "
+                "with mixer 'attention' has them."
+            )
+        weights: dict[str, Tensor] = {}
+        hooks = []
+        for name, layer in self._layers(head):
+            assert isinstance(layer.mixer, Attention)
+
+            def note(mixer: Any, given: tuple[Tensor, ...], name: str = name) -> None:
+                weights[name] = mixer.weights(given[0])[0]
+
+            hooks.append(layer.mixer.register_forward_pre_hook(note))
+        try:
+            for _ in self._states(tokens_BT, head):
+                pass
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return weights
+
+    def _states(self, tokens_BT: Tensor, head: int) -> Iterator[tuple[str, Tensor]]:
+        """What each part on the way to a head puts out, with its name."""
+        model = self.model
+        if not 1 <= head <= model.num_heads:
+            raise ValueError(f"head must be from 1 to {model.num_heads}; got {head}.")
+        tokens_KBT = tokens_BT.to(self.device)[None]
+        x_KBTD = model.embed(tokens_KBT)
+        yield "embedding", x_KBTD[0]
+        for number, layer in enumerate(model.trunk, 1):
+            x_KBTD = layer(x_KBTD)
+            yield f"trunk {number}", x_KBTD[0]
+        for passed in model.objective.path(head):
+            if isinstance(model.heads[passed - 1], TrunkOutput):
+                continue  # the state that it stands on, once more
+            x_KBTD = model.run_head(passed, x_KBTD, tokens_KBT)
+            yield f"head {passed}", x_KBTD[0]
+
+    def _layers(self, head: int) -> Iterator[tuple[str, Layer]]:
+        """The decoder layers on the way to a head, under the names of their states."""
+        for number, layer in enumerate(self.model.trunk, 1):
+            yield f"trunk {number}", layer  # type: ignore[misc]
+        for passed in self.config.objective.path(head):
+            module = self.model.heads[passed - 1]
+            if isinstance(module, Layer):
+                yield f"head {passed}", module
+            elif isinstance(module, HeadStack):
+                several = len(module.layers) > 1
+                for number, layer in enumerate(module.layers, 1):
+                    more = f", layer {number}" if several else ""
+                    yield f"head {passed}{more}", layer  # type: ignore[misc]
+
+    @cached_property
+    def _restored(self) -> tuple[PredictionModel, int]:
+        """The model and the step of its checkpoint."""
+        folder, wanted = self.folder, self._wanted_step
+        steps = checkpoints.saved_steps(folder)
+        if not steps:
+            raise ValueError(f"{folder.path} has no checkpoint yet.")
+        if wanted is not None and wanted not in steps:
+            raise ValueError(
+                f"{folder.path} has no checkpoint at step {wanted}; it has {steps}."
+            )
+        config = self.config
+        with self.device:
+            model = PredictionModel(
+                config.model,
+                config.objective,
+                len(self.tokenizer),
+                1,
+                config.training.context,
+            )
+            lanes = FlatLanes(model, torch.float32)
+        weights = lanes.lane(lanes.master_KP, 0)
+        problems: list[str] = []
+        for chosen in reversed(steps) if wanted is None else [wanted]:
+            try:
+                saved = checkpoints.load(folder, chosen)
+                place = str(checkpoints.path_at(folder, chosen))
+                checkpoints.fill(weights, saved, place)
+            except ValueError as error:
+                problems.append(str(error))
+                continue
+            for problem in problems:
+                print(f"skipped: {problem}", file=sys.stderr)
+            return model.requires_grad_(False).eval(), chosen
+        raise ValueError(f"No checkpoint can be used: {problems[0]}")
+
+
+def with_files_at(config: RunConfig, moved: Mapping[str, str]) -> RunConfig:
+    """The configuration with other places of its task's files, by field name.
+
+    Raises
+    ------
+    ValueError
+        Names an option that does not apply to the run, or files of other content.
+    """
+    task: Any = config.task
+    for name, path in moved.items():
+        owner: Any = (
+            getattr(task, "tokenizer", None) if name == "tokenizer_file" else task
+        )
+        if not getattr(owner, name, ""):
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{option} has no meaning: the run was made without one.")
+        changed = dataclasses.replace(owner, **{name: path})
+        whole = owner is task
+        task = changed if whole else dataclasses.replace(task, tokenizer=changed)
+    return dataclasses.replace(config, task=task) if moved else config
