@@ -192,8 +192,11 @@ def judge(claim: Claim, frame: pl.DataFrame) -> Judgement:
     contrast = claim.contrast
     try:
         beside = tuple(test for test in claim.beside(frame) if test.values_S)
-        found = contrast.evidence(contrast.of_sizes(frame))
-        others = None if found else contrast.evidence(frame)
+        sized = contrast.of_sizes(frame)
+        found = contrast.evidence(sized)
+        others = None
+        if found is None and sized.height < frame.height:
+            others = contrast.evidence(frame)
     except ValueError as error:  # of the runs: the other claims are judged all the same
         reason = f"its runs cannot be compared ({str(error).rstrip('.')})"
         return Judgement(claim, "not tested", reason)

@@ -7,6 +7,7 @@ either score. Letters in names: S seeds, C clusters (stories, or runs).
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -115,12 +116,19 @@ def cluster_bootstrap(
             "t_interval for seeds."
         )
     weights = np.ones(count) if weights_C is None else np.asarray(weights_C, np.float64)
-    rng = np.random.default_rng([seed, count])
-    picked = rng.multinomial(count, np.full(count, 1 / count), size=draws) * weights
+    picked = _drawn_clusters(count, draws, seed) * weights
     means = picked @ values / picked.sum(1)
     low, high = np.quantile(means, [0.025, 0.975]).tolist()
     mean = float(np.average(values, weights=weights))
     return Interval(mean, low, high, count, float(values.std(ddof=1)))
+
+
+@lru_cache(maxsize=1)
+def _drawn_clusters(count: int, draws: int, seed: int) -> np.ndarray:
+    """How often each draw takes each cluster, (draws, C); kept for the next test set,
+    which most often has as many items."""
+    rng = np.random.default_rng([seed, count])
+    return rng.multinomial(count, np.full(count, 1 / count), size=draws)
 
 
 def paired(

@@ -6,6 +6,7 @@ averages, pairs or draws runs takes one setting at a time, through this file.
 """
 
 import dataclasses
+import functools
 import json
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -202,8 +203,14 @@ def _completed(stored: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+@functools.cache
+def _type_hints(part: type[Part]) -> dict[str, Any]:
+    """Types of the fields of a part; reading them takes longer than all else here."""
+    return typing.get_type_hints(part)
+
+
 def _filled(part: type[Part], stored: Mapping[str, Any]) -> dict[str, Any]:
-    found, hints = dict(stored), typing.get_type_hints(part)
+    found, hints = dict(stored), _type_hints(part)
     for field in dataclasses.fields(part):
         name, hint = field.name, hints[field.name]
         if field.metadata.get("location"):

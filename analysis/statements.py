@@ -393,5 +393,5 @@ def judge_all(frame: pl.DataFrame, only: Collection[str] = ()) -> list[Judgement
     Runs that hold out the validation split chose rates, and count for no claim.
     """
     trial = pl.col("config").str.contains(TRIAL, literal=True)
-    frame = usable(frame).filter(~trial)
+    frame = usable(frame).filter(~trial, pl.col("state") == "done")
     return [judge(claim, frame) for claim in CLAIMS if not only or claim.id in only]
