@@ -204,13 +204,14 @@ def _completed(stored: dict[str, Any]) -> dict[str, Any]:
 
 
 @functools.cache
-def _type_hints(part: type[Part]) -> dict[str, Any]:
+def _type_hints(part: type[Any]) -> dict[str, Any]:
     """Types of the fields of a part; reading them takes longer than all else here."""
     return typing.get_type_hints(part)
 
 
 def _filled(part: type[Part], stored: Mapping[str, Any]) -> dict[str, Any]:
-    found, hints = dict(stored), _type_hints(part)
+    kind: Any = part  # mypy takes the `__hash__` of parts for that of the class
+    found, hints = dict(stored), _type_hints(kind)
     for field in dataclasses.fields(part):
         name, hint = field.name, hints[field.name]
         if field.metadata.get("location"):

@@ -11,14 +11,12 @@ import polars as pl
 
 from analysis.claims import Claim, Contrast, Judgement, judge
 from analysis.evidence import explanations, induction, paths, polynomial
-from analysis.selection import usable
-from synth.identity import canonical_json
+from analysis.selection import IS_TRIAL, usable
 
 MTP, LAW = "arXiv 2404.19737", "arXiv 2408.13442"
 STAR, TOP = "arXiv 2403.06963", "arXiv 2508.19228"
 SMALL, LARGE = (1e6, 30e6), (100e6, math.inf)
 FROM_1M, FIGURE_8 = (1e6, math.inf), (30e6, 100e6)
-TRIAL = canonical_json({"split": "validation"})[1:-1]
 POINTS = 0.05
 """Five points of accuracy: the least difference that would matter."""
 
@@ -392,6 +390,5 @@ def judge_all(frame: pl.DataFrame, only: Collection[str] = ()) -> list[Judgement
 
     Runs that hold out the validation split chose rates, and count for no claim.
     """
-    trial = pl.col("config").str.contains(TRIAL, literal=True)
-    frame = usable(frame).filter(~trial, pl.col("state") == "done")
+    frame = usable(frame).filter(~IS_TRIAL, pl.col("state") == "done")
     return [judge(claim, frame) for claim in CLAIMS if not only or claim.id in only]

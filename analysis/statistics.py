@@ -115,3 +115,24 @@ def share_interval(
         return 0.0, 1.0
     found = stats.binomtest(successes, count).proportion_ci(0.95, method)
     return float(found.low), float(found.high)
+
+
+def share_difference(
+    successes: int, base: int, count: int
+) -> tuple[float, tuple[float, float]]:
+    """Difference of two shares of `count` runs each, with Newcombe's 95 % interval.
+
+    Method 10 of Newcombe (1998): the distances to Wilson's bounds, added in squares. The
+    pairing by seed is not used, which makes the interval the wider of the two.
+
+    >>> difference, bounds = share_difference(10, 0, 10)
+    >>> difference, [round(bound, 3) for bound in bounds]
+    (1.0, [0.607, 1.0])
+    """
+    share, share_base = successes / count, base / count
+    low, high = share_interval(successes, count)
+    low_base, high_base = share_interval(base, count)
+    difference = share - share_base
+    down = math.hypot(share - low, high_base - share_base)
+    up = math.hypot(high - share, share_base - low_base)
+    return difference, (difference - down, difference + up)

@@ -3,15 +3,16 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import polars as pl
 import tyro
 from rich.table import Table
 
-from analysis.beside.board import VERDICTS, BoardRow, board, to_dict
+from analysis.beside.board import BoardRow, board
 from analysis.beside.published import Published, published_tables
+from analysis.beside.verdict import MEANINGS
 from analysis.parquet import read_all, results_folder
 from analysis.tables import show
 from synth.identity import nearest
@@ -46,7 +47,7 @@ class Beside:
         entries = [e for e in board(read_all(self.results)) if e.table in chosen]
         if self.json:
             for entry in entries:
-                print(json.dumps(to_dict(entry)))
+                print(json.dumps(asdict(entry)))
             return 0
         for name in chosen:
             own = [entry for entry in entries if entry.table == name]
@@ -65,22 +66,27 @@ def show_table(table: Published, entries: Sequence[BoardRow]) -> None:
         print(f"{head}: not run; {how}.")
         return
     print(f"{head}\n  Source: {table.setting}.\n  Ours: {table.ours}.")
-    show(entries_table(entries, "ours" if table.solved is None else "ours, P(solved)"))
+    show(entries_table(entries, solved=table.solved))
 
 
-def entries_table(entries: Sequence[BoardRow], ours: str) -> Table:
-    """The entries for a terminal: levels, then differences from the baseline."""
+def entries_table(entries: Sequence[BoardRow], solved: float | None) -> Table:
+    """The entries for a terminal: levels, or shares of solved runs, and differences."""
     shown = Table()
-    names = ("setting", "", "arm", "published", ours, "pairs", "published diff.")
-    for name in (*names, "our diff. [95 %]", "verdict"):
-        text = name in ("setting", "", "arm", "verdict")
-        shown.add_column(name, justify="left" if text else "right")
+    names = ["printed"] if solved is not None else []
+    kind = f", solved (from {solved:g} on)" if solved is not None else ""
+    names += [f"published{kind}", f"ours{kind}", "pairs"]
+    for name in ("setting", "", "arm"):
+        shown.add_column(name)
+    for name in (*names, "published diff.", "our diff. [95 %]"):
+        shown.add_column(name, justify="right")
+    shown.add_column("verdict")
     for entry in entries:
-        where = ", ".join(filter(None, (entry.column, entry.setting)))
+        printed = [_number(entry.printed)] if solved is not None else []
         shown.add_row(
-            where,
+            ", ".join(filter(None, (entry.column, entry.setting))),
             entry.row,
             entry.arm or "no such arm",
+            *printed,
             _number(entry.published),
             _number(entry.value),
             str(entry.pairs),
@@ -92,9 +98,13 @@ def entries_table(entries: Sequence[BoardRow], ours: str) -> Table:
 
 
 def summary(entries: Sequence[BoardRow]) -> str:
-    """How many published differences have which verdict."""
+    """How many published differences have which verdict, and what each verdict means."""
     counts = Counter(entry.verdict for entry in entries if entry.verdict)
-    words = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name])
+    words = "; ".join(
+        f"{counts[name]} {name} ({meaning})"
+        for name, meaning in MEANINGS.items()
+        if counts[name]
+    )
     return f"Published differences: {words}."
 
 
@@ -106,10 +116,10 @@ def verdict_frame(entries: Sequence[BoardRow]) -> pl.DataFrame:
             by_table.setdefault(entry.table, Counter())[entry.verdict] += 1
     return pl.DataFrame(
         [
-            {"table": name} | {verdict: counts[verdict] for verdict in VERDICTS}
+            {"table": name} | {verdict: counts[verdict] for verdict in MEANINGS}
             for name, counts in by_table.items()
         ],
-        schema={"table": pl.String()} | dict.fromkeys(VERDICTS, pl.Int64()),
+        schema={"table": pl.String()} | dict.fromkeys(MEANINGS, pl.Int64()),
     )
 
 
@@ -121,6 +131,7 @@ def answered_frame(entries: Sequence[BoardRow]) -> pl.DataFrame:
         "setting": pl.String(),
         "row": pl.String(),
         "arm": pl.String(),
+        "printed": pl.Float64(),
         "published": pl.Float64(),
         "value": pl.Float64(),
         "pairs": pl.Int64(),
@@ -130,7 +141,7 @@ def answered_frame(entries: Sequence[BoardRow]) -> pl.DataFrame:
         "high": pl.Float64(),
         "verdict": pl.String(),
     }
-    rows = [to_dict(entry) for entry in entries if entry.value is not None]
+    rows = [asdict(entry) for entry in entries if entry.value is not None]
     chosen = [{name: row[name] for name in columns} for row in rows]
     return pl.DataFrame(chosen, schema=columns, orient="row").rename(
         {"value": "ours", "published_difference": "published difference"}

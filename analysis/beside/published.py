@@ -7,7 +7,7 @@ P in the paper's text, R in a repository, N in notes of third parties.
 """
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -81,6 +81,11 @@ class Published:
     def unit(self) -> float:
         """What a published number is multiplied with to be in our unit."""
         return 0.01 if self.percent else 1.0
+
+    def outcome(self, value: Sequence[float]) -> float:
+        """What ours is compared with: the number in our unit, or whether it is solved."""
+        level = value[0] * self.unit
+        return level if self.solved is None else float(level >= self.solved)
 
     def row(self, name: str) -> Row:
         """The row of that name."""

@@ -2,21 +2,27 @@
 
 import json
 import math
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+import analysis
 from analysis.__main__ import main
-from analysis.beside.board import BoardRow, board, judge, newcombe
+from analysis.beside.board import BoardRow, board
 from analysis.beside.command import summary, verdict_frame
 from analysis.beside.published import from_dict, published_tables
+from analysis.beside.verdict import MEANINGS, judge
 from analysis.collect import collect
+from analysis.statistics import share_difference
 from sweeps.catalogue import CATALOGUE
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.metrics import Measurement
 from synth.objectives.multi_token import MultiTokenConfig
+from synth.objectives.token_order import TokenOrderConfig
 from synth.objectives.transfer import TransferConfig
 from synth.tasks.graph_paths import GraphPathsConfig
+from synth.tasks.star import StarConfig
 from tests.analysis.conftest import write_run
 
 TABLES = {table.id: table for table in published_tables()}
@@ -40,13 +46,30 @@ def collected(folder, values):
     return collect(folder).frame
 
 
-def entry_of(frame, row, column="degree 2"):
+def entry_of(frame, row, column="degree 2", table="graph-paths"):
     (found,) = [
         entry
         for entry in board(frame)
-        if (entry.table, entry.row, entry.column) == ("graph-paths", row, column)
+        if (entry.table, entry.row, entry.column) == (table, row, column)
     ]
     return found
+
+
+def solved_stars(folder, paths):
+    """Runs of G(5, 5) whose final path accuracies are given, by arm."""
+    for objective, shares in paths:
+        for seed, share in enumerate(shares):
+            config = RunConfig(
+                task=StarConfig(degree=5, length=5, labels=30, pool=300_000),
+                model=ModelConfig(scale="d384-L8-h6"),
+                objective=objective,
+                training=TrainingConfig(steps=10, warmup_steps=1, context=64),
+                seed=seed,
+            )
+            where = (config.run_id, 10, 10 * config.training.tokens_per_step)
+            what = ("test", "path", "", share, 500)
+            write_run(folder, config, [Measurement(*where, *what)])
+    return collect(folder).frame
 
 
 def test_some_published_numbers_are_those_of_their_tables():
@@ -86,8 +109,8 @@ def test_a_difference_like_the_published_one_replicates(tmp_path):
     ("ours", "pairs", "theirs", "verdict"),
     [
         ((0.05, 0.09), 6, (0.06, 0.09), "replicates"),
-        ((0.01, 0.02), 6, (0.06, 0.09), "same sign"),
-        ((-0.09, -0.05), 6, (0.06, 0.09), "does not"),
+        ((0.01, 0.02), 6, (0.06, 0.09), "same sign, different size"),
+        ((-0.09, -0.05), 6, (0.06, 0.09), "opposite sign"),
         ((-0.09, -0.05), 6, (-0.06, -0.06), "replicates"),
         ((-0.01, 0.09), 6, (0.06, 0.09), "undecided"),
         ((0.05, 0.09), 6, (-0.01, 0.09), "undecided"),
@@ -100,9 +123,60 @@ def test_the_rule(ours, pairs, theirs, verdict):
     assert judge(ours, pairs, theirs) == verdict
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "share", "verdict"),
+    [
+        ([1.0] * 10, 1.0, "replicates"),
+        ([1.0] * 9 + [0.2], 0.9, "replicates"),  # one seed fails: same verdict
+        ([1.0] * 2 + [0.2] * 8, 0.2, "undecided"),
+        ([1.0] * 4, 1.0, "undecided"),
+    ],
+)
+def test_solved_tables_compare_shares_of_solved_runs(
+    tmp_path, accuracies, share, verdict
+):
+    next_token = (MultiTokenConfig(), [0.15] * len(accuracies))
+    frame = solved_stars(tmp_path, [next_token, (TokenOrderConfig(), accuracies)])
+    where = ("G(5,5)", "star-graphs")
+    base = entry_of(frame, "NTP", *where)
+    assert (base.printed, base.published, base.value) == (0.001, 0, 0)
+    found = entry_of(frame, "TOP", *where)
+    assert (found.printed, found.published, found.value) == (1, 1, share)
+    assert (found.published_difference, found.difference) == (1, share)
+    assert found.verdict == verdict
+
+
+def test_a_solved_table_knows_the_opposite_sign(tmp_path):
+    runs = [(MultiTokenConfig(), [1.0] * 6), (TokenOrderConfig(), [0.2] * 6)]
+    frame = solved_stars(tmp_path, runs)
+    assert entry_of(frame, "TOP", "G(5,5)", "star-graphs").verdict == "opposite sign"
+
+
+def test_seeds_in_two_groups_decide_nothing(tmp_path):
+    base = [0.20, 0.21, 0.19, 0.22, 0.20, 0.21]
+    more = [0.95, 0.93, 0.94, 0.45, 0.44, 0.43]
+    frame = collected(tmp_path, [(MultiTokenConfig(), base), (INJECTED, more)])
+    entry = entry_of(frame, "2-token, injection, 1-layer")
+    assert entry.low > 0
+    assert entry.verdict == "undecided"
+
+
+def test_runs_that_chose_a_rate_are_not_on_the_board(tmp_path):
+    shares = [(MultiTokenConfig(), [0.6] * 5)]
+    held_out = pl.col("config").str.replace('"seed"', '"split":"validation","seed"')
+    trials = collected(tmp_path, shares).with_columns(held_out)
+    assert entry_of(trials, "1-token").value is None
+
+
+def test_words_and_meanings_are_those_of_the_readme():
+    readme = (Path(analysis.__file__).parent / "README.md").read_text()
+    for word in MEANINGS:
+        assert f"- **{word}**: " in readme
+
+
 def test_newcombe_gives_his_own_example():
     # Newcombe (1998), table II, 9/10 - 3/10 by method 10.
-    difference, (low, high) = newcombe(9, 3, 10)
+    difference, (low, high) = share_difference(9, 3, 10)
     assert difference == pytest.approx(0.6)
     assert (low, high) == (
         pytest.approx(0.1705, abs=1e-3),
@@ -139,10 +213,12 @@ def test_the_command_prints_every_number_and_knows_its_tables(capsys):
 
 def test_verdicts_are_counted():
     common = {"source": "s", "label": "P", "column": "c", "row": "r", "arm": "n2"}
-    common |= {"published": 0.5, "published_difference": 0.1}
+    common |= {"printed": 0.5, "published": 0.5, "published_difference": 0.1}
     verdicts = ("replicates", "replicates", "not run", None)
     entries = [BoardRow(table="t", verdict=verdict, **common) for verdict in verdicts]
-    assert summary(entries) == "Published differences: 2 replicates, 1 not run."
+    counts = summary(entries)
+    assert "2 replicates (our interval has the published sign" in counts
+    assert "1 not run (" in counts
     frame = verdict_frame(entries)
     assert frame.select("replicates", "not run").row(0) == (2, 1)
-    assert frame.schema["does not"] == pl.Int64()
+    assert frame.schema["opposite sign"] == pl.Int64()

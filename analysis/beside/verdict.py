@@ -1,0 +1,47 @@
+"""What a published difference and ours say together, in one of five words.
+
+The rule takes the two intervals alone, whatever the table compares. Where a source prints
+no spread, its interval is the bare number. Where outcomes are "solved" or not, a source
+shows which of two arms solves the task and not how often, so its interval is all
+differences of one sign: (0, 1], [-1, 0), or 0 where both arms do, or neither.
+"""
+
+from typing import Literal
+
+Verdict = Literal[
+    "replicates",
+    "same sign, different size",
+    "opposite sign",
+    "undecided",
+    "not run",
+]
+MEANINGS: dict[Verdict, str] = {
+    "replicates": "our interval has the published sign and overlaps the published one",
+    "same sign, different size": "it has the published sign and does not overlap",
+    "opposite sign": "it excludes 0 on the other side",
+    "undecided": "five pairs are missing, our seeds fall into two groups, or one of the "
+    "two intervals holds 0",
+    "not run": "fewer than two pairs of runs here",
+}
+"""The words, in the order in which they are counted, and what each one means."""
+ENOUGH = 5
+"""Pairs from which on there is a verdict."""
+Bounds = tuple[float, float]
+
+
+def judge(ours: Bounds, pairs: int, theirs: Bounds) -> Verdict:
+    """The verdict on one difference, from both intervals.
+
+    >>> judge((0.01, 0.05), 20, (0.04, 0.06)), judge((0.01, 0.02), 20, (0.04, 0.06))
+    ('replicates', 'same sign, different size')
+    >>> judge((-0.05, -0.01), 20, (0.04, 0.06)), judge((-0.01, 0.05), 20, (0.04, 0.06))
+    ('opposite sign', 'undecided')
+    """
+    if pairs < 2:
+        return "not run"
+    if pairs < ENOUGH or ours[0] <= 0 <= ours[1] or theirs[0] <= 0 <= theirs[1]:
+        return "undecided"
+    if (ours[0] > 0) != (theirs[0] > 0):
+        return "opposite sign"
+    overlap = ours[0] <= theirs[1] and theirs[0] <= ours[1]
+    return "replicates" if overlap else "same sign, different size"
