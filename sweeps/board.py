@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from sweeps.packs import PackRuns
+from sweeps.sweep_metric import default_metric, value_of
 from synth.run.progress import Event, Outcome
 
 
@@ -36,7 +37,8 @@ class Active:
         if event.kind == "training":
             self.latest = event
         elif event.kind == "evaluation":
-            scores = [numbers.get(metric) for numbers in event.headlines.values()]
+            name = metric or default_metric(self.pack[0].task)
+            scores = [value_of(each, name) for each in event.headlines.values()]
             known = [score for score in scores if score is not None]
             self.score = sum(known) / len(known) if known else None
 
@@ -48,6 +50,7 @@ class Board:
     total: int
     done_before: int
     metric: str
+    """Of the sweep; if empty, each task's own."""
     work: dict[str, float]
     active: list[Active] = field(default_factory=list)
     outcomes: dict[str, Outcome] = field(default_factory=dict)

@@ -11,7 +11,6 @@ import tyro
 from sweeps.cells import part_of
 from sweeps.loading import find
 from sweeps.survey import folder_of_runs, stored_configs
-from sweeps.sweep import METRIC
 from sweeps.tuned import with_tuned
 from synth import plugins
 from synth.config import RunConfig
@@ -63,7 +62,7 @@ class Chosen(Choice):
             configs, left_out = stored_configs(root)
             for sentence in left_out:
                 _warn(sentence)
-            return Resolved(METRIC, configs, root, root.name, whole=False)
+            return Resolved("", configs, root, root.name, whole=False)
         sweep = find(self.sweep)
         folders_in(self.runs)  # a dangling link, say, is told before anything starts
         scale = self.scale or sweep.scales[0]
@@ -99,6 +98,7 @@ class Resolved:
     """The runs of a sweep, or of a folder, and their place."""
 
     metric: str
+    """That the sweep names; if empty, each task's own."""
     configs: list[RunConfig]
     root: Path
     title: str

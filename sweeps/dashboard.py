@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps.cells import flatten
 from sweeps.survey import headline
+from sweeps.sweep_metric import default_metric, value_of
 from synth.config import RunConfig
 from synth.run.standing import Standing, Survey
 from synth.run.states import TROUBLED
@@ -26,10 +27,24 @@ MISSING = "This needs the dashboard extra: pip install 'synth[dashboard]'."
 def direction(
     metric: str, configs: Sequence[RunConfig]
 ) -> Literal["minimize", "maximize"]:
-    """As the tasks of the runs declare it; upwards for what none of them declares."""
-    name = metric.split("/")[1] if "/" in metric else metric
-    declared = metric_of([type(config.task) for config in configs], name)
-    return "minimize" if declared and declared.better == "lower" else "maximize"
+    """As the tasks of the runs declare it; upwards for what none of them declares.
+
+    Raises
+    ------
+    ValueError
+        When two of the tasks disagree.
+    """
+    found = set()
+    for task in dict.fromkeys(config.task for config in configs):
+        name = metric or default_metric(task)
+        declared = metric_of([type(task)], name.split("/")[1] if "/" in name else name)
+        found |= {declared.better} if declared else set()
+    if found >= {"lower", "higher"}:
+        raise ValueError(
+            "The tasks of this sweep disagree on which direction of their metrics is "
+            "better, so they share no dashboard. Take a sweep of one task."
+        )
+    return "minimize" if found == {"lower"} else "maximize"
 
 
 def study_of(
@@ -43,10 +58,11 @@ def study_of(
     study.set_user_attr("metric", metric)
     flat = [flatten(config) for config in configs]
     axes = _axes(flat)
+    defaults = [default_metric(config.task) for config in configs]
     study.add_trials(
         [
-            _trial(values, axes, run, _value(standings, run, metric))
-            for values, run in zip(flat, standings.runs, strict=True)
+            _trial(values, axes, run, _value(standings, run, metric or own))
+            for values, run, own in zip(flat, standings.runs, defaults, strict=True)
         ]
     )
     return study
@@ -97,9 +113,10 @@ def _value(standings: Survey[Standing], run: Standing, metric: str) -> float | N
     if run.state != "done":
         return None
     try:
-        value = headline(RunFolder(standings.root, run.run_id)).get(metric)
+        values = headline(RunFolder(standings.root, run.run_id))
     except (OSError, ValueError):
         return None
+    value = value_of(values, metric)
     return float(value) if isinstance(value, (int, float)) else None
 
 

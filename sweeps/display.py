@@ -61,7 +61,7 @@ def draw(board: Board) -> "RichTable":
     table = RichTable(title=summary(board), title_justify="left", box=None)
     table.title_style = "bold"
     table.add_column("run", no_wrap=True)
-    names = ("step", "loss", board.metric, "tokens/s", "left")
+    names = ("step", "loss", board.metric or "score", "tokens/s", "left")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for active in board.active:

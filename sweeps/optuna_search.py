@@ -18,12 +18,18 @@ from sweeps.board import Active, Board
 from sweeps.display import Display
 from sweeps.executor import Work
 from sweeps.journal import open_journal
-from sweeps.judging import Better, Rows, chosen_by, value_of, why_unmeasured
 from sweeps.packs import PackRuns
 from sweeps.pool import Launch, LocalPool, counting_signals
 from sweeps.process import WorkerProcess
 from sweeps.search_space import SearchCell
 from sweeps.survey import metrics
+from sweeps.sweep_metric import (
+    Better,
+    by_name,
+    chosen_by,
+    value_of,
+    why_unmeasured,
+)
 from sweeps.tuned import TABLE, round_value, write_table
 from synth.config import RunConfig
 from synth.run.execution import Execution
@@ -46,6 +52,8 @@ class CellStudy:
 
     cell: SearchCell
     study: "optuna.Study"
+    metric: str
+    """On validation data."""
     trials: int
     """Trials in all, those of earlier launches included."""
     running: "dict[str, optuna.Trial]" = field(default_factory=dict)
@@ -111,9 +119,8 @@ def search(
 ) -> tuple[list[dict[str, Any]], list[Outcome]]:
     """Search every cell; returns the rows of the winning table, also written, and news.
 
-    `metric` is `suite/metric` or `suite/metric/slice`, the suite by its name in the test
-    split or in that of validation, on which it is measured. The task says which way is
-    better.
+    `metric` is as `sweep_metric` has it, its suite by its name in the test split or in
+    that of validation, on which it is measured. The task says which way is better.
 
     Raises
     ------
@@ -121,14 +128,17 @@ def search(
         When the task has no validation split or no such metric; when the runs do not
         measure it, after the first trial, not the last.
     """
-    metric, _ = chosen_by(metric, [cell.example for cell in cells])
+    for cell in cells:
+        chosen_by(
+            metric, cell.example
+        )  # what is wrong is told before anything is trained
     root.mkdir(parents=True, exist_ok=True)
     storage = open_journal(root / JOURNAL)
     searches = [_search(cell, storage, root, metric, trials) for cell in cells]
     board = Board(len(cells) * trials, 0, metric, {})
     board.done_before = sum(_ended(search) for search in searches)
     work = Work(packs=[], root=root, execution=execution, board=board, display=display)
-    launch = _SearchLaunch(pool, work, searches, metric)
+    launch = _SearchLaunch(pool, work, searches)
     display.say(
         f"{len(cells)} cells of {trials} trials, {board.done_before} trials ended before, "
         f"{pool.slots} at a time, in {root}"
@@ -149,10 +159,10 @@ class _SearchLaunch(Launch):
     """A launch whose packs are thought of one at a time."""
 
     def __init__(
-        self, pool: LocalPool, work: Work, searches: Sequence[CellStudy], metric: str
+        self, pool: LocalPool, work: Work, searches: Sequence[CellStudy]
     ) -> None:
         super().__init__(pool, work, [search.cell.example for search in searches])
-        self.searches, self.metric = list(searches), metric
+        self.searches = list(searches)
         self.pruned: set[str] = set()
         self.unmeasured: str | None = None
         """Why no trial can have a value, if so."""
@@ -177,7 +187,7 @@ class _SearchLaunch(Launch):
         found, step = self._find(config.run_id), news.step
         if news.kind != "evaluation" or found is None or not 0 < step < news.steps:
             return
-        value = value_of(self._rows(config.run_id), self.metric)
+        value = value_of(self._values(config.run_id), found.metric)
         if value is None:
             return
         trial = found.running[config.run_id]
@@ -196,13 +206,13 @@ class _SearchLaunch(Launch):
         run_id, found = outcome.run_id, self._find(outcome.run_id)
         if found is not None and (outcome.state != "stopped" or run_id in self.pruned):
             trial = found.running.pop(run_id)
-            value = value_of(self._rows(run_id), self.metric)
+            value = value_of(self._values(run_id), found.metric)
             if outcome.state == "done" and value is not None:
                 found.study.tell(trial, value)
             elif run_id in self.pruned:
                 found.study.tell(trial, state=TrialState.PRUNED)
                 outcome = Outcome(run_id, "done", "pruned")
-            elif outcome.state == "done" and not self._has_metric(run_id):
+            elif outcome.state == "done" and not self._has_metric(run_id, found.metric):
                 # The study forgets nothing: with another metric there is another study.
                 found.study.tell(trial, state=TrialState.FAIL)
             else:
@@ -210,16 +220,16 @@ class _SearchLaunch(Launch):
                 found.study.tell(trial, state=TrialState.FAIL)
         super().end(outcome)
 
-    def _has_metric(self, run_id: str) -> bool:
+    def _has_metric(self, run_id: str, metric: str) -> bool:
         """Whether a finished run measured the metric at all; stops the search if not."""
-        self.unmeasured = why_unmeasured(self._rows(run_id), self.metric)
+        self.unmeasured = why_unmeasured(self._values(run_id), metric)
         if self.unmeasured is None:
             return True
         self._stop()
         return False
 
-    def _rows(self, run_id: str) -> Rows:
-        return metrics(RunFolder(self.root, run_id))
+    def _values(self, run_id: str) -> dict[str, float | None]:
+        return by_name(metrics(RunFolder(self.root, run_id)))
 
     def _find(self, run_id: str) -> CellStudy | None:
         return next((s for s in self.searches if run_id in s.running), None)
@@ -237,11 +247,12 @@ def _search(
     import optuna
     from optuna.trial import Trial, TrialState
 
+    metric, better = chosen_by(metric, cell.example)
     study = optuna.create_study(
         study_name=study_name(cell, metric),
         storage=storage,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
-        direction=DIRECTIONS[chosen_by(metric, [cell.example])[1]],
+        direction=DIRECTIONS[better],
         load_if_exists=True,
     )
     known = study.get_trials(deepcopy=False)
@@ -253,7 +264,7 @@ def _search(
         default = {r.name: getattr(cell.example.training, r.name) for r in cell.ranges}
         if all(r.low <= default[r.name] <= r.high for r in cell.ranges):
             study.enqueue_trial(default)
-    found = CellStudy(cell, study, trials)
+    found = CellStudy(cell, study, metric, trials)
     for trial in known:
         if trial.state != TrialState.RUNNING or len(trial.params) < len(cell.ranges):
             continue

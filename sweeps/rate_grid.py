@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from sweeps.cells import cell_key, cell_names, own_seeds
-from sweeps.judging import Better
+from sweeps.sweep_metric import Better
 from sweeps.tuned import RATE, round_value
 from synth.config import RunConfig
 

@@ -26,9 +26,6 @@ SCALES = ("quick", "small", "paper")
 WITH_NIGHT = ("quick", "night", "small", "paper")
 """With at most sixteen core-hours, a night on two CPU cores."""
 
-METRIC = "in_domain/exact_match"
-"""What is shown of runs unless their sweep names another metric."""
-
 Grid = Callable[[str], Iterable[RunConfig]]
 
 
@@ -49,7 +46,8 @@ class Sweep:
     scales: tuple[str, ...]
     """The scales that it knows, the default one first."""
     metric: str
-    """`suite/metric` shown while it runs and on the dashboard."""
+    """`suite/metric` that is shown of runs and that `tune` goes by; if empty, the first
+    that each task declares, on its first test set."""
     rates: tuple[float, ...] = ()
     """Learning rates that `tune` tries; if none, a quarter to four times each rate."""
 
@@ -146,7 +144,7 @@ def sweep(
     figure: str = "",
     claims: tuple[str, ...] = (),
     scales: tuple[str, ...] = SCALES,
-    metric: str = METRIC,
+    metric: str = "",
     rates: tuple[float, ...] = (),
     name: str | None = None,
 ) -> Callable[[Grid], Sweep]:

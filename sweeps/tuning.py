@@ -16,10 +16,17 @@ from typing import Any
 from sweeps.chosen import Chosen
 from sweeps.collected import TABLES, last_rows
 from sweeps.commands import STOPPED, Run
-from sweeps.judging import Better, Rows, chosen_by, value_of, why_unmeasured
 from sweeps.provenance import Typed
 from sweeps.rate_grid import NEAR, RateCurve, RateGrid, check_rates, grids_of
 from sweeps.survey import metrics
+from sweeps.sweep_metric import (
+    Better,
+    Rows,
+    by_name,
+    chosen_by,
+    value_of,
+    why_unmeasured,
+)
 from sweeps.tuned import RATE, TABLE, update_table, why_unsettled
 from synth.identity import require
 from synth.run.progress import tell
@@ -46,7 +53,11 @@ class Tune(Run):
             check_rates(self.rates, "--rates")
         seeds = 3 if self.seeds is None else self.seeds
         require(seeds >= 1, "--seeds", "at least 1", seeds)
-        metric, better = chosen_by(self.metric or chosen.metric, chosen.configs)
+        metric = self.metric or chosen.metric
+        for config in chosen.configs:
+            chosen_by(
+                metric, config
+            )  # what is wrong is told before anything is trained
         root = chosen.root.with_name(f"{chosen.root.name}-tuning")
         chosen = replace(chosen, metric=metric, root=root, title=root.name)
         grids = grids_of(chosen.configs, self.rates or chosen.rates, seeds)
@@ -56,21 +67,22 @@ class Tune(Run):
             trained = self.launch(replace(chosen, configs=trials), UNTRIED, typed)
             if trained is None:  # a dry run
                 return 0
-            rows = self._rows(trained.found)
-            cells = [GridResult.of(grid, rows, metric, better) for grid in grids]
+            measured = self._values(trained.found)
+            cells = [GridResult.of(grid, measured, metric) for grid in grids]
             wider = [cell.extended() for cell in cells]
             if wider == grids:
                 break
             grids = wider
-        return self._close(root / TABLE, cells, metric)
+        return self._close(root / TABLE, cells)
 
-    def _rows(self, found: Survey[Standing]) -> dict[str, Rows]:
-        """The measurements of runs that ended; none of those that failed."""
+    def _values(self, found: Survey[Standing]) -> dict[str, dict[str, float | None]]:
+        """The last measurements of runs that ended; none of those that failed."""
         done = found.ids("done")
         here = {run_id for run_id in done if (found.root / run_id).exists()}
         rows: dict[str, Rows] = dict.fromkeys(found.ids(*TROUBLED), ())
         rows |= {name: metrics(RunFolder(found.root, name)) for name in here}
-        return rows | last_rows(done - here, TABLES)
+        rows |= last_rows(done - here, TABLES)
+        return {run_id: by_name(measured) for run_id, measured in rows.items()}
 
     def words(self) -> str:
         """The arguments that go on with this tuning."""
@@ -78,9 +90,9 @@ class Tune(Run):
         parts += ["--metric", self.metric] if self.metric else []
         return f"{super().words()} {shlex.join(parts)}".rstrip()
 
-    def _close(self, path: Path, cells: "Sequence[GridResult]", metric: str) -> int:
+    def _close(self, path: Path, cells: "Sequence[GridResult]") -> int:
         """Write the rows that there are; say what won, and what to type next."""
-        rows = [cell.row(metric) for cell in cells if cell.best is not None]
+        rows = [cell.row() for cell in cells if cell.best is not None]
         update_table(path, rows)
         whole = all(cell.values is not None for cell in cells)
         failed = [words for cell in cells if (words := cell.failed_in_words())]
@@ -96,10 +108,10 @@ class Tune(Run):
             tell(json.dumps(rows))
             return status
         for cell in cells:
-            tell(f"{cell.grid.name:<40}{cell.in_words(metric)}")
-        tell(
-            f"chosen by {metric}, {len(cells[0].grid.seeds)} seeds a rate; table: {path}"
-        )
+            tell(f"{cell.grid.name:<40}{cell.in_words()}")
+        metrics = ", ".join(dict.fromkeys(cell.metric for cell in cells))
+        seeds = len(cells[0].grid.seeds)
+        tell(f"chosen by {metrics}, {seeds} seeds a rate; table: {path}")
         if not whole:
             tell(f"to go on: python -m sweeps tune {self.words()}")
         elif len(rows) == len(cells):
@@ -118,29 +130,34 @@ class GridResult:
     grid: RateGrid
     values: dict[float, list[float | None]] | None
     """Of each seed, by rate, None for a run that failed; None until all have ended."""
+    metric: str
+    """On validation data."""
     better: Better
 
     @classmethod
     def of(
-        cls, grid: RateGrid, rows: Mapping[str, Rows], metric: str, better: Better
+        cls,
+        grid: RateGrid,
+        measured: Mapping[str, Mapping[str, float | None]],
+        metric: str,
     ) -> "GridResult":
-        """From the measurements of runs that ended; failed ones have none.
+        """From the last values of runs that ended; failed ones have none.
 
         Raises
         ------
         ValueError
             When a trial has ended well and did not measure the metric.
         """
+        metric, better = chosen_by(metric, grid.example)
         values: dict[float, list[float | None]] = {rate: [] for rate in grid.rates}
         for config in grid.trials:
-            measured = rows.get(config.run_id)
-            if measured is None:
-                return cls(grid, None, better)
-            if measured and (why := why_unmeasured(measured, metric)):
+            own = measured.get(config.run_id)
+            if own is None:
+                return cls(grid, None, metric, better)
+            if own and (why := why_unmeasured(own, metric)):
                 raise ValueError(why)
-            rate = config.training.learning_rate
-            values[rate].append(value_of(measured, metric))
-        return cls(grid, values, better)
+            values[config.training.learning_rate].append(value_of(own, metric))
+        return cls(grid, values, metric, better)
 
     @property
     def curve(self) -> RateCurve | None:
@@ -156,7 +173,7 @@ class GridResult:
         """The grid, with one more rate where the best one lies at an edge."""
         return self.grid if self.curve is None else self.grid.extended(self.curve)
 
-    def row(self, metric: str) -> dict[str, Any]:
+    def row(self) -> dict[str, Any]:
         """Of the table of tuned values."""
         assert self.curve is not None
         assert self.values is not None
@@ -165,7 +182,7 @@ class GridResult:
             "cell": self.grid.key,
             "name": self.grid.name,
             "training": {RATE: self.best},
-            "metric": metric,
+            "metric": self.metric,
             "value": means[self.best or 0.0],
             "seeds": list(self.grid.seeds),
             "edge": self.curve.edge,
@@ -187,13 +204,13 @@ class GridResult:
         rates = [f"{rate:.3g} ({n} of {seeds})" for rate, n in counts.items() if n]
         return f"{self.grid.name} at {', '.join(rates)}" if rates else ""
 
-    def in_words(self, metric: str) -> str:
+    def in_words(self) -> str:
         """What won, how much hangs on it, and whether the grid was too narrow."""
         if self.curve is None:
             return "not all trials have ended"
         if self.best is None:
             return "no rate without a failed trial: try lower ones"
-        row, loss = self.row(metric), self.curve.sensitivity
+        row, loss = self.row(), self.curve.sensitivity
         lost = "a trial failed" if loss is None else f"loses up to {loss:.3g}"
         words = (
             f"{self.best:.3g}  {row['value']:.4f}; {lost} within a factor of {NEAR:.0f}"

@@ -21,7 +21,6 @@ from sweeps.cluster import OnCluster
 from sweeps.display import Display
 from sweeps.launch import Wishes, launch
 from sweeps.survey import stored_configs
-from sweeps.sweep import METRIC
 from synth.run import code_copy as snapshot
 from synth.run.execution import Execution
 from synth.run.store import RunFolder
@@ -328,7 +327,7 @@ def again(site, *states):
             states=states,
         ),
         Display(quiet=True),
-        METRIC,
+        "in_domain/exact_match",
     )
 
 

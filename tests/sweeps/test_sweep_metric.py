@@ -1,0 +1,72 @@
+"""The metric of a sweep: by name, or the first that a task declares."""
+
+import dataclasses
+
+import pytest
+
+from sweeps.survey import metrics
+from sweeps.sweep_metric import by_name, chosen_by, default_metric, value_of
+from synth.run.store import RunFolder
+from synth.tasks.blocksworld import BlocksworldConfig
+from synth.tasks.choice_points import ChoicePointsConfig
+from synth.tasks.repeats import RepeatsConfig
+from synth.tasks.task import TaskConfig
+from synth.training import train
+from tests.conftest import tiny_run
+
+
+def of_task(task, **training):
+    return dataclasses.replace(tiny_run(**training), task=task)
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "better"),
+    [
+        (tiny_run().task, "exact_match", "higher"),
+        (ChoicePointsConfig(), "excess_loss", "lower"),
+        (BlocksworldConfig(), "valid_path", "higher"),
+    ],
+)
+def test_the_default_is_what_the_task_declares_first(task, name, better):
+    assert default_metric(task) == name
+    assert chosen_by("", of_task(task, context=64)) == (name, better)
+
+
+def test_a_task_that_declares_none_says_what_to_write():
+    class Undeclared(TaskConfig):
+        kind = "undeclared"
+
+    config = tiny_run()
+    object.__setattr__(config, "task", Undeclared())
+    assert default_metric(config.task) == ""
+    with pytest.raises(
+        ValueError, match=r"declares no metric .*--metric test/loss/hor"
+    ):
+        chosen_by("", config)
+    assert chosen_by("test/loss/horizon=1", config)[0] == "validation/loss/horizon=1"
+
+
+def test_a_name_alone_means_the_first_test_set_and_all_of_it():
+    values = {
+        "train/loss/horizon=1": 3.0,
+        "test/accuracy/role=name": 0.1,
+        "test/accuracy": 0.5,
+        "other/accuracy": 0.9,
+        "test/loss/horizon=2": 2.0,
+        "test/loss/horizon=1": 1.0,
+    }
+    assert value_of(values, "accuracy") == 0.5
+    assert value_of(values, "loss") == 1.0
+    assert value_of(values, "other/accuracy") == 0.9
+    assert value_of(values, "exact_match") is None
+
+
+def test_runs_of_another_task_are_measured_by_their_own_metric(tmp_path):
+    task = RepeatsConfig(symbols=16, min_period=3, max_period=6)
+    run = dataclasses.replace(of_task(task), split="validation")
+    scores = {}
+    train([run], tmp_path, progress=lambda event: scores.update(event.headlines))
+    name, _ = chosen_by("", run)
+    values = by_name(metrics(RunFolder(tmp_path, run.run_id)))
+    assert value_of(values, name) == values["validation/accuracy"]
+    assert value_of(scores[run.run_id], name) == values["validation/accuracy"]
