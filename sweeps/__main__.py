@@ -1,4 +1,4 @@
-"""`python -m sweeps {list,plan,run,status,retry,show,tune,search,dashboard}`: many runs.
+"""`python -m sweeps {list,plan,run,status,retry,show,tune,search,reproduce,dashboard}`.
 
 Torch is imported in the worker processes alone.
 """
@@ -15,6 +15,7 @@ def parse(arguments: list[str] | None = None) -> Any:
 
     from sweeps.commands import PlanCommand, Retry, Run
     from sweeps.looking import Dashboard, List, Show, Status
+    from sweeps.reproduce import Reproduce
     from sweeps.searching import Search
     from sweeps.tuning import Tune
     from synth.cli.parsing import parse as parse_words
@@ -29,6 +30,7 @@ def parse(arguments: list[str] | None = None) -> Any:
             "show": Show,
             "tune": Tune,
             "search": Search,
+            "reproduce": Reproduce,
             "dashboard": Dashboard,
         },
         "python -m sweeps",

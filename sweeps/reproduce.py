@@ -1,0 +1,142 @@
+"""Train a run of a collected table once more, and compare the numbers."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from sweeps.collected import TABLES
+from synth.config import RunConfig
+from synth.identity import require
+from synth.run.execution import Execution
+from synth.run.progress import Screen, shown_on, tell
+
+if TYPE_CHECKING:
+    import polars as pl
+
+KEY = ["step", "suite", "metric", "slice"]
+PROCESSORS = ("x86_64", "AMD64", "aarch64", "arm64")
+"""Devices of a table that are no GPU."""
+STOPPED = {"stopped": 75, "done": 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduce:
+    """Train a run of a collected table once more, and compare every number."""
+
+    run_id: tyro.conf.Positional[str]
+    """A run of a table, as `compare`, `show` and the tables name it."""
+    table: Path | None = None
+    """The table; any of analysis/results that has the run, if not given."""
+    runs: Path = Path("runs/reproduced")
+    """Where the new folder lies; a run that is there already is only compared."""
+    json: bool = False
+    """Print JSON for programs."""
+
+    def run(self) -> int:
+        """0: all numbers are equal; 1: some differ, or it failed; 75: stopped."""
+        from synth.training import train
+
+        path, rows = self._find()
+        row = rows.row(0, named=True)
+        config = RunConfig.from_dict(json.loads(row["config"]))
+        require(
+            config.run_id == self.run_id,
+            "RUN_ID",
+            f"a run that this version names alike, not {config.run_id}",
+            self.run_id,
+        )
+        execution = _as_it_was(row)
+        if not self.json:
+            form = row.get("step_form") or "unrecorded"
+            tell(f"{path}: {form} steps on {row['device']}, at {row['commit']}")
+        progress = None if self.json else shown_on(Screen())
+        (outcome,) = train([config], self.runs, execution, progress)
+        if outcome.state != "done":
+            tell(f"{self.run_id}: {outcome.state}, {outcome.message}")
+            return STOPPED.get(outcome.state, 1)
+        compared = Comparison.of(rows, self.runs / self.run_id)
+        if self.json:
+            print(json.dumps(vars(compared)))
+        else:
+            print(compared.as_text())
+        return 0 if compared.numbers == compared.equal else 1
+
+    def _find(self) -> "tuple[Path, pl.DataFrame]":
+        """The table and the measured rows of the run."""
+        import polars as pl
+
+        paths = [self.table] if self.table else sorted(TABLES.glob("*.parquet"))
+        for path in paths:
+            here = (pl.col("run_id") == self.run_id) & (pl.col("state") == "done")
+            rows = pl.scan_parquet(path).filter(here).collect()
+            if len(rows):
+                return path, rows
+        where = str(self.table) if self.table else f"any table of {TABLES}"
+        raise ValueError(
+            f"{self.run_id} is not among the done runs of {where}. "
+            f"`python -m analysis compare SWEEP` and `sweeps show SWEEP` name runs."
+        )
+
+
+def _as_it_was(row: dict[str, Any]) -> Execution:
+    """The device and the form of the step of the recorded run; one thread on a CPU."""
+    form = row.get("step_form")  # tables of older versions have none
+    return Execution(
+        device="cpu" if row["device"] in PROCESSORS else "cuda",
+        compile="auto" if form is None else "off" if form == "eager" else "on",
+    )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The numbers of a run that both sides have."""
+
+    numbers: int
+    equal: int
+    largest: float
+    """Largest difference relative to the larger value."""
+    where: str
+    """The number that differs most."""
+    at_end: float
+    """Largest relative difference among the numbers of the last step."""
+
+    @classmethod
+    def of(cls, rows: "pl.DataFrame", folder: Path) -> "Comparison":
+        """Compare the rows of a table with the metrics of a folder."""
+        import polars as pl
+
+        new = pl.read_ndjson(folder / "metrics.jsonl").select(*KEY, "value")
+        both = new.join(rows.select(*KEY, "value"), on=KEY, suffix="_before")
+        both = both.filter(pl.col("value").is_not_null())
+        ours, theirs = pl.col("value"), pl.col("value_before")
+        size = pl.max_horizontal(ours.abs(), theirs.abs())
+        both = both.with_columns(
+            off=pl.when(ours == theirs)
+            .then(0.0)
+            .otherwise((ours - theirs).abs() / size)
+        ).sort("off", descending=True)
+        worst = both.row(0, named=True)
+        return cls(
+            numbers=len(both),
+            equal=both.filter(off=0.0).height,
+            largest=worst["off"],
+            at_end=max(both.filter(pl.col("step") == pl.col("step").max())["off"]),
+            where=(
+                f"{worst['suite']}/{worst['metric']}/{worst['slice']} at step "
+                f"{worst['step']}: {worst['value']} now, {worst['value_before']} before"
+            ),
+        )
+
+    def as_text(self) -> str:
+        """One line, and a second one where numbers differ."""
+        line = f"{self.equal} of {self.numbers} numbers are equal"
+        if self.equal == self.numbers:
+            return line
+        return (
+            f"{line}; at the last step they differ by {self.at_end:.1e} of the value at "
+            f"most, over all steps by {self.largest:.1e}:\n{self.where}\n"
+            "Equal bits are promised on equal processors, package versions and code."
+        )

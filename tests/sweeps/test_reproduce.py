@@ -1,0 +1,50 @@
+"""A run of a table, trained once more from its row alone."""
+
+import json
+import shutil
+
+import polars as pl
+import pytest
+
+from analysis.__main__ import main as analysis
+from sweeps.__main__ import main
+from sweeps.collected import TABLES
+from tests.sweeps.conftest import write_sweep
+
+
+@pytest.fixture
+def run_id(tmp_path, monkeypatch):
+    """A run that only the table `depths-quick` still has."""
+    monkeypatch.chdir(tmp_path)
+    path = str(write_sweep(tmp_path, seeds=1, layers=(3,)))
+    assert main(["run", path, "--workers", "0", "--arms", "n2"]) == 0
+    assert analysis(["collect"]) == 0
+    shutil.rmtree("runs")
+    return pl.read_parquet(TABLES / "depths-quick.parquet")["run_id"][0]
+
+
+def test_every_number_of_a_run_comes_out_equal(run_id, capsys):
+    rows = pl.read_parquet(TABLES / "depths-quick.parquet").height
+    assert main(["reproduce", run_id, "--json"]) == 0
+    compared = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert compared["numbers"] == compared["equal"] == rows > 0
+    assert main(["reproduce", run_id]) == 0  # trained already: compared alone
+    assert f"{rows} of {rows} numbers are equal" in capsys.readouterr().out
+
+
+def test_a_number_that_differs_is_named(run_id, capsys):
+    path = TABLES / "depths-quick.parquet"
+    table = pl.read_parquet(path).with_row_index()
+    other = pl.when(index=0).then(pl.lit(-1.0)).otherwise("value")
+    table.with_columns(value=other).drop("index").write_parquet(path)
+    assert main(["reproduce", run_id]) == 1
+    out = capsys.readouterr().out
+    assert f"{table.height - 1} of {table.height} numbers are equal" in out
+    first = table.row(0, named=True)
+    assert f"{first['suite']}/{first['metric']}/{first['slice']} at step" in out
+    assert f"{first['value']} now, -1.0 before" in out
+
+
+def test_an_unknown_run_is_a_mistake_in_words(run_id, capsys):
+    assert main(["reproduce", "polynomial-n9"]) == 2
+    assert "polynomial-n9 is not among the done runs" in capsys.readouterr().err
