@@ -21,8 +21,8 @@ over 200 graphs, the others over 50 (`--seeds 200`).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
+from sweeps.catalogue.crossed import Crossed
 from sweeps.sweep import sweep
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.objectives.chain import ChainConfig
@@ -33,8 +33,9 @@ from synth.tasks.blocksworld import BlocksworldConfig
 from synth.tasks.graph_paths import GraphPathsConfig
 from synth.tasks.task import TaskConfig
 
-METRIC = "test/valid_path"
 RATES = (2e-2, 4e-2, 8e-2, 0.16)
+LONGEST_BLOCKS = 7
+"""Configurations on the longest path of Blocksworld."""
 MODEL = ModelConfig(scale="d120-L1-h1", positions="learned")
 
 
@@ -72,104 +73,60 @@ PAPER_ARMS = (
 )
 
 
-@dataclass(frozen=True)
-class PathScale:
-    """What a scale fixes; `seeds` are graphs, or sets of paths in Blocksworld."""
-
-    tasks: tuple[TaskConfig, ...]
-    arms: tuple[ObjectiveConfig, ...]
-    seeds: int
-    training: TrainingConfig
-
-
-def training_of(steps: int, context: int) -> TrainingConfig:
+def crossed(
+    tasks: tuple[TaskConfig, ...],
+    arms: tuple[ObjectiveConfig, ...],
+    seeds: int,
+    steps: int,
+    models: tuple[ModelConfig, ...] = (MODEL,),
+) -> Crossed:
     """128 rows a step; all test pairs twenty times a run, or every 50 steps."""
-    return TrainingConfig(
+    longest = max(getattr(task, "longest", LONGEST_BLOCKS) for task in tasks)
+    training = TrainingConfig(
         steps=steps,
         batch_rows=128,
-        context=context,
+        context=longest + 3,
         learning_rate=4e-2,
         warmup_steps=steps // 20,
         evaluate_every_steps=max(steps // 20, 50),
         evaluation_examples=5000,
         final_examples=5000,
     )
+    return Crossed(
+        tasks=tasks, models=models, arms=arms, seeds=seeds, training=training
+    )
 
 
+SMALL_GRAPH = GraphPathsConfig(nodes=50, edge_probability=0.15, longest=9)
 GRAPHS = {
-    "quick": PathScale(
-        (GraphPathsConfig(nodes=50, edge_probability=0.15, longest=9),),
-        (NEXT_TOKEN, INJECTION),
-        seeds=6,
-        training=training_of(300, context=12),
-    ),
-    "night": PathScale(
-        (GraphPathsConfig(),),
-        NIGHT_ARMS,
-        seeds=24,
-        training=training_of(1000, context=15),
-    ),
-    "paper": PathScale(
-        (GraphPathsConfig(),),
-        PAPER_ARMS,
-        seeds=50,
-        training=training_of(2000, context=15),
-    ),
+    "quick": crossed((SMALL_GRAPH,), (NEXT_TOKEN, INJECTION), seeds=6, steps=300),
+    "night": crossed((GraphPathsConfig(),), NIGHT_ARMS, seeds=24, steps=1000),
+    "paper": crossed((GraphPathsConfig(),), PAPER_ARMS, seeds=50, steps=2000),
 }
+FEW_BLOCKS = (BlocksworldConfig(paths=200),)
 BLOCK_TASKS = tuple(BlocksworldConfig(paths=100 * i) for i in range(1, 6))
 BLOCKS = {
-    "quick": PathScale(
-        (BlocksworldConfig(paths=200),),
-        MAIN_ARMS[:3],
-        seeds=3,
-        training=training_of(400, context=10),
-    ),
-    "night": PathScale(
-        BLOCK_TASKS,
-        MAIN_ARMS,
-        seeds=10,
-        training=training_of(1000, context=10),
-    ),
-    "paper": PathScale(
-        BLOCK_TASKS,
-        PAPER_ARMS,
-        seeds=5,
-        training=training_of(2000, context=10),
-    ),
+    "quick": crossed(FEW_BLOCKS, MAIN_ARMS[:3], seeds=3, steps=400),
+    "night": crossed(BLOCK_TASKS, MAIN_ARMS, seeds=10, steps=1000),
+    "paper": crossed(BLOCK_TASKS, PAPER_ARMS, seeds=5, steps=2000),
 }
-
-
-def _runs(rung: PathScale) -> Iterator[RunConfig]:
-    """Every arm on every graph: task, data and weights of run g have seed g."""
-    for task in rung.tasks:
-        for seed in range(rung.seeds):
-            for objective in rung.arms:
-                yield RunConfig(
-                    task=replace(task, **dict.fromkeys(task.seeds, seed)),
-                    model=MODEL,
-                    objective=objective,
-                    training=rung.training,
-                    seed=seed,
-                )
 
 
 @sweep(
     figure="valid paths by degree against tokens",
     scales=("quick", "night", "paper"),
-    metric=METRIC,
     rates=RATES,
 )
 def graph_paths(scale: str) -> Iterator[RunConfig]:
     """Paths in a random graph, by how directly training shows them; graphs as seeds."""
-    yield from _runs(GRAPHS[scale])
+    yield from GRAPHS[scale].runs()
 
 
 @sweep(
     figure="valid paths against training paths of each length",
     scales=("quick", "night", "paper"),
-    metric=METRIC,
     rates=RATES,
 )
 def blocksworld(scale: str) -> Iterator[RunConfig]:
     """Moves between the 73 states of four blocks, with 100 to 500 paths of a length."""
-    yield from _runs(BLOCKS[scale])
+    yield from BLOCKS[scale].runs()

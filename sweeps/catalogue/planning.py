@@ -24,60 +24,26 @@ the targets of Countdown, where random play reaches 0.14.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from sweeps.catalogue.crossed import Crossed, heads, sized
 from sweeps.sweep import sweep
-from synth.config import ModelConfig, RunConfig, TrainingConfig
+from synth.config import RunConfig, TrainingConfig
 from synth.objectives.chain import ChainConfig
 from synth.objectives.joint import JointConfig
-from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.next_latent import NextLatentConfig
 from synth.objectives.objective import ObjectiveConfig
 from synth.objectives.token_order import TokenOrderConfig
 from synth.tasks.countdown import CountdownConfig
-from synth.tasks.questions import QuestionTask
 from synth.tasks.sat import SatConfig
 from synth.tasks.star import StarConfig
-from synth.tasks.task import TaskConfig
 
 SCALES = ("quick", "night", "paper")
-NEXT_TOKEN = MultiTokenConfig(scored="answer")
 
 
-def heads(*horizons: int) -> tuple[ObjectiveConfig, ...]:
-    """Multi-token prediction at several horizons, heads on top of a full trunk."""
-    return tuple(
-        MultiTokenConfig(horizon=horizon, budget="added", scored="answer")
-        for horizon in horizons
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanningScale:
-    """What a scale of a sweep trains: every arm on every task, at every seed."""
-
-    tasks: tuple[TaskConfig, ...]
-    model: str
-    arms: tuple[ObjectiveConfig, ...]
-    seeds: int
-    training: TrainingConfig
-    """Its context is replaced by the length of an example."""
-
-    def runs(self) -> Iterator[RunConfig]:
-        """The runs, arm after arm."""
-        for task in self.tasks:
-            built = task.build()
-            assert isinstance(built, QuestionTask)
-            training = replace(self.training, context=built.length)
-            for arm in self.arms:
-                for seed in range(self.seeds):
-                    yield RunConfig(
-                        task=task,
-                        model=ModelConfig(scale=self.model),
-                        objective=arm,
-                        training=training,
-                        seed=seed,
-                    )
+def answers(*horizons: int) -> tuple[ObjectiveConfig, ...]:
+    """Losses on answers, of heads on top of a full trunk."""
+    return heads(horizons, scored="answer", budget="added")
 
 
 QUICK_TRAINING = TrainingConfig(
@@ -93,37 +59,37 @@ NIGHT_TRAINING = replace(
     QUICK_TRAINING, steps=3000, evaluate_every_steps=100, evaluation_examples=256
 )
 STAR_ARMS = (
-    *heads(1, 2, 4),
+    *answers(1, 2, 4),
     ChainConfig(depth=1, budget="added", scored="answer"),
     TokenOrderConfig(scored="answer"),
 )
 
 STAR = {
-    "quick": PlanningScale(
+    "quick": Crossed(
         tasks=(StarConfig(degree=2, length=3, labels=8),),
-        model="100k",
-        arms=(*heads(1, 2), TokenOrderConfig(scored="answer")),
+        models=sized("100k"),
+        arms=(*answers(1, 2), TokenOrderConfig(scored="answer")),
         seeds=3,
         training=QUICK_TRAINING,
     ),
-    "night": PlanningScale(
+    "night": Crossed(
         tasks=(
             StarConfig(degree=2, length=3, labels=10),
             StarConfig(degree=3, length=3, labels=10),
             StarConfig(degree=2, length=5, labels=12),
         ),
-        model="100k",
+        models=sized("100k"),
         arms=STAR_ARMS,
         seeds=10,
         training=NIGHT_TRAINING,
     ),
     # Table 5 of arXiv 2508.19228: 100 epochs of 300,000 graphs. Five seeds are ours.
-    "paper": PlanningScale(
+    "paper": Crossed(
         tasks=tuple(
             StarConfig(degree=degree, length=length, labels=30, pool=300_000)
             for degree, length in ((3, 3), (3, 5), (5, 3), (5, 5))
         ),
-        model="d384-L8-h6",
+        models=sized("d384-L8-h6"),
         arms=(*STAR_ARMS, ChainConfig(depth=3, budget="added", scored="answer")),
         seeds=5,
         training=TrainingConfig(
@@ -138,12 +104,12 @@ STAR = {
         ),
     ),
     # Pools of arXiv 2511.05963, version 4, as third parties note them.
-    "pools": PlanningScale(
+    "pools": Crossed(
         tasks=tuple(
             StarConfig(degree=degree, length=length, labels=100, pool=200_000)
             for degree, length in ((2, 10), (5, 5), (7, 7))
         ),
-        model="d384-L12-h6",
+        models=sized("d384-L12-h6"),
         arms=(
             *STAR_ARMS,
             JointConfig(scored="answer"),
@@ -163,30 +129,30 @@ STAR = {
 }
 
 COUNTDOWN = {
-    "quick": PlanningScale(
+    "quick": Crossed(
         tasks=(CountdownConfig(numbers=3, largest_given=10, largest=50),),
-        model="100k",
-        arms=heads(1, 2),
+        models=sized("100k"),
+        arms=answers(1, 2),
         seeds=3,
         training=QUICK_TRAINING,
     ),
-    "night": PlanningScale(
+    "night": Crossed(
         tasks=(
             CountdownConfig(numbers=3),
             CountdownConfig(numbers=4, largest_given=10, largest=100),
         ),
-        model="300k",
-        arms=heads(1, 2, 4),
+        models=sized("300k"),
+        arms=answers(1, 2, 4),
         seeds=8,
         training=replace(NIGHT_TRAINING, steps=4000),
     ),
     # 500,000 problems and eight pause tokens, as in arXiv 2511.05963, version 4; model
     # and schedule are those of its star graphs, since its own are not known.
-    "paper": PlanningScale(
+    "paper": Crossed(
         tasks=(CountdownConfig(largest_given=100, pool=500_000, pause_tokens=8),),
-        model="d384-L12-h6",
+        models=sized("d384-L12-h6"),
         arms=(
-            *heads(1, 2, 5, 9),
+            *answers(1, 2, 5, 9),
             *(NextLatentConfig(depth=depth, scored="answer") for depth in (1, 4, 8)),
         ),
         seeds=3,
@@ -195,26 +161,26 @@ COUNTDOWN = {
 }
 
 SAT = {
-    "quick": PlanningScale(
+    "quick": Crossed(
         tasks=(SatConfig(variables=5, ratio=3.0),),
-        model="100k",
-        arms=heads(1, 2),
+        models=sized("100k"),
+        arms=answers(1, 2),
         seeds=3,
         training=replace(QUICK_TRAINING, batch_rows=32),
     ),
-    "night": PlanningScale(
+    "night": Crossed(
         tasks=(SatConfig(variables=5), SatConfig(variables=7)),
-        model="300k",
-        arms=heads(1, 2, 4),
+        models=sized("300k"),
+        arms=answers(1, 2, 4),
         seeds=8,
         training=replace(NIGHT_TRAINING, batch_rows=32),
     ),
     # arXiv 2604.11912 as third parties note it; model and optimiser of arXiv 2410.14157:
     # 300 epochs of 50,000 formulas, AdamW without decay, cosine to 0.
-    "paper": PlanningScale(
+    "paper": Crossed(
         tasks=(SatConfig(pool=50_000),),
-        model="d384-L3-h12",
-        arms=heads(1, 2, 3, 4, 5, 6, 7),
+        models=sized("d384-L3-h12"),
+        arms=answers(1, 2, 3, 4, 5, 6, 7),
         seeds=3,
         training=TrainingConfig(
             steps=14_649,
@@ -234,7 +200,6 @@ SAT = {
     figure="P(solved) by graph and arm",
     claims=("C24", "C25", "C26", "C27"),
     scales=(*SCALES, "pools"),
-    metric="test/path",
 )
 def star(scale: str) -> Iterator[RunConfig]:
     """Paths in star graphs: one, two, four heads, a chain, token order, and a control.
@@ -242,22 +207,22 @@ def star(scale: str) -> Iterator[RunConfig]:
     The control is next-token prediction of reversed paths, where nothing is to choose.
     """
     chosen = STAR[scale]
-    yield from chosen.runs()
+    yield from chosen.fitted()
     reversed_tasks = tuple(
         replace(task, answers="reversed")
         for task in chosen.tasks
         if isinstance(task, StarConfig)
     )
-    yield from replace(chosen, tasks=reversed_tasks, arms=(NEXT_TOKEN,)).runs()
+    yield from replace(chosen, tasks=reversed_tasks, arms=answers(1)).fitted()
 
 
-@sweep(figure="right derivations by arm", scales=SCALES, metric="test/verified")
+@sweep(figure="right derivations by arm", scales=SCALES)
 def countdown(scale: str) -> Iterator[RunConfig]:
     """Countdown: right derivations that a model decodes by itself, by number of heads."""
-    yield from COUNTDOWN[scale].runs()
+    yield from COUNTDOWN[scale].fitted()
 
 
-@sweep(figure="satisfied formulas by arm", scales=SCALES, metric="test/verified")
+@sweep(figure="satisfied formulas by arm", scales=SCALES)
 def sat(scale: str) -> Iterator[RunConfig]:
     """3-SAT: formulas that a decoded assignment satisfies, by number of heads."""
-    yield from SAT[scale].runs()
+    yield from SAT[scale].fitted()

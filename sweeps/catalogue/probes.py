@@ -10,9 +10,9 @@ The objective is on all tokens: these sources have no questions, but for the maz
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from sweeps.catalogue.arms import arms_of
+from sweeps.catalogue.crossed import Crossed, heads, sized
 from sweeps.sweep import WITH_NIGHT, sweep
 from synth.config import (
     ModelConfig,
@@ -27,26 +27,13 @@ from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.sources import SourcesConfig
 from synth.tasks.task import TaskConfig
 
-
-@dataclass(frozen=True)
-class _Size:
-    """What a scale means for the probes."""
-
-    models: tuple[str, ...]
-    deep: str
-    """A model with enough layers for a line."""
-    horizons: tuple[int, ...]
-    seeds: int
-    training: TrainingConfig
-
-
-SIZES = {
-    "quick": _Size(
-        ("100k",),
-        "d40-L8-h4",
-        (1, 4),
-        5,
-        TrainingConfig(
+HEADS = (1, 2, 4)
+CROSSED = {
+    "quick": Crossed(
+        models=sized("100k"),
+        arms=heads((1, 4)),
+        seeds=5,
+        training=TrainingConfig(
             steps=800,
             batch_rows=16,
             context=128,
@@ -59,12 +46,11 @@ SIZES = {
     ),
     # Ten core-hours for choice points: 10M tokens a run, finely evaluated, since what
     # counts is when a run leaves its plateau.
-    "night": _Size(
-        ("30k", "100k", "300k"),
-        "d40-L12-h4",
-        (1, 2, 4),
-        8,
-        TrainingConfig(
+    "night": Crossed(
+        models=sized("30k", "100k", "300k"),
+        arms=heads(HEADS, ("parallel", "anticausal")),
+        seeds=8,
+        training=TrainingConfig(
             steps=4900,
             batch_rows=16,
             context=128,
@@ -75,12 +61,11 @@ SIZES = {
             final_examples=500,
         ),
     ),
-    "small": _Size(
-        ("1M", "10M"),
-        "d256-L12-h8",
-        (1, 2, 4),
-        5,
-        TrainingConfig(
+    "small": Crossed(
+        models=sized("1M", "10M"),
+        arms=heads(HEADS),
+        seeds=5,
+        training=TrainingConfig(
             steps=8000,
             batch_rows=64,
             context=256,
@@ -90,35 +75,21 @@ SIZES = {
             evaluation_examples=256,
         ),
     ),
-    "paper": _Size(("30M", "100M"), "100M", (1, 2, 4), 5, TrainingConfig()),
+    "paper": Crossed(
+        models=sized("30M", "100M"),
+        arms=heads(HEADS),
+        seeds=5,
+        training=TrainingConfig(),
+    ),
 }
-
-
-def _grid(
-    scale: str,
-    tasks: tuple[TaskConfig, ...],
-    models: tuple[str, ...],
-    layouts: tuple[Layout, ...] = ("parallel",),
-    mixer: Mixer = "attention",
-) -> Iterator[RunConfig]:
-    size = SIZES[scale]
-    for task in tasks:
-        for model in models:
-            for objective in arms_of(size.horizons, layouts):
-                for seed in range(size.seeds):
-                    yield RunConfig(
-                        task=task,
-                        model=ModelConfig(scale=model, mixer=mixer),
-                        objective=objective,
-                        training=size.training,
-                        seed=seed,
-                    )
+"""All but the tasks."""
+DEEP = {"quick": "d40-L8-h4", "small": "d256-L12-h8", "paper": "100M"}
+"""A model with enough layers for a line."""
 
 
 @sweep(
     figure="learning of decisions, and what weighs on them",
     claims=("C12", "C13", "C15"),
-    metric="test/excess_loss",
     scales=WITH_NIGHT,
 )
 def choice_points(scale: str) -> Iterator[RunConfig]:
@@ -127,40 +98,31 @@ def choice_points(scale: str) -> Iterator[RunConfig]:
     A night also has anticausal heads, which keep the depth to the first one.
     """
     tasks: tuple[TaskConfig, ...] = (ChoicePointsConfig(),)
-    layouts: tuple[Layout, ...] = ("parallel",)
-    if scale == "night":
-        layouts += ("anticausal",)
-    elif scale != "quick":
+    if scale in ("small", "paper"):
         tasks += (MazeConfig(),)
-    return _grid(scale, tasks, SIZES[scale].models, layouts)
+    return replace(CROSSED[scale], tasks=tasks).runs()
 
 
 @sweep(
     figure="when decisions are learnt, by number of heads",
     claims=("C18",),
-    metric="test/excess_loss",
     scales=("night",),
 )
 def best_horizon(scale: str) -> Iterator[RunConfig]:
     """One to eight heads, on choices of 1, 3 and 7 tokens of consequence each."""
-    size = SIZES[scale]
-    training = replace(size.training, steps=1950, evaluate_every_steps=50)
-    for consequence in (1, 3, 7):
-        for objective in arms_of((1, 2, 3, 4, 6, 8)):
-            for seed in range(size.seeds):
-                yield RunConfig(
-                    task=ChoicePointsConfig(consequences=(consequence,) * 3),
-                    model=ModelConfig(scale=size.deep),
-                    objective=objective,
-                    training=training,
-                    seed=seed,
-                )
+    night = CROSSED[scale]
+    return replace(
+        night,
+        tasks=tuple(ChoicePointsConfig(consequences=(n,) * 3) for n in (1, 3, 7)),
+        models=sized("d40-L12-h4"),
+        arms=heads((1, 2, 3, 4, 6, 8)),
+        training=replace(night.training, steps=1950, evaluate_every_steps=50),
+    ).runs()
 
 
 @sweep(
     figure="how well X is predicted, by I(X;Y)",
     claims=("C14",),
-    metric="test/excess_loss",
 )
 def information(scale: str) -> Iterator[RunConfig]:
     """Coupled pairs of equal H(X) and rising I(X;Y); from `small` on also chains."""
@@ -168,13 +130,12 @@ def information(scale: str) -> Iterator[RunConfig]:
     tasks: tuple[TaskConfig, ...] = (coupled,)
     if scale != "quick":
         tasks += (SourcesConfig(order=2), SourcesConfig(family="hidden"))
-    return _grid(scale, tasks, SIZES[scale].models)
+    return replace(CROSSED[scale], tasks=tasks).runs()
 
 
 @sweep(
     figure="prediction residual by layer",
     claims=("C21", "C22", "C23"),
-    metric="test/excess_loss",
 )
 def prediction_law(scale: str) -> Iterator[RunConfig]:
     """Deep models on choice points; from `small` on also a chain and polynomials.
@@ -188,13 +149,14 @@ def prediction_law(scale: str) -> Iterator[RunConfig]:
         chain = SourcesConfig(symbols=8, order=3, concentration=0.1)
         tasks += (chain, PolynomialConfig())
         layouts += ("linear",)
-    return _grid(scale, tasks, (SIZES[scale].deep,), layouts)
+    horizons = (1, 4) if scale == "quick" else HEADS
+    arms, models = heads(horizons, layouts), sized(DEEP[scale])
+    return replace(CROSSED[scale], tasks=tasks, models=models, arms=arms).runs()
 
 
 @sweep(
     figure="prediction residual by layer, attention against recurrent mixers",
     claims=("C21", "C22", "C23"),
-    metric="test/excess_loss",
 )
 def prediction_law_mixers(scale: str) -> Iterator[RunConfig]:
     """The deep model on choice points with each mixer, all of about the same size.
@@ -203,5 +165,6 @@ def prediction_law_mixers(scale: str) -> Iterator[RunConfig]:
     """
     mixers: tuple[Mixer, ...] = ("attention", "mamba2", "rwkv")
     for mixer in mixers:
-        tasks: tuple[TaskConfig, ...] = (ChoicePointsConfig(),)
-        yield from _grid(scale, tasks, (SIZES[scale].deep,), mixer=mixer)
+        models = (ModelConfig(scale=DEEP[scale], mixer=mixer),)
+        crossed = replace(CROSSED[scale], tasks=(ChoicePointsConfig(),), models=models)
+        yield from crossed.runs()

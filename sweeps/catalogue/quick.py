@@ -6,9 +6,9 @@
 
 from collections.abc import Iterator
 
+from sweeps.catalogue.crossed import Crossed, heads, sized
 from sweeps.sweep import sweep
-from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.objectives.multi_token import MultiTokenConfig
+from synth.config import RunConfig, TrainingConfig
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.polynomial import PolynomialConfig
 
@@ -16,55 +16,47 @@ from synth.tasks.polynomial import PolynomialConfig
 @sweep(figure="accuracy by number of operations", claims=("C7",), scales=("quick",))
 def quick(scale: str) -> Iterator[RunConfig]:
     """Polynomial arithmetic on F_2[X]/(X^3): 10k and 30k models, n = 1, 2, 4, 3 seeds."""
-    for size in ("10k", "30k"):
-        for horizon in (1, 2, 4):
-            for seed in range(3):
-                yield RunConfig(
-                    task=PolynomialConfig(
-                        modulus=2, degree=3, max_operations=3, max_evaluated=5
-                    ),
-                    model=ModelConfig(scale=size),
-                    objective=MultiTokenConfig(horizon=horizon, scored="answer"),
-                    training=TrainingConfig(
-                        steps=800,
-                        batch_rows=16,
-                        context=64,
-                        learning_rate=6e-3,
-                        warmup_steps=40,
-                        evaluate_every_steps=200,
-                        evaluation_examples=64,
-                        final_examples=500,
-                    ),
-                    seed=seed,
-                )
+    return Crossed(
+        tasks=(
+            PolynomialConfig(modulus=2, degree=3, max_operations=3, max_evaluated=5),
+        ),
+        models=sized("10k", "30k"),
+        arms=heads((1, 2, 4), scored="answer"),
+        seeds=3,
+        training=TrainingConfig(
+            steps=800,
+            batch_rows=16,
+            context=64,
+            learning_rate=6e-3,
+            warmup_steps=40,
+            evaluate_every_steps=200,
+            evaluation_examples=64,
+            final_examples=500,
+        ),
+    ).runs()
 
 
 @sweep(
     figure="excess loss at choices against tokens",
     claims=("C13",),
     scales=("quick",),
-    metric="test/excess_loss",
     rates=(1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),
 )
 def choices(scale: str) -> Iterator[RunConfig]:
     """Choice points with three branches, made easy: 41k models, n = 1 and 4, 3 seeds."""
-    for horizon in (1, 4):
-        for seed in range(3):
-            yield RunConfig(
-                task=ChoicePointsConfig(
-                    branches=3, stretch=1, consequences=(1, 2, 3, 4)
-                ),
-                model=ModelConfig(scale="d24-L6-h2"),
-                objective=MultiTokenConfig(horizon=horizon),
-                training=TrainingConfig(
-                    steps=400,
-                    batch_rows=16,
-                    context=64,
-                    learning_rate=1e-2,
-                    warmup_steps=20,
-                    evaluate_every_steps=25,
-                    evaluation_examples=250,
-                    final_examples=250,
-                ),
-                seed=seed,
-            )
+    return Crossed(
+        tasks=(ChoicePointsConfig(branches=3, stretch=1, consequences=(1, 2, 3, 4)),),
+        models=sized("d24-L6-h2"),
+        arms=heads((1, 4)),
+        seeds=3,
+        training=TrainingConfig(
+            steps=400,
+            batch_rows=16,
+            context=64,
+            learning_rate=1e-2,
+            warmup_steps=20,
+            evaluate_every_steps=25,
+            evaluation_examples=250,
+            final_examples=250,
+        ),
+    ).runs()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweeps.catalogue.induction import RUNGS, induction, induction_books
+from sweeps.catalogue.induction import P_OPEN, induction, induction_books
 from synth.config import RunConfig
 
 
@@ -29,7 +29,7 @@ def test_paper_scale_is_table_s13():
         assert training.tokens_per_step == 1 << 18
         assert (training.steps, training.warmup_steps) == (100_000, 2000)
         assert (training.learning_rate, training.context) == (1e-4, 2048)
-    assert len(induction("paper")) == 7 * 2 * 2 * len(RUNGS["paper"].p_open)
+    assert len(induction("paper")) == 7 * 2 * 2 * len(P_OPEN["paper"])
 
 
 def test_paper_books_double_the_batch_and_halve_the_steps():
