@@ -1,4 +1,4 @@
-"""Evaluation: one teacher-forced pass in fp32, and a cached greedy decoder.
+"""Evaluation: one teacher-forced pass in fp32, and answers that were decoded.
 
 An answer comes out right under greedy decoding exactly when, given the question and the
 right answer so far, every answer token is the arg-max; so exact match needs one forward
@@ -13,15 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synth.decoding import MAX_POSITIONS, greedy_decode
 from synth.loss import token_losses
 from synth.metrics import Score
 from synth.models.decoder import PredictionModel
 from synth.objectives.objective import Prediction
-from synth.tasks.packing import PADDING
 from synth.tasks.task import EvaluationSet, Rows, Task, TokenScores
 
-MAX_POSITIONS = 8192
-"""Positions of one lane in a batch of evaluation."""
 PIECE_LOGITS = {"cpu": 1 << 18, "cuda": 1 << 25}
 """Logits held at once. On a CPU a megabyte: each pass over them finds them in the second
 cache, where those of a whole batch would come from memory and go back."""
@@ -41,7 +39,7 @@ def score_tokens(
     shape = (num_lanes, *valid_NRT.shape)
     loss = np.zeros(shape, np.float32)
     correct = np.zeros(shape, bool)
-    for index, length in _batches(rows, MAX_POSITIONS):
+    for index, length in batches_by_length(rows, MAX_POSITIONS):
         tokens_BT = torch.from_numpy(
             rows.tokens_RT[index, :length].astype(np.int64)
         ).to(device)
@@ -108,45 +106,6 @@ def likeliest(logits_KSV: Tensor, targets_KS: Tensor) -> Tensor:
     return right_KS
 
 
-@torch.no_grad()
-def greedy_decode(
-    model: PredictionModel,
-    rows: Rows,
-    device: torch.device,
-    end_token: int | None = None,
-) -> np.ndarray:
-    """Decode the answer of each row (one example a row) with head 1, feeding back.
-
-    Returns tokens_KRT: the rows with their answer tokens replaced by decoded ones. Rows
-    with questions of equal length share a batch; keys and values are cached. An answer
-    is as long as that of its row or, given an end token, as decoded: up to this token or
-    the end of the row, with padding after it.
-    """
-    num_lanes = model.num_lanes
-    decoded = np.broadcast_to(rows.tokens_RT, (num_lanes, *rows.tokens_RT.shape)).copy()
-    starts = rows.answer_RT.argmax(1)
-    answers = rows.answer_RT.sum(1)
-    room = answers if end_token is None else rows.tokens_RT.shape[1] - starts
-    room = np.where(answers > 0, room, 0)
-    for start, count in sorted(set(zip(starts.tolist(), room.tolist(), strict=True))):
-        if count == 0:
-            continue
-        index = np.flatnonzero((starts == start) & (room == count))
-        held = start
-        if end_token is not None:
-            # Short answers together: a batch goes on until its longest one has ended.
-            index = index[np.argsort(answers[index], kind="stable")]
-            held += count
-        for part in np.array_split(index, 1 + len(index) * int(held) // MAX_POSITIONS):
-            prompt = torch.from_numpy(rows.tokens_RT[part, :start].astype(np.int64)).to(
-                device
-            )
-            prompt_KBT = prompt.expand(num_lanes, -1, -1)
-            new = _continue(model, prompt_KBT, int(count), end_token)
-            decoded[:, part, start : start + count] = new.cpu().numpy()
-    return decoded
-
-
 def verified_scores(
     model: PredictionModel, task: Task, chosen: EvaluationSet, device: torch.device
 ) -> list[list[Score]]:
@@ -157,46 +116,7 @@ def verified_scores(
     return [task.verify(chosen, decoded_RT) for decoded_RT in decoded_KRT]
 
 
-def _continue(
-    model: PredictionModel, tokens_KBT: Tensor, count: int, end_token: int | None
-) -> Tensor:
-    """The `count` tokens that follow under greedy decoding, (K, B, count).
-
-    Given an end token, those after it are padding.
-    """
-    cache = model.start_decoding()
-    new_KBC = tokens_KBT.new_full((*tokens_KBT.shape[:2], count), PADDING)
-    at_once_KBC = _answers_at_once(model, tokens_KBT, new_KBC)
-    ended_KB = torch.zeros_like(new_KBC[..., 0], dtype=torch.bool)
-    for place in range(count):
-        if at_once_KBC is not None:
-            tokens_KBT = at_once_KBC[..., place : place + 1]
-        else:
-            tokens_KBT = model.decode(tokens_KBT, cache).argmax(-1, keepdim=True)
-        new_KBC[..., place] = tokens_KBT[..., 0].masked_fill(ended_KB, PADDING)
-        if end_token is not None:
-            ended_KB |= tokens_KBT[..., 0] == end_token
-            if ended_KB.all():
-                break
-    return new_KBC
-
-
-def _answers_at_once(
-    model: PredictionModel, question_KBT: Tensor, answer_KBC: Tensor
-) -> Tensor | None:
-    """All tokens of an answer from one pass, where the objective decodes so."""
-    if not model.objective.decodes_at_once:
-        return None
-    tokens = torch.cat((question_KBT, answer_KBC), -1)
-    count = answer_KBC.shape[-1]
-    answer = torch.zeros_like(tokens, dtype=torch.bool)
-    answer[..., -count:] = True
-    read = model.objective.inputs(tokens, answer)
-    (state, *_) = model.head_states(model.run_trunk(read), read)
-    return model.unembed(state[:, :, -count - 1 : -1]).argmax(-1)
-
-
-def _batches(rows: Rows, limit: int) -> Iterator[tuple[np.ndarray, int]]:
+def batches_by_length(rows: Rows, limit: int) -> Iterator[tuple[np.ndarray, int]]:
     """Row numbers by length, longest last, with the length to which they are cut."""
     lengths = (rows.example_RT > 0).sum(1)
     order = np.argsort(lengths, kind="stable")

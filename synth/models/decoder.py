@@ -17,7 +17,7 @@ from synth.models.heads import HeadStack, new_head
 from synth.models.lanes import lane_embedding
 from synth.models.layer import Layer
 from synth.models.mixers.attention import Attention
-from synth.models.mixers.recurrence import Memory
+from synth.models.mixers.recurrence import Cache
 from synth.models.norm import RMSNorm
 from synth.models.weights import matrix, role_of
 from synth.objectives.objective import ObjectiveConfig, Prediction, Readout
@@ -135,17 +135,27 @@ class PredictionModel(TokenModel):
         x_KBTD: Tensor,
         tokens_KBT: Tensor,
         registers_KB: Tensor | None = None,
+        cache: Cache | None = None,
     ) -> Tensor:
-        """State of head 1..n from the state that it stands on, and the given tokens."""
-        module = self.heads[head - 1]
+        """State of head 1..n from the state that it stands on, and the given tokens.
+
+        With a cache, of tokens that follow those which it remembers. `tokens` may then
+        go on beyond the states, by as many as the head is given.
+        """
+        module, spec = self.heads[head - 1], self.plan[head - 1]
         if registers_KB is not None:
             return module(x_KBTD, None, registers_KB)
-        if not self._merges[head - 1]:
-            return module(x_KBTD)
-        spec = self.plan[head - 1]
-        first = 0 if spec.merge == "attend" else spec.given
-        tokens = (shifted(tokens_KBT, g) for g in range(first, spec.given + 1))
-        return module(x_KBTD, *map(self.embed_tokens, tokens))
+        memories = [] if cache is None else cache.memories(head, spec.layers)
+        given = []
+        if self._merges[head - 1]:
+            first = 0 if spec.merge == "attend" else spec.given
+            ahead = range(first, spec.given + 1)
+            time = x_KBTD.shape[2]
+            tokens = (shifted(tokens_KBT, g)[..., :time] for g in ahead)
+            given = [self.embed_tokens(part) for part in tokens]
+        if isinstance(module, HeadStack):
+            return module(x_KBTD, *given, memories=memories)
+        return module(x_KBTD, *memories)
 
     def head_states(self, z_KBTD: Tensor, tokens_KBT: Tensor) -> list[Tensor]:
         """States of heads 1..n over a trunk output."""
@@ -167,17 +177,27 @@ class PredictionModel(TokenModel):
             return self.norm.then(h_KNTD, self.readouts[f"{readout.name}_KVD"])
         return self.unembed(h_KNTD, frozen=True)
 
-    def start_decoding(self) -> list[Memory]:
-        """An empty memory for the embedding and for each module of `answer_path`."""
-        return [Memory() for _ in (self, *self.answer_path())]
+    def start_decoding(self, room: int = 0, back: int = 0) -> Cache:
+        """A cache that remembers nothing yet; `back` is for drafts that are rejected."""
+        return Cache(room, back)
 
-    def decode(self, tokens_KBT: Tensor, memories: list[Memory]) -> Tensor:
+    def read(self, tokens_KBT: Tensor, cache: Cache) -> Tensor:
+        """Output of the trunk for tokens that follow those of a cache, (K, B, T, D).
+
+        The trunk's layers remember them; where they follow is `cache.reading`.
+        """
+        x_KBTD = self.embed(tokens_KBT, cache.reading)
+        memories = cache.memories(None, len(self.trunk))
+        for layer, memory in zip(self.trunk, memories, strict=True):
+            x_KBTD = layer(x_KBTD, memory)
+        return x_KBTD
+
+    def decode(self, tokens_KBT: Tensor, cache: Cache) -> Tensor:
         """Next-token logits (K, B, V) after these tokens; remembers them."""
-        embedded, *rest = memories
-        x_KBTD = self.embed(tokens_KBT, embedded.tokens)
-        embedded.tokens += tokens_KBT.shape[-1]
-        for part, memory in zip(self.answer_path(), rest, strict=True):
-            x_KBTD = part(x_KBTD, memory)
+        x_KBTD = self.read(tokens_KBT, cache)
+        for head in self.objective.path(1):
+            x_KBTD = self.run_head(head, x_KBTD, tokens_KBT, cache=cache)
+        cache.reading.start += tokens_KBT.shape[-1]
         return self.unembed(x_KBTD[:, :, -1])
 
     def forward(self, tokens_KBT: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from torch.nn import functional
 from synth.config import ModelConfig
 from synth.models.elementwise import fold_gain, unit_rms
 from synth.models.lanes import align_lanes, lane_embedding, lane_linear
+from synth.models.mixers.recurrence import Reading
 from synth.models.norm import RMSNorm
 from synth.models.weights import matrix
 
@@ -72,8 +73,10 @@ class TokenModel(nn.Module):
         x_KBTD = lane_embedding(tokens_KBT, self.embedding_KVD)
         return x_KBTD if self.token_scale == 1 else x_KBTD * self.token_scale
 
-    def embed(self, tokens_KBT: Tensor, start: int = 0) -> Tensor:
-        """What the trunk reads, (K, B, T, D), of tokens at positions `start` and on.
+    def embed(self, tokens_KBT: Tensor, reading: Reading | None = None) -> Tensor:
+        """What the trunk reads, (K, B, T, D), of tokens that stand where `reading` says.
+
+        Without it, at the beginning of a row.
 
         Raises
         ------
@@ -83,11 +86,19 @@ class TokenModel(nn.Module):
         x_KBTD = self.embed_tokens(tokens_KBT)
         if self.positions_KTD is None:
             return x_KBTD
-        stop = start + tokens_KBT.shape[-1]
-        self.config.require_positions(stop, self.positions_KTD.shape[1])
-        places_T = torch.arange(start, stop, device=tokens_KBT.device)
+        reading = reading or Reading()
+        time = tokens_KBT.shape[-1]
+        learned = self.positions_KTD.shape[1]
+        if reading.start_KB is None:
+            stop = reading.start + time
+            self.config.require_positions(stop, learned)
+            places_T = torch.arange(reading.start, stop, device=tokens_KBT.device)
+            places_KBT = places_T.expand(tokens_KBT.shape)
+        else:
+            # What follows the last token of the longest row is not read.
+            self.config.require_positions(reading.room - 1, learned)
+            places_KBT = reading.places(time).clamp(max=learned - 1)
         # A look-up, whose gradient adds up in the same order in every lane.
-        places_KBT = places_T.expand(tokens_KBT.shape)
         return x_KBTD + lane_embedding(places_KBT, self.positions_KTD)
 
     def unembed(self, h_KNTD: Tensor, frozen: bool = False) -> Tensor:

@@ -3,6 +3,9 @@
 Letters: K lanes, B batch, T time, D width.
 """
 
+import itertools
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,15 +27,15 @@ class LinearHead(nn.Module):
         super().__init__()
         self.map_KDD = matrix(num_lanes, width, width)
 
-    def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
-        """(K, B, T, D) to (K, B, T, D); nothing to remember."""
+    def forward(self, x_KBTD: Tensor) -> Tensor:
+        """(K, B, T, D) to (K, B, T, D)."""
         return lane_linear(x_KBTD, self.map_KDD)
 
 
 class TrunkOutput(nn.Module):
     """A head without parts of its own: the state that it stands on."""
 
-    def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
+    def forward(self, x_KBTD: Tensor) -> Tensor:
         """A view, so that the head's state is a tensor of its own."""
         return x_KBTD.view_as(x_KBTD)
 
@@ -131,12 +134,19 @@ class HeadStack(nn.Module):
             Layer(num_lanes, config) for _ in range(head.layers)
         )
 
-    def forward(self, x_KBTD: Tensor, *given_KBTD: Tensor) -> Tensor:
-        """(K, B, T, D), and the embeddings that it merges, to (K, B, T, D)."""
+    def forward(
+        self, x_KBTD: Tensor, *given_KBTD: Tensor, memories: Sequence[Memory] = ()
+    ) -> Tensor:
+        """(K, B, T, D), and the embeddings that it merges, to (K, B, T, D).
+
+        In decoding, each of its layers has a memory.
+        """
         if self.merge is not None:
             x_KBTD = self.merge(x_KBTD, *given_KBTD)
-        for part in (*self.maps, *self.layers):
+        for part in self.maps:
             x_KBTD = part(x_KBTD)
+        for layer, memory in itertools.zip_longest(self.layers, memories):
+            x_KBTD = layer(x_KBTD, memory)
         return x_KBTD
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from synth.evaluation import greedy_decode, score_tokens, verified_scores
+from synth.decoding import greedy_decode
+from synth.evaluation import score_tokens, verified_scores
 from synth.metrics import Score
 from synth.models.decoder import PredictionModel
 from synth.run.loading import load

@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig
-from synth.evaluation import PIECE_LOGITS, greedy_decode, likeliest, score_tokens
+from synth.decoding import greedy_decode
+from synth.evaluation import PIECE_LOGITS, likeliest, score_tokens
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
@@ -67,7 +68,7 @@ def test_cached_decoding_equals_decoding_from_scratch(layout):
 @pytest.mark.parametrize("positions", [8192, 40])
 def test_decoding_up_to_an_end_token_uses_the_room_of_the_row(monkeypatch, positions):
     """Against decoding from scratch: past the right answer, never past the end token."""
-    monkeypatch.setattr("synth.evaluation.MAX_POSITIONS", positions)
+    monkeypatch.setattr("synth.decoding.MAX_POSITIONS", positions)
     model = random_model(lanes=2)
     rows = TASK.evaluation_sets(12)[0].rows
     wide = Rows(

@@ -66,7 +66,11 @@ class Attention(nn.Module):
         """Attend to this and all earlier positions, remembered ones among them."""
         qkv = self.norm.then(x_KBTD, self.qkv_KED)
         at_once = lanes_are_aligned(qkv) and not self.myopic
-        mixed = by_lane(self._mix, qkv, memory, {}, at_once=at_once)
+        places = {}
+        if memory is not None and memory.reading.start_KB is not None:
+            places["places_KBT"] = memory.reading.places(x_KBTD.shape[2])
+            memory.make_room()
+        mixed = by_lane(self._mix, qkv, memory, places, at_once=at_once)
         return lane_linear(mixed, self.out_KDD)
 
     def weights(self, x_KBTD: Tensor) -> Tensor:
@@ -124,12 +128,24 @@ class Attention(nn.Module):
         qkv_KBTE: Tensor,
         k_NHTC: Tensor | None,
         v_NHTC: Tensor | None,
-        weights: dict[str, Tensor],
+        places: dict[str, Tensor],
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs of the heads, and keys and values of all positions so far, N = K B."""
+        """Outputs of the heads, and keys and values of all positions so far, N = K B.
+
+        With `places`, rows stand at positions of their own: keys and values that were
+        there are replaced, and later ones are not read.
+        """
         lanes, batch, time, _ = qkv_KBTE.shape
         qkv = qkv_KBTE.view(lanes * batch, time, 3, self.heads, -1)
         qk, v = qkv.permute(2, 0, 3, 1, 4).split((2, 1))
+        if places:
+            assert k_NHTC is not None
+            assert v_NHTC is not None
+            place_N1T = places["places_KBT"].flatten(0, 1)[:, None]
+            mixed, k, v = self._mix_in_place(
+                place_N1T, qk, v.squeeze(0), k_NHTC, v_NHTC
+            )
+            return mixed.transpose(1, 2).reshape(lanes, batch, time, -1), k, v
         start = 0 if k_NHTC is None else k_NHTC.shape[-2]
         assert start == 0 or time == 1, "memory is filled at once, then token by token"
         (q, k), v = self.rotary(qk, start), v.squeeze(0)
@@ -142,6 +158,29 @@ class Attention(nn.Module):
                 q, k, v, is_causal=start == 0
             )
         return mixed.transpose(1, 2).reshape(lanes, batch, time, -1), k, v
+
+    def _mix_in_place(
+        self,
+        place_N1T: Tensor,
+        qk_2NHTC: Tensor,
+        v_NHTC: Tensor,
+        k_NHSC: Tensor,
+        v_NHSC: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs of tokens at these positions, and keys and values with theirs."""
+        q, k = qk_2NHTC
+        if self.rotary.turns:
+            tables = self.rotary.table(k_NHSC.shape[-2], q)
+            cos_N1TC, sin_N1TC = (part[place_N1T] for part in tables)
+            q, k = (rotate(part, cos_N1TC, sin_N1TC) for part in (q, k))
+        where_NHTC = place_N1T[..., None].expand_as(k)
+        k_NHSC = k_NHSC.scatter(-2, where_NHTC, k)
+        v_NHSC = v_NHSC.scatter(-2, where_NHTC, v_NHTC)
+        seen_N1TS = (
+            torch.arange(k_NHSC.shape[-2], device=q.device) <= place_N1T[..., None]
+        )
+        mixed = functional.scaled_dot_product_attention(q, k_NHSC, v_NHSC, seen_N1TS)
+        return mixed, k_NHSC, v_NHSC
 
 
 def myopic_attention(q_NHTC: Tensor, k_NHTC: Tensor, v_NHTC: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ Decays are kept as logarithms; sums over time run in fp32 or wider.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,16 +17,71 @@ from torch.nn import functional
 from synth.models.lanes import concatenate_lanes
 
 
+@dataclass
+class Reading:
+    """Where the tokens stand that a model reads next, one for all of its memories."""
+
+    start: int = 0
+    """Tokens read before them, where all rows are in step."""
+    start_KB: Tensor | None = None
+    """Tokens read before them in each row, where rows go on from places of their own,
+    maybe from earlier ones than they had reached."""
+    room: int = 0
+    """Tokens of the longest row; beyond them no place is read."""
+    back: int = 0
+    """How many tokens rows may go back after this."""
+
+    def places(self, time: int) -> Tensor:
+        """The places of the next `time` tokens in each row, (K, B, T)."""
+        assert self.start_KB is not None
+        ahead_T = torch.arange(time, device=self.start_KB.device)
+        return (self.start_KB[..., None] + ahead_T).clamp(max=self.room - 1)
+
+
 class Memory:
     """What a layer keeps of the tokens it has seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, reading: Reading | None = None) -> None:
         self.tail: Tensor | None = None
         """The last inputs that the shift or the convolution reads; keys of attention."""
         self.state: Tensor | None = None
         """The state of the recurrence; values of attention."""
-        self.tokens = 0
-        """Tokens seen so far; the embedding counts them for learned positions."""
+        self.reading = reading or Reading()
+        self._steps: list[tuple[Tensor | None, Tensor | None]] = []
+        """Tail and state of a recurrence before its last tokens and after each."""
+        self._first_KB: Tensor | int = 0
+        """Tokens read before the first of these."""
+
+    def make_room(self) -> None:
+        """Widen keys and values to the longest row."""
+        assert self.tail is not None
+        assert self.state is not None
+        missing = self.reading.room - self.tail.shape[-2]
+        if missing:
+            self.tail = functional.pad(self.tail, (0, 0, 0, missing))
+            self.state = functional.pad(self.state, (0, 0, 0, missing))
+
+    def begin_steps(self, first_KB: Tensor | int) -> None:
+        """Keep what is known from here on, token by token."""
+        self._steps, self._first_KB = [(self.tail, self.state)], first_KB
+
+    def keep_step(self) -> None:
+        """Keep what is known after one more token."""
+        self._steps.append((self.tail, self.state))
+
+    def go_to(self, start_KB: Tensor) -> None:
+        """Forget the tokens of each row from `start` on."""
+        step_KB = start_KB - self._first_KB
+        lane_K1 = torch.arange(len(step_KB), device=step_KB.device)[:, None]
+        row_B = torch.arange(step_KB.shape[1], device=step_KB.device)
+        tails, states = zip(*self._steps, strict=True)
+        self.tail, self.state = (
+            # Nothing was known before the first token: zeros.
+            torch.stack([torch.zeros_like(kept[-1]) if k is None else k for k in kept])[
+                step_KB, lane_K1, row_B
+            ]
+            for kept in (tails, states)
+        )
 
 
 class ShortConvolution(Function):
@@ -66,6 +122,22 @@ def convolve(x_KBTC: Tensor, weight_KCW: Tensor) -> Tensor:
     return ShortConvolution.apply(x_KBTC, weight_KCW)  # type: ignore[no-any-return]
 
 
+class Cache:
+    """What a model remembers of a row that it decodes: a memory for each layer in use."""
+
+    def __init__(self, room: int = 0, back: int = 0) -> None:
+        """For rows of up to `room` tokens that may go back by `back`; 0: they never do."""
+        self.reading = Reading(room=room, back=back)
+        self._memories: dict[tuple[int | None, int], Memory] = {}
+
+    def memories(self, head: int | None, layers: int) -> list[Memory]:
+        """Those of the layers of a head (1..n), or of the trunk (`None`)."""
+        return [
+            self._memories.setdefault((head, layer), Memory(self.reading))
+            for layer in range(layers)
+        ]
+
+
 def by_lane(
     mix: Callable[..., tuple[Tensor, Tensor, Tensor]],
     x_KBTD: Tensor,
@@ -96,6 +168,32 @@ def by_lane(
     outs, *kept = zip(*found, strict=True)
     memory.tail, memory.state = map(torch.cat, kept)
     return concatenate_lanes(outs)
+
+
+def recur(
+    mix: Callable[..., tuple[Tensor, Tensor, Tensor]],
+    x_KBTD: Tensor,
+    memory: Memory | None,
+    weights: dict[str, Tensor],
+) -> Tensor:
+    """`by_lane` of a recurrence, whose rows may go back to an earlier token.
+
+    A state cannot be cut, so it is kept after each of the last tokens, which pass one
+    after the other.
+    """
+    if memory is None or not memory.reading.back:
+        return by_lane(mix, x_KBTD, memory, weights)
+    reading = memory.reading
+    if reading.start_KB is not None:
+        memory.go_to(reading.start_KB)
+    at_once = max(x_KBTD.shape[2] - reading.back, 0)
+    outs = [by_lane(mix, x_KBTD[:, :, :at_once], memory, weights)] if at_once else []
+    start_KB = reading.start if reading.start_KB is None else reading.start_KB
+    memory.begin_steps(start_KB + at_once)
+    for x_KB1D in x_KBTD[:, :, at_once:].split(1, 2):
+        outs.append(by_lane(mix, x_KB1D, memory, weights))
+        memory.keep_step()
+    return torch.cat(outs, 2)
 
 
 def prepend_past(x_KBTC: Tensor, tail_KBTC: Tensor | None, count: int) -> Tensor:

@@ -33,10 +33,10 @@ from synth.models.elementwise import fold_gain, unit_rms
 from synth.models.lanes import lane_linear
 from synth.models.mixers.recurrence import (
     Memory,
-    by_lane,
     carry_states,
     join_chunks,
     prepend_past,
+    recur,
     split_chunks,
     widen,
 )
@@ -102,7 +102,7 @@ class TimeMix(nn.Module):
 
     def forward(self, u_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
         """Mix this and all earlier positions, remembered ones among them."""
-        return by_lane(self._mix, u_KBTD, memory, dict(self.named_parameters()))
+        return recur(self._mix, u_KBTD, memory, dict(self.named_parameters()))
 
     def _mix(
         self,

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from synth.config import ModelConfig, RunConfig
-from synth.evaluation import greedy_decode, score_tokens
+from synth.decoding import greedy_decode
+from synth.evaluation import score_tokens
 from synth.families import members
 from synth.fast import native
 from synth.fast.fused import fuse

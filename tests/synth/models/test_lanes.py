@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from synth.config import ModelConfig, TrainingConfig
-from synth.evaluation import greedy_decode, score_tokens
+from synth.decoding import greedy_decode
+from synth.evaluation import score_tokens
 from synth.fast import native
 from synth.fast.fused import fuse
 from synth.loss import loss_and_backward

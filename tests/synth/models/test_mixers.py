@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig, RunConfig
-from synth.evaluation import greedy_decode
+from synth.decoding import greedy_decode
 from synth.loss import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from synth.config import ModelConfig, RunConfig
-from synth.evaluation import greedy_decode, score_tokens
+from synth.decoding import greedy_decode
+from synth.evaluation import score_tokens
 from synth.loss import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
