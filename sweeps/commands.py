@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps.chosen import Chosen, Resolved
 from sweeps.collected import TABLES
@@ -103,8 +103,7 @@ class Run(Chosen):
         execution, lanes = self.execution, self.lanes
         if cluster is not None:
             execution = cluster.profile.build_execution()
-            if self.execution.accept_code_change:
-                execution = replace(execution, accept_code_change=True)
+            execution = replace(execution, **self._said_here())
             lanes = cluster.profile.lanes if lanes is None else lanes
         outcomes = launch(
             chosen.title,
@@ -151,11 +150,10 @@ class Run(Chosen):
 
     def _refuse_what_profiles_say(self) -> None:
         """On a cluster some options would be passed over in silence."""
-        accepted = self.execution.accept_code_change
         for name, default, key in (
             ("workers", 2, "max_running"),
             ("fail_fast", False, None),
-            ("execution", Execution(accept_code_change=accepted), "[execution]"),
+            ("execution", Execution(**self._said_here()), "[execution]"),
         ):
             if getattr(self, name) != default:
                 instead = f"; the profile's {key} says it there" if key else ""
@@ -165,6 +163,13 @@ class Run(Chosen):
                 raise ValueError(
                     f"{what.replace('_', '-')} cannot be given with --on slurm{instead}."
                 )
+
+    def _said_here(self) -> dict[str, Any]:
+        """Settings of the execution that are said for a launch on a cluster too."""
+        usual = Execution()
+        names = ("accept_code_change", "track")
+        given = {name: getattr(self.execution, name) for name in names}
+        return {k: v for k, v in given.items() if v != getattr(usual, k)}
 
     def _executor(self) -> "Executor":
         """This machine: a pool of workers, or this process."""

@@ -17,6 +17,7 @@ from synth.run.execution import Execution
 from synth.run.progress import Outcome
 from synth.run.standing import Standing, Survey
 from synth.run.states import LIVE, UNTRIED, State, counted
+from synth.run.trackers import missing_package
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,8 @@ def launch(
     try:
         for sentence in found.news:
             display.say(sentence)
+        if missing and (package := missing_package(wishes.execution.track)):
+            display.say(f"{package}; the runs are trained without it")
         if not missing:
             return []
         shared = f" ({linked} shared with other sweeps)" if linked else ""

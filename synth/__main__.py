@@ -1,4 +1,4 @@
-"""`python -m synth {tasks,objectives,sample,train,evaluate,probe,describe}`: one run.
+"""`python -m synth {tasks,objectives,sample,train,evaluate,probe,track,describe}`: one run.
 
 Torch is imported by the commands that need it, inside them.
 """
@@ -15,6 +15,7 @@ def parse(arguments: list[str] | None = None) -> Any:
 
     from synth.cli import commands
     from synth.cli.parsing import parse as parse_words
+    from synth.cli.track import Track
     from synth.probes.commands import Probe
 
     aimed = {"sample": commands.SampleExamples, "train": commands.Train}
@@ -29,6 +30,7 @@ def parse(arguments: list[str] | None = None) -> Any:
             **aimed,
             "evaluate": commands.Evaluate,
             "probe": Probe,
+            "track": Track,
         },
         "python -m synth",
         "One run: sample its data, train it, evaluate it, describe it.",

@@ -31,6 +31,7 @@ from synth.run.resume import by_step
 from synth.run.spans import span
 from synth.run.states import State
 from synth.run.store import RunBusy, RunFolder, RunGone, failure_message
+from synth.run.tracking import followed
 
 BuildPack = Callable[
     [Sequence[RunConfig], Execution, Sequence[Checkpoint] | None], Pack
@@ -59,6 +60,7 @@ def train(
         other code and `execution.accept_code_change` is not set.
     """
     execution = execution or Execution()
+    progress = followed(progress, root, execution.track)
     _check_pack(configs)
     if word := advice(configs[0].training.precision, execution.device):
         warnings.warn(word, stacklevel=2)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from synth.identity import coerce_fields, require
+from synth.run.trackers import TrackerName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,8 @@ class Execution:
     """Pause between two lines (or refreshes) of progress."""
     keep_checkpoints_every_steps: int = 0
     """Keep the weights of every such step for the probes; 0 keeps the last alone."""
+    track: TrackerName = "none"
+    """Also show the curves in this tool; on this machine unless its settings differ."""
     accept_code_change: bool = False
     """Go on with runs that other code began."""
 

@@ -10,6 +10,8 @@ runs/polynomial-n2-1M-s0-3f9a21c7/
   checkpoint/        step-00000500/ ...: weights and optimiser state
   items.jsonl        the last evaluation item by item, for tasks that count so (stories)
   progress.json      where training stands, for people; never read by training
+  tracked.json       with --track: the last step that each tracker has
+  events.out.*       with --track tensorboard: its curves
   result.json        written last: the run is done
   failure.json       or: why it stopped
 ```

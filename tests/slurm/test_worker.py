@@ -21,6 +21,7 @@ from synth.run.code_copy import HERE, take
 from synth.run.execution import Execution
 from synth.run.progress import Outcome
 from synth.run.store import RunFolder
+from synth.run.trackers import TRACKERS
 from synth.training import train
 
 from .conftest import tiny
@@ -102,6 +103,25 @@ def test_a_pack_is_trained_and_recorded(tmp_path, capsys):
     assert (record.launch, record.job_id, record.restarts) == ("mine", "12", 0)
     Make(tmp_path, *runs)()
     assert "nothing left to do" in capsys.readouterr().out
+
+
+def test_a_job_is_followed_by_a_tracker(tmp_path, monkeypatch):
+    """The worker says nothing of trackers: the execution that was sent names one."""
+    logged = []
+
+    class Tracker:
+        rewinds = False
+
+        def __init__(self, folder, config, after):
+            self.log = lambda step, values: logged.append((folder.name, step))
+            self.flush = self.close = lambda: None
+
+    monkeypatch.setitem(TRACKERS, "trackio", Tracker)
+    monkeypatch.setattr("synth.run.tracking.missing_package", lambda name: None)
+    run = tiny(0, 6)
+    execution = dataclasses.asdict(Execution(track="trackio"))
+    Make(tmp_path, run, execution=execution)()
+    assert logged[-1] == (run.run_id, 6)
 
 
 def test_failures_are_raised_after_the_others_are_done(tmp_path):

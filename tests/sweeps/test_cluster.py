@@ -128,6 +128,21 @@ def test_a_run_of_other_code_is_sent_only_if_that_is_accepted(mine, queue, capsy
     assert sent == [[[1, 2, 3]]]
 
 
+def test_a_tracker_is_named_at_the_launch_or_in_the_profile(mine, queue, monkeypatch):
+    root, _, sent = mine
+    submit, tracks = cluster.submit, []
+
+    def seen(*what, execution, **how):
+        tracks.append(execution.track)
+        return submit(*what, execution=execution, **how)
+
+    monkeypatch.setattr(cluster, "submit", seen)
+    retry(root, "--track", "wandb", "--dry-run")
+    retry(root, "--dry-run")
+    assert tracks == ["wandb", "none"]
+    assert sent == [[[1, 2, 3]]] * 2
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -12,7 +12,7 @@ import pytest
 from sweeps.process import SOURCE, WorkerProcess, environment_for
 from synth.run.execution import Execution
 from synth.run.store import RunFolder
-from tests.conftest import PATIENCE_S, tiny_run
+from tests.conftest import PATIENCE_S, tiny_run, wait_until
 from tests.synth.test_optimizer import HEAVY
 
 WORKER = """
@@ -56,6 +56,43 @@ def test_a_worker_imports_what_training_needs_alone(tmp_path):
     ]
     assert "torch" in events["ready"]["modules"]
     assert set(HEAVY) & set(events["outcomes"]["modules"]) == set()
+
+
+TRACKIO = """
+import json, pathlib
+
+class Run:
+    def log(self, values, step):
+        line = json.dumps([step, values["tokens"]])
+        with pathlib.Path("{file}").open("a") as file:
+            print(line, file=file)
+
+    def finish(self):
+        pass
+
+def init(**_):
+    return Run()
+"""
+"""A package of that name that keeps what it is told in a file."""
+
+
+def test_runs_of_a_sweep_are_followed_by_a_tracker(tmp_path, monkeypatch):
+    logged = tmp_path / "logged"
+    package = tmp_path / "path" / "trackio.py"
+    package.parent.mkdir()
+    package.write_text(TRACKIO.replace("{file}", str(logged)))
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    config, how = tiny_run(), Execution(track="trackio")
+    worker = WorkerProcess(0, tmp_path / "log", how, SOURCE)
+    try:
+        worker.order((config,), tmp_path / "runs")
+        folder = RunFolder(tmp_path / "runs", config.run_id)
+        wait_until(lambda: folder.state() == "done", process=worker.process)
+    finally:
+        worker.stop()
+        worker.close()
+    steps = [json.loads(line)[0] for line in logged.read_text().splitlines()]
+    assert steps == [0, 5, 10, 12]
 
 
 @pytest.mark.parametrize("last", [b"", b'{"runs": [{"task"', b"no order at all\n"])

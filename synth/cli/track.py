@@ -1,0 +1,44 @@
+"""`python -m synth track`: curves of runs that are there already, in another tool."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from synth.run.naming import find_runs
+from synth.run.store import RunBusy, RunFolder
+from synth.run.trackers import missing_package
+from synth.run.tracking import Curve
+
+
+@dataclass(frozen=True, kw_only=True)
+class Track:
+    """Show the curves of runs in another tool; runs that it has are brought up to date."""
+
+    names: tyro.conf.Positional[tuple[str, ...]]
+    """Runs: ids, paths of their folders, folders of runs, or quoted patterns."""
+    to: Literal["tensorboard", "trackio", "wandb"]
+    """The tool."""
+    runs: Path = Path("runs")
+    """Where runs are looked for that are named by their id."""
+
+    def run(self) -> int:
+        """0, or 1 when runs were left out: they are in training, or the tool failed."""
+        if missing := missing_package(self.to):
+            raise ValueError(missing)
+        left_out = 0
+        for path in find_runs(self.names, self.runs):
+            try:
+                with RunFolder(path.parent, path.name).claim():
+                    curve = Curve(path.parent, path.name, self.to)
+                    curve.close()
+                print(f"{path.name}: in {self.to} up to step {curve.sent}")
+            except RunBusy as error:  # whoever trains it may follow it
+                left_out += 1
+                print(f"{path.name}: left out. {error}")
+            except Exception as error:  # of the tool; the other runs may do
+                left_out += 1
+                print(f"{path.name}: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1 if left_out else 0

@@ -1,0 +1,190 @@
+"""Curves in other tools: what they get, when runs go on, and when they are broken."""
+
+import json
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from synth.__main__ import main
+from synth.run import tracking
+from synth.run.execution import Execution
+from synth.run.store import RunFolder
+from synth.training import train
+from tests.conftest import tiny_run
+
+EVERY_STEP = Execution(checkpoint_every_seconds=0.0, track="trackio", compile="off")
+
+
+class FakeTrackio:
+    """Stands in for the package: keeps what each run logged, as a service would."""
+
+    def __init__(self):
+        self.points, self.began, self.open = [], [], set()
+        self.fails_at = None
+
+    def init(self, *, project, name, resume, **_):
+        assert resume == "allow"
+        self.began.append((project, name))
+        self.open.add(name)
+        print("a tracker that talks")
+
+        def log(values, step):
+            if step == self.fails_at:
+                raise OSError(28, "No space left on device")
+            self.points.append((name, step, values))
+
+        return SimpleNamespace(log=log, finish=lambda: self.open.discard(name))
+
+    def steps(self, run_id):
+        return [step for name, step, _ in self.points if name == run_id]
+
+
+@pytest.fixture
+def trackio(monkeypatch):
+    fake = FakeTrackio()
+    module = SimpleNamespace(init=fake.init, __spec__=SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "trackio", module)
+    monkeypatch.setattr(tracking, "_warned", set())
+    return fake
+
+
+def rows(root, config):
+    lines = RunFolder(root, config.run_id).metrics_path.read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def points(measured):
+    """Rows of a metrics file as a tracker should have them."""
+    found = {}
+    for row in measured:
+        if row["value"] is not None:
+            tag = "/".join(filter(None, (row["suite"], row["metric"], row["slice"])))
+            found.setdefault(row["step"], {"tokens": row["tokens"]})[tag] = row["value"]
+    return found
+
+
+def test_a_tracker_gets_each_number_of_each_run_once(tmp_path, trackio, capsys):
+    configs = [tiny_run(2, seed=seed) for seed in (0, 1)]
+    news = []
+    train(configs, tmp_path, EVERY_STEP, news.append)
+    for config in configs:
+        got = {s: v for name, s, v in trackio.points if name == config.run_id}
+        assert got == points(rows(tmp_path, config))
+        assert trackio.steps(config.run_id) == [0, 5, 10, 12]
+    assert trackio.began == [(tmp_path.name, config.run_id) for config in configs]
+    assert not trackio.open
+    assert [event.kind for event in news].count("evaluation") == 4
+    captured = capsys.readouterr()
+    assert "talks" in captured.err  # standard output may be read by a program
+    assert "talks" not in captured.out
+
+
+class Stop(BaseException):
+    """Ends a process as a kill would: nothing is written after it."""
+
+
+def stopping_at(step):
+    def progress(event):
+        if event.kind == "evaluation" and event.step == step:
+            raise Stop
+
+    return progress
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e6], ids=["checkpoints", "afresh"])
+def test_a_run_that_goes_on_adds_no_step_twice(seconds, tmp_path, trackio):
+    config = tiny_run()
+    often = replace(EVERY_STEP, checkpoint_every_seconds=seconds)
+    with pytest.raises(Stop):
+        train([config], tmp_path, often, stopping_at(10))
+    assert trackio.steps(config.run_id) == [0, 5, 10]  # 10 is in no checkpoint
+    (outcome,) = train([config], tmp_path, often)
+    assert outcome.state == "done"
+    assert trackio.steps(config.run_id) == [0, 5, 10, 12]
+    assert len(trackio.began) == 2
+
+
+@pytest.mark.parametrize("fails_at", [0, 10])
+def test_a_broken_tracker_is_one_warning_and_made_up_for(
+    fails_at, tmp_path, trackio, capsys
+):
+    configs = [tiny_run(seed=seed) for seed in (0, 1)]
+    trackio.fails_at = fails_at
+    outcomes = train(configs, tmp_path, EVERY_STEP)
+    assert [outcome.state for outcome in outcomes] == ["done", "done"]
+    said = capsys.readouterr().err
+    assert said.count("warning") == 1
+    assert "No space left" in said
+    trackio.fails_at = None
+    assert main(["track", str(tmp_path), "--to", "trackio"]) == 0
+    for config in configs:
+        assert trackio.steps(config.run_id) == [0, 5, 10, 12]
+
+
+def test_a_missing_package_stops_no_run(tmp_path, trackio, monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "trackio")
+    monkeypatch.setattr(tracking, "missing_package", lambda name: f"needs {name}")
+    config = tiny_run()
+    (outcome,) = train([config], tmp_path, EVERY_STEP)
+    assert outcome.state == "done"
+    assert capsys.readouterr().err.count("warning") == 1
+    assert not RunFolder(tmp_path, config.run_id).read_json(tracking.RECORD)
+
+
+def test_the_numbers_of_a_run_do_not_depend_on_a_tracker(tmp_path, trackio):
+    config = tiny_run()
+    for name, how in (
+        ("with", EVERY_STEP),
+        ("without", replace(EVERY_STEP, track="none")),
+    ):
+        train([config], tmp_path / name, how)
+    assert rows(tmp_path / "with", config) == rows(tmp_path / "without", config)
+    written = {p.name for p in (tmp_path / "without" / config.run_id).iterdir()}
+    assert tracking.RECORD not in written
+
+
+def test_track_leaves_out_what_is_in_training(tmp_path, trackio, capsys):
+    config = tiny_run()
+    folder = RunFolder(tmp_path, config.run_id)
+    train([config], tmp_path, replace(EVERY_STEP, track="none"))
+    with folder.claim():
+        assert main(["track", str(folder.path), "--to", "trackio"]) == 1
+    assert not trackio.points
+    assert "is being trained" in capsys.readouterr().out
+    for _ in range(2):  # the second call has nothing to add
+        assert (
+            main(["track", config.run_id, "--runs", str(tmp_path), "--to", "trackio"])
+            == 0
+        )
+    assert trackio.steps(config.run_id) == [0, 5, 10, 12]
+
+
+def scalars(folder):
+    """What TensorBoard shows of a folder: tag to step to value."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    accumulator = EventAccumulator(str(folder), {"scalars": 0})
+    accumulator.Reload()
+    return {
+        tag: [(point.step, point.value) for point in accumulator.Scalars(tag)]
+        for tag in accumulator.Tags()["scalars"]
+    }
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_tensorboard_shows_the_rows_of_a_run_that_was_stopped(tmp_path):
+    pytest.importorskip("tensorboard")
+    config = tiny_run(2)
+    how = replace(EVERY_STEP, track="tensorboard")
+    with pytest.raises(Stop):
+        train([config], tmp_path, how, stopping_at(10))
+    # As after a kill between the curve and its record: step 10 is sent again.
+    RunFolder(tmp_path, config.run_id).write_json(tracking.RECORD, {"tensorboard": 5})
+    train([config], tmp_path, how)
+    expected = {}
+    for step, values in points(rows(tmp_path, config)).items():
+        for tag, value in values.items():
+            expected.setdefault(tag, []).append((step, pytest.approx(value, rel=1e-6)))
+    assert scalars(tmp_path / config.run_id) == expected
