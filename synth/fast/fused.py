@@ -13,6 +13,9 @@ forward    x -> [norm] -> qkv -> [rotate, attend] -> out + x -> y
 Letters: K lanes, B batch, T time, N = B T, D width, M width of the MLP, V vocabulary.
 """
 
+import ctypes
+import struct
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,9 +26,12 @@ from synth.fast.native import Native
 from synth.models.decoder import PredictionModel
 from synth.models.elementwise import EPSILON
 from synth.models.lanes import align_lanes, each_lane
-from synth.models.layer import MLP
+from synth.models.layer import MLP, Layer
 from synth.models.mixers.attention import Attention
 from synth.models.norm import RMSNorm
+
+NARROW = {torch.float32: 128, torch.bfloat16: 64}
+"""Widest layers whose products are native; in bf16 they are fp32 products within."""
 
 
 class LaneWeight:
@@ -133,22 +139,23 @@ class _Attention(Function):
         normed, rate = part.norm.forward(x_KND)
         qkv = part.qkv.forward(normed)
         mixed = torch.empty_like(x_KND)
-        log_sum = torch.empty(lanes * batch, part.heads, time)
-        tables = part.rotary.table(time, log_sum)
+        padded = -(-time // part.native.block) * part.native.block
+        softmax = torch.empty(lanes * batch, part.heads, 2, padded)
+        tables = part.rotary.table(time, softmax)
         sizes = (lanes * batch, time, part.heads, width // part.heads)
-        part.native("attend", qkv, *tables, mixed, log_sum, *sizes)
-        ctx.save_for_backward(x_KND, normed, rate, qkv, mixed, log_sum, *tables)
+        part.native("attend", qkv, *tables, mixed, softmax, *sizes)
+        ctx.save_for_backward(x_KND, normed, rate, qkv, mixed, softmax, *tables)
         ctx.part, ctx.sizes = part, sizes
         return part.out.forward_onto(x_KND, mixed).view_as(x_KBTD)
 
     @staticmethod
     def backward(ctx: Any, grad_KBTD: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        x_KND, normed, rate, qkv, mixed, log_sum, *tables = ctx.saved_tensors
+        x_KND, normed, rate, qkv, mixed, softmax, *tables = ctx.saved_tensors
         part = ctx.part
         grad_KND = grad_KBTD.contiguous().view_as(x_KND)
         to_mixed = part.out.backward(grad_KND, mixed)
         to_qkv = torch.empty_like(qkv)
-        seen = (qkv, *tables, mixed, log_sum, to_mixed, to_qkv)
+        seen = (qkv, *tables, mixed, softmax, to_mixed, to_qkv)
         part.native("attend_backward", *seen, *ctx.sizes)
         to_normed = part.qkv.backward(to_qkv, normed)
         to_x = part.norm.backward(x_KND, rate, to_normed, grad_KND)
@@ -184,6 +191,59 @@ class _MLP(Function):
         to_normed = part.gate_up.backward(to_both, normed)
         to_x = part.norm.backward(x_KND, rate, to_normed, grad_KND)
         return to_x.view_as(grad_KBTD), None
+
+
+class FusedLayers:
+    """Layers with attention, one after another, each way in one call.
+
+    Products are native too: where a layer is narrow they cost less than torch's, and
+    everything between them stays in the cache.
+    """
+
+    def __init__(self, layers: Sequence[Layer], native: Native) -> None:
+        self.native = native
+        self.parameters: list[nn.Parameter] = []
+        for layer in layers:
+            mixer, mlp = layer.mixer, layer.mlp
+            assert isinstance(mixer, Attention)
+            self.parameters += [mixer.norm.gain_KD, mixer.qkv_KED, mixer.out_KDD]
+            self.parameters += [mlp.norm.gain_KD, mlp.gate_up_KMD, mlp.down_KDM]
+            self.rotary, self.heads = mixer.rotary, mixer.heads
+        self.count, self.inner = len(layers), mlp.down_KDM.shape[-1]
+        addresses = ctypes.c_void_p * len(self.parameters)
+        self.weights = addresses(*(p.data_ptr() for p in self.parameters))
+        self.grads = addresses(*(p.grad.data_ptr() for p in self.parameters))  # type: ignore[union-attr]
+
+    def __call__(self, x_KBTD: Tensor) -> Tensor:
+        """(K, B, T, D) to (K, B, T, D)."""
+        return _Layers.apply(x_KBTD.contiguous(), self)  # type: ignore[no-any-return]
+
+    def shape(self, x_KBTD: Tensor) -> bytes:
+        """The sizes that the passes ask for."""
+        stride = self.parameters[0].stride(0)
+        sizes = (self.count, *x_KBTD.shape, self.inner, self.heads, stride)
+        return struct.pack("8lf", *sizes, EPSILON)
+
+
+class _Layers(Function):
+    @staticmethod
+    def forward(ctx: Any, x_KBTD: Tensor, part: FusedLayers) -> Tensor:
+        shape, kept = part.shape(x_KBTD), None
+        if ctx.needs_input_grad[0]:
+            kept = torch.empty(part.native("kept_by_layers", shape))
+        tables = part.rotary.table(x_KBTD.shape[2], torch.empty(0))
+        out = torch.empty_like(x_KBTD)
+        part.native("layers", shape, part.weights, *tables, x_KBTD, out, kept)
+        ctx.part, ctx.shape, ctx.kept, ctx.tables = part, shape, kept, tables
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad_KBTD: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        part, grad_KBTD = ctx.part, grad_KBTD.contiguous()
+        to_x = torch.empty_like(grad_KBTD)
+        given = (ctx.shape, part.weights, part.grads, *ctx.tables)
+        part.native("layers_backward", *given, ctx.kept, grad_KBTD, to_x)
+        return to_x, None
 
 
 class FusedLoss:
@@ -225,9 +285,17 @@ def fuse(model: PredictionModel, native: Native) -> FusedLoss:
 
     `native` must hold the passes for the type of the model's parameters.
     """
+    narrow = model.config.shape.width <= NARROW[model.embedding_KVD.dtype]
+    # Where gradients stop between positions, attention keeps its eager form.
+    if narrow and model.config.mixer == "attention" and not model.objective.myopic:
+        if model.trunk:
+            model.fused_trunk = FusedLayers([*model.trunk], native)  # type: ignore[list-item]
+        for layer in model.layers():
+            layer.fused = FusedLayers([layer], native)
+            layer.fused_mlp = FusedMLP(layer.mlp, native)
+        return FusedLoss(model, native)
     for layer in model.layers():
         layer.fused_mlp = FusedMLP(layer.mlp, native)
-        # Where gradients stop between positions, attention keeps its eager form.
         if isinstance(layer.mixer, Attention) and not layer.mixer.myopic:
             layer.fused_mixer = FusedAttention(layer.mixer, native)
     return FusedLoss(model, native)

@@ -1,7 +1,7 @@
-"""The passes of `native.cpp`, compiled on first use and kept in the user's cache.
+"""The passes of `kernels/`, compiled on first use and kept in the user's cache.
 
 The library is built with the machine's own C++ compiler (`$CXX`, else c++, g++ or
-clang++), in about two seconds, once for each processor type and compiler; any number of
+clang++), in about three seconds, once for each processor type and compiler; any number of
 processes may ask for it at once. `available` says whether, and if not why not. Nothing
 is compiled or loaded at import.
 """
@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from torch import Tensor
 from synth.run.cache import entry
 from synth.run.places import cache_folder
 
-SOURCE = Path(__file__).with_name("native.cpp")
+SOURCES = Path(__file__).with_name("kernels")
 INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"
 FLAGS = ("-O3", "-std=c++17", "-march=native", "-fopenmp-simd", "-fno-math-errno")
 
@@ -34,13 +35,17 @@ _SIGNATURES = {
     "attend": "pppppiiii",
     "attend_backward": "pppppppiiii",
     "cross_entropy": "ppppii",
+    "layers": "ppppppp",
+    "layers_backward": "pppppppp",
+    "kept_by_layers": "p",
 }
+_RESULTS = {"kept_by_layers": ctypes.c_long}
 _KINDS = {"p": ctypes.c_void_p, "i": ctypes.c_long, "f": ctypes.c_float}
 _TYPES = (torch.float32, torch.bfloat16)
 
 
 class Native:
-    """The passes of `native.cpp` for one type of activations, fp32 or bf16.
+    """The passes of `kernels/` for one type of activations, fp32 or bf16.
 
     A pass is called with contiguous tensors and numbers, in the order of its C++
     parameters; nothing is checked here. Losses, rates, logarithms of sums and rotation
@@ -54,13 +59,17 @@ class Native:
         table = addresses.in_dll(library, "passes")
         mine = table[_TYPES.index(dtype) :: len(_TYPES)]
         self._functions = {
-            name: ctypes.CFUNCTYPE(None, *(_KINDS[kind] for kind in kinds))(address)
+            name: ctypes.CFUNCTYPE(
+                _RESULTS.get(name), *(_KINDS[kind] for kind in kinds)
+            )(address)
             for (name, kinds), address in zip(_SIGNATURES.items(), mine, strict=True)
         }
+        self.block: int = ctypes.c_long.in_dll(library, "block").value
+        """Positions of a block."""
 
-    def __call__(self, name: str, *arguments: Tensor | float | None) -> None:
-        """Run one function; `None` is the null pointer."""
-        self._functions[name](
+    def __call__(self, name: str, *arguments: Any) -> Any:
+        """Run one function; `None` is the null pointer, and what most return."""
+        return self._functions[name](
             *[a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
         )
 
@@ -105,7 +114,9 @@ def _flags() -> list[str]:
 
 def _key(compiler: str) -> str:
     """A digest of what the library depends on: source, flags, compiler, processor."""
-    sha = hashlib.sha256(SOURCE.read_bytes())
+    sha = hashlib.sha256()
+    for source in sorted(SOURCES.iterdir()):
+        sha.update(source.read_bytes())
     seen = [*_flags(), compiler, _first_line(compiler), platform.machine(), _features()]
     sha.update("\0".join(seen).encode())
     return sha.hexdigest()[:32]
@@ -132,7 +143,7 @@ def _features() -> str:
 
 
 def _build(compiler: str, folder: Path) -> None:
-    command = [compiler, *_flags(), "-fPIC", "-shared", str(SOURCE)]
+    command = [compiler, *_flags(), "-fPIC", "-shared", str(SOURCES / "passes.cpp")]
     try:
         done = subprocess.run(
             [*command, "-o", str(folder / "native.so")],

@@ -6,6 +6,8 @@ norm and the unembedding are shared by all heads. Embedding, unembedding and pos
 in `synth.models.embedding`. Letters: K lanes, B batch, T time, D width, V vocabulary.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -39,6 +41,8 @@ class PredictionModel(TokenModel):
     ) -> None:
         super().__init__(config, vocab_size, num_lanes, context)
         shape = config.shape
+        self.fused_trunk: Callable[[Tensor], Tensor] | None = None
+        """All layers of the trunk in native form, set by `synth.fast.fused`."""
         self.objective = objective
         self.plan = objective.heads()
         numbers = range(1, len(self.plan) + 1)
@@ -115,6 +119,8 @@ class PredictionModel(TokenModel):
         """
         x_KBTD = self.embed(tokens_KBT)
         if registers_KB is None:
+            if self.fused_trunk is not None:
+                return self.fused_trunk(x_KBTD)
             for layer in self.trunk:
                 x_KBTD = layer(x_KBTD)
             return x_KBTD

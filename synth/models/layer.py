@@ -51,11 +51,12 @@ class Layer(nn.Module):
     """One layer: a mixer of positions and an MLP, each added to what it reads.
 
     The mixer is registered under its own name, which the names of its weights contain.
-    `synth.fast.fused` may set native forms of "x plus the part's output".
+    `synth.fast.fused` may set native forms of the layer, or of "x plus the part's output".
     """
 
     def __init__(self, num_lanes: int, config: ModelConfig) -> None:
         super().__init__()
+        self.fused: Callable[[Tensor], Tensor] | None = None
         self.fused_mixer: Callable[[Tensor], Tensor] | None = None
         self.fused_mlp: Callable[[Tensor], Tensor] | None = None
         self.kind = config.mixer
@@ -78,6 +79,8 @@ class Layer(nn.Module):
         With registers, the second half of the rows holds those of the first half, and
         `registers` says how many tokens ahead each row's registers predict.
         """
+        if self.fused is not None and memory is None and registers_KB is None:
+            return self.fused(x_KBTD)
         if registers_KB is not None:
             assert isinstance(self.mixer, Attention), "require_parts was not asked"
             x_KBTD = x_KBTD + self.mixer.with_registers(x_KBTD, registers_KB)
