@@ -58,7 +58,7 @@ def draft_heads(objective: ObjectiveConfig) -> list[int]:
 def why_no_drafts(objective: ObjectiveConfig) -> str:
     """Why a model with this objective drafts nothing; empty if it does."""
     if objective.decodes_at_once:
-        return f"{objective.arm} decodes a whole answer in one pass: no tokens to draft"
+        return f"{objective.arm} decodes a whole answer in one pass, without drafts"
     if not draft_heads(objective):
         return f"{objective.arm} drafts nothing: no head predicts the token after next"
     return ""

@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 from analysis.arm_names import arm_name, arms_of, sort_rows
 from analysis.fields import distinct
 from analysis.plots import curves, events, series, style
+from analysis.plots.acceptance import acceptance_figure
 from analysis.plots.gallery import FIGURES, Drawn, drawing
 from analysis.plots.polynomial import accuracy_by_operations, polynomial_figure
 from analysis.plots.precision import precision_curves, precision_effects
@@ -322,6 +323,13 @@ def layer_law(frame: pl.DataFrame) -> Drawn:
         apart=False,
     )
 
+
+drawing(
+    "acceptance",
+    "arm",
+    runs=(pl.col("metric") == "acceptance").any().over("run_id"),
+    missing="saved speculation probes",
+)(acceptance_figure)
 
 _TWINS = pl.col("precision").n_unique().over("sweep") > 1
 for _name, _draw in (

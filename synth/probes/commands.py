@@ -5,9 +5,11 @@ python -m synth probe law --model NAME_OR_PATH --corpus FILE
 python -m synth probe choice-points runs/ID [runs/ID ...] --every-step
 python -m synth probe information runs/ID [runs/ID ...]
 python -m synth probe induction runs/ID [runs/ID ...] --every-step
+python -m synth probe speculation runs/ID [runs/ID ...] --every-step
 """
 
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -290,6 +292,32 @@ class InductionProbe(RunProbe):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpeculationProbe(RunProbe):
+    """Speculation: acceptance by depth of drafts by a run's own heads."""
+
+    name: ClassVar[str] = "speculation"
+    counts: ClassVar[tuple[str, ...]] = ("examples",)
+
+    examples: int = 200
+    """Test examples in each slice."""
+
+    def scores(self, run: "Run") -> list[Score]:
+        """For a run on any task; an arm without drafts gives one token a pass."""
+        from synth.decoding import why_no_drafts
+        from synth.probes.speculation import speculation_scores
+
+        objective = run.config.objective
+        if objective.decodes_at_once:
+            raise ValueError(f"{run.path}: {why_no_drafts(objective)}.")
+        if reason := why_no_drafts(objective):
+            print(f"{run.path.name}: {reason}", file=sys.stderr)
+        scores: list[Score] = []
+        for chosen in run.task.evaluation_sets(self.examples):
+            scores += speculation_scores(run.model, run.task, chosen)
+        return scores
+
+
+@dataclass(frozen=True, kw_only=True)
 class Probe:
     """Measure the papers' explanations and the layer law on a trained model."""
 
@@ -298,6 +326,7 @@ class Probe:
         Annotated[ChoicePointsProbe, tyro.conf.subcommand("choice-points")],
         Annotated[InformationProbe, tyro.conf.subcommand("information")],
         Annotated[InductionProbe, tyro.conf.subcommand("induction")],
+        Annotated[SpeculationProbe, tyro.conf.subcommand("speculation")],
     ]
     """Which measurement."""
 
