@@ -1,4 +1,4 @@
-"""`python -m synth {tasks,objectives,sample,train,evaluate,probe,track,describe}`: one run.
+"""One run: `synth {tasks,objectives,sample,train,evaluate,probe,track,describe,export}`.
 
 Torch is imported by the commands that need it, inside them.
 """
@@ -13,7 +13,7 @@ def parse(arguments: list[str] | None = None) -> Any:
     """Parse the words into a command; misspelt ones end the process with status 2."""
     from tyro.conf import CascadeSubcommandArgs
 
-    from synth.cli import commands
+    from synth.cli import commands, trained
     from synth.cli.parsing import parse as parse_words
     from synth.cli.track import Track
     from synth.probes.commands import Probe
@@ -31,6 +31,7 @@ def parse(arguments: list[str] | None = None) -> Any:
             "evaluate": commands.Evaluate,
             "probe": Probe,
             "track": Track,
+            "export": trained.Export,
         },
         "python -m synth",
         "One run: sample its data, train it, evaluate it, describe it.",

@@ -187,7 +187,7 @@ class Run:
             )
         weights: dict[str, Tensor] = {}
         hooks = []
-        for name, layer in self._layers(head):
+        for name, layer in self.layers(head):
             assert isinstance(layer.mixer, Attention)
 
             def note(mixer: Any, given: tuple[Tensor, ...], name: str = name) -> None:
@@ -219,7 +219,7 @@ class Run:
             x_KBTD = model.run_head(passed, x_KBTD, tokens_KBT)
             yield f"head {passed}", x_KBTD[0]
 
-    def _layers(self, head: int) -> Iterator[tuple[str, Layer]]:
+    def layers(self, head: int = 1) -> Iterator[tuple[str, Layer]]:
         """The decoder layers on the way to a head, under the names of their states."""
         for number, layer in enumerate(self.model.trunk, 1):
             yield f"trunk {number}", layer  # type: ignore[misc]

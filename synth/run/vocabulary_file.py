@@ -20,8 +20,9 @@ NAME, TOKENIZER = "vocabulary.json", "tokenizer.json"
 
 def tokenizer_of(task: Task) -> Tokenizer | Symbols:
     """The tokeniser of a task on text; the symbols of any other task."""
-    tokenizer = task.tokenizer
-    return Symbols(task.vocabulary) if tokenizer is None else tokenizer
+    if task.tokenizer is not None:
+        return task.tokenizer
+    return Symbols(task.vocabulary, task.end_token)
 
 
 def keep(folder: RunFolder, task: Task) -> None:
@@ -48,6 +49,7 @@ def _files(tokenizer: Tokenizer | Symbols) -> dict[str, bytes]:
     else:
         kind = "characters" if isinstance(tokenizer, Characters) else "symbols"
         content = {"kind": kind, "vocabulary": list(tokenizer.vocabulary)}
+        content |= {"end": tokenizer.end}
         files = {}
     return files | {NAME: json.dumps(sealed(content), indent=1).encode() + b"\n"}
 
@@ -69,7 +71,7 @@ def read(folder: RunFolder) -> Tokenizer | Symbols | None:
         return _byte_pairs(folder, content["tokenizer_sha256"])
     vocabulary = content["vocabulary"]
     if content["kind"] == "symbols":
-        return Symbols(vocabulary)
+        return Symbols(vocabulary, content["end"])
     return Characters(word for word in vocabulary if len(word) == 1)
 
 

@@ -12,17 +12,18 @@ class Symbols:
     ['(', '1', '2', '+', 'x12', ')']
     """
 
-    end: int | None = None
-    """No symbol ends every text; answers have a token or a length of their own."""
-
-    def __init__(self, vocabulary: Sequence[str]) -> None:
+    def __init__(self, vocabulary: Sequence[str], end: int | None = None) -> None:
         self.vocabulary = tuple(vocabulary)
+        self.end = end
+        """The id that ends an answer, where answers differ in length."""
         self._number = {word: number for number, word in enumerate(self.vocabulary)}
         longest_first = sorted(self.vocabulary, key=len, reverse=True)
         pattern = "|".join(map(re.escape, longest_first))
         if any(re.search(r"\d\d", word) for word in self.vocabulary):
             # 57 is no 5 and 7 where numbers have several digits.
             pattern = rf"(?:{pattern})(?:(?<!\d)|(?!\d))"
+        self.pattern = pattern
+        """A regular expression for one symbol."""
         self._symbol = re.compile(pattern)
 
     def __len__(self) -> int:

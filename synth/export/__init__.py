@@ -1,0 +1,1 @@
+"""Runs that travel: files of other programs, made of a run."""
