@@ -1,8 +1,8 @@
 """What runs cost, by arithmetic, with each distinct model described once."""
 
 import functools
-import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from synth.config import ModelConfig, RunConfig
@@ -13,7 +13,10 @@ from synth.tasks.task import TaskConfig
 
 def described(config: RunConfig) -> dict[str, Any]:
     """Parameters, vocabulary and FLOPs of a run's model."""
-    vocabulary, context = _vocabulary(config.task), config.training.context
+    vocabulary, context = (
+        _vocabulary(_drawn_first(config.task)),
+        config.training.context,
+    )
     return _model(config.model, config.objective, vocabulary, context)
 
 
@@ -29,8 +32,11 @@ def flops_per_token(config: RunConfig) -> float:
 
 def executed_flops_per_token(config: RunConfig) -> float:
     """What a training token costs on average: with the logits that its loss needs."""
-    vocabulary, context = _vocabulary(config.task), config.training.context
-    logits = _unembeddings(config.task, config.objective, context)
+    vocabulary, context = (
+        _vocabulary(_drawn_first(config.task)),
+        config.training.context,
+    )
+    logits = _unembeddings(_drawn_first(config.task), config.objective, context)
     described = _model(config.model, config.objective, vocabulary, context, logits)
     return float(described["training_flops_per_token"])
 
@@ -43,8 +49,7 @@ def flops(config: RunConfig) -> float:
 def refuse_impossible(configs: Sequence[RunConfig]) -> None:
     """Ask every task for training rows of the context, and for its evaluation sets.
 
-    A task may take long to draw, and the last few are cached: so runs of one task are
-    looked at together, and described meanwhile.
+    Of tasks that seeds draw, such as graphs, one stands for all.
 
     Raises
     ------
@@ -52,25 +57,22 @@ def refuse_impossible(configs: Sequence[RunConfig]) -> None:
         When a task has no rows of a run's context, or evaluates longer ones than the
         model has positions: said here, not hours later.
     """
-    by_task: dict[TaskConfig, list[RunConfig]] = {}
-    for config in configs:
-        by_task.setdefault(config.task, []).append(config)
     seen: set[tuple[object, ...]] = set()
-    for config in itertools.chain.from_iterable(by_task.values()):
-        same = (config.task, config.split, config.model, config.training)
+    for config in configs:
+        drawn = replace(config, task=_drawn_first(config.task))
+        same = (drawn.task, drawn.split, drawn.model, drawn.training)
         try:
             if same not in seen:
-                _require_rows(config.task, config.training.context)
-                config.require_evaluation()
+                drawn.task.build().require_rows(drawn.training.context)
+                drawn.require_evaluation()
             seen.add(same)
-            executed_flops_per_token(config)
         except ValueError as error:
             raise ValueError(f"Run {config.run_id} is impossible: {error}") from error
 
 
-@functools.cache
-def _require_rows(task: TaskConfig, context: int) -> None:
-    task.build().require_rows(context)
+def _drawn_first(task: TaskConfig) -> TaskConfig:
+    """The task with its own seeds at 0; the same one if it has none."""
+    return replace(task, **dict.fromkeys(task.seeds, 0))
 
 
 @functools.cache

@@ -28,13 +28,13 @@ MOST_LINES = 20
 
 @dataclass(frozen=True, kw_only=True)
 class List:
-    """List the sweeps of the catalogue, with the figure and the claims of each."""
+    """List the sweeps of the catalogue, with what each answers and its figure."""
 
     json: bool = False
     """Print JSON."""
 
     def run(self) -> int:
-        """Two lines a sweep, or one object."""
+        """Three lines a sweep, or one object."""
         from sweeps.catalogue import CATALOGUE
 
         for name, sweep in CATALOGUE.items():
@@ -45,14 +45,17 @@ class List:
                     "about": sweep.about,
                     "figure": sweep.figure,
                     "claims": sweep.claims,
+                    "answers": sweep.answers,
                     "runs": runs,
                 }
                 print(json.dumps(row))
                 continue
             counts = ", ".join(f"{scale} {count}" for scale, count in runs.items())
-            claims = ", ".join(sweep.claims) or "none"
-            print(f"{name:<18} {sweep.about}")
-            print(f"{'':<18} {sweep.figure}; claims {claims}; runs: {counts}")
+            claims = f"claims {', '.join(sweep.claims)}" if sweep.claims else ""
+            answers = "; ".join(filter(None, (claims, sweep.answers)))
+            print(f"{name:<22} {sweep.about}")
+            print(f"{'':<22} answers: {answers or 'nothing that is written down'}")
+            print(f"{'':<22} figure: {sweep.figure}; runs: {counts}")
         return 0
 
 

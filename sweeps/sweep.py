@@ -48,6 +48,8 @@ class Sweep:
     metric: str
     """`suite/metric` that is shown of runs and that `tune` goes by; if empty, the first
     that each task declares, on its first test set."""
+    answers: str = ""
+    """What the runs answer beside claims: a published table, or a question."""
     rates: tuple[float, ...] = ()
     """Learning rates that `tune` tries; if none, a quarter to four times each rate."""
 
@@ -62,7 +64,7 @@ class Sweep:
                 )
         for scale in self.scales:
             _require_word("scales", scale)
-        for name in ("metric", "figure"):
+        for name in ("metric", "figure", "answers"):
             value = getattr(self, name)
             if not isinstance(value, str):
                 raise ValueError(
@@ -145,6 +147,7 @@ def sweep(
     claims: tuple[str, ...] = (),
     scales: tuple[str, ...] = SCALES,
     metric: str = "",
+    answers: str = "",
     rates: tuple[float, ...] = (),
     name: str | None = None,
 ) -> Callable[[Grid], Sweep]:
@@ -161,6 +164,7 @@ def sweep(
             claims=claims,
             scales=scales,
             metric=metric,
+            answers=answers,
             rates=rates,
         )
 

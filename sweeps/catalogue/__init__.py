@@ -1,6 +1,7 @@
 """The sweeps that come with the suite: one file per experiment family."""
 
-from sweeps.catalogue.graph_paths import blocksworld, graph_paths
+from sweeps.catalogue.cross import cross
+from sweeps.catalogue.graph_paths import blocksworld, graph_paths, graph_paths_width
 from sweeps.catalogue.induction import (
     induction,
     induction_books,
@@ -42,7 +43,9 @@ CATALOGUE: dict[str, Sweep] = {
         prediction_law_mixers,
         precision,
         graph_paths,
+        graph_paths_width,
         blocksworld,
+        cross,
     )
 }
 """The sweeps by name."""

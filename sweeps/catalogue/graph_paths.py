@@ -1,6 +1,6 @@
 """Path planning: what is learned of a graph from paths through it (arXiv 2509.23186).
 
-Tables 1 and 5 of the source, arm by arm. One layer of one attention head and width 120
+Tables 1, 2 and 5 of the source, arm by arm. One layer of one attention head and width 120
 predicts the next token (0.2M parameters); what looks further ahead comes on top of it,
 so every arm plans with the same layer. Positions are learned ones, as a single layer
 needs them to find the target. The losses of all heads are added up plainly.
@@ -21,6 +21,7 @@ over 200 graphs, the others over 50 (`--seeds 200`).
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sweeps.catalogue.crossed import Crossed
 from sweeps.sweep import sweep
@@ -103,6 +104,24 @@ GRAPHS = {
     "night": crossed((GraphPathsConfig(),), NIGHT_ARMS, seeds=24, steps=1000),
     "paper": crossed((GraphPathsConfig(),), PAPER_ARMS, seeds=50, steps=2000),
 }
+NARROW, WIDE = (replace(MODEL, scale=shape) for shape in ("d60-L1-h1", "d320-L1-h1"))
+WIDTH_ARMS = (NEXT_TOKEN, parallel(2), INJECTION)
+
+
+def by_width(seeds: int, steps: int) -> tuple[Crossed, ...]:
+    """Graphs of 100 to 300 nodes, and the largest ones with a wider model."""
+    graphs = tuple(GraphPathsConfig(nodes=nodes) for nodes in (100, 200, 300))
+    return (
+        crossed(graphs, WIDTH_ARMS, seeds, steps),
+        crossed(graphs[-1:], WIDTH_ARMS, seeds, steps, (WIDE,)),
+    )
+
+
+WIDTHS = {
+    "quick": (crossed((SMALL_GRAPH,), WIDTH_ARMS, 3, 300, (NARROW, MODEL)),),
+    "night": by_width(seeds=8, steps=1000),
+    "paper": by_width(seeds=50, steps=2000),
+}
 FEW_BLOCKS = (BlocksworldConfig(paths=200),)
 BLOCK_TASKS = tuple(BlocksworldConfig(paths=100 * i) for i in range(1, 6))
 BLOCKS = {
@@ -114,6 +133,7 @@ BLOCKS = {
 
 @sweep(
     figure="valid paths by degree against tokens",
+    answers="arXiv 2509.23186, table 1: python -m analysis beside graph-paths",
     scales=("quick", "night", "paper"),
     rates=RATES,
 )
@@ -123,7 +143,20 @@ def graph_paths(scale: str) -> Iterator[RunConfig]:
 
 
 @sweep(
+    figure="valid paths of degree 2 by nodes and width",
+    answers="arXiv 2509.23186, table 2: python -m analysis beside graph-width",
+    scales=("quick", "night", "paper"),
+    rates=RATES,
+)
+def graph_paths_width(scale: str) -> Iterator[RunConfig]:
+    """Does width decide whether looking ahead pays? Larger graphs, a wider model."""
+    for crossed in WIDTHS[scale]:
+        yield from crossed.runs()
+
+
+@sweep(
     figure="valid paths against training paths of each length",
+    answers="arXiv 2509.23186, table 5: python -m analysis beside blocksworld",
     scales=("quick", "night", "paper"),
     rates=RATES,
 )

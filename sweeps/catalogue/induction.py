@@ -172,7 +172,11 @@ REPEATS = Crossed(
 )
 
 
-@sweep(figure="accuracy against tokens", scales=("quick",))
+@sweep(
+    figure="accuracy against tokens",
+    scales=("quick",),
+    answers="when does induction form, with one head and with two?",
+)
 def repeats(scale: str) -> Iterator[RunConfig]:
     """Random segments that repeat: induction forms in seconds, n = 1 and 2, 3 seeds.
 
@@ -181,7 +185,11 @@ def repeats(scale: str) -> Iterator[RunConfig]:
     return REPEATS.runs()
 
 
-@sweep(figure="tokens until induction forms, by size", scales=("night",))
+@sweep(
+    figure="tokens until induction forms, by size",
+    scales=("night",),
+    answers="does the size of a model decide how heads move the onset of induction?",
+)
 def repeats_ladder(scale: str) -> Iterator[RunConfig]:
     """Repeats from 14k to 1M parameters, eight layers each: n = 1, 2, 4, in two layouts."""
     shapes = ("d12-L8-h2", "d20-L8-h2", "d32-L8-h2", "d56-L8-h4", "d104-L8-h4")

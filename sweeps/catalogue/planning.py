@@ -198,6 +198,7 @@ SAT = {
 
 @sweep(
     figure="P(solved) by graph and arm",
+    answers="published star graphs: python -m analysis beside star-graphs star-pools",
     claims=("C24", "C25", "C26", "C27"),
     scales=(*SCALES, "pools"),
 )
@@ -216,13 +217,21 @@ def star(scale: str) -> Iterator[RunConfig]:
     yield from replace(chosen, tasks=reversed_tasks, arms=answers(1)).fitted()
 
 
-@sweep(figure="right derivations by arm", scales=SCALES)
+@sweep(
+    figure="right derivations by arm",
+    scales=SCALES,
+    answers="notes on arXiv 2511.05963: python -m analysis beside countdown",
+)
 def countdown(scale: str) -> Iterator[RunConfig]:
     """Countdown: right derivations that a model decodes by itself, by number of heads."""
     yield from COUNTDOWN[scale].fitted()
 
 
-@sweep(figure="satisfied formulas by arm", scales=SCALES)
+@sweep(
+    figure="satisfied formulas by arm",
+    scales=SCALES,
+    answers="notes on arXiv 2604.11912: python -m analysis beside sat",
+)
 def sat(scale: str) -> Iterator[RunConfig]:
     """3-SAT: formulas that a decoded assignment satisfies, by number of heads."""
     yield from SAT[scale].fitted()

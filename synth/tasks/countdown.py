@@ -67,7 +67,7 @@ class CountdownConfig(TaskConfig):
 
     kind: ClassVar[str] = "countdown"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("verified", "share", "higher", floor="random_floor", ceiling=1.0),
+        Metric("verified", "share", "higher", "random_floor", 1.0, learned=0.5),
         Metric("legal", "share", "higher", floor=0.0, ceiling=1.0),
         Metric("random_floor", "share", None, floor=0.0, ceiling=1.0),
         Metric("accuracy", "share", "higher", floor=0.0, ceiling=1.0),

@@ -54,7 +54,7 @@ class KHopConfig(TaskConfig):
 
     kind: ClassVar[str] = "k-hop"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("reached", "share", "higher", floor="floor", ceiling=1.0),
+        Metric("reached", "share", "higher", "floor", ceiling=1.0, learned=0.75),
         Metric("floor", "share", None, floor=0.0, ceiling=1.0),
         Metric("accuracy", "share", "higher", floor=0.0, ceiling=1.0),
         Metric("loss", "nats", "lower", floor=0.0),

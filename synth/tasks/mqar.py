@@ -56,7 +56,7 @@ class MqarConfig(TaskConfig):
 
     kind: ClassVar[str] = "mqar"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("recall", "share", "higher", floor="floor", ceiling=1.0),
+        Metric("recall", "share", "higher", "floor", ceiling=1.0, learned=0.75),
         Metric("floor", "share", None, floor=0.0, ceiling=1.0),
         Metric("accuracy", "share", "higher", floor=0.0, ceiling=1.0),
         Metric("loss", "nats", "lower", floor=0.0),

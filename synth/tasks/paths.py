@@ -44,7 +44,7 @@ OUTSIDE = -1
 DEGREES = range(4)
 FAILURES = ("wrong_start", "not_an_edge", "misses_target")
 PATH_METRICS = (
-    Metric("valid_path", "share", "higher", floor="blind_walk", ceiling=1.0),
+    Metric("valid_path", "share", "higher", "blind_walk", 1.0, learned=0.75),
     Metric("blind_walk", "share", None, floor=0.0, ceiling=1.0),
     *(Metric(name, "share", "lower", floor=0.0, ceiling=1.0) for name in FAILURES),
     Metric("accuracy", "share", "higher", floor=0.0, ceiling=1.0),

@@ -85,6 +85,7 @@ def test_the_sweep_of_a_table_trains_its_arms(table):
     if not table.sweep:
         return
     sweep = CATALOGUE[table.sweep]
+    assert table.id in sweep.answers
     arms = {run.objective.arm for scale in sweep.scales for run in sweep(scale)}
     assert {row.arm for row in table.rows if row.arm} <= arms
 

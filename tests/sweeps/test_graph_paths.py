@@ -40,3 +40,15 @@ def test_arms_share_graph_data_and_training(name, scale):
     assert {n + 3 for n in longest} == {by_task[t][0].training.context for t in by_task}
     kinds = {task.paths for task in by_task}
     assert len(cells) == len(arms[0]) * len(kinds)
+
+
+def test_the_table_of_widths_has_its_four_columns():
+    for scale in ("night", "paper"):
+        cells = {
+            (run.task.nodes, run.model.shape.width)
+            for run in CATALOGUE["graph-paths-width"](scale)
+        }
+        assert cells == {(100, 120), (200, 120), (300, 120), (300, 320)}
+    night = {run.run_id for run in CATALOGUE["graph-paths"]("night")}
+    shared = [r for r in CATALOGUE["graph-paths-width"]("night") if r.run_id in night]
+    assert len(shared) == 3 * 8  # graphs of 100 nodes are trained once for both

@@ -20,6 +20,7 @@ def test_every_sweep_builds_at_every_scale_and_says_what_it_is_for(name):
     assert chosen.name == name
     assert chosen.about.endswith(".")
     assert chosen.figure
+    assert chosen.claims or chosen.answers
     assert all(claim[0] == "C" and claim[1:].isdigit() for claim in chosen.claims)
     for scale in chosen.scales:
         configs = chosen(scale)

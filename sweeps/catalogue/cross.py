@@ -1,0 +1,151 @@
+"""Which objective learns which task: every one of them on every other, small.
+
+A run has *learned* its task when it reaches the level that the task declares for its
+first metric (`Metric.learned`) in two evaluations in a row. The cells are compared by
+P(learned): `python -m analysis learned cross-quick --plot`.
+
+Heads, modules and maps come on top of a full trunk wherever the objective allows it, so
+depth to the next token is equal but for the joint objective. Left out are `sources` and
+`discovery`, where learning is no event, and `text`, which needs a file.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from sweeps.catalogue.crossed import Crossed, sized
+from sweeps.sweep import sweep
+from synth.config import ModelConfig, RunConfig, TrainingConfig
+from synth.objectives.bag_of_words import BagOfWordsConfig
+from synth.objectives.chain import ChainConfig
+from synth.objectives.joint import JointConfig
+from synth.objectives.multi_token import MultiTokenConfig
+from synth.objectives.myopic import MyopicConfig
+from synth.objectives.next_latent import NextLatentConfig
+from synth.objectives.objective import ObjectiveConfig
+from synth.objectives.registers import RegistersConfig
+from synth.objectives.teacherless import TeacherlessConfig
+from synth.objectives.token_order import TokenOrderConfig
+from synth.objectives.transfer import TransferConfig
+from synth.tasks.blocksworld import BlocksworldConfig
+from synth.tasks.choice_points import ChoicePointsConfig
+from synth.tasks.countdown import CountdownConfig
+from synth.tasks.graph_paths import GraphPathsConfig
+from synth.tasks.k_hop import KHopConfig
+from synth.tasks.maze import MazeConfig
+from synth.tasks.mqar import MqarConfig
+from synth.tasks.polynomial import PolynomialConfig
+from synth.tasks.repeats import RepeatsConfig
+from synth.tasks.sat import SatConfig
+from synth.tasks.star import StarConfig
+from synth.tasks.stories import StoriesConfig
+from synth.tasks.task import TaskConfig
+from synth.tasks.text.names import NameConfig
+
+ARMS: tuple[ObjectiveConfig, ...] = (
+    MultiTokenConfig(),
+    MultiTokenConfig(horizon=2, budget="added"),
+    MultiTokenConfig(horizon=4, budget="added"),
+    ChainConfig(depth=1, budget="added"),
+    TransferConfig(horizon=2, injection=True),
+    TokenOrderConfig(),
+    BagOfWordsConfig(),
+    JointConfig(depth=2),
+    NextLatentConfig(),
+    RegistersConfig(),
+    TeacherlessConfig(),
+    MyopicConfig(),
+)
+FEW_ARMS = (ARMS[0], ARMS[2], ARMS[3], ARMS[5], ARMS[8])
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one task is trained: on all tokens of its rows, or on answers alone."""
+
+    task: TaskConfig
+    rows: int
+    context: int
+    steps: int
+    answers: bool = False
+    model: ModelConfig = sized("100k")[0]
+
+    def runs(
+        self, arms: tuple[ObjectiveConfig, ...], seeds: int
+    ) -> Iterator[RunConfig]:
+        """Every arm, at so many seeds."""
+        scored: Literal["all", "answer"] = "answer" if self.answers else "all"
+        return Crossed(
+            tasks=(self.task,),
+            models=(self.model,),
+            arms=tuple(replace(arm, scored=scored) for arm in arms),
+            seeds=seeds,
+            training=TrainingConfig(
+                steps=self.steps,
+                batch_rows=self.rows,
+                context=self.context,
+                learning_rate=4e-3,
+                warmup_steps=self.steps // 20,
+                evaluate_every_steps=self.steps // 20,
+                evaluation_examples=128,
+                final_examples=500,
+            ),
+        ).runs()
+
+
+REPEATS = RepeatsConfig(symbols=48, min_period=6, max_period=16)
+CHOICES = ChoicePointsConfig(branches=3, stretch=1, consequences=(1, 2, 3, 4))
+POLYNOMIALS = PolynomialConfig(modulus=2, degree=3, max_operations=3, max_evaluated=5)
+
+
+def quick_settings() -> tuple[Setting, ...]:
+    """Three tasks of seconds a run."""
+    small = sized("30k")[0]
+    return (
+        Setting(REPEATS, 32, 48, 400, model=sized("d64-L3-h4")[0]),
+        Setting(CHOICES, 16, 64, 400, model=sized("d24-L6-h2")[0]),
+        Setting(POLYNOMIALS, 16, 64, 600, answers=True, model=small),
+    )
+
+
+def night_settings() -> tuple[Setting, ...]:
+    """Every task, at a size of half a minute to two minutes a run."""
+    names = NameConfig(p_open=1.0, first_pieces=32, second_pieces=32, closed_names=16)
+    return (
+        Setting(REPEATS, 32, 48, 1000),
+        Setting(MqarConfig(), 32, 64, 1500, answers=True),
+        Setting(KHopConfig(hops=2), 64, 42, 1500, answers=True),
+        Setting(CHOICES, 16, 64, 1500),
+        Setting(POLYNOMIALS, 16, 64, 3000, answers=True),
+        Setting(StoriesConfig(names=names), 16, 128, 1500, answers=True),
+        Setting(StarConfig(degree=2, length=3, labels=8), 128, 18, 1500, answers=True),
+        Setting(MazeConfig(cells=20), 32, 58, 1500, answers=True),
+        Setting(
+            CountdownConfig(numbers=3, largest_given=10, largest=50),
+            128,
+            16,
+            1500,
+            answers=True,
+        ),
+        Setting(SatConfig(variables=5, ratio=3.0), 32, 65, 1500, answers=True),
+        Setting(
+            GraphPathsConfig(nodes=50, edge_probability=0.15, longest=9),
+            128,
+            12,
+            600,
+        ),
+        Setting(BlocksworldConfig(paths=200), 128, 10, 800),
+    )
+
+
+@sweep(
+    figure="P(learned), objective by task",
+    answers="which objective learns which task: python -m analysis learned cross-quick",
+    scales=("quick", "night"),
+    rates=(1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),
+)
+def cross(scale: str) -> Iterator[RunConfig]:
+    """Every objective on every task, small; at `quick` five objectives on three tasks."""
+    quick = scale == "quick"
+    for setting in quick_settings() if quick else night_settings():
+        yield from setting.runs(FEW_ARMS if quick else ARMS, 3 if quick else 5)
