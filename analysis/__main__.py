@@ -23,7 +23,7 @@ def parse(arguments: list[str] | None = None) -> Any:
         Quick,
         Report,
     )
-    from analysis.studies import Events, Noise, Scaling
+    from analysis.studies import Events, Learned, Noise, Scaling
     from synth.cli.parsing import parse as parse_words
 
     return parse_words(
@@ -32,6 +32,7 @@ def parse(arguments: list[str] | None = None) -> Any:
             "plot": Plot,
             "compare": Compare,
             "events": Events,
+            "learned": Learned,
             "noise": Noise,
             "scaling": Scaling,
             "merge": Merge,

@@ -1,13 +1,18 @@
 """The commands about learning as an event, about noise, and about scaling."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import polars as pl
+import tyro
 
 from analysis.answers import Asked
+from analysis.commands import FIGURES, check_writable
 from analysis.events import IN_A_ROW, Better
 from analysis.measures import Measure
+from analysis.parquet import results_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +65,69 @@ class Events(Study):
         )
         self.show(table.drop("parameters"), title, notes)
         return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """Which arm learns which task: P(learned) with Wilson intervals, as a matrix."""
+
+    sweep: tyro.conf.Positional[str]
+    """A table below --results, a parquet file, or a folder of runs or of tables."""
+    in_a_row: int = IN_A_ROW
+    """Evaluations in a row that must be at the level that the task declares."""
+    plot: bool = False
+    """Also draw the matrix."""
+    results: Path = field(default_factory=results_folder)
+    """Where the tables lie."""
+    figures: Path = FIGURES
+    """Where PNG, PDF and CSV of --plot go."""
+    json: bool = False
+    """Print one JSON object a cell."""
+
+    def run(self) -> int:
+        """Count, print, and draw if asked to."""
+        from analysis.formats import as_text, rendered
+        from analysis.loading import load_sweep
+        from analysis.plots import style
+        from analysis.plots.heat import matrix_figure
+        from analysis.tables import show
+        from analysis.trajectories import learned_matrix
+
+        table = learned_matrix(load_sweep(self.sweep, self.results), self.in_a_row)
+        if table.is_empty():
+            raise ValueError(
+                f"No finished run of {self.sweep} is of a task that says from which level "
+                "it counts as learned (Metric.learned)."
+            )
+        if self.json:
+            print(rendered(table, "json"))
+        else:
+            show(as_text(matrix(table), "learned, of all runs (95 % of P, Wilson)"))
+            levels = table.unique("place", maintain_order=True)
+            for row in levels.iter_rows(named=True):
+                level = f"{row['suite']}/{row['metric']} {row['level']:g}"
+                print(f"{row['place']}: {level}, {self.in_a_row} evaluations in a row")
+        if self.plot:
+            check_writable(self.figures)
+            name = f"{Path(self.sweep).stem}-learned"
+            written = style.save(*matrix_figure(table), self.figures / name)
+            places = ", ".join(map(str, written))
+            print(f"Written: {places}", file=sys.stderr if self.json else sys.stdout)
+        return 0
+
+
+def matrix(table: pl.DataFrame) -> pl.DataFrame:
+    """A `learned_matrix` as text: an arm a row, a task a column."""
+    cell = pl.format(
+        "{}/{} ({}-{})",
+        "learned",
+        "runs",
+        pl.col("low").round(2),
+        pl.col("high").round(2),
+    )
+    return table.select("arm", "place", cell=cell).pivot(
+        "place", index="arm", values="cell"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

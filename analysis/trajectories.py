@@ -150,6 +150,31 @@ def events_table(frame: pl.DataFrame, in_a_row: int = IN_A_ROW) -> pl.DataFrame:
     return table.drop("parameters")
 
 
+def learned_matrix(frame: pl.DataFrame, in_a_row: int = IN_A_ROW) -> pl.DataFrame:
+    """P(learned) of every arm on every task: `events_table` of one ability a task.
+
+    That is the first that the task declares with a level, on its test set (of several,
+    the first by name). `place` names the task, and the size where it has several.
+    """
+    table = events_table(frame, in_a_row)
+    if table.is_empty():
+        return table.with_columns(place=pl.lit(""))
+    known = members("task")
+    first = {
+        kind: next(m.name for m in known[kind].metrics if m.learned is not None)
+        for kind in table["task"].unique()
+    }
+    rows = table.filter(pl.col("metric") == pl.col("task").replace_strict(first))
+    rows = rows.filter(pl.col("suite") == pl.col("suite").min().over("task"))
+    differ = [
+        pl.when(pl.col(name).n_unique().over("task") > 1).then(pl.col(name))
+        for name in ("scale", "setting")
+    ]
+    return rows.with_columns(
+        place=pl.concat_str("task", *differ, separator=" ", ignore_nulls=True)
+    )
+
+
 def timed_runs(
     rows: pl.DataFrame, level: float, better: Better, in_a_row: int = IN_A_ROW
 ) -> pl.DataFrame:

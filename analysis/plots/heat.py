@@ -1,9 +1,12 @@
 """A map: one metric as colour over two axes, such as position and moment of training."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
+from analysis.arm_names import arm_name, arms_of
 from analysis.fields import distinct, label_of, shown
 from analysis.modes import levels
 from analysis.plots import style
@@ -58,6 +61,35 @@ def heat_figure(view: View) -> tuple[Figure, pl.DataFrame]:
         )
     annotate(figure, facts_of(view))
     return figure, table.drop("mean", "low", "high", "groups")
+
+
+def matrix_figure(table: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
+    """P(learned) as colour, an arm a row and a task a column, with Wilson intervals.
+
+    `table` is a result of `trajectories.learned_matrix`. A cell says how many of its runs
+    have learned the task, and below it the 95 % interval of P(learned); a cell without
+    runs stays empty. Returns the figure and the plotted table.
+    """
+    arms, places = arms_of(table), table["place"].unique(maintain_order=True).to_list()
+    shares = np.full((len(arms), len(places)), np.nan)
+    with style.house_style():
+        figure = style.empty_figure(1.6 + 0.72 * len(places), 1.1 + 0.36 * len(arms))
+        axes = figure.subplots()
+        for row in table.iter_rows(named=True):
+            y, x = arms.index(row["arm"]), places.index(row["place"])
+            shares[y, x] = share = row["learned"] / row["runs"]
+            words = (
+                f"{row['learned']} of {row['runs']}\n{row['low']:.2f}-{row['high']:.2f}"
+            )
+            color = "black" if share > 0.6 else "white"
+            axes.text(x, y, words, ha="center", va="center", color=color, fontsize=6)
+        image = axes.imshow(shares, aspect="auto", vmin=0, vmax=1, cmap="viridis")
+        axes.grid(visible=False)
+        how: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+        axes.set_xticks(range(len(places)), places, **how)
+        axes.set_yticks(range(len(arms)), [arm_name(arm) for arm in arms])
+        figure.colorbar(image, ax=axes, label="share of runs that learned it")
+    return figure, table
 
 
 def _name(value: object) -> str:
