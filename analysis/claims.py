@@ -10,9 +10,10 @@ above, below  supported: the 95 % t interval over seeds lies on the claimed side
 within        supported: it lies inside the margin; contradicted: outside of it;
 events        log-rank test of the times to a fixed level, stratified by size:
               supported, contradicted: p < 0.05 in or against the claimed direction;
-undecided     otherwise, and always with fewer than five seeds. Where a rate could turn
-              the result, also if the arms do not each have the best rate of their own
-              (runs of a sweep that was tuned; `python -m sweeps tune`).
+undecided     otherwise, and always with fewer than five seeds. Also if not every arm and
+              size has the best rate of its own (runs of a sweep that was tuned;
+              `python -m sweeps tune`). Exempt are claims about parts of the same runs
+              (C3, C21, C28): no arm can gain there by its rate.
 
 Where counts by test item are known, the 95 % interval over items must say the same.
 There is no verdict ("not tested") without runs of the sizes that the claim speaks of,
@@ -86,7 +87,8 @@ class Contrast:
     margin: float = MARGIN
     """For `within`."""
     needs_tuning: bool = True
-    """Whether other rates could turn the result, so that untuned ones decide nothing."""
+    """False only where both sides are parts of the same runs. Between arms, and against
+    a fixed level, another rate may turn any result: shares of a gradient as well."""
 
     def of_sizes(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The runs of these sizes; as far as a fifth below and 30 % above, as rungs are

@@ -12,6 +12,7 @@ import polars as pl
 from analysis.claims import Claim, Contrast, Judgement, judge
 from analysis.evidence import explanations, induction, paths, polynomial
 from analysis.selection import IS_TRIAL, usable
+from sweeps.catalogue import CATALOGUE
 
 MTP, LAW = "arXiv 2404.19737", "arXiv 2408.13442"
 STAR, TOP = "arXiv 2403.06963", "arXiv 2508.19228"
@@ -21,22 +22,38 @@ POINTS = 0.05
 """Five points of accuracy: the least difference that would matter."""
 
 
-def _sweep(name: str, then: str = "", scale: str = "paper") -> str:
-    """Five seeds of a sweep, each arm and size at the best rate of its own."""
-    tuned = f"runs/{name}-{scale}-tuning/tuned.json"
-    words = f"SWEEP={name} SCALE={scale}"
-    steps = [f"make tune {words}", f"make sweep {words} SEEDS=5 TUNED={tuned}", then]
-    return "; ".join(step for step in steps if step)
+COSTS = {
+    "best-horizon": "14 core-hours",
+    "choice-points-night": "17 core-hours",
+    "star-night": "5 core-hours",
+    "information-small": "1.8e18 FLOP",
+    "prediction-law-small": "3.4e18 FLOP",
+    "star-paper": "7e19 FLOP",
+    "polynomial-paper": "1.1e21 FLOP",
+    "polynomial-sizes-paper": "2.5e21 FLOP",
+    "polynomial-pause-paper": "3.4e21 FLOP",
+    "induction-paper": "2.2e22 FLOP",
+    "induction-books-paper": "2.2e22 FLOP",
+}
+"""Tuning and training, from `sweeps plan`: hours of a quiet core, or executed FLOP where
+that is out of reach of CPUs."""
 
 
-def _probed(probe: str, sweep: str, more: str = "") -> str:
-    return f"python -m synth probe {probe} runs/{sweep}-small-tuned/* --save{more}"
-
-
-def _seeds(words: str) -> str:
-    """Five seeds of a run that no sweep lists."""
-    train = f"python -m synth train {words} --seed $s --runs runs/claims"
-    return f"for s in 0 1 2 3 4; do {train}; done"
+def _sweep(name: str, scale: str, probe: str = "", arms: str = "") -> str:
+    """Five seeds of a sweep at the best rate of each arm and size, then its probe."""
+    cells = " ".join(
+        f"{word}={value}"
+        for word, value in (("SWEEP", name), ("SCALE", scale), ("ARMS", arms))
+        if value
+    )
+    single = len(CATALOGUE[name].scales) == 1
+    folder = name if single else f"{name}-{scale}"
+    tuned = f"runs/{folder}-tuning/tuned.json"
+    steps = [f"make tune {cells}", f"make sweep {cells} SEEDS=5 TUNED={tuned}"]
+    if probe:
+        probed = probe.format(f"runs/{folder}-tuned/*")
+        steps.append(f"python -m synth probe {probed} --save")
+    return f"{'; '.join(steps)}  # {COSTS[folder]}"
 
 
 CLAIMS = (
@@ -53,7 +70,7 @@ CLAIMS = (
             sizes=SMALL,
         ),
         induction.induction_small,
-        _sweep("induction"),
+        _sweep("induction", "paper"),
         "Generated stories; below the rule of the commonest name nothing is induction.",
     ),
     Claim(
@@ -69,7 +86,7 @@ CLAIMS = (
             sizes=LARGE,
         ),
         induction.induction_large,
-        _sweep("induction"),
+        _sweep("induction", "paper"),
     ),
     Claim(
         "C3",
@@ -84,7 +101,7 @@ CLAIMS = (
             needs_tuning=False,
         ),
         induction.unseen_names,
-        _sweep("induction"),
+        _sweep("induction", "paper"),
     ),
     Claim(
         "C4",
@@ -99,7 +116,7 @@ CLAIMS = (
             sizes=FROM_1M,
         ),
         induction.books_mix,
-        _sweep("induction-books"),
+        _sweep("induction-books", "paper"),
         "Higher is tested, earlier is not; the amount of story data changes with quality.",
     ),
     Claim(
@@ -115,7 +132,7 @@ CLAIMS = (
             sizes=FROM_1M,
         ),
         induction.mix_by_size,
-        _sweep("induction-books"),
+        _sweep("induction-books", "paper"),
         "Tested is that it helps small models more, not that it helps others nothing.",
     ),
     Claim(
@@ -131,7 +148,7 @@ CLAIMS = (
             sizes=FROM_1M,
         ),
         induction.formed_induction,
-        _sweep("induction"),
+        _sweep("induction", "paper"),
         "Formed: three of four second tokens right. Tested is the mean gap over the later "
         "half of the time after both have formed it.",
     ),
@@ -147,7 +164,7 @@ CLAIMS = (
             sizes=FIGURE_8,
         ),
         polynomial.polynomial_in_domain,
-        _sweep("polynomial"),
+        _sweep("polynomial", "paper"),
         "Each m and n = 4 are in the exploratory table.",
     ),
     Claim(
@@ -162,7 +179,7 @@ CLAIMS = (
             sizes=FIGURE_8,
         ),
         polynomial.polynomial_out_of_domain,
-        _sweep("polynomial"),
+        _sweep("polynomial", "paper"),
     ),
     Claim(
         "C9",
@@ -177,7 +194,7 @@ CLAIMS = (
             sizes=FIGURE_8,
         ),
         polynomial.loss_against_size,
-        _sweep("polynomial-sizes"),
+        _sweep("polynomial-sizes", "paper"),
     ),
     Claim(
         "C10",
@@ -192,7 +209,7 @@ CLAIMS = (
             sizes=FIGURE_8,
         ),
         polynomial.paused_polynomials,
-        _sweep("polynomial-pause"),
+        _sweep("polynomial-pause", "paper"),
     ),
     Claim(
         "C11",
@@ -206,7 +223,7 @@ CLAIMS = (
             sizes=FIGURE_8,
         ),
         polynomial.pause_interaction,
-        _sweep("polynomial-pause"),
+        _sweep("polynomial-pause", "paper"),
         "Supported means: within three points, not merely undetected.",
     ),
     Claim(
@@ -218,10 +235,9 @@ CLAIMS = (
             "above",
             explanations.gradient_at_choices,
             effect=2 * POINTS,
-            needs_tuning=False,
         ),
         explanations.choice_shares,
-        _sweep("choice-points", _probed("choice-points", "choice-points"), "small"),
+        _sweep("choice-points", "night", "choice-points {}"),
         "The terms are a count; tested is whether the share of the gradient rises with it.",
     ),
     Claim(
@@ -236,7 +252,7 @@ CLAIMS = (
             effect=3.0,
         ),
         explanations.right_decisions,
-        _sweep("choice-points", scale="small"),
+        _sweep("choice-points", "night"),
         "n = 4 leaves n = 1 three layers more; rates are equal unless tuned.",
     ),
     Claim(
@@ -250,7 +266,7 @@ CLAIMS = (
             effect=0.02,
         ),
         explanations.informed_symbols,
-        _sweep("information", scale="small"),
+        _sweep("information", "small"),
         "n = 4 stands for n = 2, since every scale trains it.",
     ),
     Claim(
@@ -264,14 +280,9 @@ CLAIMS = (
             "below",
             explanations.gap_at_equal_forced,
             effect=0.02,
-            needs_tuning=False,
         ),
         explanations.running_gap,
-        _sweep(
-            "choice-points",
-            _probed("choice-points", "choice-points", " --every-step"),
-            "small",
-        ),
+        _sweep("choice-points", "night", "choice-points {} --every-step"),
         "From the probed steps of two runs of a seed, where their forced shares overlap.",
     ),
     Claim(
@@ -279,16 +290,17 @@ CLAIMS = (
         "The best n depends on the data, and too large an n hurts.",
         f"{MTP}, 3.4",
         Contrast(
-            "in-domain exact match on polynomials: the best n between the ends minus the "
-            "better end, both chosen on the other seeds",
+            "excess loss at choices, mean over training, consequences of 1, 3 and 7 "
+            "tokens each: the better end of n minus the best n between, both chosen on "
+            "the other seeds",
             "above",
-            paths.best_n,
+            explanations.best_n,
             effect=0.02,
         ),
-        paths.arms_in_domain,
-        "a sweep of polynomials with n = 1, 2, 3, 4, 8 and five seeds; "
-        "none is in the catalogue yet",
-        "An interior optimum is tested; that it moves across tasks is not.",
+        explanations.arms_at_choices,
+        _sweep("best-horizon", "night"),
+        "An interior optimum is tested; that it moves with the consequences is not. Heads "
+        "take their layers from the trunk, so n = 8 leaves head 1 seven layers fewer.",
     ),
     Claim(
         "C21",
@@ -303,7 +315,7 @@ CLAIMS = (
             needs_tuning=False,
         ),
         explanations.straight_law,
-        _sweep("prediction-law", _probed("law --run", "prediction-law"), "small"),
+        _sweep("prediction-law", "small", "law --run {}"),
         "One task with few symbols; the models of the paper are language models.",
     ),
     Claim(
@@ -316,10 +328,9 @@ CLAIMS = (
             paths.first_hop,
             effect=POINTS,
             margin=POINTS,
-            needs_tuning=False,
         ),
         paths.star_arms,
-        "make sweep SWEEP=star SCALE=night SEEDS=5 ARMS=n1",
+        _sweep("star", "night", arms="n1"),
         "A run that has not learned to follow edges does not count.",
     ),
     Claim(
@@ -331,10 +342,9 @@ CLAIMS = (
             "above",
             paths.reversed_paths,
             effect=0.2,
-            needs_tuning=False,
         ),
         paths.star_arms,
-        "make sweep SWEEP=star SCALE=night SEEDS=5 ARMS=n1",
+        _sweep("star", "night", arms="n1"),
     ),
     Claim(
         "C26",
@@ -348,7 +358,7 @@ CLAIMS = (
             effect=3.0,
         ),
         paths.star_arms,
-        _sweep("star"),
+        _sweep("star", "paper"),
     ),
     Claim(
         "C27",
@@ -362,7 +372,7 @@ CLAIMS = (
             effect=3.0,
         ),
         paths.star_arms,
-        _sweep("star"),
+        _sweep("star", "paper"),
     ),
     Claim(
         "C28",
@@ -377,7 +387,9 @@ CLAIMS = (
             needs_tuning=False,
         ),
         paths.offsets_in_order,
-        _seeds("text --horizon 4 --scale 1M --steps 3000"),
+        "for s in 0 1 2 3 4; do python -m synth train text --corpus YOUR.txt --horizon 4 "
+        "--scale 1M --batch-rows 16 --context 256 --steps 3000 --warmup-steps 100 --seed "
+        "$s --runs runs/claims; done  # 2 core-hours; text of yours, so no sweep has it",
         "Other tasks are in the exploratory table: where later tokens are forced, curves "
         "cross.",
     ),

@@ -84,6 +84,54 @@ def gap_at_equal_forced(frame: pl.DataFrame) -> Evidence | None:
     )
 
 
+def _loss_while_learning(frame: pl.DataFrame) -> pl.DataFrame:
+    """One row a run with n heads: minus its mean excess loss at choices over training.
+
+    A run that learns the choices earlier scores higher. Evaluations lie at equal steps.
+    """
+    curves = in_settings(curve_rows(frame, "excess_loss", "test", CHOICE))
+    value = -pl.col("value").mean()
+    rows = curves.group_by("run_id", maintain_order=True).agg(
+        pl.exclude("value").last(), value.alias("value")
+    )
+    lengths = pl.col("config").str.json_path_match("$.task.consequences")
+    return strata_of(multi_token(rows).with_columns(lengths=lengths), "lengths")
+
+
+def best_n(frame: pl.DataFrame) -> Evidence | None:
+    """C18: the best n between the ends, minus the better end.
+
+    For each data seed, the n in between and the end are those that are best on the other
+    seeds, so choosing does not flatter. Needs n = 1 and three others.
+    """
+    rows = _loss_while_learning(frame)
+    parts = []
+    for cell in rows.partition_by("setting", maintain_order=True):
+        arms = arms_of(cell)
+        if len(arms) < 4 or BASELINE not in arms:
+            continue
+        wide = cell.pivot("arm", index="data_seed", values="value").drop_nulls()
+        for own in wide.iter_rows(named=True):
+            others = wide.filter(pl.col("data_seed") != own["data_seed"])
+            if others.is_empty():
+                continue
+            means = {arm: float(others[arm].to_numpy().mean()) for arm in arms}
+            inside, ends = arms[1:-1], (arms[0], arms[-1])
+            middle, end = (max(some, key=means.__getitem__) for some in (inside, ends))
+            row = cell.filter(pl.col("data_seed") == own["data_seed"]).head(1)
+            parts.append(row.with_columns(difference=pl.lit(own[middle] - own[end])))
+    if not parts:
+        return None
+    return pool(pl.concat(parts), rows, "better end minus best n between")
+
+
+def arms_at_choices(frame: pl.DataFrame) -> Iterator[Test]:
+    """C18: excess loss at choices, mean over training, n = 1 minus every other n."""
+    rows = _loss_while_learning(frame)
+    what = "gain in excess nats at choices, mean over training"
+    yield from against_next_token(rows, ["lengths"], what, "above")
+
+
 def bend_of_the_law(frame: pl.DataFrame) -> Evidence | None:
     """C21: how much the residual's decline bends, less a tenth of its fall; n = 1.
 

@@ -1,4 +1,4 @@
-"""Evidence on star graphs, on loss by offset, and on the best n: C18 and C24 to C28."""
+"""Evidence on star graphs and on loss by offset: C24 to C28."""
 
 from collections.abc import Iterator
 
@@ -10,11 +10,9 @@ from analysis.evidence.pairs import (
     against_next_token,
     finished,
     in_settings,
-    is_multi_token,
-    multi_token,
 )
 from analysis.evidence.pooling import event_apart, pool, strata_of, with_task
-from analysis.selection import EXACT_MATCH, IN_DOMAIN, at_end, measured, slice_value
+from analysis.selection import at_end, measured, slice_value
 from analysis.trajectories import curve_rows, learned_level
 
 FOLLOWED = 0.9
@@ -22,15 +20,15 @@ FOLLOWED = 0.9
 
 
 def _star(frame: pl.DataFrame, metric: str, answers: str) -> pl.DataFrame:
-    """One row a finished run with n = 1: `metric`, `floor` (1/d), `follows`, `graph`.
+    """One row a finished run with n = 1: `metric`, `difference`, `follows`, `graph`.
 
-    `difference` is the metric above the floor; `follows` the share of decoded paths that
-    go along edges.
+    `difference` is the metric minus 1/d; `follows` the share of decoded paths that go
+    along edges.
     """
     rows = with_task(finished(frame, "star"), answers=answers)
     rows = rows.filter(pl.col("slice") == "", pl.col("arm") == BASELINE)
     found = measured(rows, metric, "test")
-    for name, part in (("floor", "arm_floor"), ("follows", "arm")):
+    for name, part in (("guess", "arm_floor"), ("follows", "arm")):
         values = measured(rows, part, "test").select(
             "run_id", pl.col("value").alias(name)
         )
@@ -39,7 +37,7 @@ def _star(frame: pl.DataFrame, metric: str, answers: str) -> pl.DataFrame:
     length = pl.col("config").str.json_path_match("$.task.length")
     found = found.with_columns(
         graph=pl.format("G({}, {})", graph, length),
-        difference=pl.col("value") - pl.col("floor"),
+        difference=pl.col("value") - pl.col("guess"),
     )
     return strata_of(found, "graph")
 
@@ -48,13 +46,13 @@ def first_hop(frame: pl.DataFrame) -> Evidence | None:
     """C24: first hop minus 1/d with n = 1, of runs that follow edges."""
     rows = _star(frame, "first_hop", "forward")
     follow = rows.filter(pl.col("follows") >= FOLLOWED)
-    return pool(follow, names="first hop minus 1/d, n = 1")
+    return pool(follow, follow, "first hop minus 1/d, n = 1")
 
 
 def reversed_paths(frame: pl.DataFrame) -> Evidence | None:
     """C25: path accuracy minus 1/d with n = 1 and reversed answers."""
     rows = _star(frame, "path", "reversed")
-    return pool(rows, names="path accuracy minus 1/d, n = 1, reversed")
+    return pool(rows, rows, "path accuracy minus 1/d, n = 1, reversed")
 
 
 def _solved(
@@ -121,44 +119,6 @@ def loss_by_offset(frame: pl.DataFrame) -> Evidence | None:
     if not parts:
         return None
     return pool(pl.concat(parts), rows, "heads of n = 4")
-
-
-def best_n(frame: pl.DataFrame) -> Evidence | None:
-    """C18: in-domain exact match of the best n between the ends, minus that of the ends.
-
-    For each data seed, the n in between and the end are those that are best on the other
-    seeds, so choosing does not flatter. Needs n = 1 and three others.
-    """
-    rows = measured(finished(frame, "polynomial"), EXACT_MATCH, IN_DOMAIN)
-    rows = multi_token(rows.filter(pl.col("slice") == "", pl.col("pause_tokens") == 0))
-    rows = strata_of(rows, "context", "modulus")
-    parts = []
-    for cell in rows.partition_by("setting", maintain_order=True):
-        arms = [arm for arm in arms_of(cell) if is_multi_token(arm)]
-        if len(arms) < 4 or BASELINE not in arms:
-            continue
-        wide = cell.pivot("arm", index="data_seed", values="value").drop_nulls()
-        for seed in wide["data_seed"].to_list():
-            others = wide.filter(pl.col("data_seed") != seed)
-            own = wide.row(by_predicate=pl.col("data_seed") == seed, named=True)
-            inside, ends = arms[1:-1], (arms[0], arms[-1])
-            if others.is_empty():
-                continue
-            means = {arm: float(others[arm].to_numpy().mean()) for arm in arms}
-            middle, end = (max(some, key=means.__getitem__) for some in (inside, ends))
-            row = cell.filter(pl.col("data_seed") == seed).head(1)
-            gain = pl.lit(own[middle] - own[end]).alias("difference")
-            parts.append(row.with_columns(gain))
-    if not parts:
-        return None
-    return pool(pl.concat(parts), rows, "best n between minus best end")
-
-
-def arms_in_domain(frame: pl.DataFrame) -> Iterator[Test]:
-    """In-domain exact match of every arm minus n = 1."""
-    rows = measured(finished(frame, "polynomial"), EXACT_MATCH, IN_DOMAIN)
-    rows = rows.filter(pl.col("slice") == "")
-    yield from against_next_token(rows, [], "exact match", "above")
 
 
 def offsets_in_order(frame: pl.DataFrame) -> Iterator[Test]:

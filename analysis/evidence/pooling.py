@@ -151,8 +151,16 @@ def _barred(rows: pl.DataFrame) -> str:
 
 
 def _tuned(rows: pl.DataFrame) -> bool:
-    """Whether the runs are those of tuned sweeps, which carry it in their names."""
-    return "sweep" in rows.columns and rows["sweep"].str.contains("-tuned").all()
+    """Whether every arm and size ran at the rate that a tuned sweep has for it.
+
+    Names of tuned sweeps end so. Runs that an earlier sweep had at the same rate already
+    are not trained again, and count as well.
+    """
+    cell = ["setting", "scale", "arm", "learning_rate", "weight_decay"]
+    if "sweep" not in rows.columns:
+        return False
+    by_sweep = pl.col("sweep").str.ends_with("-tuned").any()
+    return bool(rows.group_by(cell).agg(tuned=by_sweep)["tuned"].all())
 
 
 def _notes(rows: pl.DataFrame) -> tuple[str, ...]:

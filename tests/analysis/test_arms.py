@@ -58,7 +58,7 @@ def folder(tmp_path_factory):
             end = 0.4 + GAINS[objective.arm] + shared + 0.01 * rng.standard_normal()
             rows = polynomial_rows(config, lambda m, step, end=end: end * step / 100)
             write_run(root / "runs" / "polynomial-arms", config, rows)
-    write_probed_sweep(root / "runs" / "choice-arms", objectives=OBJECTIVES)
+    write_probed_sweep(root / "runs" / "choice-arms-tuned", objectives=OBJECTIVES)
     to = ("--results", str(root / "results"))
     assert main(["collect", "--runs", str(root / "runs"), *to]) == 0
     return root / "results"

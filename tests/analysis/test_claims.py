@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,7 @@ import pytest
 from scipy import stats
 
 from analysis.__main__ import main
-from analysis.claims import Claim, Contrast, Evidence, Test, judge, read_contrast
+from analysis.claims import RULE, Claim, Contrast, Evidence, Test, judge, read_contrast
 from analysis.collect import collect
 from analysis.comparisons import seeds_to_resolve
 from analysis.events import Times, log_rank
@@ -20,9 +21,11 @@ from analysis.parquet import read_all, write
 from analysis.selection import SECOND_TOKEN
 from analysis.statements import CLAIMS, judge_all
 from analysis.statistics import Interval
+from sweeps.catalogue import CATALOGUE
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.metrics import Measurement
 from synth.objectives.multi_token import MultiTokenConfig
+from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.star import StarConfig
 from synth.tasks.stories import StoriesConfig
@@ -76,8 +79,35 @@ def test_few_seeds_and_untuned_rates_never_decide():
             assert verdict(direction, draws(0.5, seeds, 1e-6)) == "undecided"
         assert verdict(direction, draws(0.5), tuned=False) == "undecided"
     found = Evidence("runs", 5, values_S=draws(0.5))
-    rates_do_not_matter = contrast(needs_tuning=False)
-    assert read_contrast(rates_do_not_matter, found)[0] == "supported"
+    parts_of_the_same_runs = contrast(needs_tuning=False)
+    assert read_contrast(parts_of_the_same_runs, found)[0] == "supported"
+
+
+def test_only_claims_about_parts_of_the_same_runs_do_without_tuned_rates():
+    untuned = [claim.id for claim in CLAIMS if not claim.contrast.needs_tuning]
+    assert untuned == ["C3", "C21", "C28"]
+    assert "(C3, C21, C28)" in RULE
+
+
+def test_shares_of_the_gradient_at_an_untuned_rate_decide_nothing(tmp_path):
+    write_probed_sweep(tmp_path)
+    frame = collect(tmp_path, "not chosen").frame
+    for found in judge_all(frame, only=("C12", "C15")):
+        assert found.verdict == "undecided"
+        assert found.reason.endswith("rates were not tuned arm by arm")
+
+
+def test_runs_at_the_rate_of_a_tuned_sweep_are_tuned_whatever_their_sweep(tmp_path):
+    write_probed_sweep(tmp_path)
+    frame = collect(tmp_path, TUNED).frame
+    earlier = pl.col("seed") < 3
+    sweep = pl.when(earlier).then(pl.lit("earlier")).otherwise(pl.lit(TUNED))
+    mixed = frame.with_columns(sweep=sweep)
+    other_rate = pl.when(earlier).then(9.0).otherwise("learning_rate")
+    elsewhere = mixed.with_columns(learning_rate=other_rate)
+    for table, tuned in ((mixed, True), (elsewhere, False)):
+        (found,) = judge_all(table, only=("C12",))
+        assert found.evidence.tuned is tuned
 
 
 def test_events_decide_by_log_rank():
@@ -543,19 +573,31 @@ def test_more_heads_solve_longer_paths(tmp_path, solver, expected):
 
 
 @pytest.mark.parametrize(
-    ("scores", "expected"),
-    [((0.5, 0.7, 0.6, 0.5), "supported"), ((0.5, 0.5, 0.6, 0.8), "contradicted")],
+    ("losses", "expected"),
+    [((0.7, 0.4, 0.5, 0.7), "supported"), ((0.7, 0.6, 0.5, 0.2), "contradicted")],
 )
-def test_the_best_n_lies_inside_or_at_an_end(tmp_path, scores, expected):
+def test_the_best_n_lies_inside_or_at_an_end(tmp_path, losses, expected):
     rng = np.random.default_rng(3)
-    for horizon, score in zip((1, 2, 3, 4), scores, strict=True):
-        for seed in range(5):
-            config = paper_run("1M", horizon, seed)
-            value = score + 0.01 * rng.standard_normal()
-            where = (config.run_id, 100, 1, "in_domain", "exact_match", "")
-            write_run(tmp_path, config, [Measurement(*where, value, 500)])
+    where = ("test", "excess_loss", "horizon=1,role=choice")
+    for horizon, loss in zip((1, 2, 3, 4), losses, strict=True):
+        for consequence, seed in itertools.product((1, 3, 7), range(5)):
+            config = RunConfig(
+                task=ChoicePointsConfig(consequences=(consequence,) * 3),
+                model=ModelConfig(scale="100k"),
+                objective=MultiTokenConfig(horizon=horizon),
+                training=TrainingConfig(steps=100, warmup_steps=1),
+                seed=seed,
+            )
+            end = 2 * loss - 1 + 0.01 * rng.standard_normal()  # the first is 1
+            rows = [
+                Measurement(config.run_id, step, step, *where, value, 500)
+                for step, value in ((50, 1.0), (100, end))
+            ]
+            write_run(tmp_path, config, rows)
     found = judged(tmp_path, only=("C18",))["C18"]
     assert found.verdict == expected, found.reason
+    gain = {"supported": 0.3, "contradicted": -0.3}[expected]
+    assert np.mean(found.evidence.values_S) == pytest.approx(gain, abs=0.02)
 
 
 def test_the_exploratory_table_is_corrected_and_decides_nothing(tmp_path):
@@ -594,8 +636,12 @@ def test_every_claim_has_a_contrast_a_command_and_a_source():
     for claim in CLAIMS:
         assert claim.source.startswith("arXiv")
         assert claim.contrast.effect > 0
-        five = ("SEEDS=5", "0 1 2 3 4", "five seeds")
-        assert any(words in claim.settled_by for words in five), claim.id
+        command, _, cost = claim.settled_by.partition("  # ")
+        assert "SEEDS=5" in command or "0 1 2 3 4" in command, claim.id
+        assert "core-hours" in cost or "FLOP" in cost, claim.id
+        for name, scale in re.findall(r"SWEEP=(\S+) SCALE=(\w+)", command):
+            assert scale in CATALOGUE[name].scales, claim.id
+            assert claim.id in CATALOGUE[name].claims, claim.id
 
 
 def test_command_prints_tables_and_json(sweep, tmp_path, capsys):
