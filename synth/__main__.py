@@ -1,4 +1,4 @@
-"""One run: `synth {tasks,objectives,sample,train,evaluate,probe,track,describe,export}`.
+"""`synth {tasks,objectives,sample,train,evaluate,probe,track,describe,generate,export}`.
 
 Torch is imported by the commands that need it, inside them.
 """
@@ -31,6 +31,7 @@ def parse(arguments: list[str] | None = None) -> Any:
             "evaluate": commands.Evaluate,
             "probe": Probe,
             "track": Track,
+            "generate": trained.Generate,
             "export": trained.Export,
         },
         "python -m synth",

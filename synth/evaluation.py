@@ -106,6 +106,19 @@ def likeliest(logits_KSV: Tensor, targets_KS: Tensor) -> Tensor:
     return right_KS
 
 
+def why_not_decoded(rows: Rows) -> str:
+    """Why the answers of `rows` cannot be decoded; empty if they can.
+
+    Decoding goes on from the question to the end of one stretch of answer tokens.
+    """
+    if not rows.answer_RT.any():
+        return "it has no answers"
+    begins_RT = np.diff(rows.answer_RT.astype(np.int8), axis=1, prepend=0) == 1
+    if (begins_RT.sum(1) > 1).any():
+        return "its rows have several answers"
+    return "an answer has no question before it" if begins_RT[:, 0].any() else ""
+
+
 def verified_scores(
     model: PredictionModel, task: Task, chosen: EvaluationSet, device: torch.device
 ) -> list[list[Score]]:

@@ -1,10 +1,114 @@
 """Commands on a trained run: what it writes, and a copy for other programs."""
 
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
+
+from synth.cli.moved import MovedFiles
+
+if TYPE_CHECKING:
+    from synth.generation import Written
+    from synth.run.loading import Run
+
+LINE = 88
+"""Columns of a line of drafts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate(MovedFiles):
+    """Print what a trained model writes after a prompt, and whether an answer is right."""
+
+    run_name: tyro.conf.Positional[str]
+    """A run: an id, its beginning, a folder, or a pattern."""
+    prompt: str | None = None
+    """A text, or a question of the task; without it, the first of the test set."""
+    most: int = 100
+    """Most tokens of a text; answers have the length that their task says."""
+    temperature: float = 0.0
+    """Draw tokens, with logits divided by it; 0 takes the likeliest."""
+    top_k: int | None = None
+    """Draw from so many likeliest tokens."""
+    seed: int = 0
+    """Of the draws."""
+    count: int = 1
+    """Samples after the prompt, or questions of the test set."""
+    step: int | None = None
+    """Checkpoint step; the newest one if not given."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where to generate."""
+    runs: Path = Path("runs")
+    """Where run folders lie."""
+    json: bool = False
+    """One JSON object a line."""
+
+    def run(self) -> int:
+        """Generate and print."""
+        from synth.run.environment import require_device
+        from synth.run.loading import load
+
+        require_device(self.device)
+        run = load(
+            self.run_name,
+            step=self.step,
+            device=self.device,
+            moved=self.moved(),
+            runs=self.runs,
+        )
+        written = run.generate(
+            self.prompt,
+            most=self.most,
+            temperature=self.temperature,
+            top_k=self.top_k,
+            seed=self.seed,
+            count=self.count,
+        )
+        for one in written:
+            print(_record(run, one) if self.json else "\n".join(_lines(run, one)))
+        return 0
+
+
+def _record(run: "Run", one: "Written") -> str:
+    prompt = run.text(one.prompt)
+    drafts = {name: list(ids) for name, ids in one.drafts}
+    return json.dumps(vars(one) | {"prompt_text": prompt, "drafts": drafts})
+
+
+def _lines(run: "Run", one: "Written") -> Iterator[str]:
+    """The prompt and what follows it; drafts below the tokens that they are about."""
+    yield run.text(one.prompt)
+    words = {None: "", True: "  (right)", False: "  (wrong)"}
+    yield f"  {one.text}{words[one.right]}"
+    if one.drafts:
+        rows: dict[str, Sequence[int | None]] = {
+            "tokens": one.tokens,
+            **dict(one.drafts),
+        }
+        yield from _columns(rows, run.tokenizer.vocabulary)
+    if one.passes is not None:
+        yield f"  {len(one.tokens)} tokens in {one.passes} passes"
+    yield ""
+
+
+def _columns(
+    rows: dict[str, Sequence[int | None]], names: Sequence[str]
+) -> Iterator[str]:
+    """Rows of tokens, one below the other, in pieces of a line's length."""
+    cells = {
+        title: ["-" if i is None else repr(names[i])[1:-1] for i in ids]
+        for title, ids in rows.items()
+    }
+    first = max(map(len, cells)) + 2
+    width = 1 + max(len(cell) for row in cells.values() for cell in row)
+    at_once = max(1, (LINE - first - 2) // width)
+    for start in range(0, len(rows["tokens"]), at_once):
+        for title, row in cells.items():
+            part = row[start : start + at_once]
+            line = "".join(cell.ljust(width) for cell in part)
+            yield f"  {title.ljust(first)}{line}".rstrip()
 
 
 @dataclass(frozen=True, kw_only=True)

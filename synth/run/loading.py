@@ -4,10 +4,10 @@
 T time, D width, V vocabulary, H attention heads.
 """
 
-import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from synth.config import RunConfig
+from synth.generation import Sampling, Written, answers, questions, write
+from synth.identity import require
 from synth.metrics import SCHEMA
 from synth.models.decoder import PredictionModel
 from synth.models.heads import HeadStack, TrunkOutput
@@ -27,7 +29,7 @@ from synth.run import vocabulary_file
 from synth.run.finding import find_run
 from synth.run.store import RunFolder
 from synth.tasks.symbols import Symbols
-from synth.tasks.task import Task
+from synth.tasks.task import EvaluationSet, Task
 from synth.tasks.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -202,6 +204,65 @@ class Run:
                 hook.remove()
         return weights
 
+    def generate(
+        self,
+        prompt: str | None = None,
+        *,
+        most: int = 100,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        seed: int = 0,
+        count: int = 1,
+    ) -> list[Written]:
+        """What the model writes after a prompt; of a task, answers, judged.
+
+        Parameters
+        ----------
+        prompt
+            A text, or a question of the task; if not given, the first questions of its
+            test set.
+        most
+            Most tokens, where the task does not say how long an answer is.
+        temperature
+            0 takes the likeliest token; with `top_k` alone it is 1.
+        top_k
+            Draw from so many likeliest tokens.
+        seed
+            Of the draws; sample i is the same whatever `count` is.
+        count
+            Samples of a prompt, or questions of the test set.
+
+        Raises
+        ------
+        ValueError
+            When the prompt cannot be read, or a text has none.
+        """
+        for name, value in (("most", most), ("count", count)):
+            require(value >= 1, name, "at least 1", value)
+        sampling = None
+        if temperature or top_k:
+            sampling = Sampling(temperature or 1.0, top_k, seed)
+        tokenizer = self.tokenizer
+        ids = None if prompt is None else tokenizer.encode(prompt)
+        sets: list[EvaluationSet | None]
+        if isinstance(tokenizer, Symbols):
+            task = self.task
+            sets = [*questions(task, count)] if ids is None else [task.asked(ids)]
+        elif ids is None:
+            raise ValueError(f"{self.run_id} is on text: give it a prompt.")
+        else:
+            sets = [None]
+        written: list[Written] = []
+        for chosen in sets:
+            samples = 1 if ids is None else count
+            if chosen is None:
+                assert ids is not None
+                found = write(self.model, ids, most, tokenizer.end, sampling, samples)
+            else:
+                found = answers(self.model, self.task, chosen, sampling, samples)
+            written += [replace(one, text=self.text(one.tokens)) for one in found]
+        return written
+
     def _states(self, tokens_BT: Tensor, head: int) -> Iterator[tuple[str, Tensor]]:
         """What each part on the way to a head puts out, with its name."""
         model = self.model
@@ -286,7 +347,7 @@ def with_files_at(config: RunConfig, moved: Mapping[str, str]) -> RunConfig:
         if not getattr(owner, name, ""):
             option = f"--{name.replace('_', '-')}"
             raise ValueError(f"{option} has no meaning: the run was made without one.")
-        changed = dataclasses.replace(owner, **{name: path})
+        changed = replace(owner, **{name: path})
         whole = owner is task
-        task = changed if whole else dataclasses.replace(task, tokenizer=changed)
-    return dataclasses.replace(config, task=task) if moved else config
+        task = changed if whole else replace(task, tokenizer=changed)
+    return replace(config, task=task) if moved else config

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from synth.decoding import greedy_decode
-from synth.evaluation import score_tokens, verified_scores
+from synth.evaluation import score_tokens, verified_scores, why_not_decoded
 from synth.metrics import Score
 from synth.models.decoder import PredictionModel
 from synth.run.loading import load
-from synth.tasks.task import EvaluationSet, Rows
+from synth.tasks.task import EvaluationSet
 
 
 def evaluate_folder(
@@ -60,19 +60,6 @@ def _free_running(
         if not why:
             scores += free_running_scores(model, chosen, device)
     return scores
-
-
-def why_not_decoded(rows: Rows) -> str:
-    """Why the answers of `rows` cannot be decoded; empty if they can.
-
-    Decoding goes on from the question to the end of one stretch of answer tokens.
-    """
-    if not rows.answer_RT.any():
-        return "it has no answers"
-    begins_RT = np.diff(rows.answer_RT.astype(np.int8), axis=1, prepend=0) == 1
-    if (begins_RT.sum(1) > 1).any():
-        return "its rows have several answers"
-    return "an answer has no question before it" if begins_RT[:, 0].any() else ""
 
 
 def free_running_scores(

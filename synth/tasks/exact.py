@@ -92,6 +92,19 @@ class DrawnTask(Task):
         rows = self.alone(stack_until(batch, examples))
         return [EvaluationSet(self.suite("test"), rows, self.labels(rows.tokens_RT))]
 
+    def asked(self, question: Sequence[int]) -> EvaluationSet | None:
+        """A whole question, whose answer is not known here."""
+        if self.answer_start == 1:  # examples have no question
+            return None
+        if len(question) != self.answer_start:
+            raise ValueError(
+                f"A question of this task has {self.answer_start} tokens; got "
+                f"{len(question)}. `python -m synth sample {self.config.kind}` shows some."
+            )
+        tokens_1L = np.zeros((1, self.length), np.int64)
+        tokens_1L[0, : self.answer_start] = question
+        return EvaluationSet("asked", self.alone(tokens_1L))
+
     def packed(self, tokens_EL: np.ndarray, context: int) -> Rows:
         """Examples side by side in rows of `context` tokens."""
         return packed(tokens_EL, self.answer_start, context)

@@ -312,6 +312,17 @@ class PathTask(Task):
         }
         return np.select([wrong[name] for name in FAILURES], range(len(FAILURES)), -1)
 
+    def asked(self, question: Sequence[int]) -> EvaluationSet:
+        """Two nodes: where a path begins, and where it should end."""
+        if len(question) != 2 or min(question) < FIRST_NODE:
+            raise ValueError("A question of this task is two nodes: from and to.")
+        tokens_1T = np.zeros((1, self._longest + 3), np.int32)
+        tokens_1T[0, :2] = question
+        inside_1T = np.ones_like(tokens_1T)
+        answer_1T = np.arange(tokens_1T.shape[1])[None] >= 2
+        labels = {"degree": np.zeros(1), "blind_walk": np.zeros(1)}
+        return EvaluationSet("asked", Rows(tokens_1T, inside_1T, answer_1T), labels)
+
     def samples(self, seed: int, count: int) -> list[Sample]:
         """Training rows, as the model reads them and as a path."""
         rng = generator(seed, self._kind, "samples")

@@ -286,6 +286,25 @@ class Star(QuestionTask):
             ),
         ]
 
+    def asked(self, question: Sequence[int]) -> EvaluationSet | None:
+        """A graph, its centre and a goal, with the path: back along the edges."""
+        chosen = super().asked(question)
+        assert chosen is not None
+        (tokens_L,) = chosen.rows.tokens_RT
+        ends = 3 * self.edges
+        parents = dict(zip(tokens_L[1:ends:3], tokens_L[0:ends:3], strict=True))
+        source, goal = tokens_L[self.answer_start - 3 : self.answer_start - 1]
+        path = [goal]
+        while path[-1] in parents and len(path) < self.config.length:
+            path.append(parents[path[-1]])
+        if path[-1] != source or len(path) != self.config.length:
+            raise ValueError(
+                f"No path of {self.config.length} nodes leads from "
+                f"{self.vocabulary[source]} to {self.vocabulary[goal]} in this graph."
+            )
+        tokens_L[self.answer_start :] = self._written(np.array([path[::-1]]))[0]
+        return chosen
+
     def along_edges(self, tokens_RT: np.ndarray) -> np.ndarray:
         """Whether the answer of each row is a way from the source along edges, (R,)."""
         tokens_RT = tokens_RT.astype(np.int64)

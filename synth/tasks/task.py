@@ -292,6 +292,19 @@ class Task(ABC):
                     break
         return found[:count]
 
+    def asked(self, question: Sequence[int]) -> EvaluationSet | None:
+        """A question of a person's own as a set of one row, made whole where a person
+        leaves the end out; `None` where the task has no such questions.
+
+        The row's answer is the right one where the task knows it, else padding.
+
+        Raises
+        ------
+        ValueError
+            When it is no question of the task; says why.
+        """
+        return None
+
     def report(self) -> dict[str, Any]:
         """What is known of the data before training; tasks of text say much more."""
         return {"vocabulary": len(self.vocabulary)}

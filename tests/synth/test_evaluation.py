@@ -10,7 +10,12 @@ from torch.nn import functional
 
 from synth.config import ModelConfig
 from synth.decoding import greedy_decode
-from synth.evaluation import PIECE_LOGITS, likeliest, score_tokens
+from synth.evaluation import (
+    PIECE_LOGITS,
+    likeliest,
+    score_tokens,
+    why_not_decoded,
+)
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
@@ -22,7 +27,6 @@ from synth.run.loading import load
 from synth.run.scoring import (
     evaluate_folder,
     free_running_scores,
-    why_not_decoded,
 )
 from synth.run.store import RunFolder
 from synth.tasks.packing import pack_rows

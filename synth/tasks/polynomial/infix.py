@@ -135,3 +135,49 @@ def text(tokens: Sequence[int] | np.ndarray, names: Sequence[str]) -> str:
             pieces.append(" ")
         pieces.append(names[token])
     return "".join(pieces)
+
+
+def value_of(tokens: Sequence[int], ring: Ring) -> np.ndarray:
+    """The value of a printed expression, its k coefficients.
+
+    Raises
+    ------
+    ValueError
+        Says what an expression has where this one has something else.
+    """
+    rest = list(tokens)[::-1]
+
+    def take(allowed: Sequence[int], what: str) -> int:
+        if not rest or rest[-1] not in allowed:
+            place = len(tokens) - len(rest) + 1
+            raise ValueError(f"This is no expression: token {place} must be {what}.")
+        return rest.pop()
+
+    def expression() -> np.ndarray:
+        minus = int(OPERATOR_TOKENS[NEG])
+        first = take((minus, OPEN, BRACKET), "one of - ( [")
+        if first == minus:
+            return ring.negate(expression())
+        if first == BRACKET:
+            digits = range(FIRST_COEFFICIENT, FIRST_COEFFICIENT + ring.modulus)
+            what = (
+                f"a coefficient below {ring.modulus}; {ring.degree} stand in brackets"
+            )
+            found = [take(digits, what) for _ in range(ring.degree)]
+            take((UNBRACKET,), f"]; {ring.degree} coefficients stand in brackets")
+            return np.array([found], np.uint32) - np.uint32(FIRST_COEFFICIENT)
+        left = expression()
+        binary = {SYMBOLS.index(sign): sign for sign in "+*@"}
+        sign = binary[take(tuple(binary), "one of + * @")]
+        right = expression()
+        take((CLOSE,), "a closing parenthesis")
+        apply = {"+": ring.add, "*": ring.multiply, "@": ring.compose}[sign]
+        return apply(left, right)
+
+    value_1K = expression()
+    if rest:
+        raise ValueError(
+            f"This is no expression: it ends after token {len(tokens) - len(rest)}, and "
+            f"{len(rest)} more follow. Every binary operation stands in parentheses."
+        )
+    return value_1K[0]

@@ -34,7 +34,7 @@ the examples are negations, of which there are only 7^5 = 16,807; a long run see
 one on the train side, so `score` also gives m = 1 with and without negation.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, Literal
@@ -52,7 +52,17 @@ from synth.tasks.polynomial.expressions import (
     OPERATORS,
     Expressions,
 )
-from synth.tasks.polynomial.infix import longest_example, printed, text, vocabulary
+from synth.tasks.polynomial.infix import (
+    END,
+    EQUALS,
+    FIRST_COEFFICIENT,
+    PAUSE,
+    longest_example,
+    printed,
+    text,
+    value_of,
+    vocabulary,
+)
 from synth.tasks.polynomial.ring import MAX_DEGREE, MAX_MODULUS, Ring
 from synth.tasks.task import (
     SIDE,
@@ -254,6 +264,20 @@ class Polynomial(Task):
             drawn = self._draw(rng, rng.integers(low, high + 1, TEST_BATCH))
             samples += self._described(drawn, count - len(samples))
         return samples
+
+    def asked(self, question: Sequence[int]) -> EvaluationSet:
+        """An expression, with or without `=` at its end, and its value."""
+        given = list(question)
+        while given and given[-1] in (PAUSE, EQUALS):
+            given.pop()
+        value_K = value_of(given, self.ring)
+        given += [PAUSE] * self.config.pause_tokens + [EQUALS]
+        answer = [*(value_K + np.uint32(FIRST_COEFFICIENT)).tolist(), END]
+        tokens_S = np.array([*given, *answer])
+        ends = np.array([0, len(tokens_S)])
+        return EvaluationSet(
+            "asked", padded_rows(tokens_S, ends, np.array([len(given)]))
+        )
 
     def _described(self, drawn: Expressions, count: int) -> Iterator[Sample]:
         """The first `count` columns in the order of drawing, in words."""
