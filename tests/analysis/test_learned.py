@@ -1,0 +1,46 @@
+"""The matrix of arms and tasks: counts worked by hand, intervals, and the command."""
+
+import json
+
+import pytest
+
+from analysis.__main__ import main
+from analysis.collect import collect
+from analysis.plots.heat import matrix_figure
+from analysis.trajectories import learned_matrix
+from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
+
+
+def test_two_of_three_and_none_of_three(tmp_path, capsys):
+    for horizon, tops in ((1, (0.8, 0.8, 0.02)), (2, (0.1, 0.1, 0.1))):
+        for seed, top in enumerate(tops):
+            config = polynomial_run(horizon, seed=seed)
+            rows = polynomial_rows(
+                config,
+                lambda m, step, top=top: top * step / 100,
+                (0, 40, 60, 80, 100),
+            )
+            write_run(tmp_path / "both", config, rows)
+    table = learned_matrix(collect(tmp_path / "both").frame)
+    one, two = table.iter_rows(named=True)
+    assert [(r["arm"], r["place"]) for r in (one, two)] == [
+        ("n1", "polynomial"),
+        ("n2", "polynomial"),
+    ]
+    assert (one["learned"], two["learned"], one["runs"], two["runs"]) == (2, 0, 3, 3)
+    # Wilson for 0 of n: from 0 to z^2 / (n + z^2), z = 1.96.
+    assert (two["low"], two["high"]) == pytest.approx((0, 3.8415 / 6.8415), abs=1e-4)
+    figure, drawn = matrix_figure(table)
+    axes = figure.axes[0]
+    assert drawn.equals(table)
+    assert [t.get_text().split("\n")[0] for t in axes.texts] == ["2 of 3", "0 of 3"]
+    assert axes.images[0].get_array().ravel().tolist() == pytest.approx([2 / 3, 0])
+    words = ["learned", str(tmp_path / "both"), "--figures", str(tmp_path / "figures")]
+    assert main([*words, "--plot"]) == 0
+    out = capsys.readouterr().out
+    assert "2/3 (0.21-0.94)" in out
+    assert "polynomial: in_domain/exact_match 0.5, 2 evaluations in a row" in out
+    assert (tmp_path / "figures/both-learned.png").is_file()
+    assert main([*words, "--json"]) == 0
+    cells = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [cell["learned"] for cell in cells] == [2, 0]
