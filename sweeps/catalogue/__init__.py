@@ -1,5 +1,6 @@
 """The sweeps that come with the suite: one file per experiment family."""
 
+from sweeps.catalogue.characters import characters
 from sweeps.catalogue.cross import cross
 from sweeps.catalogue.graph_paths import blocksworld, graph_paths, graph_paths_width
 from sweeps.catalogue.induction import (
@@ -46,6 +47,7 @@ CATALOGUE: dict[str, Sweep] = {
         graph_paths_width,
         blocksworld,
         cross,
+        characters,
     )
 }
 """The sweeps by name."""

@@ -1,0 +1,115 @@
+"""Small text models by characters: what heads that look ahead draft, and how well.
+
+The runs of github.com/ysjprojects/awesome-mtp's README on Tiny Shakespeare, arm by arm:
+
+| row of the source | arm |
+|---|---|
+| next token | `n1` |
+| 3 parallel blocks | `n4_added_w0.3` |
+| 2 DeepSeek modules | `chain2_added` |
+| 1 shared module, 3 depths | `chain3_shared_added` |
+
+Heads come on top of the full trunk; the extra ones share the weight 0.3. At `paper` model
+and schedule are the source's, five seeds are ours. Its text is not part of the suite: name
+the file (karpathy/char-rnn, data/tinyshakespeare/input.txt) in the environment variable
+`SYNTH_TEXT`. Without it a megabyte of generated stories is the text, whose numbers are not
+comparable with the source's. Acceptance by depth is measured on the checkpoints:
+
+    SYNTH_TEXT=input.txt python -m sweeps run characters --scale paper
+    python -m synth probe speculation runs/characters-paper/* --save
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import accumulate, takewhile
+from pathlib import Path
+
+from sweeps.catalogue.crossed import Crossed, sized
+from sweeps.sweep import sweep
+from synth.config import RunConfig, TrainingConfig
+from synth.identity import digest
+from synth.objectives.chain import ChainConfig
+from synth.objectives.multi_token import MultiTokenConfig
+from synth.run.cache import entry
+from synth.tasks.running_text import TextConfig
+from synth.tasks.text.grammar import grammar
+from synth.tasks.text.vocabularies import generated_texts
+
+CHARACTERS = 1_100_000
+"""Of the generated text: about as many as Tiny Shakespeare has."""
+NEXT_TOKEN = MultiTokenConfig()
+PARALLEL = MultiTokenConfig(horizon=4, budget="added", weight=0.3)
+CHAIN = ChainConfig(depth=2, budget="added")
+SHARED = ChainConfig(depth=3, modules="shared", budget="added")
+ARMS = (NEXT_TOKEN, PARALLEL, CHAIN, SHARED)
+
+QUICK_TRAINING = TrainingConfig(
+    steps=100,
+    batch_rows=16,
+    context=97,
+    learning_rate=6e-3,
+    warmup_steps=10,
+    decay_ratio=0.1,
+    evaluate_every_steps=50,
+    evaluation_examples=64,
+    final_examples=256,
+)
+SCALES = {
+    "quick": Crossed(
+        models=sized("d64-L3-h4"), arms=ARMS, seeds=3, training=QUICK_TRAINING
+    ),
+    "night": Crossed(
+        models=sized("d128-L6-h4"),
+        arms=ARMS,
+        seeds=5,
+        training=replace(
+            QUICK_TRAINING,
+            steps=1200,
+            batch_rows=32,
+            context=129,
+            learning_rate=2e-3,
+            warmup_steps=60,
+            evaluate_every_steps=100,
+        ),
+    ),
+    # 32 rows of 256 characters to predict; warm-up and decay are not stated.
+    "paper": Crossed(
+        models=sized("d256-L6-h8"),
+        arms=ARMS,
+        seeds=5,
+        training=replace(
+            QUICK_TRAINING,
+            steps=1200,
+            batch_rows=32,
+            context=257,
+            learning_rate=1e-3,
+            warmup_steps=60,
+            evaluate_every_steps=100,
+        ),
+    ),
+}
+
+
+def corpus() -> str:
+    """The file that `SYNTH_TEXT` names, or else one of generated stories."""
+    return os.environ.get("SYNTH_TEXT") or str(_generated() / "stories.txt")
+
+
+def _generated() -> Path:
+    def write(folder: Path) -> None:
+        texts = list(generated_texts(["story"]))
+        ends = accumulate(len(text) + 1 for text in texts)
+        few = takewhile(lambda end: end <= CHARACTERS, ends)
+        whole = "\n".join(text for text, _ in zip(texts, few, strict=False))
+        (folder / "stories.txt").write_bytes(whole.encode())
+
+    return entry("texts", digest([grammar("story").digest, CHARACTERS]), write)
+
+
+@sweep(figure="acceptance by depth", scales=tuple(SCALES), metric="test/loss/horizon=1")
+def characters(scale: str) -> Iterator[RunConfig]:
+    """Text by characters: next token, three parallel blocks, chains; drafts of each."""
+    chosen = SCALES[scale]
+    text = TextConfig(corpus=corpus(), evaluation_length=chosen.training.context)
+    yield from replace(chosen, tasks=(text,)).runs()
