@@ -30,7 +30,7 @@ from synth.models.layer import MLP, Layer
 from synth.models.mixers.attention import Attention
 from synth.models.norm import RMSNorm
 
-NARROW = {torch.float32: 128, torch.bfloat16: 64}
+NARROW = {torch.float32: 128, torch.bfloat16: 48}
 """Widest layers whose products are native; in bf16 they are fp32 products within."""
 
 
@@ -106,7 +106,7 @@ class FusedAttention:
     """x + attention(norm(x))."""
 
     def __init__(self, attention: Attention, native: Native) -> None:
-        self.native, self.heads = native, attention.heads
+        self.native, self.heads, self.myopic = native, attention.heads, attention.myopic
         self.norm = FusedNorm(attention.norm, native)
         self.qkv = LaneWeight(attention.qkv_KED)
         self.out = LaneWeight(attention.out_KDD)
@@ -156,7 +156,7 @@ class _Attention(Function):
         to_mixed = part.out.backward(grad_KND, mixed)
         to_qkv = torch.empty_like(qkv)
         seen = (qkv, *tables, mixed, softmax, to_mixed, to_qkv)
-        part.native("attend_backward", *seen, *ctx.sizes)
+        part.native("attend_backward", *seen, *ctx.sizes, part.myopic)
         to_normed = part.qkv.backward(to_qkv, normed)
         to_x = part.norm.backward(x_KND, rate, to_normed, grad_KND)
         return to_x.view_as(grad_KBTD), None
@@ -208,7 +208,11 @@ class FusedLayers:
             assert isinstance(mixer, Attention)
             self.parameters += [mixer.norm.gain_KD, mixer.qkv_KED, mixer.out_KDD]
             self.parameters += [mlp.norm.gain_KD, mlp.gate_up_KMD, mlp.down_KDM]
-            self.rotary, self.heads = mixer.rotary, mixer.heads
+            self.rotary, self.heads, self.myopic = (
+                mixer.rotary,
+                mixer.heads,
+                mixer.myopic,
+            )
         self.count, self.inner = len(layers), mlp.down_KDM.shape[-1]
         addresses = ctypes.c_void_p * len(self.parameters)
         self.weights = addresses(*(p.data_ptr() for p in self.parameters))
@@ -222,7 +226,7 @@ class FusedLayers:
         """The sizes that the passes ask for."""
         stride = self.parameters[0].stride(0)
         sizes = (self.count, *x_KBTD.shape, self.inner, self.heads, stride)
-        return struct.pack("8lf", *sizes, EPSILON)
+        return struct.pack("9lf", *sizes, self.myopic, EPSILON)
 
 
 class _Layers(Function):
@@ -285,17 +289,14 @@ def fuse(model: PredictionModel, native: Native) -> FusedLoss:
 
     `native` must hold the passes for the type of the model's parameters.
     """
+    attends = model.config.mixer == "attention"
     narrow = model.config.shape.width <= NARROW[model.embedding_KVD.dtype]
-    # Where gradients stop between positions, attention keeps its eager form.
-    if narrow and model.config.mixer == "attention" and not model.objective.myopic:
-        if model.trunk:
-            model.fused_trunk = FusedLayers([*model.trunk], native)  # type: ignore[list-item]
-        for layer in model.layers():
-            layer.fused = FusedLayers([layer], native)
-            layer.fused_mlp = FusedMLP(layer.mlp, native)
-        return FusedLoss(model, native)
+    if attends and narrow and model.trunk:
+        model.fused_trunk = FusedLayers([*model.trunk], native)  # type: ignore[list-item]
     for layer in model.layers():
         layer.fused_mlp = FusedMLP(layer.mlp, native)
-        if isinstance(layer.mixer, Attention) and not layer.mixer.myopic:
+        if attends and narrow:
+            layer.fused = FusedLayers([layer], native)
+        elif isinstance(layer.mixer, Attention):
             layer.fused_mixer = FusedAttention(layer.mixer, native)
     return FusedLoss(model, native)

@@ -33,7 +33,7 @@ _SIGNATURES = {
     "gated": "ppii",
     "gated_backward": "ppppii",
     "attend": "pppppiiii",
-    "attend_backward": "pppppppiiii",
+    "attend_backward": "pppppppiiiii",
     "cross_entropy": "ppppii",
     "layers": "ppppppp",
     "layers_backward": "pppppppp",

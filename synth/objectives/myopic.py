@@ -16,8 +16,7 @@ section 5.1 of arXiv 2404.19737. Heads, parameters and FLOP are those of multi-t
 prediction with the same fields, and so are arms, with `_myopic` after them.
 
 Attention alone has such a form: a recurrence passes its state through all positions, and
-would have to be run anew for each. Attention then runs in eager operations over a T x T
-matrix; native passes serve the rest of the layer and the loss.
+would have to be run anew for each.
 """
 
 from dataclasses import dataclass

@@ -67,6 +67,7 @@ struct Tables {
 struct Head {
     const float *q, *k, *v;
     long jump, C, blocks;
+    bool myopic;  // keys and values get gradients from their own position alone
 };
 
 // Outputs, and of each query its largest score and 1 / (sum of exponentials).
@@ -134,8 +135,17 @@ static void attend_head_backward(const Head& head, const Tables& tables,
                     store(slope + at, p * (load(slope + at) - along_T[t]));
                 }
             }
-            product(C, WIDE, Factor{g, WIDE, 1, 0}, share, dv + at_j, true);
-            product(C, WIDE, Factor{q, WIDE, 1, 0}, slope, dk + at_j, true);
+            if (!head.myopic) {
+                product(C, WIDE, Factor{g, WIDE, 1, 0}, share, dv + at_j, true);
+                product(C, WIDE, Factor{q, WIDE, 1, 0}, slope, dk + at_j, true);
+            } else if (i == j) {
+                for (long c = 0; c < C; c++)
+                    for (long w = 0; w < WIDE; w++) {
+                        long own = w * WIDE + w, at = c * WIDE + w;
+                        dv[at_j + at] = g[at] * share[own];
+                        dk[at_j + at] = q[at] * slope[own];
+                    }
+            }
             for (long r = 0; r < WIDE; r += LANES)
                 for (long c = 0; c < WIDE; c += LANES)
                     transpose_square(slope + r * WIDE + c, WIDE, LANES,

@@ -11,7 +11,9 @@
 
 // What is asked for, in the order in which Python passes it.
 struct LayerShape {
-    long layers, K, S, T, D, M, H, stride;  // stride: between lanes of the parameters
+    long layers, K, S, T, D, M, H;
+    long stride;  // between lanes of the parameters
+    long myopic;  // as in `Head`
     float epsilon;
 };
 
@@ -91,7 +93,7 @@ static void layer_forward(const LayerShape& s, const Layout& layout,
     }
     for (long h = 0; h < s.H; h++) {
         const float* q = a.qkv + h * C * WIDE;
-        attend_head(Head{q, q + tile, q + 2 * tile, 3 * tile, C, B}, tables,
+        attend_head(Head{q, q + tile, q + 2 * tile, 3 * tile, C, B, s.myopic != 0}, tables,
                     a.mixed + h * C * WIDE, tile, a.most + h * B * WIDE,
                     a.inverse + h * B * WIDE, weight);
     }
@@ -170,7 +172,7 @@ static void layer_backward(const LayerShape& s, const Layout& layout,
         long at = h * C * WIDE;
         const float* q = a.qkv + at;
         float* to_q = to_qkv + at;
-        attend_head_backward(Head{q, q + tile, q + 2 * tile, 3 * tile, C, B}, tables,
+        attend_head_backward(Head{q, q + tile, q + 2 * tile, 3 * tile, C, B, s.myopic != 0}, tables,
                              a.most + h * B * WIDE, a.inverse + h * B * WIDE,
                              to_mixed + at, tile, along + h * B * WIDE, to_q,
                              to_q + tile, to_q + 2 * tile, squares);

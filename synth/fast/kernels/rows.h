@@ -90,7 +90,7 @@ static void gated_backward(const E* both, const E* grad, E* grad_both, E* out, l
 // Queries, keys and values of one head as blocks, rotated; the queries scaled too.
 template <class E>
 static Head head_of_rows(const E* qkv, long T, long D, long C, const Layout& layout,
-                         const Tables& tables, float* space) {
+                         const Tables& tables, bool myopic, float* space) {
     long size = layout.blocks * C * WIDE;
     for (int part = 0; part < 3; part++)
         to_blocks(qkv + part * D, 3 * D, T, layout.blocks, C, space + part * size);
@@ -98,7 +98,7 @@ static Head head_of_rows(const E* qkv, long T, long D, long C, const Layout& lay
         tables.rotate(space + b * C * WIDE, b, C, 1.0f, 1.0f / std::sqrt((float)C));
         tables.rotate(space + size + b * C * WIDE, b, C, 1.0f, 1.0f);
     }
-    return Head{space, space + size, space + 2 * size, C * WIDE, C, layout.blocks};
+    return Head{space, space + size, space + 2 * size, C * WIDE, C, layout.blocks, myopic};
 }
 
 // Causal attention with rotary positions; `sin_TC` is signed by half. Of each query,
@@ -114,7 +114,7 @@ static void attend(const E* qkv_ST3HC, const float* cos_TC, const float* sin_TC,
     for (long s = 0; s < S; s++)
         for (long h = 0; h < H; h++) {
             Head head = head_of_rows(qkv_ST3HC + s * T * 3 * D + h * C, T, D, C, layout,
-                                     tables, space);
+                                     tables, false, space);
             float* softmax = softmax_SH2T + (s * H + h) * 2 * positions;
             attend_head(head, tables, mixed, C * WIDE, softmax, softmax + positions,
                         scratch.next);
@@ -122,12 +122,13 @@ static void attend(const E* qkv_ST3HC, const float* cos_TC, const float* sin_TC,
         }
 }
 
-// Gradient of `attend` for its qkv.
+// Gradient of `attend` for its qkv; `myopic` as in `Head`.
 template <class E>
 static void attend_backward(const E* qkv_ST3HC, const float* cos_TC,
                             const float* sin_TC, const E* mixed_STHC,
                             const float* softmax_SH2T, const E* grad_STHC,
-                            E* grad_qkv_ST3HC, long S, long T, long H, long C) {
+                            E* grad_qkv_ST3HC, long S, long T, long H, long C,
+                            long myopic) {
     Layout layout(1, T);
     Tables tables(layout, C, cos_TC, sin_TC);
     long D = H * C, positions = layout.blocks * WIDE, size = positions * C;
@@ -138,7 +139,7 @@ static void attend_backward(const E* qkv_ST3HC, const float* cos_TC,
         for (long h = 0; h < H; h++) {
             long at = s * T * D + h * C;
             Head head = head_of_rows(qkv_ST3HC + s * T * 3 * D + h * C, T, D, C, layout,
-                                     tables, space);
+                                     tables, myopic != 0, space);
             to_blocks(grad_STHC + at, D, T, layout.blocks, C, grad);
             for (long t = 0; t < T; t++) {
                 const E *g = grad_STHC + at + t * D, *value = mixed_STHC + at + t * D;

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig, RunConfig
-from synth.fast.fused import fuse
+from synth.fast import fused
 from synth.fast.native import load
 from synth.loss import loss_and_backward
 from synth.models.decoder import PredictionModel
@@ -26,9 +26,9 @@ def build(objective, lanes=1):
     return model, flat
 
 
-def batch(lanes=1):
+def batch(lanes=1, time=TIME):
     stream = torch.Generator().manual_seed(0)
-    tokens = torch.randint(1, VOCAB, (lanes, 2, TIME), generator=stream)
+    tokens = torch.randint(1, VOCAB, (lanes, 2, time), generator=stream)
     return tokens, torch.ones_like(tokens), torch.zeros_like(tokens, dtype=torch.bool)
 
 
@@ -71,7 +71,7 @@ def test_losses_and_gradients_equal_positions_on_their_own(form):
     rows = batch()
     tokens = rows[0]
     flat.zero_grad()
-    piece = fuse(model, load(torch.float32)) if form == "native" else None
+    piece = fused.fuse(model, load(torch.float32)) if form == "native" else None
     losses = loss_and_backward(model, make_targets(*rows, objective), piece)[:, 0]
     gradient = flat.gather_grad().clone()
 
@@ -95,6 +95,21 @@ def test_losses_and_gradients_equal_positions_on_their_own(form):
     total.backward()
     assert torch.allclose(losses, expected, atol=1e-5)
     assert torch.allclose(gradient, flat.gather_grad(), atol=1e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize("narrow", [0, 128])
+def test_native_gradients_equal_eager_ones_over_several_blocks(monkeypatch, narrow):
+    monkeypatch.setitem(fused.NARROW, torch.float32, narrow)
+    objective = MyopicConfig(horizon=2)
+    model, flat = build(objective, 2)
+    targets = make_targets(*batch(2, time=70), objective)
+    flat.zero_grad()
+    loss_and_backward(model, targets)
+    expected = flat.gather_grad().clone()
+    flat.zero_grad()
+    loss_and_backward(model, targets, fused.fuse(model, load(torch.float32)))
+    torch.testing.assert_close(flat.gather_grad(), expected, rtol=1e-3, atol=1e-6)
 
 
 def test_the_numbers_are_those_of_multi_token_prediction():
