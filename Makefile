@@ -95,6 +95,7 @@ bench: $(READY) ## measure: generators, training speed, memory of heads
 	$(RUN) -m tests.bench.bench_tasks
 	$(RUN) -m tests.bench.bench_training
 	$(RUN) -m tests.bench.bench_peers
+	$(RUN) -m tests.bench.bench_objectives
 	$(RUN) -m tests.bench.bench_around
 	-$(RUN) -m tests.bench.bench_gpu
 	$(RUN) -m tests.bench.losses compare
