@@ -7,9 +7,10 @@ from matplotlib.lines import Line2D
 
 from analysis.arm_names import arm_name, arms_of, sort_rows
 from analysis.fields import distinct
-from analysis.plots import curves, events, series, style
+from analysis.plots import curves, events, layer_law, series, style
 from analysis.plots.acceptance import acceptance_figure
 from analysis.plots.gallery import FIGURES, Drawn, drawing
+from analysis.plots.induction import induction_figure, names_figure
 from analysis.plots.polynomial import accuracy_by_operations, polynomial_figure
 from analysis.plots.precision import precision_curves, precision_effects
 from analysis.selection import (
@@ -54,7 +55,7 @@ def _probed(suite: str) -> pl.Expr:
 )
 def figure_7(frame: pl.DataFrame) -> Drawn:
     """Induction against size, stories alone: a panel a share of open names."""
-    return _induction(frame, "open_names", "{:.0%} of stories with open names")
+    return induction_figure(frame, "open_names", "{:.0%} of stories with open names")
 
 
 @drawing(
@@ -66,26 +67,18 @@ def figure_7(frame: pl.DataFrame) -> Drawn:
 def figure_s14(frame: pl.DataFrame) -> Drawn:
     """Induction against size: stories alone, and nine to one with books."""
     _some(frame.filter(pl.col("books_parts") > 0), "books")
-    return _induction(frame, "books_parts", "{} parts books to 1 stories")
+    return induction_figure(frame, "books_parts", "{} parts books to 1 stories")
 
 
-def _induction(frame: pl.DataFrame, panel: str, title: str) -> Drawn:
-    rows = measured(at_end(frame), SECOND_TOKEN, NAMES_SUITE)
-    rows = sort_rows(rows.filter(pl.col("slice") == ""), "parameters", "arm", "seed")
-    rule = measured(at_end(frame), "second_token_majority", NAMES_SUITE)
-    rule = rule.select("run_id", floor="value")
-    return series.series_figure(
-        _some(rows, "a second-token accuracy for it").join(
-            rule, on="run_id", how="left", maintain_order="left"
-        ),
-        "parameters",
-        panel,
-        label="non-embedding parameters",
-        title=title,
-        unit="second-token accuracy (last step)",
-        log=True,
-        floor="guess the commonest name",
-    )
+@drawing(
+    "induction-by-names",
+    *("scale", "arm", "open_names"),
+    runs=ALONE,
+    missing="task stories without books",
+)
+def induction_by_names(frame: pl.DataFrame) -> Drawn:
+    """Second-token accuracy against the number of names in a story, stories alone."""
+    return names_figure(frame)
 
 
 @drawing(
@@ -298,30 +291,16 @@ def information(frame: pl.DataFrame) -> Drawn:
 
 @drawing(
     "layer-law",
-    *("scale", "arm"),
-    runs=_probed("probe/prediction-law"),
+    *("scale", "arm", MIXER),
+    runs=_probed(layer_law.SUITE),
     missing="saved law probes",
 )
-def layer_law(frame: pl.DataFrame) -> Drawn:
-    """log10 of the residual of predicting the next token, against the layer."""
-    rows = at_end(frame).filter(is_slice_of("path", "layer", "target"))
-    rows = measured(rows, "residual", "probe/prediction-law").filter(
-        pl.col("slice").str.starts_with("path=head 1,"),
-        pl.col("slice").str.ends_with("target=t+1"),
-        pl.col("value") > 0,
-    )
-    rows = _some(rows, "saved law probes").with_columns(
-        slice_value("layer", pl.Int64()), value=pl.col("value").log10()
-    )
-    return series.series_figure(
-        sort_rows(rows, "scale", "arm", "seed", "layer"),
-        "layer",
-        "scale",
-        label="layer (0: the embedding)",
-        unit="log10 of the residual",
-        limits=None,
-        apart=False,
-    )
+def residual_by_layer(frame: pl.DataFrame) -> Drawn:
+    """The residual of predicting the next token by layer, with lines and controls."""
+    size = style.size_title if frame["scale"].n_unique() > 1 else lambda scale: ""
+    words = [pl.col("scale").map_elements(size, pl.String()), pl.col(MIXER)]
+    named = pl.concat_str(words, separator=" ").str.strip_chars()
+    return layer_law.law_figure(frame.with_columns(panel=named), "panel")
 
 
 drawing(

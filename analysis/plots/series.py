@@ -24,6 +24,8 @@ REFERENCE: Any = {"color": style.FAINT, "ls": ":", "lw": 1}
 """The line at a level to compare with."""
 BOUND: Any = {"floor": REFERENCE, "ceiling": REFERENCE | {"ls": (0, (5, 2))}}
 """The lines at what guessing scores, and at the best that is possible."""
+LEVELS: Any = BOUND | {"one_of_k": REFERENCE | {"ls": (0, (6, 1.5, 1, 1.5))}}
+"""All lines of `draw_bounds`: also what one of the k names of a story scores by chance."""
 SHARE = (-0.03, 1.03)
 """The y axis of a share: marks at its ends are whole."""
 
@@ -52,7 +54,7 @@ def series_figure(
     rows
         One row a run and x, all of one setting: `seed`, `value`, the columns `x`
         (numbers or names), `hue` and `panel`, and where there are any, counts by test
-        item, and `floor` and `ceiling` of the value.
+        item, and the columns of `LEVELS`: `floor` and `ceiling` of the value.
     label, unit
         Of the x and the y axis.
     title
@@ -86,7 +88,7 @@ def series_figure(
             seeds = rows.filter(here).with_columns(place=place)
             means = table.filter(here).with_columns(place=place)
             line = "-" if rows[x].dtype.is_numeric() and x != hue else ""
-            _means_and_seeds(axes, seeds, means, hue, looks, line)
+            draw_levels(axes, seeds, means, hue, looks, line)
             _single_runs(axes, means, hue, looks)
             style.mark_values(axes, ticks)
             if limits is not None:
@@ -114,8 +116,8 @@ def looks_of(rows: pl.DataFrame, hue: str) -> dict[Any, tuple[str, str]]:
 
 
 def draw_bounds(axes: Axes, rows: pl.DataFrame) -> None:
-    """Floor and ceiling at each `place`, where they lie in the panel or near it."""
-    for name, line in BOUND.items():
+    """The columns of `LEVELS` at each `place`, where they lie in the panel or near it."""
+    for name, line in LEVELS.items():
         if name not in rows.columns:
             continue
         known = rows.drop_nulls(name).group_by("place").agg(pl.col(name).mean())
@@ -135,9 +137,10 @@ def draw_bounds(axes: Axes, rows: pl.DataFrame) -> None:
 def bound_keys(rows: pl.DataFrame, floor: str = "guess floor") -> list[Line2D]:
     """Entries of a legend for `draw_bounds`; `floor` says what the floor is."""
     names = {"floor": floor, "ceiling": "best possible"}
+    names["one_of_k"] = "guess one of the story's k names, 1/k"
     return [
         Line2D([], [], **line, label=names[name])
-        for name, line in BOUND.items()
+        for name, line in LEVELS.items()
         if name in rows.columns and rows[name].drop_nulls().len()
     ]
 
@@ -161,7 +164,7 @@ def _place(
     return pl.col(x).replace_strict(ticks) + beside
 
 
-def _means_and_seeds(
+def draw_levels(
     axes: Axes,
     rows: pl.DataFrame,
     table: pl.DataFrame,

@@ -16,9 +16,9 @@ import matplotlib as mpl
 import numpy as np
 import polars as pl
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from analysis.selection import size_name
@@ -162,7 +162,7 @@ def label_x(figure: Figure, text: str) -> None:
 
 
 def legend_below(
-    figure: Figure, handles: Sequence[Line2D], title: str | None = None
+    figure: Figure, handles: Sequence[Artist], title: str | None = None
 ) -> None:
     """A legend under the panels, in as many columns as fit; the figure grows by it."""
     if not handles:

@@ -152,6 +152,7 @@ def write_stories_sweep(
         numbers = [("test_seen", step, "", value) for step, value in curve.items()]
         numbers += [("test", 100, "tokens=seen", end)]
         numbers += [("test", 100, "tokens=unseen", unseen * end)]
+        numbers += [("test_seen", 100, f"names={k}", end) for k in (2, 4)]
         rows = [
             Measurement(
                 config.run_id, step, step * 128, suite, SECOND_TOKEN, part, value, 900

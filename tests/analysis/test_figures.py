@@ -18,6 +18,7 @@ from analysis.plots.curves import cost_figure
 from analysis.plots.gallery import draw_settings
 from analysis.plots.polynomial import polynomial_figure, polynomial_table
 from analysis.settings import Setting
+from synth.metrics import Measurement, to_lines
 from tests.analysis.conftest import (
     polynomial_rows,
     polynomial_run,
@@ -105,6 +106,7 @@ def test_induction_figure_plots_the_means_of_its_runs(everything):
     rows = everything.filter(
         (pl.col("task") == "stories") & (pl.col("books_parts") == 0),
         pl.col("suite") == "test_seen",
+        pl.col("slice") == "",
         pl.col("step") == 100,
         pl.col("arm") == "n2",
         pl.col("scale") == "3M",
@@ -286,3 +288,51 @@ def test_choice_points_overlay_mixers(everything):
     assert "5 seeds a cell" in one.facts
     names = [text.get_text() for text in one.figure.legends[0].get_texts()]
     assert {"attention", "mamba2"} <= set(names)
+
+
+def test_names_in_stories_have_a_line_of_one_in_k(everything):
+    (one,), _ = families.FIGURES["induction-by-names"].pictures(
+        everything.filter(pl.col("books_parts") == 0)
+    )
+    assert one.table["names"].unique().sort().to_list() == [2, 4]
+    chance = [list(line.get_ydata()) for line in one.figure.axes[0].lines]
+    assert [1 / 2, 1 / 4] in chance
+    (whole,), _ = families.FIGURES["figure-7-induction"].pictures(everything)
+    # As many mentions with two names as with four.
+    heights = [list(line.get_ydata()) for line in whole.figure.axes[0].lines]
+    assert [3 / 8] * 2 in heights
+    names = [text.get_text() for text in whole.figure.legends[0].get_texts()]
+    assert "guess one of the story's k names, 1/k" in names
+
+
+def test_the_layer_law_has_its_line_and_lines_without_the_law(tmp_path):
+    slope = {"t+1": -0.2, "t+1 permuted": -0.05}
+    for seed in (0, 1, 2):
+        config, rows = polynomial_run(seed=seed), []
+        for target, fall in slope.items():
+            fall += 0.01 * (seed - 1)
+            numbers = [
+                ("residual", f"path=head 1,layer={n},target={target}", 10 ** (fall * n))
+                for n in range(4)
+            ]
+            line = f"path=head 1,of=residual,target={target}"
+            numbers += [("fit_slope", line, fall), ("fit_intercept", line, 0.0)]
+            where = (config.run_id, 100, 12800, "prediction-law")
+            rows += [Measurement(*where, m, s, v, 100) for m, s, v in numbers]
+        folder = write_run(tmp_path, config, polynomial_rows(config, lambda m, step: 0))
+        (folder / "probe-law.jsonl").write_text(to_lines(rows))
+    (one,), _ = families.FIGURES["layer-law"].pictures(collect(tmp_path).frame)
+    ids, renumbered = one.figure.axes
+    fitted = [line for line in ids.lines if line.get_linewidth() == 1.0]
+    assert [list(line.get_ydata()) for line in fitted] == [
+        pytest.approx([-0.2, -0.4, -0.6])
+    ]
+    (band,) = [c for c in ids.collections if c.get_alpha() == 0.18]
+    ends = [y for x, y in band.get_paths()[0].vertices if x == 3]
+    half = 4.302653 * 0.01 / 3**0.5  # t over three seeds
+    assert min(ends) == pytest.approx(-0.2 - 2 * (0.05 + half), abs=1e-6)
+    assert max(ends) == pytest.approx(-0.2 - 2 * (0.05 - half), abs=1e-6)
+    assert not [c for c in renumbered.collections if c.get_alpha() == 0.18]
+    mean = one.table.filter(target="token ids", layer=3)
+    assert mean["mean"].to_list() == pytest.approx([-0.6])
+    assert mean["slope"].to_list() == pytest.approx([-0.2])

@@ -1,0 +1,73 @@
+"""Names in stories: second-token accuracy, against size and against how many there are."""
+
+import polars as pl
+
+from analysis.arm_names import sort_rows
+from analysis.plots import series
+from analysis.plots.gallery import Drawn
+from analysis.selection import (
+    NAMES_SUITE,
+    SECOND_TOKEN,
+    at_end,
+    is_slice_of,
+    measured,
+    slice_value,
+)
+
+LABEL = "second-token accuracy (last step)"
+
+
+def induction_figure(frame: pl.DataFrame, panel: str, title: str) -> Drawn:
+    """Accuracy against size, with what two ways of guessing score.
+
+    One says the commonest name so far, the other any of the k names of the story.
+    """
+    ended = measured(at_end(frame), SECOND_TOKEN, NAMES_SUITE)
+    rows = ended.filter(pl.col("slice") == "")
+    if rows.is_empty():
+        raise ValueError("no finished run has a second-token accuracy for it")
+    rows = sort_rows(rows, "parameters", "arm", "seed")
+    rule = measured(at_end(frame), "second_token_majority", NAMES_SUITE)
+    by_names = ended.filter(is_slice_of("names"))
+    chance = pl.col("count") / slice_value("names", pl.Float64())
+    mean = (chance.sum() / pl.col("count").sum()).alias("one_of_k")
+    picked = by_names.group_by("run_id").agg(mean)
+    for level in (rule.select("run_id", floor="value"), picked):
+        rows = rows.join(level, on="run_id", how="left", maintain_order="left")
+    return series.series_figure(
+        rows,
+        "parameters",
+        panel,
+        label="non-embedding parameters",
+        title=title,
+        unit=LABEL,
+        log=True,
+        floor="guess the commonest name",
+    )
+
+
+def names_figure(frame: pl.DataFrame) -> Drawn:
+    """Accuracy against the number of names in a story, beside 1/k: a panel a size.
+
+    Shares of stories with open names have panels of their own.
+    """
+    rows = measured(at_end(frame), SECOND_TOKEN, NAMES_SUITE)
+    rows = rows.filter(is_slice_of("names"))
+    if rows.is_empty():
+        raise ValueError("no finished run has a second-token accuracy by names")
+    names = slice_value("names", pl.Int64())
+    rows = rows.with_columns(names, one_of_k=1 / names)
+    rows = sort_rows(rows, "open_names", "parameters", "arm", "names", "seed")
+    words = [
+        f"{scale}, {share:.0%} with open names"
+        for scale, share in rows.select("scale", "open_names").iter_rows()
+    ]
+    rows = rows.with_columns(condition=pl.Series(words))
+    return series.series_figure(
+        rows,
+        "names",
+        "condition",
+        label="names in the story, k",
+        unit=LABEL,
+        order=list(dict.fromkeys(words)),
+    )
