@@ -65,7 +65,7 @@ def test_fields_on_no_axis_are_refused_with_a_way_out(polynomials):
 
 def test_names_of_slices_that_are_columns_as_well(results):
     stories = read(results / "s.parquet")
-    assert slice_keys(stories, "second_token_accuracy") == ["slice.tokens"]
+    assert slice_keys(stories, "second_token_accuracy") == ["names", "slice.tokens"]
     query = Query(where=["books_parts=0"], suite="test")
     found = view(stories, query, "slice.tokens", panel="scale")
     assert found.rows["slice.tokens"].unique().sort().to_list() == ["seen", "unseen"]
