@@ -1,4 +1,4 @@
-"""`synth {tasks,objectives,sample,train,evaluate,probe,track,describe,generate,export}`.
+"""One run: `python -m synth COMMAND`, from its data to its measurements.
 
 Torch is imported by the commands that need it, inside them.
 """
@@ -14,6 +14,7 @@ def parse(arguments: list[str] | None = None) -> Any:
     from tyro.conf import CascadeSubcommandArgs
 
     from synth.cli import commands, trained
+    from synth.cli.export_data import ExportData
     from synth.cli.parsing import parse as parse_words
     from synth.cli.track import Track
     from synth.probes.commands import Probe
@@ -33,6 +34,7 @@ def parse(arguments: list[str] | None = None) -> Any:
             "track": Track,
             "generate": trained.Generate,
             "export": trained.Export,
+            "export-data": ExportData,
         },
         "python -m synth",
         "One run: sample its data, train it, evaluate it, describe it.",
