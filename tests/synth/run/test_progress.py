@@ -1,10 +1,12 @@
 """What a person sees of one run: a bar on a terminal, plain lines elsewhere."""
 
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from synth.run.progress import Event, Screen, clock, describe, shown_on
+from synth.run.progress import Event, Screen, clock, describe, in_notebook, shown_on
 from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
@@ -33,6 +35,40 @@ def test_steps_losses_speed_and_time_left_are_shown(redraws, capsys, monkeypatch
         assert word in out
     assert "1:23 left" in out
     assert out.splitlines()[-1].endswith("done")
+
+
+def test_a_notebook_gets_one_picture_that_is_redrawn(capsys, monkeypatch):
+    """As rich renders it below a cell, without widgets."""
+    pictures = []
+
+    class Shown:
+        def update(self, picture):
+            pictures.append(("again", picture))
+
+    def display(picture, display_id):
+        pictures.append(("first", picture))
+        return Shown()
+
+    kernel = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=1))
+    monkeypatch.setitem(sys.modules, "IPython", kernel)
+    below = SimpleNamespace(display=display)
+    monkeypatch.setitem(sys.modules, "IPython.display", below)
+    assert in_notebook()
+    show = shown_on(Screen())
+    for event in (BEGIN, EVENT, replace(END, message="done"), BEGIN):
+        show(event)
+    assert [how for how, _ in pictures] == ["first", "again", "first"]
+    assert "text/html" in pictures[1][1]._repr_mimebundle_([], [])
+    assert capsys.readouterr().out.splitlines()[1:2] == ["done"]
+    assert Screen(quiet=True).redraws is False
+
+
+def test_outside_of_a_notebook(monkeypatch):
+    kernel = SimpleNamespace(get_ipython=lambda: None)
+    monkeypatch.setitem(sys.modules, "IPython", kernel)
+    assert not in_notebook()
+    monkeypatch.delitem(sys.modules, "IPython")
+    assert not in_notebook()
 
 
 def test_a_quiet_screen_shows_nothing(capsys):
