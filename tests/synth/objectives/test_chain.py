@@ -8,34 +8,21 @@ from synth.config import ModelConfig
 from synth.loss import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model
-from synth.models.elementwise import EPSILON
-from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.chain import ChainConfig
 from synth.targets import make_targets
+from tests.synth.objectives.conftest import VOCAB, build, normed
 
-VOCAB, TIME = 11, 12
+TIME, SCALE = 12, "d16-L6-h2"
 MODULES = ["own", "shared"]
 
 
-def build(depth=2, lanes=1, dtype=torch.float32, **how):
-    objective = ChainConfig(depth=depth, **how)
-    model = PredictionModel(ModelConfig(scale="d16-L6-h2"), objective, VOCAB, lanes)
-    flat = FlatLanes(model, dtype)
-    initialise(flat, model.initial_stds(), list(range(lanes)))
-    return model, flat, objective
-
-
-def batch(lanes=1):
+def batch():
     stream = torch.Generator().manual_seed(0)
-    tokens = torch.randint(1, VOCAB, (lanes, 3, TIME), generator=stream)
+    tokens = torch.randint(1, VOCAB, (1, 3, TIME), generator=stream)
     example = torch.ones_like(tokens)
     example[..., 7:] = 2
     example[..., -1:] = 0
     return tokens, example, torch.zeros_like(tokens, dtype=torch.bool)
-
-
-def normed(x, gain):
-    return x * gain / (x.square().mean(-1, keepdim=True) + EPSILON).sqrt()
 
 
 def slow_states(model, tokens_BT):
@@ -64,7 +51,8 @@ def slow_states(model, tokens_BT):
 @pytest.mark.parametrize("modules", MODULES)
 @pytest.mark.parametrize("depth", [1, 3])
 def test_losses_and_gradients_equal_the_slow_form(depth, modules):
-    model, flat, objective = build(depth, modules=modules)
+    objective = ChainConfig(depth=depth, modules=modules)
+    model, flat = build(objective, scale=SCALE)
     tokens, example, answer = batch()
     targets = make_targets(tokens, example, answer, objective)
     flat.zero_grad()
@@ -89,7 +77,7 @@ def test_losses_and_gradients_equal_the_slow_form(depth, modules):
 
 @pytest.mark.parametrize("modules", MODULES)
 def test_module_k_sees_the_tokens_up_to_t_plus_k_and_no_other(modules):
-    model, _, _ = build(3, modules=modules)
+    model, _ = build(ChainConfig(depth=3, modules=modules), scale=SCALE)
     tokens = batch()[0]
     at = 5
     whole = model.head_states(model.run_trunk(tokens), tokens)
@@ -103,7 +91,7 @@ def test_module_k_sees_the_tokens_up_to_t_plus_k_and_no_other(modules):
 
 
 def test_shared_modules_are_one_set_of_weights_that_runs_often():
-    config = ModelConfig(scale="d16-L6-h2")
+    config = ModelConfig(scale=SCALE)
     own = describe_model(config, ChainConfig(depth=3, budget="added"), VOCAB, 64)
     shared = ChainConfig(depth=3, modules="shared", budget="added")
     one = describe_model(config, shared, VOCAB, 64)
@@ -124,25 +112,6 @@ def test_moved_modules_keep_the_size_to_half_a_layer():
         found = describe_model(config, ChainConfig(depth=depth), VOCAB, 64)
         difference = found["non_embedding_parameters"] - found["nominal_parameters"]
         assert abs(difference) < 0.6 * layer
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("modules", MODULES)
-def test_a_lane_equals_itself_alone_bit_for_bit(modules, dtype):
-    lanes = 3
-    model, flat, objective = build(2, lanes, dtype, modules=modules)
-    rows = batch(lanes)
-    flat.zero_grad()
-    losses = loss_and_backward(model, make_targets(*rows, objective))
-    grads = flat.gather_grad()
-    for lane in range(lanes):
-        alone, alone_flat, _ = build(2, 1, dtype, modules=modules)
-        initialise(alone_flat, alone.initial_stds(), [lane])
-        mine = [values[lane : lane + 1] for values in rows]
-        alone_flat.zero_grad()
-        found = loss_and_backward(alone, make_targets(*mine, objective))
-        assert torch.equal(found[:, 0], losses[:, lane])
-        assert torch.equal(alone_flat.gather_grad()[0], grads[lane])
 
 
 def test_arms_name_what_differs():

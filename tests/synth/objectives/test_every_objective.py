@@ -12,6 +12,7 @@ from synth.evaluation import score_tokens
 from synth.families import members
 from synth.loss import loss_and_backward
 from synth.models.decoder import PredictionModel
+from synth.models.lanes import initialise
 from synth.objectives.bag_of_words import BagOfWordsConfig
 from synth.objectives.chain import ChainConfig
 from synth.objectives.joint import JointConfig
@@ -32,6 +33,7 @@ from synth.training import train
 from tests.conftest import tiny_run
 from tests.synth.fast.recording import RecordedGraph
 from tests.synth.fast.test_native import needs_compiler
+from tests.synth.objectives.conftest import VOCAB, build
 from tests.synth.test_training import metrics, trained
 
 ARMS = [
@@ -85,6 +87,29 @@ def test_a_stopped_lane_of_a_pack_ends_as_an_undisturbed_run(tmp_path, objective
     assert together == alone
     result = RunFolder(tmp_path / "pack", pair[0].run_id).read_json("result.json")
     assert result["vocabulary"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("objective", ARMS, ids=lambda objective: objective.arm)
+def test_a_lane_equals_itself_alone_bit_for_bit(objective, dtype):
+    stream = torch.Generator().manual_seed(0)
+    tokens = torch.randint(1, VOCAB, (3, 3, 12), generator=stream)
+    example, answer = torch.ones_like(tokens), torch.zeros_like(tokens).bool()
+    example[..., 7:], example[..., -1:], answer[..., 3:7] = 2, 0, True
+
+    def gradients(lanes, rows):
+        model, flat = build(objective, len(lanes), dtype, scale="d16-L6-h2")
+        initialise(flat, model.initial_stds(), lanes)
+        flat.zero_grad()
+        losses = loss_and_backward(model, make_targets(*rows, objective))
+        return losses, flat.gather_grad()
+
+    losses, grads = gradients([0, 1, 2], (tokens, example, answer))
+    for lane in range(3):
+        own = [values[lane : lane + 1] for values in (tokens, example, answer)]
+        alone_losses, alone_grads = gradients([lane], own)
+        assert torch.equal(alone_losses[:, 0], losses[:, lane])
+        assert torch.equal(alone_grads[0], grads[lane])
 
 
 @pytest.mark.parametrize("objective", ARMS, ids=lambda objective: objective.arm)

@@ -6,34 +6,20 @@ from torch.nn import functional
 
 from synth.config import ModelConfig
 from synth.loss import loss_and_backward
-from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model
-from synth.models.elementwise import EPSILON
-from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.joint import JointConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.targets import make_targets
+from tests.synth.objectives.conftest import VOCAB, build, normed
 
-VOCAB, TIME = 11, 8
-CONFIG = ModelConfig(scale="d16-L2-h2")
-
-
-def build(depth=2, lanes=1):
-    objective = JointConfig(depth=depth)
-    model = PredictionModel(CONFIG, objective, VOCAB, lanes)
-    flat = FlatLanes(model, torch.float32)
-    initialise(flat, model.initial_stds(), list(range(lanes)))
-    return model, flat, objective
+TIME = 8
+CONFIG = ModelConfig(scale="d16-L4-h2")
 
 
-def batch(lanes=1):
+def batch():
     stream = torch.Generator().manual_seed(0)
-    tokens = torch.randint(1, VOCAB, (lanes, 3, TIME), generator=stream)
+    tokens = torch.randint(1, VOCAB, (1, 3, TIME), generator=stream)
     return tokens, torch.ones_like(tokens), torch.zeros_like(tokens, dtype=torch.bool)
-
-
-def normed(x, gain):
-    return x * gain / (x.square().mean(-1, keepdim=True) + EPSILON).sqrt()
 
 
 def turned(x_C, position):
@@ -63,7 +49,8 @@ def slow_state(model, trunk_D, tokens, given):
 
 
 def test_losses_and_gradients_equal_the_slow_form():
-    model, flat, objective = build()
+    objective = JointConfig(depth=2)
+    model, flat = build(objective)
     tokens, example, answer = batch()
     targets = make_targets(tokens, example, answer, objective)
     flat.zero_grad()
@@ -91,7 +78,7 @@ def test_losses_and_gradients_equal_the_slow_form():
 
 def test_the_state_of_one_position_is_all_that_heads_see_of_the_past():
     """With the trunk's state held fixed, no head depends on tokens before t."""
-    model, _, _ = build()
+    model, _ = build(JointConfig(depth=2))
     tokens, at = batch()[0], 4
     trunk = model.run_trunk(tokens)
     whole = model.head_states(trunk, tokens)
@@ -106,7 +93,8 @@ def test_the_state_of_one_position_is_all_that_heads_see_of_the_past():
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_counts_are_those_of_the_model(depth):
-    model, _, objective = build(depth)
+    objective = JointConfig(depth=depth)
+    model, _ = build(objective)
     found = describe_model(CONFIG, objective, VOCAB, 64)
     one = describe_model(CONFIG, MultiTokenConfig(), VOCAB, 64)
     assert found["parameters"] == sum(p.numel() for p in model.parameters())
@@ -116,22 +104,6 @@ def test_counts_are_those_of_the_model(depth):
     vectors = [given + 1 for given in range(1, depth + 1)]
     products = sum(n * 4 * width**2 + n**2 * width for n in vectors)
     assert work == 6 * (products + depth * VOCAB * width)
-
-
-def test_a_lane_equals_itself_alone_bit_for_bit():
-    model, flat, objective = build(2, lanes=3)
-    rows = batch(3)
-    flat.zero_grad()
-    losses = loss_and_backward(model, make_targets(*rows, objective))
-    grads = flat.gather_grad()
-    for lane in range(3):
-        alone, alone_flat, _ = build(2)
-        initialise(alone_flat, alone.initial_stds(), [lane])
-        mine = [values[lane : lane + 1] for values in rows]
-        alone_flat.zero_grad()
-        found = loss_and_backward(alone, make_targets(*mine, objective))
-        assert torch.equal(found[:, 0], losses[:, lane])
-        assert torch.equal(alone_flat.gather_grad()[0], grads[lane])
 
 
 def test_arms_name_what_differs():

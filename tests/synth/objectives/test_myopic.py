@@ -8,22 +8,14 @@ from synth.config import ModelConfig, RunConfig
 from synth.fast import fused
 from synth.fast.native import load
 from synth.loss import loss_and_backward
-from synth.models.decoder import PredictionModel
-from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.myopic import MyopicConfig
 from synth.targets import make_targets
 from synth.tasks.repeats import RepeatsConfig
 from tests.synth.fast.test_native import needs_compiler
+from tests.synth.objectives.conftest import VOCAB, build
 
-VOCAB, TIME = 11, 7
-
-
-def build(objective, lanes=1):
-    model = PredictionModel(ModelConfig(scale="d16-L4-h2"), objective, VOCAB, lanes)
-    flat = FlatLanes(model, torch.float32)
-    initialise(flat, model.initial_stds(), list(range(lanes)))
-    return model, flat
+TIME = 7
 
 
 def batch(lanes=1, time=TIME):
@@ -119,22 +111,6 @@ def test_the_numbers_are_those_of_multi_token_prediction():
     assert torch.allclose(myopic(rows[0]), plain(rows[0]), atol=1e-5)
     with torch.no_grad():
         assert torch.equal(myopic(rows[0]), plain(rows[0]))
-
-
-def test_a_lane_equals_itself_alone_bit_for_bit():
-    objective, rows = MyopicConfig(horizon=2), batch(3)
-    model, flat = build(objective, 3)
-    flat.zero_grad()
-    losses = loss_and_backward(model, make_targets(*rows, objective))
-    grads = flat.gather_grad()
-    for lane in range(3):
-        alone, alone_flat = build(objective)
-        initialise(alone_flat, alone.initial_stds(), [lane])
-        mine = [values[lane : lane + 1] for values in rows]
-        alone_flat.zero_grad()
-        found = loss_and_backward(alone, make_targets(*mine, objective))
-        assert torch.equal(found[:, 0], losses[:, lane])
-        assert torch.equal(alone_flat.gather_grad()[0], grads[lane])
 
 
 def test_a_recurrence_is_refused():

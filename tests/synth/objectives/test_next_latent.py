@@ -6,23 +6,15 @@ from torch.nn import functional
 
 from synth.config import ModelConfig
 from synth.loss import loss_and_backward
-from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model
 from synth.models.elementwise import EPSILON
-from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.next_latent import NextLatentConfig
 from synth.targets import make_targets
+from tests.synth.objectives.conftest import VOCAB, build
 
-VOCAB, TIME = 11, 9
-CONFIG = ModelConfig(scale="d16-L2-h2")
-
-
-def build(objective):
-    model = PredictionModel(CONFIG, objective, VOCAB, 1)
-    flat = FlatLanes(model, torch.float32)
-    initialise(flat, model.initial_stds(), [0])
-    return model, flat
+TIME = 9
+CONFIG = ModelConfig(scale="d16-L4-h2")
 
 
 def batch():

@@ -8,39 +8,31 @@ from synth.config import ModelConfig, RunConfig
 from synth.fast.fused import fuse
 from synth.fast.native import load
 from synth.loss import loss_and_backward
-from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model
-from synth.models.elementwise import EPSILON
-from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.registers import RegistersConfig
 from synth.targets import make_targets
 from synth.tasks.repeats import RepeatsConfig
 from tests.synth.fast.test_native import needs_compiler
+from tests.synth.objectives.conftest import (
+    VOCAB,
+    build,
+    normed,
+    parameters_beside_next_token,
+)
 
-VOCAB, TIME = 11, 9
-CONFIG = ModelConfig(scale="d16-L3-h2")
+TIME = 9
+CONFIG = ModelConfig(scale="d16-L4-h2")
 
 
-def build(objective, lanes=1, dtype=torch.float32):
-    model = PredictionModel(CONFIG, objective, VOCAB, lanes)
-    flat = FlatLanes(model, dtype)
-    initialise(flat, model.initial_stds(), list(range(lanes)))
-    return model, flat
-
-
-def batch(lanes=1):
+def batch():
     stream = torch.Generator().manual_seed(0)
-    tokens = torch.randint(1, VOCAB, (lanes, 4, TIME), generator=stream)
+    tokens = torch.randint(1, VOCAB, (1, 4, TIME), generator=stream)
     example = torch.ones_like(tokens)
     example[..., 6:] = 2
     answer = torch.zeros_like(tokens, dtype=torch.bool)
     answer[..., 2:6] = True
     return tokens, example, answer
-
-
-def normed(x, gain):
-    return x * gain / (x.square().mean(-1, keepdim=True) + EPSILON).sqrt()
 
 
 def turned(x_SHC, place_S):
@@ -117,13 +109,8 @@ def test_losses_and_gradients_equal_interleaved_rows(scored, form):
 
 
 def test_without_registers_it_is_the_model_of_next_token_prediction():
-    one, flat_one = build(MultiTokenConfig())
-    other, flat_other = build(RegistersConfig())
-    mine = flat_other.lane(flat_other.master_KP, 0)
-    for name, weight in flat_one.lane(flat_one.master_KP, 0).items():
-        assert torch.equal(weight, mine.pop(name))
-    assert list(mine) == ["register_K1D"]
-    assert torch.equal(one(batch()[0]), other(batch()[0]))
+    own = parameters_beside_next_token(RegistersConfig(), batch()[0])
+    assert own == ["register_K1D"]
 
 
 def test_the_tokens_of_a_row_decide_its_offset():
@@ -147,23 +134,6 @@ def test_counts_are_those_of_the_model():
     assert found["parameters"] == sum(p.numel() for p in model.parameters())
     assert found["parameters"] == one["parameters"] + CONFIG.shape.width
     assert found["training_flops_per_token"] == 2 * one["training_flops_per_token"]
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_lane_equals_itself_alone_bit_for_bit(dtype):
-    objective, rows = RegistersConfig(), batch(3)
-    model, flat = build(objective, 3, dtype)
-    flat.zero_grad()
-    losses = loss_and_backward(model, make_targets(*rows, objective))
-    grads = flat.gather_grad()
-    for lane in range(3):
-        alone, alone_flat = build(objective, 1, dtype)
-        initialise(alone_flat, alone.initial_stds(), [lane])
-        mine = [values[lane : lane + 1] for values in rows]
-        alone_flat.zero_grad()
-        found = loss_and_backward(alone, make_targets(*mine, objective))
-        assert torch.equal(found[:, 0], losses[:, lane])
-        assert torch.equal(alone_flat.gather_grad()[0], grads[lane])
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from synth.config import ModelConfig, RunConfig
+from synth.config import RunConfig
 from synth.decoding import greedy_decode
 from synth.evaluation import score_tokens
 from synth.loss import loss_and_backward
-from synth.models.decoder import PredictionModel
-from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.teacherless import TeacherlessConfig
 from synth.probes.layer_states import load_readable
@@ -18,16 +16,9 @@ from synth.targets import make_targets
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.exact import alone
 from synth.tasks.task import EvaluationSet
+from tests.synth.objectives.conftest import VOCAB, build
 
-VOCAB = 11
 DEVICE = torch.device("cpu")
-
-
-def build(objective, lanes=1):
-    model = PredictionModel(ModelConfig(scale="d16-L3-h2"), objective, VOCAB, lanes)
-    flat = FlatLanes(model, torch.float32)
-    initialise(flat, model.initial_stds(), list(range(lanes)))
-    return model, flat
 
 
 def questions():

@@ -6,22 +6,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from synth.config import ModelConfig
 from synth.loss import loss_and_backward
-from synth.models.decoder import PredictionModel
-from synth.models.lanes import FlatLanes, initialise
-from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.token_order import TokenOrderConfig
 from synth.targets import make_targets
+from tests.synth.objectives.conftest import VOCAB, build, parameters_beside_next_token
 
-VOCAB, TIME = 7, 10
-
-
-def build(objective, lanes=1, dtype=torch.float32):
-    model = PredictionModel(ModelConfig(scale="d16-L4-h2"), objective, VOCAB, lanes)
-    flat = FlatLanes(model, dtype)
-    initialise(flat, model.initial_stds(), list(range(lanes)))
-    return model, flat
+TIME = 10
 
 
 def batch(lanes=1):
@@ -112,33 +102,8 @@ def test_chunks_of_rows_change_nothing(monkeypatch):
 
 
 def test_it_answers_with_the_parameters_of_next_token_prediction():
-    """Without the readout it is the model of `n1`: same names, same first weights."""
-    one, flat_one = build(MultiTokenConfig())
-    other, flat_other = build(TokenOrderConfig())
-    mine = flat_other.lane(flat_other.master_KP, 0)
-    for name, weight in flat_one.lane(flat_one.master_KP, 0).items():
-        assert torch.equal(weight, mine.pop(name))
-    assert list(mine) == ["readouts.order_KVD"]
-    tokens = batch()[0]
-    assert torch.equal(one(tokens), other(tokens))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_lane_equals_itself_alone_bit_for_bit(dtype):
-    lanes, objective = 3, TokenOrderConfig(window=5)
-    model, flat = build(objective, lanes, dtype)
-    rows = batch(lanes)
-    flat.zero_grad()
-    losses = loss_and_backward(model, make_targets(*rows, objective))
-    grads = flat.gather_grad()
-    for lane in range(lanes):
-        alone, alone_flat = build(objective, 1, dtype)
-        initialise(alone_flat, alone.initial_stds(), [lane])
-        mine = [values[lane : lane + 1] for values in rows]
-        alone_flat.zero_grad()
-        found = loss_and_backward(alone, make_targets(*mine, objective))
-        assert torch.equal(found[:, 0], losses[:, lane])
-        assert torch.equal(alone_flat.gather_grad()[0], grads[lane])
+    own = parameters_beside_next_token(TokenOrderConfig(), batch()[0])
+    assert own == ["readouts.order_KVD"]
 
 
 def test_arms_name_what_differs():

@@ -6,17 +6,16 @@ from torch.nn import functional
 
 from synth.config import ModelConfig
 from synth.loss import loss_and_backward
-from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model
 from synth.models.elementwise import EPSILON
-from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.objective import Prediction
 from synth.objectives.transfer import TransferConfig
 from synth.targets import make_targets
+from tests.synth.objectives.conftest import VOCAB, build
 
-VOCAB, TIME = 11, 9
-CONFIG = ModelConfig(scale="d16-L2-h2")
+TIME = 9
+CONFIG = ModelConfig(scale="d16-L4-h2")
 FORMS = [
     TransferConfig(horizon=3, depth=depth, injection=injection)
     for depth in (0, 1, 3)
@@ -25,16 +24,9 @@ FORMS = [
 forms = pytest.mark.parametrize("objective", FORMS, ids=lambda one: one.arm)
 
 
-def build(objective, lanes=1):
-    model = PredictionModel(CONFIG, objective, VOCAB, lanes)
-    flat = FlatLanes(model, torch.float32)
-    initialise(flat, model.initial_stds(), list(range(lanes)))
-    return model, flat
-
-
-def batch(lanes=1):
+def batch():
     stream = torch.Generator().manual_seed(0)
-    tokens = torch.randint(1, VOCAB, (lanes, 3, TIME), generator=stream)
+    tokens = torch.randint(1, VOCAB, (1, 3, TIME), generator=stream)
     example = torch.ones_like(tokens)
     example[..., 5:] = 2
     return tokens, example, torch.zeros_like(tokens, dtype=torch.bool)
@@ -126,25 +118,6 @@ def test_counts_are_those_of_the_model(objective):
         assert added == layers * (one["non_embedding_parameters"] - gain)
         alone = one["training_flops_per_token"] - 6 * VOCAB * width
         assert work == pytest.approx(layers * alone)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_lane_equals_itself_alone_bit_for_bit(dtype):
-    objective, rows = TransferConfig(depth=0, injection=True), batch(3)
-
-    def run(seeds, rows):
-        model = PredictionModel(CONFIG, objective, VOCAB, len(seeds))
-        flat = FlatLanes(model, dtype)
-        initialise(flat, model.initial_stds(), seeds)
-        flat.zero_grad()
-        losses = loss_and_backward(model, make_targets(*rows, objective))
-        return losses, flat.gather_grad()
-
-    losses, grads = run([0, 1, 2], rows)
-    for lane in range(3):
-        alone = run([lane], [values[lane : lane + 1] for values in rows])
-        assert torch.equal(alone[0][:, 0], losses[:, lane])
-        assert torch.equal(alone[1][0], grads[lane])
 
 
 def test_arms_and_predictions_name_what_differs():

@@ -1,0 +1,36 @@
+"""What the tests of objectives share: a small model with one, and a slow norm."""
+
+import torch
+
+from synth.config import ModelConfig
+from synth.models.decoder import PredictionModel
+from synth.models.elementwise import EPSILON
+from synth.models.lanes import FlatLanes, initialise
+from synth.objectives.multi_token import MultiTokenConfig
+
+VOCAB = 11
+
+
+def build(objective, lanes=1, dtype=torch.float32, scale="d16-L4-h2"):
+    model = PredictionModel(ModelConfig(scale=scale), objective, VOCAB, lanes)
+    flat = FlatLanes(model, dtype)
+    initialise(flat, model.initial_stds(), list(range(lanes)))
+    return model, flat
+
+
+def normed(x, gain):
+    return x * gain / (x.square().mean(-1, keepdim=True) + EPSILON).sqrt()
+
+
+def parameters_beside_next_token(objective, tokens):
+    """Names of the parameters that the model of `n1` does not have.
+
+    All others start equal, and the models answer alike.
+    """
+    one, flat_one = build(MultiTokenConfig())
+    other, flat_other = build(objective)
+    own = flat_other.lane(flat_other.master_KP, 0)
+    for name, weight in flat_one.lane(flat_one.master_KP, 0).items():
+        assert torch.equal(weight, own.pop(name))
+    assert torch.equal(one(tokens), other(tokens))
+    return list(own)
