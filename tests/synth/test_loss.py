@@ -132,7 +132,7 @@ def test_unembedding_scored_positions_alone_changes_nothing(monkeypatch, max_log
     grad = flat.gather_grad().clone()
     flat.zero_grad()
     monkeypatch.setattr("synth.loss.SPARSE_VOCABULARY", VOCAB)
-    monkeypatch.setattr("synth.loss.MAX_LOGITS", max_logits)
+    monkeypatch.setattr("synth.loss.CHUNK_LOGITS", max_logits)
     seen = []
     rows = model.unembed_rows
     monkeypatch.setattr(model, "unembed_rows", lambda h: [seen.append(h), rows(h)][1])
@@ -171,7 +171,7 @@ def test_chunks_of_positions_change_nothing(monkeypatch):
     whole = loss_and_backward(model, targets)
     grad = flat.gather_grad().clone()
     flat.zero_grad()
-    monkeypatch.setattr("synth.loss.MAX_LOGITS", 1)  # chunks of 256 positions
+    monkeypatch.setattr("synth.loss.CHUNK_LOGITS", 1)  # chunks of 256 positions
     parts = loss_and_backward(model, targets)
     torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(flat.gather_grad(), grad, rtol=1e-4, atol=1e-7)

@@ -94,7 +94,7 @@ def test_chunks_of_rows_change_nothing(monkeypatch):
     targets = make_targets(*batch(), objective)
     flat.zero_grad()
     whole, gradient = loss_and_backward(model, targets), flat.gather_grad().clone()
-    monkeypatch.setattr("synth.loss.MAX_LOGITS", 1)
+    monkeypatch.setattr("synth.loss.CHUNK_LOGITS", 1)
     flat.zero_grad()
     parts = loss_and_backward(model, targets)
     assert torch.allclose(whole, parts, atol=1e-6)
