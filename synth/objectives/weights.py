@@ -36,7 +36,7 @@ class WeightedHeadsConfig(ObjectiveConfig):
     weight: float | None = identity(None, implied=None)
     """Of the mean loss of the heads beyond the next token; none is the plain sum."""
     head_weights: tuple[float, ...] = identity((), implied=())
-    """In place of `weight`: one for each head, the next token's first."""
+    """In place of `weight`, which is then left out: one a head, the next token's first."""
     schedule: Schedule = identity("constant", implied="constant")
     """How the weights of heads beyond the next token change in training."""
 
@@ -63,6 +63,11 @@ class WeightedHeadsConfig(ObjectiveConfig):
         self.check(self.weight is None or self.weight > 0, "weight", "above 0")
         if not self.head_weights:
             return
+        if self.weight not in (None, type(self).weight):
+            raise ValueError(
+                f"{type(self).__name__} takes weight or head_weights, not both; got "
+                f"{self.weight:g} and {self.head_weights}. Leave one of them out."
+            )
         object.__setattr__(self, "weight", None)
         first, *rest = self.head_weights
         fits = len(rest) + 1 == count and first > 0 and min(rest, default=0) >= 0

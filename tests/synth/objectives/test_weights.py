@@ -151,3 +151,11 @@ def test_one_head_has_no_weights():
 def test_weights_that_cannot_be_are_refused(weights):
     with pytest.raises(ValueError, match="head_weights must be 2 numbers"):
         MultiTokenConfig(horizon=2, head_weights=weights)
+
+
+@pytest.mark.parametrize("config", [MultiTokenConfig(horizon=2), ChainConfig()])
+def test_one_weight_and_weights_of_heads_exclude_each_other(config):
+    weighted = dataclasses.replace(config, head_weights=(1, 0.2))
+    assert dataclasses.replace(weighted) == weighted
+    with pytest.raises(ValueError, match=r"not both; got 0.5 and \(1.0, 0.2\)"):
+        dataclasses.replace(weighted, weight=0.5)
