@@ -1,6 +1,6 @@
 """A chain of prediction modules, teacher-forced (DeepSeek-V3, arXiv 2412.19437, 2.2).
 
-The whole model predicts the next token; module k stands on the state before it, reads
+The trunk predicts the next token; module k stands on the state before it, reads
 the embedding of the true token t+k, and predicts token t+k+1:
 
 ```
@@ -60,7 +60,7 @@ class ChainConfig(WeightedHeadsConfig):
 
     def validate(self) -> None:
         """Refuse impossible depths and weights; one module is nobody else's."""
-        self.check(1 <= self.depth <= MAX_DEPTH, "depth", f"from 1 to {MAX_DEPTH}")
+        self.check_ranges(depth=(1, MAX_DEPTH))
         self.check_weights(self.depth + 1)
         if self.depth == 1:  # one module has no other to share with
             object.__setattr__(self, "modules", "own")

@@ -55,7 +55,7 @@ class JointConfig(WeightedHeadsConfig):
 
     def validate(self) -> None:
         """Refuse impossible depths and weights."""
-        self.check(1 <= self.depth <= MAX_DEPTH, "depth", f"from 1 to {MAX_DEPTH}")
+        self.check_ranges(depth=(1, MAX_DEPTH))
         self.check_weights(self.depth + 1)
 
     @property

@@ -61,9 +61,7 @@ class MultiTokenConfig(WeightedHeadsConfig):
 
     def validate(self) -> None:
         """Refuse impossible horizons; one head has one form, whatever the layout."""
-        self.check(
-            1 <= self.horizon <= MAX_HORIZON, "horizon", f"from 1 to {MAX_HORIZON}"
-        )
+        self.check_ranges(horizon=(1, MAX_HORIZON))
         furthest = 1 + (self.horizon - 1) * self.stride
         self.check(
             self.stride >= 1 and furthest <= MAX_HORIZON,

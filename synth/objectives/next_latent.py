@@ -63,7 +63,7 @@ class NextLatentConfig(ObjectiveConfig):
 
     def validate(self) -> None:
         """Refuse impossible depths and weights that train nothing."""
-        self.check(1 <= self.depth <= MAX_DEPTH, "depth", f"from 1 to {MAX_DEPTH}")
+        self.check_ranges(depth=(1, MAX_DEPTH))
         self.check(self.latent_weight >= 0, "latent_weight", "at least 0")
         self.check(
             self.distribution_weight >= 0

@@ -55,8 +55,7 @@ class RegistersConfig(ObjectiveConfig):
 
     def validate(self) -> None:
         """Refuse impossible offsets and weights that leave one loss out."""
-        allowed = f"from 1 to {MAX_FURTHEST}"
-        self.check(1 <= self.furthest <= MAX_FURTHEST, "furthest", allowed)
+        self.check_ranges(furthest=(1, MAX_FURTHEST))
         self.check(0 < self.weight < 1, "weight", "between 0 and 1")
 
     @property

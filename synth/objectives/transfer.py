@@ -61,10 +61,7 @@ class TransferConfig(WeightedHeadsConfig):
 
     def validate(self) -> None:
         """Refuse impossible numbers of heads and layers."""
-        self.check(
-            2 <= self.horizon <= MAX_HORIZON, "horizon", f"from 2 to {MAX_HORIZON}"
-        )
-        self.check(0 <= self.depth <= MAX_DEPTH, "depth", f"from 0 to {MAX_DEPTH}")
+        self.check_ranges(horizon=(2, MAX_HORIZON), depth=(0, MAX_DEPTH))
         self.check_weights(self.horizon)
 
     @property

@@ -70,7 +70,7 @@ class BlocksworldConfig(TaskConfig):
 
     def validate(self) -> None:
         """Refuse numbers that are no paths."""
-        self.check(1 <= self.paths <= 100_000, "paths", "from 1 to 100000")
+        self.check_ranges(paths=(1, 100_000))
         self.check(self.path_seed >= 0, "path_seed", "at least 0")
 
     def build(self) -> PathTask:

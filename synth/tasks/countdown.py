@@ -88,12 +88,14 @@ class CountdownConfig(TaskConfig):
 
     def validate(self) -> None:
         """Refuse games without a choice, or too large for an exact floor."""
-        self.check(3 <= self.numbers <= 5, "numbers", "from 3 to 5")
-        self.check(8 <= self.largest <= 10_000, "largest", "from 8 to 10000")
+        self.check_ranges(
+            numbers=(3, 5),
+            largest=(8, 10_000),
+            pause_tokens=(0, 64),
+            pool=(0, MAX_POOL),
+        )
         allowed = f"from 8 to largest = {self.largest}"
         self.check(8 <= self.largest_given <= self.largest, "largest_given", allowed)
-        self.check(0 <= self.pause_tokens <= 64, "pause_tokens", "from 0 to 64")
-        self.check(0 <= self.pool <= MAX_POOL, "pool", f"from 0 to {MAX_POOL}")
 
     def build(self) -> "Countdown":
         """The task itself, ready to draw from."""

@@ -111,16 +111,15 @@ class DiscoveryConfig(TaskConfig):
         if self.labels is None:
             object.__setattr__(self, "labels", LABELS[structure])
         labels = self.num_labels
-        self.check(4 <= labels <= MAX_LABELS, "labels", f"from 4 to {MAX_LABELS}")
+        self.check_ranges(
+            labels=(4, MAX_LABELS), examples=(1, MAX_POOL), letters=(2, 26)
+        )
         if structure == "siblings":
-            most = labels // 2
-            self.check(1 <= self.parents <= most, "parents", f"from 1 to {most}")
+            self.check_ranges(parents=(1, labels // 2))
         elif structure == "triangles":
             self.check(0 < self.edge_probability <= 1, "edge_probability", "in (0, 1]")
         else:
-            self.check(3 <= self.nodes <= labels, "nodes", f"from 3 to {labels}")
-        self.check(1 <= self.examples <= MAX_POOL, "examples", f"from 1 to {MAX_POOL}")
-        self.check(2 <= self.letters <= 26, "letters", "from 2 to 26")
+            self.check_ranges(nodes=(3, labels))
         self.check(
             self.prefix <= 64 and self.letters**self.prefix >= 1 << 16,
             "prefix",

@@ -74,10 +74,9 @@ class GraphPathsConfig(TaskConfig):
 
     def validate(self) -> None:
         """Refuse graphs in which there is nothing to plan."""
-        self.check(8 <= self.nodes <= MAX_NODES, "nodes", f"from 8 to {MAX_NODES}")
+        self.check_ranges(nodes=(8, MAX_NODES), paths=(1, 1000))
         self.check(0 < self.edge_probability <= 1, "edge_probability", "in (0, 1]")
         self.check(0 < self.trained_pairs < 1, "trained_pairs", "in (0, 1)")
-        self.check(1 <= self.paths <= 1000, "paths", "from 1 to 1000")
         self.check(3 <= self.longest <= self.nodes, "longest", "from 3 to nodes")
         self.check(self.graph_seed >= 0, "graph_seed", "at least 0")
 

@@ -74,7 +74,7 @@ class KHopConfig(TaskConfig):
 
     def validate(self) -> None:
         """Refuse cycles that k steps go round, or with more nodes than labels."""
-        self.check(4 <= self.nodes <= 1024, "nodes", "from 4 to 1024")
+        self.check_ranges(nodes=(4, 1024), pool=(0, MAX_POOL))
         n = self.nodes
         self.check(
             max(8, n) <= self.labels <= 1 << 14,
@@ -83,7 +83,6 @@ class KHopConfig(TaskConfig):
         )
         self.check(1 <= self.hops < n, "hops", f"from 1 to nodes - 1 = {n - 1}")
         self.check(1 <= self.queries <= n, "queries", f"from 1 to nodes = {n}")
-        self.check(0 <= self.pool <= MAX_POOL, "pool", f"from 0 to {MAX_POOL}")
 
     def build(self) -> "KHop":
         """The task itself, ready to draw from."""

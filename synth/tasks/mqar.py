@@ -76,7 +76,7 @@ class MqarConfig(TaskConfig):
 
     def validate(self) -> None:
         """Refuse what leaves no room for the queries, or too few pairs."""
-        self.check(2 <= self.pairs <= 1024, "pairs", "from 2 to 1024")
+        self.check_ranges(pairs=(2, 1024), pool=(0, MAX_POOL))
         least = 4 * self.pairs
         self.check(
             least <= self.length <= 1 << 12 and self.length % 2 == 0,
@@ -90,7 +90,6 @@ class MqarConfig(TaskConfig):
             f"from {least} (8, or one for each pair) to {1 << 13}",
         )
         self.check(0 < self.power <= 1, "power", "above 0 and at most 1")
-        self.check(0 <= self.pool <= MAX_POOL, "pool", f"from 0 to {MAX_POOL}")
 
     def build(self) -> "Mqar":
         """The task itself, ready to draw from."""

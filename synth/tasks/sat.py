@@ -84,9 +84,7 @@ class SatConfig(TaskConfig):
 
     def validate(self) -> None:
         """Refuse formulas that cannot be tried in full, or are hardly ever satisfiable."""
-        self.check(4 <= self.variables <= 12, "variables", "from 4 to 12")
-        self.check(1 <= self.ratio <= 6, "ratio", "from 1 to 6")
-        self.check(0 <= self.pool <= MAX_POOL, "pool", f"from 0 to {MAX_POOL}")
+        self.check_ranges(variables=(4, 12), ratio=(1, 6), pool=(0, MAX_POOL))
 
     @property
     def num_clauses(self) -> int:

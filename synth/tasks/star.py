@@ -110,8 +110,7 @@ class StarConfig(TaskConfig):
 
     def validate(self) -> None:
         """Refuse graphs without a choice, or with more nodes than labels."""
-        self.check(2 <= self.degree <= 64, "degree", "from 2 to 64")
-        self.check(2 <= self.length <= 64, "length", "from 2 to 64")
+        self.check_ranges(degree=(2, 64), length=(2, 64), pool=(0, MAX_POOL))
         self.check(self.labels <= MAX_LABELS, "labels", f"at most {MAX_LABELS}")
         needed = 1 + self.degree * (self.length - 1)
         self.check(
@@ -119,7 +118,6 @@ class StarConfig(TaskConfig):
             "labels",
             f"at least {needed}, the nodes of G({self.degree}, {self.length})",
         )
-        self.check(0 <= self.pool <= MAX_POOL, "pool", f"from 0 to {MAX_POOL}")
         if self.test_file:
             object.__setattr__(self, "test_file", absolute(self.test_file))
             given, name = self.test_file_digest, "StarConfig.test_file"
