@@ -23,6 +23,8 @@ def pack_rows(
     """Fill rows of `context` tokens with whole examples, greedily in stream order.
 
     An example that does not fit opens the next row; what is left of the row is padding.
+    Attention is not cut between the examples of a row: each is read after those before
+    it, at later positions.
 
     examples  a a a | b b | c c c        context 6
     tokens    a a a b b 0 / c c c 0 0 0
