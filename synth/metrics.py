@@ -38,7 +38,8 @@ class Metric:
     """The lowest value that means something: what guessing scores, or for a loss the
     exact optimum. A number, or the metric of the same task that measures it."""
     ceiling: float | str | None = None
-    """The highest such value, in the same form."""
+    """The highest such value, in the same form. Both are those of the next token, and None
+    where no exact value follows from the task."""
     learned: float | None = None
     """The level at which a run counts as having learned what is measured; None where
     learning is no event."""

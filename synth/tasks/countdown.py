@@ -70,8 +70,8 @@ class CountdownConfig(TaskConfig):
         Metric("verified", "share", "higher", "random_floor", 1.0, learned=0.5),
         Metric("legal", "share", "higher", floor=0.0, ceiling=1.0),
         Metric("random_floor", "share", None, floor=0.0, ceiling=1.0),
-        Metric("accuracy", "share", "higher", floor=0.0, ceiling=1.0),
-        Metric("loss", "nats", "lower", floor=0.0),
+        Metric("accuracy", "share", "higher", floor=0.0),
+        Metric("loss", "nats", "lower"),
     )
     splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
 

@@ -81,7 +81,7 @@ class DiscoveryConfig(TaskConfig):
         Metric("novelty", "share", "higher", floor=0.0, ceiling=1.0),
         Metric("uniqueness", "share", "higher", floor=0.0, ceiling=1.0),
         Metric("creativity_ceiling", "share", None, floor=0.0, ceiling=1.0),
-        Metric("loss", "nats", "lower", floor=0.0),
+        Metric("loss", "nats", "lower"),
     )
     splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
 

@@ -35,7 +35,7 @@ EXACT_METRICS = (
     Metric("excess_loss", "nats", "lower", floor=0.0),
     Metric("loss", "nats", "lower", floor="floor"),
     Metric("floor", "nats", None, floor=0.0),
-    Metric("accuracy", "share", "higher", floor=0.0, ceiling=1.0),
+    Metric("accuracy", "share", "higher", floor=0.0),
 )
 """What every task of this kind measures."""
 

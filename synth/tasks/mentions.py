@@ -39,8 +39,8 @@ MENTION_METRICS = (
     Metric("second_token_floor", "share", None, floor=0.0, ceiling=1.0),
     Metric("second_token_majority", "share", None, floor=0.0, ceiling=1.0),
     Metric("unseen_share", "share", None, floor=0.0, ceiling=1.0),
-    Metric("first_token_accuracy", "share", "higher", floor=0.0, ceiling=1.0),
-    Metric("first_token_loss", "nats", "lower", floor=0.0),
+    Metric("first_token_accuracy", "share", "higher", floor=0.0),
+    Metric("first_token_loss", "nats", "lower"),
     Metric("loss", "nats", "lower", floor="loss_floor"),
     Metric("loss_floor", "nats", None, floor=0.0),
 )

@@ -54,8 +54,8 @@ class TextConfig(TaskConfig):
     kind: ClassVar[str] = "text"
     version: ClassVar[int] = 1
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("loss", "nats", "lower", floor=0.0),
-        Metric("accuracy", "share", "higher", floor=0.0, ceiling=1.0),
+        Metric("loss", "nats", "lower"),
+        Metric("accuracy", "share", "higher", floor=0.0),
     )
     splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
 

@@ -70,8 +70,9 @@ class SatConfig(TaskConfig):
         Metric("clauses", "share", "higher", floor=0.875, ceiling=1.0),
         Metric("random_floor", "share", None, floor=0.0, ceiling=1.0),
         Metric("majority", "share", None, floor=0.0, ceiling=1.0),
-        Metric("accuracy", "share", "higher", floor=0.0, ceiling=1.0),
-        Metric("loss", "nats", "lower", floor=0.0),
+        Metric("accuracy", "share", "higher", floor=0.0),
+        Metric("loss", "nats", "lower", floor="loss_floor"),
+        Metric("loss_floor", "nats", None, floor=0.0),
     )
     splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
 
@@ -193,8 +194,14 @@ class Sat(QuestionTask):
         return {"satisfying": satisfying, "assignment": " ".join(answer)}
 
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
-        """The references, and each prediction of the assignment that is shown."""
+        """The references, and each prediction of the assignment that is shown.
+
+        That is one of s, uniformly, so its loss is at least log s over its variables.
+        """
+        variables, share_R = self.config.variables, chosen.labels["random_floor"]
+        floor = float(np.log(share_R).mean()) / variables + np.log(2)
         return [
+            Score(chosen.suite, "loss_floor", "horizon=1", floor, len(share_R)),
             *(
                 Score(chosen.suite, name, "", float(value_R.mean()), len(value_R))
                 for name, value_R in chosen.labels.items()

@@ -1,11 +1,13 @@
 """Satisfiability: formulas against plain truth tables, the verifier, the references."""
 
+import math
 from itertools import product
 
 import numpy as np
 import pytest
 
 from synth.tasks.sat import SatConfig
+from synth.tasks.task import TokenScores
 
 CONFIG = SatConfig(variables=5)
 
@@ -106,6 +108,24 @@ def test_a_majority_vote_counts_literals(task, chosen):
     right = task.judge(voted).all(axis=1)
     assert np.array_equal(right, chosen.labels["majority"])
     assert 0.1 < right.mean() < 0.6
+
+
+def test_a_uniform_choice_among_what_satisfies_has_the_loss_of_the_floor(task, chosen):
+    """Token by token: the share of those that agree so far and go on like the answer."""
+    nats = []
+    for row in chosen.rows.tokens_RT:
+        clauses, _ = parsed(task, row)
+        right = satisfying(clauses)
+        for answer in right:
+            agree = right
+            for place, literal in enumerate(answer):
+                going_on = [one for one in agree if one[place] == literal]
+                nats.append(math.log(len(agree) / len(going_on)) / len(right))
+                agree = going_on
+    valid = np.ones((1, *chosen.rows.tokens_RT.shape), bool)
+    scores = TokenScores(np.zeros(valid.shape), valid, valid)
+    found = {score.metric: score.value for score in task.score(chosen, scores)}
+    assert found["loss_floor"] == pytest.approx(sum(nats) / 5 / len(chosen.rows))
 
 
 def test_the_split_does_not_see_the_order_of_clauses(task):
