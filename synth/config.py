@@ -4,7 +4,7 @@ Defaults are the values of table S13 (arithmetic, 30M) of arXiv 2404.19737. What
 change a result (device, threads, compilation, log interval) is in `synth.run.execution`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from synth.models.mixers.shapes import MixerConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.objective import ObjectiveConfig
 from synth.scales import Scale, resolve
-from synth.tasks.task import Split, Task, TaskConfig
+from synth.tasks.task import EvaluationSet, Split, Task, TaskConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,11 +170,21 @@ class RunConfig(Part):
         self.objective.require_trunk(self.model.scale, self.model.shape.layers)
         self.objective.require_parts(self.model.mixer, self.model.positions)
 
-    def require_evaluation(self) -> None:
-        """Refuse learned positions that are fewer than evaluation needs (`ValueError`)."""
+    def require_evaluation(self) -> dict[int, list[EvaluationSet]]:
+        """Refuse learned positions that are fewer than evaluation needs (`ValueError`).
+
+        Where positions are learned, the largest sets are generated for this, and returned
+        by their number of examples.
+        """
+        if self.model.positions != "learned":
+            return {}
         training = self.training
         examples = max(training.evaluation_examples, training.final_examples)
-        self.model.require_evaluation(self.build_task, training.context, examples)
+        sets = self.build_task().evaluation_sets(examples)
+        for chosen in sets:
+            longest = int((chosen.rows.example_RT > 0).sum(1).max(initial=0))
+            self.model.require_positions(longest, training.context)
+        return {examples: sets}
 
     @property
     def resolved_data_seed(self) -> int:
@@ -231,3 +241,19 @@ class RunConfig(Part):
             if name in given:
                 given[name] = member(name, given[name], f"RunConfig.{name}")
         return super().from_dict(given)
+
+
+def require_one_pack(configs: Sequence[RunConfig]) -> None:
+    """Raise `ValueError` unless the runs differ and can train as lanes of one program."""
+    if not configs:
+        raise ValueError("A pack needs at least one run; got none.")
+    ids = [config.run_id for config in configs]
+    if len(set(ids)) < len(ids):
+        twice = sorted({run_id for run_id in ids if ids.count(run_id) > 1})
+        raise ValueError(f"A run can be in a pack once; given twice: {twice}.")
+    other = [c.run_id for c in configs if c.pack_key != configs[0].pack_key]
+    if other:
+        raise ValueError(
+            f"{other[0]} cannot train beside {ids[0]}: the runs of a pack may differ in "
+            "seed, data seed, learning rate and weight decay alone."
+        )

@@ -23,7 +23,7 @@ from synth.fast.replay import TOLERANCE, CudaGraph, ReplayedStep
 from synth.loss import loss_and_backward
 from synth.metrics import LossSums, Measurement, Score
 from synth.models.decoder import PredictionModel
-from synth.models.describe import describe_model
+from synth.models.describe import describe_model, unembeddings_per_token
 from synth.models.lanes import FlatLanes, initialise
 from synth.optimizer import LaneOptimizer
 from synth.run.checkpoint import Checkpoint, Place, fill
@@ -78,7 +78,8 @@ class Pack:
         self.optimizer = LaneOptimizer(
             self.lanes, [c.training for c in configs], recordable=self.form == "graph"
         )
-        self._sets: dict[int, list[EvaluationSet]] = {}
+        self.evaluation_sets: dict[int, list[EvaluationSet]] = {}
+        """By number of examples, as far as they were generated."""
         self.items: list[list[ItemCounts]] = [[] for _ in configs]
         """For each lane, the counts item by item of its last evaluation."""
         self._unsettled: list[tuple[Tensor, Tensor]] = []
@@ -166,6 +167,13 @@ class Pack:
     def tokens(self) -> int:
         """Training positions that each lane has seen."""
         return self.step * self.training.tokens_per_step
+
+    def unembeddings_per_token(self) -> float:
+        """How often its steps unembed a token: at every position on a GPU."""
+        if self.form == "graph" or self.device.type == "cuda":
+            return self.objective.unembeddings()
+        context = self.training.context
+        return unembeddings_per_token(self.task, self.objective, context)
 
     def environment(self) -> dict[str, Any]:
         """What this session runs on."""
@@ -287,11 +295,11 @@ class Pack:
 
     def evaluate(self, examples: int) -> list[list[Measurement]]:
         """Measurements of every lane on the task's fixed sets, in fp32."""
-        if examples not in self._sets:
-            self._sets[examples] = self.task.evaluation_sets(examples)
+        if examples not in self.evaluation_sets:
+            self.evaluation_sets[examples] = self.task.evaluation_sets(examples)
         rows: list[list[Measurement]] = [[] for _ in self.configs]
         self.items = [[] for _ in self.configs]
-        for chosen in self._sets[examples]:
+        for chosen in self.evaluation_sets[examples]:
             scored = score_tokens(self.scorer, chosen, self.device)
             verified = verified_scores(self.scorer, self.task, chosen, self.device)
             for lane, scores in enumerate(scored):

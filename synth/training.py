@@ -9,15 +9,14 @@ import math
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from synth.config import RunConfig
+from synth.config import RunConfig, require_one_pack
 from synth.fast.numerics import numerics
 from synth.fast.precision import advice
-from synth.models.describe import unembeddings_per_token
 from synth.pack import Pack
 from synth.run import checkpoint as checkpoints
 from synth.run import vocabulary_file
@@ -26,12 +25,11 @@ from synth.run.defining_code import refuse_other_code
 from synth.run.execution import Execution
 from synth.run.interruption import Interruption
 from synth.run.progress import Event, Kind, Outcome, Progress
-from synth.run.result_file import verify
-from synth.run.resume import by_step
+from synth.run.resume import by_step, claim_unfinished
 from synth.run.spans import span
-from synth.run.states import State
-from synth.run.store import RunBusy, RunFolder, RunGone, failure_message
+from synth.run.store import RunFolder, RunGone, failure_message
 from synth.run.tracking import followed
+from synth.tasks.task import EvaluationSet
 
 BuildPack = Callable[
     [Sequence[RunConfig], Execution, Sequence[Checkpoint] | None], Pack
@@ -61,51 +59,23 @@ def train(
     """
     execution = execution or Execution()
     progress = followed(progress, root, execution.track)
-    _check_pack(configs)
+    require_one_pack(configs)
+    sets = configs[0].require_evaluation()
     if word := advice(configs[0].training.precision, execution.device):
         warnings.warn(word, stacklevel=2)
-    outcomes: dict[str, Outcome] = {}
     with contextlib.ExitStack() as stack:
         stack.enter_context(numerics(execution))
-        mine: list[tuple[RunConfig, RunFolder]] = []
-        for config in configs:
-            folder = RunFolder(root, config.run_id)
-            try:
-                if (ended := _ended(folder)) is None:
-                    stack.enter_context(folder.claim())
-                    folder.open(config)
-                    ended = _ended(folder)  # meanwhile, by another process
-            except (RunBusy, ValueError, OSError) as error:
-                state: State
-                state = "running" if isinstance(error, RunBusy) else "failed"
-                ended = Outcome(config.run_id, state, str(error))
-            if ended is None:
-                mine.append((config, folder))
-            else:
-                outcomes[config.run_id] = ended
+        mine, outcomes = claim_unfinished(configs, root, stack)
         if not execution.accept_code_change:
             refuse_other_code(root, [config for config, _ in mine])
         for config, folder in mine:
             folder.keep_plugins(config)
         interruption = stack.enter_context(Interruption())
         for step, group in by_step(mine, outcomes).items():
-            session = _Session(group, step, execution, progress, build)
+            session = _Session(group, step, execution, progress, build, sets)
             for outcome in session.run(interruption):
                 outcomes[outcome.run_id] = outcome
     return [outcomes[config.run_id] for config in configs]
-
-
-def _ended(folder: RunFolder) -> Outcome | None:
-    """The outcome of a run that needs no training: it is done, or damaged."""
-    if not (folder.path / "result.json").exists():
-        return None
-    if problems := verify(folder.path):
-        return Outcome(folder.run_id, "failed", " ".join(problems))
-    with contextlib.suppress(OSError, RunBusy):  # after a kill at the very end
-        if checkpoints.saved_steps(folder, resumable=True):
-            with folder.claim():
-                checkpoints.free_moments(folder)
-    return Outcome(folder.run_id, "done", "was done before")
 
 
 class _Session:
@@ -118,8 +88,9 @@ class _Session:
         execution: Execution,
         progress: Progress | None,
         build: BuildPack,
+        sets: Mapping[int, list[EvaluationSet]],
     ) -> None:
-        self.build = build
+        self.build, self.sets = build, sets
         self.configs = [config for config, _ in group]
         self.folders = [folder for _, folder in group]
         self.start = step
@@ -184,6 +155,7 @@ class _Session:
         """Build the pack, and bring each folder back to where its run goes on."""
         with span("start-up", whole=True):
             self._built = self.build(self.configs, self.execution, restored)
+            self._built.evaluation_sets.update(self.sets)
         environment = self.pack.environment()
         for lane, folder in enumerate(self.folders):
             with self._failing_alone(lane):
@@ -241,9 +213,7 @@ class _Session:
         if not self._alive():
             return
         self._record(self.training.final_examples)
-        unembeddings = unembeddings_per_token(
-            self.pack.task, self.pack.objective, self.training.context
-        )
+        unembeddings = self.pack.unembeddings_per_token()
         keep = self.execution.keep_checkpoints_every_steps
         for lane in self._alive():
             with self._failing_alone(lane):
@@ -380,19 +350,3 @@ class _Session:
             return message
         failures = (f"{self.configs[k].run_id}: {m}" for k, m in self.failed.items())
         return "; ".join(failures)
-
-
-def _check_pack(configs: Sequence[RunConfig]) -> None:
-    if not configs:
-        raise ValueError("A pack needs at least one run; got none.")
-    ids = [config.run_id for config in configs]
-    if len(set(ids)) < len(ids):
-        twice = sorted({run_id for run_id in ids if ids.count(run_id) > 1})
-        raise ValueError(f"A run can be in a pack once; given twice: {twice}.")
-    other = [c.run_id for c in configs if c.pack_key != configs[0].pack_key]
-    if other:
-        raise ValueError(
-            f"{other[0]} cannot train beside {ids[0]}: the runs of a pack may differ in "
-            "seed, data seed, learning rate and weight decay alone."
-        )
-    configs[0].require_evaluation()

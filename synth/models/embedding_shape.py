@@ -3,12 +3,10 @@
 The modules are in `synth.models.embedding`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from synth.identity import Part, identity
-from synth.tasks.task import Task
 
 Embeddings = Literal["untied", "tied"]
 Positions = Literal["rotary", "learned"]
@@ -44,15 +42,3 @@ class EmbeddingConfig(Part):
                 f"ModelConfig.positions 'learned' has (TrainingConfig.context). Train "
                 f"with a context of at least {length}, or with positions 'rotary'."
             )
-
-    def require_evaluation(
-        self, build_task: Callable[[], Task], context: int, examples: int
-    ) -> None:
-        """Refuse a task whose evaluation sets hold rows longer than learned positions.
-
-        The sets are generated for this where positions are learned, and only there.
-        """
-        if self.positions == "learned":
-            for chosen in build_task().evaluation_sets(examples):
-                lengths_R = (chosen.rows.example_RT > 0).sum(1)
-                self.require_positions(int(lengths_R.max(initial=0)), context)

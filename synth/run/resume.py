@@ -1,18 +1,63 @@
-"""Which checkpoint a run resumes from: the newest usable one that its pack shares."""
+"""Which runs are left to train, and the checkpoint that each of them resumes from."""
 
 import contextlib
 from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
 
 from synth.config import RunConfig
 from synth.run import checkpoint as checkpoints
 from synth.run.checkpoint import CorruptCheckpoint
 from synth.run.progress import Outcome
-from synth.run.store import RunFolder
+from synth.run.result_file import verify
+from synth.run.store import RunBusy, RunFolder
+
+Run = tuple[RunConfig, RunFolder]
+
+
+def claim_unfinished(
+    configs: Sequence[RunConfig], root: Path, claims: contextlib.ExitStack
+) -> tuple[list[Run], dict[str, Outcome]]:
+    """Claim the runs that are neither done nor busy, until `claims` is closed.
+
+    Returns them with their folders, and the outcomes of the others by run id.
+    """
+    mine: list[Run] = []
+    outcomes: dict[str, Outcome] = {}
+    for config in configs:
+        folder = RunFolder(root, config.run_id)
+        try:
+            if (ended := _ended(folder)) is None:
+                claims.enter_context(folder.claim())
+                folder.open(config)
+                ended = _ended(folder)  # meanwhile, by another process
+        except RunBusy as error:
+            ended = Outcome(config.run_id, "running", str(error))
+        except (ValueError, OSError) as error:
+            ended = Outcome(config.run_id, "failed", str(error))
+        if ended is None:
+            mine.append((config, folder))
+        else:
+            outcomes[config.run_id] = ended
+    return mine, outcomes
+
+
+def _ended(folder: RunFolder) -> Outcome | None:
+    """The outcome of a run that needs no training: it is done, or damaged."""
+    if not (folder.path / "result.json").exists():
+        return None
+    if problems := verify(folder.path):
+        return Outcome(folder.run_id, "failed", " ".join(problems))
+    with contextlib.suppress(OSError, RunBusy):  # after a kill at the very end
+        if checkpoints.saved_steps(folder, resumable=True):
+            with folder.claim():
+                checkpoints.free_moments(folder)
+    return Outcome(folder.run_id, "done", "was done before")
 
 
 def by_step(
-    runs: list[tuple[RunConfig, RunFolder]], outcomes: dict[str, Outcome]
-) -> dict[int | None, list[tuple[RunConfig, RunFolder]]]:
+    runs: list[Run], outcomes: dict[str, Outcome]
+) -> dict[int | None, list[Run]]:
     """Group runs by the step to go on from (`None`: the start).
 
     Runs of one pack normally share a checkpoint step, since the two newest are kept; if
@@ -20,7 +65,7 @@ def by_step(
     none that can be used, are put into `outcomes` as failed.
     """
     steps: list[set[int]] = []
-    usable: list[tuple[RunConfig, RunFolder]] = []
+    usable: list[Run] = []
     for config, folder in runs:
         try:
             steps.append(usable_steps(folder))
@@ -38,7 +83,7 @@ def by_step(
     common = set.intersection(*steps)
     if common:
         return {max(common): usable}
-    groups: dict[int | None, list[tuple[RunConfig, RunFolder]]] = defaultdict(list)
+    groups: dict[int | None, list[Run]] = defaultdict(list)
     for run, own_steps in zip(usable, steps, strict=True):
         groups[max(own_steps, default=None)].append(run)
     return groups

@@ -205,3 +205,14 @@ def test_a_profile_counts_replays_as_forward(tmp_path, graphs):
     assert found.notes == (
         "9 of 12 steps were replayed as one graph: all of a replay is counted as forward",
     )
+
+
+def test_a_recorded_step_unembeds_every_position(monkeypatch, request):
+    monkeypatch.setattr("synth.models.describe.SPARSE_VOCABULARY", 1)
+    config = tiny_run(2)
+    scored = dataclasses.replace(config.objective, scored="answer")
+    config = dataclasses.replace(config, objective=scored)
+    execution = Execution(compile="off")
+    assert Pack([config], execution, None).unembeddings_per_token() < 1
+    request.getfixturevalue("graphs")
+    assert Pack([config], execution, None).unembeddings_per_token() == 2

@@ -23,7 +23,7 @@ from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.token_order import TokenOrderConfig
 from synth.run.execution import Execution
 from synth.targets import make_targets
-from synth.tasks.polynomial import PolynomialConfig
+from synth.tasks.polynomial import Polynomial, PolynomialConfig
 from synth.tasks.task import EvaluationSet, Rows
 from synth.training import train
 from tests.conftest import tiny_run
@@ -312,6 +312,18 @@ def test_rows_beyond_the_learned_positions_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
     (outcome,) = train([short], tmp_path)
     assert outcome.state == "done"
+
+
+def test_sets_that_were_checked_are_those_that_are_scored(tmp_path, monkeypatch):
+    generated, plain = [], Polynomial.evaluation_sets
+
+    def counted(self, examples):
+        generated.append(examples)
+        return plain(self, examples)
+
+    monkeypatch.setattr(Polynomial, "evaluation_sets", counted)
+    trained(tmp_path, altered(tiny_run(), positions="learned"))
+    assert generated == [8, 4]
 
 
 def test_evaluation_beyond_the_learned_positions_is_refused():
