@@ -19,7 +19,7 @@ a pool, A answer tokens, Q queries, R rows, T positions.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -118,6 +118,9 @@ class QueryTask(QuestionTask):
     @abstractmethod
     def answers(self, tokens_EL: np.ndarray) -> np.ndarray:
         """Whether each token is an answer, (E, L)."""
+
+    def asked(self, question: Sequence[int]) -> None:
+        """No single question: an example has several."""
 
     def packed(self, tokens_EL: np.ndarray, context: int) -> Rows:
         """Examples side by side in rows of `context` tokens."""

@@ -152,6 +152,16 @@ def test_right_answers_of_every_task_are_right():
     assert {"polynomial", "countdown", "sat", "maze", "graph-paths"} <= set(judged)
 
 
+@pytest.mark.parametrize("kind", ["mqar", "k-hop"])
+def test_examples_of_several_queries_are_no_prompts(kind):
+    task = members("task")[kind]().build()
+    with pytest.raises(
+        ValueError, match="has no prompts: its rows have several answers"
+    ):
+        questions(task, 1)
+    assert task.asked([1, 2, 3]) is None
+
+
 def test_paths_end_with_their_token(tmp_path):
     run = quietly(path_run(), tmp_path)
     chosen = questions(run.task, 1)[0]
