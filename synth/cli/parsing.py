@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import os
 import shutil
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -60,18 +61,27 @@ def parse(
     registry = ConstructorRegistry()
     registry.primitive_rule(_number)
     registry.primitive_rule(_path)
+    registry.primitive_rule(_optional_word)
     registry.struct_rule(_configuration)
     try:
         with registry, _wide_enough():
             return tyro.cli(
                 choice,
-                prog=prog,
+                prog=_as_called(prog),
                 description=f"{description}\n\n{PLUGIN_HELP}",
                 args=arguments,
                 config=settings,
             )
     except Refused as refused:
         raise ValueError(str(refused)) from None
+
+
+def _as_called(prog: str) -> str:
+    """`synth sweeps` in place of `python -m sweeps`, if the console command was called."""
+    if Path(sys.argv[0]).name != "synth":
+        return prog
+    room = prog.rpartition(" ")[2]
+    return "synth" if room == "synth" else f"synth {room}"
 
 
 @contextlib.contextmanager
@@ -103,9 +113,24 @@ def _number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 
     return PrimitiveConstructorSpec(
         nargs=1,
-        metavar="{None}|" * optional + kind.__name__.upper(),
+        metavar=kind.__name__.upper(),
         instance_from_str=number,
         is_instance=lambda value: isinstance(value, fitting),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def _optional_word(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """`str | None`, whose help says STR alone."""
+    if typing.get_origin(info.type) not in (typing.Union, types.UnionType):
+        return None
+    if set(typing.get_args(info.type)) != {str, type(None)}:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="STR",
+        instance_from_str=lambda words: None if words == ["None"] else words[0],
+        is_instance=lambda value: value is None or isinstance(value, str),
         str_from_instance=lambda value: [str(value)],
     )
 

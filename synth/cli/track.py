@@ -7,7 +7,7 @@ from typing import Literal
 
 import tyro
 
-from synth.run.naming import find_runs
+from synth.run.finding import find_runs
 from synth.run.store import RunBusy, RunFolder
 from synth.run.trackers import missing_package
 from synth.run.tracking import Curve

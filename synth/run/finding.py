@@ -1,7 +1,8 @@
-"""A run by whatever a person calls it: an id, its beginning, a path or a pattern."""
+"""Runs by whatever a person calls them: an id, its beginning, a path or a pattern."""
 
 import glob
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from synth.run.places import expand
@@ -34,6 +35,29 @@ def find_run(name: str | os.PathLike[str], runs: Path = Path("runs")) -> Path:
         f"{word!r} {several} below {runs}. Give a whole run id, or the path of its "
         "folder; `python -m sweeps status --json` lists them."
     )
+
+
+def find_runs(names: Sequence[str], runs: Path = Path("runs")) -> list[Path]:
+    """The folders of the runs that `names` fit, each once.
+
+    A pattern, or a folder that holds runs, may name many; any other word names one, as
+    for `find_run`.
+
+    Raises
+    ------
+    ValueError
+        When a name fits no run, or is the beginning of several ids.
+    """
+    folders: dict[Path, Path] = {}
+    for name in names:
+        word = expand(name)
+        within = sorted(file.parent for file in Path(word).glob("*/config.json"))
+        several = within or (
+            sorted(_matches(word, runs)) if glob.has_magic(word) else []
+        )
+        for folder in several or [find_run(word, runs)]:
+            folders.setdefault(folder.resolve(), folder)
+    return list(folders.values())
 
 
 def _matches(word: str, runs: Path) -> list[Path]:

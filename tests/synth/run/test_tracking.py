@@ -10,6 +10,7 @@ import pytest
 from synth.__main__ import main
 from synth.run import tracking
 from synth.run.execution import Execution
+from synth.run.finding import find_runs
 from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
@@ -188,3 +189,21 @@ def test_tensorboard_shows_the_rows_of_a_run_that_was_stopped(tmp_path):
         for tag, value in values.items():
             expected.setdefault(tag, []).append((step, pytest.approx(value, rel=1e-6)))
     assert scalars(tmp_path / config.run_id) == expected
+
+
+def test_runs_are_named_by_folder_pattern_path_or_id(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ids = ["star-n1-s0-aaaa0000", "star-n2-s0-bbbb0000"]
+    for run_id in ids:
+        (tmp_path / "runs" / "quick" / run_id).mkdir(parents=True)
+        (tmp_path / "runs" / "quick" / run_id / "config.json").write_text("{}")
+    for names, expected in (
+        (["runs/quick"], ids),
+        (["star-*"], ids),
+        (["runs/*/star-n2-*", "star-n2"], ids[1:]),
+        ([f"runs/quick/{ids[0]}", ids[0]], ids[:1]),
+    ):
+        assert [path.name for path in find_runs(names)] == expected
+    for wrong in ("star", "nothing", "runs/quick/nothing", "nothing*"):
+        with pytest.raises(ValueError, match="fits"):
+            find_runs([wrong])
