@@ -107,7 +107,12 @@ def _generated() -> Path:
     return entry("texts", digest([grammar("story").digest, CHARACTERS]), write)
 
 
-@sweep(figure="acceptance by depth", scales=tuple(SCALES), metric="test/loss/horizon=1")
+@sweep(
+    figure="acceptance by depth",
+    answers="the README of ysjprojects/awesome-mtp",
+    scales=tuple(SCALES),
+    metric="test/loss/horizon=1",
+)
 def characters(scale: str) -> Iterator[RunConfig]:
     """Text by characters: next token, three parallel blocks, chains; drafts of each."""
     chosen = SCALES[scale]
