@@ -175,12 +175,14 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def _write_parquet(path: Path, found: "Iterator[pa.RecordBatch]") -> int:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = 0
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
         for batch in found:
-            writer.write_batch(batch)
+            # `write_batch` would hold up to a million rows in memory.
+            writer.write_table(pa.Table.from_batches([batch]))
             rows += len(batch)
     return rows
 

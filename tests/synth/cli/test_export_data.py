@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from synth.__main__ import main
+from synth.cli.export_data import _write_parquet
 from synth.families import member
 from synth.tasks.export import BATCH_ROWS, batches
 from synth.tasks.polynomial import PolynomialConfig
@@ -134,6 +135,20 @@ def test_a_long_export_is_drawn_in_pieces():
     pieces = batches(task, "train", 10**9, 0, 64)
     sizes = [len(piece) for piece in itertools.islice(pieces, 3)]
     assert 0 < max(sizes) <= 4 * BATCH_ROWS
+
+
+def test_each_piece_is_on_the_disk_before_the_next_is_drawn(tmp_path):
+    task = PolynomialConfig(**SMALL).build()
+    first = next(batches(task, "train", 3, 0, 64))
+    path = tmp_path / "train.parquet"
+
+    def pieces():
+        yield first
+        assert path.stat().st_size > 100
+        yield first
+
+    assert _write_parquet(path, pieces()) == 6
+    assert pl.read_parquet(path)["text"].to_list() == 2 * first["text"].to_pylist()
 
 
 def test_roles_are_those_that_scores_go_by():
