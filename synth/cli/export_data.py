@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Format = Literal["parquet", "jsonl"]
 VOCABULARY = "vocabulary.json"
+GROUP_ROWS = 8192
+"""Examples that are held in memory and written together as a group of parquet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,11 +181,20 @@ def _write_parquet(path: Path, found: "Iterator[pa.RecordBatch]") -> int:
     import pyarrow.parquet as pq
 
     rows = 0
+    waiting: list[pa.RecordBatch] = []
+
+    def write() -> None:
+        if waiting:
+            writer.write_table(pa.Table.from_batches(waiting))
+            waiting.clear()
+
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
         for batch in found:
-            # `write_batch` would hold up to a million rows in memory.
-            writer.write_table(pa.Table.from_batches([batch]))
             rows += len(batch)
+            waiting.append(batch)
+            if sum(map(len, waiting)) >= GROUP_ROWS:
+                write()
+        write()
     return rows
 
 

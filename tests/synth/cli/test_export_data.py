@@ -5,6 +5,7 @@ import json
 import subprocess
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from synth.__main__ import main
@@ -137,18 +138,17 @@ def test_a_long_export_is_drawn_in_pieces():
     assert 0 < max(sizes) <= 4 * BATCH_ROWS
 
 
-def test_each_piece_is_on_the_disk_before_the_next_is_drawn(tmp_path):
+def test_examples_are_written_in_groups_of_some_size(tmp_path, monkeypatch):
+    """Neither all at the end nor a few at a time."""
+    monkeypatch.setattr("synth.cli.export_data.GROUP_ROWS", 6)
     task = PolynomialConfig(**SMALL).build()
     first = next(batches(task, "train", 3, 0, 64))
     path = tmp_path / "train.parquet"
-
-    def pieces():
-        yield first
-        assert path.stat().st_size > 100
-        yield first
-
-    assert _write_parquet(path, pieces()) == 6
-    assert pl.read_parquet(path)["text"].to_list() == 2 * first["text"].to_pylist()
+    assert _write_parquet(path, iter([first] * 5)) == 15
+    file = pq.ParquetFile(path)
+    groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    assert groups == [6, 6, 3]
+    assert pl.read_parquet(path)["text"].to_list() == 5 * first["text"].to_pylist()
 
 
 def test_roles_are_those_that_scores_go_by():
