@@ -1,8 +1,4 @@
-"""What came out of the runs.
-
-python -m analysis
-    {collect,merge,plot,compare,quick,claims,matched,figures,report,notebooks}
-"""
+"""What came out of the runs: `python -m analysis COMMAND`, from folders to a report."""
 
 import sys
 from typing import Any
