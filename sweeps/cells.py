@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from synth import plugins
 from synth.config import RunConfig
 from synth.identity import digest, require
 from synth.scales import resolve
@@ -145,7 +146,7 @@ def _varies(name: str, flat: Sequence[dict[str, Any]], kind: str) -> bool:
 
 
 def flatten(config: RunConfig) -> dict[str, Any]:
-    """Every field of a run under its dotted name; lists as text."""
+    """Every field of a run under its dotted name; lists as text, no plugin files."""
     flat: dict[str, Any] = {}
 
     def walk(prefix: str, values: dict[str, Any]) -> None:
@@ -155,5 +156,7 @@ def flatten(config: RunConfig) -> dict[str, Any]:
             else:
                 flat[prefix + name] = str(value) if isinstance(value, list) else value
 
-    walk("", config.to_dict())
+    values = config.to_dict()
+    values.pop(plugins.FOLDER, None)
+    walk("", values)
     return flat

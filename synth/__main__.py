@@ -21,7 +21,9 @@ def parse(arguments: list[str] | None = None) -> Any:
 
     aimed = {"sample": commands.SampleExamples, "train": commands.Train}
     aimed |= {"describe": commands.Describe}
-    kind = commands.objective_kind(sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    commands.require_task(words)
+    kind = commands.objective_kind(words)
     if kind is not None:
         aimed = {name: commands.aimed_at(one, kind) for name, one in aimed.items()}
     return parse_words(

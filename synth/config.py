@@ -167,6 +167,7 @@ class RunConfig(Part):
                 "`Task.held_out`, and its configuration class say "
                 'splits = ("test", "validation").'
             )
+        self.objective.require_heads()
         self.objective.require_trunk(self.model.scale, self.model.shape.layers)
         self.objective.require_parts(self.model.mixer, self.model.positions)
 

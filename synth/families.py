@@ -126,10 +126,15 @@ def member(family: str, values: Any, owner: str) -> Any:
         raise ValueError(f"{owner} must be an object with a 'kind'; got {values!r}.")
     given = dict(values)
     kind = given.pop("kind", None)
-    config = find(family, str(kind))
+    return require_member(family, str(kind)).from_dict(given)  # type: ignore[attr-defined]
+
+
+def require_member(family: str, kind: str) -> type[Family]:
+    """The member of a kind; where there is none, `ValueError` names the nearest."""
+    config = find(family, kind)
     if config is None:
         raise ValueError(
-            f"No {family} is called {kind!r}. {nearest(str(kind), _MEMBERS[family])} "
-            "One of your own: name its file with --plugin FILE."
+            f"No {family} is called {kind!r}. {nearest(kind, _MEMBERS[family])} "
+            "One of your own: name its file with --plugin FILE, once for each file."
         )
-    return config.from_dict(given)  # type: ignore[attr-defined]
+    return config

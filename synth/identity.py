@@ -72,6 +72,12 @@ class Part:
     """Raised when the meaning of the same fields changes."""
 
     def __post_init__(self) -> None:
+        own = vars(type(self)).values()
+        if any(isinstance(value, dataclasses.Field) for value in own):
+            raise ValueError(
+                f"The class {type(self).__name__} declares fields and is no dataclass: "
+                "write @dataclass(frozen=True, kw_only=True) above it."
+            )
         coerce_fields(self)
         self.validate()
 

@@ -15,7 +15,7 @@ import tyro
 from synth.cli.drawing import draw_targets
 from synth.cli.moved import MovedFiles
 from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.families import member, members
+from synth.families import member, members, require_member
 from synth.identity import require
 from synth.models.describe import as_text, describe_model, describe_run
 from synth.objectives.multi_token import MultiTokenConfig
@@ -55,6 +55,15 @@ def objective_kind(words: Sequence[str]) -> str | None:
         if word.startswith("--objective="):
             return word.partition("=")[2]
     return None
+
+
+def require_task(words: Sequence[str]) -> None:
+    """Refuse a task that nothing defines (`ValueError`); tyro knows of no plugins."""
+    aliases = itertools.chain(*ALIASES.values())
+    match words:
+        case ["sample" | "train" | "export-data", kind, *_]:
+            if not kind.startswith("-") and kind not in aliases:
+                require_member("task", kind)
 
 
 def aimed_at(command: type, kind: str) -> type:

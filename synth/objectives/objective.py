@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from synth.families import Family
-from synth.identity import Part, identity
+from synth.identity import Part, identity, require
 from synth.scales import SCALES
 
 if TYPE_CHECKING:
@@ -251,6 +251,38 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
         heads = self.heads()
         parent = heads[head - 1].parent
         return heads[head - 1].given > (heads[parent - 1].given if parent else 0)
+
+    def require_heads(self) -> None:
+        """Raise `ValueError` where `heads` breaks the contract, with the head."""
+        owner, heads = f"{type(self).__name__}.heads()", self.heads()
+        listed = isinstance(heads, tuple) and all(
+            isinstance(one, Head) for one in heads
+        )
+        if not (listed and heads):
+            raise ValueError(
+                f"{owner} must be a tuple of heads, such as (Head(offset=1),); "
+                f"got {heads!r}."
+            )
+        require(
+            heads[0].prediction == Prediction(1),
+            f"{owner}, head 1",
+            "the prediction of the next token, offset=1 and given=0",
+            heads[0].prediction,
+        )
+        for number, head in enumerate(heads, 1):
+            place = f"{owner}, head {number}: "
+            require(head.given >= 0, f"{place}given", "at least 0", head.given)
+            ahead = f"above {head.given}, since a head predicts a token it has not read"
+            require(head.offset > head.given, f"{place}offset", ahead, head.offset)
+            others = [None, *(n for n in range(1, len(heads) + 1) if n != number)]
+            one_of = f"one of {', '.join(map(str, others))}"
+            require(head.parent in others, f"{place}parent", one_of, head.parent)
+        labels = [head.prediction.label for head in heads]
+        if len(set(labels)) < len(labels):
+            raise ValueError(
+                f"{owner} predicts one token twice, so that their scores would have one "
+                f"name: {'; '.join(labels)}. Give each head an offset of its own."
+            )
 
     def require_trunk(self, scale: str, layers: int) -> None:
         """Raise `ValueError` where several heads share no trunk, with ways out.

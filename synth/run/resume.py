@@ -27,10 +27,10 @@ def claim_unfinished(
     for config in configs:
         folder = RunFolder(root, config.run_id)
         try:
-            if (ended := _ended(folder)) is None:
+            if (ended := _ended(folder, config)) is None:
                 claims.enter_context(folder.claim())
                 folder.open(config)
-                ended = _ended(folder)  # meanwhile, by another process
+                ended = _ended(folder, config)  # meanwhile, by another process
         except RunBusy as error:
             ended = Outcome(config.run_id, "running", str(error))
         except (ValueError, OSError) as error:
@@ -42,7 +42,7 @@ def claim_unfinished(
     return mine, outcomes
 
 
-def _ended(folder: RunFolder) -> Outcome | None:
+def _ended(folder: RunFolder, config: RunConfig) -> Outcome | None:
     """The outcome of a run that needs no training: it is done, or damaged."""
     if not (folder.path / "result.json").exists():
         return None
@@ -52,7 +52,13 @@ def _ended(folder: RunFolder) -> Outcome | None:
         if checkpoints.saved_steps(folder, resumable=True):
             with folder.claim():
                 checkpoints.free_moments(folder)
-    return Outcome(folder.run_id, "done", "was done before")
+    message = "was done before"
+    if folder.has_other_plugins(config):
+        message += (
+            ", with other files of your own than they are now. If the change matters to "
+            f"results, raise `version` in its class, or move {folder.path} away"
+        )
+    return Outcome(folder.run_id, "done", message)
 
 
 def by_step(

@@ -110,6 +110,15 @@ class RunFolder:
         if stored.get(plugins.FOLDER, []) != plugins.recorded(config):
             self._write_config(config)
 
+    def has_other_plugins(self, config: RunConfig) -> bool:
+        """Whether a person's files behind the run have other contents than recorded."""
+        now = {one["sha256"] for one in plugins.recorded(config)}
+        if not now:
+            return False
+        stored = (self.read_json("config.json") or {}).get("config", {})
+        entries = stored.get(plugins.FOLDER, [])
+        return now != {one.get("sha256") for one in entries if isinstance(one, dict)}
+
     def _write_config(self, config: RunConfig) -> None:
         """Write the configuration, after the files that define it."""
         files = plugins.copies([config])

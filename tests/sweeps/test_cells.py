@@ -177,6 +177,20 @@ def test_names_of_cells_hold_what_differs_within_a_task():
     )
 
 
+def test_names_of_cells_leave_out_the_files_of_plugins(monkeypatch):
+    configs = [tiny_run(1), tiny_run(2)]
+    one_file = [{"path": "/own/two.py", "sha256": "0" * 64}]
+    recorded = {1: [], 2: one_file}
+    monkeypatch.setattr(
+        "synth.plugins.recorded", lambda config: recorded[config.objective.horizon]
+    )
+    assert configs[1].to_dict()["plugins"] == one_file
+    assert [name.split()[1:] for name in cell_names(configs)] == [
+        ["n1", configs[0].model.scale],
+        ["n2", configs[1].model.scale],
+    ]
+
+
 def test_the_paper_scale_reaches_five_seeds():
     for name in ("polynomial", "induction", "induction-books"):
         runs = part_of(CATALOGUE[name]("paper"), seeds=5)

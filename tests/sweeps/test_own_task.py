@@ -57,7 +57,7 @@ def leap_run(folder):
 def test_the_commands_of_both_pages_work(tmp_path):
     write_files(tmp_path)
     commands = [line for block in blocks("sh") for line in block.splitlines()]
-    assert len(commands) == 9
+    assert len(commands) == 10
     printed = {}
     for line in commands:
         program, *words = shlex.split(line)

@@ -1,5 +1,6 @@
 """Plugins: what is recorded, what is imported, and whom it is believed."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 
 from synth import families, plugins
 from synth.config import RunConfig
+from synth.run import resume
 from synth.run.defining_code import ROOT
 from synth.run.store import RunFolder
 from tests.conftest import tiny_run
@@ -81,6 +83,24 @@ def test_the_record_holds_helpers_and_is_no_part_of_the_identity(run, tmp_path):
     names = {path.name.partition("-")[2] for path in copies}
     assert names == {"tiny.py", "helper_of_tiny.py"}
     assert {path.stat().st_mode & 0o022 for path in copies} == {0}
+
+
+def test_a_finished_run_says_that_its_files_have_changed(run, tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path / "runs", run.run_id)
+    assert not folder.has_other_plugins(run)
+    moved = [one | {"path": "/elsewhere.py"} for one in plugins.recorded(run)]
+    monkeypatch.setattr(plugins, "recorded", lambda config: moved)
+    assert not folder.has_other_plugins(run)
+    moved[0]["sha256"] = "0" * 64
+    assert folder.has_other_plugins(run)
+    (folder.path / "result.json").touch()
+    monkeypatch.setattr(resume, "verify", lambda path: [])
+    with contextlib.ExitStack() as claims:
+        _, outcomes = resume.claim_unfinished([run], tmp_path / "runs", claims)
+    outcome = outcomes[run.run_id]
+    assert outcome.state == "done"
+    assert "was done before, with other files of your own" in outcome.message
+    assert "raise `version`" in outcome.message
 
 
 def test_the_original_serves_or_else_the_copies(run, tmp_path):

@@ -129,6 +129,8 @@ def test_describe(capsys):
         ),
         ("describe --scale 3m", ["'3m'", "3M"]),
         ("sample polynomial --count 0", ["--count", "at least 1"]),
+        ("sample polynomials", ["'polynomials'", "'polynomial'?", "--plugin FILE"]),
+        ("train zzz --steps 3", ["No task is called 'zzz'", "maze", "--plugin FILE"]),
         ("sample maze --operations 2", ["--operations", "'maze'"]),
         ("evaluate nowhere", ["nowhere is no run folder"]),
         ("train polynomial --modulus 4", ["Config.modulus", "a prime from 2 to 97"]),
@@ -149,7 +151,6 @@ def test_mistakes_are_one_message_and_status_2(capsys, words, expected):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("sample polynomials", "polynomial"),
         ("train polynomial --learning-rat 1", "--learning-rate"),
         ("train polynomial --steps 1e6", "a whole number; got '1e6'. Write 1000000."),
         ("train polynomial --seed 1.5", "must be a whole number; got '1.5'."),

@@ -1,0 +1,75 @@
+"""Lists of heads that break the contract are refused, with the head and its value."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+
+from synth import families
+from synth.identity import identity
+from synth.objectives.objective import Head, ObjectiveConfig
+from tests.conftest import tiny_run
+
+CONFIGURATION = dataclass(frozen=True, kw_only=True)
+
+
+@pytest.fixture
+def build(monkeypatch):
+    """Builds a run whose objective has the given heads."""
+    known = dict(families._MEMBERS["objective"])
+
+    def built(heads, decorate=CONFIGURATION):
+        class Listed(ObjectiveConfig):
+            kind: ClassVar[str] = "listed"
+            ignored: int = identity(1)
+
+            @property
+            def arm(self):
+                return "listed"
+
+            def heads(self):
+                return heads
+
+            def trunk_layers(self, layers):
+                return layers
+
+        return replace(tiny_run(1), objective=decorate(Listed)())
+
+    yield built
+    families._MEMBERS["objective"].clear()
+    families._MEMBERS["objective"].update(known)
+
+
+NEXT = Head(offset=1)
+
+
+@pytest.mark.parametrize(
+    ("heads", "words"),
+    [
+        (NEXT, ["must be a tuple of heads", "got Head("]),
+        ((), ["must be a tuple of heads", "got ()"]),
+        ((Head(offset=2),), ["head 1", "next token", "offset=2"]),
+        ((NEXT, Head(offset=-2)), ["head 2: offset", "above 0", "got -2"]),
+        ((NEXT, Head(offset=2, given=2)), ["head 2: offset", "above 2", "got 2"]),
+        ((NEXT, Head(offset=2, given=-1)), ["head 2: given", "at least 0", "got -1"]),
+        ((NEXT, Head(offset=2, parent=3)), ["head 2: parent", "None, 1", "got 3"]),
+        ((NEXT, Head(offset=2, parent=2)), ["head 2: parent", "None, 1", "got 2"]),
+        ((NEXT, NEXT), ["one token twice", "horizon=1; horizon=1"]),
+    ],
+)
+def test_heads_that_break_the_contract_are_refused(build, heads, words):
+    with pytest.raises(ValueError) as caught:
+        build(heads)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_heads_in_order_are_taken(build):
+    heads = (NEXT, Head(offset=2, parent=3), Head(offset=3))
+    assert build(heads).objective.heads() == heads
+    assert build((NEXT, Head(offset=2), Head(offset=2, given=1, parent=1)))
+
+
+def test_fields_without_the_decorator_are_refused_in_words(build):
+    with pytest.raises(ValueError, match=r"Listed declares fields .* write @dataclass"):
+        build((NEXT,), decorate=lambda cls: cls)
