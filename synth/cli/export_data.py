@@ -76,7 +76,10 @@ class ExportData:
         return f"{split}.{self.to}"
 
     def _card(self, rows: dict[str, int], digests: dict[str, str]) -> str:
-        """What the data are and how to make them again, for people and for `datasets`."""
+        """What the data are and how to make them again, for people and for `datasets`.
+
+        Plain text: `huggingface_hub.DatasetCard` comes with the `hub` extra alone.
+        """
         files = [f"  - split: {split}\n    path: {self._file(split)}" for split in rows]
         reader = "scan_parquet" if self.to == "parquet" else "scan_ndjson"
         settings = json.dumps(self.task.canonical(), indent=1)
