@@ -64,11 +64,14 @@ def sync_folder(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its missing parents; each entry outlasts a power cut."""
-    if path.is_dir():
-        return
-    make_folder(path.parent)
-    path.mkdir(exist_ok=True)
+    """Create a folder and its missing parents; each entry outlasts a power cut.
+
+    A folder that exists is synced too: the process that made it may have been killed
+    before it could.
+    """
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
     sync_folder(path.parent)
 
 

@@ -132,7 +132,7 @@ def test_describe(capsys):
         ("sample polynomials", ["'polynomials'", "'polynomial'?", "--plugin FILE"]),
         ("train zzz --steps 3", ["No task is called 'zzz'", "maze", "--plugin FILE"]),
         ("sample maze --operations 2", ["--operations", "'maze'"]),
-        ("evaluate nowhere", ["nowhere is no run folder"]),
+        ("evaluate nowhere", ["nowhere' fits no run below runs"]),
         ("train polynomial --modulus 4", ["Config.modulus", "a prime from 2 to 97"]),
         ("train polynomial --scale x", ["ModelConfig.scale", "'x'", "Known: 10k"]),
         ("train polynomial --threads 0", ["Execution.threads", "at least 1; got 0"]),

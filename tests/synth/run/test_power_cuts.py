@@ -1,11 +1,13 @@
 """Kills, regroupings and power cuts in any order: runs go on and end the same."""
 
+import random
 import shutil
 import signal
 import tempfile
 from pathlib import Path
 from unittest import mock
 
+import pytest
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -39,7 +41,7 @@ class TinyPack:
     def __init__(self, configs, execution, restored):
         self.configs, self.training = configs, configs[0].training
         self.task, self.objective = TASK, configs[0].objective
-        self.items = [[] for _ in configs]
+        self.items, self.evaluation_sets = [[] for _ in configs], {}
         lanes = range(len(configs))
         self.step = restored[0].place.step if restored else 0
         self.weights = [
@@ -62,6 +64,9 @@ class TinyPack:
 
     def environment(self):
         return {"host": "here"}
+
+    def unembeddings_per_token(self):
+        return 1.0
 
     def train_step(self, clock):
         self.step += 1
@@ -190,3 +195,14 @@ Lives.TestCase.settings = settings(
     max_examples=30, stateful_step_count=8, deadline=None, print_blob=True
 )
 TestLives = Lives.TestCase
+
+
+@pytest.mark.parametrize("calls", range(4))
+def test_what_a_killed_process_made_outlasts_a_power_cut(calls):
+    """The next one did not make the folder, and is the one that saves in it."""
+    for seed in range(4):
+        lives = Lives()
+        lives.killed({RUNS[0]}, calls)
+        lives.stopped({RUNS[0]}, 1)
+        lives.power_cut(random.Random(seed))
+        lives.teardown()
