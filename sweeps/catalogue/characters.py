@@ -109,7 +109,8 @@ def _generated() -> Path:
 
 @sweep(
     figure="acceptance by depth",
-    answers="the README of ysjprojects/awesome-mtp",
+    answers="the README of ysjprojects/awesome-mtp: python -m analysis beside characters "
+    "characters-drafts",
     scales=tuple(SCALES),
     metric="test/loss/horizon=1",
 )
