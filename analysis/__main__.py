@@ -19,7 +19,7 @@ def parse(arguments: list[str] | None = None) -> Any:
         Quick,
         Report,
     )
-    from analysis.studies import Events, Learned, Noise, Scaling
+    from analysis.studies import Attention, Events, Learned, Noise, Scaling
     from synth.cli.parsing import parse as parse_words
 
     return parse_words(
@@ -31,6 +31,7 @@ def parse(arguments: list[str] | None = None) -> Any:
             "learned": Learned,
             "noise": Noise,
             "scaling": Scaling,
+            "attention": Attention,
             "merge": Merge,
             "beside": Beside,
             "quick": Quick,

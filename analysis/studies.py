@@ -116,6 +116,40 @@ class Learned:
         return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """Draw where every attention head of a run looks."""
+
+    name: tyro.conf.Positional[str]
+    """A run: its id, the beginning of one, or its folder."""
+    prompt: str | None = None
+    """A text, or a question of the task; if not given, a random segment that is repeated,
+    with the line on which induction heads attend."""
+    figures: Path = FIGURES
+    """Where PNG, PDF and CSV go."""
+
+    def run(self) -> int:
+        """Draw the maps of all layers on the way to the next-token prediction."""
+        import synth
+        from analysis.plots import style
+        from analysis.plots.attention import attention_figure
+        from synth.probes.prefix_matching import repeated_segments
+
+        check_writable(self.figures)
+        run = synth.load(self.name)
+        if self.prompt is None:
+            rows, period = repeated_segments(run.model.vocab_size, rounds=2, rows=1)
+        else:
+            rows, period = run.tokens(self.prompt), None
+        words = [run.text([token]) for token in rows[0].tolist()]
+        run_id = run.config.run_id
+        title = f"{run_id}, step {run.step}"
+        drawn = attention_figure(run.attention(rows), words, title, period)
+        written = style.save(*drawn, self.figures / f"attention-{run_id}")
+        print(f"Written: {', '.join(map(str, written))}")
+        return 0
+
+
 def matrix(table: pl.DataFrame) -> pl.DataFrame:
     """A `learned_matrix` as text: an arm a row, a task a column."""
     cell = pl.format(

@@ -22,6 +22,19 @@ SUITE = "prefix_matching"
 PERIOD, ROUNDS, ROWS = 24, 3, 16
 
 
+def repeated_segments(
+    vocabulary: int, period: int = PERIOD, rounds: int = ROUNDS, rows: int = ROWS
+) -> tuple[Tensor, int]:
+    """Rows of a random segment of distinct tokens, repeated, (B, T), and its length.
+
+    A small vocabulary has shorter segments.
+    """
+    rng = generator(0, "probe", SUITE)
+    length = min(period, vocabulary)
+    segments = np.stack([rng.permutation(vocabulary)[:length] for _ in range(rows)])
+    return torch.from_numpy(np.tile(segments, rounds)), length
+
+
 @torch.no_grad()
 def prefix_matching(
     model: PredictionModel, period: int = PERIOD, rounds: int = ROUNDS, rows: int = ROWS
@@ -31,13 +44,8 @@ def prefix_matching(
     Rows are random tokens of the model's vocabulary, the same on every call, so any
     model can be measured, whatever it was trained on.
     """
-    rng = generator(0, "probe", SUITE)
-    most = model.vocab_size
-    segments = np.stack(
-        [rng.permutation(most)[: min(period, most)] for _ in range(rows)]
-    )
-    length = segments.shape[1]
-    tokens = torch.from_numpy(np.tile(segments, rounds)).to(model.embedding_KVD.device)
+    tokens, length = repeated_segments(model.vocab_size, period, rounds, rows)
+    tokens = tokens.to(model.embedding_KVD.device)
     x = model.embed(tokens.expand(model.num_lanes, -1, -1))
     at = torch.arange(length, tokens.shape[1], device=tokens.device)
     scores = []
