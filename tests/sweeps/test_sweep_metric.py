@@ -6,6 +6,7 @@ import pytest
 
 from sweeps.survey import metrics
 from sweeps.sweep_metric import by_name, chosen_by, default_metric, value_of
+from synth import families
 from synth.run.store import RunFolder
 from synth.tasks.blocksworld import BlocksworldConfig
 from synth.tasks.choice_points import ChoicePointsConfig
@@ -32,12 +33,20 @@ def test_the_default_is_what_the_task_declares_first(task, name, better):
     assert chosen_by("", of_task(task, context=64)) == (name, better)
 
 
-def test_a_task_that_declares_none_says_what_to_write():
+@pytest.fixture
+def undeclared():
+    """A task without metrics, which no other test sees."""
+
     class Undeclared(TaskConfig):
         kind = "undeclared"
 
+    yield Undeclared()
+    families._MEMBERS["task"].pop("undeclared")
+
+
+def test_a_task_that_declares_none_says_what_to_write(undeclared):
     config = tiny_run()
-    object.__setattr__(config, "task", Undeclared())
+    object.__setattr__(config, "task", undeclared)
     assert default_metric(config.task) == ""
     with pytest.raises(
         ValueError, match=r"declares no metric .*--metric test/loss/hor"
