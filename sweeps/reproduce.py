@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from sweeps.collected import TABLES
+from sweeps.commands import STOPPED
 from synth.config import RunConfig
 from synth.identity import require
 from synth.run.execution import Execution
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 KEY = ["step", "suite", "metric", "slice"]
 PROCESSORS = ("x86_64", "AMD64", "aarch64", "arm64")
 """Devices of a table that are no GPU."""
-STOPPED = {"stopped": 75, "done": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +49,15 @@ class Reproduce:
             self.run_id,
         )
         execution = _as_it_was(row)
+        progress = None
         if not self.json:
             form = row.get("step_form") or "unrecorded"
             tell(f"{path}: {form} steps on {row['device']}, at {row['commit']}")
-        progress = None if self.json else shown_on(Screen())
+            progress = shown_on(Screen())
         (outcome,) = train([config], self.runs, execution, progress)
         if outcome.state != "done":
             tell(f"{self.run_id}: {outcome.state}, {outcome.message}")
-            return STOPPED.get(outcome.state, 1)
+            return STOPPED if outcome.state == "stopped" else 1
         compared = Comparison.of(rows, self.runs / self.run_id)
         if self.json:
             print(json.dumps(vars(compared)))
