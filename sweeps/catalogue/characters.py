@@ -55,6 +55,13 @@ QUICK_TRAINING = TrainingConfig(
     evaluation_examples=64,
     final_examples=256,
 )
+TRAINING = replace(
+    QUICK_TRAINING,
+    steps=1200,
+    batch_rows=32,
+    warmup_steps=60,
+    evaluate_every_steps=100,
+)
 SCALES = {
     "quick": Crossed(
         models=sized("d64-L3-h4"), arms=ARMS, seeds=3, training=QUICK_TRAINING
@@ -63,30 +70,14 @@ SCALES = {
         models=sized("d128-L6-h4"),
         arms=ARMS,
         seeds=5,
-        training=replace(
-            QUICK_TRAINING,
-            steps=1200,
-            batch_rows=32,
-            context=129,
-            learning_rate=2e-3,
-            warmup_steps=60,
-            evaluate_every_steps=100,
-        ),
+        training=replace(TRAINING, context=129, learning_rate=2e-3),
     ),
     # 32 rows of 256 characters to predict; warm-up and decay are not stated.
     "paper": Crossed(
         models=sized("d256-L6-h8"),
         arms=ARMS,
         seeds=5,
-        training=replace(
-            QUICK_TRAINING,
-            steps=1200,
-            batch_rows=32,
-            context=257,
-            learning_rate=1e-3,
-            warmup_steps=60,
-            evaluate_every_steps=100,
-        ),
+        training=replace(TRAINING, context=257, learning_rate=1e-3),
     ),
 }
 
