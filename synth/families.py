@@ -38,6 +38,11 @@ class Family:
         elif "kind" in vars(cls):
             register(cls)
 
+    @classmethod
+    def purpose(cls) -> str:
+        """The first line of its docstring."""
+        return (cls.__doc__ or "").partition("\n")[0]
+
 
 def register(cls: type[Family]) -> None:
     """Make a class the member of its kind.

@@ -302,7 +302,7 @@ class _Listing:
     def run(self) -> int:
         """Print kind and purpose of each."""
         for kind, config in members(self.family).items():
-            purpose = (config.__doc__ or "").partition("\n")[0]
+            purpose = config.purpose()
             if self.json:
                 row = {"kind": kind, "purpose": purpose, "config": config.__qualname__}
                 print(json.dumps(row | {"module": config.__module__}))

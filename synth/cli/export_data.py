@@ -88,7 +88,7 @@ class ExportData:
         sums = "\n".join(f"{digest}  {name}" for name, digest in digests.items())
         return CARD.format(
             kind=self.task.kind,
-            purpose=(type(self.task).__doc__ or "").partition("\n")[0],
+            purpose=self.task.purpose(),
             configs="\n".join(files),
             counts=counts,
             reader=reader,

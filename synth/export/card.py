@@ -33,10 +33,10 @@ tags:
 A small decoder that `synth` trained on a task whose right answers are known, converted
 to `LlamaForCausalLM`. It answers this task and nothing else.
 
-- **Task** `{config.task.kind}`: {_purpose(task)}
+- **Task** `{config.task.kind}`: {task.purpose()}
 - **Data**: generator version {task.version}, data seed {config.resolved_data_seed}; \
 {len(run.tokenizer)} tokens in the vocabulary
-- **Objective** `{config.objective.arm}` ({config.objective.kind}): {_purpose(objective)} \
+- **Objective** `{config.objective.arm}` ({config.objective.kind}): {objective.purpose()} \
 This model is the prediction of the next token.{others}
 - **Size**: {config.model.scale}, {parameters:,} parameters in the run
 - **Training**: {run.step:,} of {config.training.steps:,} steps, {tokens:,} tokens
@@ -71,10 +71,6 @@ model = AutoModelForCausalLM.from_pretrained(FOLDER)
 {json.dumps(config.to_dict(), indent=1)}
 ```
 """
-
-
-def _purpose(config: type) -> str:
-    return (config.__doc__ or "").partition("\n")[0]
 
 
 def _scores(run: Run) -> str:
