@@ -1,10 +1,8 @@
 """`python -m synth export-data`: examples of a task for other trainers, with a card."""
 
-import contextlib
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from synth.cli.commands import AnyTask
 from synth.identity import require
 from synth.run.defining_code import code_state
+from synth.run.files import whole_folder
 from synth.tasks.export import SCHEMA, ExportSplit, batches
 
 if TYPE_CHECKING:
@@ -51,7 +50,8 @@ class ExportData:
         few = self.test_examples
         require(few >= 1, "--test-examples", "at least 1", few)
         require(bool(self.split), "--split", "at least one split", self.split)
-        with new_folder(self.folder) as folder:
+        _require_new(self.folder)
+        with whole_folder(self.folder) as folder:
             rows = self._write(folder)
         for name, number in rows.items():
             print(f"{name}: {number:,} examples")
@@ -155,28 +155,12 @@ SHA-256 of the files:
 """
 
 
-@contextlib.contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path`, which gets that name if all goes well.
-
-    Raises
-    ------
-    ValueError
-        When there is something at `path` already.
-    """
+def _require_new(path: Path) -> None:
     if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
         raise ValueError(
             f"--folder must be new or empty; {path} is there. Choose another name, or "
             "move it away."
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.mkdir()
-    try:
-        yield temporary
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_parquet(path: Path, found: "Iterator[pa.RecordBatch]") -> int:

@@ -16,8 +16,6 @@ The files are written without `transformers`, which reads them offline.
 """
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ from synth.export.hub_tokenizer import padding_of, tokenizer_files
 from synth.models.elementwise import EPSILON
 from synth.models.layer import Layer
 from synth.models.mixers.attention import Attention
-from synth.run.files import make_folder, sync_folder
+from synth.run.files import whole_folder
 from synth.run.loading import Run
 
 
@@ -69,20 +67,12 @@ def export(run: Run, folder: Path) -> None:
     texts |= {"generation_config.json": _as_json(_special_ids(run))}
     texts |= tokenizer_files(run.tokenizer)
     texts |= {"README.md": model_card(run)}
-    make_folder(folder.absolute().parent)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    temporary.mkdir()
-    try:
+    with whole_folder(folder) as temporary:
         for name, text in texts.items():
             (temporary / name).write_bytes(text.encode())
         file = temporary / "model.safetensors"
         save_file(llama_weights(run), file, metadata={"format": "pt"})
         file.chmod((temporary / "config.json").stat().st_mode)
-        os.rename(temporary, folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    sync_folder(folder.absolute().parent)
 
 
 def llama_config(run: Run) -> dict[str, Any]:
