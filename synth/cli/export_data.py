@@ -117,8 +117,9 @@ configs:
 |---|---|
 {counts}
 
-No problem of one split is in another, by a hash of the problem (for running text: by
-document). Training examples are those of neither validation nor test.
+The splits are disjoint by a hash of the problem (for running text: of the document).
+Where a task draws from a distribution and has no problems, such as `sources`, they are
+independent draws. Training examples are those of neither validation nor test.
 
 ```python
 datasets.load_dataset("THIS_FOLDER")  # all splits
