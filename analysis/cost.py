@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from synth.config import ModelConfig, RunConfig
-from synth.families import member
+from synth.families.family import member
 from synth.identity import canonical_json
 from synth.models.describe import SPARSE_VOCABULARY, describe_model, describe_run
 

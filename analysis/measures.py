@@ -15,7 +15,7 @@ from analysis.parquet import PROBE
 from analysis.schema import SWEEP_SCHEMA
 from analysis.selection import at_end, slice_value
 from analysis.trajectories import declared
-from synth.families import members
+from synth.families.family import members
 from synth.identity import nearest
 from synth.metrics import Metric
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from synth.families import member, members
+from synth.families.family import member, members
 from synth.metrics import SCHEMA
 
 _TYPES: dict[type, pl.DataType] = {

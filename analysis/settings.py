@@ -17,7 +17,7 @@ import polars as pl
 from analysis.schema import CONFIGURED
 from analysis.selection import size_name
 from synth.config import RunConfig
-from synth.families import find, members
+from synth.families.family import find, members
 from synth.identity import Part, digest
 
 TUNED = ("learning_rate", "weight_decay")

@@ -24,7 +24,7 @@ from analysis.selection import (
 )
 from analysis.settings import with_setting
 from analysis.statistics import share_interval
-from synth.families import members
+from synth.families.family import members
 from synth.metrics import Metric
 from synth.tasks.task import metric_of
 

@@ -27,14 +27,14 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from synth.config import RunConfig
 from synth.fast.numerics import numerics
-from synth.loss import loss_and_backward
+from synth.objectives.loss.backward import loss_and_backward
+from synth.objectives.loss.targets import Targets
 from synth.pack import Pack
 from synth.run import checkpoint as checkpoints
 from synth.run.checkpoint import Checkpoint
 from synth.run.execution import Execution
 from synth.run.files import write_atomically
 from synth.run.store import RunFolder
-from synth.targets import Targets
 
 JOIN_TIMEOUT_S = 300.0
 """How long processes wait for each other to start."""

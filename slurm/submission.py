@@ -21,7 +21,7 @@ from slurm.ledger import SentArray, launches, launching, owners, settle
 from slurm.profile import Profile
 from slurm.queue import Queue, is_job_id
 from slurm.script import render
-from synth import plugins
+from synth.families import plugins
 from synth.run import code_copy as snapshot
 from synth.run.defining_code import refuse_other_code
 from synth.run.execution import Execution

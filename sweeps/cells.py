@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from synth import plugins
 from synth.config import RunConfig
+from synth.families import plugins
 from synth.identity import digest, require
 from synth.scales import resolve
 

@@ -12,8 +12,8 @@ from sweeps.cells import part_of
 from sweeps.loading import find
 from sweeps.survey import folder_of_runs, stored_configs
 from sweeps.tuned import with_tuned
-from synth import plugins
 from synth.config import RunConfig
+from synth.families import plugins
 from synth.identity import require
 from synth.run.standing import folders_in
 

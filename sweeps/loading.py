@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from sweeps.sweep import Sweep
+from synth.families.plugins import load
 from synth.identity import nearest
-from synth.plugins import load
 from synth.run.places import expand
 
 

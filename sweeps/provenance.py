@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from synth import plugins
 from synth.config import RunConfig
+from synth.families import plugins
 from synth.run import code_copy as snapshot
 from synth.run.store import write_atomically
 

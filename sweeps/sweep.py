@@ -18,8 +18,8 @@ from pathlib import Path
 
 from sweeps.rate_grid import check_rates
 from synth.config import RunConfig
+from synth.families.plugins import line_of
 from synth.identity import nearest
-from synth.plugins import line_of
 
 SCALES = ("quick", "small", "paper")
 """Minutes on two CPU cores; an hour or so on a GPU; as in the paper."""

@@ -13,22 +13,20 @@ Knows nothing of sweeps, clusters or plots. See README.md for the map of the roo
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from synth.library import train as train
-    from synth.run.loading import Run as Run
-    from synth.run.loading import load as load
+    from synth.trained.loading import Run as Run
+    from synth.trained.loading import load as load
+    from synth.trained.loading import train as train
 
-_HOMES = {"Run": "synth.run.loading", "load": "synth.run.loading"}
-_HOMES |= {"train": "synth.library"}
 __all__ = ["Run", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:
     """Import what is used, when it is used: torch takes a second."""
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'synth' has no attribute {name!r}")
-    from importlib import import_module
+    from synth.trained import loading
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(loading, name)
 
 
 def __dir__() -> list[str]:

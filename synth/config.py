@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from synth import plugins
-from synth.families import member
+from synth.families import plugins
+from synth.families.family import member
 from synth.identity import Part, canonical_json, digest, identity
 from synth.models.embedding_shape import EmbeddingConfig
 from synth.models.mixers.shapes import MixerConfig
@@ -230,7 +230,7 @@ class RunConfig(Part):
         """Build from `to_dict` or JSON; task and objective are found by their kind.
 
         Files that define them are imported first, if that is safe; `record` is the file
-        that `values` come from, see `synth.plugins.prepare`.
+        that `values` come from, see `synth.families.plugins.prepare`.
         """
         plugins.prepare(values, record)
         given = {name: one for name, one in values.items() if name != plugins.FOLDER}

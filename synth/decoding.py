@@ -322,18 +322,25 @@ def _decode_rows(
     return decoded, counts
 
 
+def answer_places(
+    rows: Rows, end_token: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the answer of each row begins, and its most tokens (0 without an answer)."""
+    start_R, count_R = rows.answer_RT.argmax(1), rows.answer_RT.sum(1)
+    if end_token is None:
+        return start_R, count_R
+    return start_R, np.where(count_R > 0, rows.answer_RT.shape[1] - start_R, 0)
+
+
 def _batches(
     rows: Rows, end_token: int | None
 ) -> Iterator[tuple[np.ndarray, int, int]]:
     """Row numbers with questions of one length, this length, and the tokens to decode."""
-    starts = rows.answer_RT.argmax(1)
+    start_R, room_R = answer_places(rows, end_token)
     answers = rows.answer_RT.sum(1)
-    room = answers if end_token is None else rows.tokens_RT.shape[1] - starts
-    room = np.where(answers > 0, room, 0)
-    for start, count in sorted(set(zip(starts.tolist(), room.tolist(), strict=True))):
-        if count == 0:
-            continue
-        index = np.flatnonzero((starts == start) & (room == count))
+    places = zip(start_R.tolist(), room_R.tolist(), strict=True)
+    for start, count in sorted({(start, count) for start, count in places if count}):
+        index = np.flatnonzero((start_R == start) & (room_R == count))
         held = start
         if end_token is not None:
             # Short answers together: a batch goes on until its longest one has ended.

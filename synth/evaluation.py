@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from synth.decoding import MAX_POSITIONS, greedy_decode
-from synth.loss import token_losses
 from synth.metrics import Score
 from synth.models.decoder import PredictionModel
+from synth.objectives.loss.backward import token_losses
 from synth.objectives.objective import Prediction
 from synth.tasks.task import EvaluationSet, Rows, Task, TokenScores
 

@@ -20,17 +20,17 @@ from synth.fast.accelerate import accelerate
 from synth.fast.compilation import StepForm, step_form
 from synth.fast.pinning import pinned
 from synth.fast.replay import TOLERANCE, CudaGraph, ReplayedStep
-from synth.loss import loss_and_backward
 from synth.metrics import LossSums, Measurement, Score
 from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model, unembeddings_per_token
 from synth.models.lanes import FlatLanes, initialise
+from synth.objectives.loss.backward import loss_and_backward
+from synth.objectives.loss.targets import Targets, make_targets
 from synth.optimizer import LaneOptimizer
 from synth.run.checkpoint import Checkpoint, Place, fill
 from synth.run.environment import capture
 from synth.run.execution import Execution
 from synth.run.spans import span, step_taken
-from synth.targets import Targets, make_targets
 from synth.tasks.stream import RowStream
 from synth.tasks.task import EvaluationSet, ItemCounts
 

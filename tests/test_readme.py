@@ -16,7 +16,7 @@ from typing import get_args
 
 import pytest
 
-from synth.families import members
+from synth.families.family import members
 from synth.models.mixers.shapes import Mixer
 from synth.scales import SCALES
 

@@ -29,7 +29,7 @@ def run(
 
     def call() -> int:
         with _ended_by_ctrl_c():
-            from synth.plugins import take_options
+            from synth.families.plugins import take_options
 
             # Before the commands are imported, whose options they may add to.
             words = sys.argv[1:] if arguments is None else arguments

@@ -15,7 +15,7 @@ import tyro
 from synth.cli.drawing import draw_targets
 from synth.cli.moved import MovedFiles
 from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.families import member, members, require_member
+from synth.families.family import member, members, require_member
 from synth.identity import require
 from synth.models.describe import as_text, describe_model, describe_run
 from synth.objectives.multi_token import MultiTokenConfig
@@ -238,7 +238,7 @@ class Evaluate(MovedFiles):
     def run(self) -> int:
         """Evaluate and print."""
         from synth.run.environment import require_device
-        from synth.run.scoring import evaluate_folder
+        from synth.trained.scoring import evaluate_folder
 
         require_device(self.device)
         scores = evaluate_folder(

@@ -6,9 +6,9 @@ from dataclasses import fields
 from typing import Any
 
 from synth.config import RunConfig
+from synth.families.plugins import FOLDER, OPTION
 from synth.identity import Part
 from synth.objectives.multi_token import MultiTokenConfig
-from synth.plugins import FOLDER, OPTION
 
 FILLED_IN = ("corpus_digest", "books_digest", "tokenizer_digest", "grammar_digest")
 """Fields that a configuration fills in itself, as it does `reading`."""

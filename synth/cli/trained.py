@@ -11,8 +11,8 @@ import tyro
 from synth.cli.moved import MovedFiles
 
 if TYPE_CHECKING:
-    from synth.generation import Written
-    from synth.run.loading import Run
+    from synth.trained.generation import Written
+    from synth.trained.loading import Run
 
 LINE = 88
 """Columns of a line of drafts."""
@@ -48,7 +48,7 @@ class Generate(MovedFiles):
     def run(self) -> int:
         """Generate and print."""
         from synth.run.environment import require_device
-        from synth.run.loading import load
+        from synth.trained.loading import load
 
         require_device(self.device)
         run = load(
@@ -129,7 +129,7 @@ class Export:
     def run(self) -> int:
         """Write and say where."""
         from synth.export.llama import export
-        from synth.run.loading import load
+        from synth.trained.loading import load
 
         run = load(self.run_name, step=self.step, runs=self.runs)
         export(run, self.folder)

@@ -3,8 +3,8 @@
 import json
 
 from synth.cli.train_command import train_command
-from synth.run.loading import Run
 from synth.run.result_file import NAME as RESULT
+from synth.trained.loading import Run
 
 MOST_NUMBERS = 40
 

@@ -30,7 +30,7 @@ from synth.models.elementwise import EPSILON
 from synth.models.layer import Layer
 from synth.models.mixers.attention import Attention
 from synth.run.files import whole_folder
-from synth.run.loading import Run
+from synth.trained.loading import Run
 
 
 def why_not_llama(config: RunConfig) -> str:

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from synth.families import Family
+from synth.families.family import Family
 from synth.identity import Part, identity, require
 from synth.scales import SCALES
 

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synth.loss import token_losses
 from synth.metrics import Score
 from synth.models.decoder import PredictionModel
+from synth.objectives.loss.backward import token_losses
+from synth.objectives.loss.targets import make_targets
 from synth.objectives.objective import ObjectiveConfig, Prediction
 from synth.probes.calibration import log_probabilities
 from synth.seeding import torch_seed
-from synth.targets import make_targets
 from synth.tasks.choice_points import ROLES
 from synth.tasks.exact import ExactTask
 from synth.tasks.task import EvaluationSet

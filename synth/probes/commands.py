@@ -26,7 +26,7 @@ from synth.run.places import expand
 
 if TYPE_CHECKING:
     from synth.probes.probe_files import ProbedStep
-    from synth.run.loading import Run
+    from synth.trained.loading import Run
 
 
 @dataclass(frozen=True, kw_only=True)

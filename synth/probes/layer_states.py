@@ -19,8 +19,8 @@ from torch import Tensor
 
 from synth.models.decoder import PredictionModel
 from synth.models.heads import TrunkOutput
-from synth.run.loading import Run, load
 from synth.tasks.task import Rows, Task
+from synth.trained.loading import Run, load
 
 Norm = Literal["fresh", "standardised", "none"]
 """Of every state but the last: a fresh norm of the model's kind, zero mean and unit

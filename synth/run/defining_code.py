@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.config import RunConfig
-from synth.plugins import outside_sources
+from synth.families.plugins import outside_sources
 from synth.run.git import read_checkout
 from synth.run.store import RunFolder
 

@@ -3,7 +3,7 @@
 ```
 runs/polynomial-n2-1M-s0-3f9a21c7/
   config.json        the configuration, written first
-  plugins/           files of a task or objective of one's own (synth.plugins)
+  plugins/           files of a task or objective of one's own (synth.families.plugins)
   vocabulary.json    what its tokens stand for; with byte pairs also tokenizer.json
   environment.json   versions, commit, device, threads of every session that worked on it
   metrics.jsonl      one line a measured number (synth.metrics.SCHEMA), append-only
@@ -33,8 +33,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from synth import plugins
 from synth.config import RunConfig
+from synth.families import plugins
 from synth.metrics import Measurement
 from synth.run import result_file
 from synth.run.claim import RunBusy as RunBusy

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 
-from synth.families import Family
+from synth.families.family import Family
 from synth.identity import Part
 from synth.metrics import TRAINING_METRICS, Metric, Score
 from synth.objectives.objective import Prediction

@@ -12,7 +12,7 @@ import argparse
 import statistics
 import time
 
-from synth.families import members
+from synth.families.family import members
 
 CONTEXT = 256
 LEFT_OUT = ("text", "stories")

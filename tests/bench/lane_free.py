@@ -79,12 +79,12 @@ def lane_free_step(
 def lanes_step(shape: Scale, tokens_BT: Tensor, vocabulary: int) -> Callable[[], None]:
     """The same with one lane, by this suite's model, loss and optimiser."""
     from synth.config import ModelConfig, TrainingConfig
-    from synth.loss import loss_and_backward
     from synth.models.decoder import PredictionModel
     from synth.models.lanes import FlatLanes, initialise
+    from synth.objectives.loss.backward import loss_and_backward
+    from synth.objectives.loss.targets import Targets
     from synth.objectives.multi_token import MultiTokenConfig
     from synth.optimizer import LaneOptimizer
-    from synth.targets import Targets
 
     name = f"d{shape.width}-L{shape.layers}-h{shape.heads}"
     model = PredictionModel(ModelConfig(scale=name), MultiTokenConfig(), vocabulary, 1)

@@ -182,7 +182,8 @@ def test_names_of_cells_leave_out_the_files_of_plugins(monkeypatch):
     one_file = [{"path": "/own/two.py", "sha256": "0" * 64}]
     recorded = {1: [], 2: one_file}
     monkeypatch.setattr(
-        "synth.plugins.recorded", lambda config: recorded[config.objective.horizon]
+        "synth.families.plugins.recorded",
+        lambda config: recorded[config.objective.horizon],
     )
     assert configs[1].to_dict()["plugins"] == one_file
     assert [name.split()[1:] for name in cell_names(configs)] == [

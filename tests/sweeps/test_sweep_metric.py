@@ -6,7 +6,7 @@ import pytest
 
 from sweeps.survey import metrics
 from sweeps.sweep_metric import by_name, chosen_by, default_metric, value_of
-from synth import families
+from synth.families import family
 from synth.run.store import RunFolder
 from synth.tasks.blocksworld import BlocksworldConfig
 from synth.tasks.choice_points import ChoicePointsConfig
@@ -41,7 +41,7 @@ def undeclared():
         kind = "undeclared"
 
     yield Undeclared()
-    families._MEMBERS["task"].pop("undeclared")
+    family._MEMBERS["task"].pop("undeclared")
 
 
 def test_a_task_that_declares_none_says_what_to_write(undeclared):

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.families import members
+from synth.families.family import members
 from synth.objectives.bag_of_words import BagOfWordsConfig
 from synth.objectives.chain import ChainConfig
 from synth.objectives.joint import JointConfig

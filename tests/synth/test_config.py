@@ -6,14 +6,14 @@ import typing
 
 import pytest
 
-from synth import families
 from synth.config import (
     PER_LANE,
     ModelConfig,
     RunConfig,
     TrainingConfig,
 )
-from synth.families import members
+from synth.families import family
+from synth.families.family import members
 from synth.identity import Part, identity
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.scales import SCALES, resolve
@@ -297,4 +297,4 @@ def test_a_task_without_a_validation_split_says_how_to_have_one():
         with pytest.raises(ValueError, match=r"'unsplit' has no validation .*held_out"):
             RunConfig(task=Unsplit(), split="validation")
     finally:
-        families._MEMBERS["task"].pop("unsplit")
+        family._MEMBERS["task"].pop("unsplit")

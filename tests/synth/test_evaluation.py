@@ -23,17 +23,17 @@ from synth.pack import Pack
 from synth.run.checkpoint import load as load_checkpoint
 from synth.run.checkpoint import path_at, save
 from synth.run.execution import Execution
-from synth.run.loading import load
-from synth.run.scoring import (
-    evaluate_folder,
-    free_running_scores,
-)
 from synth.run.store import RunFolder
 from synth.tasks.packing import pack_rows
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.running_text import TextConfig
 from synth.tasks.stories import StoriesConfig
 from synth.tasks.task import EvaluationSet, Rows
+from synth.trained.loading import load
+from synth.trained.scoring import (
+    evaluate_folder,
+    free_running_scores,
+)
 from synth.training import train
 from tests.conftest import tiny_run
 from tests.synth.fast.test_native import needs_compiler

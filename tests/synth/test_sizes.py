@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.families import members
+from synth.families.family import members
 from synth.models.describe import describe_run
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.run.execution import Execution

@@ -13,7 +13,7 @@ from synth.tasks.text.corpus_files import (
     find_corpus_files,
     format_of,
 )
-from synth.tasks.text.decoding import text_lines
+from synth.tasks.text.text_lines import text_lines
 
 SEPARATOR = "<|endoftext|>"
 TEXT_FIELDS = ("text", "story", "content")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from synth.tasks.text.decoding import PACKINGS, byte_order_mark
+from synth.tasks.text.text_lines import PACKINGS, byte_order_mark
 
 SUFFIXES = (".txt", ".jsonl", ".parquet")
 _ADVICE = {

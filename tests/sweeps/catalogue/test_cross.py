@@ -4,7 +4,7 @@ from collections import Counter
 
 from sweeps.catalogue.cross import ARMS, cross
 from sweeps.cells import cell_key
-from synth.families import members
+from synth.families.family import members
 from synth.metrics import Metric
 from synth.tasks.questions import QuestionTask
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from synth.__main__ import main
-from synth.families import members
+from synth.families.family import members
 from tests.conftest import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[3]

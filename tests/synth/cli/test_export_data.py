@@ -10,7 +10,7 @@ import pytest
 
 from synth.__main__ import main
 from synth.cli.export_data import _write_parquet
-from synth.families import member
+from synth.families.family import member
 from synth.tasks.export import BATCH_ROWS, batches
 from synth.tasks.polynomial import PolynomialConfig
 

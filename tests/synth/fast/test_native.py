@@ -18,13 +18,13 @@ from synth.fast.compilation import nominal_seconds, step_form
 from synth.fast.fused import fuse
 from synth.fast.memory import keep_freed_memory
 from synth.fast.precision import advice
-from synth.loss import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
+from synth.objectives.loss.backward import loss_and_backward
+from synth.objectives.loss.targets import Targets, make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
 from synth.run.execution import Execution
-from synth.targets import Targets, make_targets
 from synth.training import train
 from tests.conftest import tiny_run
 from tests.synth.test_training import content, metrics, trained

@@ -14,8 +14,8 @@ from synth.probes.law import LawOptions, measure_law
 from synth.probes.layer_states import RunStates
 from synth.probes.prefix_matching import prefix_matching
 from synth.run.execution import Execution
-from synth.run.loading import load
 from synth.tasks.task import Rows
+from synth.trained.loading import load
 from synth.training import train
 from tests.conftest import tiny_run
 from tests.synth.cli.test_commands import TINY, run

@@ -7,7 +7,6 @@ from torch.nn import functional
 
 from synth.config import ModelConfig, RunConfig
 from synth.decoding import greedy_decode
-from synth.loss import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model
 from synth.models.lanes import FlatLanes, initialise
@@ -15,9 +14,10 @@ from synth.models.mixers import mamba, rwkv
 from synth.models.mixers.recurrence import Memory, convolve
 from synth.models.mixers.shapes import mixer_shape
 from synth.models.weights import role_of
+from synth.objectives.loss.backward import loss_and_backward
+from synth.objectives.loss.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.scales import SCALES
-from synth.targets import make_targets
 from synth.tasks.polynomial import PolynomialConfig
 from tests.synth.test_loss import LAYOUTS, VOCAB, batch, naive_losses
 

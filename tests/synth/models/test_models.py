@@ -13,9 +13,9 @@ from synth.models.lanes import FlatLanes, initialise, lane_embedding, lane_linea
 from synth.models.mixers.attention import Rotary
 from synth.models.weights import gain, matrix
 from synth.objectives.chain import ChainConfig
+from synth.objectives.loss.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.optimizer import LaneOptimizer
-from synth.targets import make_targets
 from synth.tasks.polynomial import PolynomialConfig
 
 LAYOUTS = ["parallel", "causal", "anticausal", "linear"]

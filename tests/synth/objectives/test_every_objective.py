@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from synth.evaluation import score_tokens
-from synth.families import members
-from synth.loss import loss_and_backward
+from synth.families.family import members
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import initialise
 from synth.objectives.bag_of_words import BagOfWordsConfig
 from synth.objectives.chain import ChainConfig
 from synth.objectives.joint import JointConfig
+from synth.objectives.loss.backward import loss_and_backward
+from synth.objectives.loss.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.myopic import MyopicConfig
 from synth.objectives.next_latent import NextLatentConfig
@@ -27,7 +28,6 @@ from synth.objectives.transfer import TransferConfig
 from synth.pack import Pack
 from synth.run.execution import Execution
 from synth.run.store import RunFolder
-from synth.targets import make_targets
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.training import train
 from tests.conftest import tiny_run

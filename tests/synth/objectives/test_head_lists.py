@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import pytest
 
-from synth import families
+from synth.families import family
 from synth.identity import identity
 from synth.objectives.objective import Head, ObjectiveConfig
 from tests.conftest import tiny_run
@@ -16,7 +16,7 @@ CONFIGURATION = dataclass(frozen=True, kw_only=True)
 @pytest.fixture
 def build(monkeypatch):
     """Builds a run whose objective has the given heads."""
-    known = dict(families._MEMBERS["objective"])
+    known = dict(family._MEMBERS["objective"])
 
     def built(heads, decorate=CONFIGURATION):
         class Listed(ObjectiveConfig):
@@ -36,8 +36,8 @@ def build(monkeypatch):
         return replace(tiny_run(1), objective=decorate(Listed)())
 
     yield built
-    families._MEMBERS["objective"].clear()
-    families._MEMBERS["objective"].update(known)
+    family._MEMBERS["objective"].clear()
+    family._MEMBERS["objective"].update(known)
 
 
 NEXT = Head(offset=1)

@@ -5,11 +5,11 @@ import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig
-from synth.loss import loss_and_backward
 from synth.models.describe import describe_model
 from synth.objectives.joint import JointConfig
+from synth.objectives.loss.backward import loss_and_backward
+from synth.objectives.loss.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
-from synth.targets import make_targets
 from tests.synth.objectives.conftest import VOCAB, build, normed
 
 TIME = 8

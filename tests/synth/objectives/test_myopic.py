@@ -7,10 +7,10 @@ from torch.nn import functional
 from synth.config import ModelConfig, RunConfig
 from synth.fast import fused
 from synth.fast.native import load
-from synth.loss import loss_and_backward
+from synth.objectives.loss.backward import loss_and_backward
+from synth.objectives.loss.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.myopic import MyopicConfig
-from synth.targets import make_targets
 from synth.tasks.repeats import RepeatsConfig
 from tests.synth.fast.test_native import needs_compiler
 from tests.synth.objectives.conftest import VOCAB, build

@@ -7,12 +7,12 @@ import torch
 from synth.config import RunConfig
 from synth.decoding import greedy_decode
 from synth.evaluation import score_tokens
-from synth.loss import loss_and_backward
+from synth.objectives.loss.backward import loss_and_backward
+from synth.objectives.loss.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.teacherless import TeacherlessConfig
 from synth.probes.layer_states import load_readable
 from synth.run.store import RunFolder
-from synth.targets import make_targets
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.exact import alone
 from synth.tasks.task import EvaluationSet

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from synth.loss import loss_and_backward
+from synth.objectives.loss.backward import loss_and_backward
+from synth.objectives.loss.targets import make_targets
 from synth.probes.calibration import (
     against_exact,
     compare,
@@ -18,9 +19,8 @@ from synth.probes.choice_points import (
     share_scores,
     walk_along,
 )
-from synth.run.loading import load
-from synth.targets import make_targets
 from synth.tasks.choice_points import ROLES, ChoicePointsConfig
+from synth.trained.loading import load
 
 
 def loss_terms(horizon, consequence):

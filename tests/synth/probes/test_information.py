@@ -10,8 +10,8 @@ from synth.probes.information import (
     measure_information,
     pair_predictions,
 )
-from synth.run.loading import load
 from synth.tasks.machines import mean_information
+from synth.trained.loading import load
 
 
 @pytest.fixture(scope="module")

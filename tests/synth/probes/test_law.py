@@ -18,8 +18,8 @@ from synth.probes.law import (
 )
 from synth.probes.layer_states import RunStates, StateBatch, task_rows
 from synth.probes.prediction_law import prediction_residuals
-from synth.run.loading import load
 from synth.tasks.sources import SourcesConfig
+from synth.trained.loading import load
 
 LAYOUTS = ("parallel", "causal", "anticausal", "linear")
 

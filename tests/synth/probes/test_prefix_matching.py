@@ -13,9 +13,9 @@ from synth.probes.prefix_matching import (
     prefix_scores,
 )
 from synth.run.execution import Execution
-from synth.run.loading import load
 from synth.run.store import RunFolder
 from synth.tasks.repeats import RepeatsConfig
+from synth.trained.loading import load
 from synth.training import train
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from synth.__main__ import main
 from synth.config import ModelConfig, RunConfig
-from synth.families import members
+from synth.families.family import members
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.run.spans import PARTS, STEP, Profiler, span, step_taken
 from synth.training import train
@@ -107,7 +107,7 @@ def test_a_profiled_pack_leaves_the_same_bytes(tmp_path):
     ("where", "part"),
     [
         ("synth.pack.RowStream.take", "data"),
-        ("synth.loss.token_losses", "forward"),
+        ("synth.objectives.loss.backward.token_losses", "forward"),
         ("torch.autograd._engine_run_backward", "backward"),
         ("synth.optimizer.LaneOptimizer.norms", "optimiser"),
         ("synth.pack.score_tokens", "evaluation"),

@@ -9,7 +9,7 @@ import pytest
 import sympy
 from scipy.stats import chisquare
 
-from synth.families import members
+from synth.families.family import members
 from synth.tasks.polynomial import Polynomial, PolynomialConfig
 from synth.tasks.polynomial.infix import text
 from synth.tasks.task import Rows, TokenScores

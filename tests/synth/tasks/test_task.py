@@ -6,7 +6,7 @@ import torch
 
 from synth.config import ModelConfig
 from synth.evaluation import score_tokens, verified_scores
-from synth.families import members
+from synth.families.family import members
 from synth.metrics import Metric
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise

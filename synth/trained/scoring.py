@@ -11,8 +11,8 @@ from synth.decoding import greedy_decode
 from synth.evaluation import score_tokens, verified_scores, why_not_decoded
 from synth.metrics import Score
 from synth.models.decoder import PredictionModel
-from synth.run.loading import load
 from synth.tasks.task import EvaluationSet
+from synth.trained.loading import load
 
 
 def evaluate_folder(

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from synth import families, plugins
 from synth.config import RunConfig
+from synth.families import family, plugins
 from synth.run import resume
 from synth.run.defining_code import ROOT
 from synth.run.store import RunFolder
@@ -34,14 +34,14 @@ def run(tmp_path, monkeypatch):
     """A run of a task in a file, recorded in a folder."""
     (tmp_path / "tiny.py").write_text(TASK)
     (tmp_path / "helper_of_tiny.py").write_text("SYMBOLS = 64\n")
-    known = dict(families._MEMBERS["task"])
+    known = dict(family._MEMBERS["task"])
     monkeypatch.setattr(sys, "path", list(sys.path))
     module = plugins.load(tmp_path / "tiny.py")
     config = replace(tiny_run(), task=module.TinyConfig())
     RunFolder(tmp_path / "runs", config.run_id).open(config)
     yield config
-    families._MEMBERS["task"].clear()
-    families._MEMBERS["task"].update(known)
+    family._MEMBERS["task"].clear()
+    family._MEMBERS["task"].update(known)
     sys.modules.pop("helper_of_tiny", None)
 
 
@@ -164,7 +164,7 @@ def test_installed_packages_register_by_entry_points(tmp_path):
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
     (about / "entry_points.txt").write_text("[synth.plugins]\ntiny = mine\n")
     code = (
-        "import sys, json; from synth.families import member;"
+        "import sys, json; from synth.families.family import member;"
         "member('task', {'kind': 'repeats'}, '');"
         "lazy = 'synth.tasks.maze' not in sys.modules and 'mine' not in sys.modules;"
         "found = member('task', {'kind': 'tiny'}, '');"

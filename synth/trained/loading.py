@@ -1,11 +1,10 @@
-"""A trained run, read from its folder: the one way to load it.
+"""A run in Python: trained, or read from its folder.
 
-`load` is what `import synth` offers, and what evaluation and probes use. Letters: B batch,
-T time, D width, V vocabulary, H attention heads.
+`train` and `load` are what `import synth` offers; evaluation and probes load runs in the
+same way. Letters: B batch, T time, D width, V vocabulary, H attention heads.
 """
 
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -16,21 +15,22 @@ import torch
 from torch import Tensor
 
 from synth.config import RunConfig
-from synth.generation import Sampling, Written, answers, questions, write
 from synth.identity import require
 from synth.metrics import SCHEMA
 from synth.models.decoder import PredictionModel
 from synth.models.heads import HeadStack, TrunkOutput
-from synth.models.lanes import FlatLanes
 from synth.models.layer import Layer
 from synth.models.mixers.attention import Attention
-from synth.run import checkpoint as checkpoints
 from synth.run import vocabulary_file
+from synth.run.execution import Execution
 from synth.run.finding import find_run
+from synth.run.progress import Progress, Screen, shown_on
 from synth.run.store import RunFolder
 from synth.tasks.symbols import Symbols
 from synth.tasks.task import EvaluationSet, Task
 from synth.tasks.text.tokenizer import Tokenizer
+from synth.trained.generation import Sampling, Written, answers, questions, write
+from synth.trained.restoring import restore, with_files_at
 
 if TYPE_CHECKING:
     import polars as pl
@@ -66,6 +66,44 @@ def load(
         When no run or several fit, or the folder cannot be used; says why.
     """
     return Run(find_run(name, Path(runs)), step, device, moved)
+
+
+def train(
+    config: RunConfig,
+    *,
+    runs: str | os.PathLike[str] = "runs",
+    execution: Execution | None = None,
+    progress: Progress | bool = True,
+) -> "Run":
+    """Train a run, or go on with it, and read it; a run that is done is left alone.
+
+    Parameters
+    ----------
+    config
+        What to train.
+    runs
+        Where its folder lies; `config.run_id` is its name.
+    execution
+        Device, threads, compilation: what cannot change the result.
+    progress
+        Receives the news; `True` shows them here, in a notebook or on a terminal.
+
+    Raises
+    ------
+    RuntimeError
+        When the run failed, was interrupted, or is trained by another process; says
+        which. After an interruption the same call goes on.
+    """
+    from synth.training import train as train_pack  # not needed to read a run
+
+    if isinstance(progress, bool):
+        shown = shown_on(Screen()) if progress else None
+    else:
+        shown = progress
+    (outcome,) = train_pack([config], Path(runs), execution, shown)
+    if outcome.state != "done":
+        raise RuntimeError(f"{outcome.run_id} is {outcome.state}: {outcome.message}")
+    return Run(Path(runs) / outcome.run_id)
 
 
 class Run:
@@ -297,57 +335,5 @@ class Run:
     @cached_property
     def _restored(self) -> tuple[PredictionModel, int]:
         """The model and the step of its checkpoint."""
-        folder, wanted = self.folder, self._wanted_step
-        steps = checkpoints.saved_steps(folder)
-        if not steps:
-            raise ValueError(f"{folder.path} has no checkpoint yet.")
-        if wanted is not None and wanted not in steps:
-            raise ValueError(
-                f"{folder.path} has no checkpoint at step {wanted}; it has {steps}."
-            )
-        config = self.config
-        with self.device:
-            model = PredictionModel(
-                config.model,
-                config.objective,
-                len(self.tokenizer),
-                1,
-                config.training.context,
-            )
-            lanes = FlatLanes(model, torch.float32)
-        weights = lanes.lane(lanes.master_KP, 0)
-        problems: list[str] = []
-        for chosen in reversed(steps) if wanted is None else [wanted]:
-            try:
-                saved = checkpoints.load(folder, chosen)
-                place = str(checkpoints.path_at(folder, chosen))
-                checkpoints.fill(weights, saved, place)
-            except ValueError as error:
-                problems.append(str(error))
-                continue
-            for problem in problems:
-                print(f"skipped: {problem}", file=sys.stderr)
-            return model.requires_grad_(False).eval(), chosen
-        raise ValueError(f"No checkpoint can be used: {problems[0]}")
-
-
-def with_files_at(config: RunConfig, moved: Mapping[str, str]) -> RunConfig:
-    """The configuration with other places of its task's files, by field name.
-
-    Raises
-    ------
-    ValueError
-        Names an option that does not apply to the run, or files of other content.
-    """
-    task: Any = config.task
-    for name, path in moved.items():
-        owner: Any = (
-            getattr(task, "tokenizer", None) if name == "tokenizer_file" else task
-        )
-        if not getattr(owner, name, ""):
-            option = f"--{name.replace('_', '-')}"
-            raise ValueError(f"{option} has no meaning: the run was made without one.")
-        changed = replace(owner, **{name: path})
-        whole = owner is task
-        task = changed if whole else replace(task, tokenizer=changed)
-    return replace(config, task=task) if moved else config
+        size = len(self.tokenizer)
+        return restore(self.folder, self.config, size, self.device, self._wanted_step)

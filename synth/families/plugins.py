@@ -1,8 +1,9 @@
 """Tasks and objectives of a person's own file: imported, recorded, found again.
 
 A file that a person names (`--plugin FILE`, a sweep of their own, a script) is imported
-and so registers what it defines (`synth.families`). A run records the files behind its
-task and objective, and those that they import, in `config.json`; copies lie beside it:
+and so registers what it defines (`synth.families.family`). A run records the files
+behind its task and objective, and those that they import, in `config.json`; copies lie
+beside it:
 
 ```
 RUN/config.json       {"config": {..., "plugins": [{"path": ..., "sha256": ...}]}}
@@ -14,7 +15,7 @@ that the process runs (workers, jobs), from the recorded path if the file there 
 same, or from the run's own copy. A file that a person names comes before all of these.
 
 What is run is the content that was read and compared with the digest, never the file
-once more; which records and copies are believed says `synth.run.recorded_files`.
+once more; which records and copies are believed says `synth.families.recorded_files`.
 """
 
 import hashlib
@@ -28,13 +29,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from synth import families
+from synth.families.family import Family, find, recorded_modules, register
+from synth.families.outside import Loader, Source, sources_of
+from synth.families.recorded_files import FOLDER as FOLDER
+from synth.families.recorded_files import OPTION as OPTION
+from synth.families.recorded_files import copy_name, recorded_content
 from synth.run.files import read_regular
-from synth.run.outside import Loader, Source, sources_of
 from synth.run.places import expand
-from synth.run.recorded_files import FOLDER as FOLDER
-from synth.run.recorded_files import OPTION as OPTION
-from synth.run.recorded_files import copy_name, recorded_content
 
 if TYPE_CHECKING:
     from synth.config import RunConfig
@@ -43,7 +44,7 @@ _FAMILIES = ("task", "objective")
 
 given: list[str] = []
 """The files that were named on the command line."""
-_imported: dict[frozenset[str], list[type[families.Family]]] = {}
+_imported: dict[frozenset[str], list[type[Family]]] = {}
 """What the files of a record define, by their digests."""
 
 
@@ -167,7 +168,7 @@ def prepare(values: Mapping[str, Any], record: Path | None) -> None:
     if key not in _imported:
         _imported[key] = _import(sources, wanted, record, entries)
     for cls in _imported[key]:
-        families.register(cls)
+        register(cls)
 
 
 def _checked(entries: Any) -> list[dict[str, str]]:
@@ -190,7 +191,7 @@ def _import(
     wanted: Sequence[tuple[str, str]],
     record: Path | None,
     said: Any,
-) -> list[type[families.Family]]:
+) -> list[type[Family]]:
     """Run the recorded files until they define what is wanted; returns the classes."""
     sources: list[tuple[Source, Path]] = []
     missing: list[ValueError] = []
@@ -205,7 +206,7 @@ def _import(
     by_name.pop("", None)
     _refuse_other_versions(source for source, _ in by_name.values())
     sys.meta_path.append(_Finder(by_name))
-    classes: list[type[families.Family]] = []
+    classes: list[type[Family]] = []
     for source, place in sources:
         if _covered(wanted, classes):
             break
@@ -227,13 +228,13 @@ def _import(
     return classes
 
 
-def _defined_in(module: ModuleType) -> list[type[families.Family]]:
+def _defined_in(module: ModuleType) -> list[type[Family]]:
     """The tasks and objectives of a module itself."""
     return [
         value
         for value in vars(module).values()
         if isinstance(value, type)
-        and issubclass(value, families.Family)
+        and issubclass(value, Family)
         and value.__module__ == module.__name__
         and "kind" in vars(value)
     ]
@@ -241,9 +242,9 @@ def _defined_in(module: ModuleType) -> list[type[families.Family]]:
 
 def _covered(wanted: Sequence[tuple[str, str]], classes: Sequence[type]) -> bool:
     """Whether each kind is defined by one of the classes, or by no recorded file."""
-    members = [families.find(*one) for one in wanted]
+    members = [find(*one) for one in wanted]
     return all(
-        cls and (cls in classes or cls.__module__ not in families.recorded_modules)
+        cls and (cls in classes or cls.__module__ not in recorded_modules)
         for cls in members
     )
 
@@ -297,7 +298,7 @@ def _spec(
     )
     assert spec is not None
     if recorded:
-        families.recorded_modules.add(name)
+        recorded_modules.add(name)
     return spec
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synth.decoding import continue_greedily, why_no_drafts
+from synth.decoding import answer_places, continue_greedily, why_no_drafts
 from synth.evaluation import why_not_decoded
 from synth.identity import require
 from synth.models.decoder import PredictionModel
@@ -199,23 +199,15 @@ def answers(
     samples: int = 1,
 ) -> list[Written]:
     """What a model answers to a question, each answer judged."""
-    start, room = room_of(task, question)
+    (start,), (room,) = answer_places(question.rows, task.end_token)
     prompt = question.rows.tokens_RT[0, :start].tolist()
-    found = write(model, prompt, room, task.end_token, sampling, samples)
+    found = write(model, prompt, int(room), task.end_token, sampling, samples)
     return [replace(one, right=judge(task, question, one.tokens)) for one in found]
-
-
-def room_of(task: Task, question: EvaluationSet) -> tuple[int, int]:
-    """Where the answer of a question begins, and its most tokens."""
-    (answer_T,) = question.rows.answer_RT
-    start = int(answer_T.argmax())
-    whole = len(answer_T) - start
-    return start, int(answer_T.sum()) if task.end_token is None else whole
 
 
 def judge(task: Task, question: EvaluationSet, tokens: Sequence[int]) -> bool | None:
     """Whether an answer is right; `None` where the task cannot tell."""
-    start, _ = room_of(task, question)
+    (start,), _ = answer_places(question.rows)
     decoded_RT = question.rows.tokens_RT.copy()
     decoded_RT[0, start:] = PADDING
     decoded_RT[0, start : start + len(tokens)] = tokens

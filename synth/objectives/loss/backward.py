@@ -3,10 +3,10 @@
 Letters: N terms of the loss (heads, then readouts, then registers), K lanes, B batch,
 T time, S positions of all rows, D width, V vocabulary.
 
-An objective (`synth.objectives`) lists heads and readouts; `synth.targets` makes of a
-batch what each has to predict. The loss of each is the mean over its own scored
-positions, and the loss of a run is their sum with the weights of the step. Losses are
-reported without these weights.
+An objective (`synth.objectives`) lists heads and readouts; `targets` beside this file
+makes of a batch what each has to predict. The loss of each is the mean over its own
+scored positions, and the loss of a run is their sum with the weights of the step. Losses
+are reported without these weights.
 """
 
 import functools
@@ -20,8 +20,8 @@ from torch.nn import functional
 
 from synth.models.decoder import PredictionModel
 from synth.models.describe import SPARSE_VOCABULARY
+from synth.objectives.loss.targets import Targets
 from synth.run.spans import span
-from synth.targets import Targets
 
 CHUNK_LOGITS = 1 << 23
 """Logits of one lane that a chunk of positions aims at. A chunk never has fewer than 256

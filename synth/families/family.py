@@ -3,7 +3,8 @@
 Defining a subclass with a `kind` registers it, in this package or outside of it. One
 of this package is imported when it is first looked up, so that a configuration can be
 read without importing every task. Those of installed packages are found by the entry
-points of the group `synth.plugins`, each a module; those of files, by `synth.plugins`.
+points of the group `synth.plugins`, each a module; those of files, by
+`synth.families.plugins`.
 """
 
 import importlib

@@ -6,7 +6,7 @@ import lzma
 import pytest
 
 from synth.tasks.text.corpus import read_documents
-from synth.tasks.text.decoding import text_lines
+from synth.tasks.text.text_lines import text_lines
 
 
 @pytest.mark.parametrize(

@@ -10,19 +10,19 @@ import torch
 
 import synth
 from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.families import members
+from synth.families.family import members
 from synth.metrics import SCHEMA
 from synth.objectives.chain import ChainConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.transfer import TransferConfig
 from synth.run import vocabulary_file
 from synth.run.finding import find_run
-from synth.run.loading import load
-from synth.run.scoring import evaluate_folder
 from synth.tasks.repeats import RepeatsConfig
 from synth.tasks.running_text import TextConfig
 from synth.tasks.symbols import Symbols
 from synth.tasks.text.vocabularies import TokenizerConfig
+from synth.trained.loading import load
+from synth.trained.scoring import evaluate_folder
 from tests.conftest import tiny_run
 
 TEXT = "".join(f"{i} in the hall sat Marlo, and Petra ran.\n" for i in range(200))

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from synth.__main__ import main
-from synth.decoding import greedy_decode
-from synth.families import members
-from synth.generation import Sampling, answers, judge, questions, room_of
+from synth.decoding import answer_places, greedy_decode
+from synth.families.family import members
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.symbols import Symbols
+from synth.trained.generation import Sampling, answers, judge, questions
 from tests.conftest import tiny_run
 from tests.synth.export.test_llama import path_run
 from tests.synth.run.test_loading import quietly, text_run
@@ -135,7 +135,7 @@ def test_right_answers_of_every_task_are_right():
             continue
         task = config().build()
         for chosen in questions(task, 2):
-            start, room = room_of(task, chosen)
+            (start,), (room,) = answer_places(chosen.rows, task.end_token)
             inside_T = chosen.rows.example_RT[0, start:] > 0
             answer = chosen.rows.tokens_RT[0, start:][inside_T].tolist()
             assert len(answer) <= room

@@ -1,0 +1,1 @@
+"""Tasks and objectives by their kind, those of a person's own files included."""

@@ -1,0 +1,1 @@
+"""A batch and an objective to losses and gradients."""

@@ -1,0 +1,1 @@
+"""A trained run in Python: loaded, read, sampled, scored."""
