@@ -25,7 +25,7 @@ def measure(form: str, horizon: int, vocabulary: int, width: int, rows: int) -> 
     from synth.objectives.loss.backward import loss_and_backward
     from synth.objectives.loss.targets import make_targets
     from synth.objectives.multi_token import MultiTokenConfig
-    from tests.synth.test_loss import naive_losses
+    from tests.synth.objectives.test_loss import naive_losses
 
     torch.set_num_threads(1)
     config = ModelConfig(scale=f"d{width}-L9-h4")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.synth.run.test_loading import quietly, text_run
 
 from synth.__main__ import main, parse
 from synth.cli.train_command import train_command
@@ -25,6 +24,7 @@ from synth.tasks.text.names import NameConfig
 from synth.tasks.text.story_draws import StoryConfig
 from synth.tasks.text.vocabularies import TokenizerConfig
 from tests.conftest import tiny_run
+from tests.synth.trained.test_loading import quietly, text_run
 
 CASES = {
     "anticausal": lambda folder: tiny_run(2, layout="anticausal"),

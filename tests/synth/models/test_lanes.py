@@ -29,7 +29,7 @@ from synth.tasks.sources import SourcesConfig
 from synth.tasks.task import EvaluationSet, Rows
 from tests.conftest import tiny_run
 from tests.synth.fast.test_native import needs_compiler
-from tests.synth.test_loss import LAYOUTS
+from tests.synth.objectives.test_loss import LAYOUTS
 from tests.synth.test_training import trained
 
 FP32, BF16 = torch.float32, torch.bfloat16

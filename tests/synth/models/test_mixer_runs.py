@@ -20,7 +20,7 @@ from synth.training import train
 from tests.conftest import tiny_run
 from tests.synth.cli.test_commands import TINY, run
 from tests.synth.models.test_mixers import RECURRENT, build
-from tests.synth.test_loss import VOCAB
+from tests.synth.objectives.test_loss import VOCAB
 from tests.synth.test_training import content, metrics, trained
 
 

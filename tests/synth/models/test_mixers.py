@@ -19,7 +19,7 @@ from synth.objectives.loss.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.scales import SCALES
 from synth.tasks.polynomial import PolynomialConfig
-from tests.synth.test_loss import LAYOUTS, VOCAB, batch, naive_losses
+from tests.synth.objectives.test_loss import LAYOUTS, VOCAB, batch, naive_losses
 
 RECURRENT = ["mamba2", "rwkv"]
 LONG = 70

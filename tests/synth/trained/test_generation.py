@@ -16,7 +16,7 @@ from synth.tasks.symbols import Symbols
 from synth.trained.generation import Sampling, answers, judge, questions
 from tests.conftest import tiny_run
 from tests.synth.export.test_llama import path_run
-from tests.synth.run.test_loading import quietly, text_run
+from tests.synth.trained.test_loading import quietly, text_run
 
 
 @pytest.fixture(scope="module")
