@@ -32,6 +32,8 @@ class Beside:
     """Tables to show, such as graph-paths; all of them if none is given."""
     results: Path = field(default_factory=results_folder)
     """Where the collected tables lie."""
+    all: bool = False
+    """Show the numbers without a run here too."""
     json: bool = False
     """Print one JSON object a published number."""
 
@@ -51,22 +53,23 @@ class Beside:
             return 0
         for name in chosen:
             own = [entry for entry in entries if entry.table == name]
-            show_table(tables[name], own)
+            show_table(tables[name], own, all_rows=self.all)
         print(summary(entries))
         return 0
 
 
-def show_table(table: Published, entries: Sequence[BoardRow]) -> None:
-    """One published table; a line where none of it was run."""
+def show_table(table: Published, entries: Sequence[BoardRow], all_rows: bool) -> None:
+    """One published table: what was run, or every row of it; one line if nothing was."""
     head = f"{table.id}: {table.source} ({LABELS[table.label]})"
-    if not any(entry.value is not None for entry in entries):
-        how = (
-            f"its sweep is {table.sweep}" if table.sweep else "no sweep answers it yet"
-        )
-        print(f"{head}: not run; {how}.")
+    sweep = f"its sweep is {table.sweep}" if table.sweep else "no sweep answers it yet"
+    answered = [entry for entry in entries if entry.value is not None]
+    if not answered and not all_rows:
+        print(f"{head}: {len(entries)} numbers, not run; {sweep}.")
         return
     print(f"{head}\n  Source: {table.setting}.\n  Ours: {table.ours}.")
-    show(entries_table(entries, solved=table.solved))
+    show(entries_table(entries if all_rows else answered, solved=table.solved))
+    if (rest := len(entries) - len(answered)) and not all_rows:
+        print(f"{rest} more numbers of this table have no run here; --all shows them.")
 
 
 def entries_table(entries: Sequence[BoardRow], solved: float | None) -> Table:

@@ -212,6 +212,16 @@ def test_the_command_prints_every_number_and_knows_its_tables(capsys):
     assert "graph-paths" in capsys.readouterr().err
 
 
+def test_numbers_without_a_run_are_counted_and_shown_on_request(capsys):
+    assert main(["beside", "blocksworld"]) == 0
+    short = capsys.readouterr().out
+    assert main(["beside", "blocksworld", "--all"]) == 0
+    full = capsys.readouterr().out
+    rows = len(full.splitlines()) - len(short.splitlines()) + 1
+    assert f"{rows} more numbers of this table have no run here" in short
+    assert "not run │" in full and "not run │" not in short
+
+
 def test_verdicts_are_counted():
     common = {"source": "s", "label": "P", "column": "c", "row": "r", "arm": "n2"}
     common |= {"printed": 0.5, "published": 0.5, "published_difference": 0.1}
