@@ -93,7 +93,7 @@ class Plot(Asked):
         figure, table = draw(found)
         name = by_field.file_name(found, self.where) + "_heat" * bool(self.heat)
         written = style.save(figure, table, self.figures / name)
-        title = f"{found.measure.title}, 95 % t intervals over seeds"
+        title = f"{found.measure.title}, 95 % intervals over seeds"
         places = ", ".join(map(str, written))
         notes = [*found.notes, f"Written: {places}"]
         self.show(by_field.table_at_end(found), title, notes)

@@ -168,7 +168,7 @@ def _table(
     numbers = ("baseline", "value", "difference", "low", "high", "p")
     kinds: dict[str, Any] = {"where": pl.String()}
     kinds |= {name: schema[name] for name in (*apart, column)}
-    kinds |= {"pairs": pl.Int64()} | dict.fromkeys(numbers, pl.Float64())
+    kinds |= {"pairs": pl.Int64()} | dict.fromkeys((*numbers, "noise"), pl.Float64())
     kinds |= {"test": pl.String(), "higher": pl.String()}
     kinds |= {"resolves_with": pl.Int64(), "settled": pl.String()}
     table = pl.DataFrame(found, schema=kinds, orient="row")
@@ -185,8 +185,8 @@ def _table(
     )
     table = table.with_columns(result=pl.coalesce("settled", reads)).drop("settled")
     first = ["where", *apart, column, "pairs", "baseline", "value", "difference"]
-    last = ["low", "high", "p", "p_holm", "test", "higher", "result", "resolves_with"]
-    return table.select(*first, *last)
+    last = ["low", "high", "noise", "p", "p_holm", "test", "higher", "result"]
+    return table.select(*first, *last, "resolves_with")
 
 
 def _named_apart(

@@ -16,6 +16,7 @@ from scipy import stats
 from analysis.comparisons import Difference, seeds_to_resolve
 from analysis.measures import Measure
 from analysis.modes import BOUNDS, two_groups
+from analysis.noise import noise_band
 
 SETTLED = 0.02
 """Share of the span within which a score is at its floor or ceiling."""
@@ -25,7 +26,11 @@ WILCOXON = 6
 
 
 def judged(pairs: pl.DataFrame, span: float, measure: Measure) -> dict[str, Any]:
-    """The numbers of one contrast."""
+    """The numbers of one contrast.
+
+    `noise`: two means of the baseline, at as many seeds each, differ by less in 95 %;
+    None below four pairs and for two groups of seeds.
+    """
     first, second = pairs["first"].to_list(), pairs["second"].to_list()
     differences = pairs["difference"].to_list()
     grouped = two_groups(first, span) or two_groups(second, span)
@@ -49,6 +54,8 @@ def judged(pairs: pl.DataFrame, span: float, measure: Measure) -> dict[str, Any]
             "test": "paired t",
             "resolves_with": seeds_to_resolve(one.interval.spread, one.interval.mean),
         }
+    band = noise_band(first, span)
+    found["noise"] = None if band is None else (band[1] - band[0]) / 2
     found["higher"] = f"{higher} of {len(differences)}"
     found["settled"] = _settled(pairs, (found["baseline"], found["value"]), measure)
     return found

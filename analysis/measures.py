@@ -57,6 +57,11 @@ class Measure:
         return f"{self.metric.replace('_', ' ')}{part}{nats}"
 
     @property
+    def is_share(self) -> bool:
+        """Whether its values are shares, from 0 to 1."""
+        return self.meant is not None and self.meant.unit == "share"
+
+    @property
     def higher_is_better(self) -> bool | None:
         """Whether more of it is success; None where nobody says."""
         better = self.meant.better if self.meant else None

@@ -52,7 +52,9 @@ def two_groups(values_S: Iterable[float], span: float) -> int | None:
     return at + 1 if gaps[at] >= max(within, APART * span) else None
 
 
-def levels(rows: pl.DataFrame, by: list[str], span: float) -> pl.DataFrame:
+def levels(
+    rows: pl.DataFrame, by: list[str], span: float, share: bool = False
+) -> pl.DataFrame:
     """`over_seeds`, with no mean and no interval where seeds fall into two groups.
 
     Columns besides: `lowest`, `median` and `highest` seed, and `groups` ("2 low, 3
@@ -68,7 +70,7 @@ def levels(rows: pl.DataFrame, by: list[str], span: float) -> pl.DataFrame:
     numbers = dict.fromkeys(("lowest", "median", "highest"), pl.Float64())
     schema = {name: rows.schema[name] for name in by} | numbers
     added = pl.DataFrame(found, schema=schema | {"groups": pl.String()}, orient="row")
-    table = over_seeds(rows, by).join(
+    table = over_seeds(rows, by, share).join(
         added, on=by, how="left", nulls_equal=True, maintain_order="left"
     )
     one = pl.col("groups").is_null()

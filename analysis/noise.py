@@ -17,9 +17,10 @@ import numpy as np
 import polars as pl
 
 from analysis.arm_names import BASELINE, arm_name, arms_of, in_arm_order
+from analysis.modes import two_groups
 from analysis.selection import at_end, size_name
 from analysis.settings import with_setting
-from analysis.statistics import share_interval, t_quantile
+from analysis.statistics import share_bounds, share_interval, t_quantile
 
 FEWEST = 4
 """Seeds of an arm below which it is not split in halves."""
@@ -59,6 +60,26 @@ def noise_floor(values_S: Sequence[float]) -> NoiseFloor:
         halves = float(values[:half].mean() - values[half : 2 * half].mean())
         halves_band = _band(spread, half, count)
     return NoiseFloor(spread, _band(spread, count, count), count, halves, halves_band)
+
+
+def noise_band(
+    values_S: Sequence[float], span: float, share: bool = False
+) -> tuple[float, float] | None:
+    """Between which bounds the mean of as many other runs of the arm lies, in 95 %.
+
+    The mean of `values_S` plus and minus `NoiseFloor.band`, for shares on the logit
+    scale (`statistics.share_bounds`). None below four seeds, and where they fall into
+    two groups, which have no mean (`modes.two_groups`, with the `span` of the metric).
+
+    >>> noise_band([0.50, 0.54, 0.52], span=1.0) is None
+    True
+    """
+    if len(values_S) < FEWEST or two_groups(values_S, span) is not None:
+        return None
+    band, mean = noise_floor(values_S).band, float(np.mean(values_S))
+    if share and min(values_S) >= 0 and max(values_S) <= 1:
+        return share_bounds(mean, band)
+    return mean - band, mean + band
 
 
 def _band(spread: float, runs: int, seeds: int) -> float:

@@ -9,7 +9,7 @@ import polars as pl
 from analysis.arm_names import sort_rows
 from analysis.selection import IS_TRIAL, at_end, usable
 from analysis.settings import with_setting
-from analysis.statistics import t_interval
+from analysis.statistics import mean_interval
 from analysis.trajectories import declared
 from sweeps.rate_grid import RateCurve
 
@@ -27,7 +27,7 @@ SCHEMA: dict[str, pl.DataType] = {
     "slice": pl.String(),
     "learning_rate": pl.Float64(),
     "mean": pl.Float64(),  # over seeds; null where a run diverged
-    "low": pl.Float64(),  # t interval over seeds; null for one seed
+    "low": pl.Float64(),  # interval over seeds; null for one seed
     "high": pl.Float64(),
     "seeds": pl.Int64(),  # runs that ended
     "diverged": pl.Int64(),  # runs that failed
@@ -77,7 +77,7 @@ def _curve(runs: pl.DataFrame, measured: pl.DataFrame) -> list[dict[str, object]
     points: list[dict[str, object]] = []
     for rate, mean in zip(curve.rates, curve.means, strict=True):
         ended = [value for value in values[rate] if value is not None]
-        interval = t_interval(ended)
+        interval = mean_interval(ended, meant.unit == "share")
         bounded = mean is not None and interval.count > 1
         points.append(
             {

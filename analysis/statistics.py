@@ -2,19 +2,19 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import polars as pl
-from scipy import stats
+from scipy import special, stats
 
 from analysis.arm_names import sort_rows
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over independent values, with its two-sided t interval."""
+    """A mean over independent values, with its two-sided interval."""
 
     mean: float
     low: float
@@ -45,6 +45,41 @@ def t_interval(values_S: Iterable[float], confidence: float = 0.95) -> Interval:
     return Interval(mean, mean - width, mean + width, count, spread)
 
 
+def mean_interval(values_S: Iterable[float], share: bool = False) -> Interval:
+    """95 % interval of a mean over seeds: `t_interval`, for shares on the logit scale.
+
+    The t interval of the mean m of shares has the width w; on the logit scale that is
+    w / (m (1 - m)) (the delta method), and carried back it stays inside [0, 1]. That is
+    the interval of a proportion over clusters, Korn and Graubard (1998), Survey
+    Methodology 24. It covers 94 to 96 % of means of 0.1 to 0.9 at a spread over seeds of
+    up to a fifth of what is possible, where t intervals cover 92 to 95 %, and 91 to 96 %
+    for wider ones (t: 81 to 95 %). Differences of shares keep `t_interval`. Values
+    outside of [0, 1] are no shares.
+
+    >>> interval = mean_interval([0.9, 1.0, 1.0], share=True)
+    >>> round(interval.mean, 3), round(interval.low, 3), round(interval.high, 3)
+    (0.967, 0.574, 0.998)
+    """
+    values = list(values_S)
+    interval = t_interval(values)
+    if share and interval.count > 1 and min(values) >= 0 and max(values) <= 1:
+        low, high = share_bounds(interval.mean, interval.high - interval.mean)
+        return replace(interval, low=low, high=high)
+    return interval
+
+
+def share_bounds(share: float, width: float) -> tuple[float, float]:
+    """`share` minus and plus `width`, both on the logit scale: never outside [0, 1].
+
+    >>> [round(bound, 3) for bound in share_bounds(0.5, 0.1)]
+    [0.401, 0.599]
+    """
+    if not 0 < share < 1:
+        return share, share
+    centre, shift = special.logit(share), width / (share * (1 - share))
+    return float(special.expit(centre - shift)), float(special.expit(centre + shift))
+
+
 def t_quantile(probability: float, degrees: float) -> float:
     """Quantile of Student's t distribution."""
     return float(stats.t.ppf(probability, degrees))
@@ -62,23 +97,15 @@ def binomial_error(share: float, count: int) -> float:
     return math.sqrt(max(share * (1 - share), 0.0) / count)
 
 
-def t_band(values_S: Iterable[float]) -> tuple[float, float]:
-    """`t_interval` as seaborn's `errorbar` wants it; a single seed has no band."""
-    interval = t_interval(values_S)
-    if interval.count < 2:
-        return interval.mean, interval.mean
-    return interval.low, interval.high
-
-
-def over_seeds(frame: pl.DataFrame, by: list[str]) -> pl.DataFrame:
-    """Mean, t interval and number of seeds of `value` in each group of `by`.
+def over_seeds(frame: pl.DataFrame, by: list[str], share: bool = False) -> pl.DataFrame:
+    """Mean, `mean_interval` and number of seeds of `value` in each group of `by`.
 
     `frame` has one row for each run (seed) in a group. Groups come sorted; those of a
     single seed have null bounds.
     """
     rows = []
     for key, group in frame.group_by(by):
-        interval = t_interval(group["value"].drop_nulls().to_list())
+        interval = mean_interval(group["value"].drop_nulls().to_list(), share)
         bounded = interval.count > 1
         rows.append(
             dict(zip(by, key, strict=True))

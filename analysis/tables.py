@@ -37,7 +37,7 @@ def polynomial_text(frame: pl.DataFrame) -> Table:
     rows = polynomial_table(frame)
     operations = rows[OPERATIONS].unique().sort().to_list()
     table = Table(
-        title="exact match in %, mean [95 % t interval over seeds]",
+        title="exact match in %, mean [95 % interval over seeds]",
         caption="* within the sampling error of the test set from the guess floor",
     )
     for name in ("size", "arm", "seeds"):

@@ -27,7 +27,7 @@ frame = read_all(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
 
 # %% [markdown]
 # Every picture is of one setting, named above it: task, tokens, loss, learning rate and
-# seeds. Dots are seeds, bars 95 % t intervals over seeds. The data are the collected
+# seeds. Dots are seeds, bars 95 % intervals over seeds. The data are the collected
 # tables of the repository; sizes are non-embedding parameters.
 
 # %% [markdown]

@@ -29,7 +29,7 @@ mine = frame.filter(frame["task"] == "stories")
 
 # %% [markdown]
 # Every picture is of one setting, named above it: task, tokens, loss, learning rate and
-# seeds. Dots are seeds, bars 95 % t intervals over seeds. The data are the collected
+# seeds. Dots are seeds, bars 95 % intervals over seeds. The data are the collected
 # tables of the repository; sizes are non-embedding parameters.
 
 # %% [markdown]

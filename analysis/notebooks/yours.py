@@ -30,7 +30,7 @@ frame = load_sweep(os.environ.get("SYNTH_RESULTS", "repeats"), results_folder())
 # ## At the end of training
 #
 # The first metric that each task declares, against size; a panel a value where one more
-# field varies, else a picture a setting. Dots are seeds, bars 95 % t intervals; rings are
+# field varies, else a picture a setting. Dots are seeds, bars 95 % intervals; rings are
 # seeds in two groups, which have no mean.
 
 # %%

@@ -24,7 +24,7 @@ MOST_SERIES = 10
 
 
 def field_figure(view: View, label: str = "") -> tuple[Figure, pl.DataFrame]:
-    """Seeds as dots or thin lines, means with t intervals, floor and ceiling.
+    """Seeds as dots or thin lines, means with intervals, floor and ceiling.
 
     Above the panels stands what was trained, and `label`, what tells the setting apart.
     Returns the figure and the plotted table, all evaluations of it for curves.
@@ -72,7 +72,7 @@ def levels_table(view: View, rows: pl.DataFrame | None = None) -> pl.DataFrame:
     """
     by = [*_columns(view), *([view.x] if view.along else [])]
     rows = view.rows if rows is None else rows
-    table = levels(rows, by, span_of(at_end(view.rows)))
+    table = levels(rows, by, span_of(at_end(view.rows)), view.measure.is_share)
     bounds = rows.group_by(by).agg(pl.col("floor", "ceiling").mean())
     table = table.join(
         bounds, on=by, how="left", nulls_equal=True, maintain_order="left"
@@ -115,8 +115,7 @@ def table_at_end(view: View) -> pl.DataFrame:
 
 def limits_of(view: View) -> tuple[float, float] | None:
     """The whole y axis for a share; for anything else what the data need."""
-    meant = view.measure.meant
-    return series.SHARE if meant is not None and meant.unit == "share" else None
+    return series.SHARE if view.measure.is_share else None
 
 
 def file_name(view: View, where: tuple[str, ...] = ()) -> str:
@@ -162,11 +161,7 @@ def with_titles(view: View) -> pl.DataFrame:
     """
     rows, meant = view.rows, view.measure.meant
     for name in series.BOUND:
-        if (
-            meant
-            and meant.unit == "share"
-            and not isinstance(getattr(meant, name), str)
-        ):
+        if view.measure.is_share and not isinstance(getattr(meant, name), str):
             rows = rows.with_columns(pl.lit(None, pl.Float64()).alias(name))
     if view.panel == WHOLE:
         return rows.with_columns(title=pl.lit(""))
@@ -186,17 +181,20 @@ def with_titles(view: View) -> pl.DataFrame:
 
 def _curves(view: View, rows: pl.DataFrame) -> Figure:
     titles = rows["title"].unique(maintain_order=True).to_list()
-    looks = series.looks_of(rows, view.hue)
+    looks, noise = series.looks_of(rows, view.hue), False
     with style.house_style():
         figure, grid = style.wrapped_panels(len(titles), view.measure.label)
         for axes, title in zip(grid, titles, strict=True):
             here = rows.filter(pl.col("title") == title)
-            curves.draw_curves(axes, here, view.x, hue=view.hue, looks=looks)
+            share = view.measure.is_share
+            noise |= curves.draw_curves(
+                axes, here, view.x, hue=view.hue, looks=looks, share=share
+            )
             axes.set_title(title)
             _fit(axes, view, here)
             series.draw_bounds(axes, here.with_columns(place=pl.col(view.x)))
         style.label_x(figure, label_of(view.x))
-        handles = curves.curve_keys(looks, view.hue)
+        handles = curves.curve_keys(looks, view.hue, noise)
         style.legend_below(
             figure, [*handles, *series.bound_keys(rows, floor_label(view))]
         )

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -56,7 +57,8 @@ def cost_figure(
     learned = None
     if level is not None and meant is not None and meant.better is not None:
         learned = event_times(rows, level, meant.better)
-    scales, arms = by_scale(rows), arms_of(rows)
+    scales, arms, noise = by_scale(rows), arms_of(rows), False
+    share = meant is not None and meant.unit == "share"
     with style.house_style():
         figure, grid = style.panels(len(scales), len(known))
         for axes, scale in zip(grid[0], scales, strict=True):
@@ -64,14 +66,14 @@ def cost_figure(
         for cost, line in zip(known, grid, strict=True):
             for axes, scale in zip(line, scales, strict=True):
                 here = rows.filter(pl.col("scale") == scale).drop_nulls(cost)
-                draw_curves(axes, here, cost, learned)
+                noise |= draw_curves(axes, here, cost, learned, share=share)
                 axes.set_xlabel(LABELS[cost])
                 if floor:
                     axes.axhline(floor, color=style.FAINT, ls=":", lw=1, zorder=1)
-                if meant is not None and meant.unit == "share":
+                if share:
                     axes.set_ylim(*series.SHARE)
             line[0].set_ylabel(_words(f"{metric}, {suite}"))
-        style.legend_below(figure, _keys(arms, level, floor))
+        style.legend_below(figure, _keys(arms, level, floor, noise))
     table = rows.select("run_id", "scale", "arm", "seed", *known, "value")
     if learned is not None:
         when = learned.filter("happened").select("run_id", learned_at="tokens")
@@ -87,12 +89,14 @@ def draw_curves(
     hue: str = "arm",
     looks: dict[Any, tuple[str, str]] | None = None,
     line: Any = "-",
-) -> None:
+    share: bool = False,
+) -> bool:
     """Runs of one panel as thin lines, their mean thick; ticks where each run learned it.
 
     `learned` is a result of `events.event_times`, `looks` one of `series.looks_of`. The
     mean, drawn in the style `line`, leaves out evaluations at which seeds fall into two
-    groups.
+    groups. Arms have the band of `series.draw_noise`, whether of a `share` or not;
+    returns whether it is there.
     """
     happened = [] if learned is None else learned.filter("happened").rows()
     at = {run_id: tokens for run_id, tokens, _ in happened}
@@ -117,19 +121,27 @@ def draw_curves(
         where = axes.get_xaxis_transform()
         axes.plot(shown, height, "|", color=color, ms=7, transform=where)
     style.short_numbers(axes)
+    if hue != "arm":
+        return False
+    return series.draw_noise(axes, rows.with_columns(place=cost), span, share)
 
 
-def curve_keys(looks: Iterable[Any], hue: str = "arm") -> list[Line2D]:
-    """Entries of a legend for `draw_curves`."""
+def curve_keys(
+    looks: Iterable[Any], hue: str = "arm", noise: bool = False
+) -> list[Artist]:
+    """Entries of a legend for `draw_curves`; `noise`: with the band around n = 1."""
     faint: Any = {"color": style.FAINT}
     run = Line2D([], [], lw=0.6, label="one run", **faint)
     text = "mean; none of seeds in two groups"
     mean = Line2D([], [], marker=".", ms=6, label=text, **faint)
-    return [*series.keys(looks, hue, band=False), run, mean]
+    bands = [series.noise_key()] * noise
+    return [*series.keys(looks, hue, band=False), run, mean, *bands]
 
 
-def _keys(arms: list[str], level: float | None, floor: float) -> list[Line2D]:
-    found = curve_keys(arms)
+def _keys(
+    arms: list[str], level: float | None, floor: float, noise: bool
+) -> list[Artist]:
+    found = curve_keys(arms, noise=noise)
     if level is not None:
         tick: dict[str, Any] = {"color": style.FAINT, "ls": "", "marker": "|", "ms": 7}
         found.append(Line2D([], [], label=f"reached {level:g}", **tick))

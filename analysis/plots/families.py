@@ -196,7 +196,8 @@ def choice_points(frame: pl.DataFrame) -> Drawn:
     rows = _some(rows, "an excess loss at choices")
     level = learned_level(rows, "excess_loss")
     times = timed_runs(rows, level, "lower")
-    scales, parts = by_scale(rows), []
+    scales, noise = by_scale(rows), False
+    parts: list[pl.DataFrame] = []
     lines = style.lines_in_order(distinct(rows[MIXER]))
     with style.house_style():
         width = max(style.PANEL_WIDTH * len(scales), style.NARROWEST)
@@ -206,7 +207,9 @@ def choice_points(frame: pl.DataFrame) -> Drawn:
             here = rows.filter(scale=scale)
             for mixer in distinct(here[MIXER]):
                 one, line = pl.col(MIXER) == mixer, lines[mixer]
-                curves.draw_curves(above, here.filter(one), "tokens", line=line)
+                noise |= curves.draw_curves(
+                    above, here.filter(one), "tokens", line=line
+                )
                 of_mixer = times.filter(one, scale=scale)
                 drawn = events.draw_events(below, of_mixer, line, len(lines) == 1)
                 named = pl.lit(scale).alias("scale"), pl.lit(mixer).alias("mixer")
@@ -221,7 +224,7 @@ def choice_points(frame: pl.DataFrame) -> Drawn:
         style.label_x(figure, "training tokens")
         text = f"the source itself (0), and {level:g}"
         known = Line2D([], [], **series.REFERENCE, label=text)
-        handles = [*curves.curve_keys(arms_of(rows)), known]
+        handles = [*curves.curve_keys(arms_of(rows), noise=noise), known]
         if len(lines) > 1:
             handles += [
                 Line2D([], [], color=style.FAINT, ls=line, label=mixer)

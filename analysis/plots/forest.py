@@ -3,17 +3,21 @@
 import re
 
 import polars as pl
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from analysis.arm_names import arm_name
 from analysis.contrasts import Contrasts
-from analysis.fields import label_of, shown
-from analysis.plots import style
+from analysis.fields import label_of, shown, value_label
+from analysis.plots import series, style
 from analysis.plots.gallery import annotate
 
 LINE_HEIGHT = 0.24
 """Inches of a contrast."""
+BAND_HEIGHT = 0.8
+"""Of a band, as a share of a line."""
 MARGIN = 1.1
 """Inches above and below them."""
 
@@ -22,7 +26,9 @@ def forest_figure(found: Contrasts) -> tuple[Figure, pl.DataFrame]:
     """A line a contrast: the mean difference with its t interval.
 
     Where seeds fall into two groups the mark is hollow, and the median stands with its
-    exact interval, if there are pairs enough for one. Returns the figure and its table.
+    exact interval, if there are pairs enough for one. The band around zero is what the
+    baseline differs from itself by, with other seeds (`noise` of `differences.judged`).
+    Returns the figure and its table.
     """
     table = found.table
     lines = [_words(found, row) for row in table.iter_rows(named=True)]
@@ -31,6 +37,10 @@ def forest_figure(found: Contrasts) -> tuple[Figure, pl.DataFrame]:
         figure = style.empty_figure(5.8, height)
         axes = figure.subplots()
         for place, row in enumerate(table.iter_rows(named=True)):
+            if row["noise"] is not None:
+                half = BAND_HEIGHT / 2
+                spans = [place - half, place + half]
+                axes.fill_betweenx(spans, -row["noise"], row["noise"], **series.NOISE)
             median = row["test"] != "paired t"
             color = style.INK if row["result"] in ("better", "worse") else style.FAINT
             if row["low"] is not None:
@@ -44,7 +54,7 @@ def forest_figure(found: Contrasts) -> tuple[Figure, pl.DataFrame]:
         rising = found.measure.higher_is_better
         side = "" if rising is None else f" (better: {'right' if rising else 'left'})"
         axes.set_xlabel(f"difference in {found.measure.label}{side}")
-        style.legend_below(figure, _keys(table))
+        style.legend_below(figure, _keys(found))
     annotate(figure, f"{found.title}; paired by data seed; p values after Holm")
     return figure, table
 
@@ -68,9 +78,10 @@ def _words(found: Contrasts, row: dict[str, object]) -> str:
     return f"{told}  (p {row['p_holm']:.2g}, {row['pairs']} pairs)"
 
 
-def _keys(table: pl.DataFrame) -> list[Line2D]:
+def _keys(contrasts: Contrasts) -> list[Artist]:
+    table = contrasts.table
     tests = set(table["test"])
-    found = []
+    found: list[Artist] = []
     if "paired t" in tests:
         text = "mean, 95 % t interval"
         found.append(Line2D([], [], color=style.INK, marker="o", ms=5, label=text))
@@ -81,4 +92,7 @@ def _keys(table: pl.DataFrame) -> list[Line2D]:
         )
         found.append(hollow)
     faint = Line2D([], [], color=style.FAINT, marker="o", ms=5, label="not told apart")
+    if table["noise"].drop_nulls().len():
+        name = value_label(contrasts.column, contrasts.baseline)
+        found.append(Patch(**series.NOISE, label=f"{name} against itself, 95 %"))
     return [*found, faint]

@@ -43,7 +43,7 @@ def accuracy_by_operations(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def polynomial_table(frame: pl.DataFrame) -> pl.DataFrame:
-    """Mean exact match with its t interval, per size, arm and number of operations.
+    """Mean exact match with its interval, per size, arm and number of operations.
 
     `floor_high` is what guessing at the floor stays below in 97.5 % of test sets of
     that many problems (binomial); `at_floor` says that the mean does not pass it, so
@@ -60,7 +60,9 @@ def polynomial_table(frame: pl.DataFrame) -> pl.DataFrame:
     rows = accuracy_by_operations(frame)
     by = ["parameters", "scale", "arm", OPERATIONS]
     floors = rows.group_by(by).agg(pl.col("guess_floor").mean(), pl.col("count").min())
-    table = sort_rows(over_seeds(rows, by).join(floors, on=by, how="left"), *by)
+    table = sort_rows(
+        over_seeds(rows, by, share=True).join(floors, on=by, how="left"), *by
+    )
     high = [
         None if floor is None else floor + 1.96 * binomial_error(floor, count)
         for floor, count in table.select("guess_floor", "count").iter_rows()
@@ -82,21 +84,25 @@ def polynomial_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
             "No finished polynomial run has an exact match per operations."
         )
     table = polynomial_table(frame)
-    scales = by_scale(rows)
+    scales, noise = by_scale(rows), False
     with style.house_style():
         figure, grid = style.panels(len(scales), sharex=True)
         for axes, scale in zip(grid[0], scales, strict=True):
             here = pl.col("scale") == scale
-            draw_panel(axes, rows.filter(here), table.filter(here))
+            noise |= draw_panel(axes, rows.filter(here), table.filter(here))
             axes.set_title(style.size_title(scale))
         grid[0][0].set_ylabel("exact match (greedy)")
         style.label_x(figure, "operations in the expression, m")
-        style.legend_below(figure, keys(arms_of(rows)))
+        bands = [series.noise_key()] * noise
+        style.legend_below(figure, [*keys(arms_of(rows)), *bands])
     return figure, table
 
 
-def draw_panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> None:
-    """Runs of one size as dots, means with intervals, guess floor, border of the domain."""
+def draw_panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> bool:
+    """Runs of one size as dots, means with intervals, guess floor, border of the domain.
+
+    Returns whether there is a band of `series.draw_noise`.
+    """
     arms = arms_of(rows)
     last = rows["max_operations"].max()
     most = rows[OPERATIONS].max()
@@ -145,6 +151,9 @@ def draw_panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> None:
     axes.set_xlim(0.5, most + 0.5)
     axes.set_ylim(*series.SHARE)
     axes.grid(visible=False, axis="x")
+    return series.draw_noise(
+        axes, rows.with_columns(place=OPERATIONS), span=1.0, share=True
+    )
 
 
 def _floor(axes: Axes, table: pl.DataFrame) -> None:

@@ -26,7 +26,7 @@ def quick_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     """Two panels a row, one legend; returns the figure and the plotted table.
 
     The table is long: `panel`, `scale`, `arm`, `x` (operations, or training tokens),
-    mean, t interval, number of seeds, and `reference`, the dotted line of the panel.
+    mean, interval, number of seeds, and `reference`, the dotted line of the panel.
 
     Raises
     ------
@@ -114,13 +114,14 @@ def _induction(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
     assert isinstance(floor, float)
 
     def draw(axes: Axes) -> None:
-        draw_curves(
-            axes, rows, "tokens", event_times(rows, learned_level(rows, "accuracy"))
-        )
+        learned = event_times(rows, learned_level(rows, "accuracy"))
+        draw_curves(axes, rows, "tokens", learned, share=True)
         axes.axhline(floor, color=style.FAINT, ls=(0, (1, 1.2)), lw=1.2, zorder=1)
         axes.set(xlabel="training tokens", ylabel="accuracy on repeats", ylim=(0, 1.02))
 
-    return [("induction on random segments", draw)], _long(rows, "induction", floor)
+    return [("induction on random segments", draw)], _long(
+        rows, "induction", floor, share=True
+    )
 
 
 def _choices(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
@@ -134,12 +135,16 @@ def _choices(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
         if isinstance(learning, float):  # the untrained model lies far above the rest
             axes.set_ylim(-0.1 * learning, 1.2 * learning)
 
-    return [("choice points", draw)], _long(rows, "choice excess loss", 0.0)
+    return [("choice points", draw)], _long(
+        rows, "choice excess loss", 0.0, share=False
+    )
 
 
-def _long(rows: pl.DataFrame, panel: str, reference: float) -> pl.DataFrame:
+def _long(
+    rows: pl.DataFrame, panel: str, reference: float, share: bool
+) -> pl.DataFrame:
     """Means over seeds at every evaluation, in the columns of the whole table."""
-    table = over_seeds(rows, ["scale", "arm", "tokens"])
+    table = over_seeds(rows, ["scale", "arm", "tokens"], share)
     return table.select(
         pl.lit(panel).alias("panel"),
         "scale",

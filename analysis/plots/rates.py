@@ -90,7 +90,7 @@ def _keys(table: pl.DataFrame) -> list[Line2D]:
     faint: Any = {"color": style.FAINT, "ls": "", "ms": 8}
     found = series.keys(arms_of(table), band=False)
     if table["low"].drop_nulls().len():
-        text = "mean, 95 % t interval"
+        text = "mean, 95 % interval"
         found.append(Line2D([], [], marker="|", label=text, **faint))
     best = table.filter("best").drop_nulls("mean")["interior"].unique()
     if True in best:

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from analysis.arm_names import arm_label, arms_of
+from analysis.arm_names import BASELINE, arm_label, arm_name, arms_of
 from analysis.fields import distinct, value_label
 from analysis.modes import levels, span_of
+from analysis.noise import noise_band
 from analysis.plots import style
 from analysis.resampling import over_items
 
@@ -26,6 +29,10 @@ BOUND: Any = {"floor": REFERENCE, "ceiling": REFERENCE | {"ls": (0, (5, 2))}}
 """The lines at what guessing scores, and at the best that is possible."""
 LEVELS: Any = BOUND | {"one_of_k": REFERENCE | {"ls": (0, (6, 1.5, 1, 1.5))}}
 """All lines of `draw_bounds`: also what one of the k names of a story scores by chance."""
+NOISE: Any = {"color": "#3b3b3b", "alpha": 0.13, "lw": 0, "zorder": 1}
+"""The band of `draw_noise`."""
+BAR = 0.4
+"""Half the width of such a band where names are one unit apart."""
 SHARE = (-0.03, 1.03)
 """The y axis of a share: marks at its ends are whole."""
 
@@ -75,7 +82,8 @@ def series_figure(
     by test item are known, the bootstrap interval over them.
     """
     by = list(dict.fromkeys((panel, x, hue)))
-    table = over_items(rows, levels(rows, by, span_of(rows)), by)
+    span, noise = span_of(rows), False
+    table = over_items(rows, levels(rows, by, span, limits == SHARE), by)
     looks = looks_of(rows, hue)
     found = distinct(rows[panel])
     panels = [name for name in order if name in found] or found
@@ -93,14 +101,17 @@ def series_figure(
             style.mark_values(axes, ticks)
             if limits is not None:
                 axes.set_ylim(*limits)
-            draw_bounds(axes, seeds.with_columns(place=pl.col(x).replace_strict(ticks)))
+            seeds = seeds.with_columns(place=pl.col(x).replace_strict(ticks))
+            draw_bounds(axes, seeds)
+            if hue == "arm":
+                noise |= draw_noise(axes, seeds, span, limits == SHARE, bool(line))
             axes.set_title(title.format(value))
             if reference is not None:
                 axes.axhline(reference, **REFERENCE, zorder=1)
-        handles = keys(looks, hue, table=table)
+        handles: list[Artist] = [*keys(looks, hue, table=table)]
         if reference is not None and reference_label:
             handles.append(Line2D([], [], **REFERENCE, label=reference_label))
-        handles += bound_keys(rows, floor)
+        handles += [*bound_keys(rows, floor), *[noise_key()] * noise]
         style.label_x(figure, label)
         style.legend_below(figure, handles)
     return figure, table
@@ -132,6 +143,38 @@ def draw_bounds(axes: Axes, rows: pl.DataFrame) -> None:
             axes.axhline(levels_there[0], **line, zorder=1)
         else:
             axes.plot(known["place"], levels_there, **line, zorder=1)
+
+
+def draw_noise(
+    axes: Axes, rows: pl.DataFrame, span: float, share: bool, joined: bool = True
+) -> bool:
+    """A band around the baseline: where its mean would lie with other seeds, in 95 %.
+
+    `rows` are runs of one panel at their `place`; what stays inside of the band may be
+    chance (`noise.noise_band`). It joins the places where a line does, has a bar a place
+    otherwise, and one place has it over the whole width. Nothing is drawn without a
+    second arm, or where the baseline has fewer than four seeds, or two groups of them.
+    Returns whether there is a band.
+    """
+    own = rows.filter(pl.col("arm") == BASELINE).sort("place")
+    if rows["arm"].n_unique() < 2 or own.is_empty():
+        return False
+    bands = {
+        place: noise_band(here["value"].to_list(), span, share) or (math.nan, math.nan)
+        for (place,), here in own.group_by("place", maintain_order=True)
+    }
+    if len(bands) == 1:
+        axes.axhspan(*next(iter(bands.values())), **NOISE)
+    elif joined:
+        axes.fill_between(list(bands), *zip(*bands.values(), strict=True), **NOISE)
+    for place, (low, high) in bands.items() if not joined and len(bands) > 1 else ():
+        axes.fill_between([place - BAR, place + BAR], low, high, **NOISE)
+    return any(low < high for low, high in bands.values())
+
+
+def noise_key() -> Patch:
+    """Entry of a legend for `draw_noise`."""
+    return Patch(**NOISE, label=f"{arm_name(BASELINE)} against itself, 95 %")
 
 
 def bound_keys(rows: pl.DataFrame, floor: str = "guess floor") -> list[Line2D]:
@@ -239,7 +282,7 @@ def keys(
     if band:
         found.append(Line2D([], [], marker="o", ms=3, label="one seed", **faint))
         if table is None or table["low"].drop_nulls().len():
-            text = "mean, 95 % t interval"
+            text = "mean, 95 % interval"
             found.append(Line2D([], [], marker="|", ms=9, label=text, **faint))
     if table is not None and table["groups"].drop_nulls().len():
         text = "seeds in two groups: no mean"

@@ -1,6 +1,7 @@
 """Figures: the right numbers, the same bytes."""
 
 import errno
+import math
 import os
 import subprocess
 import sys
@@ -40,7 +41,9 @@ def test_polynomial_table_golden(tmp_path):
         (arm, m) for arm in ("n1", "n2") for m in (1, 2, 3, 4)
     ]
     assert table["mean"].to_list() == pytest.approx([0.2] * 4 + [0.6] * 4)
-    assert table["high"].to_list()[0] == pytest.approx(0.2 + 12.7062 * 0.1, abs=1e-4)
+    assert table["high"].to_list()[0] == pytest.approx(
+        1 / (1 + 4 * math.exp(-12.7062 * 0.1 / 0.16)), abs=1e-5
+    ), "t of 0.1 and 0.3 on the logit scale"
     assert table["seeds"].unique().to_list() == [2]
     assert table["guess_floor"].to_list() == pytest.approx([0.02] * 8)
 

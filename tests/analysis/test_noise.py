@@ -3,12 +3,18 @@
 import json
 
 import numpy as np
+import polars as pl
 import pytest
 
 from analysis.__main__ import main
 from analysis.collect import collect
-from analysis.noise import decision_table, noise_floor, noise_table
+from analysis.contrasts import contrasts
+from analysis.noise import decision_table, noise_band, noise_floor, noise_table
+from analysis.plots.by_field import field_figure
+from analysis.plots.curves import cost_figure
+from analysis.plots.forest import forest_figure
 from analysis.trajectories import curve_rows
+from analysis.views import Query, view
 from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
 
 
@@ -31,6 +37,25 @@ def test_few_seeds_have_no_band():
     assert noise_floor([0.4, 0.5, 0.6]).halves is None
     found = noise_floor([0.1, 0.2, 0.4, 0.5, 0.9])
     assert found.halves == pytest.approx(0.15 - 0.45), "the fifth has no partner"
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_band_of_shares_holds_what_chance_does(share):
+    rng = np.random.default_rng(3)
+    inside = []
+    for one, two in rng.beta(20 * share, 20 * (1 - share), (1000, 2, 5)):
+        low, high = noise_band(one, span=1.0, share=True) or (share, share)
+        inside.append(low <= two.mean() <= high)
+        assert 0 <= low <= high <= 1
+    assert 0.92 < np.mean(inside) < 0.97
+
+
+def test_what_has_no_band():
+    assert noise_band([0.4, 0.5, 0.6], span=1.0) is None, "three seeds"
+    assert noise_band([0.0, 0.1, 0.9, 1.0], span=1.0) is None, "two groups"
+    values = [0.4, 0.5, 0.6, 0.5]
+    band = noise_floor(values).band
+    assert noise_band(values, span=1.0) == pytest.approx((0.5 - band, 0.5 + band))
 
 
 ENDS = {
@@ -91,3 +116,19 @@ def test_events_of_a_sweep_as_a_command(runs, capsys):
     assert main(["events", *where]) == 0
     assert "at least 0.5, 2 evaluations in a row" in capsys.readouterr().out
     assert main(["events", str(runs), "--metric", "accuracy"]) == 2
+
+
+@pytest.mark.parametrize(("seeds", "drawn"), [(5, True), (3, False)])
+def test_figures_of_arms_have_the_band(runs, seeds, drawn):
+    """Levels, curves and contrasts, from four seeds of the baseline on."""
+    frame = collect(runs).frame.filter(pl.col("data_seed") < seeds)
+    whole = Query(metric="exact_match", suite="in_domain")
+    figures = [
+        field_figure(view(frame, whole, x="parameters"))[0],
+        field_figure(view(frame, whole, x="tokens", panel="scale"))[0],
+        forest_figure(contrasts(frame, whole))[0],
+        cost_figure(frame, "exact_match", "in_domain")[0],
+    ]
+    for figure in figures:
+        words = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert any("against itself, 95 %" in word for word in words) == drawn

@@ -9,7 +9,7 @@ from analysis.plots.overview import all_pictures
 from analysis.plots.rates import rate_figure
 from analysis.rate_curves import rate_curves
 from analysis.selection import IS_TRIAL
-from analysis.statistics import t_interval
+from analysis.statistics import mean_interval
 from synth.metrics import Measurement
 from tests.analysis.conftest import polynomial_run, write_run
 
@@ -62,7 +62,7 @@ def test_a_curve_has_means_intervals_and_its_best_rate(frame):
     assert found["diverged"].to_list() == [0, 0, 0, 1]
     assert found["best"].to_list() == [False, True, False, False]
     assert found["interior"].to_list() == [True] * 4
-    interval = t_interval(ACCURACY[1e-3])
+    interval = mean_interval(ACCURACY[1e-3], share=True)
     assert found["low"][0] == pytest.approx(interval.low)
     assert found["high"][0] == pytest.approx(interval.high)
     assert found["low"][3] is None

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis.statistics import over_seeds, t_band, t_interval
+from analysis.statistics import mean_interval, over_seeds, t_interval
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])
@@ -19,6 +19,29 @@ def test_t_interval_covers_what_it_says(seeds):
     assert 0.93 < np.mean(inside) < 0.97
 
 
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_intervals_of_shares_cover_them_and_stay_inside(seeds, share):
+    """Beta values with a spread of a fifth of the largest: t intervals cover less."""
+    rng = np.random.default_rng(seeds)
+    draws = rng.beta(20 * share, 20 * (1 - share), size=(2000, seeds))
+    found = [mean_interval(values, share=True) for values in draws]
+    plain = [t_interval(values) for values in draws]
+    assert all(0 < one.low < one.mean < one.high < 1 for one in found)
+    covered = np.mean([one.low <= share <= one.high for one in found])
+    assert 0.93 < covered < 0.97
+    assert covered >= np.mean([one.low <= share <= one.high for one in plain])
+
+
+def test_intervals_of_shares_at_their_ends():
+    ends = mean_interval([1.0, 1.0, 1.0], share=True)
+    assert (ends.low, ends.high) == (1.0, 1.0), "as t intervals of equal values"
+    assert mean_interval([0.0, 0.5, 1.0], share=True).low > 0
+    outside = [0.5, 1.5, 1.0]
+    assert mean_interval(outside, share=True) == t_interval(outside), "no shares"
+    assert math.isinf(mean_interval([0.4], share=True).high)
+
+
 def test_t_interval_of_known_numbers():
     # 12.706 = t(0.975; 1), the value of the tables.
     interval = t_interval([0.0, 1.0])
@@ -26,7 +49,6 @@ def test_t_interval_of_known_numbers():
     assert interval.spread == pytest.approx(math.sqrt(0.5))
     assert math.isinf(t_interval([1.0]).high)
     assert math.isnan(t_interval([]).mean)
-    assert t_band([0.4]) == (0.4, 0.4)
 
 
 def test_over_seeds_golden():
