@@ -6,10 +6,17 @@
 // bits that it gets alone. No library is used.
 //
 // Activations, weights and their gradients are fp32 or bf16 (E); what is computed from
-// them is fp32 until it is stored, and so are losses, rates and rotation tables.
+// them is fp32 until it is stored, and so are losses, rates and rotation tables. The
+// products of bf16 attention alone have bf16 factors, where the processor is faster so.
 
+#include "bf16_attention.h"
 #include "layers.h"
-#include "rows.h"
+
+#ifdef BF16_PRODUCTS
+#define IN_BF16(PASS) bf16_products_pay ? (void*)bf16_##PASS : (void*)PASS<Half>
+#else
+#define IN_BF16(PASS) (void*)PASS<Half>
+#endif
 
 // In the order of `synth.fast.native`: each pass for fp32 and for bf16.
 #define BOTH(PASS) {(void*)PASS<float>, (void*)PASS<Half>}
@@ -17,7 +24,8 @@ extern "C" {
 void* passes[][2] = {
     BOTH(unit_rms),        BOTH(unit_rms_backward),
     BOTH(gated),           BOTH(gated_backward),
-    BOTH(attend),          BOTH(attend_backward),
+    {(void*)attend<float>, IN_BF16(attend)},
+    {(void*)attend_backward<float>, IN_BF16(attend_backward)},
     BOTH(cross_entropy),   BOTH(layers),
     BOTH(layers_backward), {(void*)kept_by_layers, (void*)kept_by_layers},
 };

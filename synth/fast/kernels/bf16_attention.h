@@ -1,0 +1,231 @@
+// Causal attention with rotary positions on bf16 rows: its products have bf16 factors,
+// everything between them is fp32. Scores lie keys by queries: a vector holds one key of
+// many queries, and no square of scores is ever transposed.
+//
+// Letters: S sequences, T time, H heads, C channels of a head, D = H C, W WIDE positions,
+// N positions and P channels in whole blocks; rows of pairs end in 2.
+#pragma once
+
+#include "bf16_products.h"
+#include "rows.h"
+
+#ifdef BF16_PRODUCTS
+
+constexpr float LOG2_E = 1.44269504f;
+
+// Turns the channels of one position, forth (direction 1) or back (-1).
+template <class E>
+static inline void rotate_row(const E* from, const float* cos_C, const float* sin_C,
+                              long C, float direction, float scale, Half* to) {
+    long half = C / 2;
+    for (long c = 0; c < half; c += LANES) {
+        __mmask16 mask = first(half - c);
+        Vector a = load_first(from + c, mask), b = load_first(from + half + c, mask);
+        Vector cos = load_first(cos_C + c, mask) * scale;
+        Vector sin = load_first(sin_C + c, mask) * (-scale * direction);
+        store_first(a * cos - b * sin, to + c, mask);
+        store_first(b * cos + a * sin, to + half + c, mask);
+    }
+}
+
+// Sizes of one head, and the ways between its rows and rooms that are filled up with
+// zeros to whole blocks.
+struct HeadRows {
+    long T, C, D, N, P;
+    const float *cos_TC, *sin_TC;
+
+    HeadRows(long T, long H, long C, const float* cos_TC, const float* sin_TC)
+        : T(T), C(C), D(H * C), N((T + WIDE - 1) / WIDE * WIDE),
+          P((C + DEPTH - 1) / DEPTH * DEPTH), cos_TC(cos_TC), sin_TC(sin_TC) {}
+
+    void read(const Half* from, long row, Half* to_NP) const {
+        for (long t = 0; t < T; t++) std::memcpy(to_NP + t * P, from + t * row, 2 * C);
+    }
+    void read_rotated(const Half* from, float scale, Half* to_NP) const {
+        for (long t = 0; t < T; t++)
+            rotate_row(from + 3 * t * D, cos_TC + t * C, sin_TC + t * C, C, 1.0f, scale,
+                       to_NP + t * P);
+    }
+    void write_rotated_back(const float* from_NP, float scale, Half* to) const {
+        for (long t = 0; t < T; t++)
+            rotate_row(from_NP + t * P, cos_TC + t * C, sin_TC + t * C, C, -1.0f, scale,
+                       to + 3 * t * D);
+    }
+    float scale() const { return 1.0f / std::sqrt((float)C); }
+};
+
+// -1e30 where key j of a block is hidden from 16 queries of it, of which w is the first.
+static inline Vector hidden(long j, long w) {
+    Vector query;
+    for (int i = 0; i < LANES; i++) query[i] = w + i;
+    return query < Vector{} + (float)j ? Vector{} - 1e30f : Vector{};
+}
+
+// Of scores (keys x queries) of the block of queries at i: exponentials as pairs, the
+// largest score in units of ln 2, and 1 / (sum of exponentials).
+static void softmax(float* score_NW, long i, Half* share_NW2, float* most_W,
+                    float* inverse_W) {
+    constexpr int PARTS_W = WIDE / LANES;
+    long seen = i + WIDE;
+    Vector most[PARTS_W], total[PARTS_W] = {};
+    for (long w = 0; w < PARTS_W; w++) {
+        for (long j = 0; j < WIDE; j++) {
+            float* at = score_NW + (i + j) * WIDE + w * LANES;
+            store(at, load(at) + hidden(j, w * LANES));
+        }
+        most[w] = load(score_NW + w * LANES);
+    }
+    for (long j = 1; j < seen; j++)
+        for (long w = 0; w < PARTS_W; w++)
+            most[w] = larger(load(score_NW + j * WIDE + w * LANES), most[w]);
+    for (long w = 0; w < PARTS_W; w++) most[w] *= LOG2_E;
+    for (long j = 0; j < seen; j += 2)
+        for (long w = 0; w < PARTS_W; w++) {
+            const float* at = score_NW + j * WIDE + w * LANES;
+            Vector even = fast_exp2(load(at) * LOG2_E - most[w]);
+            Vector odd = fast_exp2(load(at + WIDE) * LOG2_E - most[w]);
+            total[w] += even + odd;
+            store_pairs(to_bf16(even), to_bf16(odd),
+                        share_NW2 + j * WIDE + 2 * w * LANES);
+        }
+    for (long w = 0; w < PARTS_W; w++) {
+        store(most_W + w * LANES, most[w]);
+        store(inverse_W + w * LANES, 1.0f / total[w]);
+    }
+}
+
+// Like `attend`.
+static void bf16_attend(const Half* qkv_ST3HC, const float* cos_TC, const float* sin_TC,
+                        Half* mixed_STHC, float* softmax_SH2N, long S, long T, long H,
+                        long C) {
+    TileShapes shapes;
+    HeadRows head(T, H, C, cos_TC, sin_TC);
+    long N = head.N, P = head.P, D = head.D;
+    Scratch memory(3 * N * P + (2 * N + P) * WIDE);
+    auto take = [&](long halves) { return (Half*)memory.take(halves / 2); };
+    Half *q_NP = take(N * P), *k_NP = take(N * P), *v_NP = take(N * P);
+    Half *q_PN2 = take(N * P), *v_NP2 = take(N * P), *v_PN = take(N * P);
+    float *score_NW = memory.take(N * WIDE), *mixed_PW = memory.take(P * WIDE);
+    Half* share_NW2 = take(N * WIDE);
+    for (long s = 0; s < S; s++)
+        for (long h = 0; h < H; h++) {
+            const Half* qkv = qkv_ST3HC + 3 * s * T * D + h * C;
+            head.read_rotated(qkv, head.scale(), q_NP);
+            head.read_rotated(qkv + D, 1.0f, k_NP);
+            head.read(qkv + 2 * D, 3 * D, v_NP);
+            turn_pairs(q_NP, N, P / 2, q_PN2);
+            pair_rows(v_NP, N, P, v_NP2);
+            turn_pairs(v_NP2, N / 2, P, v_PN);
+            float *most_N = softmax_SH2N + (s * H + h) * 2 * N, *inverse_N = most_N + N;
+            for (long i = 0; i < N; i += WIDE) {
+                long seen = i + WIDE;
+                bf16_product(seen, WIDE, P, k_NP, P, q_PN2 + 2 * i, 2 * N, score_NW,
+                             WIDE);
+                softmax(score_NW, i, share_NW2, most_N + i, inverse_N + i);
+                bf16_product(P, WIDE, seen, v_PN, N, share_NW2, 2 * WIDE, mixed_PW, WIDE);
+                for (long at = 0; at < C * WIDE; at += LANES) {
+                    Vector inverse = load(inverse_N + i + at % WIDE);
+                    store(mixed_PW + at, load(mixed_PW + at) * inverse);
+                }
+                from_blocks(mixed_PW, T - i < WIDE ? T - i : WIDE, C,
+                            mixed_STHC + (s * T + i) * D + h * C, D);
+            }
+        }
+}
+
+// Like `attend_backward`.
+static void bf16_attend_backward(const Half* qkv_ST3HC, const float* cos_TC,
+                                 const float* sin_TC, const Half* mixed_STHC,
+                                 const float* softmax_SH2N, const Half* grad_STHC,
+                                 Half* grad_qkv_ST3HC, long S, long T, long H, long C,
+                                 long myopic) {
+    TileShapes shapes;
+    HeadRows head(T, H, C, cos_TC, sin_TC);
+    long N = head.N, P = head.P, D = head.D;
+    Scratch memory(8 * N * P + N * (1 + N / 2 + WIDE) + (P + 2 * WIDE) * WIDE);
+    auto take = [&](long halves) { return (Half*)memory.take(halves / 2); };
+    Half *q_NP = take(N * P), *k_NP = take(N * P), *v_NP = take(N * P);
+    Half *g_NP = take(N * P), *q_PN2 = take(N * P), *g_PN2 = take(N * P);
+    Half *q_NP2 = take(N * P), *k_NP2 = take(N * P), *g_NP2 = take(N * P);
+    Half *k_PN = take(N * P), *share_WN = take(WIDE * N), *slope_WN = take(WIDE * N);
+    Half* slope_NN2 = take(N * N);
+    float *dq_NP = memory.take(N * P), *dk_NP = memory.take(N * P);
+    float *dv_NP = memory.take(N * P), *along_N = memory.take(N);
+    float *dq_PW = memory.take(P * WIDE), *share_WW = memory.take(WIDE * WIDE);
+    float* slope_WW = memory.take(WIDE * WIDE);
+    for (long s = 0; s < S; s++)
+        for (long h = 0; h < H; h++) {
+            const Half* qkv = qkv_ST3HC + 3 * s * T * D + h * C;
+            const Half* grad = grad_STHC + s * T * D + h * C;
+            const Half* mixed = mixed_STHC + s * T * D + h * C;
+            head.read_rotated(qkv, head.scale(), q_NP);
+            head.read_rotated(qkv + D, 1.0f, k_NP);
+            head.read(qkv + 2 * D, 3 * D, v_NP);
+            head.read(grad, D, g_NP);
+            turn_pairs(q_NP, N, P / 2, q_PN2);
+            turn_pairs(g_NP, N, P / 2, g_PN2);
+            pair_rows(q_NP, N, P, q_NP2);
+            pair_rows(k_NP, N, P, k_NP2);
+            pair_rows(g_NP, N, P, g_NP2);
+            turn_pairs(k_NP2, N / 2, P, k_PN);
+            for (long t = 0; t < T; t++) {
+                Vector sum{};
+                for (long c = 0; c < C; c += LANES)
+                    sum += load_first(grad + t * D + c, first(C - c)) *
+                           load_first(mixed + t * D + c, first(C - c));
+                along_N[t] = _mm512_reduce_add_ps((__m512)sum);
+            }
+            const float *most_N = softmax_SH2N + (s * H + h) * 2 * N;
+            const float* inverse_N = most_N + N;
+            for (long j = 0; j < N; j += WIDE) {
+                for (long i = j; i < N; i += WIDE) {
+                    bf16_product(WIDE, WIDE, P, k_NP + j * P, P, q_PN2 + 2 * i, 2 * N,
+                                 share_WW, WIDE);
+                    bf16_product(WIDE, WIDE, P, v_NP + j * P, P, g_PN2 + 2 * i, 2 * N,
+                                 slope_WW, WIDE);
+                    for (long w = 0; w < WIDE; w += LANES) {
+                        Vector most = load(most_N + i + w);
+                        Vector inverse = load(inverse_N + i + w);
+                        Vector along = load(along_N + i + w);
+                        for (long r = 0; r < WIDE; r += 2) {
+                            __m256i slopes[2];
+                            for (long row = r; row < r + 2; row++) {
+                                long at = row * WIDE + w;
+                                Vector score = load(share_WW + at) * LOG2_E - most;
+                                if (i == j) score += hidden(row, w);
+                                Vector share = fast_exp2(score) * inverse;
+                                Vector slope = share * (load(slope_WW + at) - along);
+                                slopes[row - r] = to_bf16(slope);
+                                store_row(to_bf16(share), share_WN + row * N + i + w);
+                                store_row(slopes[row - r], slope_WN + row * N + i + w);
+                            }
+                            store_pairs(slopes[0], slopes[1],
+                                        slope_NN2 + (j + r) * N + 2 * (i + w));
+                        }
+                    }
+                }
+                if (myopic)  // see `Head`
+                    for (long r = 0; r < WIDE; r++)
+                        for (long i = j; i < N; i++)
+                            if (i != j + r)
+                                share_WN[r * N + i] = slope_WN[r * N + i] = Half{0};
+                bf16_product(WIDE, P, N - j, share_WN + j, N, g_NP2 + j * P, 2 * P,
+                             dv_NP + j * P, P);
+                bf16_product(WIDE, P, N - j, slope_WN + j, N, q_NP2 + j * P, 2 * P,
+                             dk_NP + j * P, P);
+            }
+            for (long i = 0; i < N; i += WIDE) {
+                bf16_product(P, WIDE, i + WIDE, k_PN, N, slope_NN2 + 2 * i, 2 * N, dq_PW,
+                             WIDE);
+                from_blocks(dq_PW, WIDE, P, dq_NP + i * P, P);
+            }
+            Half* to = grad_qkv_ST3HC + 3 * s * T * D + h * C;
+            head.write_rotated_back(dq_NP, head.scale(), to);
+            head.write_rotated_back(dk_NP, 1.0f, to + D);
+            for (long t = 0; t < T; t++)
+                for (long c = 0; c < C; c += LANES)
+                    store_first(load(dv_NP + t * P + c), to + (3 * t + 2) * D + c,
+                                first(C - c));
+        }
+}
+#endif

@@ -1,0 +1,208 @@
+// Matrix products with bf16 factors and fp32 sums, and the layouts that they ask for: on
+// tiles (AMX) where the processor has them and the system allows them, else by vectors
+// (avx512_bf16). BF16_PRODUCTS is undefined for processors with neither.
+//
+// The left factor lies in rows, the right one in rows of pairs: numbers (2k, n) and
+// (2k + 1, n) are side by side at 2n of row k.
+#pragma once
+
+#include "vectors.h"
+
+#if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+#define BF16_PRODUCTS
+#include <immintrin.h>
+
+constexpr long DEPTH = 32;  // bf16 numbers of a vector; sums run over multiples of it
+
+#if defined(__AMX_BF16__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#define TILES
+
+// Linux lets a process use tiles only after it has asked (ARCH_REQ_XCOMP_PERM).
+static const bool tiles_allowed = syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+#else
+static const bool tiles_allowed = false;
+#endif
+
+// Vectors of bf16 numbers are multiplied at twice the rate of fp32 on AMD (Zen 4), and at
+// half of it on Intel (Sapphire Rapids).
+#ifndef VECTORS_PAY
+#define VECTORS_PAY __builtin_cpu_is("amd")
+#endif
+static const bool bf16_products_pay = tiles_allowed || VECTORS_PAY;
+
+// Sets the shape of all tiles, 16 rows of 64 bytes, for one call.
+struct TileShapes {
+#ifdef TILES
+    TileShapes() {
+        struct {
+            uint8_t palette = 1, start = 0, reserved[14] = {};
+            uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+            uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+        } shapes;
+        if (tiles_allowed) _tile_loadconfig(&shapes);
+    }
+    ~TileShapes() {
+        if (tiles_allowed) _tile_release();
+    }
+#endif
+};
+
+#ifdef TILES
+// 16 M x 16 N numbers of the result.
+template <int M, int N>
+static inline void tile_product(long depth, const Half* a, long a_row, const Half* b,
+                                long b_row, float* out, long out_row, bool add) {
+    long a_bytes = 2 * a_row, b_bytes = 2 * b_row, bytes = 4 * out_row;
+    float* below = out + 16 * out_row;
+    asm volatile("" ::: "memory");  // the compiler does not know what tile loads read
+    if (add) {
+        _tile_loadd(0, out, bytes);
+        if (N > 1) _tile_loadd(1, out + 16, bytes);
+        if (M > 1) _tile_loadd(2, below, bytes);
+        if (M > 1 && N > 1) _tile_loadd(3, below + 16, bytes);
+    } else {
+        _tile_zero(0);
+        if (N > 1) _tile_zero(1);
+        if (M > 1) _tile_zero(2);
+        if (M > 1 && N > 1) _tile_zero(3);
+    }
+    for (long k = 0; k < depth; k += DEPTH, a += DEPTH, b += DEPTH / 2 * b_row) {
+        _tile_loadd(6, b, b_bytes);
+        _tile_loadd(4, a, a_bytes);
+        _tile_dpbf16ps(0, 4, 6);
+        if (N > 1) _tile_loadd(7, b + 32, b_bytes);
+        if (N > 1) _tile_dpbf16ps(1, 4, 7);
+        if (M > 1) _tile_loadd(5, a + 16 * a_row, a_bytes);
+        if (M > 1) _tile_dpbf16ps(2, 5, 6);
+        if (M > 1 && N > 1) _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, out, bytes);
+    if (N > 1) _tile_stored(1, out + 16, bytes);
+    if (M > 1) _tile_stored(2, below, bytes);
+    if (M > 1 && N > 1) _tile_stored(3, below + 16, bytes);
+}
+#endif
+
+// R x 16 N numbers of the result.
+template <int R, int N>
+static inline void vector_product(long depth, const Half* a, long a_row, const Half* b,
+                                  long b_row, float* out, long out_row, bool add) {
+    __m512 sum[R][N];
+    for (int r = 0; r < R; r++)
+        for (int n = 0; n < N; n++)
+            sum[r][n] =
+                add ? _mm512_loadu_ps(out + r * out_row + 16 * n) : _mm512_setzero_ps();
+    for (long k = 0; k < depth; k += 2, b += b_row) {
+        __m512bh columns[N];
+        for (int n = 0; n < N; n++)
+            columns[n] = (__m512bh)_mm512_loadu_si512((const void*)(b + 32 * n));
+#pragma GCC unroll 12
+        for (int r = 0; r < R; r++) {
+            int pair;
+            std::memcpy(&pair, a + r * a_row + k, 4);
+            __m512bh factor = (__m512bh)_mm512_set1_epi32(pair);
+            for (int n = 0; n < N; n++)
+                sum[r][n] = _mm512_dpbf16_ps(sum[r][n], factor, columns[n]);
+        }
+    }
+    for (int r = 0; r < R; r++)
+        for (int n = 0; n < N; n++)
+            _mm512_storeu_ps(out + r * out_row + 16 * n, sum[r][n]);
+}
+
+template <int M, int N>
+static inline void bf16_block(long depth, const Half* a, long a_row, const Half* b,
+                              long b_row, float* out, long out_row, bool add) {
+#ifdef TILES
+    if (tiles_allowed)
+        return tile_product<M, N>(depth, a, a_row, b, b_row, out, out_row, add);
+#endif
+    for (int r = 0; r < 16 * M; r += 8)
+        vector_product<8, N>(depth, a + r * a_row, a_row, b, b_row, out + r * out_row,
+                             out_row, add);
+}
+
+// out (rows x columns) (+)= a b; rows and columns in multiples of 16, depth of DEPTH.
+static void bf16_product(long rows, long columns, long depth, const Half* a, long a_row,
+                         const Half* b, long b_row, float* out, long out_row,
+                         bool add = false) {
+    for (long n = 0; n < columns; n += 32)
+        for (long m = 0; m < rows; m += 32) {
+            auto block = m + 16 < rows
+                             ? (n + 16 < columns ? bf16_block<2, 2> : bf16_block<2, 1>)
+                             : (n + 16 < columns ? bf16_block<1, 2> : bf16_block<1, 1>);
+            block(depth, a + m * a_row, a_row, b + 2 * n, b_row, out + m * out_row + n,
+                  out_row, add);
+        }
+}
+
+// Rows of bf16 numbers as rows of pairs. `rows` is even, `columns` a multiple of DEPTH.
+static void pair_rows(const Half* from, long rows, long columns, Half* to) {
+    alignas(64) static const uint16_t order[32] = {
+        0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
+        8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
+    __m512i low = _mm512_load_si512(order);
+    __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
+    for (long r = 0; r < rows; r += 2)
+        for (long c = 0; c < columns; c += DEPTH) {
+            const Half* at = from + r * columns + c;
+            __m512i a = _mm512_loadu_si512((const void*)at);
+            __m512i b = _mm512_loadu_si512((const void*)(at + columns));
+            Half* pairs = to + r * columns + 2 * c;
+            _mm512_storeu_si512(pairs, _mm512_permutex2var_epi16(a, low, b));
+            _mm512_storeu_si512(pairs + DEPTH, _mm512_permutex2var_epi16(a, high, b));
+        }
+}
+
+// Transposes a matrix of pairs, rows x columns, both multiples of 16. Rows of numbers
+// become the right factor that is their transpose, rows of pairs the left one.
+static void turn_pairs(const Half* from, long rows, long columns, Half* to) {
+    for (long r = 0; r < rows; r += 16)
+        for (long c = 0; c < columns; c += 16)
+            transpose_square((const float*)(from + 2 * (r * columns + c)), columns, 16,
+                             (float*)(to + 2 * (c * rows + r)), rows);
+}
+
+// 2^x to 5e-5 relative, a fiftieth of the rounding of bf16, and 0 for x below -120.
+static inline Vector fast_exp2(Vector x) {
+    __m512 whole = _mm512_roundscale_ps((__m512)x, 0);
+    Vector r = x - (Vector)whole;  // the series of e^(r ln 2)
+    Vector y = r * 9.61812911e-3f + 5.55041087e-2f;
+    y = y * r + 2.40226507e-1f;
+    y = y * r + 6.93147181e-1f;
+    y = y * r + 1.0f;
+    __m512 low = _mm512_set1_ps(-120.0f);
+    __mmask16 seen = _mm512_cmp_ps_mask((__m512)x, low, _CMP_NLT_UQ);
+    return (Vector)_mm512_maskz_scalef_ps(seen, (__m512)y, whole);
+}
+
+static inline __m256i to_bf16(Vector value) {
+    return (__m256i)_mm512_cvtneps_pbh((__m512)value);
+}
+
+static inline void store_row(__m256i value, Half* to) {
+    _mm256_storeu_si256((__m256i*)to, value);
+}
+
+// The first `count` numbers of a vector, at most 16.
+static inline __mmask16 first(long count) {
+    return count < LANES ? (__mmask16)((1u << count) - 1) : (__mmask16)0xffff;
+}
+static inline Vector load_first(const float* from, __mmask16 mask) {
+    return (Vector)_mm512_maskz_loadu_ps(mask, from);
+}
+static inline Vector load_first(const Half* from, __mmask16 mask) {
+    __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from));
+    return (Vector)_mm512_slli_epi32(wide, 16);
+}
+static inline void store_first(Vector value, Half* to, __mmask16 mask) {
+    _mm256_mask_storeu_epi16(to, mask, to_bf16(value));
+}
+
+static inline void store_pairs(__m256i even, __m256i odd, Half* to) {
+    __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16);
+    _mm512_storeu_si512(to, _mm512_or_si512(high, _mm512_cvtepu16_epi32(even)));
+}
+#endif
