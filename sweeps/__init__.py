@@ -1,1 +1,1 @@
-"""Many runs: grids as Python, planned, packed, carried out, resumed, watched, tuned."""
+"""Many runs: sweeps as Python functions, planned, packed, trained, resumed and tuned."""

@@ -1,6 +1,6 @@
 """`python -m sweeps {list,plan,run,status,retry,show,tune,search,reproduce,dashboard}`.
 
-Torch is imported in the worker processes alone.
+Only worker processes import torch.
 """
 
 import sys
@@ -10,11 +10,11 @@ from synth.cli import command_line
 
 
 def parse(arguments: list[str] | None = None) -> Any:
-    """The command that the words describe; misspelt ones end with status 2."""
+    """Parse a command line; unknown words exit with status 2."""
     from tyro.conf import ConsolidateSubcommandArgs
 
     from sweeps.commands import PlanCommand, Retry, Run
-    from sweeps.looking import Dashboard, List, Show, Status
+    from sweeps.inspection import Dashboard, List, Show, Status
     from sweeps.reproduce import Reproduce
     from sweeps.searching import Search
     from sweeps.tuning import Tune
@@ -41,7 +41,7 @@ def parse(arguments: list[str] | None = None) -> Any:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; user mistakes end in one message and status 2."""
+    """Run one command; a user's mistake prints one message and exits with status 2."""
     return command_line.run(parse, arguments)
 
 

@@ -1,7 +1,7 @@
-"""Cells of a sweep: runs that differ in their seeds alone, and the choice of some.
+"""Cells of a sweep (runs that differ only in their seeds), and selection among them.
 
-A sweep may be run in part (some arms, some sizes, the first seeds), or with more seeds
-than it declares.
+A launch may take some arms, some sizes or the first seeds of a sweep, or more seeds than
+it declares.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from synth.scales import resolve
 
 
 def cell_key(config: RunConfig, without: Iterable[str] = ()) -> str:
-    """Digest of a run without its seeds and without some fields of its training."""
+    """Digest of a configuration without its seeds and without some training fields."""
     values = config.canonical()
     values.pop("seed", None)
     values.pop("data_seed", None)
@@ -27,34 +27,34 @@ def cell_key(config: RunConfig, without: Iterable[str] = ()) -> str:
     return digest(values)[:16]
 
 
-def own_seeds(configs: Iterable[RunConfig]) -> set[int]:
-    """The seeds of the runs, those of their data included."""
+def seeds_of(configs: Iterable[RunConfig]) -> set[int]:
+    """The seeds of the runs and of their data."""
     return {s for config in configs for s in (config.seed, config.resolved_data_seed)}
 
 
-def part_of(
+def select_runs(
     configs: Sequence[RunConfig],
     arms: Sequence[str] = (),
     sizes: Sequence[str] = (),
     seeds: int | None = None,
 ) -> list[RunConfig]:
-    """The runs of some arms and sizes (all if none is named), with so many seeds.
+    """Select runs by arm and size (all if none is named), with `seeds` seeds a cell.
 
     Raises
     ------
     ValueError
-        For an arm or a size that no run has, with those that there are; for arms and
-        sizes of which no run has both.
+        For an arm or a size that no run has (lists the valid ones), or if no run has
+        both one of the arms and one of the sizes.
     """
     kept = list(configs)
     for option, names, name_of in (
         ("--arms", arms, _arm_of),
-        ("--sizes", [_canonical(size) for size in sizes], _size_of),
+        ("--sizes", [_canonical_size(size) for size in sizes], _size_of),
     ):
-        known = ", ".join(dict.fromkeys(map(name_of, configs)))
+        valid = ", ".join(dict.fromkeys(map(name_of, configs)))
         for name in names:
-            here = any(name_of(config) == name for config in configs)
-            require(here, option, f"of what the sweep has: {known}", name)
+            exists = any(name_of(config) == name for config in configs)
+            require(exists, option, f"of what the sweep has: {valid}", name)
         kept = [config for config in kept if not names or name_of(config) in names]
     if not kept:
         raise ValueError(
@@ -72,53 +72,55 @@ def _size_of(config: RunConfig) -> str:
     return config.model.scale
 
 
-def _canonical(size: str) -> str:
-    """`1M` for `d128-L5-h4`; a name that is no size stays, to be refused."""
+def _canonical_size(size: str) -> str:
+    """`1M` for `d128-L5-h4`; an invalid name is returned unchanged."""
     with contextlib.suppress(ValueError):
         return resolve(size)[0]
     return size
 
 
 def _with_seeds(configs: Sequence[RunConfig], count: int) -> list[RunConfig]:
-    """The first `count` seeds of every cell; beyond its last, they count on from it."""
+    """The first `count` seeds of every cell, numbered on after its last one."""
     require(count >= 1, "--seeds", "at least 1", count)
     cells: dict[str, dict[int, list[RunConfig]]] = {}
     for config in configs:
         cell = cells.setdefault(cell_key(config), {})
         cell.setdefault(config.seed, []).append(config)
-    found: list[RunConfig] = []
+    selected: list[RunConfig] = []
     for cell in cells.values():
         last = max(cell)
         for number in range(1, count - len(cell) + 1):
-            cell[last + number] = [_reseeded(run, number, cell) for run in cell[last]]
+            cell[last + number] = [
+                _shift_seeds(run, number, cell) for run in cell[last]
+            ]
         for seed in list(cell)[:count]:
-            found += cell[seed]
-    return found
+            selected += cell[seed]
+    return selected
 
 
-def _reseeded(
+def _shift_seeds(
     run: RunConfig, shift: int, cell: dict[int, list[RunConfig]]
 ) -> RunConfig:
-    """A run at a later seed; other seeds of its own move along if they do in the cell."""
+    """The run at a later seed; its other seeds shift too where they vary in the cell."""
     data = {tuple(other.data_seed for other in runs) for runs in cell.values()}
     data_seed = run.data_seed
     if data_seed is not None and len(data) > 1:
         data_seed += shift
-    moved = {
+    task_seeds = {
         name: getattr(run.task, name) + shift
         for name in run.task.seeds
         if len({getattr(runs[0].task, name) for runs in cell.values()}) > 1
     }
     return replace(
         run,
-        task=replace(run.task, **moved),
+        task=replace(run.task, **task_seeds),
         seed=run.seed + shift,
         data_seed=data_seed,
     )
 
 
 def cell_names(configs: Sequence[RunConfig]) -> list[str]:
-    """What tells the cells apart: the fields in which they differ."""
+    """A name for each configuration: task, arm, size, and the fields that differ."""
     flat = [flatten(config) for config in configs]
     kinds = {values["task.kind"] for values in flat}
     seeds = {"seed", *(f"task.{name}" for run in configs for name in run.task.seeds)}
@@ -132,8 +134,8 @@ def cell_names(configs: Sequence[RunConfig]) -> list[str]:
         words = [f"{config.task.kind} {config.objective.arm} {config.model.scale}"]
         for name in fields:
             last = name.rpartition(".")[2]
-            told = last in ("scale", "batch_rows") or name.startswith("objective.")
-            if name in values and not told:
+            skipped = last in ("scale", "batch_rows") or name.startswith("objective.")
+            if name in values and not skipped:
                 words.append(f"{last}={values[name]}")
         names.append(" ".join(words))
     return names
@@ -146,7 +148,7 @@ def _varies(name: str, flat: Sequence[dict[str, Any]], kind: str) -> bool:
 
 
 def flatten(config: RunConfig) -> dict[str, Any]:
-    """Every field of a run under its dotted name; lists as text, no plugin files."""
+    """Every field of a run under its dotted name; lists as text, plugins left out."""
     flat: dict[str, Any] = {}
 
     def walk(prefix: str, values: dict[str, Any]) -> None:

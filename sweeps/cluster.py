@@ -7,11 +7,11 @@ from sweeps.executor import Executor, Work
 from synth.run.progress import Outcome
 
 UNBOUNDED = 10_000
-"""Slots of a profile without `max_running`."""
+"""Slots of a profile that sets no `max_running`."""
 
 
 class OnCluster(Executor):
-    """Sends packs and leaves; the runs of a dry run only go through the motions."""
+    """Submits packs and returns; with `dry_run` it only renders the scripts."""
 
     remote = True
 
@@ -19,7 +19,7 @@ class OnCluster(Executor):
         self.profile, self.label, self.dry_run = profile, label, dry_run
         self.slots = profile.max_running or UNBOUNDED
         self.scripts: list[str] = []
-        """What sbatch got, or would get: an array each."""
+        """The text of sbatch for each array."""
 
     def carry_out(self, work: Work) -> list[Outcome]:
         """Submit the packs.
@@ -27,8 +27,8 @@ class OnCluster(Executor):
         Raises
         ------
         ValueError
-            When the controller does not answer or takes no more; what was sent before
-            stays known.
+            When the controller does not answer or refuses an array; arrays submitted
+            before it stay recorded.
         """
         try:
             sending = submit(
@@ -46,12 +46,12 @@ class OnCluster(Executor):
         for launch in sending.launches:
             work.display.say(f"job {launch.job_id}: {launch.folder}")
         outcomes = _outcomes(sending)
-        work.board.outcomes |= {outcome.run_id: outcome for outcome in outcomes}
-        return list(work.board.outcomes.values())
+        work.progress.outcomes |= {outcome.run_id: outcome for outcome in outcomes}
+        return list(work.progress.outcomes.values())
 
 
 def _outcomes(sending: Sending) -> list[Outcome]:
-    """What became of the runs of a submission; nothing did in a dry run."""
+    """The outcome of every run of a submission."""
     outcomes = [
         Outcome(run_id, "queued", f"job {launch.element_id(element)}")
         for launch in sending.launches
@@ -67,12 +67,12 @@ def _outcomes(sending: Sending) -> list[Outcome]:
 
 
 def profile_named(name: str | None) -> Profile:
-    """The profile of a launch.
+    """Load the profile that --profile names.
 
     Raises
     ------
     ValueError
-        Without a name, or for one that is no valid profile.
+        Without a name, or for an invalid profile.
     """
     if name is None:
         raise ValueError(

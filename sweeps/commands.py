@@ -1,4 +1,4 @@
-"""The commands of `python -m sweeps` that train or plan: run, retry, plan."""
+"""The commands run, retry and plan."""
 
 import json
 import shlex
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sweeps.chosen import Chosen, Resolved
-from sweeps.collected import TABLES
+from sweeps.collected_runs import TABLES
+from sweeps.selected_runs import SelectedRuns, SweepSelection
 from synth.identity import require
 from synth.run.execution import Execution
 from synth.run.progress import tell
@@ -18,7 +18,7 @@ from synth.run.states import LIVE, NOT_DONE, TROUBLED, UNTRIED, State, counted
 if TYPE_CHECKING:
     from sweeps.cluster import OnCluster
     from sweeps.executor import Executor
-    from sweeps.provenance import Typed
+    from sweeps.provenance import TypedCommand
     from synth.run.progress import Outcome
     from synth.run.standing import Standing, Survey
 
@@ -27,28 +27,28 @@ STOPPED = 75
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a launch came to."""
+class LaunchResult:
+    """The result of a launch."""
 
     outcomes: "list[Outcome]"
-    found: "Survey[Standing]"
-    """The runs as they stand afterwards."""
+    standings: "Survey[Standing]"
+    """All runs after the launch."""
     left: int
     """Runs that are neither done nor, on a cluster, queued."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run(Chosen):
-    """Train what is missing of a sweep; calling again goes on where it stopped."""
+class Run(SweepSelection):
+    """Train what is missing of a sweep; a second call continues where it stopped."""
 
     json: bool = False
     """Print JSON for programs."""
     again: bool = False
-    """Train runs anew that a table in analysis/results has, and no folder here."""
+    """Also train runs that a table in analysis/results has and that have no folder here."""
     workers: int = 2
-    """Worker processes at a time (locally); 0 trains in this one, for debuggers."""
+    """Worker processes at a time (locally); 0 trains in this process, for debuggers."""
     lanes: int | None = None
-    """Most runs side by side in one process; by size if not given."""
+    """At most this many runs train together in one process; by size if not given."""
     fail_fast: bool = False
     """Stop at the first failing run."""
     on: Literal["local", "slurm"] = "local"
@@ -60,57 +60,60 @@ class Run(Chosen):
     execution: Execution = field(default_factory=Execution)
 
     def run(self) -> int:
-        """0: all is done or queued; 1: some failed; 75: some are left (a signal)."""
+        """0: all done or queued; 1: some failed; 75: some are left after a signal."""
         return self.train(self.resolve(), UNTRIED)
 
     @property
     def tables(self) -> Path | None:
-        """Where tables lie whose runs are done."""
+        """The folder of tables whose runs count as done."""
         return None if self.again else TABLES
 
-    def train(self, chosen: Resolved, states: Collection[State]) -> int:
-        """Launch, and say how it ended."""
-        from sweeps.provenance import Typed
+    def train(self, selected: SelectedRuns, states: Collection[State]) -> int:
+        """Launch the runs in some states and print the result."""
+        from sweeps.provenance import TypedCommand
 
-        typed = Typed("run", self.words()) if chosen.whole else None
-        trained = self.launch(chosen, states, typed)
-        if trained is None:
+        typed = TypedCommand("run", self.words()) if selected.whole else None
+        result = self.launch(selected, states, typed)
+        if result is None:
             return 0
-        outcomes, now = trained.outcomes, trained.found.counts
+        outcomes, now = result.outcomes, result.standings.counts
         counts: Counter[State] = Counter(outcome.state for outcome in outcomes)
         if self.json:
             tell(json.dumps([vars(outcome) for outcome in outcomes]))
         else:
-            tell(self._closing(chosen, counts, now, trained.left))
+            tell(self._summarize(selected, counts, now, result.left))
         if any(now[state] or counts[state] for state in TROUBLED):
             return 1
-        return STOPPED if trained.left else 0
+        return STOPPED if result.left else 0
 
     def launch(
-        self, chosen: Resolved, states: Collection[State], typed: "Typed | None"
-    ) -> "Trained | None":
-        """Train runs in some states, or queue them; None for a dry run, which prints."""
+        self,
+        selected: SelectedRuns,
+        states: Collection[State],
+        typed: "TypedCommand | None",
+    ) -> "LaunchResult | None":
+        """Train or queue the runs in some states; a dry run prints and returns None."""
         from sweeps.display import Display
-        from sweeps.launch import Wishes, launch
+        from sweeps.launch import LaunchOptions, launch
         from sweeps.survey import survey
 
         if self.dry_run and self.on == "local":
-            here = replace(self, workers=self.workers or 1)  # 0 is this process
-            tell(planned(here, chosen, states))
+            slots = replace(self, workers=self.workers or 1)  # 0 is this process
+            tell(format_plan(slots, selected, states))
             return None
-        cluster = self._cluster(chosen.title) if self.on == "slurm" else None
+        cluster = self._cluster(selected.title) if self.on == "slurm" else None
         executor = cluster or self._executor()
         execution, lanes = self.execution, self.lanes
         if cluster is not None:
             execution = cluster.profile.build_execution()
-            execution = replace(execution, **self._said_here())
+            execution = replace(execution, **self._execution_overrides())
             lanes = cluster.profile.lanes if lanes is None else lanes
         outcomes = launch(
-            chosen.title,
-            chosen.configs,
-            chosen.root,
+            selected.title,
+            selected.configs,
+            selected.root,
             executor,
-            Wishes(
+            LaunchOptions(
                 execution=execution,
                 lanes=lanes,
                 states=states,
@@ -119,44 +122,44 @@ class Run(Chosen):
                 tables=self.tables,
             ),
             Display(quiet=self.json),
-            chosen.metric,
+            selected.metric,
         )
         if cluster is not None and self.dry_run:
             scripts = cluster.scripts
             tell(json.dumps(scripts) if self.json else "\n".join(scripts))
             return None
-        found = survey(
-            chosen.root, chosen.configs, queue=executor.remote, tables=self.tables
+        standings = survey(
+            selected.root, selected.configs, queue=executor.remote, tables=self.tables
         )
-        over = found.ids("done")
+        settled = standings.ids("done")
         if executor.remote:
-            sent = {o.run_id for o in outcomes if o.state == "queued"}
-            over |= found.ids(*LIVE) | sent
-        return Trained(outcomes, found, len(chosen.configs) - len(over))
+            settled |= standings.ids(*LIVE)
+            settled |= {o.run_id for o in outcomes if o.state == "queued"}
+        return LaunchResult(outcomes, standings, len(selected.configs) - len(settled))
 
     def words(self) -> str:
-        """The arguments that launch the same runs again, at the same place."""
+        """The arguments that launch the same runs again, with the same executor."""
         if self.on == "local":
             return super().words()
         place = ["--on", "slurm", "--profile", str(self.profile)]
         return f"{super().words()} {shlex.join(place)}"
 
     def _cluster(self, title: str) -> "OnCluster":
-        """SLURM, by the profile; refuses options that would be passed over there."""
+        """The executor for SLURM; refuses options that have no effect there."""
         from sweeps.cluster import OnCluster, profile_named
 
-        self._refuse_what_profiles_say()
+        self._refuse_local_options()
         return OnCluster(profile_named(self.profile), title, self.dry_run)
 
-    def _refuse_what_profiles_say(self) -> None:
-        """On a cluster some options would be passed over in silence."""
+    def _refuse_local_options(self) -> None:
+        """Refuse options that have no effect on a cluster."""
         for name, default, key in (
             ("workers", 2, "max_running"),
             ("fail_fast", False, None),
-            ("execution", Execution(**self._said_here()), "[execution]"),
+            ("execution", Execution(**self._execution_overrides()), "[execution]"),
         ):
             if getattr(self, name) != default:
-                instead = f"; the profile's {key} says it there" if key else ""
+                instead = f"; set {key} in the profile" if key else ""
                 what = (
                     "settings of the execution" if name == "execution" else f"--{name}"
                 )
@@ -164,15 +167,15 @@ class Run(Chosen):
                     f"{what.replace('_', '-')} cannot be given with --on slurm{instead}."
                 )
 
-    def _said_here(self) -> dict[str, Any]:
-        """Settings of the execution that are said for a launch on a cluster too."""
-        usual = Execution()
+    def _execution_overrides(self) -> dict[str, Any]:
+        """Settings of the execution that may be given with --on slurm too."""
+        default = Execution()
         names = ("accept_code_change", "track")
         given = {name: getattr(self.execution, name) for name in names}
-        return {k: v for k, v in given.items() if v != getattr(usual, k)}
+        return {k: v for k, v in given.items() if v != getattr(default, k)}
 
     def _executor(self) -> "Executor":
-        """This machine: a pool of workers, or this process."""
+        """The executor for this machine: a pool of workers, or this process."""
         from sweeps.inline import InThisProcess
         from sweeps.pool import LocalPool
 
@@ -185,17 +188,17 @@ class Run(Chosen):
             return InThisProcess(self.fail_fast)
         return LocalPool(self.workers, self.fail_fast)
 
-    def _closing(
+    def _summarize(
         self,
-        chosen: Resolved,
+        selected: SelectedRuns,
         counts: "Counter[State]",
         now: "Counter[State]",
         left: int,
     ) -> str:
-        """The last lines: what ended how, and what to type next."""
-        if not counts and now["done"] == len(chosen.configs):
-            return f"{now['done']} runs, all done before, in {chosen.root}"
-        line = f"{counted(counts or now)}, in {chosen.root}"
+        """The last lines: counts by state, and the next command."""
+        if not counts and now["done"] == len(selected.configs):
+            return f"{now['done']} runs, all done before, in {selected.root}"
+        line = f"{counted(counts or now)}, in {selected.root}"
         failed, before = (sum(n[s] for s in TROUBLED) for n in (now, counts))
         if counts and failed > before:
             line += f"; {failed - before} failed before"
@@ -204,73 +207,73 @@ class Run(Chosen):
         elif left:
             line += f"\nto go on: python -m sweeps run {self.words()}"
         if self.on == "slurm":
-            line += f"\nhow they stand: python -m sweeps status {chosen.root}"
+            line += f"\nhow they stand: python -m sweeps status {selected.root}"
         return line
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retry(Run):
-    """Train failed runs again, from their last checkpoint, and what is missing."""
+    """Train failed runs again from their last checkpoint, and what is missing."""
 
     only: tuple[str, ...] = ()
-    """These runs; all by default."""
+    """Only these runs; all by default."""
     states: tuple[State, ...] = NOT_DONE
-    """Runs in these states."""
+    """Only runs in these states."""
 
     def run(self) -> int:
-        """As `run`, for the runs that were asked for."""
+        """As `Run.run`, for the named runs and states."""
         require("done" not in self.states, "--states", "of runs to train", self.states)
-        chosen = self.resolve()
-        known = {config.run_id: config for config in chosen.configs}
+        selected = self.resolve()
+        by_id = {config.run_id: config for config in selected.configs}
         for run_id in self.only:
-            require(run_id in known, "--only", f"runs of {chosen.title}", run_id)
+            require(run_id in by_id, "--only", f"runs of {selected.title}", run_id)
         if self.only:
-            mine = [known[run_id] for run_id in self.only]
-            chosen = replace(chosen, configs=mine)
-        return self.train(chosen, self.states)
+            configs = [by_id[run_id] for run_id in self.only]
+            selected = replace(selected, configs=configs)
+        return self.train(selected, self.states)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanCommand(Chosen):
-    """Print what a launch would do: states, sizes, packs, time. Nothing is trained."""
+class PlanCommand(SweepSelection):
+    """Print what a launch would do: states, sizes, packs, time. Trains nothing."""
 
     json: bool = False
     """Print JSON for programs."""
     again: bool = False
-    """Plan to train runs anew that a table in analysis/results has."""
+    """Plan to train also runs that a table in analysis/results has."""
     workers: int = 2
     """Worker processes (or GPUs) at a time."""
     lanes: int | None = None
-    """Most runs side by side in one process; by size if not given."""
+    """At most this many runs train together in one process; by size if not given."""
     flops_per_second: float | None = None
-    """Estimate with this sustained rate of a worker or GPU (4e14, say)."""
+    """Estimate times with this sustained rate of a worker or GPU, for instance 4e14."""
     execution: Execution = field(default_factory=Execution)
 
     def run(self) -> int:
         """Print the plan."""
-        print(planned(self, self.resolve(), UNTRIED, self.flops_per_second))
+        print(format_plan(self, self.resolve(), UNTRIED, self.flops_per_second))
         return 0
 
 
-def planned(
+def format_plan(
     command: Run | PlanCommand,
-    chosen: Resolved,
+    selected: SelectedRuns,
     states: Collection[State],
     flops_per_second: float | None = None,
 ) -> str:
-    """What a launch of these runs would do, as text or JSON."""
+    """The plan of a launch, as text or JSON."""
     from sweeps.plan import plan
     from sweeps.survey import survey
 
     tables = None if command.again else TABLES
-    found = plan(
-        chosen.title,
-        chosen.configs,
-        survey(chosen.root, chosen.configs, tables=tables),
+    launch_plan = plan(
+        selected.title,
+        selected.configs,
+        survey(selected.root, selected.configs, tables=tables),
         command.execution,
         command.workers,
         lanes=command.lanes,
         states=states,
         flops_per_second=flops_per_second,
     )
-    return found.to_json() if command.json else found.as_text()
+    return launch_plan.to_json() if command.json else launch_plan.as_text()

@@ -1,4 +1,4 @@
-"""What runs cost, by arithmetic, with each distinct model described once."""
+"""Parameters, tokens and FLOP of runs, computed once for each distinct model."""
 
 import functools
 from collections.abc import Sequence
@@ -11,13 +11,12 @@ from synth.objectives.objective import ObjectiveConfig
 from synth.tasks.task import TaskConfig
 
 
-def described(config: RunConfig) -> dict[str, Any]:
+def model_description(config: RunConfig) -> dict[str, Any]:
     """Parameters, vocabulary and FLOPs of a run's model."""
-    vocabulary, context = (
-        _vocabulary(_drawn_first(config.task)),
-        config.training.context,
+    vocabulary = _vocabulary(_with_first_seeds(config.task))
+    return _describe(
+        config.model, config.objective, vocabulary, config.training.context
     )
-    return _model(config.model, config.objective, vocabulary, context)
 
 
 def tokens(config: RunConfig) -> int:
@@ -26,52 +25,51 @@ def tokens(config: RunConfig) -> int:
 
 
 def flops_per_token(config: RunConfig) -> float:
-    """The most that training a token costs, forward and backward: all logits."""
-    return float(described(config)["training_flops_per_token"])
+    """FLOP of training on a token, forward and backward, with the logits of every token."""
+    return float(model_description(config)["training_flops_per_token"])
 
 
 def executed_flops_per_token(config: RunConfig) -> float:
-    """What a training token costs on average: with the logits that its loss needs."""
-    vocabulary, context = (
-        _vocabulary(_drawn_first(config.task)),
-        config.training.context,
+    """Mean FLOP of training on a token, with only the logits that the loss needs."""
+    task, context = _with_first_seeds(config.task), config.training.context
+    logits = _unembeddings(task, config.objective, context)
+    description = _describe(
+        config.model, config.objective, _vocabulary(task), context, logits
     )
-    logits = _unembeddings(_drawn_first(config.task), config.objective, context)
-    described = _model(config.model, config.objective, vocabulary, context, logits)
-    return float(described["training_flops_per_token"])
+    return float(description["training_flops_per_token"])
 
 
 def flops(config: RunConfig) -> float:
-    """What a whole run executes."""
+    """Executed FLOP of a whole run."""
     return tokens(config) * executed_flops_per_token(config)
 
 
 def refuse_impossible(configs: Sequence[RunConfig]) -> None:
-    """Ask every task for training rows of the context, and for its evaluation sets.
+    """Check that every task has training rows of the context, and evaluation sets.
 
-    Of tasks that seeds draw, such as graphs, one stands for all.
+    Tasks that differ only in their own seeds (graphs, for instance) are checked once.
 
     Raises
     ------
     ValueError
-        When a task has no rows of a run's context, or evaluates longer ones than the
-        model has positions: said here, not hours later.
+        When a task has no rows of a run's context, or evaluation rows that are longer
+        than the model's positions. Such runs would fail only after hours.
     """
     seen: set[tuple[object, ...]] = set()
     for config in configs:
-        drawn = replace(config, task=_drawn_first(config.task))
-        same = (drawn.task, drawn.split, drawn.model, drawn.training)
+        first = replace(config, task=_with_first_seeds(config.task))
+        same = (first.task, first.split, first.model, first.training)
         try:
             if same not in seen:
-                drawn.task.build().require_rows(drawn.training.context)
-                drawn.require_evaluation()
+                first.task.build().require_rows(first.training.context)
+                first.require_evaluation()
             seen.add(same)
         except ValueError as error:
             raise ValueError(f"Run {config.run_id} is impossible: {error}") from error
 
 
-def _drawn_first(task: TaskConfig) -> TaskConfig:
-    """The task with its own seeds at 0; the same one if it has none."""
+def _with_first_seeds(task: TaskConfig) -> TaskConfig:
+    """The task with its own seeds at 0; the same task if it has none."""
     return replace(task, **dict.fromkeys(task.seeds, 0))
 
 
@@ -86,7 +84,7 @@ def _unembeddings(task: TaskConfig, objective: ObjectiveConfig, context: int) ->
 
 
 @functools.cache
-def _model(
+def _describe(
     model: ModelConfig,
     objective: ObjectiveConfig,
     vocabulary: int,

@@ -1,14 +1,14 @@
-"""A sweep as an Optuna study in memory, built from its run folders when it is asked for.
+"""A sweep as an Optuna study in memory, built from its run folders on each call.
 
-Every run is a trial with the values in which the runs differ, and with the sweep's metric
-if it is done. Nothing is written: the folders are the truth.
+Every run is a trial: its parameters are the fields in which the runs differ, its value is
+the sweep's metric if the run is done. Nothing is written.
 """
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps.cells import flatten
-from sweeps.survey import headline
+from sweeps.survey import last_metrics
 from sweeps.sweep_metric import default_metric, value_of
 from synth.config import RunConfig
 from synth.run.standing import Standing, Survey
@@ -27,30 +27,30 @@ MISSING = "This needs the dashboard extra: pip install 'synth[dashboard]'."
 def direction(
     metric: str, configs: Sequence[RunConfig]
 ) -> Literal["minimize", "maximize"]:
-    """As the tasks of the runs declare it; upwards for what none of them declares.
+    """The direction that the tasks declare; "maximize" if none declares the metric.
 
     Raises
     ------
     ValueError
         When two of the tasks disagree.
     """
-    found = set()
+    directions = set()
     for task in dict.fromkeys(config.task for config in configs):
         name = metric or default_metric(task)
         declared = metric_of([type(task)], name.split("/")[1] if "/" in name else name)
-        found |= {declared.better} if declared else set()
-    if found >= {"lower", "higher"}:
+        directions |= {declared.better} if declared else set()
+    if directions >= {"lower", "higher"}:
         raise ValueError(
             "The tasks of this sweep disagree on which direction of their metrics is "
             "better, so they share no dashboard. Take a sweep of one task."
         )
-    return "minimize" if found == {"lower"} else "maximize"
+    return "minimize" if directions == {"lower"} else "maximize"
 
 
-def study_of(
+def build_study(
     title: str, configs: Sequence[RunConfig], standings: Survey[Standing], metric: str
 ) -> "optuna.Study":
-    """The study of a sweep; `standings` surveys `configs`, in their order."""
+    """Build the study of a sweep; `standings` has the runs of `configs`, in order."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -84,7 +84,7 @@ def serve(study: "optuna.Study", host: str, port: int) -> None:
 
 
 def _axes(flat: Sequence[dict[str, Any]]) -> "dict[str, BaseDistribution]":
-    """The dotted fields in which the runs differ, with the space that each spans."""
+    """The fields in which the runs differ, by dotted name, with their distributions."""
     from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,
@@ -98,7 +98,7 @@ def _axes(flat: Sequence[dict[str, Any]]) -> "dict[str, BaseDistribution]":
         if len(values) < 2:
             continue
         kinds = set(map(type, values))
-        # A range, since every trial carries a copy: ten thousand seeds stay small.
+        # A range, since every trial keeps a copy: ten thousand seeds stay small.
         if kinds == {int}:
             axes[name] = IntDistribution(min(values), max(values))
         elif kinds <= {int, float}:
@@ -109,11 +109,11 @@ def _axes(flat: Sequence[dict[str, Any]]) -> "dict[str, BaseDistribution]":
 
 
 def _value(standings: Survey[Standing], run: Standing, metric: str) -> float | None:
-    """The metric of a run that is done; `None` where it has no finite one."""
+    """The metric of a finished run; `None` where it is missing or not finite."""
     if run.state != "done":
         return None
     try:
-        values = headline(RunFolder(standings.root, run.run_id))
+        values = last_metrics(RunFolder(standings.root, run.run_id))
     except (OSError, ValueError):
         return None
     value = value_of(values, metric)

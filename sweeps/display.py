@@ -1,9 +1,9 @@
-"""What a person sees of a launch: one live table on a terminal, plain lines elsewhere."""
+"""Progress of a launch on the screen: a live table on a terminal, else plain lines."""
 
 import time
 from typing import TYPE_CHECKING
 
-from sweeps.board import Active, Board
+from sweeps.launch_progress import ActivePack, LaunchProgress
 from synth.run.progress import Outcome, Screen, clock
 
 if TYPE_CHECKING:
@@ -14,79 +14,80 @@ TABLE_EVERY_SECONDS = 0.25
 
 
 class Display:
-    """Shows a launch as it goes on; nothing if `quiet`."""
+    """Shows the progress of a launch; prints nothing if `quiet`."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._screen = Screen(quiet)
         redraws = self._screen.redraws
         self._every = TABLE_EVERY_SECONDS if redraws else LINE_EVERY_SECONDS
-        self._board: Board | None = None
+        self._progress: LaunchProgress | None = None
         self._last = time.monotonic()
 
     def say(self, text: str) -> None:
-        """Something happened that is worth a line."""
+        """Print a line."""
         self._screen.say(text)
         self._last = time.monotonic()
 
-    def ended(self, outcome: Outcome, board: Board) -> None:
-        """A line for a run that has ended; in a table the counts say the rest."""
+    def report_end(self, outcome: Outcome, progress: LaunchProgress) -> None:
+        """Print a line for a run that has ended; a live table shows failures only."""
         if outcome.state == "failed" or not self._screen.redraws:
-            counts = board.counts
-            ended = f"{counts['done'] + counts['failed']}/{board.total}"
+            counts = progress.counts
+            ended = f"{counts['done'] + counts['failed']}/{progress.total}"
             text = "" if outcome.state == "done" else f": {outcome.message}"
             self.say(f"{outcome.state:<8}{outcome.run_id}  ({ended}){text}")
 
-    def refresh(self, board: Board) -> None:
-        """Redraw the table, or print a sign of life; called several times a second."""
-        self._board, now = board, time.monotonic()
+    def refresh(self, progress: LaunchProgress) -> None:
+        """Redraw the table or print a line, if due; called several times a second."""
+        self._progress, now = progress, time.monotonic()
         if now - self._last < self._every:
             return
         self._last = now
         if self._screen.redraws:
-            self._screen.draw(draw(board))
+            self._screen.draw(draw(progress))
         else:
-            self.say(f"{summary(board)}; {'; '.join(map(news, board.active))}")
+            packs = "; ".join(map(describe_pack, progress.active))
+            self.say(f"{summarize(progress)}; {packs}")
 
     def close(self) -> None:
-        """Leave the last state on the screen."""
-        if self._board is not None and self._screen.redraws:
-            self._screen.draw(draw(self._board))
+        """Draw the final state and release the screen."""
+        if self._progress is not None and self._screen.redraws:
+            self._screen.draw(draw(self._progress))
         self._screen.close()
 
 
-def draw(board: Board) -> "RichTable":
-    """The table of the packs in training, under the counts."""
+def draw(progress: LaunchProgress) -> "RichTable":
+    """The table of the packs that train, with the counts as its title."""
     from rich.table import Table as RichTable
 
-    table = RichTable(title=summary(board), title_justify="left", box=None)
+    table = RichTable(title=summarize(progress), title_justify="left", box=None)
     table.title_style = "bold"
     table.add_column("run", no_wrap=True)
-    names = ("step", "loss", board.metric or "score", "tokens/s", "left")
+    names = ("step", "loss", progress.metric or "score", "tokens/s", "left")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-    for active in board.active:
+    for active in progress.active:
         table.add_row(active.title, *_cells(active))
     return table
 
 
-def news(active: Active) -> str:
-    """One pack in a few words."""
+def describe_pack(active: ActivePack) -> str:
+    """The progress of one pack in a line."""
     step, loss, score, speed, left = _cells(active)
     return f"{active.title} step {step} loss {loss} score {score} {speed}/s {left} left"
 
 
-def summary(board: Board) -> str:
+def summarize(progress: LaunchProgress) -> str:
     """Counts by state, and the time left."""
-    counts = board.counts
+    counts = progress.counts
     names = ("done", "training", "waiting", "elsewhere", "failed", "stopped")
     words = [f"{counts[n]} {n}" for n in names if counts[n] or n == "done"]
-    left = board.seconds_left
-    return f"{board.total} runs: {', '.join(words)}" + (
-        f"; about {clock(left)} left" if left is not None and board.active else ""
+    left = progress.seconds_left
+    return f"{progress.total} runs: {', '.join(words)}" + (
+        f"; about {clock(left)} left" if left is not None and progress.active else ""
     )
 
 
-def _cells(active: Active) -> tuple[str, str, str, str, str]:
+def _cells(active: ActivePack) -> tuple[str, str, str, str, str]:
     last = active.latest
     return (
         f"{active.step}/{active.steps}",

@@ -1,11 +1,11 @@
-"""Where packs are carried out: the seam between a sweep and the machines under it."""
+"""The interface between a launch and what trains its packs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.board import Board
 from sweeps.display import Display
+from sweeps.launch_progress import LaunchProgress
 from sweeps.packs import PackRuns
 from synth.run.execution import Execution
 from synth.run.progress import Outcome
@@ -14,51 +14,47 @@ from synth.run.store import RunFolder
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What an executor carries out, and where it reports."""
+    """The packs that an executor trains, and where it reports progress."""
 
     packs: Sequence[PackRuns]
     root: Path
     """The folder of the run folders."""
     execution: Execution
-    board: Board
+    progress: LaunchProgress
     display: Display
 
 
 class Executor:
-    """Carries out packs; `slots` of them at a time."""
+    """Trains packs, `slots` of them at a time."""
 
     slots = 1
     remote = False
-    """Whether packs are handed to a queue, which has them when `carry_out` returns."""
+    """Whether `carry_out` submits packs to a queue and returns before they train."""
 
     def carry_out(self, work: Work) -> list[Outcome]:
         """Train every pack, or queue it.
 
-        Failures are outcomes. A run that another process holds is not trained twice.
-        Returns when all packs have ended or are queued, or after a signal: then
-        unfinished runs are "stopped".
+        A failed run is an outcome, not an exception. A run that another process has
+        claimed is not trained. Returns when all packs have ended or are queued; after a
+        signal unfinished runs are "stopped".
         """
         raise NotImplementedError
 
 
-def one_may_have_ended_all(outcomes: Sequence[Outcome]) -> bool:
-    """Whether a pack of several runs failed as a whole: then each is tried alone."""
+def failed_as_a_pack(outcomes: Sequence[Outcome]) -> bool:
+    """Whether all of several runs failed: one may have caused it, so retry each alone."""
     return len(outcomes) > 1 and all(o.state == "failed" for o in outcomes)
 
 
-def present(root: Path) -> Callable[[Outcome], Outcome]:
-    """Compares an outcome with the folder: a run whose folder is gone is not done."""
-
-    def compared(outcome: Outcome) -> Outcome:
-        if outcome.state != "done":
-            return outcome
-        state = RunFolder(root, outcome.run_id).state()
-        if state == "done":
-            return outcome
-        message = (
-            f"{root / outcome.run_id} was removed or changed while the run trained (it "
-            f"is {state!r} now). Call again to train it afresh."
-        )
-        return Outcome(outcome.run_id, "failed", message)
-
-    return compared
+def check_folder(root: Path, outcome: Outcome) -> Outcome:
+    """The outcome, or a failure if the folder of a finished run is gone or changed."""
+    if outcome.state != "done":
+        return outcome
+    state = RunFolder(root, outcome.run_id).state()
+    if state == "done":
+        return outcome
+    message = (
+        f"{root / outcome.run_id} was removed or changed while the run trained (it "
+        f"is {state!r} now). Call again to train it afresh."
+    )
+    return Outcome(outcome.run_id, "failed", message)

@@ -1,11 +1,11 @@
-"""Train a sweep from Python, in this process: a notebook, a script."""
+"""Train a sweep from a notebook or a script, in this process."""
 
 import os
 from pathlib import Path
 
 from sweeps.display import Display
 from sweeps.inline import InThisProcess
-from sweeps.launch import Wishes, launch
+from sweeps.launch import LaunchOptions, launch
 from sweeps.sweep import Sweep
 from synth.run.execution import Execution
 from synth.run.progress import Outcome
@@ -19,22 +19,23 @@ def train_here(
     execution: Execution | None = None,
     quiet: bool = False,
 ) -> list[Outcome]:
-    """Train what is missing of a sweep, its run folders below `folder`.
+    """Train what is missing of a sweep, with its run folders in `folder`.
 
-    Done runs are left alone and stopped ones go on, as with `python -m sweeps run`. In a
-    notebook the table of progress is drawn below the cell.
+    Finished runs are skipped and stopped runs continue, as with `python -m sweeps run`.
+    In a notebook the progress table is drawn below the cell.
 
     Raises
     ------
     ValueError
-        For an unknown scale or impossible runs, or when other code began some of them.
+        For an unknown scale or an impossible run, or if another version of the code
+        began some of the runs.
     """
     return launch(
         sweep.name,
         sweep(scale or sweep.scales[0]),
         Path(folder),
         InThisProcess(),
-        Wishes(execution=execution or Execution()),
+        LaunchOptions(execution=execution or Execution()),
         Display(quiet=quiet),
         sweep.metric,
     )

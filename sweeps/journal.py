@@ -1,4 +1,4 @@
-"""The journal of a search: Optuna's storage in one file that processes may share."""
+"""The journal of a search: an Optuna storage in one file that processes may share."""
 
 from pathlib import Path
 
@@ -8,42 +8,42 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 PATIENCE_SECONDS = 60.0
-"""How long a write waits for another process; one takes milliseconds."""
+"""How long a write waits for another process; a write takes milliseconds."""
 
 
 class _KernelLock(JournalFileOpenLock):
-    """Optuna's own locks are files that outlive a killed holder; the kernel's do not."""
+    """A kernel lock: unlike Optuna's lock files it is released when its holder dies."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._lock = FileLock(path, timeout=PATIENCE_SECONDS)
 
     def acquire(self) -> bool:
-        """Wait a bounded time.
+        """Acquire the lock, waiting at most `PATIENCE_SECONDS`.
 
         Raises
         ------
         ValueError
-            Names the lock when another process does not let go of it.
+            Names the lock when another process still holds it.
         """
         try:
             self._lock.acquire()
         except Timeout:
             raise ValueError(
                 f"Another process has held {self._lock.lock_file} for "
-                f"{PATIENCE_SECONDS:.0f} s (a stopped search, perhaps: see "
-                f"`fuser {self._lock.lock_file}`). Let it go on, or end it, then call "
+                f"{PATIENCE_SECONDS:.0f} s, perhaps a stopped search; "
+                f"`fuser {self._lock.lock_file}` names it. Continue or end it, then call "
                 "again."
             ) from None
         return True
 
     def release(self) -> None:
-        """Let the next one write."""
+        """Release the lock."""
         self._lock.release()
 
 
 def open_journal(path: Path) -> JournalStorage:
-    """The journal file as a storage; two processes may have it open.
+    """Open the journal file as a storage; several processes may have it open.
 
     Raises
     ------

@@ -1,14 +1,15 @@
-"""One launch of a sweep: what is missing, in packs, through an executor."""
+"""One launch of a sweep: plan packs of the missing runs, hand them to an executor."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps import costs, provenance
-from sweeps.board import Board
 from sweeps.display import Display
 from sweeps.executor import Executor, Work
-from sweeps.plan import Plan, plan
+from sweeps.launch_progress import LaunchProgress
+from sweeps.packs import PackRuns
+from sweeps.plan import plan
 from sweeps.sharing import link_shared
 from sweeps.survey import survey
 from synth.config import RunConfig
@@ -21,20 +22,20 @@ from synth.run.trackers import missing_package
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
-    """How a launch is to be carried out."""
+class LaunchOptions:
+    """How to carry out a launch."""
 
     execution: Execution
     lanes: int | None = None
-    """Most runs in a pack; by size if not given, see `packs.usual_lanes`."""
+    """At most this many runs in a pack; by size if not given (`packs.default_lanes`)."""
     states: Collection[State] = UNTRIED
-    """Runs in these states are trained."""
-    typed: provenance.Typed | None = None
-    """What the person typed, to be remembered beside the runs."""
+    """States of the runs that are trained."""
+    typed: provenance.TypedCommand | None = None
+    """The command to store beside the runs."""
     dry_run: bool = False
-    """Write nothing here."""
+    """Write nothing."""
     tables: Path | None = None
-    """A folder of tables whose runs are done, if they have no folder here."""
+    """A folder of tables; their runs count as done if they have no folder here."""
 
 
 def launch(
@@ -42,51 +43,51 @@ def launch(
     configs: Sequence[RunConfig],
     root: Path,
     executor: Executor,
-    wishes: Wishes,
+    options: LaunchOptions,
     display: Display,
     metric: str,
 ) -> list[Outcome]:
-    """Train what is missing, or hand it to a queue.
+    """Train the missing runs, or queue them.
 
     Raises
     ------
     ValueError
-        When unfinished runs were begun by other code, unless that is accepted; when
-        nobody knows what is queued; or when an executor refuses to begin.
+        When another version of the code began unfinished runs and that is not accepted,
+        when the queue cannot be read, or when an executor refuses to start.
     """
-    linked = 0 if wishes.dry_run else link_shared(configs, root)
-    found = survey(root, configs, queue=executor.remote, tables=wishes.tables)
-    if not found.queue_known:
-        raise ValueError(found.news[-1])
-    planned = _planned(title, configs, found, executor, wishes)
-    missing = [config for pack in planned.packs for config in pack]
-    if missing and not wishes.dry_run:
-        _prepare(missing, found, wishes)
-    board = Board(
+    linked = 0 if options.dry_run else link_shared(configs, root)
+    standings = survey(root, configs, queue=executor.remote, tables=options.tables)
+    if not standings.queue_known:
+        raise ValueError(standings.news[-1])
+    packs = _plan_packs(title, configs, standings, executor, options)
+    missing = [config for pack in packs for config in pack]
+    if missing and not options.dry_run:
+        _prepare(missing, standings, options)
+    progress = LaunchProgress(
         total=len(configs),
-        done_before=found.counts["done"],
+        done_before=standings.counts["done"],
         metric=metric,
         work={config.run_id: costs.flops(config) for config in missing},
     )
     try:
-        for sentence in found.news:
+        for sentence in standings.news:
             display.say(sentence)
-        if missing and (package := missing_package(wishes.execution.track)):
+        if missing and (package := missing_package(options.execution.track)):
             display.say(f"{package}; the runs are trained without it")
         if not missing:
             return []
         shared = f" ({linked} shared with other sweeps)" if linked else ""
-        abreast = "" if executor.remote else f", {executor.slots} at a time"
+        at_a_time = "" if executor.remote else f", {executor.slots} at a time"
         display.say(
-            f"{len(configs)} runs: {counted(found.counts)}{shared}; {len(missing)} to "
-            f"train in {len(planned.packs)} packs{abreast}, in {root}"
+            f"{len(configs)} runs: {counted(standings.counts)}{shared}; {len(missing)} "
+            f"to train in {len(packs)} packs{at_a_time}, in {root}"
         )
         return executor.carry_out(
             Work(
-                packs=planned.packs,
+                packs=packs,
                 root=root,
-                execution=wishes.execution,
-                board=board,
+                execution=options.execution,
+                progress=progress,
                 display=display,
             )
         )
@@ -94,40 +95,42 @@ def launch(
         display.close()
 
 
-def _planned(
+def _plan_packs(
     title: str,
     configs: Sequence[RunConfig],
-    found: Survey[Standing],
+    standings: Survey[Standing],
     executor: Executor,
-    wishes: Wishes,
-) -> Plan:
-    """The packs of the runs in the states that are wanted."""
+    options: LaunchOptions,
+) -> list[PackRuns]:
+    """The packs of the runs in the requested states."""
     most = {}
     if executor.remote:
-        from slurm.sent import smaller_packs
+        from slurm.submitted_runs import smaller_packs
 
-        most = smaller_packs(found.root, found.ids("failed", "lost"))
-    # Here another launch may die and leave its runs to this one; a queue keeps them.
+        most = smaller_packs(standings.root, standings.ids("failed", "lost"))
+    # Another local launch may die and leave its runs to this one; a queue keeps its runs.
     elsewhere = LIVE if executor.remote else ()
     return plan(
         title,
         configs,
-        found,
-        wishes.execution,
+        standings,
+        options.execution,
         executor.slots,
-        lanes=wishes.lanes,
-        states=[state for state in wishes.states if state not in elsewhere],
+        lanes=options.lanes,
+        states=[state for state in options.states if state not in elsewhere],
         most=most,
-    )
+    ).packs
 
 
 def _prepare(
-    missing: Sequence[RunConfig], found: Survey[Standing], wishes: Wishes
+    missing: Sequence[RunConfig], standings: Survey[Standing], options: LaunchOptions
 ) -> None:
-    """Refuse runs that other code began, before any is trained; note what was typed."""
-    if not wishes.execution.accept_code_change:
-        others = found.ids("new", *LIVE)
+    """Refuse runs begun by another version of the code; store the typed command."""
+    if not options.execution.accept_code_change:
+        others = standings.ids("new", *LIVE)
         begun = [config for config in missing if config.run_id not in others]
-        refuse_other_code(found.root, sorted(begun, key=lambda config: config.run_id))
-    if wishes.typed is not None:
-        wishes.typed.remember(found.root)
+        refuse_other_code(
+            standings.root, sorted(begun, key=lambda config: config.run_id)
+        )
+    if options.typed is not None:
+        options.typed.save(standings.root)

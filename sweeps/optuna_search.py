@@ -1,11 +1,11 @@
-"""Search of training values by Optuna: TPE with a median pruner, one study a cell.
+"""Search of training values with Optuna: TPE with a median pruner, one study a cell.
 
-Trials are runs like any other, but of the validation split: what they are judged on is
-neither in their training data nor in any test set. They lie in folders below
-`runs/NAME-search/`, the studies in a journal file beside them, so a search goes on where
+Trials are ordinary runs with the validation split: the examples that judge them are
+neither in their training data nor in a test set. Their folders are in
+`runs/NAME-search/`, the studies in a journal file beside them, so a search continues where
 it stopped, and several launches may share it. A pruned trial stops at an evaluation and
-keeps its checkpoint. With workers in parallel the order of results, hence the points
-proposed, is not repeatable; the points tried and their values are all in the journal.
+keeps its checkpoint. With several workers the order of results, and so the proposed
+points, is not reproducible; the journal holds every point and its value.
 """
 
 from collections import deque
@@ -14,23 +14,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sweeps.board import Active, Board
 from sweeps.display import Display
 from sweeps.executor import Work
 from sweeps.journal import open_journal
+from sweeps.launch_progress import ActivePack, LaunchProgress
 from sweeps.packs import PackRuns
 from sweeps.pool import Launch, LocalPool, counting_signals
 from sweeps.process import WorkerProcess
 from sweeps.search_space import SearchCell
-from sweeps.survey import metrics
+from sweeps.survey import read_metrics
 from sweeps.sweep_metric import (
     Better,
-    by_name,
-    chosen_by,
+    validation_metric,
     value_of,
+    values_by_name,
     why_unmeasured,
 )
-from sweeps.tuned import TABLE, round_value, write_table
+from sweeps.tuned_values import TABLE, round_value, write_table
 from synth.config import RunConfig
 from synth.run.execution import Execution
 from synth.run.progress import Event, Outcome
@@ -48,30 +48,30 @@ JOURNAL = "search.log"
 
 @dataclass
 class CellStudy:
-    """One cell's study, and its trials that train here and now."""
+    """The study of one cell, and its trials in this process."""
 
     cell: SearchCell
     study: "optuna.Study"
     metric: str
-    """On validation data."""
+    """The metric on validation data."""
     trials: int
-    """Trials in all, those of earlier launches included."""
+    """Number of trials, including those of earlier launches."""
     running: "dict[str, optuna.Trial]" = field(default_factory=dict)
     """By run id."""
     resumable: "deque[tuple[RunConfig, optuna.Trial]]" = field(default_factory=deque)
     """Trials that an earlier launch left unfinished."""
 
     def next_run(self) -> RunConfig | None:
-        """A point to try; `None` when the trials are used up."""
+        """The next trial; `None` when all trials have been started."""
         from optuna.trial import TrialState
 
         if self.resumable:
             config, trial = self.resumable.popleft()
             self.running[config.run_id] = trial
             return config
-        # A run that failed counts: a rate at which training diverges is an answer.
-        known = self.study.get_trials(deepcopy=False)
-        if sum(t.state != TrialState.WAITING for t in known) >= self.trials:
+        # Failed runs count: that training diverges at a value is a result.
+        trials = self.study.get_trials(deepcopy=False)
+        if sum(t.state != TrialState.WAITING for t in trials) >= self.trials:
             return None
         trial = self.study.ask()
         values = {
@@ -87,11 +87,11 @@ class CellStudy:
         return config
 
     def best(self) -> dict[str, Any] | None:
-        """The row of the winning table; `None` when no trial has ended well."""
+        """The cell's row of the table; `None` when no trial has completed."""
         from optuna.trial import TrialState
 
-        whole = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if not whole:
+        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if not complete:
             return None
         best = self.study.best_trial
         ranges = self.cell.ranges
@@ -103,7 +103,7 @@ class CellStudy:
             "value": best.value,
             "run_id": best.user_attrs["run_id"],
             "trials": len(self.study.get_trials(deepcopy=False)),
-            "complete": len(whole),
+            "complete": len(complete),
             "at_edge": edges,
         }
 
@@ -117,30 +117,30 @@ def search(
     execution: Execution,
     display: Display,
 ) -> tuple[list[dict[str, Any]], list[Outcome]]:
-    """Search every cell; returns the rows of the winning table, also written, and news.
+    """Search every cell; returns the rows of the table that it writes, and the outcomes.
 
-    `metric` is as `sweep_metric` has it, its suite by its name in the test split or in
-    that of validation, on which it is measured. The task says which way is better.
+    `metric` is written as in `sweep_metric`; its suite may be named by the test or by the
+    validation split, and is measured on validation. The task declares its direction.
 
     Raises
     ------
     ValueError
-        When the task has no validation split or no such metric; when the runs do not
-        measure it, after the first trial, not the last.
+        When the task has no validation split or no such metric, or, after the first
+        trial, when the runs do not measure it.
     """
-    for cell in cells:
-        chosen_by(
-            metric, cell.example
-        )  # what is wrong is told before anything is trained
+    for cell in cells:  # check the metric before anything is trained
+        validation_metric(metric, cell.example)
     root.mkdir(parents=True, exist_ok=True)
     storage = open_journal(root / JOURNAL)
-    searches = [_search(cell, storage, root, metric, trials) for cell in cells]
-    board = Board(len(cells) * trials, 0, metric, {})
-    board.done_before = sum(_ended(search) for search in searches)
-    work = Work(packs=[], root=root, execution=execution, board=board, display=display)
-    launch = _SearchLaunch(pool, work, searches)
+    studies = [_open_study(cell, storage, root, metric, trials) for cell in cells]
+    ended_before = sum(map(_count_ended, studies))
+    progress = LaunchProgress(len(cells) * trials, ended_before, metric, {})
+    work = Work(
+        packs=[], root=root, execution=execution, progress=progress, display=display
+    )
+    launch = _SearchLaunch(pool, work, studies)
     display.say(
-        f"{len(cells)} cells of {trials} trials, {board.done_before} trials ended before, "
+        f"{len(cells)} cells of {trials} trials, {ended_before} trials ended before, "
         f"{pool.slots} at a time, in {root}"
     )
     try:
@@ -150,78 +150,78 @@ def search(
         display.close()
     if launch.unmeasured is not None:
         raise ValueError(launch.unmeasured)
-    rows = [row for search in searches if (row := search.best())]
+    rows = [row for study in studies if (row := study.best())]
     write_table(root / TABLE, rows)
-    return rows, list(board.outcomes.values())
+    return rows, list(progress.outcomes.values())
 
 
 class _SearchLaunch(Launch):
-    """A launch whose packs are thought of one at a time."""
+    """A launch that asks Optuna for one trial at a time, a pack of its own."""
 
     def __init__(
-        self, pool: LocalPool, work: Work, searches: Sequence[CellStudy]
+        self, pool: LocalPool, work: Work, studies: Sequence[CellStudy]
     ) -> None:
-        super().__init__(pool, work, [search.cell.example for search in searches])
-        self.searches = list(searches)
+        super().__init__(pool, work, [study.cell.example for study in studies])
+        self.studies = list(studies)
         self.pruned: set[str] = set()
         self.unmeasured: str | None = None
-        """Why no trial can have a value, if so."""
+        """An error message, if the runs do not measure the metric."""
 
-    def _more(self) -> bool:
-        """Ask for a point when a worker could take it, the cells in turn."""
+    def _has_packs(self) -> bool:
+        """Ask for a trial when a worker is free, the cells in turn."""
         free = self.pool.slots - sum(1 for w in self.workers if w.active)
         wanted = free - len(self.queue)
-        order = sorted(self.searches, key=lambda s: (len(s.running), _ended(s)))
-        for search in order if wanted > 0 and not self.stopping else ():
-            config = search.next_run()
+        order = sorted(self.studies, key=lambda s: (len(s.running), _count_ended(s)))
+        for study in order if wanted > 0 and not self.stopping else ():
+            config = study.next_run()
             if config is not None:
                 pack: PackRuns = (config,)
                 self.queue.append(pack)
                 break
         return bool(self.queue)
 
-    def _progress(self, worker: WorkerProcess, active: Active, news: Event) -> None:
-        """Report the value of an evaluation; stop the trial if the pruner says so."""
-        super()._progress(worker, active, news)
+    def _update(self, worker: WorkerProcess, active: ActivePack, event: Event) -> None:
+        """Report the value of an evaluation; stop the trial if the pruner asks for it."""
+        super()._update(worker, active, event)
         (config,) = active.pack
-        found, step = self._find(config.run_id), news.step
-        if news.kind != "evaluation" or found is None or not 0 < step < news.steps:
+        study, step = self._find_study(config.run_id), event.step
+        if event.kind != "evaluation" or study is None or not 0 < step < event.steps:
             return
-        value = value_of(self._values(config.run_id), found.metric)
+        value = value_of(self._values(config.run_id), study.metric)
         if value is None:
             return
-        trial = found.running[config.run_id]
+        trial = study.running[config.run_id]
         trial.report(value, step)
         if trial.should_prune() and not self.stopping:
             self.pruned.add(config.run_id)
             worker.stop()
 
-    def _asked_to_stop(self, config: RunConfig) -> bool:
+    def _stop_requested(self, config: RunConfig) -> bool:
         return self.stopping or config.run_id in self.pruned
 
-    def end(self, outcome: Outcome) -> None:
-        """Tell the study."""
+    def record(self, outcome: Outcome) -> None:
+        """Tell the study how its trial ended."""
         from optuna.trial import TrialState
 
-        run_id, found = outcome.run_id, self._find(outcome.run_id)
-        if found is not None and (outcome.state != "stopped" or run_id in self.pruned):
-            trial = found.running.pop(run_id)
-            value = value_of(self._values(run_id), found.metric)
+        run_id, study = outcome.run_id, self._find_study(outcome.run_id)
+        if study is not None and (outcome.state != "stopped" or run_id in self.pruned):
+            trial = study.running.pop(run_id)
+            value = value_of(self._values(run_id), study.metric)
             if outcome.state == "done" and value is not None:
-                found.study.tell(trial, value)
+                study.study.tell(trial, value)
             elif run_id in self.pruned:
-                found.study.tell(trial, state=TrialState.PRUNED)
+                study.study.tell(trial, state=TrialState.PRUNED)
                 outcome = Outcome(run_id, "done", "pruned")
-            elif outcome.state == "done" and not self._has_metric(run_id, found.metric):
-                # The study forgets nothing: with another metric there is another study.
-                found.study.tell(trial, state=TrialState.FAIL)
+            elif outcome.state == "done" and not self._has_metric(run_id, study.metric):
+                # The trial stays failed: another metric gets a study of its own.
+                study.study.tell(trial, state=TrialState.FAIL)
             else:
                 trial.set_user_attr("error", outcome.message)
-                found.study.tell(trial, state=TrialState.FAIL)
-        super().end(outcome)
+                study.study.tell(trial, state=TrialState.FAIL)
+        super().record(outcome)
 
     def _has_metric(self, run_id: str, metric: str) -> bool:
-        """Whether a finished run measured the metric at all; stops the search if not."""
+        """Whether a finished run measured the metric; stops the search if not."""
         self.unmeasured = why_unmeasured(self._values(run_id), metric)
         if self.unmeasured is None:
             return True
@@ -229,25 +229,25 @@ class _SearchLaunch(Launch):
         return False
 
     def _values(self, run_id: str) -> dict[str, float | None]:
-        return by_name(metrics(RunFolder(self.root, run_id)))
+        return values_by_name(read_metrics(RunFolder(self.root, run_id)))
 
-    def _find(self, run_id: str) -> CellStudy | None:
-        return next((s for s in self.searches if run_id in s.running), None)
+    def _find_study(self, run_id: str) -> CellStudy | None:
+        return next((s for s in self.studies if run_id in s.running), None)
 
 
 def study_name(cell: SearchCell, metric: str) -> str:
-    """One study for each cell, metric and seed: values of others do not compare."""
+    """One study for each cell, metric and seed, whose values are comparable."""
     return f"{cell.name} [{cell.key}] {metric} seed {cell.seed}"
 
 
-def _search(
+def _open_study(
     cell: SearchCell, storage: Any, root: Path, metric: str, trials: int
 ) -> CellStudy:
-    """Open a cell's study; the default values are its first point."""
+    """Open or create a cell's study; the default values are its first trial."""
     import optuna
     from optuna.trial import Trial, TrialState
 
-    metric, better = chosen_by(metric, cell.example)
+    metric, better = validation_metric(metric, cell.example)
     study = optuna.create_study(
         study_name=study_name(cell, metric),
         storage=storage,
@@ -255,25 +255,25 @@ def _search(
         direction=DIRECTIONS[better],
         load_if_exists=True,
     )
-    known = study.get_trials(deepcopy=False)
-    # Every cell has the same points to begin with; a search that goes on has new ones.
+    trials_so_far = study.get_trials(deepcopy=False)
+    # Every cell starts with the same random points; a resumed search draws new ones.
     study.sampler = optuna.samplers.TPESampler(
-        n_startup_trials=5, seed=cell.seed + len(known)
+        n_startup_trials=5, seed=cell.seed + len(trials_so_far)
     )
-    if not known:
+    if not trials_so_far:
         default = {r.name: getattr(cell.example.training, r.name) for r in cell.ranges}
         if all(r.low <= default[r.name] <= r.high for r in cell.ranges):
             study.enqueue_trial(default)
-    found = CellStudy(cell, study, metric, trials)
-    for trial in known:
+    cell_study = CellStudy(cell, study, metric, trials)
+    for trial in trials_so_far:
         if trial.state != TrialState.RUNNING or len(trial.params) < len(cell.ranges):
             continue
         config = cell.run(trial.params)
         if RunFolder(root, config.run_id).state() != "running":
-            found.resumable.append((config, Trial(study, trial._trial_id)))
-    return found
+            cell_study.resumable.append((config, Trial(study, trial._trial_id)))
+    return cell_study
 
 
-def _ended(search: CellStudy) -> int:
-    found = search.study.get_trials(deepcopy=False)
-    return sum(trial.state.is_finished() for trial in found)
+def _count_ended(study: CellStudy) -> int:
+    trials = study.study.get_trials(deepcopy=False)
+    return sum(trial.state.is_finished() for trial in trials)

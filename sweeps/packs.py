@@ -1,7 +1,7 @@
 """Which runs train together: packs of lanes that share every shape.
 
-A pack is no part of a run's identity, so it may be cut anew on every start. How many
-lanes a pack gets is a matter of speed and memory alone.
+Packs are not part of a run's identity, so each launch cuts its own. The number of lanes
+affects only speed and memory.
 """
 
 import itertools
@@ -10,27 +10,27 @@ import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from sweeps.costs import described
+from sweeps.costs import model_description
 from synth.config import RunConfig
 from synth.run.execution import Execution
 
 PackRuns = tuple[RunConfig, ...]
 
 MOST_LANES = 16
-"""Beyond which more lanes gain nothing, unless a person asks for them."""
+"""The default maximum: more lanes gain nothing."""
 MOST_IN_A_PACK = 1 << 30
 
 
-def cut(
+def cut_packs(
     configs: Iterable[RunConfig],
     lanes: int | Callable[[RunConfig, int, int], int],
     most: Mapping[str, int] | None = None,
 ) -> list[PackRuns]:
-    """Packs of runs that share shapes, in the order of the sweep.
+    """Cut runs into packs that share shapes, in the order of the sweep.
 
-    `lanes` is the most that a pack may hold, or a function of one of its runs, of how
-    many share its shapes, and of the number of such groups. Runs in `most` share packs
-    of at most so many with each other alone.
+    `lanes` is the maximum size of a pack, or a function of (a run, the number of runs
+    that share its shapes, the number of such groups) that returns it. `most` bounds the
+    packs of some runs; runs with different bounds do not share packs.
     """
     groups: dict[tuple[str, int], list[RunConfig]] = defaultdict(list)
     for config in configs:
@@ -41,31 +41,31 @@ def cut(
         fit = lanes
         if not isinstance(fit, int):
             fit = fit(group[0], len(group), len(groups))
-        packs += _parts(group, min(fit, bound))
+        packs += _split_evenly(group, min(fit, bound))
     return packs
 
 
-def chooser(execution: Execution, slots: int) -> Callable[[RunConfig, int, int], int]:
-    """Lanes for a group of runs: by size, as far as the memory of a slot goes.
+def lane_rule(execution: Execution, slots: int) -> Callable[[RunConfig, int, int], int]:
+    """A rule for the lanes of a group of runs: by model size, bounded by memory.
 
-    Never so many that slots stand idle.
+    It leaves at least one pack for every slot.
     """
     memory = memory_per_slot(execution, slots)
 
     def lanes(config: RunConfig, runs: int, groups: int) -> int:
         fit = int(memory // bytes_per_lane(config))
         packs_wanted = -(-slots // groups)
-        usual = usual_lanes(config, execution)
+        usual = default_lanes(config, execution)
         return max(1, min(MOST_LANES, usual, fit, runs // packs_wanted))
 
     return lanes
 
 
-def usual_lanes(config: RunConfig, execution: Execution) -> int:
-    """What suits the size of a model.
+def default_lanes(config: RunConfig, execution: Execution) -> int:
+    """Lanes by the size of the model.
 
-    On a CPU a few lanes hide the overhead of small operations, which large models do
-    not have. A GPU wants some 64 thousand tokens in a step.
+    On a CPU a few lanes hide the overhead of small operations, which is negligible for
+    large models. A GPU needs about 64 thousand tokens in a step.
     """
     if execution.device == "cuda":
         return max(1, 2**16 // config.training.tokens_per_step)
@@ -73,12 +73,12 @@ def usual_lanes(config: RunConfig, execution: Execution) -> int:
 
 
 def bytes_per_lane(config: RunConfig) -> float:
-    """Memory of one lane in training: weights, gradients, moments, activations.
+    """Bytes of one lane in training: weights, gradients, moments, activations.
 
-    Activations are counted as 34 values a token, layer and unit of width, and two rows
-    of the vocabulary a token: meant to be too high rather than too low.
+    Activations are counted as 34 values for each token, layer and unit of width, and two
+    rows of the vocabulary for each token; the estimate errs on the high side.
     """
-    model = described(config)
+    model = model_description(config)
     training = config.training
     layers = model["trunk_layers"] + model["head_layers"]
     per_token = 34 * model["width"] * layers + 2 * model["vocabulary"]
@@ -89,7 +89,7 @@ def bytes_per_lane(config: RunConfig) -> float:
 
 
 def memory_per_slot(execution: Execution, slots: int) -> float:
-    """Bytes that one worker may fill, with a fifth left free."""
+    """Bytes that one worker may use: its share of four fifths of free memory."""
     if execution.device == "cuda":
         return 0.8 * _gpu_bytes() / slots
     pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -105,8 +105,8 @@ def _gpu_bytes() -> float:
         return 16 * 2.0**30
 
 
-def _parts(group: Sequence[RunConfig], lanes: int) -> list[PackRuns]:
-    """As few parts as the lanes allow, their sizes equal to within one."""
+def _split_evenly(group: Sequence[RunConfig], lanes: int) -> list[PackRuns]:
+    """As few packs as `lanes` allows, with sizes that differ by at most one."""
     count = -(-len(group) // lanes)
     edges = [len(group) * place // count for place in range(count + 1)]
     return [tuple(group[a:b]) for a, b in itertools.pairwise(edges) if a < b]

@@ -1,7 +1,7 @@
-"""What a launch would do: states, sizes, packs, time. Nothing is executed.
+"""The plan of a launch: states, sizes, packs, time. Nothing is executed.
 
-Times come from runs of this machine, else from a built-in curve by size
-(`sweeps.rates`), or from a rate that the caller states. Evaluation is left out.
+Times come from runs on this machine, else from a built-in curve by size
+(`sweeps.throughput`), or from a rate that the caller gives. They exclude evaluation.
 """
 
 import heapq
@@ -13,8 +13,8 @@ from typing import Any
 
 from sweeps import costs
 from sweeps.cells import cell_key, cell_names
-from sweeps.packs import PackRuns, chooser, cut
-from sweeps.rates import observe
+from sweeps.packs import PackRuns, cut_packs, lane_rule
+from sweeps.throughput import measure_throughput
 from synth.config import RunConfig
 from synth.identity import require
 from synth.run.execution import Execution
@@ -23,7 +23,7 @@ from synth.run.standing import Standing, Survey
 from synth.run.states import UNTRIED, State, counted
 
 PER_CELL = ("learning_rate", "weight_decay")
-"""Fields of training that runs of one line of a plan may differ in, besides seeds."""
+"""Training fields that may differ, besides seeds, between runs of one line of a plan."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +38,15 @@ class Cell:
     flops_per_run: float
     lanes: int
     tokens_per_second: float | None
-    """Of one worker, all lanes of its pack together."""
+    """Throughput of one worker over all lanes of its pack."""
     packs: int
     seconds: float | None
-    """Of one slot, for all that is missing; `None` when nothing is known."""
+    """Time of one slot for all missing runs; `None` when the throughput is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A launch, before it happens."""
+    """What a launch would do."""
 
     title: str
     root: str
@@ -55,19 +55,19 @@ class Plan:
     packs: list[PackRuns]
     slots: int
     tokens: int
-    """Of the missing runs, counted from their start."""
+    """Tokens of the missing runs, counted from step 0."""
     flops: float
     device_hours: float | None
-    """Hours of one slot (a GPU, or a CPU process) in all."""
+    """Total hours of slots (GPUs or CPU processes)."""
     seconds: float | None
-    """From start to end, with all slots at work."""
+    """Wall time with all slots in use."""
     source: str
-    """Where the speeds come from."""
+    """Where the throughputs come from."""
     news: list[str]
-    """What else there is to know of the runs, a sentence each."""
+    """Further facts about the runs, a sentence each."""
 
     def to_json(self) -> str:
-        """For programs; packs are lists of run ids."""
+        """The plan as JSON; packs are lists of run ids."""
         values: dict[str, Any] = {
             name: value for name, value in vars(self).items() if name != "packs"
         }
@@ -76,7 +76,7 @@ class Plan:
         return json.dumps(values)
 
     def as_text(self) -> str:
-        """For people: counts, a line a cell, the sum."""
+        """The plan as text: counts, a line a cell, totals."""
         counts = counted(self.counts)
         lines = [
             f"{self.title}: {sum(self.counts.values())} runs ({counts}) in {self.root}",
@@ -86,16 +86,16 @@ class Plan:
         for cell in self.cells:
             lines.append(
                 f"{cell.name:<34}{cell.runs:>6}{cell.missing:>6}"
-                f"{short(cell.parameters):>9}{short(cell.tokens_per_run):>9}"
+                f"{format_count(cell.parameters):>9}{format_count(cell.tokens_per_run):>9}"
                 f"{cell.flops_per_run:>10.2g}{cell.lanes:>6}"
-                f"{cell.packs:>6}{short(cell.tokens_per_second):>10}"
+                f"{cell.packs:>6}{format_count(cell.tokens_per_second):>10}"
                 f"{clock(cell.seconds):>10}"
             )
         hours = "unknown" if self.device_hours is None else f"{self.device_hours:.2f}"
         lines += self.news
         lines.append(
             f"to train: {sum(c.missing for c in self.cells)} runs in {len(self.packs)} "
-            f"packs, {short(self.tokens)} tokens, {self.flops:.3g} FLOP"
+            f"packs, {format_count(self.tokens)} tokens, {self.flops:.3g} FLOP"
         )
         lines.append(
             f"time: {clock(self.seconds)} with {self.slots} at a time, "
@@ -107,7 +107,7 @@ class Plan:
 def plan(
     title: str,
     configs: Sequence[RunConfig],
-    found: Survey[Standing],
+    standings: Survey[Standing],
     execution: Execution,
     slots: int,
     *,
@@ -116,63 +116,64 @@ def plan(
     states: Collection[State] = UNTRIED,
     most: Mapping[str, int] | None = None,
 ) -> Plan:
-    """Cut the runs in some states into packs, the costly ones first, and estimate them.
+    """Cut the runs in some states into packs, longest first, and estimate their time.
 
-    `most` bounds the packs of some runs, see `packs.cut`.
-    `flops_per_second` is the rate that one slot sustains, if it is known.
+    `most` bounds the packs of some runs, see `packs.cut_packs`.
+    `flops_per_second` is the rate that one slot sustains, if known.
 
     Raises
     ------
     ValueError
-        When a run is impossible, `lanes` or `slots` is below 1, or the rate is none.
+        When a run is impossible, `lanes` or `slots` is below 1, or the rate is not a
+        positive number.
     """
     require(lanes is None or lanes >= 1, "--lanes", "at least 1", lanes)
     require(slots >= 1, "--workers", "at least 1", slots)
     if flops_per_second is not None:
         possible = 0 < flops_per_second < math.inf
         require(possible, "--flops-per-second", "above 0", flops_per_second)
-    wanted = found.ids(*states)
+    wanted = standings.ids(*states)
     missing = [config for config in configs if config.run_id in wanted]
     costs.refuse_impossible(missing)
-    packs = cut(missing, lanes or chooser(execution, slots), most)
-    rates = observe(configs, found, execution)
+    packs = cut_packs(missing, lanes or lane_rule(execution, slots), most)
+    throughput = measure_throughput(configs, standings, execution)
 
     def rate(config: RunConfig) -> float | None:
         if flops_per_second is not None:
             return flops_per_second / costs.executed_flops_per_token(config)
-        return rates.of(config, execution)
+        return throughput.estimate(config, execution)
 
-    timed = [(_seconds(pack, rate(pack[0])), pack) for pack in packs]
+    timed = [(_pack_seconds(pack, rate(pack[0])), pack) for pack in packs]
     timed.sort(key=lambda item: -(item[0] or sum(map(costs.flops, item[1]))))
     seconds = [s for s, _ in timed if s is not None]
     complete = len(seconds) == len(timed)
     return Plan(
         title=title,
-        root=str(found.root),
-        counts=dict(found.counts),
+        root=str(standings.root),
+        counts=dict(standings.counts),
         cells=_cells(configs, timed, rate),
         packs=[pack for _, pack in timed],
         slots=slots,
         tokens=sum(map(costs.tokens, missing)),
         flops=sum(map(costs.flops, missing)),
         device_hours=sum(seconds) / 3600 if complete else None,
-        seconds=_span(seconds, slots) if complete else None,
+        seconds=_makespan(seconds, slots) if complete else None,
         source=(
-            rates.source(missing, execution)
+            throughput.source(missing, execution)
             if flops_per_second is None
             else f"at a stated {flops_per_second:.3g} FLOP/s"
         ),
-        news=found.news,
+        news=standings.news,
     )
 
 
-def _seconds(pack: PackRuns, rate: float | None) -> float | None:
-    """Time of a pack at so many tokens a second."""
+def _pack_seconds(pack: PackRuns, rate: float | None) -> float | None:
+    """Time of a pack at a rate in tokens a second."""
     return None if rate is None else sum(map(costs.tokens, pack)) / rate
 
 
-def short(number: float | None) -> str:
-    """A count in four characters or so: 950, 31.5M, 26.2B; a dash when unknown."""
+def format_count(number: float | None) -> str:
+    """A count in about four characters: 950, 31.5M, 26.2B; a dash for None."""
     if number is None:
         return "-"
     for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
@@ -181,8 +182,8 @@ def short(number: float | None) -> str:
     return f"{number:.0f}"
 
 
-def _span(seconds: Sequence[float], slots: int) -> float:
-    """When the last pack ends: each goes to the slot that is free first."""
+def _makespan(seconds: Sequence[float], slots: int) -> float:
+    """When the last pack ends, if each goes to the slot that is free first."""
     ends = [0.0] * slots
     for duration in seconds:
         heapq.heapreplace(ends, ends[0] + duration)
@@ -204,20 +205,20 @@ def _cells(
     cells = []
     for name, (key, group) in zip(names, groups.items(), strict=True):
         own = packs.get(key, [])
-        spans = [s for s, _ in own if s is not None]
-        found = costs.described(group[0])
+        known = [s for s, _ in own if s is not None]
+        description = costs.model_description(group[0])
         cells.append(
             Cell(
                 name=name,
                 runs=len(group),
                 missing=sum(len(pack) for _, pack in own),
-                parameters=found["non_embedding_parameters"],
+                parameters=description["non_embedding_parameters"],
                 tokens_per_run=costs.tokens(group[0]),
                 flops_per_run=costs.flops(group[0]),
                 lanes=max((len(pack) for _, pack in own), default=0),
                 tokens_per_second=rate(group[0]),
                 packs=len(own),
-                seconds=sum(spans) if len(spans) == len(own) else None,
+                seconds=sum(known) if len(known) == len(own) else None,
             )
         )
     return cells

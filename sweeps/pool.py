@@ -1,8 +1,8 @@
-"""Local execution: a bounded pool of worker processes that share a queue of packs.
+"""Local execution: a bounded pool of worker processes with one queue of packs.
 
-Claims on run folders decide who trains what, so any number of launches may work on one
-sweep at once: runs that another launch holds wait here until they are done there, or
-until its processes have died and the claim is free again.
+Claims on run folders decide which process trains a run, so several launches may train one
+sweep at the same time: a run that another launch has claimed waits here until it is done,
+or until the claim is free because that launch's processes have died.
 """
 
 import contextlib
@@ -16,8 +16,8 @@ from types import FrameType
 from typing import Any
 
 from sweeps import provenance
-from sweeps.board import Active
-from sweeps.executor import Executor, Work, one_may_have_ended_all, present
+from sweeps.executor import Executor, Work, check_folder, failed_as_a_pack
+from sweeps.launch_progress import ActivePack
 from sweeps.packs import PackRuns
 from sweeps.process import WorkerProcess
 from synth.config import RunConfig
@@ -26,8 +26,8 @@ from synth.run.progress import Event, Outcome
 from synth.run.store import RunBusy, RunFolder
 
 TICK_SECONDS = 0.1
-LOOK_AGAIN_SECONDS = 0.5
-"""Pause between two looks at runs that another launch holds."""
+RECHECK_SECONDS = 0.5
+"""Pause between two checks of runs that another launch has claimed."""
 
 
 class LocalPool(Executor):
@@ -43,19 +43,19 @@ class LocalPool(Executor):
         launch = Launch(self, work)
         with counting_signals(launch):
             launch.train()
-        return list(work.board.outcomes.values())
+        return list(work.progress.outcomes.values())
 
 
 class Launch:
-    """One call of the pool: its queue, its workers, and what became of the runs."""
+    """One call of the pool: its queue, its workers, the outcomes of its runs."""
 
     def __init__(
         self, pool: LocalPool, work: Work, examples: Sequence[RunConfig] = ()
     ) -> None:
         self.pool, self.root, self.execution = pool, work.root, work.execution
-        coming = [*examples, *(config for pack in work.packs for config in pack)]
-        self.code = provenance.take_copy(self.root, coming)
-        self.board, self.display = work.board, work.display
+        configs = [*examples, *(config for pack in work.packs for config in pack)]
+        self.code = provenance.copy_code(self.root, configs)
+        self.progress, self.display = work.progress, work.display
         self.queue: deque[PackRuns] = deque(work.packs)
         self.held: dict[str, RunConfig] = {}
         self.crashed: set[str] = set()
@@ -63,32 +63,32 @@ class Launch:
         self.selector = selectors.DefaultSelector()
         self.signals = 0
         self.stopping = False
-        self.looked = 0.0
+        self.checked_at = 0.0
         self.began = time.time()
-        self.refused: str | None = None
+        self.refusal: str | None = None
 
     def train(self) -> None:
-        """Until every run has ended, or a signal has been obeyed.
+        """Train until every run has ended, or a signal has stopped the workers.
 
         Raises
         ------
         ValueError
-            When workers refuse to train here at all (no GPU where one is asked for).
+            When a worker cannot train at all, for instance without the requested GPU.
         """
         try:
-            while self._more() or self.held or any(w.active for w in self.workers):
-                self._obey()
+            while self._has_packs() or self.held or any(w.active for w in self.workers):
+                self._handle_signals()
                 if self.stopping and not self.workers:
                     break
-                self._hand_out()
+                self._assign_packs()
                 for worker in self.workers:
-                    worker.push()
-                self._look_at_held()
+                    worker.flush()
+                self._check_held()
                 for key, _ in self.selector.select(TICK_SECONDS):
-                    self._hear(key.data)
-                if self.refused is not None:
-                    raise ValueError(self.refused)
-                self._show()
+                    self._read_events(key.data)
+                if self.refusal is not None:
+                    raise ValueError(self.refusal)
+                self._refresh()
         finally:
             for worker in self.workers:
                 if worker.active:
@@ -98,23 +98,23 @@ class Launch:
         left = [c for pack in self.queue for c in pack] + list(self.held.values())
         for config in left:
             message = "not begun; run the same command to go on"
-            self.end(Outcome(config.run_id, "stopped", message))
-        self.board.active = []
+            self.record(Outcome(config.run_id, "stopped", message))
+        self.progress.active = []
 
-    def _more(self) -> bool:
-        """Whether packs wait; a search thinks of new ones here."""
+    def _has_packs(self) -> bool:
+        """Whether packs wait; a search adds new ones here."""
         return bool(self.queue)
 
-    def _progress(self, worker: WorkerProcess, active: Active, news: Event) -> None:
-        """What the training of a worker's pack reports."""
-        active.update(news, self.board.metric)
+    def _update(self, worker: WorkerProcess, active: ActivePack, event: Event) -> None:
+        """Update the progress of a worker's pack from a training event."""
+        active.update(event, self.progress.metric)
 
-    def _asked_to_stop(self, config: RunConfig) -> bool:
-        """Whether this launch told the worker of a run to stop."""
+    def _stop_requested(self, config: RunConfig) -> bool:
+        """Whether this launch asked the run's worker to stop."""
         return self.stopping
 
-    def _obey(self) -> None:
-        """React to Ctrl-C: once, checkpoint and stop; twice, stop at once."""
+    def _handle_signals(self) -> None:
+        """One Ctrl-C: workers write checkpoints and stop; a second one kills them."""
         if self.signals and not self.stopping:
             self.display.say(
                 "stopping: workers write checkpoints (again: stop at once)"
@@ -129,13 +129,13 @@ class Launch:
         for worker in self.workers:
             worker.stop()
 
-    def _hand_out(self) -> None:
+    def _assign_packs(self) -> None:
         if self.stopping:
             return
         idle = [worker for worker in self.workers if worker.active is None]
         while self.queue and (idle or len(self.workers) < self.pool.slots):
             worker = idle.pop() if idle else self._new_worker()
-            worker.order(self.queue.popleft(), self.root)
+            worker.assign(self.queue.popleft(), self.root)
 
     def _new_worker(self) -> WorkerProcess:
         taken = {worker.number for worker in self.workers}
@@ -147,44 +147,45 @@ class Launch:
         self.selector.register(worker, selectors.EVENT_READ, worker)
         return worker
 
-    def _hear(self, worker: WorkerProcess) -> None:
+    def _read_events(self, worker: WorkerProcess) -> None:
         events, gone = worker.events()
         for event in events:
-            self._take(worker, event)
+            self._handle_event(worker, event)
         if gone:
             self.selector.unregister(worker)
             self.workers.remove(worker)
             status = worker.close()
             if worker.active:
-                self._bury(worker, status)
+                self._handle_crash(worker, status)
 
-    def _take(self, worker: WorkerProcess, event: dict[str, Any]) -> None:
+    def _handle_event(self, worker: WorkerProcess, event: dict[str, Any]) -> None:
         active = worker.active
         if active is None:
             return
         if event["event"] == "progress":
-            self._progress(worker, active, Event(**event["news"]))
+            self._update(worker, active, Event(**event["news"]))
         elif event["event"] == "refused":
-            self.refused, worker.active = event["message"], None
+            self.refusal, worker.active = event["message"], None
         elif event["event"] == "outcomes":
             configs = {config.run_id: config for config in active.pack}
             worker.active = None
             outcomes = [Outcome(**values) for values in event["outcomes"]]
-            if one_may_have_ended_all(outcomes):
+            if failed_as_a_pack(outcomes):
                 self.display.say(f"a pack of {len(outcomes)} failed: tried one by one")
                 self.queue.extend((config,) for config in active.pack)
                 return
-            for outcome in map(present(self.root), outcomes):
+            for outcome in outcomes:
+                outcome = check_folder(self.root, outcome)
                 config = configs[outcome.run_id]
                 if outcome.state == "running":
                     self.held[outcome.run_id] = config
-                elif outcome.state == "stopped" and not self._asked_to_stop(config):
-                    self.queue.append((config,))  # somebody else ended the worker
+                elif outcome.state == "stopped" and not self._stop_requested(config):
+                    self.queue.append((config,))  # the worker was stopped from outside
                 else:
-                    self.end(outcome)
+                    self.record(outcome)
 
-    def _bury(self, worker: WorkerProcess, status: int) -> None:
-        """A worker died under its pack: blame a single run, or try each alone."""
+    def _handle_crash(self, worker: WorkerProcess, status: int) -> None:
+        """A worker died: retry a run alone once, then record it as failed."""
         assert worker.active is not None
         pack, worker.active = worker.active.pack, None
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
@@ -192,10 +193,10 @@ class Launch:
         if self.stopping:
             for config in pack:
                 if RunFolder(self.root, config.run_id).state() == "done":
-                    self.end(Outcome(config.run_id, "done", "done"))
+                    self.record(Outcome(config.run_id, "done", "done"))
                     continue
                 text = "stopped; run the same command to go on"
-                self.end(Outcome(config.run_id, "stopped", text))
+                self.record(Outcome(config.run_id, "stopped", text))
         elif len(pack) > 1:
             self.display.say(f"{message} Its {len(pack)} runs are tried one by one.")
             self.queue.extend((config,) for config in pack)
@@ -204,54 +205,54 @@ class Launch:
             self.display.say(f"{message} {pack[0].run_id} is tried once more.")
             self.queue.append(pack)
         else:
-            self.end(_crash(self.root, pack[0], message))
+            self.record(_write_crash(self.root, pack[0], message))
 
-    def _look_at_held(self) -> None:
-        """Runs of another launch: done there, failed there, or free again."""
+    def _check_held(self) -> None:
+        """Check runs that another launch claimed: done, failed, or free again."""
         now = time.monotonic()
-        if self.stopping or now - self.looked < LOOK_AGAIN_SECONDS:
+        if self.stopping or now - self.checked_at < RECHECK_SECONDS:
             return
-        self.looked = now
+        self.checked_at = now
         for run_id, config in list(self.held.items()):
             folder = RunFolder(self.root, run_id)
             state = folder.state()
             if state == "running":
                 continue
             del self.held[run_id]
-            message = self._failed_meanwhile(folder) if state == "failed" else None
+            message = self._recent_failure(folder) if state == "failed" else None
             if state == "done":
-                self.end(Outcome(run_id, "done", "done by another launch"))
+                self.record(Outcome(run_id, "done", "done by another launch"))
             elif message is not None:
                 text = f"failed in another launch: {message}"
-                self.end(Outcome(run_id, "failed", text))
+                self.record(Outcome(run_id, "failed", text))
             else:
                 self.queue.append((config,))
 
-    def _failed_meanwhile(self, folder: RunFolder) -> str | None:
-        """The failure of a run, if it was written since this launch began."""
+    def _recent_failure(self, folder: RunFolder) -> str | None:
+        """The failure of a run, if it was written after this launch began."""
         try:
             written = (folder.path / "failure.json").stat().st_mtime
             return folder.failure() if written >= self.began else None
         except (OSError, ValueError):
-            return None  # removed meanwhile, by a new attempt: see what becomes of it
+            return None  # a new attempt has removed it
 
-    def end(self, outcome: Outcome) -> None:
-        """Note how a run ended."""
-        self.board.outcomes[outcome.run_id] = outcome
-        self._show()
-        self.display.ended(outcome, self.board)
+    def record(self, outcome: Outcome) -> None:
+        """Record and report the outcome of a run."""
+        self.progress.outcomes[outcome.run_id] = outcome
+        self._refresh()
+        self.display.report_end(outcome, self.progress)
         if outcome.state == "failed" and self.pool.fail_fast and not self.stopping:
             self.display.say("stopping at the first failure (--fail-fast)")
             self._stop()
 
-    def _show(self) -> None:
-        self.board.active = [w.active for w in self.workers if w.active]
-        self.board.elsewhere = len(self.held)
-        self.display.refresh(self.board)
+    def _refresh(self) -> None:
+        self.progress.active = [w.active for w in self.workers if w.active]
+        self.progress.elsewhere = len(self.held)
+        self.display.refresh(self.progress)
 
 
-def _crash(root: Path, config: RunConfig, message: str) -> Outcome:
-    """Record in the folder of a run that it takes its process down with it."""
+def _write_crash(root: Path, config: RunConfig, message: str) -> Outcome:
+    """Write into the run's folder that it crashes its process."""
     folder = RunFolder(root, config.run_id)
     try:
         with folder.claim():
@@ -264,13 +265,13 @@ def _crash(root: Path, config: RunConfig, message: str) -> Outcome:
 
 @contextlib.contextmanager
 def counting_signals(launch: Launch) -> Iterator[None]:
-    """Count Ctrl-C and SIGTERM instead of dying from them."""
+    """Count SIGINT and SIGTERM in `launch.signals` instead of ending the process."""
 
     def count(number: int, frame: FrameType | None) -> None:
         launch.signals += 1
 
-    chosen = (signal.SIGINT, signal.SIGTERM)
-    previous = {number: signal.signal(number, count) for number in chosen}
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.signal(number, count) for number in numbers}
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The launcher's end of one worker process."""
+"""A worker process as its launcher sees it."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from sweeps.board import Active
+from sweeps.launch_progress import ActivePack
 from sweeps.packs import PackRuns
 from synth.run.execution import Execution
 
@@ -18,13 +18,13 @@ SOURCE = Path(__file__).resolve().parent.parent
 
 
 class WorkerProcess:
-    """A fresh interpreter with a fixed number of threads, and the pack it works on."""
+    """A new interpreter with a fixed number of threads, and the pack that it trains."""
 
     def __init__(
         self, number: int, log: Path, execution: Execution, code: Path
     ) -> None:
         self.number, self.log, self._execution = number, log, execution
-        self.active: Active | None = None
+        self.active: ActivePack | None = None
         self._partial = b""
         self._unsent = b""
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ class WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env=environment_for(execution.threads, code),
-                start_new_session=True,  # Ctrl-C is the launcher's to pass on
+                start_new_session=True,  # the launcher handles Ctrl-C
             )
         os.set_blocking(self._stdout.fileno(), False)
         assert self.process.stdin is not None
@@ -47,34 +47,34 @@ class WorkerProcess:
         return self.process.stdout
 
     def fileno(self) -> int:
-        """Readable when the worker has something to say."""
+        """The descriptor of its output, readable when the worker has sent an event."""
         return self._stdout.fileno()
 
-    def order(self, pack: PackRuns, root: Path) -> None:
-        """Hand over a pack; `push` sends what the pipe does not take at once."""
-        self.active = Active(pack)
+    def assign(self, pack: PackRuns, root: Path) -> None:
+        """Send a pack to train; `flush` sends what the pipe does not take at once."""
+        self.active = ActivePack(pack)
         order = {
             "runs": [config.to_dict() for config in pack],
             "root": str(root.resolve()),
             "execution": asdict(self._execution),
         }
         self._unsent += json.dumps(order).encode() + b"\n"
-        self.push()
+        self.flush()
 
-    def push(self) -> None:
-        """Send as much as the worker takes; one that is stopped holds nobody up."""
+    def flush(self) -> None:
+        """Send as much as the pipe takes, without waiting for a suspended worker."""
         assert self.process.stdin is not None
         try:
             while self._unsent:
                 sent = os.write(self.process.stdin.fileno(), self._unsent)
                 self._unsent = self._unsent[sent:]
         except BlockingIOError:
-            pass  # the rest follows
+            pass  # the next call sends the rest
         except BrokenPipeError:
-            self._unsent = b""  # it has died: the end of its output says so
+            self._unsent = b""  # the worker has died; `events` reports it
 
     def events(self) -> tuple[list[dict[str, Any]], bool]:
-        """Whole events since the last call, and whether the worker has gone."""
+        """Complete events since the last call, and whether the worker has ended."""
         gone = False
         while True:
             try:
@@ -89,15 +89,15 @@ class WorkerProcess:
         return [json.loads(line) for line in lines], gone
 
     def stop(self) -> None:
-        """Ask it to write a checkpoint and end."""
+        """Ask the worker to write a checkpoint and end."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once."""
+        """End the worker at once."""
         self._signal(signal.SIGKILL)
 
     def close(self) -> int:
-        """Wait for its end and return its exit status (minus the signal's number)."""
+        """Wait for the worker to end; returns its status, or minus the signal's number."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.close()
@@ -113,11 +113,11 @@ class WorkerProcess:
 
 
 def environment_for(threads: int, code: Path = SOURCE) -> dict[str, str]:
-    """The variables of a child process that runs the code in `code`."""
+    """Environment variables of a child process that runs the code in `code`."""
     fixed = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     paths = [str(code), os.environ.get("PYTHONPATH", "")]
     fixed["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    fixed["PYTHONSAFEPATH"] = "1"  # the folder that one stands in is not the code
+    fixed["PYTHONSAFEPATH"] = "1"  # import nothing from the current directory
     if code != SOURCE:
-        fixed["PYTHONDONTWRITEBYTECODE"] = "1"  # a copy holds what was copied alone
+        fixed["PYTHONDONTWRITEBYTECODE"] = "1"  # keep the copy as it was taken
     return dict(os.environ) | fixed

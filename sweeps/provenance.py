@@ -1,7 +1,7 @@
-"""What a launch keeps beside the runs: a copy of the code, and what was typed.
+"""What a launch stores beside the runs: a copy of the code and the typed command.
 
-Workers import `synth` and `sweeps` from the copy, so edits while a launch runs change
-nothing in it.
+Workers import `synth` and `sweeps` from the copy, so edits during a launch do not affect
+it.
 """
 
 import json
@@ -16,37 +16,37 @@ from synth.run.store import write_atomically
 
 PACKAGES = ("synth", "slurm", "sweeps")
 FOLDER = ".sweep"
-"""What a launch keeps beside the runs: the copy of the code, the logs of workers."""
+"""The folder of the copy of the code, the worker logs and the typed command."""
 _TYPED = "typed.json"
 
 
-def take_copy(root: Path, configs: Iterable[RunConfig] = ()) -> Path:
-    """Copy the code below `root` (equal code once); workers run from there.
+def copy_code(root: Path, configs: Iterable[RunConfig] = ()) -> Path:
+    """Copy the code into `root`, once for equal code; returns the folder of the copy.
 
-    The files that define tasks and objectives of a person's own go with it.
+    Files that define tasks and objectives of the user are copied too.
     """
     more = plugins.copies(configs)
     return snapshot.take(root, FOLDER, packages=PACKAGES, more=more)
 
 
 @dataclass(frozen=True)
-class Typed:
-    """What a person typed to launch: `python -m sweeps VERB WORDS`."""
+class TypedCommand:
+    """The command of a launch: `python -m sweeps VERB WORDS`."""
 
     verb: str
     words: str
 
-    def remember(self, root: Path) -> None:
-        """Keep it beside the runs, so that `status` can name the next command."""
-        if last_typed(root) != self:
+    def save(self, root: Path) -> None:
+        """Store the command beside the runs, for `status` to name the next one."""
+        if last_command(root) != self:
             (root / FOLDER).mkdir(parents=True, exist_ok=True)
             text = json.dumps(asdict(self)).encode() + b"\n"
             write_atomically(root / FOLDER / _TYPED, text)
 
 
-def last_typed(root: Path) -> Typed | None:
-    """How the runs below a folder were launched last; `None` if nobody knows."""
+def last_command(root: Path) -> TypedCommand | None:
+    """The command that last launched the runs of a folder; `None` if not recorded."""
     try:
-        return Typed(**json.loads((root / FOLDER / _TYPED).read_bytes()))
+        return TypedCommand(**json.loads((root / FOLDER / _TYPED).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None

@@ -1,7 +1,7 @@
-"""Learning rates as an axis: the grid of a cell, and what its curve says.
+"""Grids of learning rates: the rates tried for a cell, and the curve over them.
 
-A grid is tried on seeds of its own and judged on the validation split. The best rate
-must lie inside the grid: where it lies at an edge, the grid is extended there.
+A grid is trained on seeds of its own and judged on the validation split. The best rate
+must lie inside the grid; if it lies at an edge, the grid is extended there.
 """
 
 import dataclasses
@@ -13,27 +13,27 @@ from typing import Literal
 
 import numpy as np
 
-from sweeps.cells import cell_key, cell_names, own_seeds
+from sweeps.cells import cell_key, cell_names, seeds_of
 from sweeps.sweep_metric import Better
-from sweeps.tuned import RATE, round_value
+from sweeps.tuned_values import RATE, round_value
 from synth.config import RunConfig
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""The grid of a sweep that declares none, times the rate of each cell."""
-NEAR = 3.0
-"""Sensitivity is what the metric loses within this factor of the best rate."""
+"""The default grid, in multiples of a cell's own rate."""
+SENSITIVITY_FACTOR = 3.0
+"""Sensitivity is the loss of the metric within this factor of the best rate."""
 MOST_EXTENSIONS = 3
-"""Rates that one cell may get beyond its grid."""
+"""Rates by which the grid of a cell may be extended."""
 FIRST_SEED = 1000
-"""Of the trials, unless the sweep goes so far itself."""
+"""First seed of the trials, unless the sweep uses seeds from there on."""
 
 
 @dataclass(frozen=True)
 class RateCurve:
-    """What a metric comes to at each rate of a grid, a mean over seeds."""
+    """A metric at each rate of a grid, as means over seeds."""
 
     rates: tuple[float, ...]
-    """Rising."""
+    """In rising order."""
     means: tuple[float | None, ...]
     """None where a run diverged."""
     better: Better
@@ -42,7 +42,7 @@ class RateCurve:
     def of(
         cls, values: Mapping[float, Sequence[float | None]], better: Better
     ) -> "RateCurve":
-        """From the values of each seed at each rate; None for a run that diverged."""
+        """The curve from the values of the seeds at each rate; None for a diverged run."""
         means: list[float | None] = []
         for rate in sorted(values):
             finite = [value for value in values[rate] if value is not None]
@@ -56,43 +56,46 @@ class RateCurve:
         return [-math.inf if mean is None else sign * mean for mean in self.means]
 
     @property
-    def _place(self) -> int | None:
-        """Of the best rate; of several, the nearest to the middle of the grid."""
+    def _best_index(self) -> int | None:
+        """Index of the best rate; among ties the one nearest the middle of the grid."""
         gains = self._gains
         if max(gains) == -math.inf:
             return None
-        best = [place for place, gain in enumerate(gains) if gain == max(gains)]
+        best = [index for index, gain in enumerate(gains) if gain == max(gains)]
         middle = (len(gains) - 1) / 2
-        return min(best, key=lambda place: abs(place - middle))
+        return min(best, key=lambda index: abs(index - middle))
 
     @property
     def best(self) -> float | None:
-        """The rate with the best mean; None when all diverged."""
-        return None if self._place is None else self.rates[self._place]
+        """The rate with the best mean; None if runs diverged at every rate."""
+        return None if self._best_index is None else self.rates[self._best_index]
 
     @property
     def edge(self) -> Literal["low", "high"] | None:
-        """The edge of the grid at which the best rate lies; None when it lies inside."""
-        if self._place == 0:
+        """The edge of the grid at which the best rate lies; None if it lies inside."""
+        if self._best_index == 0:
             return "low"
-        return "high" if self._place == len(self.rates) - 1 else None
+        return "high" if self._best_index == len(self.rates) - 1 else None
 
     @property
-    def alike(self) -> bool:
-        """Whether every rate came to the same, so that nothing was chosen."""
+    def flat(self) -> bool:
+        """Whether all rates have the same mean, so that none is best."""
         return len(set(self._gains)) == 1
 
     @property
     def sensitivity(self) -> float | None:
-        """The most that the metric loses within a factor of three of the best rate.
+        """The largest loss of the metric within a factor of three of the best rate.
 
-        Between rates of the grid the curve is straight over the logarithm of the rate.
-        None where a run diverged so near the best rate.
+        The curve is interpolated linearly over the logarithm of the rate. None where a
+        run diverged within that factor.
         """
         if self.best is None:
             return None
         points = list(zip(np.log(self.rates), self._gains, strict=True))
-        low, high = math.log(self.best / NEAR), math.log(self.best * NEAR)
+        low, high = (
+            math.log(self.best / SENSITIVITY_FACTOR),
+            math.log(self.best * SENSITIVITY_FACTOR),
+        )
         inside = [gain for log, gain in points if low <= log <= high]
         if -math.inf in inside:
             return None
@@ -103,18 +106,18 @@ class RateCurve:
 
 @dataclass(frozen=True)
 class RateGrid:
-    """The rates that one cell is tried at."""
+    """The rates tried for one cell."""
 
     name: str
     example: RunConfig
     rates: tuple[float, ...]
     seeds: tuple[int, ...]
     extensions: int = 0
-    """Rates that were added at its edges."""
+    """Number of rates added at the edges."""
 
     @property
     def key(self) -> str:
-        """Equal for the runs of this cell, whatever their rate."""
+        """The key of the cell, independent of the rate."""
         return cell_key(self.example, [RATE])
 
     @property
@@ -132,8 +135,8 @@ class RateGrid:
             for seed in self.seeds
         ]
 
-    def extended(self, curve: RateCurve) -> "RateGrid":
-        """With one more rate where the best lies at an edge, unless it has had enough."""
+    def extend(self, curve: RateCurve) -> "RateGrid":
+        """The grid with one more rate where the best lies at an edge, up to a maximum."""
         if curve.edge is None or self.extensions >= MOST_EXTENSIONS:
             return self
         if curve.edge == "low":
@@ -145,35 +148,35 @@ class RateGrid:
         return dataclasses.replace(self, rates=rates, extensions=self.extensions + 1)
 
 
-def grids_of(
+def build_grids(
     configs: Sequence[RunConfig], rates: Sequence[float], seeds: int
 ) -> list[RateGrid]:
-    """The grids of a sweep's cells, in its order, with seeds that no run of it has."""
+    """Build the grid of every cell of a sweep, with seeds that no run of it uses."""
     first: dict[str, RunConfig] = {}
     for config in configs:
         first.setdefault(cell_key(config, [RATE]), config)
-    start = max(FIRST_SEED, 1 + max(own_seeds(configs)))
+    start = max(FIRST_SEED, 1 + max(seeds_of(configs)))
     own = tuple(range(start, start + seeds))
     names = cell_names(list(first.values()))
     return [
-        RateGrid(name, config, tuple(rates) or around(config), own)
+        RateGrid(name, config, tuple(rates) or default_rates(config), own)
         for name, config in zip(names, first.values(), strict=True)
     ]
 
 
-def around(config: RunConfig) -> tuple[float, ...]:
-    """The grid around a run's own rate."""
+def default_rates(config: RunConfig) -> tuple[float, ...]:
+    """The default grid: multiples of a run's own rate."""
     own = config.training.learning_rate
     return tuple(round_value(factor * own) for factor in FACTORS)
 
 
 def check_rates(rates: Sequence[float], owner: str) -> None:
-    """Refuse a grid that has no inside.
+    """Check that a grid has an inside.
 
     Raises
     ------
     ValueError
-        Unless there are at least three rates, above 0 and rising.
+        For fewer than three rates, or unless they are positive, finite and rising.
     """
     rising = all(a < b for a, b in itertools.pairwise(rates))
     if not (len(rates) >= 3 and rates[0] > 0 and rising and rates[-1] < math.inf):

@@ -1,4 +1,4 @@
-"""Train a run of a collected table once more, and compare the numbers."""
+"""The command reproduce: train a run of a collected table again, compare the numbers."""
 
 import json
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from sweeps.collected import TABLES
+from sweeps.collected_runs import TABLES
 from sweeps.commands import STOPPED
 from synth.config import RunConfig
 from synth.identity import require
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 KEY = ["step", "suite", "metric", "slice"]
 PROCESSORS = ("x86_64", "AMD64", "aarch64", "arm64")
-"""Devices of a table that are no GPU."""
+"""Device names of CPUs in a table; all others are GPUs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduce:
-    """Train a run of a collected table once more, and compare every number."""
+    """Train a run of a collected table again, and compare every number."""
 
     run_id: tyro.conf.Positional[str]
-    """A run of a table, as `compare`, `show` and the tables name it."""
+    """The id of a run in a table."""
     table: Path | None = None
-    """The table; any of analysis/results that has the run, if not given."""
+    """The table; if not given, the first in analysis/results that has the run."""
     runs: Path = Path("runs/reproduced")
-    """Where the new folder lies; a run that is there already is only compared."""
+    """The folder of the new run folder; a run that it already has is only compared."""
     json: bool = False
     """Print JSON for programs."""
 
@@ -39,16 +39,16 @@ class Reproduce:
         """0: all numbers are equal; 1: some differ, or it failed; 75: stopped."""
         from synth.training import train
 
-        path, rows = self._find()
+        path, rows = self._find_rows()
         row = rows.row(0, named=True)
         config = RunConfig.from_dict(json.loads(row["config"]))
         require(
             config.run_id == self.run_id,
             "RUN_ID",
-            f"a run that this version names alike, not {config.run_id}",
+            f"a run whose id is the same in this version, not {config.run_id}",
             self.run_id,
         )
-        execution = _as_it_was(row)
+        execution = _recorded_execution(row)
         progress = None
         if not self.json:
             form = row.get("step_form") or "unrecorded"
@@ -58,15 +58,15 @@ class Reproduce:
         if outcome.state != "done":
             tell(f"{self.run_id}: {outcome.state}, {outcome.message}")
             return STOPPED if outcome.state == "stopped" else 1
-        compared = Comparison.of(rows, self.runs / self.run_id)
+        comparison = Comparison.of(rows, self.runs / self.run_id)
         if self.json:
-            print(json.dumps(vars(compared)))
+            print(json.dumps(vars(comparison)))
         else:
-            print(compared.as_text())
-        return 0 if compared.numbers == compared.equal else 1
+            print(comparison.as_text())
+        return 0 if comparison.numbers == comparison.equal else 1
 
-    def _find(self) -> "tuple[Path, pl.DataFrame]":
-        """The table and the measured rows of the run."""
+    def _find_rows(self) -> "tuple[Path, pl.DataFrame]":
+        """The table that has the run, and the run's rows in it."""
         import polars as pl
 
         paths = [self.table] if self.table else sorted(TABLES.glob("*.parquet"))
@@ -82,9 +82,9 @@ class Reproduce:
         )
 
 
-def _as_it_was(row: dict[str, Any]) -> Execution:
-    """The device and the form of the step of the recorded run; one thread on a CPU."""
-    form = row.get("step_form")  # tables of older versions have none
+def _recorded_execution(row: dict[str, Any]) -> Execution:
+    """The device and compilation of the recorded run; one thread on a CPU."""
+    form = row.get("step_form")  # absent in tables of older versions
     return Execution(
         device="cpu" if row["device"] in PROCESSORS else "cuda",
         compile="auto" if form is None else "off" if form == "eager" else "on",
@@ -93,14 +93,14 @@ def _as_it_was(row: dict[str, Any]) -> Execution:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The numbers of a run that both sides have."""
+    """The numbers of a run in the table and in the new folder."""
 
     numbers: int
     equal: int
     largest: float
-    """Largest difference relative to the larger value."""
+    """Largest difference, relative to the larger value."""
     where: str
-    """The number that differs most."""
+    """The number with the largest difference."""
     at_end: float
     """Largest relative difference among the numbers of the last step."""
 
@@ -132,7 +132,7 @@ class Comparison:
         )
 
     def as_text(self) -> str:
-        """One line, and a second one where numbers differ."""
+        """One line, and more where numbers differ."""
         line = f"{self.equal} of {self.numbers} numbers are equal"
         if self.equal == self.numbers:
             return line

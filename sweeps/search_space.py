@@ -1,8 +1,8 @@
-"""The space of a search: which fields of which cells, and the trial runs of a point.
+"""The space of a search: the fields and ranges of each cell, and the runs of its trials.
 
 Every cell gets the same search space around its own default, the same number of trials
-and the same seed, so that no objective is tuned harder than another. The learning rate
-is no part of it: `sweeps.rate_grid` tries a grid of rates.
+and the same seed, so that every objective gets the same tuning effort. Learning rates are
+not searched: `sweeps.rate_grid` tries a grid of them.
 """
 
 import dataclasses
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.cells import cell_key, cell_names, own_seeds
-from sweeps.tuned import RATE, round_value
+from sweeps.cells import cell_key, cell_names, seeds_of
+from sweeps.tuned_values import RATE, round_value
 from synth.config import RunConfig, TrainingConfig
 from synth.identity import nearest, require
 
@@ -22,7 +22,7 @@ SEARCHABLE = {
     if field.type in (float, "float") and field.name != RATE
 }
 FACTOR = 10.0
-"""A range that is not given goes from a tenth of the default to ten times it."""
+"""The default range goes from a tenth of the default value to ten times it."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Range:
 
     @classmethod
     def parse(cls, text: str, default: TrainingConfig) -> "Range":
-        """Read `weight_decay`, `weight_decay=1e-3:1` or `beta2=0.9:0.999:linear`.
+        """Parse `weight_decay`, `weight_decay=1e-3:1` or `beta2=0.9:0.999:linear`.
 
         Raises
         ------
         ValueError
-            For a field that is no number, or a range that is none.
+            For a field that is not a number, or an empty or impossible range.
         """
         name, _, given = text.partition("=")
         if name == RATE:
@@ -52,35 +52,35 @@ class Range:
         if name not in SEARCHABLE:
             raise ValueError(f"--fields {text!r}: {nearest(name, SEARCHABLE)}")
         value = float(getattr(default, name))
-        found = cls(name, value / FACTOR, value * FACTOR, True)
+        span = cls(name, value / FACTOR, value * FACTOR, True)
         if given:
             try:
                 low, high, *rest = given.split(":")
-                found = cls(name, float(low), float(high), rest != ["linear"])
+                span = cls(name, float(low), float(high), rest != ["linear"])
                 require(rest in ([], ["linear"]), "the third word", "'linear'", rest)
             except ValueError:
                 raise ValueError(
                     f"--fields {text!r} must look like {name}=LOW:HIGH or "
                     f"{name}=LOW:HIGH:linear."
                 ) from None
-        if not 0 <= found.low < found.high or (found.log and found.low == 0):
+        if not 0 <= span.low < span.high or (span.log and span.low == 0):
             raise ValueError(
                 f"--fields {text!r}: the low end must be below the high end, and above "
-                f"0 unless the range is linear; got {found.low:g} to {found.high:g}."
+                f"0 unless the range is linear; got {span.low:g} to {span.high:g}."
             )
-        for end in (found.low, found.high):
+        for end in (span.low, span.high):
             change: dict[str, Any] = {name: end}
             try:
                 dataclasses.replace(default, **change)
             except ValueError as error:
                 raise ValueError(
-                    f"--fields {text!r} goes from {found.low:g} to {found.high:g}, but "
+                    f"--fields {text!r} goes from {span.low:g} to {span.high:g}, but "
                     f"{error} Give a range: {name}=LOW:HIGH[:linear]."
                 ) from None
-        return found
+        return span
 
     def at_edge(self, value: float) -> bool:
-        """Whether a value lies in the outer twentieth: the range may be too narrow."""
+        """Whether a value lies in the outer 5 %: the range may be too narrow."""
         low, high = self.low, self.high
         if self.log:
             low, high, value = math.log(low), math.log(high), math.log(value)
@@ -89,7 +89,7 @@ class Range:
 
 @dataclass(frozen=True)
 class SearchCell:
-    """One cell: any of its runs, and what is searched."""
+    """One cell: an example of its runs, and the ranges to search."""
 
     name: str
     example: RunConfig
@@ -98,11 +98,11 @@ class SearchCell:
 
     @property
     def key(self) -> str:
-        """Equal for the runs of this cell."""
+        """The key of the cell, independent of the searched fields."""
         return cell_key(self.example, [r.name for r in self.ranges])
 
     def run(self, values: dict[str, Any]) -> RunConfig:
-        """The run that tries these values, rounded to three digits, on validation data."""
+        """The trial run with these values, rounded to three digits, on validation data."""
         rounded: dict[str, Any] = {
             name: round_value(value) for name, value in values.items()
         }
@@ -119,18 +119,18 @@ class SearchCell:
 def search_cells(
     configs: Sequence[RunConfig], fields: Sequence[str], seed: int
 ) -> list[SearchCell]:
-    """The cells of a sweep, in its order.
+    """The cells of a sweep, in order, with their search spaces.
 
     Raises
     ------
     ValueError
-        When the seed of the trials is one of the sweep's own: the values would be
-        chosen on the runs that they are then used for.
+        When the trials' seed is a seed of the sweep: values would be chosen on the runs
+        that use them.
     """
-    if seed in own_seeds(configs):
+    if seed in seeds_of(configs):
         raise ValueError(
-            f"--seed {seed} is a seed of the sweep itself; search on another one, so "
-            "that the winning values are not chosen on the runs that they are used for."
+            f"--seed {seed} is a seed of the sweep itself. Search on another seed, so "
+            "that values are not chosen on the runs that use them."
         )
     first: dict[str, RunConfig] = {}
     for config in configs:

@@ -1,8 +1,8 @@
-"""One run, one folder: sweeps that hold the same run share it.
+"""Sweeps that contain the same run share its folder.
 
-Figure 8 and figure S16 show the same 100M runs. When a sweep is launched, a run that it
-has no folder for, but a neighbouring sweep has, becomes a symbolic link to that folder:
-claims, results and checkpoints are then shared, and nothing is trained twice.
+Figures 8 and S16, for instance, show the same 100M runs. At launch, a run without a folder
+in this sweep but with one in a neighbouring sweep becomes a symbolic link to that folder,
+so that claims, results and checkpoints are shared and no run is trained twice.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from synth.run.standing import folders_in
 
 
 def link_shared(configs: Sequence[RunConfig], root: Path) -> int:
-    """Link the runs that other folders beside `root` hold; returns how many."""
+    """Link to runs in the folders beside `root`; returns the number of new links."""
     wanted = {config.run_id for config in configs}
     for run_id in wanted:
         path = root / run_id
@@ -23,26 +23,26 @@ def link_shared(configs: Sequence[RunConfig], root: Path) -> int:
             path.unlink(missing_ok=True)  # its target was removed
     wanted = {run_id for run_id in wanted if not (root / run_id).exists()}
     linked = 0
-    place = os.path.realpath(root)
+    real_root = os.path.realpath(root)
     for name in folders_in(root.parent):
         other = os.path.realpath(root.parent / name)
-        if not wanted or other == place:
+        if not wanted or other == real_root:
             continue
         for run_id in _own_runs(other, wanted):
             root.mkdir(parents=True, exist_ok=True)
-            # Relative, so that `runs` may be moved; from where the folder really lies.
-            target = os.path.relpath(os.path.join(other, run_id), place)
+            # Relative, so that `runs` may be moved; to the real path of the sweep folder.
+            target = os.path.relpath(os.path.join(other, run_id), real_root)
             try:
                 (root / run_id).symlink_to(target)
                 linked += 1
             except FileExistsError:
-                pass  # another launch was faster
+                pass  # another launch has linked it
             wanted.discard(run_id)
     return linked
 
 
 def _own_runs(folder: str, wanted: set[str]) -> list[str]:
-    """The wanted runs that lie in a folder itself, as far as it may be read."""
+    """The wanted runs in a folder, without links; none if it cannot be read."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         return sorted(
             entry.name

@@ -1,6 +1,6 @@
-"""Where the runs of a sweep stand, and the numbers in their folders.
+"""The states of a sweep's runs, and the numbers in their folders.
 
-Nothing is written, and files of older or newer code are read as far as they go.
+Nothing is written; of files from other versions the known fields are read.
 """
 
 import json
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sweeps.collected import with_collected
+from sweeps.collected_runs import mark_collected
 from synth.config import RunConfig
 from synth.run.files import size_of
 from synth.run.standing import Standing, Survey, look
 from synth.run.store import RunFolder
 
 TAIL_BYTES = 1 << 18
-"""How much of a long metrics file is read at first, from its end."""
+"""Bytes read first from the end of a long metrics file."""
 _COLUMNS = {"step", "suite", "metric", "slice", "value"}
 
 
@@ -26,43 +26,43 @@ def survey(
     queue: bool = False,
     tables: Path | None = None,
 ) -> Survey[Standing]:
-    """Look at the folders of the given runs, or of all that lie below `root`.
+    """Read the states of the given runs, or of all runs in `root`.
 
-    With `queue`, SLURM is asked about the runs if any were ever sent to it from here.
-    With `tables`, runs without a folder are done where a table in that folder says so.
+    With `queue`, SLURM is asked about the runs if any were ever submitted from `root`.
+    With `tables`, runs without a folder are done if a table in that folder has them.
 
     Raises
     ------
     ValueError
         Names a root that cannot be read.
     """
-    found: Survey[Standing] = look(root, configs)
+    standings: Survey[Standing] = look(root, configs)
     if queue and (root / ".slurm").is_dir():
         from slurm.status import with_queue
 
-        found = with_queue(found)
+        standings = with_queue(standings)
     if tables is not None:
-        found = with_collected(found, tables)
-    return found if configs is not None else found.begun()
+        standings = mark_collected(standings, tables)
+    return standings if configs is not None else standings.begun()
 
 
 def folder_of_runs(name: str) -> Path | None:
-    """The folder that a person named in the place of a sweep, if it is one."""
+    """The path `name`, if it is a folder and not a sweep of the catalogue."""
     from sweeps.catalogue import CATALOGUE
 
     path = Path(name)
     return path if name not in CATALOGUE and path.is_dir() else None
 
 
-def stored_configs(root: Path) -> tuple[list[RunConfig], list[str]]:
-    """The configurations of the runs in a folder, and what keeps others out.
+def read_configs(root: Path) -> tuple[list[RunConfig], list[str]]:
+    """The configurations of the runs in a folder, and a sentence for each unreadable one.
 
     Raises
     ------
     ValueError
-        When there is no run.
+        When the folder has no run.
     """
-    from slurm.sent import stored_config
+    from slurm.submitted_runs import stored_config
 
     configs, left_out = [], []
     for run in survey(root, queue=True).runs:
@@ -76,12 +76,12 @@ def stored_configs(root: Path) -> tuple[list[RunConfig], list[str]]:
     return configs, left_out
 
 
-def headline(folder: RunFolder) -> dict[str, Any]:
-    """The last whole-suite metrics of a run: of its result, else of its metrics."""
+def last_metrics(folder: RunFolder) -> dict[str, Any]:
+    """The last whole-suite metrics of a run, from its result or its metrics file."""
     result = folder.read_json("result.json")
     if result is not None:
-        found = result.get("headline")
-        return dict(found) if isinstance(found, dict) else {}
+        headline = result.get("headline")
+        return dict(headline) if isinstance(headline, dict) else {}
     length, whole = TAIL_BYTES, False
     rows: list[dict[str, Any]] = []
     while not whole and not (rows and rows[0]["step"] != rows[-1]["step"]):
@@ -94,8 +94,8 @@ def headline(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def metrics(folder: RunFolder) -> list[dict[str, Any]]:
-    """The rows of `metrics.jsonl`; a torn last line is passed over.
+def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
+    """Read the rows of `metrics.jsonl`; an incomplete last line is skipped.
 
     Raises
     ------
@@ -106,12 +106,12 @@ def metrics(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def _last_rows(path: Path, length: int | None) -> tuple[list[dict[str, Any]], bool]:
-    """The rows in the last so many bytes of a file, and whether those are all.
+    """The rows in the last `length` bytes of a file, and whether that is the whole file.
 
     Raises
     ------
     ValueError
-        Names a file that cannot be read, or whose lines are no rows.
+        Names a file that cannot be read, or whose lines are not rows of metrics.
     """
     try:
         size = size_of(path)

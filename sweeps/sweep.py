@@ -1,4 +1,4 @@
-"""What a sweep is: a function of the scale that yields runs, and what it is for.
+"""Sweeps: functions that take a scale and yield runs, with figure and claims.
 
 ```python
 @sweep(figure="figure 8", claims=("C7", "C8"))
@@ -22,39 +22,39 @@ from synth.families.plugins import line_of
 from synth.identity import nearest
 
 SCALES = ("quick", "small", "paper")
-"""Minutes on two CPU cores; an hour or so on a GPU; as in the paper."""
+"""Minutes on two CPU cores; about an hour on a GPU; as in the paper."""
 WITH_NIGHT = ("quick", "night", "small", "paper")
-"""With at most sixteen core-hours, a night on two CPU cores."""
+"""Also `night`: at most sixteen core-hours, a night on two CPU cores."""
 
 Grid = Callable[[str], Iterable[RunConfig]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """A family of runs; calling it with a scale gives them in order."""
+    """A family of runs; calling it with a scale returns them in order."""
 
     name: str
-    """What a person types; part of the folder's name."""
+    """The name on the command line, and part of the folder's name."""
     about: str
     """One sentence: the first line of the function's docstring."""
     grid: Grid
     """Yields the runs of a scale."""
     figure: str
-    """The figure (of the paper, or of the sweep's own) that the runs feed."""
+    """The figure that the runs are for, of the paper or of the sweep's own."""
     claims: tuple[str, ...]
-    """Claims that the runs test; empty for none."""
+    """Claims that the runs test; may be empty."""
     scales: tuple[str, ...]
-    """The scales that it knows, the default one first."""
+    """The scales that the function accepts; the first is the default."""
     metric: str
-    """`suite/metric` that is shown of runs and that `tune` goes by; if empty, the first
-    that each task declares, on its first test set."""
+    """The `suite/metric` that is displayed and that `tune` optimises; if empty, the first
+    metric that each task declares, on its first test set."""
     answers: str = ""
-    """What the runs answer beside claims: a published table, or a question."""
+    """What the runs answer besides claims: a published table, or a question."""
     rates: tuple[float, ...] = ()
-    """Learning rates that `tune` tries; if none, a quarter to four times each rate."""
+    """Learning rates that `tune` tries; by default a quarter to four times each rate."""
 
     def __post_init__(self) -> None:
-        _require_word("name", self.name)  # both are parts of a folder's name
+        _require_word("name", self.name)  # name and scale are parts of a folder's name
         for name in ("scales", "claims"):
             value = getattr(self, name)
             if not isinstance(value, (tuple, list)):
@@ -84,37 +84,37 @@ class Sweep:
         Raises
         ------
         ValueError
-            For a scale that the sweep does not know, an impossible run, one run given
-            twice, no run at all, or a function that fails.
+            For an unknown scale, an impossible run, a run that is yielded twice, no run
+            at all, or a function that raises.
         """
         if scale not in self.scales:
             raise ValueError(
                 f"Sweep {self.name!r} has no scale {scale!r}. "
                 f"{nearest(scale, self.scales)}"
             )
-        found = self._yielded(scale)
-        for place, config in enumerate(found):
+        configs = self._call_grid(scale)
+        for place, config in enumerate(configs):
             if not isinstance(config, RunConfig):
                 raise ValueError(
                     f"Sweep {self.name!r} must yield RunConfig objects; item {place} "
                     f"is of type {type(config).__name__}."
                 )
-        ids = [config.run_id for config in found]
+        ids = [config.run_id for config in configs]
         if len(set(ids)) < len(ids):
             twice = next(run_id for run_id in ids if ids.count(run_id) > 1)
             raise ValueError(
                 f"Sweep {self.name!r} at scale {scale!r} yields run {twice} more than "
                 "once. Two runs that differ in nothing are one run; vary the seed."
             )
-        return found
+        return configs
 
-    def _yielded(self, scale: str) -> list[RunConfig]:
-        """What the function gives; what it raises as one message, with file and line."""
+    def _call_grid(self, scale: str) -> list[RunConfig]:
+        """The runs of the function; an exception becomes a message with file and line."""
         what = f"Sweep {self.name!r} at scale {scale!r}"
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # which may be for a program
-                given = self.grid(scale)
-                found = None if given is None else list(given)
+            with contextlib.redirect_stdout(sys.stderr):  # stdout may hold JSON
+                runs = self.grid(scale)
+                configs = None if runs is None else list(runs)
         except (Exception, SystemExit) as error:
             code = getattr(self.grid, "__code__", None)  # a partial has none
             where = f" in {code.co_filename}" if code else ""
@@ -126,14 +126,14 @@ class Sweep:
             raise ValueError(
                 f"{what} fails{where}: {type(error).__name__}: {error}"
             ) from error
-        if not found:
+        if not configs:
             raise ValueError(
                 f"{what} holds no run: its function must yield RunConfig objects."
             )
-        return found
+        return configs
 
     def folder(self, scale: str) -> str:
-        """Name of that folder: `NAME-SCALE`, or `NAME` when there is one scale alone."""
+        """The name of a scale's folder: `NAME-SCALE`, or `NAME` if there is one scale."""
         return self.name if len(self.scales) == 1 else f"{self.name}-{scale}"
 
     def root(self, runs: Path, scale: str) -> Path:
@@ -172,7 +172,7 @@ def sweep(
 
 
 def _require_word(what: str, value: object) -> None:
-    """A letter or a digit, then what every file system takes: no path."""
+    """Check that a value is safe as part of a folder's name."""
     if not isinstance(value, str) or not re.fullmatch(r"\w[\w.+-]*", value):
         raise ValueError(
             f"@sweep({what}=...): {value!r} is part of a folder's name; it must be a "

@@ -1,13 +1,13 @@
-"""A worker process: takes packs from its standard input, trains them, reports.
+"""A worker process: reads packs from its standard input, trains them, sends events.
 
-Orders and events are JSON, one a line. Events leave on the file descriptor that was
-standard output when the process began; what anything else prints goes to the log.
+Orders and events are JSON, one a line. Events are written to the file descriptor that was
+standard output when the process began; all other output goes to the log.
 
     order   {"runs": [config, ...], "root": "runs/quick", "execution": {...}}
     event   {"event": "ready" | "progress" | "outcomes" | "refused", ...}
 
-When its input closes, in the middle of a line or after one (the launcher is gone, however
-it went), the worker sends itself SIGTERM: training writes a checkpoint and stops.
+When its input closes, because the launcher has ended or was killed, the worker sends itself
+SIGTERM: training writes a checkpoint and stops.
 """
 
 import contextlib
@@ -24,41 +24,43 @@ from synth.config import RunConfig
 from synth.run.execution import Execution
 
 
-def send(channel: TextIO, event: str, **content: Any) -> None:
-    """Write an event; when the launcher is gone nobody hears it, and training goes on."""
+def send_event(channel: TextIO, event: str, **content: Any) -> None:
+    """Write an event; without a launcher it is dropped and training continues."""
     with contextlib.suppress(BrokenPipeError):
         channel.write(json.dumps({"event": event} | content) + "\n")
         channel.flush()
 
 
 def main() -> int:
-    """Work until the input closes or a signal stops a pack."""
+    """Train packs until the input closes or a signal stops a pack."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     orders: queue.Queue[dict[str, Any] | None] = queue.Queue()
-    threading.Thread(target=_listen, args=(orders,), daemon=True).start()
-    from synth.training import train  # seconds of imports, once per worker
+    threading.Thread(target=_read_orders, args=(orders,), daemon=True).start()
+    from synth.training import train  # takes seconds to import, once a worker
 
-    send(channel, "ready", process=os.getpid())
+    send_event(channel, "ready", process=os.getpid())
     while (order := orders.get()) is not None:
         try:
             outcomes = train(
                 [RunConfig.from_dict(values) for values in order["runs"]],
                 Path(order["root"]),
                 Execution(**order["execution"]),
-                lambda news: send(channel, "progress", news=vars(news)),
+                lambda news: send_event(channel, "progress", news=vars(news)),
             )
-        except ValueError as error:  # no run's failure: training cannot begin here
-            send(channel, "refused", message=str(error))
+        except ValueError as error:  # not a run's failure: no training can start here
+            send_event(channel, "refused", message=str(error))
             break
-        send(channel, "outcomes", outcomes=[vars(outcome) for outcome in outcomes])
+        send_event(
+            channel, "outcomes", outcomes=[vars(outcome) for outcome in outcomes]
+        )
         if any(outcome.state == "stopped" for outcome in outcomes):
             break
     return 0
 
 
-def _listen(orders: "queue.Queue[dict[str, Any] | None]") -> None:
-    """Take orders until there are no more, and then end the training, whatever came."""
+def _read_orders(orders: "queue.Queue[dict[str, Any] | None]") -> None:
+    """Queue orders until the input closes, then end the training."""
     try:
         for line in sys.stdin.buffer:
             if not line.endswith(b"\n"):

@@ -1,4 +1,4 @@
-"""Small text models by characters: what heads that look ahead draft, and how well.
+"""Character-level text models: how many drafted tokens of look-ahead heads are accepted.
 
 The runs of github.com/ysjprojects/awesome-mtp's README on Tiny Shakespeare, arm by arm:
 
@@ -9,11 +9,12 @@ The runs of github.com/ysjprojects/awesome-mtp's README on Tiny Shakespeare, arm
 | 2 DeepSeek modules | `chain2_added` |
 | 1 shared module, 3 depths | `chain3_shared_added` |
 
-Heads come on top of the full trunk; the extra ones share the weight 0.3. At `paper` model
-and schedule are the source's, five seeds are ours. Its text is not part of the suite: name
-the file (karpathy/char-rnn, data/tinyshakespeare/input.txt) in the environment variable
-`SYNTH_TEXT`. Without it a megabyte of generated stories is the text, whose numbers are not
-comparable with the source's. Acceptance by depth is measured on the checkpoints:
+Heads are added on top of the full trunk; the extra heads share the weight 0.3. At `paper`,
+model and schedule are the source's; the five seeds are ours. The source's text does not
+come with the suite: set the environment variable `SYNTH_TEXT` to its file
+(karpathy/char-rnn, data/tinyshakespeare/input.txt). Without it the text is a megabyte of
+generated stories, whose numbers are not comparable with the source's. Acceptance by depth
+is measured on the checkpoints:
 
     SYNTH_TEXT=input.txt python -m sweeps run characters --scale paper
     python -m synth probe speculation runs/characters-paper/* --save
@@ -25,7 +26,7 @@ from dataclasses import replace
 from itertools import accumulate, takewhile
 from pathlib import Path
 
-from sweeps.catalogue.crossed import Crossed, sized
+from sweeps.catalogue.factorial import Factorial, sized_models
 from sweeps.sweep import sweep
 from synth.config import RunConfig, TrainingConfig
 from synth.identity import digest
@@ -37,7 +38,7 @@ from synth.tasks.text.grammar import grammar
 from synth.tasks.text.vocabularies import generated_texts
 
 CHARACTERS = 1_100_000
-"""Of the generated text: about as many as Tiny Shakespeare has."""
+"""Length of the generated text: about that of Tiny Shakespeare."""
 NEXT_TOKEN = MultiTokenConfig()
 PARALLEL = MultiTokenConfig(horizon=4, budget="added", weight=0.3)
 CHAIN = ChainConfig(depth=2, budget="added")
@@ -63,18 +64,18 @@ TRAINING = replace(
     evaluate_every_steps=100,
 )
 SCALES = {
-    "quick": Crossed(
-        models=sized("d64-L3-h4"), arms=ARMS, seeds=3, training=QUICK_TRAINING
+    "quick": Factorial(
+        models=sized_models("d64-L3-h4"), arms=ARMS, seeds=3, training=QUICK_TRAINING
     ),
-    "night": Crossed(
-        models=sized("d128-L6-h4"),
+    "night": Factorial(
+        models=sized_models("d128-L6-h4"),
         arms=ARMS,
         seeds=5,
         training=replace(TRAINING, context=129, learning_rate=2e-3),
     ),
-    # 32 rows of 256 characters to predict; warm-up and decay are not stated.
-    "paper": Crossed(
-        models=sized("d256-L6-h8"),
+    # 32 rows of 256 predicted characters; the source does not state warm-up and decay.
+    "paper": Factorial(
+        models=sized_models("d256-L6-h8"),
         arms=ARMS,
         seeds=5,
         training=replace(TRAINING, context=257, learning_rate=1e-3),
@@ -83,11 +84,11 @@ SCALES = {
 
 
 def corpus() -> str:
-    """The file that `SYNTH_TEXT` names, or else one of generated stories."""
-    return os.environ.get("SYNTH_TEXT") or str(_generated() / "stories.txt")
+    """Path of the file named by `SYNTH_TEXT`, else of generated stories."""
+    return os.environ.get("SYNTH_TEXT") or str(_generate_stories() / "stories.txt")
 
 
-def _generated() -> Path:
+def _generate_stories() -> Path:
     def write(folder: Path) -> None:
         texts = list(generated_texts(["story"]))
         ends = accumulate(len(text) + 1 for text in texts)
@@ -107,6 +108,6 @@ def _generated() -> Path:
 )
 def characters(scale: str) -> Iterator[RunConfig]:
     """Text by characters: next token, three parallel blocks, chains; drafts of each."""
-    chosen = SCALES[scale]
-    text = TextConfig(corpus=corpus(), evaluation_length=chosen.training.context)
-    yield from replace(chosen, tasks=(text,)).runs()
+    design = SCALES[scale]
+    text = TextConfig(corpus=corpus(), evaluation_length=design.training.context)
+    yield from replace(design, tasks=(text,)).runs()

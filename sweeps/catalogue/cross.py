@@ -1,19 +1,19 @@
-"""Which objective learns which task: every one of them on every other, small.
+"""Which objective learns which task: every objective on every task, at a small size.
 
-A run has *learned* its task when it reaches the level that the task declares for its
-first metric (`Metric.learned`) in two evaluations in a row. The cells are compared by
-P(learned): `python -m analysis learned cross-quick --plot`.
+A run has *learned* its task when its first metric reaches the level that the task declares
+(`Metric.learned`) in two evaluations in a row. Cells are compared by P(learned):
+`python -m analysis learned cross-quick --plot`.
 
-Heads, modules and maps come on top of a full trunk wherever the objective allows it, so
-depth to the next token is equal but for the joint objective. Left out are `sources` and
-`discovery`, where learning is no event, and `text`, which needs a file.
+Heads, modules and maps are added on top of a full trunk where the objective allows it, so
+all arms except the joint objective have the same depth to head 1. Left out are `sources`
+and `discovery`, where learning is not an event, and `text`, which needs a file.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sweeps.catalogue.crossed import Crossed, sized
+from sweeps.catalogue.factorial import Factorial, sized_models
 from sweeps.sweep import sweep
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.objectives.bag_of_words import BagOfWordsConfig
@@ -61,21 +61,21 @@ FEW_ARMS = (ARMS[0], ARMS[2], ARMS[3], ARMS[5], ARMS[8])
 
 @dataclass(frozen=True)
 class Setting:
-    """How one task is trained: on all tokens of its rows, or on answers alone."""
+    """Training of one task: batch, context, steps; loss on all tokens or on answers."""
 
     task: TaskConfig
     rows: int
     context: int
     steps: int
     answers: bool = False
-    model: ModelConfig = sized("100k")[0]
+    model: ModelConfig = sized_models("100k")[0]
 
     def runs(
         self, arms: tuple[ObjectiveConfig, ...], seeds: int
     ) -> Iterator[RunConfig]:
-        """Every arm, at so many seeds."""
+        """Every arm at every seed."""
         scored: Literal["all", "answer"] = "answer" if self.answers else "all"
-        return Crossed(
+        return Factorial(
             tasks=(self.task,),
             models=(self.model,),
             arms=tuple(replace(arm, scored=scored) for arm in arms),
@@ -99,17 +99,17 @@ POLYNOMIALS = PolynomialConfig(modulus=2, degree=3, max_operations=3, max_evalua
 
 
 def quick_settings() -> tuple[Setting, ...]:
-    """Three tasks of seconds a run."""
-    small = sized("30k")[0]
+    """Three tasks whose runs take seconds."""
+    small = sized_models("30k")[0]
     return (
-        Setting(REPEATS, 32, 48, 400, model=sized("d64-L3-h4")[0]),
-        Setting(CHOICES, 16, 64, 400, model=sized("d24-L6-h2")[0]),
+        Setting(REPEATS, 32, 48, 400, model=sized_models("d64-L3-h4")[0]),
+        Setting(CHOICES, 16, 64, 400, model=sized_models("d24-L6-h2")[0]),
         Setting(POLYNOMIALS, 16, 64, 600, answers=True, model=small),
     )
 
 
 def night_settings() -> tuple[Setting, ...]:
-    """Every task, at a size of half a minute to two minutes a run."""
+    """Every task; a run takes half a minute to two minutes."""
     names = NameConfig(p_open=1.0, first_pieces=32, second_pieces=32, closed_names=16)
     return (
         Setting(REPEATS, 32, 48, 1000),

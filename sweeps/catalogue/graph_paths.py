@@ -1,9 +1,9 @@
-"""Path planning: what is learned of a graph from paths through it (arXiv 2509.23186).
+"""Path planning: learning a graph from paths through it (arXiv 2509.23186).
 
-Tables 1, 2 and 5 of the source, arm by arm. One layer of one attention head and width 120
-predicts the next token (0.2M parameters); what looks further ahead comes on top of it,
-so every arm plans with the same layer. Positions are learned ones, as a single layer
-needs them to find the target. The losses of all heads are added up plainly.
+Tables 1, 2 and 5 of the source, arm by arm. One layer with one attention head and width
+120 predicts the next token (0.2M parameters); heads that look further ahead are added on
+top, so every arm plans with the same layer. Positions are learned embeddings: a single
+layer needs them to find the target. The losses of all heads are summed without weights.
 
 | row of the source | arm |
 |---|---|
@@ -14,16 +14,16 @@ needs them to find the target. The losses of all heads are added up plainly.
 | n-token, injection, linear | `transfer2_linear_injected` |
 | n-token, injection, k-layer | `transfer2_injected`, `transfer2_3layers_injected` |
 
-The unit of replication is the graph: run g has graph, data and initial weights of seed g,
-so arms are paired graph by graph (in Blocksworld, by the drawn paths). The source states
-neither optimiser nor steps; both are settings of this suite. It averages degrees 2 and 3
+The unit of replication is the graph: run g draws graph, data and initial weights from
+seed g, so arms are paired by graph (in Blocksworld, by the drawn paths). The source states
+neither optimiser nor steps; both are choices of this suite. It averages degrees 2 and 3
 over 200 graphs, the others over 50 (`--seeds 200`).
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sweeps.catalogue.crossed import Crossed
+from sweeps.catalogue.factorial import Factorial
 from sweeps.sweep import sweep
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.objectives.chain import ChainConfig
@@ -36,17 +36,17 @@ from synth.tasks.task import TaskConfig
 
 RATES = (2e-2, 4e-2, 8e-2, 0.16)
 LONGEST_BLOCKS = 7
-"""Configurations on the longest path of Blocksworld."""
+"""States on the longest path of Blocksworld."""
 MODEL = ModelConfig(scale="d120-L1-h1", positions="learned")
 
 
 def parallel(horizon: int) -> ObjectiveConfig:
-    """An output head of its own for each step, on one trunk state."""
+    """A separate output head for each step, all on the same trunk state."""
     return MultiTokenConfig(horizon=horizon, layout="linear", budget="added")
 
 
 def chain(horizon: int) -> ObjectiveConfig:
-    """One module for each step after the next one, with the plain sum of losses."""
+    """A module for each step after the first; losses are summed without weights."""
     return ChainConfig(depth=horizon - 1, budget="added", weight=None)
 
 
@@ -74,14 +74,14 @@ PAPER_ARMS = (
 )
 
 
-def crossed(
+def path_design(
     tasks: tuple[TaskConfig, ...],
     arms: tuple[ObjectiveConfig, ...],
     seeds: int,
     steps: int,
     models: tuple[ModelConfig, ...] = (MODEL,),
-) -> Crossed:
-    """128 rows a step; all test pairs twenty times a run, or every 50 steps."""
+) -> Factorial:
+    """128 rows a step; evaluates all test pairs twenty times, at least 50 steps apart."""
     longest = max(getattr(task, "longest", LONGEST_BLOCKS) for task in tasks)
     training = TrainingConfig(
         steps=steps,
@@ -93,41 +93,41 @@ def crossed(
         evaluation_examples=5000,
         final_examples=5000,
     )
-    return Crossed(
+    return Factorial(
         tasks=tasks, models=models, arms=arms, seeds=seeds, training=training
     )
 
 
 SMALL_GRAPH = GraphPathsConfig(nodes=50, edge_probability=0.15, longest=9)
 GRAPHS = {
-    "quick": crossed((SMALL_GRAPH,), (NEXT_TOKEN, INJECTION), seeds=6, steps=300),
-    "night": crossed((GraphPathsConfig(),), NIGHT_ARMS, seeds=24, steps=1000),
-    "paper": crossed((GraphPathsConfig(),), PAPER_ARMS, seeds=50, steps=2000),
+    "quick": path_design((SMALL_GRAPH,), (NEXT_TOKEN, INJECTION), seeds=6, steps=300),
+    "night": path_design((GraphPathsConfig(),), NIGHT_ARMS, seeds=24, steps=1000),
+    "paper": path_design((GraphPathsConfig(),), PAPER_ARMS, seeds=50, steps=2000),
 }
 NARROW, WIDE = (replace(MODEL, scale=shape) for shape in ("d60-L1-h1", "d320-L1-h1"))
 WIDTH_ARMS = (NEXT_TOKEN, parallel(2), INJECTION)
 
 
-def by_width(seeds: int, steps: int) -> tuple[Crossed, ...]:
-    """Graphs of 100 to 300 nodes, and the largest ones with a wider model."""
+def width_designs(seeds: int, steps: int) -> tuple[Factorial, ...]:
+    """Graphs of 100 to 300 nodes; those of 300 nodes also with a wider model."""
     graphs = tuple(GraphPathsConfig(nodes=nodes) for nodes in (100, 200, 300))
     return (
-        crossed(graphs, WIDTH_ARMS, seeds, steps),
-        crossed(graphs[-1:], WIDTH_ARMS, seeds, steps, (WIDE,)),
+        path_design(graphs, WIDTH_ARMS, seeds, steps),
+        path_design(graphs[-1:], WIDTH_ARMS, seeds, steps, (WIDE,)),
     )
 
 
 WIDTHS = {
-    "quick": (crossed((SMALL_GRAPH,), WIDTH_ARMS, 3, 300, (NARROW, MODEL)),),
-    "night": by_width(seeds=8, steps=1000),
-    "paper": by_width(seeds=50, steps=2000),
+    "quick": (path_design((SMALL_GRAPH,), WIDTH_ARMS, 3, 300, (NARROW, MODEL)),),
+    "night": width_designs(seeds=8, steps=1000),
+    "paper": width_designs(seeds=50, steps=2000),
 }
 FEW_BLOCKS = (BlocksworldConfig(paths=200),)
 BLOCK_TASKS = tuple(BlocksworldConfig(paths=100 * i) for i in range(1, 6))
 BLOCKS = {
-    "quick": crossed(FEW_BLOCKS, MAIN_ARMS[:3], seeds=3, steps=400),
-    "night": crossed(BLOCK_TASKS, MAIN_ARMS, seeds=10, steps=1000),
-    "paper": crossed(BLOCK_TASKS, PAPER_ARMS, seeds=5, steps=2000),
+    "quick": path_design(FEW_BLOCKS, MAIN_ARMS[:3], seeds=3, steps=400),
+    "night": path_design(BLOCK_TASKS, MAIN_ARMS, seeds=10, steps=1000),
+    "paper": path_design(BLOCK_TASKS, PAPER_ARMS, seeds=5, steps=2000),
 }
 
 
@@ -150,8 +150,8 @@ def graph_paths(scale: str) -> Iterator[RunConfig]:
 )
 def graph_paths_width(scale: str) -> Iterator[RunConfig]:
     """Does width decide whether looking ahead pays? Larger graphs, a wider model."""
-    for crossed in WIDTHS[scale]:
-        yield from crossed.runs()
+    for design in WIDTHS[scale]:
+        yield from design.runs()
 
 
 @sweep(

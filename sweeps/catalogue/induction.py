@@ -1,15 +1,15 @@
 """Induction in children's stories (section 4.1, figure 7) and with books (appendix J).
 
-The corpus of the paper is not named, so names are an axis here. With a closed list the
-second token of a name is a bigram, and nothing pays for looking back; with open names
-only looking back helps. `p_open` is the share of stories with open names.
+The paper does not name its corpus, so the distribution of names is an axis here. With a
+closed list of names the second token follows from the first (a bigram); with open names
+the model must look back. `p_open` is the share of stories with open names.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from sweeps.catalogue.crossed import Crossed, heads, sized
+from sweeps.catalogue.factorial import Factorial, heads, sized_models
 from sweeps.sweep import WITH_NIGHT, sweep
 from synth.config import RunConfig, TrainingConfig
 from synth.tasks.repeats import RepeatsConfig
@@ -34,24 +34,25 @@ P_OPEN = {
     "small": (0.0, 0.1, 1.0),
     "paper": (0.0, 1.0),
 }
-"""Shares of stories with open names."""
+"""Values of `p_open`."""
 STORIES: dict[str, dict[str, Any]] = {
     "quick": {"story": StoryConfig(asides=4)},
     "night": {"story": StoryConfig(asides=4)},
     "small": {"tokenizer": TokenizerConfig(vocab_size=4096)},
-    # 26.2B tokens over 90 epochs leave 0.29B tokens of stories: about a million.
+    # 26.2B tokens in 90 epochs are 0.29B distinct tokens: about a million stories.
     "paper": {
         "tokenizer": TokenizerConfig(vocab_size=4096),
         "fixed_stories": 1_000_000,
     },
 }
-"""Fields of the task."""
-CROSSED = {
-    # Few pieces, many mentions, and a loss on repeated names alone, so that the second
-    # token leaves the floor within three million tokens: read it where no guessing rule
-    # is right (slice "guess=none"). A constant rate makes every step a fair end.
-    "quick": Crossed(
-        models=sized("30k", "100k"),
+"""Further fields of the task."""
+DESIGNS = {
+    # Few name pieces, many mentions, and a loss on repeated names only, so that
+    # second-token accuracy leaves the floor within three million tokens. Read it where
+    # no guessing rule is right (slice "guess=none"). With a constant learning rate,
+    # every evaluation could be the end of a run.
+    "quick": Factorial(
+        models=sized_models("30k", "100k"),
         arms=heads((1, 2), scored="answer"),
         seeds=5,
         training=TrainingConfig(
@@ -66,10 +67,10 @@ CROSSED = {
             final_examples=500,
         ),
     ),
-    # Twelve core-hours: open names alone, 40M tokens a run, a rate at which both arms
-    # of the quick scale's largest model learn.
-    "night": Crossed(
-        models=sized("100k", "300k"),
+    # Twelve core-hours: open names only, 40M tokens a run, at a learning rate at which
+    # both arms of the largest quick model learn.
+    "night": Factorial(
+        models=sized_models("100k", "300k"),
         arms=heads((1, 2), scored="answer"),
         seeds=8,
         training=TrainingConfig(
@@ -79,13 +80,13 @@ CROSSED = {
             learning_rate=2e-3,
             decay_ratio=1.0,
             warmup_steps=100,
-            evaluate_every_steps=1000,  # stories are dear: 9 % of the time
+            evaluate_every_steps=1000,  # evaluation on stories takes 9 % of the time
             evaluation_examples=128,
             final_examples=1000,
         ),
     ),
-    "small": Crossed(
-        models=sized("1M", "3M", "10M"),
+    "small": Factorial(
+        models=sized_models("1M", "3M", "10M"),
         arms=heads((1, 2)),
         seeds=3,
         training=TrainingConfig(
@@ -100,8 +101,8 @@ CROSSED = {
             final_examples=1000,
         ),
     ),
-    "paper": Crossed(
-        models=sized("1M", "3M", "10M", "30M", "100M", "300M", "1B"),
+    "paper": Factorial(
+        models=sized_models("1M", "3M", "10M", "30M", "100M", "300M", "1B"),
         arms=heads((1, 2)),
         seeds=2,
         training=TrainingConfig(
@@ -115,7 +116,7 @@ CROSSED = {
         ),
     ),
 }
-"""All but the tasks."""
+"""Designs without their tasks."""
 
 
 def _stories(scale: str, p_open: float, books_parts: int = 0) -> StoriesConfig:
@@ -123,7 +124,7 @@ def _stories(scale: str, p_open: float, books_parts: int = 0) -> StoriesConfig:
     return StoriesConfig(names=names, books_parts=books_parts, **STORIES[scale])
 
 
-def _doubled(training: TrainingConfig) -> TrainingConfig:
+def _double_batch(training: TrainingConfig) -> TrainingConfig:
     """Appendix J: twice the batch, half the steps, the same tokens."""
     return replace(
         training,
@@ -142,21 +143,21 @@ def _doubled(training: TrainingConfig) -> TrainingConfig:
 def induction(scale: str) -> Iterator[RunConfig]:
     """Second-token accuracy on names: closed lists against open names, n = 1 and 2."""
     tasks = tuple(_stories(scale, p_open) for p_open in P_OPEN[scale])
-    return replace(CROSSED[scale], tasks=tasks).runs()
+    return replace(DESIGNS[scale], tasks=tasks).runs()
 
 
 @sweep(figure="figure S14", claims=("C4", "C5", "C6"), metric=METRIC)
 def induction_books(scale: str) -> Iterator[RunConfig]:
     """Stories with a closed list of names alone, and nine to one with books."""
-    crossed = CROSSED[scale]
+    design = DESIGNS[scale]
     tasks = tuple(_stories(scale, 0.0, books_parts) for books_parts in (0, 9))
-    training = _doubled(crossed.training)
-    return replace(crossed, tasks=tasks, training=training).runs()
+    training = _double_batch(design.training)
+    return replace(design, tasks=tasks, training=training).runs()
 
 
-REPEATS = Crossed(
+REPEATS = Factorial(
     tasks=(RepeatsConfig(symbols=48, min_period=6, max_period=16),),
-    models=sized("d64-L3-h4"),
+    models=sized_models("d64-L3-h4"),
     arms=heads((1, 2)),
     seeds=3,
     training=TrainingConfig(
@@ -180,7 +181,7 @@ REPEATS = Crossed(
 def repeats(scale: str) -> Iterator[RunConfig]:
     """Random segments that repeat: induction forms in seconds, n = 1 and 2, 3 seeds.
 
-    Segments of 6 to 16 of 48 symbols, shorter than the task's own, for `make quick`.
+    Segments of 6 to 16 of 48 symbols, shorter than the task's default, for `make quick`.
     """
     return REPEATS.runs()
 
@@ -195,7 +196,7 @@ def repeats_ladder(scale: str) -> Iterator[RunConfig]:
     shapes = ("d12-L8-h2", "d20-L8-h2", "d32-L8-h2", "d56-L8-h4", "d104-L8-h4")
     return replace(
         REPEATS,
-        models=sized(*shapes),
+        models=sized_models(*shapes),
         arms=heads((1, 2, 4), ("parallel", "anticausal")),
         seeds=8,
         training=replace(REPEATS.training, steps=1300, learning_rate=3e-3),

@@ -1,32 +1,32 @@
-"""Planning: star graphs, Countdown and satisfiability, where one token decides many.
+"""Planning: star graphs, Countdown and 3-SAT, where one token decides many later ones.
 
-Star graphs are learnt or not, by chance of the seed: public results have 99.955 % at one
-seed and 18.3 % at the next. So the read-out is P(solved) with a binomial interval, and
-the time to it with censoring; no mean over seeds. A run has *solved* a graph when
+Whether a star graph is learnt depends on the seed: public results range from 99.955 % at
+one seed to 18.3 % at the next. So the read-out is P(solved) with a binomial interval and
+the time to it with censoring; there is no mean over seeds. A run has *solved* a graph when
 `test/path` is above 0.95 (the floor is 1/d), a game or formula when `test/verified` is.
 
-All arms have the same depth to head 1: heads come on top (`budget="added"`), so arms with
-more heads are larger. Losses are on answers alone, and a row is one example.
+All arms have the same depth to head 1: heads are added on top (`budget="added"`), so arms
+with more heads are larger. Losses count answer tokens only, and a row is one example.
 
-Measured with one seed each, at 100k, rate 3e-3, 128 rows a step. "at" is the number of
-examples, in thousands, by which an evaluation finds the first hop right (0.95 and more);
-all other positions are 1.00 teacher-forced by then, with every arm:
+Measured with one seed each, at 100k, learning rate 3e-3, 128 rows a step. "at" is the
+number of examples, in thousands, at which an evaluation first has 0.95 or more of the
+first hops right; by then every arm has 1.00 at all other positions, teacher-forced:
 
     graph, labels      n1          n2 (moved)     n4
     G(2, 3), 8       at 128       at 64          0.42 at 192 (moved: a trunk of one layer)
     G(3, 3), 10    0.32 at 192    at 64
     G(2, 5), 12    0.54 at 154  0.48 at 154    0.50 at 154 (both added)
 
-At equal size two heads solve G(3, 3), where one stays at 1/3; G(2, 3) separates the two by
-time alone, and no arm solved G(2, 5). At the scale `quick` next-token prediction satisfies
-0.42 of the formulas, where a majority vote of literals satisfies 0.41, and reaches 0.44 of
-the targets of Countdown, where random play reaches 0.14.
+At equal size two heads solve G(3, 3), where one stays at 1/3; on G(2, 3) the two differ
+only in time, and no arm solved G(2, 5). At the scale `quick` next-token prediction
+satisfies 0.42 of the formulas (a majority vote of literals: 0.41) and reaches 0.44 of the
+Countdown targets (random play: 0.14).
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sweeps.catalogue.crossed import Crossed, heads, sized
+from sweeps.catalogue.factorial import Factorial, heads, sized_models
 from sweeps.sweep import sweep
 from synth.config import RunConfig, TrainingConfig
 from synth.objectives.chain import ChainConfig
@@ -41,8 +41,8 @@ from synth.tasks.star import StarConfig
 SCALES = ("quick", "night", "paper")
 
 
-def answers(*horizons: int) -> tuple[ObjectiveConfig, ...]:
-    """Losses on answers, of heads on top of a full trunk."""
+def answer_heads(*horizons: int) -> tuple[ObjectiveConfig, ...]:
+    """Heads on top of a full trunk, with losses on answer tokens only."""
     return heads(horizons, scored="answer", budget="added")
 
 
@@ -59,37 +59,37 @@ NIGHT_TRAINING = replace(
     QUICK_TRAINING, steps=3000, evaluate_every_steps=100, evaluation_examples=256
 )
 STAR_ARMS = (
-    *answers(1, 2, 4),
+    *answer_heads(1, 2, 4),
     ChainConfig(depth=1, budget="added", scored="answer"),
     TokenOrderConfig(scored="answer"),
 )
 
 STAR = {
-    "quick": Crossed(
+    "quick": Factorial(
         tasks=(StarConfig(degree=2, length=3, labels=8),),
-        models=sized("100k"),
-        arms=(*answers(1, 2), TokenOrderConfig(scored="answer")),
+        models=sized_models("100k"),
+        arms=(*answer_heads(1, 2), TokenOrderConfig(scored="answer")),
         seeds=3,
         training=QUICK_TRAINING,
     ),
-    "night": Crossed(
+    "night": Factorial(
         tasks=(
             StarConfig(degree=2, length=3, labels=10),
             StarConfig(degree=3, length=3, labels=10),
             StarConfig(degree=2, length=5, labels=12),
         ),
-        models=sized("100k"),
+        models=sized_models("100k"),
         arms=STAR_ARMS,
         seeds=10,
         training=NIGHT_TRAINING,
     ),
-    # Table 5 of arXiv 2508.19228: 100 epochs of 300,000 graphs. Five seeds are ours.
-    "paper": Crossed(
+    # Table 5 of arXiv 2508.19228: 100 epochs of 300,000 graphs. The five seeds are ours.
+    "paper": Factorial(
         tasks=tuple(
             StarConfig(degree=degree, length=length, labels=30, pool=300_000)
             for degree, length in ((3, 3), (3, 5), (5, 3), (5, 5))
         ),
-        models=sized("d384-L8-h6"),
+        models=sized_models("d384-L8-h6"),
         arms=(*STAR_ARMS, ChainConfig(depth=3, budget="added", scored="answer")),
         seeds=5,
         training=TrainingConfig(
@@ -103,13 +103,13 @@ STAR = {
             final_examples=10_000,
         ),
     ),
-    # Pools of arXiv 2511.05963, version 4, as third parties note them.
-    "pools": Crossed(
+    # Pools of arXiv 2511.05963, version 4, as third parties report them.
+    "pools": Factorial(
         tasks=tuple(
             StarConfig(degree=degree, length=length, labels=100, pool=200_000)
             for degree, length in ((2, 10), (5, 5), (7, 7))
         ),
-        models=sized("d384-L12-h6"),
+        models=sized_models("d384-L12-h6"),
         arms=(
             *STAR_ARMS,
             JointConfig(scored="answer"),
@@ -129,30 +129,30 @@ STAR = {
 }
 
 COUNTDOWN = {
-    "quick": Crossed(
+    "quick": Factorial(
         tasks=(CountdownConfig(numbers=3, largest_given=10, largest=50),),
-        models=sized("100k"),
-        arms=answers(1, 2),
+        models=sized_models("100k"),
+        arms=answer_heads(1, 2),
         seeds=3,
         training=QUICK_TRAINING,
     ),
-    "night": Crossed(
+    "night": Factorial(
         tasks=(
             CountdownConfig(numbers=3),
             CountdownConfig(numbers=4, largest_given=10, largest=100),
         ),
-        models=sized("300k"),
-        arms=answers(1, 2, 4),
+        models=sized_models("300k"),
+        arms=answer_heads(1, 2, 4),
         seeds=8,
         training=replace(NIGHT_TRAINING, steps=4000),
     ),
     # 500,000 problems and eight pause tokens, as in arXiv 2511.05963, version 4; model
-    # and schedule are those of its star graphs, since its own are not known.
-    "paper": Crossed(
+    # and schedule are taken from its star graphs, since those of Countdown are unknown.
+    "paper": Factorial(
         tasks=(CountdownConfig(largest_given=100, pool=500_000, pause_tokens=8),),
-        models=sized("d384-L12-h6"),
+        models=sized_models("d384-L12-h6"),
         arms=(
-            *answers(1, 2, 5, 9),
+            *answer_heads(1, 2, 5, 9),
             *(NextLatentConfig(depth=depth, scored="answer") for depth in (1, 4, 8)),
         ),
         seeds=3,
@@ -161,26 +161,26 @@ COUNTDOWN = {
 }
 
 SAT = {
-    "quick": Crossed(
+    "quick": Factorial(
         tasks=(SatConfig(variables=5, ratio=3.0),),
-        models=sized("100k"),
-        arms=answers(1, 2),
+        models=sized_models("100k"),
+        arms=answer_heads(1, 2),
         seeds=3,
         training=replace(QUICK_TRAINING, batch_rows=32),
     ),
-    "night": Crossed(
+    "night": Factorial(
         tasks=(SatConfig(variables=5), SatConfig(variables=7)),
-        models=sized("300k"),
-        arms=answers(1, 2, 4),
+        models=sized_models("300k"),
+        arms=answer_heads(1, 2, 4),
         seeds=8,
         training=replace(NIGHT_TRAINING, batch_rows=32),
     ),
-    # arXiv 2604.11912 as third parties note it; model and optimiser of arXiv 2410.14157:
+    # arXiv 2604.11912 as third parties report it; model and optimiser of arXiv 2410.14157:
     # 300 epochs of 50,000 formulas, AdamW without decay, cosine to 0.
-    "paper": Crossed(
+    "paper": Factorial(
         tasks=(SatConfig(pool=50_000),),
-        models=sized("d384-L3-h12"),
-        arms=answers(1, 2, 3, 4, 5, 6, 7),
+        models=sized_models("d384-L3-h12"),
+        arms=answer_heads(1, 2, 3, 4, 5, 6, 7),
         seeds=3,
         training=TrainingConfig(
             steps=14_649,
@@ -205,16 +205,18 @@ SAT = {
 def star(scale: str) -> Iterator[RunConfig]:
     """Paths in star graphs: one, two, four heads, a chain, token order, and a control.
 
-    The control is next-token prediction of reversed paths, where nothing is to choose.
+    The control is next-token prediction of reversed paths, which need no choice.
     """
-    chosen = STAR[scale]
-    yield from chosen.fitted()
+    design = STAR[scale]
+    yield from design.single_example_runs()
     reversed_tasks = tuple(
         replace(task, answers="reversed")
-        for task in chosen.tasks
+        for task in design.tasks
         if isinstance(task, StarConfig)
     )
-    yield from replace(chosen, tasks=reversed_tasks, arms=answers(1)).fitted()
+    yield from replace(
+        design, tasks=reversed_tasks, arms=answer_heads(1)
+    ).single_example_runs()
 
 
 @sweep(
@@ -224,7 +226,7 @@ def star(scale: str) -> Iterator[RunConfig]:
 )
 def countdown(scale: str) -> Iterator[RunConfig]:
     """Countdown: right derivations that a model decodes by itself, by number of heads."""
-    yield from COUNTDOWN[scale].fitted()
+    yield from COUNTDOWN[scale].single_example_runs()
 
 
 @sweep(
@@ -234,4 +236,4 @@ def countdown(scale: str) -> Iterator[RunConfig]:
 )
 def sat(scale: str) -> Iterator[RunConfig]:
     """3-SAT: formulas that a decoded assignment satisfies, by number of heads."""
-    yield from SAT[scale].fitted()
+    yield from SAT[scale].single_example_runs()

@@ -1,18 +1,18 @@
 """Polynomial arithmetic: section 4.2 (figure 8) and appendix K (figures S15, S16).
 
-What the paper states of these runs is in the row `paper` of `LARGER`: the ring, m, the
-sizes, two runs a cell, and every training value (tables S13 and S14). Its 30M models
-have a context of 1024, its 100M models one of 2048, so its comparison of sizes also
-changes the context; the matched pair trains the larger model at the smaller context.
+`LARGER["paper"]` holds what the paper states: the ring, m, the sizes, two runs a cell and
+every training value (tables S13 and S14). Its 30M models have a context of 1024, its 100M
+models one of 2048, so its comparison of sizes also changes the context; the matched pair
+trains the larger model at the smaller context.
 
-Not stated, and settled so: targets outside the answer do not count; horizons are 1, 2
-and 4; the models of figure S15 are those of figure 8 with pause tokens added.
+Not stated, and assumed here: only targets in the answer count; horizons are 1, 2 and 4;
+the models of figure S15 are those of figure 8 with pause tokens added.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sweeps.catalogue.crossed import Crossed, heads, sized
+from sweeps.catalogue.factorial import Factorial, heads, sized_models
 from sweeps.sweep import WITH_NIGHT, sweep
 from synth.config import RunConfig, TrainingConfig
 from synth.tasks.polynomial import PolynomialConfig
@@ -20,11 +20,11 @@ from synth.tasks.polynomial import PolynomialConfig
 ARMS = heads((1, 2, 4), scored="answer")
 LARGER = {
     # Minutes on two CPU cores.
-    "quick": Crossed(
+    "quick": Factorial(
         tasks=(
             PolynomialConfig(modulus=2, degree=3, max_operations=3, max_evaluated=10),
         ),
-        models=sized("100k"),
+        models=sized_models("100k"),
         arms=ARMS,
         seeds=5,
         training=TrainingConfig(
@@ -39,11 +39,11 @@ LARGER = {
         ),
     ),
     # Sixteen core-hours: 49M tokens a run, on a ring where guessing scores 3 to 5 %.
-    "night": Crossed(
+    "night": Factorial(
         tasks=(
             PolynomialConfig(modulus=5, degree=3, max_operations=3, max_evaluated=6),
         ),
-        models=sized("300k"),
+        models=sized_models("300k"),
         arms=heads((1, 2, 4), ("parallel", "anticausal"), scored="answer"),
         seeds=5,
         training=TrainingConfig(
@@ -55,11 +55,11 @@ LARGER = {
             evaluate_every_steps=1000,
         ),
     ),
-    "small": Crossed(
+    "small": Factorial(
         tasks=(
             PolynomialConfig(modulus=3, degree=3, max_operations=5, max_evaluated=10),
         ),
-        models=sized("1M"),
+        models=sized_models("1M"),
         arms=ARMS,
         seeds=5,
         training=TrainingConfig(
@@ -72,11 +72,11 @@ LARGER = {
         ),
     ),
     # Tables S13 and S14.
-    "paper": Crossed(
+    "paper": Factorial(
         tasks=(
             PolynomialConfig(modulus=7, degree=5, max_operations=5, max_evaluated=10),
         ),
-        models=sized("100M"),
+        models=sized_models("100M"),
         arms=ARMS,
         seeds=2,
         training=TrainingConfig(batch_rows=128, context=2048),
@@ -109,6 +109,6 @@ def polynomial_sizes(scale: str) -> Iterator[RunConfig]:
     rows = larger.training.tokens_per_step // context
     training = replace(larger.training, context=context, batch_rows=rows)
     matched = replace(larger, training=training)
-    yield from replace(matched, models=sized(size)).runs()
+    yield from replace(matched, models=sized_models(size)).runs()
     yield from larger.runs()
     yield from matched.runs()

@@ -1,15 +1,15 @@
-"""The same runs in fp32 and in bf16: do they say the same of several tokens against one?
+"""The same runs in fp32 and in bf16: is the effect of several heads the same?
 
 Induction on short segments forms within a hundred steps, later for longer horizons, so a
-few minutes on one core show an effect well above the noise of seeds. Everything but the
-precision is equal: weights at the start, data, evaluation (always fp32).
+few minutes on one core show an effect well above the noise of seeds. Everything except
+the precision is equal: initial weights, data, evaluation (always fp32).
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
-from sweeps.catalogue.crossed import Crossed, heads, sized
+from sweeps.catalogue.factorial import Factorial, heads, sized_models
 from sweeps.sweep import sweep
 from synth.config import RunConfig, TrainingConfig
 from synth.tasks.repeats import RepeatsConfig
@@ -24,9 +24,9 @@ PRECISIONS: tuple[Literal["fp32", "bf16"], ...] = ("fp32", "bf16")
 )
 def precision(scale: str) -> Iterator[RunConfig]:
     """Repeated segments in fp32 and bf16: n = 1 and 4, five seeds, equal otherwise."""
-    crossed = Crossed(
+    design = Factorial(
         tasks=(RepeatsConfig(symbols=16, min_period=3, max_period=8),),
-        models=sized("d32-L5-h2"),
+        models=sized_models("d32-L5-h2"),
         arms=heads((1, 4)),
         seeds=5,
         training=TrainingConfig(
@@ -41,5 +41,5 @@ def precision(scale: str) -> Iterator[RunConfig]:
         ),
     )
     for kind in PRECISIONS:
-        training = replace(crossed.training, precision=kind)
-        yield from replace(crossed, training=training).runs()
+        training = replace(design.training, precision=kind)
+        yield from replace(design, training=training).runs()

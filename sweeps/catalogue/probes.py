@@ -1,18 +1,18 @@
 """Runs for the probes: choice points (5.1), information (5.2), the layer law.
 
-What they are for is read off their checkpoints:
+The probes measure the checkpoints:
 
     python -m synth probe choice-points runs/choice-points-quick/ID
     python -m synth probe information runs/information-quick/ID
     python -m synth probe law --run runs/prediction-law-quick/*
 
-The objective is on all tokens: these sources have no questions, but for the maze.
+The loss is on all tokens: except for the maze, these sources have no questions.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sweeps.catalogue.crossed import Crossed, heads, sized
+from sweeps.catalogue.factorial import Factorial, heads, sized_models
 from sweeps.sweep import WITH_NIGHT, sweep
 from synth.config import (
     ModelConfig,
@@ -28,9 +28,9 @@ from synth.tasks.sources import SourcesConfig
 from synth.tasks.task import TaskConfig
 
 HEADS = (1, 2, 4)
-CROSSED = {
-    "quick": Crossed(
-        models=sized("100k"),
+DESIGNS = {
+    "quick": Factorial(
+        models=sized_models("100k"),
         arms=heads((1, 4)),
         seeds=5,
         training=TrainingConfig(
@@ -44,10 +44,10 @@ CROSSED = {
             final_examples=500,
         ),
     ),
-    # Ten core-hours for choice points: 10M tokens a run, finely evaluated, since what
-    # counts is when a run leaves its plateau.
-    "night": Crossed(
-        models=sized("30k", "100k", "300k"),
+    # Ten core-hours for choice points: 10M tokens a run, evaluated often, since the
+    # measurement is when a run leaves its plateau.
+    "night": Factorial(
+        models=sized_models("30k", "100k", "300k"),
         arms=heads(HEADS, ("parallel", "anticausal")),
         seeds=8,
         training=TrainingConfig(
@@ -61,8 +61,8 @@ CROSSED = {
             final_examples=500,
         ),
     ),
-    "small": Crossed(
-        models=sized("1M", "10M"),
+    "small": Factorial(
+        models=sized_models("1M", "10M"),
         arms=heads(HEADS),
         seeds=5,
         training=TrainingConfig(
@@ -75,16 +75,16 @@ CROSSED = {
             evaluation_examples=256,
         ),
     ),
-    "paper": Crossed(
-        models=sized("30M", "100M"),
+    "paper": Factorial(
+        models=sized_models("30M", "100M"),
         arms=heads(HEADS),
         seeds=5,
         training=TrainingConfig(),
     ),
 }
-"""All but the tasks."""
+"""Designs without their tasks."""
 DEEP = {"quick": "d40-L8-h4", "small": "d256-L12-h8", "paper": "100M"}
-"""A model with enough layers for a line."""
+"""A model with enough layers to fit a line over them."""
 
 
 @sweep(
@@ -95,12 +95,12 @@ DEEP = {"quick": "d40-L8-h4", "small": "d256-L12-h8", "paper": "100M"}
 def choice_points(scale: str) -> Iterator[RunConfig]:
     """Choice points with three lengths of consequence; from `small` on also mazes.
 
-    A night also has anticausal heads, which keep the depth to the first one.
+    `night` also has anticausal heads, which keep the depth to head 1.
     """
     tasks: tuple[TaskConfig, ...] = (ChoicePointsConfig(),)
     if scale in ("small", "paper"):
         tasks += (MazeConfig(),)
-    return replace(CROSSED[scale], tasks=tasks).runs()
+    return replace(DESIGNS[scale], tasks=tasks).runs()
 
 
 @sweep(
@@ -110,13 +110,13 @@ def choice_points(scale: str) -> Iterator[RunConfig]:
 )
 def best_horizon(scale: str) -> Iterator[RunConfig]:
     """One to eight heads, on choices of 1, 3 and 7 tokens of consequence each."""
-    night = CROSSED[scale]
+    design = DESIGNS[scale]
     return replace(
-        night,
+        design,
         tasks=tuple(ChoicePointsConfig(consequences=(n,) * 3) for n in (1, 3, 7)),
-        models=sized("d40-L12-h4"),
+        models=sized_models("d40-L12-h4"),
         arms=heads((1, 2, 3, 4, 6, 8)),
-        training=replace(night.training, steps=1950, evaluate_every_steps=50),
+        training=replace(design.training, steps=1950, evaluate_every_steps=50),
     ).runs()
 
 
@@ -130,7 +130,7 @@ def information(scale: str) -> Iterator[RunConfig]:
     tasks: tuple[TaskConfig, ...] = (coupled,)
     if scale != "quick":
         tasks += (SourcesConfig(order=2), SourcesConfig(family="hidden"))
-    return replace(CROSSED[scale], tasks=tasks).runs()
+    return replace(DESIGNS[scale], tasks=tasks).runs()
 
 
 @sweep(
@@ -140,8 +140,8 @@ def information(scale: str) -> Iterator[RunConfig]:
 def prediction_law(scale: str) -> Iterator[RunConfig]:
     """Deep models on choice points; from `small` on also a chain and polynomials.
 
-    Parallel heads shorten the way to head 1 by n - 1 layers; anticausal ones keep it, so
-    that a slope can be compared at equal depth.
+    Parallel heads take n - 1 layers from the path to head 1; anticausal heads keep them,
+    so slopes can be compared at equal depth.
     """
     tasks: tuple[TaskConfig, ...] = (ChoicePointsConfig(),)
     layouts: tuple[Layout, ...] = ("parallel", "anticausal")
@@ -150,8 +150,8 @@ def prediction_law(scale: str) -> Iterator[RunConfig]:
         tasks += (chain, PolynomialConfig())
         layouts += ("linear",)
     horizons = (1, 4) if scale == "quick" else HEADS
-    arms, models = heads(horizons, layouts), sized(DEEP[scale])
-    return replace(CROSSED[scale], tasks=tasks, models=models, arms=arms).runs()
+    arms, models = heads(horizons, layouts), sized_models(DEEP[scale])
+    return replace(DESIGNS[scale], tasks=tasks, models=models, arms=arms).runs()
 
 
 @sweep(
@@ -166,5 +166,5 @@ def prediction_law_mixers(scale: str) -> Iterator[RunConfig]:
     mixers: tuple[Mixer, ...] = ("attention", "mamba2", "rwkv")
     for mixer in mixers:
         models = (ModelConfig(scale=DEEP[scale], mixer=mixer),)
-        crossed = replace(CROSSED[scale], tasks=(ChoicePointsConfig(),), models=models)
-        yield from crossed.runs()
+        design = replace(DESIGNS[scale], tasks=(ChoicePointsConfig(),), models=models)
+        yield from design.runs()

@@ -1,12 +1,12 @@
 """What a new user trains first (`make quick`), within minutes on two CPU cores.
 
-`quick` is polynomial arithmetic and `choices` choice points, both here; `repeats`, in
-`sweeps.catalogue.induction`, is induction.
+`quick` (polynomial arithmetic) and `choices` (choice points) are here; `repeats`
+(induction) is in `sweeps.catalogue.induction`.
 """
 
 from collections.abc import Iterator
 
-from sweeps.catalogue.crossed import Crossed, heads, sized
+from sweeps.catalogue.factorial import Factorial, heads, sized_models
 from sweeps.sweep import sweep
 from synth.config import RunConfig, TrainingConfig
 from synth.tasks.choice_points import ChoicePointsConfig
@@ -16,11 +16,11 @@ from synth.tasks.polynomial import PolynomialConfig
 @sweep(figure="accuracy by number of operations", claims=("C7",), scales=("quick",))
 def quick(scale: str) -> Iterator[RunConfig]:
     """Polynomial arithmetic on F_2[X]/(X^3): 10k and 30k models, n = 1, 2, 4, 3 seeds."""
-    return Crossed(
+    return Factorial(
         tasks=(
             PolynomialConfig(modulus=2, degree=3, max_operations=3, max_evaluated=5),
         ),
-        models=sized("10k", "30k"),
+        models=sized_models("10k", "30k"),
         arms=heads((1, 2, 4), scored="answer"),
         seeds=3,
         training=TrainingConfig(
@@ -44,9 +44,9 @@ def quick(scale: str) -> Iterator[RunConfig]:
 )
 def choices(scale: str) -> Iterator[RunConfig]:
     """Choice points with three branches, made easy: 41k models, n = 1 and 4, 3 seeds."""
-    return Crossed(
+    return Factorial(
         tasks=(ChoicePointsConfig(branches=3, stretch=1, consequences=(1, 2, 3, 4)),),
-        models=sized("d24-L6-h2"),
+        models=sized_models("d24-L6-h2"),
         arms=heads((1, 4)),
         seeds=3,
         training=TrainingConfig(

@@ -131,9 +131,9 @@ def _status(folder: Path, root: Path) -> float:
 
 def bench_launcher(folder: Path, seeds: int) -> None:
     """A launch of very many runs, until some have ended; then the study of them."""
-    from sweeps.dashboard import study_of
-    from sweeps.loading import find
+    from sweeps.dashboard import build_study
     from sweeps.survey import survey
+    from sweeps.sweep_lookup import find_sweep
 
     path = write_sweep(folder, SEEDS=seeds, SCALE="d16-L4-h2", STEPS=2, HORIZONS=(1,))
     process = subprocess.Popen(
@@ -152,9 +152,9 @@ def bench_launcher(folder: Path, seeds: int) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate()
     size = sum(p.stat().st_size for p in (folder / "runs/bench").glob("*.*"))
-    configs = find(str(path))("quick")
+    configs = find_sweep(str(path))("quick")
     began = time.process_time()
-    study_of("bench", configs, survey(folder / "runs/bench", configs), "a/b")
+    build_study("bench", configs, survey(folder / "runs/bench", configs), "a/b")
     seconds = time.process_time() - began
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
@@ -218,7 +218,7 @@ def bench_lanes(folder: Path, rounds: int) -> None:
 
 def _one_process_each(folder: Path, name: str, path: Path) -> float:
     """A fresh interpreter for every run, one after another."""
-    from sweeps.loading import find
+    from sweeps.sweep_lookup import find_sweep
 
     began = time.monotonic()
     code = (
@@ -227,7 +227,7 @@ def _one_process_each(folder: Path, name: str, path: Path) -> float:
         "train([RunConfig.from_dict(json.loads(sys.argv[2]))], Path(sys.argv[1]))"
     )
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    for config in find(str(path))("quick"):
+    for config in find_sweep(str(path))("quick"):
         words = [str(folder / name / "bench"), json.dumps(config.to_dict())]
         command = [sys.executable, "-c", code, *words]
         subprocess.run(command, check=True, env=environment)

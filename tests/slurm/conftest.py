@@ -131,10 +131,10 @@ class Site:
     )
 
     def submit(
-        self, *packs: JobRuns, braked: bool = False, ask: Ask = clients.ask, **wishes
+        self, *packs: JobRuns, braked: bool = False, ask: Ask = clients.ask, **options
     ) -> Sending:
         """Send packs; their steps are slow until the brake is released, if `braked`."""
-        profile = dataclasses.replace(self.profile, **wishes)
+        profile = dataclasses.replace(self.profile, **options)
         if braked:
             variables = {**profile.environment, **self.brake.variables()}
             del variables["PYTHONPATH"]  # inherited, behind the copy of the code

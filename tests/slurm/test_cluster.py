@@ -170,7 +170,7 @@ def test_accounting_remembers_jobs(own, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("wishes", "words"),
+    ("options", "words"),
     [
         ({"state": "/tmp/" + "x" * 90}, "at most 80 characters"),
         ({"state": "/tmp/a b"}, "no blanks"),
@@ -178,10 +178,10 @@ def test_accounting_remembers_jobs(own, monkeypatch):
         ({"max_array_size": 0}, "at least 1; got 0"),
     ],
 )
-def test_impossible_options_are_refused(wishes, words, capsys):
+def test_impossible_options_are_refused(options, words, capsys):
     with pytest.raises(ValueError, match=words):
-        ClusterOptions(**wishes)
-    flags = [f"--{key.replace('_', '-')}={value}" for key, value in wishes.items()]
+        ClusterOptions(**options)
+    flags = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
     assert main(["cluster", "up", *flags]) == 2
     assert "error: ClusterOptions" in capsys.readouterr().err
 

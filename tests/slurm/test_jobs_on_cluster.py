@@ -133,8 +133,8 @@ def test_scontrol_requeue(site, assert_undisturbed):
 
 def take_node(site, node: str) -> None:
     """A job that needs all of a node, with priority over packs, has made its way."""
-    wishes = f"-p high -w {node} -N 1 -n 2 --mem=100 --parsable -o /dev/null --wrap"
-    job = site.client("sbatch", *wishes.split(), "sleep 1").strip()
+    options = f"-p high -w {node} -N 1 -n 2 --mem=100 --parsable -o /dev/null --wrap"
+    job = site.client("sbatch", *options.split(), "sleep 1").strip()
     state = ["squeue", "-h", "-t", "all", "-j", job, "-o", "%T"]
     started = ("RUNNING", "COMPLETED", "COMPLETING")
     assert until(lambda: site.client(*state).strip() in started)

@@ -18,9 +18,9 @@ from slurm.job_record import write_record as write
 from slurm.ledger import SentArray, launches, launching, settle
 from slurm.profile import Profile
 from slurm.queue import QueueEntry, parse_squeue
-from slurm.sent import smaller_packs, stored_config
 from slurm.status import cancel, read_status
 from slurm.submission import SubmissionRefused, live_runs, refuse_inside_job, submit
+from slurm.submitted_runs import smaller_packs, stored_config
 from slurm.worker import Notices, Worker
 from synth.run.store import RunFolder
 

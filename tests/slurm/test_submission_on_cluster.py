@@ -19,8 +19,8 @@ from slurm.status import cancel, read_status
 from slurm.submission import SubmissionRefused, submit
 from sweeps.cluster import OnCluster
 from sweeps.display import Display
-from sweeps.launch import Wishes, launch
-from sweeps.survey import stored_configs
+from sweeps.launch import LaunchOptions, launch
+from sweeps.survey import read_configs
 from synth.run import code_copy as snapshot
 from synth.run.execution import Execution
 from synth.run.store import RunFolder
@@ -75,7 +75,7 @@ def test_launches_before_a_refusal_stay_known(site):
 
 
 @pytest.mark.parametrize(
-    ("wishes", "words"),
+    ("options", "words"),
     [
         ({"partition": "nowhere"}, "invalid partition"),
         ({"gpus": 3, "tasks": 3}, "node configuration is not available"),
@@ -83,11 +83,11 @@ def test_launches_before_a_refusal_stay_known(site):
         ({"sbatch": {"array": "0-1000"}}, "max_running"),
     ],
 )
-def test_a_refused_submission_leaves_nothing(site, wishes, words):
+def test_a_refused_submission_leaves_nothing(site, options, words):
     site.submit([tiny(0)], sbatch={"begin": "now+1hour"})
     files, queue = everything(site.root), read_queue()
     with pytest.raises((SubmissionRefused, ValueError), match=words):
-        site.submit([tiny(1)], [tiny(2)], **wishes)
+        site.submit([tiny(1)], [tiny(2)], **options)
     assert everything(site.root) == files
     # SLURM lists some refused jobs for a while, as failed; none of them may be alive.
     assert {k for k, v in read_queue().items() if v.live} == {
@@ -281,16 +281,16 @@ def test_settings_of_the_shell_change_nothing(site, monkeypatch, assert_undistur
 
 
 @pytest.mark.parametrize(
-    ("wishes", "words"),
+    ("options", "words"),
     [
         ({"memory_gb": 0}, "MinMemoryCPU=500M"),  # what the site gives by itself
         ({"memory_gb": 0, "memory_per_cpu_gb": 0.25}, "MinMemoryCPU=256M"),
         ({"memory_gb": 0.5}, "MinMemoryNode=512M"),
     ],
 )
-def test_memory_as_the_site_counts_it(site, wishes, words):
+def test_memory_as_the_site_counts_it(site, options, words):
     run = tiny(0)
-    site.submit([run], **wishes)
+    site.submit([run], **options)
     assert words in site.client("scontrol", "show", "job", site.job(run))
     site.wait_for("done", run)
 
@@ -318,10 +318,10 @@ def again(site, *states):
     """`python -m sweeps retry` for a folder: what was sent."""
     return launch(
         "retry",
-        stored_configs(site.root)[0],
+        read_configs(site.root)[0],
         site.root,
         OnCluster(site.profile, "retry"),
-        Wishes(
+        LaunchOptions(
             execution=site.profile.build_execution(),
             lanes=site.profile.lanes,
             states=states,
@@ -353,7 +353,7 @@ def test_one_damaged_folder_of_a_pack(site, assert_undisturbed):
     state = ["squeue", "-h", "-t", "all", "-j", site.job(runs[1]), "-o", "%T"]
     assert until(lambda: site.client(*state).strip() == "FAILED")
     assert again(site, "failed") == []
-    assert "left out" in stored_configs(site.root)[1][0]
+    assert "left out" in read_configs(site.root)[1][0]
     (folder.path / "config.json").unlink()
     assert [o.run_id for o in again(site, "failed")] == [runs[1].run_id]
     site.wait_for("done", runs[1])

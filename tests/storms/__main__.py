@@ -19,7 +19,7 @@ import tyro
 
 from slurm.sandbox import cluster
 from slurm.sandbox.files import ClusterOptions
-from sweeps.loading import find
+from sweeps.sweep_lookup import find_sweep
 from synth.run.code_copy import HERE
 from synth.training import train
 from tests.conftest import SLOW_STEPS, Brake
@@ -49,7 +49,7 @@ def local(arguments: Arguments, seed: int) -> list[str]:
         cwd = Path(name)
         os.environ["XDG_CACHE_HOME"] = str(cwd / "cache")
         path = write_sweep(cwd, seeds=4, steps=40, layers=(3,))
-        configs = find(str(path))("quick")
+        configs = find_sweep(str(path))("quick")
         root = cwd / "runs" / "depths-quick"
         for line in storm(seed, arguments.faults, path, root, cwd):
             print(f"  {line}", flush=True)

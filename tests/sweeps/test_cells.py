@@ -8,8 +8,8 @@ import pytest
 from sweeps import costs
 from sweeps.__main__ import main
 from sweeps.catalogue import CATALOGUE
-from sweeps.cells import cell_key, cell_names, part_of
-from sweeps.rates import usual_rate
+from sweeps.cells import cell_key, cell_names, select_runs
+from sweeps.throughput import default_throughput
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.run.execution import Execution
 from synth.tasks.choice_points import ChoicePointsConfig
@@ -35,22 +35,22 @@ def summary(configs):
 
 def test_some_arms_and_sizes_are_chosen_in_the_order_of_the_sweep():
     configs = grid()
-    assert part_of(configs) == configs
-    assert summary(part_of(configs, arms=["n2"], sizes=["d24-L5-h2"])) == [
+    assert select_runs(configs) == configs
+    assert summary(select_runs(configs, arms=["n2"], sizes=["d24-L5-h2"])) == [
         ("30k", "n2", 0),
         ("30k", "n2", 1),
     ]
-    assert part_of(configs, arms=["n2", "n1"]) == configs
+    assert select_runs(configs, arms=["n2", "n1"]) == configs
 
 
 def test_fewer_seeds_are_the_first_and_more_continue_the_numbering():
     configs = grid()
-    assert [c.seed for c in part_of(configs, seeds=1)] == [0] * 4
-    more = part_of(configs, seeds=5)
+    assert [c.seed for c in select_runs(configs, seeds=1)] == [0] * 4
+    more = select_runs(configs, seeds=5)
     assert [c.seed for c in more] == [0, 1, 2, 3, 4] * 4
     assert {c.run_id for c in configs} < {c.run_id for c in more}
     from_seven = [dataclasses.replace(tiny_run(1), seed=seed) for seed in (7, 3)]
-    assert [c.seed for c in part_of(from_seven, seeds=3)] == [7, 3, 8]
+    assert [c.seed for c in select_runs(from_seven, seeds=3)] == [7, 3, 8]
 
 
 def graph_runs(seeds, moves=True):
@@ -66,9 +66,9 @@ def test_graphs_are_seeds_of_one_cell_and_more_seeds_are_more_graphs():
     assert cell_key(one) == cell_key(other)
     larger = dataclasses.replace(one, task=GraphPathsConfig(nodes=50))
     assert cell_key(one) != cell_key(larger)
-    more = part_of([one, other], seeds=4)
+    more = select_runs([one, other], seeds=4)
     assert [(c.seed, c.task.graph_seed) for c in more] == [(n, n) for n in range(4)]
-    fixed = part_of(graph_runs([0, 1], moves=False), seeds=4)
+    fixed = select_runs(graph_runs([0, 1], moves=False), seeds=4)
     assert [(c.seed, c.task.graph_seed) for c in fixed] == [(n, 0) for n in range(4)]
 
 
@@ -85,7 +85,7 @@ def test_a_further_seed_has_the_data_that_its_cell_declares(declared, continued)
         dataclasses.replace(tiny_run(1), seed=seed, data_seed=data)
         for seed, data in declared
     ]
-    last = part_of(configs, seeds=4)[-1]
+    last = select_runs(configs, seeds=4)[-1]
     assert (last.seed, last.data_seed) == continued
 
 
@@ -95,7 +95,7 @@ def test_a_cell_has_its_seeds_in_every_data_stream():
         for seed in (0, 1)
         for data in (8, 9)
     ]
-    more = part_of(configs, seeds=3)
+    more = select_runs(configs, seeds=3)
     assert [(c.seed, c.data_seed) for c in more[-2:]] == [(2, 8), (2, 9)]
     assert len(more) == 6
 
@@ -103,16 +103,16 @@ def test_a_cell_has_its_seeds_in_every_data_stream():
 def test_names_that_the_sweep_lacks_are_answered_with_those_that_it_has():
     configs = grid()
     with pytest.raises(ValueError, match=r"--arms must be .*: n1, n2; got 'n4'"):
-        part_of(configs, arms=["n4"])
+        select_runs(configs, arms=["n4"])
     with pytest.raises(ValueError, match=r"--sizes must be .*: d16-L4-h2, 30k; got"):
-        part_of(configs, sizes=["1M"])
+        select_runs(configs, sizes=["1M"])
     with pytest.raises(ValueError, match="got 'huge'"):
-        part_of(configs, sizes=["huge"])
+        select_runs(configs, sizes=["huge"])
     with pytest.raises(ValueError, match="--seeds must be at least 1; got 0"):
-        part_of(configs, seeds=0)
+        select_runs(configs, seeds=0)
     one_each = [tiny_run(1), tiny_run(2, scale="30k")]
     with pytest.raises(ValueError, match="No run has an arm of --arms n1 and a size"):
-        part_of(one_each, arms=["n1"], sizes=["30k"])
+        select_runs(one_each, arms=["n1"], sizes=["30k"])
 
 
 def test_the_key_of_a_cell_forgets_seeds_and_what_it_is_told_to():
@@ -146,7 +146,9 @@ def test_a_night_is_at_most_sixteen_core_hours():
     assert len(nights) >= 10
     for sweep in nights:
         runs = sweep("night")
-        seconds = sum(costs.tokens(run) / usual_rate(run, Execution()) for run in runs)
+        seconds = sum(
+            costs.tokens(run) / default_throughput(run, Execution()) for run in runs
+        )
         assert 3 <= seconds / 0.75 / 3600 <= 16.5, sweep.name
         assert len({run.seed for run in runs}) >= 5
 
@@ -155,7 +157,11 @@ def test_logits_that_no_loss_needs_take_no_time():
     """Stories unembed one position in twenty; one busy core reached 53k tokens/s."""
     run = CATALOGUE["induction"]("night")[0]
     native = dataclasses.replace(run, objective=MultiTokenConfig(horizon=1))
-    assert usual_rate(native, Execution()) < 53e3 < usual_rate(run, Execution())
+    assert (
+        default_throughput(native, Execution())
+        < 53e3
+        < default_throughput(run, Execution())
+    )
 
 
 def test_names_of_cells_hold_what_differs_within_a_task():
@@ -194,5 +200,5 @@ def test_names_of_cells_leave_out_the_files_of_plugins(monkeypatch):
 
 def test_the_paper_scale_reaches_five_seeds():
     for name in ("polynomial", "induction", "induction-books"):
-        runs = part_of(CATALOGUE[name]("paper"), seeds=5)
+        runs = select_runs(CATALOGUE[name]("paper"), seeds=5)
         assert {run.seed for run in runs} == set(range(5))

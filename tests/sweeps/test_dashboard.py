@@ -4,8 +4,8 @@ import resource
 
 import pytest
 
-from sweeps.dashboard import direction, study_of
-from sweeps.survey import headline, survey
+from sweeps.dashboard import build_study, direction
+from sweeps.survey import last_metrics, survey
 from synth.run.standing import Standing, Survey
 from synth.run.store import RunFolder
 from synth.training import train
@@ -29,13 +29,13 @@ def test_trials_say_what_the_folders_say(tmp_path):
     before = sorted(tmp_path.rglob("*"))
     with RunFolder(tmp_path, third.run_id).claim():
         seen = survey(tmp_path, configs)
-    study = study_of("mine", configs, seen, METRIC)
+    study = build_study("mine", configs, seen, METRIC)
     states = [trial.state.name for trial in study.trials]
     assert states == ["COMPLETE", "FAIL", "RUNNING", "WAITING"]
     assert study.trials[0].params == {"objective.horizon": 1, "seed": 0}
     assert study.trials[1].user_attrs["error"] == "broke"
     assert study.best_trial.user_attrs["run_id"] == first.run_id
-    assert study.best_value == headline(RunFolder(tmp_path, first.run_id))[METRIC]
+    assert study.best_value == last_metrics(RunFolder(tmp_path, first.run_id))[METRIC]
     assert set(tmp_path.rglob("*")) - set(before) <= {
         tmp_path / third.run_id / "claim"
     }  # looking writes nothing
@@ -45,9 +45,9 @@ def test_a_metric_that_is_missing_or_a_loss(tmp_path):
     configs = grid()[:1]
     train(configs, tmp_path)
     seen = survey(tmp_path, configs)
-    study = study_of("mine", configs, seen, "in_domain/beauty")
+    study = build_study("mine", configs, seen, "in_domain/beauty")
     assert [trial.state.name for trial in study.trials] == ["FAIL"]
-    assert study_of("mine", configs, seen, "train/loss").direction.name == "MINIMIZE"
+    assert build_study("mine", configs, seen, "train/loss").direction.name == "MINIMIZE"
     assert direction(METRIC, configs) == "maximize"
 
 
@@ -55,7 +55,7 @@ def test_memory_does_not_grow_with_the_square_of_the_seeds(tmp_path):
     configs = [tiny_run(1, seed) for seed in range(1500)]
     seen = Survey(tmp_path, [Standing(c.run_id, "new") for c in configs])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    study = study_of("mine", configs, seen, METRIC)
+    study = build_study("mine", configs, seen, METRIC)
     assert len(study.get_trials(deepcopy=False)) == 1500
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 60_000  # KB

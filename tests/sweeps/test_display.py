@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from sweeps import display
-from sweeps.board import Active, Board
-from sweeps.display import Display, draw, summary
+from sweeps.display import Display, draw, summarize
+from sweeps.launch_progress import ActivePack, LaunchProgress
 from synth.run.progress import Event, Outcome
 from tests.conftest import PATIENCE_S, tiny_run
 from tests.sweeps.conftest import call, command
@@ -18,8 +18,10 @@ from tests.sweeps.conftest import call, command
 
 def board():
     configs = [tiny_run(seed=seed) for seed in range(5)]
-    found = Board(6, 1, "in_domain/exact_match", {c.run_id: 1.0 for c in configs})
-    active = Active((configs[0], configs[1]))
+    found = LaunchProgress(
+        6, 1, "in_domain/exact_match", {c.run_id: 1.0 for c in configs}
+    )
+    active = ActivePack((configs[0], configs[1]))
     event = Event(
         kind="training",
         run_ids=["a", "b"],
@@ -43,9 +45,11 @@ def test_counts_and_time_left(monkeypatch):
     found = board()
     found.began -= 1.0
     text = "6 runs: 1 done, 2 training, 2 waiting, 1 failed; about "
-    assert summary(found).startswith(text)
+    assert summarize(found).startswith(text)
     # One run of five has ended and two stand at a half: 2 of 5 parts are over.
-    monkeypatch.setattr("sweeps.board.time.monotonic", lambda: found.began + 20.0)
+    monkeypatch.setattr(
+        "sweeps.launch_progress.time.monotonic", lambda: found.began + 20.0
+    )
     assert found.seconds_left == pytest.approx(30.0)
 
 
@@ -62,7 +66,7 @@ def test_the_table_shows_what_is_asked_for():
 
 def test_lines(capsys):
     lines, found = Display(), board()
-    lines.ended(found.outcomes[tiny_run(seed=2).run_id], found)
+    lines.report_end(found.outcomes[tiny_run(seed=2).run_id], found)
     assert "(2/6): it broke" in capsys.readouterr().out
     lines.refresh(found)
     assert capsys.readouterr().out == ""

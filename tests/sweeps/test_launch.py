@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.board import Board
 from sweeps.display import Display
-from sweeps.executor import Work, present
-from sweeps.loading import find
+from sweeps.executor import Work, check_folder
+from sweeps.launch_progress import LaunchProgress
 from sweeps.pool import Launch, LocalPool
 from sweeps.survey import survey
+from sweeps.sweep_lookup import find_sweep
 from synth.run.defining_code import refuse_other_code
 from synth.run.execution import Execution
 from synth.run.progress import Outcome
@@ -41,7 +41,7 @@ def test_a_killed_launcher_loses_nothing_and_repeats_nothing(
 ):
     """`kill -9` in the middle of 24 runs on two workers, and start again at once."""
     path = sweep_file(seeds=6, steps=40)
-    configs = find(str(path))("quick")
+    configs = find_sweep(str(path))("quick")
     root = tmp_path / FOLDER
     # A pack takes four seconds, so the last of eight begins long after the kill.
     brake = Brake(tmp_path / "brake", step_seconds=0.1)
@@ -67,7 +67,7 @@ def test_a_killed_launcher_loses_nothing_and_repeats_nothing(
 @pytest.mark.slow
 def test_two_launches_at_once_share_the_work(sweep_file, tmp_path, expected):
     path = sweep_file(seeds=1, steps=200, layers=(3,))
-    configs = find(str(path))("quick")
+    configs = find_sweep(str(path))("quick")
     root = tmp_path / FOLDER
     both = [start("run", path, "--workers", 1, cwd=tmp_path) for _ in range(2)]
     printed = [process.communicate(timeout=PATIENCE_S)[0] for process in both]
@@ -81,7 +81,7 @@ def test_ctrl_c_leaves_checkpoints_and_the_next_command(
     sweep_file, tmp_path, expected, brake
 ):
     path = sweep_file(seeds=1, steps=200, layers=(3,))
-    configs = find(str(path))("quick")
+    configs = find_sweep(str(path))("quick")
     root = tmp_path / FOLDER
     process = start("run", path, cwd=tmp_path, brake=brake)
     wait_until(lambda: list(root.glob("*/metrics.jsonl")), process=process)
@@ -102,7 +102,7 @@ def test_ctrl_c_leaves_checkpoints_and_the_next_command(
 @pytest.mark.slow
 def test_a_worker_that_dies_is_replaced(sweep_file, tmp_path, expected, brake):
     path = sweep_file(seeds=2, steps=200, layers=(3,))
-    configs = find(str(path))("quick")
+    configs = find_sweep(str(path))("quick")
     root = tmp_path / FOLDER
     process = start("run", path, cwd=tmp_path, brake=brake)
     wait_until(lambda: list(root.glob("*/metrics.jsonl")), process=process)
@@ -141,7 +141,7 @@ def test_queued_runs_train_with_the_code_they_were_launched_with(
     sweep_file, tmp_path, expected, brake
 ):
     path = sweep_file(seeds=1, steps=200, layers=(3,))
-    configs = find(str(path))("quick")
+    configs = find_sweep(str(path))("quick")
     (tmp_path / "checkout").mkdir()
     source = copy_of_the_code(tmp_path / "checkout")
     root = tmp_path / FOLDER
@@ -180,7 +180,7 @@ def test_runs_of_other_code_are_not_gone_on_with(sweep_file, tmp_path, brake):
 def test_a_failing_run_stops_nobody_else(sweep_file, tmp_path):
     path = sweep_file(seeds=2, layers=(3,))
     root = tmp_path / FOLDER
-    first, *others = find(str(path))("quick")
+    first, *others = find_sweep(str(path))("quick")
     folder = RunFolder(root, first.run_id)
     folder.path.mkdir(parents=True)
     (folder.path / "metrics.jsonl").mkdir()  # cannot be written to
@@ -202,7 +202,7 @@ def test_a_failing_run_stops_nobody_else(sweep_file, tmp_path):
 def test_fail_fast(sweep_file, tmp_path):
     path = sweep_file(seeds=1)
     root = tmp_path / FOLDER
-    for config in find(str(path))("quick"):
+    for config in find_sweep(str(path))("quick"):
         (root / config.run_id / "metrics.jsonl").mkdir(parents=True)
     arguments = ("run", path, "--fail-fast", "--lanes", 1, "--json")
     outcomes = json.loads(call(*arguments, "--workers", 1, cwd=tmp_path, status=1))
@@ -308,7 +308,7 @@ def test_what_is_left_untrained_shows_in_the_exit_status(
 def test_one_damaged_lane_fails_alone(sweep_file, tmp_path, expected, workers, trouble):
     path = sweep_file(seeds=3, layers=(3,))
     root = tmp_path / FOLDER
-    configs = find(str(path))("quick")
+    configs = find_sweep(str(path))("quick")
     ill = configs[1]
     folder = root / ill.run_id
     if trouble == "metrics":
@@ -344,17 +344,17 @@ def test_runs_that_are_removed_while_they_train_are_trained_afresh(
     out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, (out, err)
     assert "a pack of 2 failed: tried one by one" in out
-    configs = find(str(path))("quick")
+    configs = find_sweep(str(path))("quick")
     assert [content(root, config) for config in configs] == expected(configs)
 
 
 def test_a_run_whose_folder_is_gone_is_not_done(tmp_path):
     config = tiny_run()
     done = Outcome(config.run_id, "done", "done")
-    assert "was removed or changed" in present(tmp_path)(done).message
-    assert present(tmp_path)(done).state == "failed"
+    assert "was removed or changed" in check_folder(tmp_path, done).message
+    assert check_folder(tmp_path, done).state == "failed"
     train([config], tmp_path)
-    assert present(tmp_path)(done) is done
+    assert check_folder(tmp_path, done) is done
 
 
 def test_a_failure_in_another_launch_is_not_tried_twice(tmp_path):
@@ -362,28 +362,30 @@ def test_a_failure_in_another_launch_is_not_tried_twice(tmp_path):
     config = tiny_run()
     folder = RunFolder(tmp_path, config.run_id)
     folder.open(config)
-    board = Board(1, 0, "in_domain/exact_match", {})
+    progress = LaunchProgress(1, 0, "in_domain/exact_match", {})
     work = Work(
         packs=[],
         root=tmp_path,
         execution=Execution(),
-        board=board,
+        progress=progress,
         display=Display(quiet=True),
     )
     launch = Launch(LocalPool(1), work)
     folder.write_json("failure.json", {"message": "it broke"})
     old = launch.began - 60
     os.utime(folder.path / "failure.json", (old, old))
-    launch.held, launch.looked = {config.run_id: config}, 0.0
-    launch._look_at_held()
+    launch.held, launch.checked_at = {config.run_id: config}, 0.0
+    launch._check_held()
     assert [list(pack) for pack in launch.queue] == [[config]]
     launch.queue.clear()
     os.utime(folder.path / "failure.json")
-    launch.held, launch.looked = {config.run_id: config}, 0.0
-    launch._look_at_held()
+    launch.held, launch.checked_at = {config.run_id: config}, 0.0
+    launch._check_held()
     assert not launch.queue
-    assert board.outcomes[config.run_id].state == "failed"
-    assert "failed in another launch: it broke" in board.outcomes[config.run_id].message
+    assert progress.outcomes[config.run_id].state == "failed"
+    assert (
+        "failed in another launch: it broke" in progress.outcomes[config.run_id].message
+    )
 
 
 def test_the_first_run_of_other_code_is_named_with_its_own_commit(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from sweeps import packs
-from sweeps.packs import bytes_per_lane, chooser, cut, usual_lanes
+from sweeps.packs import bytes_per_lane, cut_packs, default_lanes, lane_rule
 from synth.run.execution import Execution
 from tests.conftest import tiny_run
 
@@ -15,29 +15,29 @@ CPU = Execution()
 )
 def test_packs_are_few_and_even(lanes, sizes):
     configs = [tiny_run(seed=seed) for seed in range(5)]
-    found = cut(configs, lanes)
+    found = cut_packs(configs, lanes)
     assert sorted(map(len, found)) == sizes
     assert [config for pack in found for config in pack] == configs
 
 
 def test_only_runs_of_one_shape_share_a_pack():
     configs = [tiny_run(n, seed) for seed in range(2) for n in (1, 2)]
-    found = cut(configs, 4)
+    found = cut_packs(configs, 4)
     assert [[c.objective.horizon for c in pack] for pack in found] == [[1, 1], [2, 2]]
 
 
 def test_suspects_go_in_smaller_packs_of_their_own():
     configs = [tiny_run(seed=seed) for seed in range(9)]
     most = {config.run_id: 2 for config in configs[:4]} | {configs[8].run_id: 9}
-    seeds = [[config.seed for config in pack] for pack in cut(configs, 3, most)]
+    seeds = [[config.seed for config in pack] for pack in cut_packs(configs, 3, most)]
     assert seeds == [[0, 1], [2, 3], [4, 5], [6, 7], [8]]
 
 
 def test_lanes_leave_no_slot_idle():
-    assert chooser(CPU, slots=4)(tiny_run(), 4, 1) == 1
-    assert chooser(CPU, slots=4)(tiny_run(), 4, 2) == 2
-    assert chooser(CPU, slots=4)(tiny_run(), 2, 1) == 1
-    assert chooser(CPU, slots=2)(tiny_run(), 3, 6) == 3
+    assert lane_rule(CPU, slots=4)(tiny_run(), 4, 1) == 1
+    assert lane_rule(CPU, slots=4)(tiny_run(), 4, 2) == 2
+    assert lane_rule(CPU, slots=4)(tiny_run(), 2, 1) == 1
+    assert lane_rule(CPU, slots=2)(tiny_run(), 3, 6) == 3
 
 
 def test_lanes_fit_in_memory(monkeypatch):
@@ -46,14 +46,14 @@ def test_lanes_fit_in_memory(monkeypatch):
         monkeypatch.setattr(
             packs, "memory_per_slot", lambda *_, n=fit: (n + 0.5) * need
         )
-        assert chooser(CPU, slots=1)(tiny_run(), 8, 1) == fit
+        assert lane_rule(CPU, slots=1)(tiny_run(), 8, 1) == fit
     assert bytes_per_lane(tiny_run(batch_rows=400)) > 20 * need
     state = 4.0 * 4 * 99.1e6  # weights, gradients, two moments
     assert bytes_per_lane(tiny_run(scale="100M", context=2048)) > state
 
 
 def test_shapes_get_lanes_by_size_and_device():
-    assert chooser(CPU, slots=1)(tiny_run(scale="10k"), 8, 1) == 4
-    assert chooser(CPU, slots=1)(tiny_run(scale="1M"), 8, 1) == 1
+    assert lane_rule(CPU, slots=1)(tiny_run(scale="10k"), 8, 1) == 4
+    assert lane_rule(CPU, slots=1)(tiny_run(scale="1M"), 8, 1) == 1
     gpu = Execution(device="cuda")
-    assert usual_lanes(tiny_run(batch_rows=64, context=128), gpu) == 8
+    assert default_lanes(tiny_run(batch_rows=64, context=128), gpu) == 8

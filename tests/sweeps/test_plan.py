@@ -8,9 +8,9 @@ import pytest
 
 from sweeps import costs
 from sweeps.commands import PlanCommand
-from sweeps.plan import plan, short
-from sweeps.rates import usual_rate
+from sweeps.plan import format_count, plan
 from sweeps.survey import survey
+from sweeps.throughput import default_throughput
 from synth.config import ModelConfig
 from synth.models.describe import describe_run
 from synth.run.execution import Execution
@@ -29,8 +29,8 @@ def runs(seeds=2):
     return [tiny_run(horizon, seed) for horizon in (1, 2) for seed in range(seeds)]
 
 
-def planned(configs, root, **wishes):
-    return plan("mine", configs, survey(root, configs), CPU, 2, **wishes)
+def planned(configs, root, **options):
+    return plan("mine", configs, survey(root, configs), CPU, 2, **options)
 
 
 def test_a_plan_counts_what_is_there_and_what_is_missing(tmp_path):
@@ -63,12 +63,12 @@ def test_times_by_size_are_those_of_the_rungs():
     for scale, rate in measured.items():
         context = 128 if rate > 20e3 else 256
         run = tiny_run(scale=scale, steps=10**7, context=context)
-        assert usual_rate(run, CPU) == pytest.approx(rate, rel=0.1)
+        assert default_throughput(run, CPU) == pytest.approx(rate, rel=0.1)
         brief = tiny_run(scale=scale, steps=10, context=context)
-        assert usual_rate(brief, CPU) < usual_rate(run, CPU)
-    assert usual_rate(tiny_run(), Execution(device="cuda")) is None
+        assert default_throughput(brief, CPU) < default_throughput(run, CPU)
+    assert default_throughput(tiny_run(), Execution(device="cuda")) is None
     large = [tiny_run(scale=s, steps=10**5) for s in ("30M", "100M")]
-    rates = [usual_rate(r, CPU) * costs.flops_per_token(r) for r in large]
+    rates = [default_throughput(r, CPU) * costs.flops_per_token(r) for r in large]
     assert rates[0] == pytest.approx(rates[1])
 
 
@@ -90,19 +90,19 @@ def pretend(root, config, rate, host=None, done=True, lanes=2):
 
 def test_times_follow_what_runs_of_this_machine_reached(tmp_path):
     configs = runs(seeds=3)
-    usual = usual_rate(configs[0], CPU)
+    usual = default_throughput(configs[0], CPU)
     pretend(tmp_path, configs[0], 2 * usual)
     found = planned(configs, tmp_path)
-    assert "1 of 2 cells as seen in runs of this machine" in found.source
+    assert "1 of 2 cells measured in runs on this machine" in found.source
     assert "at 2.00 of the built-in curve" in found.source
     rates = [cell.tokens_per_second for cell in found.cells]
-    assert rates == pytest.approx([2 * usual, 2 * usual_rate(configs[3], CPU)])
+    assert rates == pytest.approx([2 * usual, 2 * default_throughput(configs[3], CPU)])
     tokens = costs.tokens(configs[0])
     assert found.cells[0].seconds == pytest.approx(2 * tokens / (2 * usual))
     pretend(tmp_path, configs[3], 500.0, done=False)
     found = planned(configs, tmp_path)
     assert found.cells[1].tokens_per_second == pytest.approx(500.0)
-    assert found.source == "as seen in runs of this machine"
+    assert found.source == "measured in runs on this machine"
 
 
 def test_what_other_machines_reached_and_odd_files_do_not_count(tmp_path):
@@ -131,7 +131,7 @@ def test_answers_alone_and_all_tokens_are_two_cells(tmp_path):
     rates = [cell.tokens_per_second for cell in found.cells]
     assert rates[0] == pytest.approx(12_345.0)
     assert "1 of 2 cells" not in found.source  # the answers alone are left to train
-    assert "0 of 1 cells as seen" in found.source
+    assert "0 of 1 cells measured" in found.source
 
 
 def test_failed_runs_are_planned_for_retry_alone(tmp_path):
@@ -201,4 +201,8 @@ def test_a_plan_draws_a_few_of_the_fixed_stories(monkeypatch):
 
 
 def test_counts_in_words():
-    assert [short(n) for n in (950, 31.46e6, 26.2144e9)] == ["950", "31.5M", "26.2B"]
+    assert [format_count(n) for n in (950, 31.46e6, 26.2144e9)] == [
+        "950",
+        "31.5M",
+        "26.2B",
+    ]

@@ -4,7 +4,13 @@ import math
 
 import pytest
 
-from sweeps.rate_grid import RateCurve, RateGrid, around, check_rates, grids_of
+from sweeps.rate_grid import (
+    RateCurve,
+    RateGrid,
+    build_grids,
+    check_rates,
+    default_rates,
+)
 from sweeps.sweep import sweep
 from tests.conftest import tiny_run, with_training
 
@@ -44,8 +50,8 @@ def test_a_rate_at_which_one_seed_diverged_never_wins():
 )
 def test_of_equals_the_one_nearest_to_the_middle_is_taken(means, best):
     found = curve(*means)
-    assert (found.best, found.edge, found.alike) == (best, None, False)
-    assert curve(0.0, 0.0, 0.0).alike
+    assert (found.best, found.edge, found.flat) == (best, None, False)
+    assert curve(0.0, 0.0, 0.0).flat
 
 
 def test_sensitivity_is_the_most_that_is_lost_within_a_factor_of_three():
@@ -69,18 +75,18 @@ def test_sensitivity_is_the_most_that_is_lost_within_a_factor_of_three():
 
 def test_a_grid_is_extended_where_its_best_lies_at_an_edge():
     grid = RateGrid("cell", tiny_run(), RATES, (1000,))
-    assert grid.extended(curve(0.1, 0.9, 0.1, 0.1)) == grid
+    assert grid.extend(curve(0.1, 0.9, 0.1, 0.1)) == grid
     for number in range(3):
-        grid = grid.extended(curve(*[0.1] * (3 + number), 0.9, rates=grid.rates))
+        grid = grid.extend(curve(*[0.1] * (3 + number), 0.9, rates=grid.rates))
     assert grid.rates == (*RATES, 1.6e-2, 3.2e-2, 6.4e-2)
-    assert grid.extended(curve(*[0.1] * 6, 0.9, rates=grid.rates)) == grid  # enough
-    lower = RateGrid("cell", tiny_run(), RATES, (1000,)).extended(curve(1, 0, 0, 0))
+    assert grid.extend(curve(*[0.1] * 6, 0.9, rates=grid.rates)) == grid  # enough
+    lower = RateGrid("cell", tiny_run(), RATES, (1000,)).extend(curve(1, 0, 0, 0))
     assert lower.rates == (5e-4, *RATES)
 
 
 def test_trials_are_runs_of_the_cell_on_seeds_and_a_split_of_their_own():
     configs = [tiny_run(n, seed) for n in (1, 2) for seed in (0, 1)]
-    one, two = grids_of(configs, RATES[:3], 2)
+    one, two = build_grids(configs, RATES[:3], 2)
     assert [grid.example.objective.arm for grid in (one, two)] == ["n1", "n2"]
     assert [(run.training.learning_rate, run.seed) for run in one.trials] == [
         (rate, seed) for rate in RATES[:3] for seed in (1000, 1001)
@@ -88,14 +94,14 @@ def test_trials_are_runs_of_the_cell_on_seeds_and_a_split_of_their_own():
     assert {run.split for run in one.trials} == {"validation"}
     assert len({run.pack_key for run in one.trials}) == 1  # lanes of one pack
     far = [tiny_run(1, 1001)]
-    assert grids_of(far, RATES, 2)[0].seeds == (1002, 1003)
+    assert build_grids(far, RATES, 2)[0].seeds == (1002, 1003)
 
 
 def test_a_sweep_without_a_grid_has_one_around_each_rate():
     slow = with_training(tiny_run(1), learning_rate=1e-3)
-    assert around(slow) == (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)
-    (grid,) = grids_of([slow, with_training(slow, learning_rate=9.0)], (), 1)
-    assert grid.rates == around(slow)  # one cell: rates are no part of it
+    assert default_rates(slow) == (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)
+    (grid,) = build_grids([slow, with_training(slow, learning_rate=9.0)], (), 1)
+    assert grid.rates == default_rates(slow)  # one cell: rates are no part of it
 
 
 @pytest.mark.parametrize("rates", [(1e-3, 2e-3), (1e-3, 1e-3, 2e-3), (0.0, 1.0, 2.0)])

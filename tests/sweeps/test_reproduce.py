@@ -8,7 +8,7 @@ import pytest
 
 from analysis.__main__ import main as analysis
 from sweeps.__main__ import main
-from sweeps.collected import TABLES
+from sweeps.collected_runs import TABLES
 from tests.sweeps.conftest import write_sweep
 
 

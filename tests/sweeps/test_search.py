@@ -12,13 +12,13 @@ import pytest
 
 from sweeps.display import Display
 from sweeps.journal import open_journal
-from sweeps.loading import find
 from sweeps.optuna_search import JOURNAL, search, study_name
 from sweeps.pool import LocalPool
 from sweeps.search_space import Range, search_cells
-from sweeps.survey import metrics
-from sweeps.sweep_metric import by_name, value_of
-from sweeps.tuned import TABLE, round_value, with_tuned
+from sweeps.survey import read_metrics
+from sweeps.sweep_lookup import find_sweep
+from sweeps.sweep_metric import value_of, values_by_name
+from sweeps.tuned_values import TABLE, apply_tuned, round_value
 from synth.config import TrainingConfig
 from synth.run.execution import Execution
 from synth.run.store import RunFolder
@@ -111,7 +111,7 @@ def test_a_search_is_equal_for_all_cells_and_goes_on(tmp_path):
         assert row["run_id"] == best.user_attrs["run_id"]
         folder = RunFolder(tmp_path, row["run_id"])
         chosen = "validation_in_domain/loss/horizon=1"
-        measured = by_name(metrics(folder))
+        measured = values_by_name(read_metrics(folder))
         assert value_of(measured, chosen) == best.value
         assert folder.config().split == "validation"
         assert value_of(measured, "in_domain/loss/horizon=1") is None  # no test is seen
@@ -121,20 +121,20 @@ def test_a_search_is_equal_for_all_cells_and_goes_on(tmp_path):
     assert starts[0] == starts[1]  # the same points to begin with
 
     table = tmp_path / TABLE
-    tuned = with_tuned(configs, table)
+    tuned = apply_tuned(configs, table)
     rates = {row["name"]: row["training"]["weight_decay"] for row in rows}
     assert [c.training.weight_decay for c in tuned[::2]] == list(rates.values())
     assert [c.seed for c in tuned] == [c.seed for c in configs]
     with pytest.raises(ValueError, match="has no values for"):
-        with_tuned([tiny_run(3)], table)
+        apply_tuned([tiny_run(3)], table)
     table.write_text("{")
     with pytest.raises(ValueError, match="it is not JSON"):
-        with_tuned(configs, table)
+        apply_tuned(configs, table)
     table.write_text('[{"name": "a"}]')
     with pytest.raises(ValueError, match="rows with `cell` and `training`"):
-        with_tuned(configs, table)
+        apply_tuned(configs, table)
     with pytest.raises(ValueError, match="Is a directory"):
-        with_tuned(configs, tmp_path)
+        apply_tuned(configs, tmp_path)
 
 
 def test_a_metric_that_nothing_measures_ends_the_search_at_once(tmp_path):
@@ -226,7 +226,7 @@ def test_an_interrupted_search_finishes_its_trials(sweep_file, tmp_path, brake):
     assert begun <= ids
     rows = json.loads((root / TABLE).read_bytes())
     assert len(rows) == 2
-    assert find(str(path)).name == "depths"
+    assert find_sweep(str(path)).name == "depths"
     out = call("plan", path, "--tuned", root / TABLE, cwd=tmp_path)
     assert "runs/depths-quick-tuned" in out
 

@@ -9,11 +9,11 @@ import pytest
 
 from sweeps.display import Display
 from sweeps.inline import InThisProcess
-from sweeps.launch import Wishes, launch
-from sweeps.looking import Show, Status, next_command
-from sweeps.provenance import Typed, last_typed
+from sweeps.inspection import Show, Status, next_command
+from sweeps.launch import LaunchOptions, launch
+from sweeps.provenance import TypedCommand, last_command
 from sweeps.sharing import link_shared
-from sweeps.survey import headline, survey
+from sweeps.survey import last_metrics, survey
 from synth.run.execution import Execution
 from synth.run.states import NOT_DONE
 from synth.run.store import RunFolder
@@ -24,14 +24,14 @@ from tests.sweeps.conftest import call
 OFTEN = Execution(checkpoint_every_seconds=0.0)
 
 
-def go(configs, root, **wishes):
+def go(configs, root, **options):
     """A launch in this process."""
     return launch(
         "mine",
         configs,
         root,
         InThisProcess(),
-        Wishes(execution=OFTEN, **wishes),
+        LaunchOptions(execution=OFTEN, **options),
         Display(quiet=True),
         "in_domain/exact_match",
     )
@@ -209,7 +209,7 @@ def test_status_and_show_name_the_next_step(tmp_path, capsys):
     assert Show(run_id=config.run_id, runs=tmp_path, json=True).run() == 0
     found = json.loads(capsys.readouterr().out)
     assert found["config"] == config.to_dict()
-    assert found["metrics"] == headline(RunFolder(tmp_path / "mine", config.run_id))
+    assert found["metrics"] == last_metrics(RunFolder(tmp_path / "mine", config.run_id))
     with pytest.raises(ValueError, match="fits no run below"):
         Show(run_id="polynomial-n7", runs=tmp_path).run()
 
@@ -248,9 +248,11 @@ def test_a_folder_with_the_name_of_a_sweep_does_not_hide_it(
 
 def test_the_next_command_can_be_typed(tmp_path):
     """Blanks in paths are quoted; what launched the folder is remembered."""
-    from sweeps.commands import Chosen
+    from sweeps.commands import SweepSelection
 
-    words = Chosen(sweep="my sweep.py", runs=tmp_path / "a b", scale="quick").words()
+    words = SweepSelection(
+        sweep="my sweep.py", runs=tmp_path / "a b", scale="quick"
+    ).words()
     assert shlex.split(words)[0] == "my sweep.py"
     assert shlex.split(words)[-1] == str(tmp_path / "a b")
     config = tiny_run()
@@ -258,10 +260,10 @@ def test_the_next_command_can_be_typed(tmp_path):
     found = survey(tmp_path)
     assert next_command(found, None) == "python -m sweeps run SWEEP [--scale SCALE]"
     for verb in ("run", "tune"):
-        Typed(verb, words).remember(tmp_path)
-        assert next_command(found, last_typed(tmp_path)).endswith(f"{verb} {words}")
+        TypedCommand(verb, words).save(tmp_path)
+        assert next_command(found, last_command(tmp_path)).endswith(f"{verb} {words}")
     (tmp_path / ".sweep/typed.json").write_text("[]")
-    assert last_typed(tmp_path) is None
+    assert last_command(tmp_path) is None
 
 
 def test_folders_of_older_code_stay_readable(tmp_path, capsys):
@@ -376,8 +378,8 @@ def test_the_last_numbers_of_a_long_file_are_read_from_its_end(tmp_path, monkeyp
     train([config], tmp_path)
     folder = RunFolder(tmp_path, config.run_id)
     (folder.path / "result.json").unlink()
-    whole = headline(folder)
+    whole = last_metrics(folder)
     assert len(whole) > 3
     for length in (1, 40, 100, 500, 5000):
         monkeypatch.setattr("sweeps.survey.TAIL_BYTES", length)
-        assert headline(folder) == whole
+        assert last_metrics(folder) == whole

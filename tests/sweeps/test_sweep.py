@@ -7,8 +7,8 @@ import pytest
 from sweeps.catalogue import CATALOGUE
 from sweeps.catalogue.polynomial import polynomial, polynomial_pause, polynomial_sizes
 from sweeps.cells import cell_key
-from sweeps.loading import find
 from sweeps.sweep import SCALES, sweep
+from sweeps.sweep_lookup import find_sweep
 from synth.config import RunConfig
 from tests.conftest import tiny_run
 from tests.sweeps.conftest import call
@@ -132,7 +132,7 @@ def test_a_function_that_gives_no_runs_is_a_mistake(tmp_path, body, message):
     head = "from sweeps.sweep import sweep\n@sweep()\ndef mine(scale):\n"
     path.write_text(f"{head}    'Mine.'\n    {body}\n")
     with pytest.raises(ValueError, match=message):
-        find(str(path))("quick")
+        find_sweep(str(path))("quick")
 
 
 def test_a_sweep_has_a_scale():
@@ -142,12 +142,12 @@ def test_a_sweep_has_a_scale():
 
 def test_a_sweep_of_a_users_own_file(sweep_file):
     path = sweep_file(seeds=2)
-    found = find(str(path))
+    found = find_sweep(str(path))
     assert (found.name, found.figure, found.claims) == ("depths", "mine", ("C7",))
     configs = found("quick")
     assert len(configs) == 8
     assert all(isinstance(config, RunConfig) for config in configs)
-    assert find(f"{path}:depths")("quick") == configs
+    assert find_sweep(f"{path}:depths")("quick") == configs
     assert found.folder("small") == "depths-small"
 
 
@@ -161,7 +161,7 @@ def test_a_sweep_of_a_users_own_file(sweep_file):
         ("from sweeps.catalogue.quick import quick", "holds no sweep"),
         (
             "from sweeps.sweep import sweep\n@sweep()\ndef polynomial(scale): ...",
-            "one of the catalogue is called",
+            "a name of the catalogue",
         ),
         (
             "from sweeps.sweep import sweep\n@sweep()\ndef a(scale): ...\n"
@@ -174,14 +174,14 @@ def test_a_file_that_holds_no_sweep(tmp_path, text, message):
     path = tmp_path / "odd.py"
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
-        find(str(path))
+        find_sweep(str(path))
 
 
 def test_names_that_are_not_known():
     with pytest.raises(ValueError, match="There is no file"):
-        find("nowhere.py")
+        find_sweep("nowhere.py")
     with pytest.raises(ValueError, match="Did you mean 'polynomial'"):
-        find("polynomia")
+        find_sweep("polynomia")
 
 
 def test_folders_are_named_after_sweep_and_scale():
@@ -212,7 +212,7 @@ def test_what_a_sweep_declares_is_checked_where_it_stands(
     (tmp_path / "mine.py").write_text(head)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message) as caught:
-        find("mine.py")
+        find_sweep("mine.py")
     assert str(caught.value).startswith("mine.py (line 3) fails: ")
 
 

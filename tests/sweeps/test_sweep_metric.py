@@ -4,8 +4,13 @@ import dataclasses
 
 import pytest
 
-from sweeps.survey import metrics
-from sweeps.sweep_metric import by_name, chosen_by, default_metric, value_of
+from sweeps.survey import read_metrics
+from sweeps.sweep_metric import (
+    default_metric,
+    validation_metric,
+    value_of,
+    values_by_name,
+)
 from synth.families import family
 from synth.run.store import RunFolder
 from synth.tasks.blocksworld import BlocksworldConfig
@@ -30,7 +35,7 @@ def of_task(task, **training):
 )
 def test_the_default_is_what_the_task_declares_first(task, name, better):
     assert default_metric(task) == name
-    assert chosen_by("", of_task(task, context=64)) == (name, better)
+    assert validation_metric("", of_task(task, context=64)) == (name, better)
 
 
 @pytest.fixture
@@ -51,8 +56,11 @@ def test_a_task_that_declares_none_says_what_to_write(undeclared):
     with pytest.raises(
         ValueError, match=r"declares no metric .*--metric test/loss/hor"
     ):
-        chosen_by("", config)
-    assert chosen_by("test/loss/horizon=1", config)[0] == "validation/loss/horizon=1"
+        validation_metric("", config)
+    assert (
+        validation_metric("test/loss/horizon=1", config)[0]
+        == "validation/loss/horizon=1"
+    )
 
 
 def test_a_name_alone_means_the_first_test_set_and_all_of_it():
@@ -75,7 +83,7 @@ def test_runs_of_another_task_are_measured_by_their_own_metric(tmp_path):
     run = dataclasses.replace(of_task(task), split="validation")
     scores = {}
     train([run], tmp_path, progress=lambda event: scores.update(event.headlines))
-    name, _ = chosen_by("", run)
-    values = by_name(metrics(RunFolder(tmp_path, run.run_id)))
+    name, _ = validation_metric("", run)
+    values = values_by_name(read_metrics(RunFolder(tmp_path, run.run_id)))
     assert value_of(values, name) == values["validation/accuracy"]
     assert value_of(scores[run.run_id], name) == values["validation/accuracy"]

@@ -7,7 +7,7 @@ import pytest
 
 from sweeps.__main__ import main
 from sweeps.cells import cell_key
-from sweeps.tuned import TABLE, read_table, update_table, with_tuned
+from sweeps.tuned_values import TABLE, apply_tuned, read_table, update_table
 from tests.conftest import tiny_run, with_training
 from tests.sweeps.conftest import write_sweep
 
@@ -90,7 +90,7 @@ def test_a_best_rate_at_the_edge_is_said_plainly(path, tmp_path, capsys, monkeyp
 def test_a_metric_that_chooses_nothing_is_said_plainly(path, capsys):
     few = ("--rates", "1e-6", "2e-6", "4e-6", "--seeds", "1", "--arms", "n1")
     assert tune(path, *few, "--metric", "in_domain/exact_match") == 0
-    assert "NOTHING CHOSEN: all rates came to the same" in capsys.readouterr().out
+    assert "NOTHING CHOSEN: all rates score the same" in capsys.readouterr().out
 
 
 def test_a_dry_run_prints_the_plan_of_the_grid(path, tmp_path, capsys):
@@ -118,13 +118,13 @@ def test_a_table_is_refused_where_it_does_not_fit(tmp_path):
     run = tiny_run(1, 0)
     row = {"cell": cell_key(run, ["learning_rate"]), "seeds": [1000]}
     update_table(table, [row | {"training": {"learning_rate": 0.5}}])
-    assert with_tuned([run], table)[0].training.learning_rate == 0.5
+    assert apply_tuned([run], table)[0].training.learning_rate == 0.5
     rates = [with_training(run, learning_rate=rate) for rate in (1e-3, 2e-3)]
-    assert len(with_tuned(rates, table)) == 1  # a sweep of rates has one best
+    assert len(apply_tuned(rates, table)) == 1  # a sweep of rates has one best
     with pytest.raises(ValueError, match="was tuned on seed 1000"):
-        with_tuned([tiny_run(1, 1000)], table)
+        apply_tuned([tiny_run(1, 1000)], table)
     with pytest.raises(ValueError, match="has no values for"):
-        with_tuned([tiny_run(2)], table)
+        apply_tuned([tiny_run(2)], table)
     for text, message in (
         ("{", "it is not JSON"),
         ('[{"name": "a"}]', "rows with `cell` and `training`"),
@@ -132,7 +132,7 @@ def test_a_table_is_refused_where_it_does_not_fit(tmp_path):
     ):
         table.write_text(text)
         with pytest.raises(ValueError, match=message):
-            with_tuned([run], table)
+            apply_tuned([run], table)
 
 
 def test_failed_trials_are_named_and_end_with_status_1(path, tmp_path, capsys):
@@ -166,18 +166,18 @@ def test_rates_that_are_not_settled_are_refused_unless_allowed(path, tmp_path, c
     table = tmp_path / TABLE
     for changed, why in (
         ({"edge": "high"}, "NOT SETTLED: the best is the highest of 0.001 to 0.004"),
-        ({"all_alike": True}, "NOTHING CHOSEN: all rates came to the same"),
+        ({"all_alike": True}, "NOTHING CHOSEN: all rates score the same"),
     ):
         update_table(table, [settled | changed])
         with pytest.raises(ValueError, match="add --unsettled to take") as refused:
-            with_tuned([run], table)
+            apply_tuned([run], table)
         assert f"polynomial n1 at 0.004: {why}" in str(refused.value)
         said = []
-        (tuned,) = with_tuned([run, run], table, said.append)
+        (tuned,) = apply_tuned([run, run], table, said.append)
         assert tuned.training.learning_rate == 4e-3
         assert said == [f"{table}: polynomial n1 at 0.004: {why}"]  # once a cell
-        assert with_tuned([], table) == []  # of other cells nothing is said
+        assert apply_tuned([], table) == []  # of other cells nothing is said
     update_table(table, [settled])
-    assert with_tuned([run], table)[0].training.learning_rate == 4e-3
+    assert apply_tuned([run], table)[0].training.learning_rate == 4e-3
     assert main(["plan", path, "--unsettled"]) == 2
     assert "--unsettled must be given with --tuned" in capsys.readouterr().err

@@ -85,7 +85,7 @@ def test_runs_of_a_sweep_are_followed_by_a_tracker(tmp_path, monkeypatch):
     config, how = tiny_run(), Execution(track="trackio")
     worker = WorkerProcess(0, tmp_path / "log", how, SOURCE)
     try:
-        worker.order((config,), tmp_path / "runs")
+        worker.assign((config,), tmp_path / "runs")
         folder = RunFolder(tmp_path / "runs", config.run_id)
         wait_until(lambda: folder.state() == "done", process=worker.process)
     finally:
@@ -130,7 +130,7 @@ def test_an_order_to_a_worker_that_is_stopped_holds_nobody_up(tmp_path):
     try:
         worker.process.send_signal(signal.SIGSTOP)
         pack = tuple(tiny_run(seed=seed, steps=3) for seed in range(300))
-        worker.order(pack, tmp_path)
+        worker.assign(pack, tmp_path)
         assert worker._unsent  # more than a pipe holds
     finally:
         worker.kill()

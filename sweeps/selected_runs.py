@@ -1,4 +1,4 @@
-"""Which runs a command is about: a sweep, a scale, a part of it, and their folder."""
+"""The runs that a command works on: of a sweep at a scale, or of a folder."""
 
 import shlex
 import sys
@@ -8,10 +8,10 @@ from typing import Annotated
 
 import tyro
 
-from sweeps.cells import part_of
-from sweeps.loading import find
-from sweeps.survey import folder_of_runs, stored_configs
-from sweeps.tuned import with_tuned
+from sweeps.cells import select_runs
+from sweeps.survey import folder_of_runs, read_configs
+from sweeps.sweep_lookup import find_sweep
+from sweeps.tuned_values import apply_tuned
 from synth.config import RunConfig
 from synth.families import plugins
 from synth.identity import require
@@ -22,25 +22,31 @@ Name = Annotated[str, tyro.conf.Positional]
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which runs of a sweep, and where their folders lie."""
+    """Options that select runs of a sweep, and the folder that holds them."""
 
     scale: str | None = None
     """quick, night, small or paper; the sweep's first scale if not given."""
     arms: tuple[str, ...] = ()
-    """These arms alone, say n1 n4."""
+    """Only these arms, for instance n1 n4."""
     sizes: tuple[str, ...] = ()
-    """These model sizes alone, say 30k 100k."""
+    """Only these model sizes, for instance 30k 100k."""
     seeds: int | None = None
     """Seeds of each cell; more than the sweep declares continue its numbering."""
     tuned: tuple[Path, ...] = ()
-    """Tables of tuned values (tuned.json) that replace the sweep's own, in turn."""
+    """Tables of tuned values (tuned.json) that replace the sweep's values, in turn."""
     unsettled: bool = False
-    """Take rates of --tuned that the tuning did not settle; refused otherwise."""
+    """Accept rates of --tuned that the tuning did not settle; refused otherwise."""
     runs: Path = Path("runs")
-    """Where run folders lie."""
+    """The folder of the run folders."""
 
     def refuse_options(self, why: str) -> None:
-        """Refuse what chooses among the runs of a sweep where there is no sweep."""
+        """Refuse selection options where no sweep is named.
+
+        Raises
+        ------
+        ValueError
+            Names the options that were given.
+        """
         names = ("scale", "arms", "sizes", "seeds", "tuned", "unsettled")
         given = [f"--{n}" for n in names if getattr(self, n) not in (None, (), False)]
         if given:
@@ -48,62 +54,62 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen(Choice):
-    """The runs of a sweep, or of a folder."""
+class SweepSelection(Choice):
+    """A command on the runs of a sweep, or on those of a folder."""
 
     sweep: Name
-    """A sweep of the catalogue, or a file of your own: path/to/my_sweep.py[:name]; or a
-    folder of runs, for what lies there already."""
+    """A sweep of the catalogue, a file of yours (path/to/my_sweep.py[:name]), or a folder
+    of runs."""
 
-    def resolve(self) -> "Resolved":
-        """Load the sweep and build its runs."""
+    def resolve(self) -> "SelectedRuns":
+        """Load the sweep and build its runs, or read those of the folder."""
         if (root := folder_of_runs(self.sweep)) is not None:
             self.refuse_options("for a folder of runs")
-            configs, left_out = stored_configs(root)
+            configs, left_out = read_configs(root)
             for sentence in left_out:
                 _warn(sentence)
-            return Resolved("", configs, root, root.name, whole=False)
-        sweep = find(self.sweep)
-        folders_in(self.runs)  # a dangling link, say, is told before anything starts
+            return SelectedRuns("", configs, root, root.name, whole=False)
+        sweep = find_sweep(self.sweep)
+        folders_in(self.runs)  # fails early if it cannot be read, as a dangling link
         scale = self.scale or sweep.scales[0]
         configs, folder = sweep(scale), sweep.folder(scale)
-        configs = part_of(configs, self.arms, self.sizes, self.seeds)
+        configs = select_runs(configs, self.arms, self.sizes, self.seeds)
         fits = bool(self.tuned) or not self.unsettled
         require(fits, "--unsettled", "given with --tuned", self.unsettled)
         for table in self.tuned:
-            configs = with_tuned(configs, table, _warn if self.unsettled else None)
+            configs = apply_tuned(configs, table, _warn if self.unsettled else None)
         folder += "-tuned" if self.tuned else ""
-        return Resolved(
+        return SelectedRuns(
             sweep.metric, configs, self.runs / folder, folder, rates=sweep.rates
         )
 
     def words(self) -> str:
-        """The arguments that name the same runs again."""
-        parts = [self.sweep]
+        """The arguments that select the same runs again."""
+        words = [self.sweep]
         for name in ("scale", "arms", "sizes", "seeds", "tuned"):
             value = getattr(self, name)
             if value not in (None, ()):
                 values = value if isinstance(value, tuple) else (value,)
-                parts += [f"--{name}", *map(str, values)]
-        parts += ["--unsettled"] if self.unsettled else []
+                words += [f"--{name}", *map(str, values)]
+        words += ["--unsettled"] if self.unsettled else []
         if self.runs != Path("runs"):
-            parts += ["--runs", str(self.runs)]
+            words += ["--runs", str(self.runs)]
         for file in plugins.given:
-            parts += [plugins.OPTION, file]
-        return shlex.join(parts)
+            words += [plugins.OPTION, file]
+        return shlex.join(words)
 
 
 @dataclass(frozen=True)
-class Resolved:
-    """The runs of a sweep, or of a folder, and their place."""
+class SelectedRuns:
+    """The runs that a command works on, and their folder."""
 
     metric: str
-    """That the sweep names; if empty, each task's own."""
+    """The sweep's metric; if empty, each task's default."""
     configs: list[RunConfig]
     root: Path
     title: str
     whole: bool = True
-    """With the runs of a sweep that have no folder yet."""
+    """False for the runs of a folder, which may be only some of a sweep's."""
     rates: tuple[float, ...] = ()
     """The sweep's grid of learning rates, if it declares one."""
 

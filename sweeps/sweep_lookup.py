@@ -1,4 +1,4 @@
-"""Sweeps by name, or from a user's own Python file."""
+"""Look up a sweep by its name in the catalogue, or in a Python file of the user."""
 
 import contextlib
 import sys
@@ -10,14 +10,14 @@ from synth.identity import nearest
 from synth.run.places import expand
 
 
-def find(name: str) -> Sweep:
-    """The sweep of a name of the catalogue, or of a file: `my_sweep.py[:name]`.
+def find_sweep(name: str) -> Sweep:
+    """The sweep called `name` in the catalogue, or in a file: `my_sweep.py[:name]`.
 
     Raises
     ------
     ValueError
-        When there is none, when a file fails, or when it holds several and none is
-        named.
+        When there is no such sweep, when the file fails to import, or when it defines
+        several and the name chooses none.
     """
     path, colon, chosen = name.rpartition(":")
     if not colon or not path.endswith(".py"):
@@ -27,7 +27,7 @@ def find(name: str) -> Sweep:
             file = Path(expand(path))
         except ValueError as error:
             raise ValueError(f"The path of a sweep {error}.") from None
-        return _choose(_in_file(file), path, chosen)
+        return _choose(_sweeps_in_file(file), path, chosen)
     from sweeps.catalogue import CATALOGUE
 
     if name not in CATALOGUE:
@@ -55,19 +55,19 @@ def _choose(sweeps: dict[str, Sweep], path: str, chosen: str) -> Sweep:
     return sweeps[chosen]
 
 
-def _in_file(path: Path) -> dict[str, Sweep]:
+def _sweeps_in_file(path: Path) -> dict[str, Sweep]:
     """The sweeps that a file defines (not those that it imports from the catalogue)."""
     from sweeps.catalogue import CATALOGUE
 
-    with contextlib.redirect_stdout(sys.stderr):  # which may be for a program
+    with contextlib.redirect_stdout(sys.stderr):  # stdout may hold JSON for a program
         module = load(path)
     shipped = set(map(id, CATALOGUE.values()))
     values = [value for value in vars(module).values() if isinstance(value, Sweep)]
     sweeps = {value.name: value for value in values if id(value) not in shipped}
-    taken = sweeps.keys() & CATALOGUE.keys()
-    if taken:
+    clashes = sweeps.keys() & CATALOGUE.keys()
+    if clashes:
         raise ValueError(
-            f"{path} calls a sweep {sorted(taken)[0]!r}, as one of the catalogue is "
-            "called; their folders would mix. Give it another name."
+            f"{path} defines a sweep {min(clashes)!r}, a name of the catalogue; their "
+            "folders would mix. Give it another name."
         )
     return sweeps

@@ -1,4 +1,4 @@
-"""Tables of tuned values (`tuned.json`): one row a cell, written by tune and search."""
+"""Tables of tuned values (`tuned.json`), one row a cell, written by tune and search."""
 
 import dataclasses
 import json
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweeps.cells import cell_key, own_seeds
+from sweeps.cells import cell_key, seeds_of
 from synth.config import RunConfig
 from synth.run.store import write_atomically
 
@@ -15,22 +15,22 @@ RATE = "learning_rate"
 
 
 def round_value(value: float) -> float:
-    """Three significant digits: what a person can quote, and finer than matters."""
+    """Round to three significant digits."""
     return float(f"{value:.3g}")
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write the winning values: one row a cell."""
+    """Write a table of tuned values."""
     write_atomically(path, json.dumps(list(rows), indent=1).encode() + b"\n")
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:
-    """The rows of a table.
+    """Read the rows of a table.
 
     Raises
     ------
     ValueError
-        When the file cannot be read as one.
+        When the file is not such a table.
     """
     try:
         table: list[dict[str, Any]] = json.loads(path.read_bytes())
@@ -38,24 +38,24 @@ def read_table(path: Path) -> list[dict[str, Any]]:
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is no table of tuned values ({_why(error)}). `python -m sweeps "
-            "tune` writes one."
+            f"{path} is not a table of tuned values ({_explain(error)}). `python -m "
+            "sweeps tune` writes one."
         ) from None
     return table
 
 
 def update_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows into a table; those of other cells stay as they are."""
-    written = {row["cell"] for row in rows}
-    kept = read_table(path) if path.exists() else []
+    """Write rows into a table, replacing those of the same cells."""
+    cells = {row["cell"] for row in rows}
+    existing = read_table(path) if path.exists() else []
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_table(path, [*(row for row in kept if row["cell"] not in written), *rows])
+    write_table(path, [*(row for row in existing if row["cell"] not in cells), *rows])
 
 
 def why_unsettled(row: dict[str, Any]) -> str | None:
-    """Why the rate of a row is no result of its tuning; None where it is one."""
+    """Why the tuning did not determine the rate of a row; None if it did."""
     if row.get("all_alike"):
-        return "NOTHING CHOSEN: all rates came to the same"
+        return "NOTHING CHOSEN: all rates score the same"
     if row.get("edge"):
         rates = [point[RATE] for point in row["grid"]]
         return (
@@ -65,26 +65,26 @@ def why_unsettled(row: dict[str, Any]) -> str | None:
     return None
 
 
-def with_tuned(
+def apply_tuned(
     configs: Iterable[RunConfig],
     path: Path,
     say: Callable[[str], None] | None = None,
 ) -> list[RunConfig]:
-    """The same runs with the winning values of their cells.
+    """Replace the tuned values of each run by those of its cell.
 
-    Runs that differ in tuned values alone become one. `say` is told of every cell whose
-    rate is not settled; without it such cells are refused.
+    Runs that differ only in tuned values become one. `say` prints every cell whose rate
+    is not settled; without it such cells are an error.
 
     Raises
     ------
     ValueError
         When the table cannot be read, lacks a cell, was tuned on a seed of a run, or has
-        an unsettled rate.
+        an unsettled rate and `say` is not given.
     """
     unsettled: dict[str, str] = {}
     rows = {row["cell"]: row for row in read_table(path)}
     names = sorted({name for row in rows.values() for name in row["training"]})
-    found: dict[str, RunConfig] = {}
+    tuned_by_id: dict[str, RunConfig] = {}
     for config in configs:
         row = rows.get(cell_key(config, names))
         if row is None:
@@ -92,7 +92,7 @@ def with_tuned(
                 f"{path} has no values for {config.run_id}: it was tuned on other "
                 "cells. Run `python -m sweeps tune` for this sweep and scale."
             )
-        if own_seeds([config]) & set(row.get("seeds", ())):
+        if seeds_of([config]) & set(row.get("seeds", ())):
             raise ValueError(
                 f"{path} was tuned on seed {config.seed}, so {config.run_id} would be "
                 "judged on the data that chose its values. Run it on other seeds."
@@ -104,7 +104,7 @@ def with_tuned(
                 f"{path} names a field that TrainingConfig does not have: {error}."
             ) from None
         tuned = dataclasses.replace(config, training=training)
-        found[tuned.run_id] = tuned
+        tuned_by_id[tuned.run_id] = tuned
         if why := why_unsettled(row):
             name = row.get("name", row["cell"])
             unsettled[row["cell"]] = f"{name} at {row['training'][RATE]:.3g}: {why}"
@@ -112,17 +112,17 @@ def with_tuned(
         cells = "\n".join(f"  {words}" for words in unsettled.values())
         raise ValueError(
             f"{path} settles no rate for {len(unsettled)} cells:\n{cells}\n"
-            "Tune them on a wider grid, or by a metric that tells rates apart (`python "
-            "-m sweeps tune ... --rates ... --metric ...`); or add --unsettled to take "
-            "these rates as they are."
+            "Tune them on a wider grid, or by a metric that distinguishes rates (`python "
+            "-m sweeps tune ... --rates ... --metric ...`); or add --unsettled to use "
+            "these rates all the same."
         )
     for words in unsettled.values():
         say(f"{path}: {words}") if say else None
-    return list(found.values())
+    return list(tuned_by_id.values())
 
 
-def _why(error: Exception) -> str:
-    """What is wrong with a file that is no table."""
+def _explain(error: Exception) -> str:
+    """What is wrong with a file that is not a table."""
     if isinstance(error, OSError):
         return str(error.strerror)
     if isinstance(error, ValueError):

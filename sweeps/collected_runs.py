@@ -1,7 +1,7 @@
-"""Runs that a collected table has: they are done, wherever their folders lie.
+"""Runs that are done according to a collected table, wherever their folders are.
 
-The committed tables of `analysis/results` are read for run ids and last measurements
-alone; all else about them is the business of `analysis`.
+Only run ids and last measurements are read from the tables of `analysis/results`; the
+rest belongs to `analysis`.
 """
 
 from collections.abc import Collection, Sequence
@@ -12,36 +12,36 @@ from typing import Any
 from synth.run.standing import AnyRun, Survey
 
 TABLES = Path("analysis/results")
-"""Where `python -m analysis collect` writes, from here."""
+"""Where `python -m analysis collect` writes, relative to the current directory."""
 
 
-def with_collected(found: Survey[AnyRun], tables: Path) -> Survey[AnyRun]:
-    """Runs without a folder count as done where a table has them done; it is named."""
-    missing = found.ids("new")
+def mark_collected(standings: Survey[AnyRun], tables: Path) -> Survey[AnyRun]:
+    """Mark runs without a folder as done if a table has them; `news` names the table."""
+    missing = standings.ids("new")
     collected: set[str] = set()
-    news = list(found.news)
+    news = list(standings.news)
     for path in _tables(tables) if missing else ():
         try:
-            own = _done(path, missing - collected)
+            done = _done_runs(path, missing - collected)
         except ValueError as error:
             news.append(str(error))
             continue
-        collected |= own
-        if own:
+        collected |= done
+        if done:
             news.append(
-                f"{len(own)} done (collected) in {path}; run --again trains them here"
+                f"{len(done)} done (collected) in {path}; run --again trains them here"
             )
     runs = [
         replace(run, state="done") if run.run_id in collected else run
-        for run in found.runs
+        for run in standings.runs
     ]
-    return replace(found, runs=runs, news=news)
+    return replace(standings, runs=runs, news=news)
 
 
 def last_rows(
     run_ids: Collection[str], tables: Path
 ) -> dict[str, Sequence[dict[str, Any]]]:
-    """By run, what tables say of its last step, in the form of `survey.metrics`."""
+    """Each run's measurements at its last step, in the form of `survey.read_metrics`."""
     import polars as pl
 
     rows: dict[str, list[dict[str, Any]]] = {}
@@ -59,13 +59,13 @@ def _tables(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.parquet"))
 
 
-def _done(path: Path, wanted: Collection[str]) -> set[str]:
-    """Those of the wanted runs that are done in a table.
+def _done_runs(path: Path, wanted: Collection[str]) -> set[str]:
+    """The wanted runs that are done in a table.
 
     Raises
     ------
     ValueError
-        Names a file that is no table.
+        For a file that is not a table.
     """
     import polars as pl
 
@@ -74,5 +74,5 @@ def _done(path: Path, wanted: Collection[str]) -> set[str]:
         table = pl.scan_parquet(path).filter(here).select("run_id").unique().collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).partition("\n")[0]
-        raise ValueError(f"{path} is left out, it is no table: {reason}") from None
+        raise ValueError(f"{path} is left out, it is not a table: {reason}") from None
     return set(table["run_id"].to_list())

@@ -1,4 +1,4 @@
-"""Where a launch stands: what an executor writes and the display reads."""
+"""The progress of a launch: executors update it, the display reads it."""
 
 import time
 from collections import Counter
@@ -10,8 +10,8 @@ from synth.run.progress import Event, Outcome
 
 
 @dataclass
-class Active:
-    """A pack in training."""
+class ActivePack:
+    """A pack that is training."""
 
     pack: PackRuns
     step: int = 0
@@ -22,40 +22,40 @@ class Active:
 
     @property
     def steps(self) -> int:
-        """Steps in all."""
+        """Training steps of each run."""
         return self.pack[0].training.steps
 
     @property
     def title(self) -> str:
-        """The first run, and how many train with it."""
+        """The first run, and the number of other runs in the pack."""
         more = f" +{len(self.pack) - 1}" if len(self.pack) > 1 else ""
         return self.pack[0].run_id + more
 
     def update(self, event: Event, metric: str) -> None:
-        """Take in what the training reports."""
+        """Update step, losses and score from a training event."""
         self.step = event.step
         if event.kind == "training":
             self.latest = event
         elif event.kind == "evaluation":
             name = metric or default_metric(self.pack[0].task)
             scores = [value_of(each, name) for each in event.headlines.values()]
-            known = [score for score in scores if score is not None]
-            self.score = sum(known) / len(known) if known else None
+            finite = [score for score in scores if score is not None]
+            self.score = sum(finite) / len(finite) if finite else None
 
 
 @dataclass
-class Board:
-    """One launch: `work` is what each run costs, in any unit, to tell the time left."""
+class LaunchProgress:
+    """One launch; `work` is the cost of each run in any unit, to estimate the time left."""
 
     total: int
     done_before: int
     metric: str
-    """Of the sweep; if empty, each task's own."""
+    """The sweep's metric; if empty, each task's default."""
     work: dict[str, float]
-    active: list[Active] = field(default_factory=list)
+    active: list[ActivePack] = field(default_factory=list)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     elsewhere: int = 0
-    """Runs that another launch trains right now."""
+    """Runs that another launch is training."""
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -70,7 +70,7 @@ class Board:
 
     @property
     def seconds_left(self) -> float | None:
-        """From the share of this launch's work that is done; `None` at the start."""
+        """Estimate from the share of work done; `None` below 2 %."""
         everything = sum(self.work.values())
         ended = sum(self.work.get(run_id, 0.0) for run_id in self.outcomes)
         for active in self.active:

@@ -1,4 +1,4 @@
-"""How the sweeps of the catalogue are written down: factors that are crossed."""
+"""Factorial designs: the form in which the catalogue declares its sweeps."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -13,8 +13,8 @@ from synth.tasks.task import TaskConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crossed:
-    """Every arm on every task and model, at so many seeds, with one training."""
+class Factorial:
+    """A full factorial design: every arm on every task and model at every seed."""
 
     tasks: tuple[TaskConfig, ...] = ()
     models: tuple[ModelConfig, ...]
@@ -23,7 +23,7 @@ class Crossed:
     training: TrainingConfig
 
     def runs(self) -> Iterator[RunConfig]:
-        """Task by task, model by model, arm by arm; what seeds draw of a task varies."""
+        """All runs, task by task, model by model, arm by arm; seeds also seed the task."""
         axes = self.tasks, self.models, self.arms, range(self.seeds)
         for task, model, arm, seed in itertools.product(*axes):
             yield RunConfig(
@@ -34,8 +34,8 @@ class Crossed:
                 seed=seed,
             )
 
-    def fitted(self) -> Iterator[RunConfig]:
-        """The runs of tasks of questions, each with rows of one example."""
+    def single_example_runs(self) -> Iterator[RunConfig]:
+        """The runs of question tasks, with a context of exactly one example."""
         for task in self.tasks:
             built = task.build()
             assert isinstance(built, QuestionTask)
@@ -43,8 +43,8 @@ class Crossed:
             yield from replace(self, tasks=(task,), training=training).runs()
 
 
-def sized(*scales: str) -> tuple[ModelConfig, ...]:
-    """Models that differ in size alone."""
+def sized_models(*scales: str) -> tuple[ModelConfig, ...]:
+    """Default models of these sizes."""
     return tuple(ModelConfig(scale=scale) for scale in scales)
 
 
@@ -54,7 +54,7 @@ def heads(
     scored: Literal["all", "answer"] = "all",
     budget: Literal["moved", "added"] = "moved",
 ) -> tuple[MultiTokenConfig, ...]:
-    """Every number of heads in every layout; layouts differ from two heads on."""
+    """Multi-token objectives for every horizon and layout; n = 1 has one layout."""
     return tuple(
         MultiTokenConfig(horizon=horizon, layout=layout, scored=scored, budget=budget)
         for horizon in horizons

@@ -1,4 +1,4 @@
-"""The commands of `python -m sweeps` that look at runs: list, status, show, dashboard."""
+"""The commands list, status, show and dashboard: they read runs and write nothing."""
 
 import json
 import sys
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from sweeps.chosen import Choice, Chosen, Name
-from sweeps.collected import TABLES
-from sweeps.provenance import Typed, last_typed
-from sweeps.survey import folder_of_runs, headline, survey
+from sweeps.collected_runs import TABLES
+from sweeps.provenance import TypedCommand, last_command
+from sweeps.selected_runs import Choice, Name, SweepSelection
+from sweeps.survey import folder_of_runs, last_metrics, survey
 from synth.identity import require
 from synth.run.finding import find_run
 from synth.run.standing import Standing, Survey, folders_in, standing
@@ -20,21 +20,21 @@ from synth.run.states import LIVE, STATES, TROUBLED, State, counted
 if TYPE_CHECKING:
     from slurm.status import RunStatus
 
-Block = tuple[str, Survey[Standing], Typed | None]
+Block = tuple[str, Survey[Standing], TypedCommand | None]
 """A title, the runs, and the command that launched them."""
 MOST_LINES = 20
-"""Runs with a job that are shown one by one."""
+"""At most this many runs with a job are printed, a line each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class List:
-    """List the sweeps of the catalogue, with what each answers and its figure."""
+    """List the sweeps of the catalogue: what each answers, its figure, its runs."""
 
     json: bool = False
     """Print JSON."""
 
     def run(self) -> int:
-        """Three lines a sweep, or one object."""
+        """Print three lines a sweep, or one JSON object."""
         from sweeps.catalogue import CATALOGUE
 
         for name, sweep in CATALOGUE.items():
@@ -61,15 +61,15 @@ class List:
 
 @dataclass(frozen=True, kw_only=True)
 class Status(Choice):
-    """Where the runs of a sweep stand, the first error, and what to type next."""
+    """Show the states of a sweep's runs, the first error, and the next command."""
 
     sweep: tyro.conf.Positional[str | None] = None
-    """A sweep, or the folder of one; every folder of --runs if not given."""
+    """A sweep or its folder; every folder in --runs if not given."""
     json: bool = False
     """Print JSON."""
 
     def run(self) -> int:
-        """One block a sweep; 1 when a folder could not be read."""
+        """Print a block a sweep; returns 1 if a folder cannot be read."""
         blocks, unreadable = self._blocks()
         if self.json:
             print(json.dumps([as_dict(*block) for block in blocks]))
@@ -82,13 +82,13 @@ class Status(Choice):
         return 1 if unreadable else 0
 
     def _blocks(self) -> tuple[list[Block], list[str]]:
-        """What there is to show, and what is wrong with folders that cannot be read."""
+        """The blocks to show, and an error for each folder that cannot be read."""
         if self.sweep is None:
             self.refuse_options("unless a sweep is named")
             blocks, unreadable = [], []
             for name in folders_in(self.runs):
                 try:
-                    block = _of_folder(self.runs / name)
+                    block = _folder_block(self.runs / name)
                 except ValueError as error:
                     unreadable.append(str(error))
                     continue
@@ -97,23 +97,23 @@ class Status(Choice):
             return blocks, unreadable
         if (root := folder_of_runs(self.sweep)) is not None:
             self.refuse_options("for a folder of runs")
-            return [_of_folder(root)], []
+            return [_folder_block(root)], []
         given = {field.name: getattr(self, field.name) for field in fields(Choice)}
-        chosen = Chosen(sweep=self.sweep, **given)
-        resolved = chosen.resolve()
-        where = resolved.root, resolved.configs
-        seen = survey(*where, queue=True, tables=TABLES)
-        typed = last_typed(resolved.root) or Typed("run", chosen.words())
-        return [(resolved.title, seen, typed)], []
+        selection = SweepSelection(sweep=self.sweep, **given)
+        selected = selection.resolve()
+        root = selected.root
+        standings = survey(root, selected.configs, queue=True, tables=TABLES)
+        typed = last_command(root) or TypedCommand("run", selection.words())
+        return [(selected.title, standings, typed)], []
 
 
-def _of_folder(root: Path) -> Block:
-    """The runs that lie there, and how they were launched last."""
-    return root.name, survey(root, queue=True), last_typed(root)
+def _folder_block(root: Path) -> Block:
+    """The runs in a folder, and the command that launched them last."""
+    return root.name, survey(root, queue=True), last_command(root)
 
 
-def sent(standings: Survey[Standing]) -> "list[RunStatus]":
-    """Runs that a job has, or had without finishing them."""
+def runs_with_jobs(standings: Survey[Standing]) -> "list[RunStatus]":
+    """Runs that have a job, or had one that ended without finishing them."""
     from slurm.status import RunStatus
 
     return [
@@ -126,9 +126,9 @@ def sent(standings: Survey[Standing]) -> "list[RunStatus]":
 
 
 def as_dict(
-    title: str, standings: Survey[Standing], typed: Typed | None
+    title: str, standings: Survey[Standing], typed: TypedCommand | None
 ) -> dict[str, Any]:
-    """A survey for programs."""
+    """The states of the runs, for JSON."""
     return {
         "sweep": title,
         "folder": str(standings.root),
@@ -139,15 +139,16 @@ def as_dict(
             if run.error
         ],
         "jobs": [
-            json.loads(json.dumps(asdict(r), default=str)) for r in sent(standings)
+            json.loads(json.dumps(asdict(r), default=str))
+            for r in runs_with_jobs(standings)
         ],
         "news": standings.news,
         "next": next_command(standings, typed),
     }
 
 
-def as_text(title: str, standings: Survey[Standing], typed: Typed | None) -> str:
-    """A survey for people."""
+def as_text(title: str, standings: Survey[Standing], typed: TypedCommand | None) -> str:
+    """The states of the runs, as text."""
     counts = counted(standings.counts)
     lines = [f"{title}: {len(standings.runs)} runs: {counts}  ({standings.root})"]
     for kind, count in standings.errors().most_common():
@@ -156,31 +157,36 @@ def as_text(title: str, standings: Survey[Standing], typed: Typed | None) -> str
     if first is not None:
         lines.append(f"  first error: {first.run_id}: {first.error}")
         lines.append(
-            f"  more on it: python -m sweeps show {standings.root / first.run_id}"
+            f"  details: python -m sweeps show {standings.root / first.run_id}"
         )
-    jobs = sent(standings)
+    jobs = runs_with_jobs(standings)
     lines += [f"  {run.line()}" for run in jobs[:MOST_LINES]]
     if len(jobs) > MOST_LINES:
-        lines.append(f"  and {len(jobs) - MOST_LINES} more with a job: --json has all")
+        lines.append(
+            f"  and {len(jobs) - MOST_LINES} more with a job (--json lists all)"
+        )
     lines += [f"  {sentence}" for sentence in standings.news]
     if any(run.state not in LIVE for run in jobs):
-        lines.append(f"  what they printed: python -m slurm logs {standings.root} RUN")
+        lines.append(f"  logs: python -m slurm logs {standings.root} RUN")
     command = next_command(standings, typed)
     if command:
         lines.append(f"  next: {command}")
     return "\n".join(lines)
 
 
-def next_command(standings: Survey[Standing], typed: Typed | None) -> str | None:
-    """What to type next; `None` when everything is done.
+def next_command(standings: Survey[Standing], typed: TypedCommand | None) -> str | None:
+    """The next command; `None` when everything is done.
 
-    `typed` is the command that launched the runs; for folders of an older launch nobody
-    knows it.
+    `typed` is the command that launched the runs; folders of older versions do not
+    record it.
     """
-    counts, typed = standings.counts, typed or Typed("run", "SWEEP [--scale SCALE]")
-    waits: tuple[State, ...] = ("new", "stopped", "cancelled", "timed out", "lost")
-    waiting = any(counts[state] for state in waits)
-    if typed.verb in ("tune", "search"):  # there failed runs are answers
+    counts, typed = (
+        standings.counts,
+        typed or TypedCommand("run", "SWEEP [--scale SCALE]"),
+    )
+    resumable: tuple[State, ...] = ("new", "stopped", "cancelled", "timed out", "lost")
+    waiting = any(counts[state] for state in resumable)
+    if typed.verb in ("tune", "search"):  # a failed trial is a result
         return f"python -m sweeps {typed.verb} {typed.words}" if waiting else None
     if any(counts[state] for state in TROUBLED):
         return f"python -m sweeps retry {typed.words}"
@@ -189,17 +195,17 @@ def next_command(standings: Survey[Standing], typed: Typed | None) -> str | None
 
 @dataclass(frozen=True, kw_only=True)
 class Show:
-    """One run: its configuration, state, last metrics, sessions and paths."""
+    """Show one run: its configuration, state, last metrics, sessions and paths."""
 
     run_id: Name
     """A run id, its beginning, or the path of its folder."""
     runs: Path = Path("runs")
-    """Where run folders lie (at any depth of two)."""
+    """The folder of run folders, which may lie one folder deeper."""
     json: bool = False
     """Print JSON."""
 
     def run(self) -> int:
-        """Print it."""
+        """Print the run."""
         from synth.run.store import RunFolder
 
         path = find_run(self.run_id, self.runs)
@@ -208,7 +214,7 @@ class Show:
         problems = [state.error] if state.error else []
 
         def read(name: str) -> dict[str, Any] | None:
-            """A file of the folder, or one more problem: the others are shown still."""
+            """Read a file of the folder; an unreadable one is added to `problems`."""
             try:
                 return folder.read_json(name)
             except (OSError, ValueError) as error:
@@ -216,7 +222,7 @@ class Show:
                 return None
 
         try:
-            numbers = headline(folder)
+            numbers = last_metrics(folder)
         except (OSError, ValueError) as error:
             numbers = {}
             problems.append(str(error))
@@ -237,13 +243,13 @@ class Show:
             "sessions": (files["environment"] or {}).get("sessions", []),
             "checkpoints": sorted(str(p) for p in folder.checkpoints.glob("step-*")),
         }
-        print(json.dumps(run) if self.json else _described(run))
+        print(json.dumps(run) if self.json else _format_run(run))
         return 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dashboard(Chosen):
-    """Show a sweep in a browser (optuna-dashboard), as its run folders stand now."""
+class Dashboard(SweepSelection):
+    """Show the current state of a sweep's runs in a browser (optuna-dashboard)."""
 
     host: str = "127.0.0.1"
     """Address to listen on."""
@@ -251,27 +257,29 @@ class Dashboard(Chosen):
     """Port to listen on."""
 
     def run(self) -> int:
-        """Serve until Ctrl-C; call again to see newer runs."""
-        from sweeps.dashboard import serve, study_of
+        """Serve until Ctrl-C; restart to see newer runs."""
+        from sweeps.dashboard import build_study, serve
 
         require(0 < self.port < 1 << 16, "--port", "from 1 to 65535", self.port)
-        chosen = self.resolve()
-        standings = survey(chosen.root, chosen.configs)
-        study = study_of(chosen.title, chosen.configs, standings, chosen.metric)
+        selected = self.resolve()
+        standings = survey(selected.root, selected.configs)
+        study = build_study(
+            selected.title, selected.configs, standings, selected.metric
+        )
         serve(study, self.host, self.port)
         return 0
 
 
-def _described(run: dict[str, Any]) -> str:
+def _format_run(run: dict[str, Any]) -> str:
     lines = [f"{run['run_id']}: {run['state']}"]
     for words in (run["error"] or "").splitlines():
         lines.append(f"  error        {words}")
     lines.append(f"  folder       {run['folder']}")
     config = _object(run["config"])
-    for part in ("task", "model", "objective", "training"):
-        values = _object(config.get(part))
+    for section in ("task", "model", "objective", "training"):
+        values = _object(config.get(section))
         words = ", ".join(f"{k} {v}" for k, v in values.items() if k != "version")
-        lines.append(f"  {part:<12} {words}")
+        lines.append(f"  {section:<12} {words}")
     seeds = {name: config.get(name) for name in ("seed", "data_seed")}
     lines.append(f"  {'seed':<12} {', '.join(f'{k} {v}' for k, v in seeds.items())}")
     entries = config.get("plugins")
@@ -303,5 +311,5 @@ def _described(run: dict[str, Any]) -> str:
 
 
 def _object(value: Any) -> dict[str, Any]:
-    """A value of a file as it should be; an empty one for what is no object."""
+    """The value if it is a JSON object, else an empty one: files may be damaged."""
     return value if isinstance(value, dict) else {}

@@ -8,9 +8,9 @@ import pytest
 
 from analysis.__main__ import main as analysis
 from sweeps.__main__ import main
-from sweeps.collected import TABLES, last_rows, with_collected
+from sweeps.collected_runs import TABLES, last_rows, mark_collected
 from sweeps.survey import survey
-from sweeps.tuned import TABLE, read_table
+from sweeps.tuned_values import TABLE, read_table
 from tests.conftest import tiny_run
 from tests.sweeps.conftest import write_sweep
 
@@ -74,9 +74,9 @@ def test_a_folder_speaks_for_itself_and_only_done_runs_count(tmp_path):
     assert [sentence.partition(";")[0] for sentence in found.news[:2]] == [
         f"1 done (collected) in {tmp_path / name}.parquet" for name in "ab"
     ]
-    assert f"{tmp_path / 'c.parquet'} is left out, it is no table" in found.news[2]
+    assert f"{tmp_path / 'c.parquet'} is left out, it is not a table" in found.news[2]
     assert (
-        with_collected(survey(tmp_path / "runs", configs), tmp_path / "none").news == []
+        mark_collected(survey(tmp_path / "runs", configs), tmp_path / "none").news == []
     )
 
 

@@ -1,0 +1,150 @@
+"""Training throughput: measured in run folders, else from a built-in curve by size.
+
+Throughputs are tokens a second of one worker, over all lanes of its pack.
+"""
+
+import itertools
+import math
+import platform
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweeps.costs import executed_flops_per_token, flops_per_token, tokens
+from synth.config import RunConfig
+from synth.fast.compilation import step_form
+from synth.run.execution import Execution
+from synth.run.standing import Standing, Survey
+from synth.run.store import RunFolder
+
+NATIVE_CURVE = (
+    (1.22e5, 120_000.0),
+    (3.09e5, 98_000.0),
+    (7.35e5, 64_000.0),
+    (2.07e6, 29_000.0),
+    (6.96e6, 12_000.0),
+    (2.05e7, 4_500.0),
+)
+"""Executed FLOP a token, and tokens a second of one core with native passes: sizes from
+10k to 3M on polynomials (fp32, attention, one thread, medians on two machines).
+
+Sixteen shapes of the night scale reached 0.56 to 0.84 of it while ten other processes
+kept the two cores busy."""
+EAGER_SECONDS = 1e-5
+"""Extra time of a token with eager operations, over native passes."""
+MIXER_FACTOR = 0.6
+"""Throughput of recurrent mixers, which have no native passes, over eager attention."""
+RUNS_PER_CELL = 3
+"""Runs of a cell whose throughput is read."""
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Measured throughputs of a sweep's runs, and estimates for the others."""
+
+    measured: dict[str, float] = field(default_factory=dict)
+    """Throughput on this machine, by pack key."""
+    factor: float = 1.0
+    """Measured throughput of this machine over that of the curve."""
+
+    def estimate(self, config: RunConfig, execution: Execution) -> float | None:
+        """Tokens a second; `None` for a GPU on which no run of this shape has trained."""
+        measured = self.measured.get(config.pack_key)
+        if measured is not None:
+            return measured
+        default = default_throughput(config, execution)
+        return None if default is None else default * self.factor
+
+    def source(self, configs: Sequence[RunConfig], execution: Execution) -> str:
+        """Where the throughputs of these runs come from, in words."""
+        keys = {config.pack_key: config for config in configs}
+        if not keys:
+            return "nothing to train"
+        if any(self.estimate(config, execution) is None for config in keys.values()):
+            return "no run of this shape has trained here yet: add --flops-per-second"
+        measured = len(keys.keys() & self.measured.keys())
+        if measured == len(keys):
+            return "measured in runs on this machine"
+        if self.measured:
+            return (
+                f"{measured} of {len(keys)} cells measured in runs on this machine, the "
+                f"others by size, at {self.factor:.2f} of the built-in curve"
+            )
+        return "by size, from the built-in curve of a quiet core"
+
+
+def default_throughput(config: RunConfig, execution: Execution) -> float | None:
+    """Tokens a second of one core, by the built-in curve; `None` for a GPU."""
+    if execution.device != "cpu":
+        return None
+    seconds = 1 / _interpolate(executed_flops_per_token(config))
+    if config.model.mixer != "attention":
+        return MIXER_FACTOR / (seconds + EAGER_SECONDS)
+    if step_form(execution, tokens(config), flops_per_token(config)) != "native":
+        seconds += EAGER_SECONDS
+    return 1 / seconds
+
+
+def measure_throughput(
+    configs: Sequence[RunConfig], standings: Survey[Standing], execution: Execution
+) -> Throughput:
+    """Read the throughput of runs that this machine has trained or begun."""
+    cells: dict[str, list[RunConfig]] = defaultdict(list)
+    states = {run.run_id: run.state for run in standings.runs}
+    for config in configs:
+        begun = states.get(config.run_id) in ("done", "running", "stopped")
+        if begun and (standings.root / config.run_id).exists():  # not only in a table
+            cells[config.pack_key].append(config)
+    measured, factors = {}, []
+    for key, group in cells.items():
+        sample = group[:RUNS_PER_CELL]
+        values = [_read_throughput(standings.root, c, execution) for c in sample]
+        rates = [value for value in values if value is not None]
+        if rates:
+            measured[key] = statistics.median(rates)
+            default = default_throughput(group[0], execution)
+            if default is not None:
+                factors.append(measured[key] / default)
+    return Throughput(measured, statistics.median(factors) if factors else 1.0)
+
+
+def _read_throughput(
+    root: Path, config: RunConfig, execution: Execution
+) -> float | None:
+    """The throughput of a run's pack; of a finished run, evaluation included."""
+    folder = RunFolder(root, config.run_id)
+    try:
+        session: dict[str, Any] = folder.read_json("environment.json")["sessions"][-1]
+        here = (platform.node(), execution.device, execution.threads)
+        if here != tuple(session[name] for name in ("host", "device_kind", "threads")):
+            return None
+        lanes = int(session["lanes"])
+        result = folder.read_json("result.json")
+        if result is None:
+            rate = lanes * float(folder.read_json("progress.json")["tokens_per_second"])
+        else:
+            seconds = sum(map(float, result["seconds"].values()))
+            rate = int(result["lanes"]) * float(result["tokens"]) / seconds
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return None  # no progress written yet, or by another version
+    except ZeroDivisionError:
+        return None
+    return rate if 0 < rate < math.inf else None
+
+
+def _interpolate(flops: float) -> float:
+    """The built-in curve, interpolated linearly between logarithms.
+
+    Below the curve the smallest model's tokens a second hold, above it the largest
+    model's FLOP/s.
+    """
+    if flops <= NATIVE_CURVE[0][0]:
+        return NATIVE_CURVE[0][1]
+    for (low, slow), (high, fast) in itertools.pairwise(NATIVE_CURVE):
+        if flops <= high:
+            share = math.log(flops / low) / math.log(high / low)
+            return math.exp((1 - share) * math.log(slow) + share * math.log(fast))
+    return NATIVE_CURVE[-1][1] * NATIVE_CURVE[-1][0] / flops
