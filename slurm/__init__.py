@@ -1,4 +1,4 @@
-"""Where runs train: packs sent to SLURM as job arrays, and the way back.
+"""Runs on a SLURM cluster: packs submitted as job arrays, and their status.
 
-Imports `synth` and nothing else of this project. README.md has the map of the rooms.
+Imports no other package of this project than `synth`.
 """

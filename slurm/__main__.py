@@ -1,6 +1,6 @@
-"""`python -m slurm {cluster,profiles,logs,cancel}`: the cluster's side of a sweep.
+"""`python -m slurm {cluster,profiles,logs,cancel}`: commands for the cluster.
 
-Launching, looking and trying again are `python -m sweeps {run,status,retry}`.
+To launch, inspect and retry runs use `python -m sweeps {run,status,retry}`.
 """
 
 import sys
@@ -10,7 +10,7 @@ from synth.cli import command_line
 
 
 def parse(arguments: list[str] | None = None) -> Any:
-    """The command that the words describe; misspelt ones end with status 2."""
+    """Parse a command line; unknown words exit with status 2."""
     from tyro.conf import ConsolidateSubcommandArgs
 
     from slurm.commands import Cancel, ClusterCommand, Logs, Profiles
@@ -24,18 +24,18 @@ def parse(arguments: list[str] | None = None) -> Any:
             "cancel": Cancel,
         },
         "python -m slurm",
-        "The cluster's side of a sweep.",
+        "Commands for the cluster of a sweep.",
         arguments,
         ConsolidateSubcommandArgs,
     )
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; mistakes and refusals give one message and status 2."""
-    return command_line.run(parse, arguments, _refusals)
+    """Run one command; mistakes and refusals print one message and exit with status 2."""
+    return command_line.run(parse, arguments, _expected_errors)
 
 
-def _refusals() -> tuple[type[Exception], ...]:
+def _expected_errors() -> tuple[type[Exception], ...]:
     from slurm.clients import QueueUnavailable
     from slurm.sandbox.daemons import ClusterError
     from slurm.submission import SubmissionRefused

@@ -1,4 +1,4 @@
-"""Packs to job arrays: how many, how long, and how many elements run at a time."""
+"""Split packs into job arrays within the limits of the cluster and the profile."""
 
 import re
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ JobRuns = Sequence[RunConfig]
 
 @dataclass(frozen=True)
 class Limits:
-    """What the cluster's controller allows, from `scontrol show config`."""
+    """Limits of the cluster's controller, from `scontrol show config`."""
 
     max_array_size: int = 1001
-    """Elements of one array: the largest index is one less."""
+    """At most this many elements in an array; the largest index is one less."""
     max_job_count: int = 10_000
-    """Jobs that the controller keeps, of all users."""
+    """Jobs that the controller holds for all users together."""
 
     @classmethod
     def parse(cls, text: str) -> "Limits":
-        """Read the output of `scontrol show config`."""
+        """Parse the output of `scontrol show config`."""
         numbers = dict(re.findall(r"^(\w+)\s*=\s*(\d+)", text, flags=re.MULTILINE))
         return cls(
             int(numbers.get("MaxArraySize", cls.max_array_size)),
@@ -31,7 +31,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class ArrayPlan:
-    """One array: its packs, the elements that may run at a time, what it waits for."""
+    """One array: its packs, how many elements run at a time, the array it waits for."""
 
     packs: list[JobRuns]
     parallelism: int
@@ -41,7 +41,7 @@ class ArrayPlan:
 
 @dataclass(frozen=True)
 class SubmissionPlan:
-    """What a submission would send, and what must wait for a later one."""
+    """The arrays of a submission, and the packs that must wait for a later one."""
 
     arrays: list[ArrayPlan]
     held_back: list[JobRuns]
@@ -53,25 +53,25 @@ def plan_arrays(
     max_running: int | None = None,
     room: int | None = None,
 ) -> SubmissionPlan:
-    """Cut packs into arrays that the cluster accepts, in order.
+    """Split packs into arrays that the cluster accepts, in order.
 
-    `max_running` bounds the jobs of the whole submission: arrays share it; where there
-    are more arrays than that, the later ones wait for earlier ones. `room` is how many
-    more jobs the queue takes; packs beyond it are held back.
+    `max_running` bounds the jobs that run at a time over all arrays. The arrays share
+    it; if there are more arrays than that, later ones wait for earlier ones. `room` is
+    the number of jobs that the queue can still take; packs beyond it are held back.
     """
     room = limits.max_job_count if room is None else min(room, limits.max_job_count)
-    sent, held_back = list(packs[: max(0, room)]), list(packs[max(0, room) :])
+    fitting, held_back = list(packs[: max(0, room)]), list(packs[max(0, room) :])
     size = max(1, limits.max_array_size)
-    chunks = [sent[i : i + size] for i in range(0, len(sent), size)]
+    chunks = [fitting[i : i + size] for i in range(0, len(fitting), size)]
     if max_running is None:
         return SubmissionPlan(
             [ArrayPlan(chunk, len(chunk)) for chunk in chunks], held_back
         )
-    abreast = max(1, min(len(chunks), max_running))
+    concurrent = max(1, min(len(chunks), max_running))
     arrays = []
     for index, chunk in enumerate(chunks):
-        share, rest = divmod(max_running, abreast)
-        share += index % abreast < rest
-        after = index - abreast if index >= abreast else None
+        share, rest = divmod(max_running, concurrent)
+        share += index % concurrent < rest
+        after = index - concurrent if index >= concurrent else None
         arrays.append(ArrayPlan(chunk, min(share, len(chunk)), after))
     return SubmissionPlan(arrays, held_back)

@@ -1,11 +1,11 @@
-"""Calls SLURM's programs, in an environment without anybody's settings.
+"""Calls SLURM's programs in an environment without settings for them.
 
-A person's shell, and every interactive job, is full of variables that change what these
+A user's shell, and every interactive job, may set variables that change what these
 programs do: `SQUEUE_PARTITION` hides jobs, `SBATCH_TIMELIMIT` overrides the profile,
 `SLURM_MEM_PER_CPU` is passed on to the job, whose `srun` refuses it. Here only the
-command line decides.
+command line counts.
 
-The worker imports this module before it handles signals, so it must import fast.
+The worker imports this module before it handles signals, so the import must be fast.
 """
 
 import os
@@ -22,7 +22,7 @@ KEPT = frozenset(
         "SLURM_SACK_KEY",
     }
 )
-"""Variables for the address of the controller, and for authentication."""
+"""Variables that hold the controller's address or serve authentication."""
 
 _SETTINGS = re.compile(
     r"(SLURM[A-Z]*|SACCT|SACCTMGR|SALLOC|SATTACH|SBATCH|SBCAST|SCANCEL|SCONTROL"
@@ -38,19 +38,19 @@ _OF_AN_ALLOCATION = frozenset(
         "ZE_AFFINITY_MASK",
     }
 )
-"""Set for the job that holds the devices; wrong in any other."""
+"""Set for the job that has the devices; wrong for any other."""
 
 Ask = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 class QueueUnavailable(RuntimeError):
-    """The scheduler does not answer; nobody knows what is queued."""
+    """The scheduler does not answer, so the queue is unknown."""
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without settings of SLURM's programs or of a surrounding job.
+    """The environment without settings of SLURM's programs or of an enclosing job.
 
-    A job that is submitted with it starts with it, so this is the job's environment too.
+    A submitted job starts with the environment of sbatch, so it gets this one too.
 
     >>> clean_environment({"SLURM_CONF": "x", "SQUEUE_SORT": "i", "HOME": "/home/me"})
     {'SLURM_CONF': 'x', 'HOME': '/home/me'}
@@ -72,8 +72,8 @@ def ask(
     Raises
     ------
     QueueUnavailable
-        When it is not installed or gives no answer in time; a client waits 9 s or more
-        for a controller that is down.
+        When the program is not installed or does not answer in time. A client waits
+        9 s or more for a controller that is down.
     """
     try:
         return subprocess.run(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from slurm.profile import available, load
+from slurm.profile import available_profiles, load_profile
 from slurm.sandbox import cluster
 from slurm.sandbox.files import DEFAULT_STATE, ClusterOptions
 from slurm.status import cancel, read_status
@@ -16,25 +16,25 @@ from synth.identity import require
 
 @dataclass(frozen=True)
 class ClusterCommand:
-    """Bring the private test cluster of this machine up or down, or look at it."""
+    """Start or stop the private test cluster of this machine, or show its state."""
 
     action: tyro.conf.Positional[Literal["up", "down", "status"]]
-    """What to do; each may be repeated at any time."""
+    """What to do; each action may be repeated at any time."""
     state: Path = DEFAULT_STATE
-    """Folder of everything that the cluster writes."""
+    """The folder of all files of the cluster."""
     base_port: int = 17000
-    """Port of slurmctld; up to 14 ports above it are used as well."""
+    """Port of slurmctld; up to 14 ports above it are used too."""
     accounting: bool = False
     """With slurmdbd and MariaDB, so that sacct works."""
     max_array_size: int = 1001
-    """Elements of one job array."""
+    """Maximum number of elements in a job array."""
     grace_time_s: int = 10
     """Seconds between the warning of a preempted job and its end."""
     purge: bool = False
     """With `down`: remove the state folder as well."""
 
     def run(self) -> int:
-        """Do it, and print what runs."""
+        """Run the action, and print daemons and nodes."""
         options = ClusterOptions(
             self.state,
             self.base_port,
@@ -66,42 +66,42 @@ class Profiles:
     """A profile's name, or the path of its TOML file; all are listed without one."""
 
     def run(self) -> int:
-        """Print them; one that is not valid is an error."""
+        """Print the profiles; an invalid one is an error."""
         if self.name:
-            for key, value in dataclasses.asdict(load(self.name)).items():
+            for key, value in dataclasses.asdict(load_profile(self.name)).items():
                 print(f"{key:18} {value!r}")
             return 0
-        for name, path in available().items():
-            load(name)
+        for name, path in available_profiles().items():
+            load_profile(name)
             print(f"{name:12} {path}")
         return 0
 
 
 @dataclass(frozen=True)
 class Logs:
-    """Print what the job of a run has printed."""
+    """Print the log of a run's job."""
 
     root: tyro.conf.Positional[Path]
     """The folder of the runs."""
     run_id: tyro.conf.Positional[str]
     """The run, or the beginning of its id."""
     lines: int = 50
-    """How many of the last lines; 0 for all."""
+    """Number of lines from the end; 0 for all."""
 
     def run(self) -> int:
-        """The path of the log, then its tail."""
+        """Print the path of the log, then its last lines."""
         require(self.lines >= 0, "--lines", "at least 0 (0 for all)", self.lines)
-        runs = read_status(_existing(self.root)).runs
-        named = [run for run in runs if run.run_id == self.run_id]
-        named = named or [run for run in runs if run.run_id.startswith(self.run_id)]
-        if len(named) != 1:
-            names = ", ".join(run.run_id for run in named) or "none"
+        runs = read_status(_require_folder(self.root)).runs
+        matches = [run for run in runs if run.run_id == self.run_id]
+        matches = matches or [run for run in runs if run.run_id.startswith(self.run_id)]
+        if len(matches) != 1:
+            names = ", ".join(run.run_id for run in matches) or "none"
             raise ValueError(
                 f"{self.run_id!r} must name one run of {self.root}; it fits {names}."
             )
-        log = named[0].log
+        log = matches[0].log
         if log is None:
-            raise ValueError(f"{named[0].run_id} was never sent to a cluster.")
+            raise ValueError(f"{matches[0].run_id} was never submitted to a cluster.")
         print(f"{log}")
         if not log.exists():
             print("(nothing yet: the job has not started)")
@@ -113,26 +113,27 @@ class Logs:
 
 @dataclass(frozen=True)
 class Cancel:
-    """End the jobs of some or all runs; launching again goes on from checkpoints."""
+    """Cancel the jobs of some or all runs; a new launch continues from checkpoints."""
 
     root: tyro.conf.Positional[Path]
     """The folder of the runs."""
     run_ids: Annotated[tuple[str, ...], tyro.conf.arg(name="runs")] = ()
-    """These runs; all by default. Runs that share a job end together."""
+    """Only these runs; all by default. Runs that share a job are cancelled together."""
     states: tuple[Literal["queued", "running", "held"], ...] = ()
-    """Those in these states; all that have a job by default."""
+    """Only runs in these states; all that have a job by default."""
 
     def run(self) -> int:
-        """Cancel, and name every run that lost its job."""
-        runs = cancel(_existing(self.root), self.run_ids or None, self.states or None)
+        """Cancel, and print every run that lost its job."""
+        root = _require_folder(self.root)
+        runs = cancel(root, self.run_ids or None, self.states or None)
         for run in runs:
             print(f"cancelled  {run.run_id}  job {run.job_id}")
         print(f"{len(runs)} runs lost their job")
         return 0
 
 
-def _existing(root: Path) -> Path:
-    """The folder of runs, or a `ValueError`: a misspelt one would look like no runs."""
+def _require_folder(root: Path) -> Path:
+    """Refuse a folder that does not exist: a misspelt one would look like no runs."""
     if not root.is_dir():
         raise ValueError(
             f"There is no folder {root}. Give that of a sweep's runs, for instance "

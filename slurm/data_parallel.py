@@ -1,10 +1,10 @@
-"""One pack over several processes: each takes a share of the rows of every batch.
+"""Data-parallel training: each process takes a share of the rows of every batch.
 
-Rank 0 leads: it alone runs `synth.training`, with its folders, evaluations, checkpoints
-and signals, and tells the others when to take a step. All hold the whole model; losses
-and gradients are summed over processes, so each sum has the weights that the objective
-gives it over the whole batch. Every process draws the whole batch (data cost next to
-nothing) and keeps its rows.
+Rank 0 leads: it alone runs `synth.training`, with folders, evaluations, checkpoints and
+signals, and tells the others when to take a step. Every process holds the whole model.
+Losses and gradients are summed over processes, so terms keep the weights that they have
+over the whole batch. Every process draws the whole batch, which is cheap, and keeps its
+rows.
 
 The result is that of one process up to the order of summation: on CPU in fp32, losses
 agree to about 1e-5 relative after dozens of steps. gloo on CPU, NCCL on GPUs.
@@ -37,59 +37,60 @@ from synth.run.files import write_atomically
 from synth.run.store import RunFolder
 
 JOIN_TIMEOUT_S = 300.0
-"""How long processes wait for each other to start."""
+"""Maximum wait of the processes for each other at the start."""
 SILENCE = datetime.timedelta(hours=12)
-"""How long the leader may evaluate or save; a dead one is noticed by its connection."""
+"""Maximum time between steps, in which the leader evaluates or saves. That a leader has
+died is noticed earlier, by its closed connection."""
 
 _BUILD, _STEP, _FINISH = 1, 2, 3
 
 
 @dataclass(frozen=True)
 class ProcessRank:
-    """Which of how many processes this is, and which on its node."""
+    """The rank of this process, the number of processes, its rank on the node."""
 
     rank: int
     world: int
     local_rank: int
 
 
-def place() -> ProcessRank:
-    """The rank that srun gave this process; rank 0 of one outside of a job."""
-    read = {
+def process_rank() -> ProcessRank:
+    """Read the rank from srun's variables; outside of a job it is rank 0 of 1."""
+    values = {
         name: int(os.environ.get(f"SLURM_{name}", default))
         for name, default in (("PROCID", "0"), ("NTASKS", "1"), ("LOCALID", "0"))
     }
-    return ProcessRank(read["PROCID"], read["NTASKS"], read["LOCALID"])
+    return ProcessRank(values["PROCID"], values["NTASKS"], values["LOCALID"])
 
 
 @contextlib.contextmanager
 def process_group(
-    meeting: Path, place: ProcessRank, execution: Execution
+    rendezvous: Path, rank: ProcessRank, execution: Execution
 ) -> Iterator[None]:
-    """Connect all processes; at the end the leader tells the others to finish.
+    """Connect all processes; on exit the leader tells the others to finish.
 
-    `meeting` names a new file on the shared file system, into which the leader writes
-    its address, so that no port has to be agreed on.
+    `rendezvous` is the prefix of a new file on the shared file system, into which the
+    leader writes its address, so that no port has to be fixed beforehand.
     """
     backend = "gloo"
     if execution.device == "cuda":
-        torch.cuda.set_device(place.local_rank % torch.cuda.device_count())
+        torch.cuda.set_device(rank.local_rank % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
-    store = _store(meeting.with_name(f"{meeting.name}_meeting.json"), place)
+    store = _store(rendezvous.with_name(f"{rendezvous.name}_meeting.json"), rank)
     distributed.init_process_group(
-        backend, store=store, rank=place.rank, world_size=place.world, timeout=SILENCE
+        backend, store=store, rank=rank.rank, world_size=rank.world, timeout=SILENCE
     )
     try:
         yield
-        if place.rank == 0:
-            with contextlib.suppress(RuntimeError):  # one of them may have died
-                _command(_FINISH)
+        if rank.rank == 0:
+            with contextlib.suppress(RuntimeError):  # a follower may have died
+                _exchange_command(_FINISH)
     finally:
         distributed.destroy_process_group()
 
 
 def check_shares(config: RunConfig, world: int) -> None:
-    """Refuse a run whose batch cannot give every process a row."""
+    """Refuse a run with fewer rows in a batch than processes."""
     rows = config.training.batch_rows
     if rows < world:
         raise ValueError(
@@ -99,9 +100,9 @@ def check_shares(config: RunConfig, world: int) -> None:
 
 
 class ShardedPack(Pack):
-    """A pack of which this process works on some of the rows."""
+    """A pack that trains on this process's rows of every batch."""
 
-    replays = False  # sums over processes are no part of a recorded step
+    replays = False  # a recorded step cannot contain sums over processes
 
     def __init__(
         self,
@@ -116,9 +117,9 @@ class ShardedPack(Pack):
         self._mine = slice(rows * rank // world, rows * (rank + 1) // world)
 
     def backward(self, targets: Targets) -> Tensor:
-        """Losses of the whole batch, and its gradients, on every process."""
-        part = targets.rows(self._mine)
-        loss_NK = loss_and_backward(self.model, part, self.piece_loss)
+        """Losses and gradients of the whole batch, equal on every process."""
+        own_rows = targets.rows(self._mine)
+        loss_NK = loss_and_backward(self.model, own_rows, self.piece_loss)
         grad_KP = self.lanes.gather_grad().contiguous()
         distributed.all_reduce(loss_NK)
         distributed.all_reduce(grad_KP)
@@ -127,7 +128,7 @@ class ShardedPack(Pack):
 
 
 class LeaderPack(ShardedPack):
-    """The pack of rank 0, which tells the followers to do the same."""
+    """The pack of rank 0, which sends its commands to the followers."""
 
     def __init__(
         self,
@@ -136,24 +137,24 @@ class LeaderPack(ShardedPack):
         restored: Sequence[Checkpoint] | None,
     ) -> None:
         check_shares(configs[0], distributed.get_world_size())
-        _command(_BUILD)
+        _exchange_command(_BUILD)
         step = restored[0].place.step if restored else None
         _broadcast({"configs": [config.to_dict() for config in configs], "step": step})
         super().__init__(configs, execution, restored)
 
     def train_step(self, clock: dict[str, float]) -> None:
         """One step of every process."""
-        _command(_STEP)
+        _exchange_command(_STEP)
         super().train_step(clock)
 
 
-def follow(root: Path, execution: Execution) -> None:
-    """Take part in what the leader does until it finishes."""
+def follow_leader(root: Path, execution: Execution) -> None:
+    """Build packs and take steps on the leader's commands until it finishes."""
     pack: ShardedPack | None = None
     clock: dict[str, float] = defaultdict(float)
     with numerics(execution):
         while True:
-            command = _command()
+            command = _exchange_command()
             if command in (_BUILD, _FINISH) and pack is not None:
                 pack.close()
             if command == _FINISH:
@@ -169,7 +170,7 @@ def follow(root: Path, execution: Execution) -> None:
 
 def _build(root: Path, execution: Execution) -> ShardedPack:
     order = json.loads(_broadcast())
-    # The files that define them were imported from this launch: no other may be named.
+    # The plugin files were imported from this launch; those named here are not loaded.
     values = [one | {"plugins": []} for one in order["configs"]]
     configs = [RunConfig.from_dict(one) for one in values]
     restored = None
@@ -180,10 +181,10 @@ def _build(root: Path, execution: Execution) -> ShardedPack:
 
 
 def _broadcast(order: object = None) -> bytes:
-    """Send (rank 0) or receive (the others) what to build, as JSON.
+    """Send (rank 0) or receive (other ranks) what to build, as JSON.
 
-    torch would send objects as pickles, which run code, and an address on a shared file
-    system does not prove who sends them.
+    torch would send objects as pickles, which can run code, and an address on a shared
+    file system does not authenticate the sender.
     """
     data = torch.frombuffer(bytearray(json.dumps(order).encode()), dtype=torch.uint8)
     length = torch.tensor([len(data)])
@@ -194,30 +195,31 @@ def _broadcast(order: object = None) -> bytes:
     return bytes(data.tolist())
 
 
-def _command(number: int = 0) -> int:
-    """Send (rank 0) or receive (the others) what to do next."""
+def _exchange_command(number: int = 0) -> int:
+    """Send (rank 0) or receive (other ranks) the next command."""
     word = torch.tensor([number])
     distributed.broadcast(word, src=0)
     return int(word.item())
 
 
-def _store(meeting: Path, place: ProcessRank) -> TCPStore:
-    """The store through which processes find each other, on a free port of rank 0."""
+def _store(rendezvous: Path, rank: ProcessRank) -> TCPStore:
+    """The store through which processes connect, on a free port of rank 0."""
     timeout = datetime.timedelta(seconds=JOIN_TIMEOUT_S)
-    if place.rank == 0:
+    if rank.rank == 0:
         # The address that srun gives for the first node; names may not resolve.
         host = os.environ.get("SLURM_LAUNCH_NODE_IPADDR") or socket.gethostname()
-        store = TCPStore(host, 0, place.world, True, timeout, wait_for_workers=False)
+        store = TCPStore(host, 0, rank.world, True, timeout, wait_for_workers=False)
         address = json.dumps({"host": host, "port": store.port})
-        write_atomically(meeting, address.encode())
+        write_atomically(rendezvous, address.encode())
         return store
     deadline = time.monotonic() + JOIN_TIMEOUT_S
-    while not meeting.exists():
+    while not rendezvous.exists():
         if time.monotonic() > deadline:
             raise RuntimeError(
-                f"Rank 0 left no address in {meeting} within {JOIN_TIMEOUT_S:.0f} s: "
-                "it did not start, or the runs folder is not on a shared file system."
+                f"Rank 0 wrote no address to {rendezvous} within "
+                f"{JOIN_TIMEOUT_S:.0f} s: it did not start, or the runs folder is not "
+                "on a shared file system."
             )
         time.sleep(0.1)
-    address = json.loads(meeting.read_bytes())
-    return TCPStore(address["host"], address["port"], place.world, False, timeout)
+    address = json.loads(rendezvous.read_bytes())
+    return TCPStore(address["host"], address["port"], rank.world, False, timeout)

@@ -1,19 +1,18 @@
-"""What was sent where: a folder for each launch (for the runs see `job_record`).
+"""The ledger of launches: a folder for each (`job_record` has the records of runs).
 
 ```
 RUNS/.slurm/20261122-041200-polynomial-3f9a/   one launch: one sbatch, one array
   launch.json        the packs, how to train them, the job id once sbatch has answered
   packs.jsonl        line i: the configurations of the runs of element i
-  submission.sh      what sbatch was given
-  12_3_0_log.out     what element 3 printed
-RUNS/<run id>/slurm.json                       the job that has the run
+  submission.sh      the input of sbatch
+  12_3_0_log.out     the output of element 3
+RUNS/<run id>/slurm.json                       the job of the run
 ```
 
-`launch.json` is written before sbatch is called, so a launcher that dies at any point
-leaves a trace by which `settle` finds the jobs again. The launch's name is the job's.
-All of it is JSON, since others may be allowed to write here: whoever changes a file can
-spoil a launch and no more. Launches are ordered by a number, not by the clocks of the
-machines that they come from.
+`launch.json` is written before sbatch is called, so that `reconcile` finds the jobs of a
+launcher that died at any point. The job has the name of the launch. All files are JSON,
+since other users may be allowed to write here: a changed file can spoil only its launch.
+Launches are ordered by a number, since the clocks of their machines may differ.
 """
 
 import contextlib
@@ -33,12 +32,12 @@ from typing import Any
 from slurm.arrays import JobRuns
 from slurm.job_record import (
     FOLDER,
-    PLAIN,
+    PLAIN_NAME,
     RECORD,
     JobRecord,
     failure_stamp,
+    parse_fields,
     read_record,
-    typed,
 )
 from slurm.queue import QueueEntry, is_job_id
 from synth.run.files import read_object, write_atomically
@@ -47,33 +46,33 @@ PACKS = "packs.jsonl"
 
 
 @dataclass(frozen=True)
-class SentArray:
-    """One array on its way to the cluster, or sent."""
+class SubmittedArray:
+    """One launch: an array that was, or is about to be, submitted."""
 
     name: str
     folder: Path
     profile: str
     created: float
-    """Seconds since the epoch, for people."""
+    """Seconds since the epoch; for display only."""
     generation: int
-    """One more than that of any launch before."""
+    """One more than that of every earlier launch."""
     packs: list[list[str]]
     """Run ids, by element."""
     execution: dict[str, Any] = field(default_factory=dict)
     """Fields of `synth.run.execution.Execution`."""
     max_idle_restarts: int = 5
     code: str = ""
-    """The copy of the code that the jobs run."""
+    """The folder of the copy of the code that the jobs run."""
     job_id: str | None = None
-    """Of the array; null until sbatch has answered."""
+    """Job id of the array; null until sbatch has answered."""
     recorded: bool = False
-    """Whether every run folder holds its job record."""
+    """Whether every run folder has its job record."""
 
     def __post_init__(self) -> None:
         ids = [run_id for pack in self.packs for run_id in pack]
         for name in (self.name, *ids):
-            if not isinstance(name, str) or not PLAIN.fullmatch(name):
-                raise ValueError(f"{name!r} is no name of a launch or run")
+            if not isinstance(name, str) or not PLAIN_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is not a valid name of a launch or run")
         if self.job_id is not None and not is_job_id(self.job_id):
             raise ValueError(f"job_id must be like 12; got {self.job_id!r}")
 
@@ -85,16 +84,17 @@ class SentArray:
         profile: str,
         packs: Sequence[JobRuns],
         **how: Any,
-    ) -> "SentArray":
-        """Make the folder of a new launch and note what it is going to send.
+    ) -> "SubmittedArray":
+        """Create the folder of a new launch and write what it will submit.
 
-        `how` are the fields that say how the jobs train.
+        `how` are further fields: how the jobs train.
         """
         stamp = time.strftime("%Y%m%d-%H%M%S")
         word = re.sub(r"[^A-Za-z0-9_.-]+", "-", label) or "runs"
         name = f"{stamp}-{word}-{secrets.token_hex(2)}"
         ids = [[config.run_id for config in pack] for pack in packs]
-        number = 1 + _latest(root, (run_id for pack in ids for run_id in pack))
+        run_ids = (run_id for pack in ids for run_id in pack)
+        number = 1 + _latest_generation(root, run_ids)
         folder = root / FOLDER / name
         launch = cls(name, folder, profile, time.time(), number, ids, **how)
         folder.mkdir(parents=True)
@@ -104,8 +104,8 @@ class SentArray:
         return launch
 
     @classmethod
-    def read(cls, folder: Path) -> "SentArray":
-        """The launch in a folder.
+    def read(cls, folder: Path) -> "SubmittedArray":
+        """Read the launch of a folder.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class SentArray:
         path = folder / "launch.json"
         try:
             values = read_object(path)
-            launch = typed(cls, values | {"folder": folder})
+            launch = parse_fields(cls, values | {"folder": folder})
             if launch.name != folder.name:
                 raise ValueError(f"it describes {launch.name}")
         except (OSError, ValueError) as error:
@@ -130,7 +130,7 @@ class SentArray:
         write_atomically(self.folder / "launch.json", text)
 
     def element_id(self, element: int) -> str:
-        """The job id of an element; a list of one is no array."""
+        """The job id of an element; a single job is not an array."""
         assert self.job_id is not None
         return self.job_id if len(self.packs) == 1 else f"{self.job_id}_{element}"
 
@@ -155,42 +155,42 @@ class SentArray:
             or not all(isinstance(value, dict) for value in values)
         ):
             raise ValueError(
-                f"{path}, line {element + 1}, is no list of configurations."
+                f"{path}, line {element + 1}, is not a list of configurations."
             )
         return values
 
-    def accepted(self, root: Path, job_id: str) -> "SentArray":
-        """Note the job id here and in the folder of every run; safe to repeat."""
+    def record_job(self, root: Path, job_id: str) -> "SubmittedArray":
+        """Write the job id here and into the folder of every run; safe to repeat."""
         launch = dataclasses.replace(self, job_id=job_id)
         launch.save()
         for element, pack in enumerate(self.packs):
             for run_id in pack:
-                # If a folder cannot be written, the worker reports it for this run.
+                # If a folder cannot be written, the worker reports it.
                 with contextlib.suppress(OSError):
-                    launch._record(root, element, run_id)
+                    launch._write_record(root, element, run_id)
         launch = dataclasses.replace(launch, recorded=True)
         launch.save()
         return launch
 
-    def _record(self, root: Path, element: int, run_id: str) -> None:
+    def _write_record(self, root: Path, element: int, run_id: str) -> None:
         try:
             existing = read_record(root, run_id)
         except ValueError:
             existing = None  # damaged: replaced
-        # The job may have started and written a newer record, or the run may belong to a
-        # later launch.
+        # The job may have started and written a newer record, or a later launch may have
+        # submitted the run.
         if existing is not None and existing.generation >= self.generation:
             return
         path = root / run_id / RECORD
         path.parent.mkdir(exist_ok=True)
-        record = dataclasses.asdict(self.record(root, element, run_id))
-        # Not synced, which would take minutes for thousands of runs: `launch.json` is,
-        # and says the same.
+        record = dataclasses.asdict(self.initial_record(root, element, run_id))
+        # Not synced: that takes minutes for thousands of runs, and `launch.json`, which
+        # is synced, has the same information.
         temporary = path.with_name(f".{RECORD}.{os.getpid()}.tmp")
         temporary.write_text(json.dumps(record) + "\n")
         os.replace(temporary, path)
 
-    def record(self, root: Path, element: int, run_id: str) -> JobRecord:
+    def initial_record(self, root: Path, element: int, run_id: str) -> JobRecord:
         """The record of a run whose job has not started."""
         return JobRecord(
             self.name,
@@ -203,13 +203,13 @@ class SentArray:
         )
 
     def discard(self) -> None:
-        """Remove the launch: sbatch refused it."""
+        """Remove the folder of a launch that sbatch refused."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _latest(root: Path, run_ids: Iterable[str]) -> int:
-    """The highest number of a launch so far, from launches and records of runs."""
-    numbers = [launch.generation for launch in launches(root)]
+def _latest_generation(root: Path, run_ids: Iterable[str]) -> int:
+    """The highest number of a launch so far, from launches and job records."""
+    numbers = [launch.generation for launch in read_launches(root)]
     for run_id in run_ids:
         with contextlib.suppress(OSError, ValueError):
             record = read_record(root, run_id)
@@ -217,14 +217,16 @@ def _latest(root: Path, run_ids: Iterable[str]) -> int:
     return max(numbers, default=0)
 
 
-def launches(root: Path, damaged: list[str] | None = None) -> Iterator[SentArray]:
-    """Every launch below a runs folder, by name.
+def read_launches(
+    root: Path, damaged: list[str] | None = None
+) -> Iterator[SubmittedArray]:
+    """Read every launch of a runs folder, in the order of their names.
 
-    A sentence about each that cannot be read is added to `damaged`.
+    A sentence about each unreadable one is added to `damaged`.
     """
     for path in _launch_folders(root):
         try:
-            yield SentArray.read(path)
+            yield SubmittedArray.read(path)
         except ValueError as error:
             if damaged is not None:
                 damaged.append(str(error))
@@ -236,11 +238,11 @@ def _launch_folders(root: Path) -> list[Path]:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
     except FileNotFoundError:
         return []
-    return [folder / n for n in names if n != "code" and PLAIN.fullmatch(n)]
+    return [folder / n for n in names if n != "code" and PLAIN_NAME.fullmatch(n)]
 
 
-def owners(root: Path) -> set[int]:
-    """Users who have launched from a runs folder: their jobs have its runs too."""
+def launch_owners(root: Path) -> set[int]:
+    """User ids that have launched from a runs folder, and whose jobs train its runs."""
     users = set()
     for path in _launch_folders(root):
         with contextlib.suppress(OSError, KeyError):
@@ -248,52 +250,54 @@ def owners(root: Path) -> set[int]:
     return users
 
 
-def settle(root: Path, queue: Mapping[str, QueueEntry]) -> list[str]:
-    """Finish launches whose launcher died before it wrote everything down.
+def reconcile(root: Path, queue: Mapping[str, QueueEntry]) -> list[str]:
+    """Complete the records of launches whose launcher died.
 
-    Jobs are found by what they have printed, else by their name in the queue. A launch
-    that never reached the cluster is removed. Returns a sentence each.
+    Jobs are found by their logs, else by their name in the queue. A launch that never
+    reached the cluster is removed. Returns a sentence for each.
     """
     news: list[str] = []
-    for launch in launches(root, news):
+    for launch in read_launches(root, news):
         if launch.recorded:
             continue
-        job_id = launch.job_id or _sent_as(launch, queue)
+        job_id = launch.job_id or _find_job_id(launch, queue)
         if job_id is None and launch.folder.stat().st_uid == os.getuid():
             launch.discard()
             news.append(f"{launch.name} had never reached the cluster: removed.")
         if job_id is None:
             continue
         try:
-            launch.accepted(root, job_id)
+            launch.record_job(root, job_id)
         except OSError as error:
-            news.append(f"{launch.name} was sent as job {job_id}, but {error}")
+            news.append(f"{launch.name} was submitted as job {job_id}, but {error}")
         else:
-            news.append(f"{launch.name} was sent as job {job_id}, and is recorded now.")
+            news.append(
+                f"{launch.name} was submitted as job {job_id}, and is recorded now."
+            )
     return news
 
 
-def _sent_as(launch: SentArray, queue: Mapping[str, QueueEntry]) -> str | None:
-    """The job id of a launch, if sbatch took it."""
-    for path in launch.folder.glob("*_log.out"):  # ran before anyone wrote the id down
+def _find_job_id(launch: SubmittedArray, queue: Mapping[str, QueueEntry]) -> str | None:
+    """The job id of a launch, if sbatch accepted it."""
+    for path in launch.folder.glob("*_log.out"):  # ran before its id was recorded
         job_id = path.name.partition("_")[0]
         if is_job_id(job_id):
             return job_id
     for entry in queue.values():
-        # A refused job may be listed for a while too, as failed.
+        # A refused job may be listed for a while as failed.
         if entry.live and entry.name == launch.name:
             return entry.job_id.partition("_")[0]
     return None
 
 
 @contextlib.contextmanager
-def launching(root: Path) -> Iterator[None]:
-    """Let one launcher at a time send jobs for a runs folder.
+def lock_launches(root: Path) -> Iterator[None]:
+    """Allow one launcher at a time to submit jobs for a runs folder.
 
     Raises
     ------
     ValueError
-        When another one is at work.
+        When another launcher holds the lock.
     """
     from filelock import FileLock, Timeout
 
@@ -304,8 +308,8 @@ def launching(root: Path) -> Iterator[None]:
         lock = FileLock(path).acquire(timeout=0)
     except Timeout:
         raise ValueError(
-            f"Another launcher is sending jobs for {root} right now (it holds "
-            f"{path}); wait for it to end."
+            f"Another launcher is submitting jobs for {root} (it holds {path}); wait "
+            "for it to end."
         ) from None
     with lock:
         yield

@@ -1,7 +1,7 @@
-"""Cluster profiles: what a site wants to see on a job, from a TOML file.
+"""Cluster profiles: the settings that a site requires of a job, from a TOML file.
 
-A profile is found by name in `$SYNTH_PROFILES`, in `~/.config/synth/profiles`, then
-among the ones shipped in `slurm/profiles`; anything that ends in `.toml` is a path.
+A name is looked up in `$SYNTH_PROFILES`, in `~/.config/synth/profiles`, then among the
+profiles of `slurm/profiles`; a word that ends in `.toml` is a path.
 `slurm/profiles/example.toml` explains every key.
 """
 
@@ -44,7 +44,7 @@ OWN_OPTIONS = {
     "time": "time",
     "wckey": "wckey",
 }
-"""sbatch options that other keys decide, and which."""
+"""sbatch options that follow from other keys of the profile, and those keys."""
 
 _LIMITS: dict[str, tuple[int, int]] = {
     "time": (1, 5_000_000),
@@ -60,14 +60,14 @@ _LIMITS: dict[str, tuple[int, int]] = {
     "max_submitted": (1, 10_000_000),
     "max_idle_restarts": (1, 1_000_000),
 }
-"""Least and greatest value of each number: others are surely typos, and some would
-overflow in SLURM."""
+"""Smallest and largest value of each number; others are almost surely typos, and some
+would overflow in SLURM."""
 _OPTION = re.compile(r"[a-z][a-z0-9-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """How jobs are sent to one cluster; every field is a key of the TOML file."""
+    """How jobs are submitted to one cluster; every field is a key of the TOML file."""
 
     name: str
     partition: str = ""
@@ -79,33 +79,33 @@ class Profile:
     """Minutes; the file also takes "HH:MM:SS" and "D-HH:MM:SS"."""
     nodes: int = 1
     tasks: int = 1
-    """Processes on each node; with several in all, they train data-parallel."""
+    """Processes on each node; more than one in total train data-parallel."""
     gpus: int = 0
     """GPUs on each node."""
     cpus: int = 1
     """CPUs of each process."""
     memory_gb: float = 4.0
-    """Memory of each node; with 0 nothing is asked for and the site decides."""
+    """Memory of each node; 0 requests none and leaves it to the site."""
     memory_per_cpu_gb: float = 0.0
-    """Memory of each CPU, for sites that count it so; then `memory_gb` is 0."""
+    """Memory of each CPU, for sites that request it so; then `memory_gb` is 0."""
     lanes: int = 8
-    """Runs that train together in one process, at most."""
+    """At most this many runs train together in one process."""
     signal_delay_s: int = 90
-    """Warning before the time limit: time to write a checkpoint and requeue."""
+    """Seconds between the warning and the time limit, to write a checkpoint and requeue."""
     max_running: int | None = None
-    """Jobs of one submission that may run at a time."""
+    """At most this many jobs of one submission run at a time."""
     max_submitted: int | None = None
-    """Jobs that the site lets one user have in the queue."""
+    """At most this many jobs of one user may be in the site's queue."""
     max_idle_restarts: int = 5
-    """Restarts in a row without progress after which a job gives up."""
+    """Consecutive restarts without progress after which a job fails."""
     python: str = ""
-    """Interpreter on the nodes; the one that submits by default."""
+    """Interpreter on the nodes; by default the one that submits."""
     setup: tuple[str, ...] = ()
-    """Shell lines before the worker starts."""
+    """Shell lines to run before the worker starts."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables of the job."""
     sbatch: Mapping[str, str | float | bool] = field(default_factory=dict)
-    """Further sbatch options, under their long names."""
+    """Further sbatch options, by their long names."""
     execution: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `synth.run.execution.Execution`."""
 
@@ -138,7 +138,7 @@ class Profile:
         require(condition, f"profile {self.name!r}: {key}", allowed, getattr(self, key))
 
     def _check_memory(self) -> None:
-        """SLURM takes one of its memory options."""
+        """SLURM accepts only one of its memory options."""
         given = {
             "memory_gb": self.memory_gb,
             "memory_per_cpu_gb": self.memory_per_cpu_gb,
@@ -148,11 +148,11 @@ class Profile:
         if len(several) > 1:
             raise ValueError(
                 f"profile {self.name!r}: {' and '.join(several)} exclude each other: a "
-                "job asks for memory in one way. memory_gb = 0 asks for none."
+                "job requests memory in one way. memory_gb = 0 requests none."
             )
 
     def _check_words(self) -> None:
-        """Names and values that a script can hold, each on its line."""
+        """Check that names and values can stand in a shell script, each on one line."""
         for name in self.environment:
             if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
                 raise ValueError(
@@ -187,7 +187,7 @@ class Profile:
         return self.nodes * self.tasks
 
     def build_execution(self) -> Execution:
-        """How the worker carries runs out on this cluster."""
+        """The execution settings of the worker on this cluster."""
         fields = {item.name for item in dataclasses.fields(Execution)}
         for name in self.execution:
             if name not in fields:
@@ -203,62 +203,62 @@ class Profile:
             raise ValueError(f"profile {self.name!r}: execution: {error}") from None
 
 
-def folders() -> list[Path]:
-    """Where profiles are looked for, first match first."""
-    places = [SHIPPED]
+def profile_folders() -> list[Path]:
+    """The folders of profiles, in the order of lookup."""
+    folders = [SHIPPED]
     with contextlib.suppress(ValueError):  # a user without a home folder
         config = expand(os.environ.get("XDG_CONFIG_HOME") or "~/.config")
-        places.insert(0, Path(config) / "synth" / "profiles")
+        folders.insert(0, Path(config) / "synth" / "profiles")
     if given := os.environ.get("SYNTH_PROFILES"):
-        places.insert(0, _path(given, "SYNTH_PROFILES"))
-    return places
+        folders.insert(0, _expand_path(given, "SYNTH_PROFILES"))
+    return folders
 
 
-def _path(word: str, owner: str) -> Path:
-    """A path as a shell reads it."""
+def _expand_path(word: str, owner: str) -> Path:
+    """Expand `~` and variables of a path, as a shell does."""
     try:
         return Path(expand(word))
     except ValueError as error:
         raise ValueError(f"{owner} {error}.") from None
 
 
-def available() -> dict[str, Path]:
-    """Every profile that can be named, and its file."""
+def available_profiles() -> dict[str, Path]:
+    """The names of all profiles, and their files."""
     profiles: dict[str, Path] = {}
-    for folder in folders():
+    for folder in profile_folders():
         for path in sorted(folder.glob("*.toml")):
             profiles.setdefault(path.stem, path)
     return profiles
 
 
-def load(name: str) -> Profile:
-    """The profile called `name`, or the one in the file `name`.
+def load_profile(name: str) -> Profile:
+    """Load the profile called `name`, or the one in the file `name`.
 
     Raises
     ------
     ValueError
-        Names the file and the key, the value and what is allowed; or the profiles that
-        there are.
+        For an invalid file (names file, key, value and what is allowed), or an unknown
+        name (names the nearest profile).
     """
     if name.endswith(".toml"):
-        path = _path(name, "--profile")
+        path = _expand_path(name, "--profile")
         if not path.is_file():
             raise ValueError(f"There is no profile file {str(path)!r}.")
-        return read(path)
-    profiles = available()
+        return read_profile(path)
+    profiles = available_profiles()
     if name not in profiles:
         raise ValueError(
             f"No cluster profile is called {name!r}. {nearest(name, profiles)} Write "
-            f"yours to {folders()[-2:][0] / (name + '.toml')}, from "
+            f"yours to {profile_folders()[-2:][0] / (name + '.toml')}, from "
             f"{SHIPPED / 'example.toml'}."
         )
-    return read(profiles[name])
+    return read_profile(profiles[name])
 
 
-def read(path: Path) -> Profile:
-    """The profile in a TOML file."""
+def read_profile(path: Path) -> Profile:
+    """Read the profile in a TOML file."""
     try:
-        # Editors on Windows put a mark before the first letter (BOM).
+        # Editors on Windows may write a byte order mark.
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid TOML in UTF-8: {error}.") from None
@@ -269,7 +269,7 @@ def read(path: Path) -> Profile:
 
 
 def from_values(name: str, values: Mapping[str, Any]) -> Profile:
-    """The profile with the given keys; unknown keys and wrong types are refused."""
+    """Build a profile from the keys of a file; refuses unknown keys and wrong types."""
     hints = typing.get_type_hints(Profile)
     del hints["name"]
     given: dict[str, Any] = {}
@@ -278,7 +278,7 @@ def from_values(name: str, values: Mapping[str, Any]) -> Profile:
             raise ValueError(
                 f"profile {name!r} has no key {key!r}. {nearest(key, hints)}"
             )
-        value = _in_schema(name, key, value)
+        value = _normalize_value(name, key, value)
         given[key] = coerce(value, hints[key], f"profile {name!r}: {key}")
     sbatch = given.get("sbatch", {})
     if given.get("memory_per_cpu_gb") or "mem-per-gpu" in sbatch:
@@ -286,37 +286,37 @@ def from_values(name: str, values: Mapping[str, Any]) -> Profile:
     return Profile(name=name, **given)
 
 
-def _in_schema(name: str, key: str, value: Any) -> Any:
-    """A time in words as minutes, numbers of environment variables as text."""
+def _normalize_value(name: str, key: str, value: Any) -> Any:
+    """Convert a written time to minutes, and numbers in [environment] to text."""
     if key == "time" and isinstance(value, str):
-        return minutes(name, value)
+        return parse_minutes(name, value)
     if key == "environment" and isinstance(value, dict):
-        return {inner: _variable(content) for inner, content in value.items()}
+        return {inner: _variable_text(content) for inner, content in value.items()}
     return value
 
 
-def _variable(value: Any) -> Any:
+def _variable_text(value: Any) -> Any:
     if isinstance(value, bool):
         return str(int(value))
     return str(value) if isinstance(value, int | float) else value
 
 
-def minutes(name: str, text: str) -> int:
-    """The minutes, rounded up, of a time as SLURM writes it.
+def parse_minutes(name: str, text: str) -> int:
+    """Parse a time in SLURM's format into minutes, rounded up.
 
-    >>> [minutes("site", text) for text in ("1-12:00:00", "00:00:30", "90")]
+    >>> [parse_minutes("site", text) for text in ("1-12:00:00", "00:00:30", "90")]
     [2160, 1, 90]
     """
     days, dash, rest = text.rpartition("-")
-    parts = rest.split(":")
-    words = [*parts, days] if dash else parts
+    fields = rest.split(":")
+    words = [*fields, days] if dash else fields
     numeric = all(re.fullmatch("[0-9]{1,12}", word) for word in words)
-    if not numeric or len(parts) > 3:
+    if not numeric or len(fields) > 3:
         raise ValueError(
             f'profile {name!r}: time must be minutes, "HH:MM:SS" or "D-HH:MM:SS"; '
             f"got {text!r}."
         )
-    numbers = [int(part) for part in parts]
+    numbers = [int(word) for word in fields]
     if dash:  # D-HH, D-HH:MM, D-HH:MM:SS
         hours, mins, seconds = [*numbers, 0, 0][:3]
         return int(days) * 1440 + hours * 60 + mins + (seconds > 0)

@@ -1,4 +1,4 @@
-"""Which runs of its pack a worker trains, and when restarts without progress end."""
+"""Claims the runs of a worker's pack, and ends restarts that make no progress."""
 
 import contextlib
 import dataclasses
@@ -14,29 +14,29 @@ from synth.run.checkpoint import saved_steps
 from synth.run.store import RunFolder
 
 
-def take_up(worker: Worker, configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """Record that this job has the runs; returns those that it should train.
+def claim_runs(worker: Worker, configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Record this job as the runs' job; returns the runs that it should train.
 
-    Leaves out runs that are done, cancelled, or given to a later launch. A problem with
-    one folder keeps no other run from training.
+    Skips runs that are done, cancelled, or submitted by a later launch. An unreadable
+    folder does not stop the other runs.
 
     Raises
     ------
     RuntimeError
-        When the job was restarted several times in a row without any progress.
+        When the job was restarted `max_idle_restarts` times in a row without progress.
     """
-    mine: list[RunConfig] = []
+    claimed: list[RunConfig] = []
     idle: list[int] = []
     for config in configs:
         try:
-            record = _taken(worker, config)
+            record = _claim_run(worker, config)
         except (OSError, ValueError) as error:
-            # Training fails on it too, and records the failure of this run.
+            # Training fails too, and records the failure of this run.
             print(f"{config.run_id}: {error}", flush=True)
-            mine.append(config)
+            claimed.append(config)
             continue
         if record is not None:
-            mine.append(config)
+            claimed.append(config)
             idle.append(record.idle_restarts)
     restarts = min(idle, default=0)
     if restarts >= worker.launch.max_idle_restarts:
@@ -45,17 +45,17 @@ def take_up(worker: Worker, configs: Sequence[RunConfig]) -> list[RunConfig]:
             "limit or the warning before it is too short for one step and its "
             "checkpoint. Raise time or signal_delay_s in the profile, then retry."
         )
-    return mine
+    return claimed
 
 
-def _taken(worker: Worker, config: RunConfig) -> JobRecord | None:
-    """The record of a run that this job takes up now; none of a run that it leaves."""
+def _claim_run(worker: Worker, config: RunConfig) -> JobRecord | None:
+    """The new record of a run that this job claims; None for a run that it skips."""
     root, launch, run_id = worker.root, worker.launch, config.run_id
     folder = RunFolder(root, run_id)
     if folder.state() == "done":
         return None
     folder.path.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(ValueError):  # training will refuse this run
+    with contextlib.suppress(ValueError):  # training refuses this run later
         folder.open(config)
     try:
         record = read_record(root, run_id)
@@ -74,14 +74,14 @@ def _taken(worker: Worker, config: RunConfig) -> JobRecord | None:
         return None
     if record is None or record.launch != launch.name:
         # Started before the launcher could write its record.
-        record = launch.record(root, worker.element, run_id)
+        record = launch.initial_record(root, worker.element, run_id)
         record = dataclasses.replace(record, job_id=own_job_id())
-    record = _started(folder, record)
+    record = _mark_started(folder, record)
     write_record(root, run_id, record)
     return record
 
 
-def _started(folder: RunFolder, record: JobRecord) -> JobRecord:
+def _mark_started(folder: RunFolder, record: JobRecord) -> JobRecord:
     restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     step = max(saved_steps(folder, resumable=True), default=0)
     again = record.started is not None and restarts > record.restarts

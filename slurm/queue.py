@@ -1,7 +1,7 @@
-"""Reads the scheduler: one `squeue` for all jobs, `sacct` for those that it has forgotten.
+"""Reads the scheduler: one `squeue` for all jobs, `sacct` for jobs that left the queue.
 
-Whether a run is done is decided by its folder alone. `squeue` comes first, because
-`sacct` still says NODE_FAIL or PREEMPTED of jobs that wait for their restart.
+Only its folder decides whether a run is done. `squeue` is asked first, because `sacct`
+still reports NODE_FAIL or PREEMPTED for jobs that wait for their restart.
 """
 
 import os
@@ -27,18 +27,18 @@ LIVE_STATES = {
     "RESV_DEL_HOLD",
     "SPECIAL_EXIT",
 }
-"""States of a job that may still do something; all others are final."""
+"""States of a job that may still run; all others are final."""
 
 HELD_REASONS = ("held", "Held", "HELD", "DependencyNeverSatisfied")
 
 _MARK = "\x1f"
-"""Separates columns: no name or reason holds this character."""
+"""Column separator; names and reasons do not contain this character."""
 _JOB_ID = re.compile(r"\d+(_\d+)?")
 
 
 @dataclass(frozen=True)
 class QueueEntry:
-    """One job or array element, as the scheduler sees it."""
+    """One job or array element in the scheduler's answer."""
 
     job_id: str
     state: str
@@ -46,16 +46,16 @@ class QueueEntry:
     node: str
     name: str
     user: str = ""
-    """Number of the user whose job it is."""
+    """Numeric id of the job's user."""
 
     @property
     def live(self) -> bool:
-        """Whether the job may still train something."""
+        """Whether the job may still run."""
         return self.state in LIVE_STATES
 
     @property
     def held(self) -> bool:
-        """Whether the job waits for a person."""
+        """Whether the job waits until a user or administrator releases it."""
         return self.live and (
             self.state in ("REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
             or any(word in self.reason for word in HELD_REASONS)
@@ -63,16 +63,16 @@ class QueueEntry:
 
 
 Queue = Mapping[str, QueueEntry]
-"""Job id (`12`, or `12_3` for an element) to its entry."""
+"""Entries by job id: `12`, or `12_3` for an element."""
 
 
 def is_job_id(word: object) -> bool:
-    """Whether a word can stand for a job on a command line."""
+    """Whether a value has the form of a job id."""
     return isinstance(word, str) and _JOB_ID.fullmatch(word) is not None
 
 
 def read_queue(ask: Ask = ask, users: Collection[int] = ()) -> dict[str, QueueEntry]:
-    """Jobs of this user and of `users` that the controller remembers, by element.
+    """Read the jobs of this user and of `users` from the controller, by element.
 
     Raises
     ------
@@ -88,24 +88,24 @@ def read_queue(ask: Ask = ask, users: Collection[int] = ()) -> dict[str, QueueEn
 
 
 def parse_squeue(text: str) -> dict[str, QueueEntry]:
-    """Entries by job id; lines of another form are skipped."""
+    """Parse entries by job id; lines of another form are skipped."""
     entries = {}
     for line in text.split("\n"):
-        parts = [part.strip(" ") for part in line.split(_MARK)]
-        if len(parts) == 6 and is_job_id(parts[0]):
-            job_id, state, reason, node, user, name = parts
+        fields = [field.strip(" ") for field in line.split(_MARK)]
+        if len(fields) == 6 and is_job_id(fields[0]):
+            job_id, state, reason, node, user, name = fields
             entries[job_id] = QueueEntry(job_id, state, reason, node, name, user)
     return entries
 
 
 def read_history(job_ids: Iterable[str], ask: Ask = ask) -> dict[str, QueueEntry]:
-    """Accounting's entries for jobs that left the queue; empty without accounting.
+    """Read accounting's entries of jobs that left the queue; empty without accounting.
 
-    A rebuilt cluster reuses ids, so callers must compare the name.
+    A reinstalled cluster reuses ids, so callers must compare the name.
     """
     arrays = sorted({job_id.partition("_")[0] for job_id in job_ids})
     entries = {}
-    for start in range(0, len(arrays), 1000):  # a command line has a length
+    for start in range(0, len(arrays), 1000):  # the length of a command line is limited
         wanted = ",".join(arrays[start : start + 1000])
         columns = "JobID,State,ExitCode,NodeList,JobName"
         command = ["sacct", "-n", "-P", "-X", f"--delimiter={_MARK}", "-o", columns]
@@ -116,9 +116,9 @@ def read_history(job_ids: Iterable[str], ask: Ask = ask) -> dict[str, QueueEntry
         if answer.returncode:
             return {}
         for line in answer.stdout.split("\n"):
-            parts = line.split(_MARK)
-            if len(parts) == 5 and is_job_id(parts[0]):
-                job_id, state, code, node, name = parts
+            fields = line.split(_MARK)
+            if len(fields) == 5 and is_job_id(fields[0]):
+                job_id, state, code, node, name = fields
                 state = state.split()[0] if state.split() else ""  # "CANCELLED by 0"
                 entries[job_id] = QueueEntry(job_id, state, f"exit {code}", node, name)
     return entries

@@ -1,7 +1,7 @@
-"""The script that sbatch gets for an array; submitit writes it.
+"""The sbatch script of an array, rendered by submitit.
 
-Paths and values keep their meaning: `%` in a path is not expanded by SLURM, values are
-quoted for the shell, and `~` and `$VAR` are expanded as in a shell.
+`%` in a path is escaped for SLURM, values are quoted for the shell, and `~` and `$VAR` are
+expanded as in a shell.
 """
 
 import re
@@ -19,19 +19,19 @@ from synth.run.code_copy import check_lines
 from synth.run.places import VARIABLE, expand
 
 _PERCENT = "\ue000"
-"""Stands for `%` of a path while submitit replaces patterns of its own."""
+"""Placeholder for `%` in a path while submitit expands its own patterns."""
 
 
 class _Executor(submitit.SlurmExecutor):
-    """submitit's executor, used only to write the script."""
+    """submitit's executor, used only to render the script."""
 
     @classmethod
     def affinity(cls) -> int:
-        """Usable on every machine, with SLURM or without."""
+        """Usable on every machine, with or without SLURM."""
         return 1
 
 
-def render(
+def render_script(
     profile: Profile,
     folder: Path,
     name: str,
@@ -39,17 +39,17 @@ def render(
     code: Path,
     after: str | None,
 ) -> str:
-    """The text that sbatch gets for an array whose launch lies in `folder`.
+    """The sbatch script of an array whose launch is in `folder`.
 
     Raises
     ------
     ValueError
-        For a folder that cannot stand in a script, or an unknown `$VAR` in [sbatch].
+        For a path that a script cannot contain, or an unknown `$VAR` in [sbatch].
     """
     if any(letter in str(folder) for letter in "\\\n\r"):
         raise ValueError(
-            f"{str(folder)!r} holds a backslash or the end of a line, which SLURM cannot "
-            "have in the path of a log; choose another --runs."
+            f"{str(folder)!r} contains a backslash or a line break, which SLURM does not "
+            "accept in the path of a log; choose another --runs."
         )
     executor = _Executor(folder=str(folder).replace("%", _PERCENT))
     with warnings.catch_warnings():
@@ -65,7 +65,7 @@ def render(
 def _parameters(
     profile: Profile, name: str, array: ArrayPlan, code: Path, after: str | None
 ) -> dict[str, Any]:
-    """The profile as parameters of submitit."""
+    """submitit's parameters for a profile."""
     parameters: dict[str, Any] = {
         "job_name": name,
         "time": profile.time,
@@ -85,7 +85,7 @@ def _parameters(
     if after:
         parameters["dependency"] = f"afterany:{after}"
     further = {
-        key: _expanded(profile, key, value)
+        key: _expand_value(profile, key, value)
         for key, value in profile.sbatch.items()
         if value is not False
     }
@@ -95,15 +95,17 @@ def _parameters(
     ):
         if amount:
             further[option] = f"{max(1, round(amount * 1024))}M"
-    # A site's JobRequeue=0 would refuse the worker's own requeue. The signal must be the
-    # one that the worker handles, whatever submitit reads from the environment.
+    # Without requeue, a site's JobRequeue=0 would refuse the worker's own requeue. The
+    # signal is set here because submitit may read another one from the environment.
     signal = {"requeue": True, "signal": f"USR2@{profile.signal_delay_s}"}
     return parameters | {"additional_parameters": further | signal}
 
 
 def _command(profile: Profile, folder: Path) -> str:
-    """The command of the worker. Signals are ignored until it handles them: by default
-    they would kill it, and SLURM does not requeue a job that ends by itself."""
+    """The command of the worker, with signals ignored until it handles them.
+
+    By default they would kill it, and SLURM does not requeue a job that ends by itself.
+    """
     guard = """bash -c 'trap "" TERM USR2; exec "$@"' bash"""
     python = (
         shell_word(profile.python) if profile.python else shlex.quote(sys.executable)
@@ -128,9 +130,9 @@ def setup_lines(profile: Profile, code: Path) -> list[str]:
 
 
 def shell_word(value: str) -> str:
-    """A word in which the node's shell expands a leading `~` and `$VAR`, nothing else.
+    """Quote a word so that the node's shell expands only a leading `~` and `$VAR`.
 
-    A variable that the node does not have ends the job with its name.
+    A variable that is not set on the node ends the job with an error that names it.
 
     >>> print(shell_word("~/hub of $USER"))
     ~/"hub of ${USER:?is not set}"
@@ -143,20 +145,20 @@ def shell_word(value: str) -> str:
         return tilde + shlex.quote(rest)
     words, end = [], 0
     for match in VARIABLE.finditer(rest):
-        words.append(_escaped(rest[end : match.start()]))
+        words.append(_escape(rest[end : match.start()]))
         words.append("${%s:?is not set}" % (match[1] or match[2]))
         end = match.end()
-    words.append(_escaped(rest[end:]))
+    words.append(_escape(rest[end:]))
     return tilde + (f'"{"".join(words)}"' if rest or not tilde else "")
 
 
-def _escaped(text: str) -> str:
-    """Text that means itself between double quotes."""
+def _escape(text: str) -> str:
+    """Escape text for use between double quotes."""
     return re.sub(r'([$`\\"])', r"\\\1", text)
 
 
-def _expanded(profile: Profile, key: str, value: str | float) -> str | float:
-    """A value with `~` and `$VAR` of this machine expanded: sbatch does not."""
+def _expand_value(profile: Profile, key: str, value: str | float) -> str | float:
+    """Expand `~` and `$VAR` with this machine's values, which sbatch does not do."""
     if not isinstance(value, str):
         return value
     try:

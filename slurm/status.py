@@ -1,4 +1,4 @@
-"""The state of every run: from its folder, then the queue, then accounting."""
+"""The state of every run, from its folder, the queue and accounting."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,24 +9,24 @@ from slurm import clients
 from slurm import queue as scheduler
 from slurm.clients import Ask, QueueUnavailable
 from slurm.job_record import FOLDER, JobRecord, failure_stamp, read_record, write_record
-from slurm.ledger import launching, owners, settle
+from slurm.ledger import launch_owners, lock_launches, reconcile
 from slurm.queue import QueueEntry
 from synth.run.standing import Standing, Survey, look
 from synth.run.states import LIVE, TROUBLED, State
 from synth.run.store import RunFolder
 
-OVER: dict[str, State] = {
+FINAL_STATES: dict[str, State] = {
     "CANCELLED": "cancelled",
     "REVOKED": "cancelled",
     "TIMEOUT": "timed out",
     "DEADLINE": "timed out",
 }
-"""States of a finished job that say more than "lost"."""
+"""States of finished jobs that are more specific than "lost"."""
 
 
 @dataclass(frozen=True)
 class RunStatus(Standing):
-    """One run: its state, details for people, and the job that has or had it."""
+    """One run: its state, details for display, and its current or last job."""
 
     detail: str = ""
     job_id: str = ""
@@ -35,7 +35,7 @@ class RunStatus(Standing):
     log: Path | None = None
 
     def line(self) -> str:
-        """One line of text."""
+        """The status as a line of text."""
         job = f"job {self.job_id}" if self.job_id else ""
         where = f"on {self.node}" if self.node and self.state == "running" else ""
         again = f"restarted {self.restarts}x" if self.restarts else ""
@@ -46,23 +46,23 @@ class RunStatus(Standing):
 def read_status(
     root: Path, run_ids: Sequence[str] | None = None, ask: Ask = clients.ask
 ) -> Survey[RunStatus]:
-    """Folders and queue merged, of the given runs or of all that lie below `root`."""
+    """Read folders and queue, for the given runs or for all runs in `root`."""
     survey = with_queue(look(root, run_ids), ask)
     return survey.begun() if run_ids is None else survey
 
 
 def with_queue(folders: Survey[Standing], ask: Ask = clients.ask) -> Survey[RunStatus]:
-    """Add to a survey of folders what SLURM knows of each run that was sent to it.
+    """Add SLURM's information about each submitted run to a survey of folders.
 
-    Works without a controller, and says so in `news`.
+    Without an answer from the controller `news` says so.
     """
     root = folders.root.absolute()
     news: list[str] = []
     queue: dict[str, QueueEntry] = {}
     answered = True
     try:
-        queue = scheduler.read_queue(ask, owners(root))
-        news += _settle(root, queue)
+        queue = scheduler.read_queue(ask, launch_owners(root))
+        news += _reconcile(root, queue)
     except QueueUnavailable as error:
         answered = False
         news.append(str(error))
@@ -84,20 +84,20 @@ def with_queue(folders: Survey[Standing], ask: Ask = clients.ask) -> Survey[RunS
     return Survey(folders.root, runs, news, answered)
 
 
-def _settle(root: Path, queue: dict[str, QueueEntry]) -> list[str]:
+def _reconcile(root: Path, queue: dict[str, QueueEntry]) -> list[str]:
     if not (root / FOLDER).is_dir():
         return []
     try:
-        with launching(root):
-            return settle(root, queue)
+        with lock_launches(root):
+            return reconcile(root, queue)
     except (ValueError, PermissionError):
-        # A launcher is at work, or the folder is another user's: they will finish what
-        # looks unfinished.
+        # Another launcher runs, or the folder is another user's: they complete their own
+        # launches.
         return []
 
 
 def _entry(record: JobRecord | None, queue: dict[str, QueueEntry]) -> QueueEntry | None:
-    """The queue's entry for the job of a record, unless its id was reused for another."""
+    """The queue's entry for the job of a record; None if its id was reused."""
     entry = queue.get(record.job_id) if record else None
     # slurmdbd loses the name of a job that ends before its start was recorded.
     names = (record.launch, "allocation") if record else ()
@@ -107,16 +107,16 @@ def _entry(record: JobRecord | None, queue: dict[str, QueueEntry]) -> QueueEntry
 def _with_record(
     root: Path, run: Standing, queue: dict[str, QueueEntry]
 ) -> tuple[RunStatus, JobRecord | None]:
-    """One run with its job; a damaged record makes this run alone unreadable."""
+    """Add the job of a run; a damaged record makes only this run unreadable."""
     try:
         record = read_record(root, run.run_id)
-        return _merged(root, run, record, queue), record
+        return _merge(root, run, record, queue), record
     except (OSError, ValueError) as error:
         words = str(error)
         return RunStatus(run.run_id, "unreadable", words, words), None
 
 
-def _merged(
+def _merge(
     root: Path,
     run: Standing,
     record: JobRecord | None,
@@ -136,7 +136,7 @@ def _merged(
     if run.state == "done":
         held = entry.reason if entry and entry.held else None
         return status("done", f"job is still held ({held})" if held else "")
-    # Only a failure of the attempt that the record is about counts, not an older one.
+    # Only a failure of the recorded attempt counts, not an older one.
     stamp = failure_stamp(root, run_id)
     failed = run.state == "failed" if stamp is None else stamp != record.old_failure
     if failed and error is None:  # a run without its config.json
@@ -146,60 +146,64 @@ def _merged(
             return status("held", entry.reason)
         if entry.state == "PENDING":
             return status("queued", entry.reason)
-        return status("failed") if failed else status("running", _step(root, run_id))
+        return (
+            status("failed")
+            if failed
+            else status("running", _format_step(root, run_id))
+        )
     if failed:
         return status("failed")
     if run.state == "unreadable":
         return status("unreadable")
     if run.state == "running":
-        return status("running", _step(root, run_id))
+        return status("running", _format_step(root, run_id))
     if record.cancelled:
         return status("cancelled")
     if entry is None:
         return status("lost", "the job is gone without a message; see its log")
-    return _ended(status("lost"), record, entry)
+    return _with_end(status("lost"), record, entry)
 
 
 def _with_history(
     run: RunStatus, record: JobRecord | None, history: dict[str, QueueEntry]
 ) -> RunStatus:
-    """A run that was lost, if accounting knows how its job ended."""
+    """Refine the state of a lost run by what accounting reports about its job."""
     entry = _entry(record, history) if run.state == "lost" else None
-    return run if entry is None or record is None else _ended(run, record, entry)
+    return run if entry is None or record is None else _with_end(run, record, entry)
 
 
-def _ended(run: RunStatus, record: JobRecord, entry: QueueEntry) -> RunStatus:
-    """A run whose job left nothing in its folder: how SLURM says that it ended."""
+def _with_end(run: RunStatus, record: JobRecord, entry: QueueEntry) -> RunStatus:
+    """Set state and detail of a run from the final state of its job."""
     detail = f"SLURM says {entry.state}" + (
         f", {entry.reason}" if entry.reason not in ("", "None") else ""
     )
     if entry.state == "TIMEOUT":
-        detail += f": {_out_of_time(record)}"
-    state: State = OVER.get(entry.state, "lost")
-    if entry.state == "COMPLETED":  # left to another launch, or cancelled before
+        detail += f": {_explain_timeout(record)}"
+    state: State = FINAL_STATES.get(entry.state, "lost")
+    if entry.state == "COMPLETED":  # another launch has the run, or it was cancelled
         state = "stopped"
     return dataclasses.replace(run, state=state, detail=detail)
 
 
-def _out_of_time(record: JobRecord) -> str:
-    """Why a job reached its time limit without requeueing itself, and what to change."""
+def _explain_timeout(record: JobRecord) -> str:
+    """Why a job reached its time limit without requeueing itself, and the remedy."""
     if record.started is None:
         return (
-            "the limit came before the run was begun, while Python and torch were "
+            "the limit was reached before the run started, while Python and torch were "
             "loading; raise `time` in the profile, then retry"
         )
     return (
-        "the limit came before a checkpoint was written; raise `signal_delay_s` or "
+        "the limit was reached before a checkpoint was written; raise `signal_delay_s` or "
         "`time` in the profile, then retry"
     )
 
 
-def _step(root: Path, run_id: str) -> str:
+def _format_step(root: Path, run_id: str) -> str:
     try:
         progress = RunFolder(root, run_id).read_json("progress.json")
         return f"step {progress['step']} of {progress['steps']}" if progress else ""
     except (OSError, ValueError, KeyError, TypeError):
-        return ""  # it is only shown to people
+        return ""  # for display only
 
 
 def cancel(
@@ -208,43 +212,43 @@ def cancel(
     states: Sequence[str] | None = None,
     ask: Ask = clients.ask,
 ) -> list[RunStatus]:
-    """End the jobs of the given runs, or of those in the given states.
+    """Cancel the jobs of the given runs, or of those in the given states.
 
-    Runs that share a job with a chosen one end with it: the whole pack is returned.
+    Runs that share a job end together, so whole packs are returned.
 
     Raises
     ------
     QueueUnavailable
-        When scancel gives no answer.
+        When scancel does not answer.
     """
     root = root.absolute()
-    chosen = read_status(root, run_ids, ask)
-    if not chosen.queue_known:
-        raise QueueUnavailable(chosen.news[-1])
+    requested = read_status(root, run_ids, ask)
+    if not requested.queue_known:
+        raise QueueUnavailable(requested.news[-1])
     jobs = {
         run.job_id
-        for run in chosen.runs
+        for run in requested.runs
         if run.job_id
         and (run.state in LIVE or (run.state == "done" and run.detail))
         and (states is None or run.state in states)
     }
     if not jobs:
         return []
-    everyone = [r for r in read_status(root, None, ask).runs if r.job_id in jobs]
-    # Mark before the signal: a worker that starts in between reads the mark.
-    for run in everyone:
+    affected = [r for r in read_status(root, None, ask).runs if r.job_id in jobs]
+    # Mark before the signal, so that a worker that starts in between reads the mark.
+    for run in affected:
         record = read_record(root, run.run_id) if run.state != "done" else None
         if record:
             write_record(root, run.run_id, dataclasses.replace(record, cancelled=True))
     ordered = sorted(jobs)
     refusals = []
-    for start in range(0, len(ordered), 200):  # a command line has a length
+    for start in range(0, len(ordered), 200):  # the length of a command line is limited
         answer = ask("scancel", *ordered[start : start + 200])
         if answer.returncode:
             refusals.append(answer.stderr.strip())
-    if refusals:  # fine for jobs that have ended meanwhile
-        queue = scheduler.read_queue(ask, owners(root))
+    if refusals:  # harmless if the jobs have ended meanwhile
+        queue = scheduler.read_queue(ask, launch_owners(root))
         alive = [job for job in ordered if job in queue and queue[job].live]
         if any(queue[job].state != "COMPLETING" for job in alive):
             raise QueueUnavailable(f"scancel failed: {'; '.join(refusals)}")
-    return everyone
+    return affected

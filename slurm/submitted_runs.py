@@ -1,4 +1,4 @@
-"""What the last launch of a run sent: its configuration, and the size of its pack."""
+"""What the last launch of a run submitted: its configuration and the size of its pack."""
 
 import contextlib
 import functools
@@ -6,28 +6,28 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from slurm.job_record import FOLDER, read_record
-from slurm.ledger import PACKS, SentArray
+from slurm.ledger import PACKS, SubmittedArray
 from synth.config import RunConfig
 from synth.run.store import RunFolder
 
 
 def stored_config(root: Path, run_id: str) -> RunConfig:
-    """The configuration in a run folder, if it is that of the run.
+    """Read the configuration of a run, and check that it has the run's id.
 
-    A run whose job never started has none there; it is read from its launch.
+    If the job never started, it is read from the launch instead of the run folder.
 
     Raises
     ------
     OSError, ValueError, IndexError
-        When there is none, or that of another run.
+        When there is none, or when it describes another run.
     """
     folder = RunFolder(root, run_id)
     config = None
-    with contextlib.suppress(KeyError, TypeError, AttributeError):  # of another shape
+    with contextlib.suppress(KeyError, TypeError, AttributeError):  # damaged JSON
         if (folder.path / "config.json").exists():
             config = folder.config()
         elif record := read_record(root, run_id):
-            launch = SentArray.read(root / FOLDER / record.launch)
+            launch = SubmittedArray.read(root / FOLDER / record.launch)
             index = launch.packs[record.element].index(run_id)
             values = launch.configs(record.element)[index]
             config = RunConfig.from_dict(values, launch.folder / PACKS)
@@ -40,11 +40,11 @@ def stored_config(root: Path, run_id: str) -> RunConfig:
 
 
 def smaller_packs(root: Path, run_ids: Iterable[str]) -> dict[str, int]:
-    """For each run half the size of its last pack, where that is known.
+    """Half the size of each run's last pack, where it is known.
 
-    A run that ends the others of its pack is so alone after a few attempts.
+    So a run that crashes its pack trains alone after a few attempts.
     """
-    read = functools.cache(SentArray.read)
+    read = functools.cache(SubmittedArray.read)
     sizes = {}
     for run_id in run_ids:
         with contextlib.suppress(OSError, ValueError, IndexError):

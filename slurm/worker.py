@@ -1,17 +1,17 @@
-"""One array element: claims its pack, trains it, and requeues itself if need be.
+"""The program of an array element: claims a pack, trains it, requeues the job if needed.
 
     python -m slurm.worker RUNS/.slurm/LAUNCH
 
-SLURM's environment says which element it is, the launch's folder what to train. Torch
-and `synth` are imported once signals are handled, so this module must not import them.
-Whether a run is done is read from its folder, not from the signals that came.
+SLURM's environment gives the element, the launch's folder the runs to train. Torch and
+`synth` are imported after signal handlers are installed, so this module must not import
+them. Only its folder decides whether a run is done.
 
-Signals, as SLURM sends them to every process of the job:
+Signals that SLURM sends to every process of the job:
 
     USR2            time limit or preemption is near: checkpoint, requeue
-    TERM            preemption where no USR2 is configured: the same, if the job still
-                    counts as running; scancel, if it does not: checkpoint, exit
-    (none)          kill, node failure, scontrol requeue: go on from the last checkpoint
+    TERM            preemption without USR2 (the job still counts as running): checkpoint,
+                    requeue; scancel (it does not): checkpoint, exit
+    (none)          kill, node failure, scontrol requeue: continue from the last checkpoint
 """
 
 import os
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from slurm.clients import QueueUnavailable, ask
 
 if TYPE_CHECKING:
-    from slurm.ledger import SentArray
+    from slurm.ledger import SubmittedArray
     from synth.config import RunConfig
     from synth.run.progress import Outcome
 
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR2)
 BUSY_PATIENCE_S = 60.0
-"""How long to wait for a run that another process (a dying predecessor) holds."""
+"""Maximum wait for a run that another process, such as a dying predecessor, has claimed."""
 
 
 class PackFailed(RuntimeError):
-    """Some runs of the pack failed; each folder holds its traceback."""
+    """Some runs of the pack failed; their folders have the tracebacks."""
 
 
-class Notices:
-    """Remembers the signals received, and repeats them until training handles them.
+class PendingSignals:
+    """Records received signals, and repeats them until training handles them.
 
-    `synth.training` installs handlers of its own while it trains. A signal that comes
-    before that is sent again each second, so that it is not lost in between.
+    `synth.training` installs its own handlers while it trains. A signal that arrives
+    before is sent again every second, so that it is not lost.
     """
 
     def __init__(self) -> None:
@@ -59,38 +59,38 @@ class Notices:
         # Python writes the number of every signal here, whatever the handler.
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in SIGNALS:
-            signal.signal(number, self._again)
+            signal.signal(number, self._repeat)
         signal.signal(signal.SIGCONT, signal.SIG_IGN)
-        self._seen: set[int] = set()
+        self._received: set[int] = set()
 
-    def _again(self, number: int, frame: object) -> None:
+    def _repeat(self, number: int, frame: object) -> None:
         if self._repeating:
             timer = threading.Timer(1.0, os.kill, (os.getpid(), number))
             timer.daemon = True
             timer.start()
 
     def received(self) -> set[int]:
-        """Every signal so far that asks to stop."""
+        """The stop signals received so far."""
         while True:
             try:
-                self._seen.update(os.read(self._read, 4096))
+                self._received.update(os.read(self._read, 4096))
             except BlockingIOError:
-                return self._seen & set(SIGNALS)
+                return self._received & set(SIGNALS)
 
     def ignore(self) -> None:
-        """Ignore signals from now on: the worker is about to end."""
+        """Ignore all further signals, because the worker is about to end."""
         self._repeating = False
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
 
 class Worker:
-    """What an element of an array runs: one pack of a launch."""
+    """Trains one pack of a launch, as an element of its array."""
 
     def __init__(
         self,
         root: Path,
-        launch: "SentArray",
+        launch: "SubmittedArray",
         element: int,
         configs: Sequence[dict[str, Any]],
     ) -> None:
@@ -99,25 +99,25 @@ class Worker:
 
     @classmethod
     def read(cls, folder: Path, element: int) -> "Worker":
-        """The worker of an element, from the folder of its launch.
+        """Build the worker of an element from the folder of its launch.
 
         Raises
         ------
         ValueError
             Names a file that cannot be read.
         """
-        from slurm.ledger import SentArray
+        from slurm.ledger import SubmittedArray
 
-        launch = SentArray.read(folder)
+        launch = SubmittedArray.read(folder)
         return cls(folder.parent.parent, launch, element, launch.configs(element))
 
-    def __call__(self, notices: Notices) -> None:
-        """Train what is left of the pack.
+    def __call__(self, signals: PendingSignals) -> None:
+        """Train the unfinished runs of the pack.
 
         Raises
         ------
         PackFailed
-            Names each run that failed, and why; SLURM shows the job as failed.
+            Names each failed run with its error; SLURM shows the job as failed.
         """
         print(f"{_now()} {self.launch.name} element {self.element}: job "
               f"{own_job_id()} on {socket.gethostname()}, restart {_restarts()}",
@@ -130,23 +130,23 @@ class Worker:
 
             record = self.launch.folder / PACKS
             configs = [RunConfig.from_dict(one, record) for one in self.configs]
-            if data_parallel.place().world > 1:
-                self._train_together(configs, notices)
+            if data_parallel.process_rank().world > 1:
+                self._train_data_parallel(configs, signals)
                 return
-            configs = progress_guard.take_up(self, configs)
+            configs = progress_guard.claim_runs(self, configs)
             if not configs:
                 print("nothing left to do", flush=True)
                 return
-            outcomes = [] if notices.received() else self._train(configs, notices)
+            outcomes = [] if signals.received() else self._train(configs, signals)
         except Exception as error:
-            self._record_failure(error)
+            self._write_pack_failure(error)
             raise
-        self._leave(notices, outcomes)
+        self._finish(signals, outcomes)
 
     def _train(
-        self, configs: Sequence["RunConfig"], notices: Notices, **how: Any
+        self, configs: Sequence["RunConfig"], signals: PendingSignals, **how: Any
     ) -> list["Outcome"]:
-        """Train; try again runs that another process held or that failed as a group."""
+        """Train, and retry runs that another process had claimed or that failed alike."""
         from synth.run.execution import Execution
         from synth.run.progress import Screen, shown_on
         from synth.training import train
@@ -159,39 +159,44 @@ class Worker:
 
         deadline = time.monotonic() + BUSY_PATIENCE_S
         outcomes = {o.run_id: o for o in attempt(configs)}
-        while not notices.received() and time.monotonic() < deadline:
+        while not signals.received() and time.monotonic() < deadline:
             held = [c for c in configs if outcomes[c.run_id].state == "running"]
             if not held:
                 break
             time.sleep(2.0)
             outcomes |= {o.run_id: o for o in attempt(held)}
-        for config in _failed_alike(configs, list(outcomes.values())):
-            if notices.received():
+        for config in _same_failures(configs, list(outcomes.values())):
+            if signals.received():
                 break
             print(f"{config.run_id}: tried alone", flush=True)
             outcomes |= {o.run_id: o for o in attempt([config])}
         return [outcomes[config.run_id] for config in configs]
 
-    def _train_together(self, configs: list["RunConfig"], notices: Notices) -> None:
+    def _train_data_parallel(
+        self, configs: list["RunConfig"], signals: PendingSignals
+    ) -> None:
         """Data-parallel training: rank 0 leads and reports, the others follow."""
         from slurm import data_parallel, progress_guard
         from synth.run.execution import Execution
 
-        place, execution = data_parallel.place(), Execution(**self.launch.execution)
-        meeting = self.launch.folder / f"{own_job_id()}_{_restarts()}"
-        if place.rank > 0:
-            notices.ignore()  # the leader decides when to stop
-            with data_parallel.process_group(meeting, place, execution):
-                data_parallel.follow(self.root, execution)
+        rank, execution = (
+            data_parallel.process_rank(),
+            Execution(**self.launch.execution),
+        )
+        rendezvous = self.launch.folder / f"{own_job_id()}_{_restarts()}"
+        if rank.rank > 0:
+            signals.ignore()  # the leader decides when to stop
+            with data_parallel.process_group(rendezvous, rank, execution):
+                data_parallel.follow_leader(self.root, execution)
             return
         outcomes: list[Outcome] = []
-        with data_parallel.process_group(meeting, place, execution):
-            mine = progress_guard.take_up(self, configs)
-            if mine and not notices.received():
+        with data_parallel.process_group(rendezvous, rank, execution):
+            claimed = progress_guard.claim_runs(self, configs)
+            if claimed and not signals.received():
                 build = data_parallel.LeaderPack
-                outcomes = self._train(mine, notices, build=build)
-        if mine:
-            self._leave(notices, outcomes)
+                outcomes = self._train(claimed, signals, build=build)
+        if claimed:
+            self._finish(signals, outcomes)
 
     def _check_code(self) -> None:
         code = self.launch.code
@@ -202,11 +207,11 @@ class Worker:
                 "profile's set-up lines."
             )
 
-    def _leave(self, notices: Notices, outcomes: list["Outcome"]) -> None:
-        """Requeue if there is more to do; raise if runs failed; otherwise end."""
+    def _finish(self, signals: PendingSignals, outcomes: list["Outcome"]) -> None:
+        """Requeue the job if a signal stopped it; raise if runs failed."""
         stopped = [o for o in outcomes if o.state == "stopped"] or not outcomes
-        received = notices.received()
-        notices.ignore()
+        received = signals.received()
+        signals.ignore()
         for outcome in outcomes:
             print(f"{outcome.run_id}: {outcome.state}, {outcome.message}", flush=True)
         if stopped and received:
@@ -214,16 +219,16 @@ class Worker:
             print(f"{_now()} stopped by {names}", flush=True)
             if signal.SIGUSR2 in received or own_state() == "RUNNING":
                 requeue()
-            sys.exit(1)  # SLURM decides what becomes of the job
-        bad = [o for o in outcomes if o.state in ("failed", "running")]
-        for outcome in bad:
+            sys.exit(1)  # SLURM requeues or ends the job
+        unfinished = [o for o in outcomes if o.state in ("failed", "running")]
+        for outcome in unfinished:
             if outcome.state == "failed":
-                self._note_failure(outcome)
-        if bad:
-            raise PackFailed("; ".join(f"{o.run_id}: {o.message}" for o in bad))
+                self._write_failure(outcome)
+        if unfinished:
+            raise PackFailed("; ".join(f"{o.run_id}: {o.message}" for o in unfinished))
 
-    def _note_failure(self, outcome: "Outcome") -> None:
-        """Write down why a run failed before it could train."""
+    def _write_failure(self, outcome: "Outcome") -> None:
+        """Write why a run failed, if it failed before training could do so."""
         from slurm.job_record import failure_stamp, read_record
         from synth.run.store import RunFolder
 
@@ -236,8 +241,8 @@ class Worker:
         except (OSError, ValueError) as error:
             print(f"{run_id}: {error}", flush=True)
 
-    def _record_failure(self, error: Exception) -> None:
-        """Leave the traceback in every run that has neither result nor holder."""
+    def _write_pack_failure(self, error: Exception) -> None:
+        """Write the traceback into every run that is neither done nor claimed."""
         from synth.run.store import RunFolder
 
         for run_id in self.launch.packs[self.element]:
@@ -246,26 +251,26 @@ class Worker:
                 if folder.state() not in ("done", "running"):
                     folder.path.mkdir(parents=True, exist_ok=True)
                     folder.write_failure(error)
-            except Exception:  # the first error is the one worth raising
+            except Exception:  # the caller raises the first error
                 traceback.print_exc()
 
 
-def _failed_alike(
+def _same_failures(
     configs: Sequence["RunConfig"], outcomes: Sequence["Outcome"]
 ) -> list["RunConfig"]:
-    """Runs with equal failure messages: one of them may have ended the others."""
-    by_message: dict[str, list[str]] = defaultdict(list)
+    """Runs with equal failure messages, since one may have caused the others."""
+    ids_by_message: dict[str, list[str]] = defaultdict(list)
     for outcome in outcomes:
         if outcome.state == "failed":
-            by_message[outcome.message].append(outcome.run_id)
-    alike = {name for ids in by_message.values() if len(ids) > 1 for name in ids}
-    return [config for config in configs if config.run_id in alike]
+            ids_by_message[outcome.message].append(outcome.run_id)
+    shared = {name for ids in ids_by_message.values() if len(ids) > 1 for name in ids}
+    return [config for config in configs if config.run_id in shared]
 
 
 def own_job_id() -> str:
-    """This job's id, of the form that names one element.
+    """This job's id, in the form that names one element.
 
-    SLURM_JOB_ID will not do: that of an array's last element is the whole array's.
+    SLURM_JOB_ID is not used: for an array's last element it is the id of the array.
     """
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     if array:
@@ -274,24 +279,24 @@ def own_job_id() -> str:
 
 
 def own_state() -> str:
-    """The scheduler's state of this job; empty when it does not answer."""
+    """The scheduler's state of this job; "" when it does not answer."""
     try:
-        asked = ("squeue", "-h", "-r", "-t", "all", "-j", own_job_id(), "-o", "%T")
-        return ask(*asked).stdout.strip()
+        command = ("squeue", "-h", "-r", "-t", "all", "-j", own_job_id(), "-o", "%T")
+        return ask(*command).stdout.strip()
     except QueueUnavailable:
         return ""
 
 
 def requeue() -> None:
-    """Put this job back into the queue, unless SLURM has done so already.
+    """Put this job back into the queue, unless SLURM has done so.
 
     Raises
     ------
     RuntimeError
-        When that was refused for another reason; the next launch goes on.
+        When the requeue was refused for another reason.
     """
-    # SLURM may send TERM to every process of the step meanwhile; an ignored signal is
-    # inherited by the child, a handler would not be.
+    # SLURM may meanwhile send TERM to every process of the step; the child inherits
+    # ignored signals, but not handlers.
     try:
         done = ask("scontrol", "requeue", own_job_id(), timeout_s=60.0)
         refusal = done.stderr.strip() if done.returncode else None
@@ -302,7 +307,7 @@ def requeue() -> None:
     elif own_state() in ("RUNNING", ""):
         raise RuntimeError(
             f"Job {own_job_id()} could not requeue itself ({refusal}); its "
-            "runs have checkpoints, launch the sweep again to go on."
+            "runs have checkpoints, launch the sweep again to continue."
         )
     else:
         print(f"{_now()} requeued by SLURM", flush=True)
@@ -317,15 +322,15 @@ def _now() -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Train this job's element; when it fails, the job fails."""
-    notices = Notices()
+    """Train this job's element; an error fails the job."""
+    signals = PendingSignals()
     element = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
-    Worker.read(Path(arguments[0]), element)(notices)
+    Worker.read(Path(arguments[0]), element)(signals)
     return 0
 
 
 if __name__ == "__main__":
-    # Under its own name, which is the one that other modules import it by.
+    # Imported under its own name, so that other modules import the same module.
     from slurm.worker import main as main_of_module
 
     sys.exit(main_of_module(sys.argv[1:]))

@@ -1,8 +1,8 @@
 """SLURM as the executor of a sweep: packs become the jobs of arrays."""
 
 from slurm.clients import QueueUnavailable
-from slurm.profile import Profile, available, load
-from slurm.submission import Sending, SubmissionRefused, submit
+from slurm.profile import Profile, available_profiles, load_profile
+from slurm.submission import Submission, SubmissionRefused, submit
 from sweeps.executor import Executor, Work
 from synth.run.progress import Outcome
 
@@ -31,7 +31,7 @@ class OnCluster(Executor):
             before it stay recorded.
         """
         try:
-            sending = submit(
+            submission = submit(
                 work.packs,
                 work.root,
                 self.profile,
@@ -41,29 +41,29 @@ class OnCluster(Executor):
             )
         except (QueueUnavailable, SubmissionRefused) as error:
             raise ValueError(str(error)) from error
-        self.scripts = sending.scripts
-        work.display.say(sending.describe())
-        for launch in sending.launches:
+        self.scripts = submission.scripts
+        work.display.say(submission.describe())
+        for launch in submission.launches:
             work.display.say(f"job {launch.job_id}: {launch.folder}")
-        outcomes = _outcomes(sending)
+        outcomes = _outcomes(submission)
         work.progress.outcomes |= {outcome.run_id: outcome for outcome in outcomes}
         return list(work.progress.outcomes.values())
 
 
-def _outcomes(sending: Sending) -> list[Outcome]:
+def _outcomes(submission: Submission) -> list[Outcome]:
     """The outcome of every run of a submission."""
     outcomes = [
         Outcome(run_id, "queued", f"job {launch.element_id(element)}")
-        for launch in sending.launches
+        for launch in submission.launches
         for element, pack in enumerate(launch.packs)
         for run_id in pack
     ]
     outcomes += [
-        Outcome(run, "queued", "a job has it already") for run in sending.queued
+        Outcome(run, "queued", "a job has it already") for run in submission.queued
     ]
-    outcomes += [Outcome(run, "done", "done meanwhile") for run in sending.done]
+    outcomes += [Outcome(run, "done", "done meanwhile") for run in submission.done]
     full = "held back: the queue is full; run the same command later"
-    return outcomes + [Outcome(run, "stopped", full) for run in sending.held_back]
+    return outcomes + [Outcome(run, "stopped", full) for run in submission.held_back]
 
 
 def profile_named(name: str | None) -> Profile:
@@ -75,7 +75,6 @@ def profile_named(name: str | None) -> Profile:
         Without a name, or for an invalid profile.
     """
     if name is None:
-        raise ValueError(
-            f"--on slurm needs a --profile: {', '.join(available())}, or a TOML file."
-        )
-    return load(name)
+        names = ", ".join(available_profiles())
+        raise ValueError(f"--on slurm needs a --profile: {names}, or a TOML file.")
+    return load_profile(name)

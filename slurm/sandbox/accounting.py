@@ -37,19 +37,19 @@ def daemons(options: ClusterOptions) -> list[Daemon]:
         detaches=False,
         stop_timeout_s=30.0,
     )
-    keeper = Daemon(
+    dbd = Daemon(
         "slurmdbd",
         [path_of("slurmdbd")],
         state / "run" / "slurmdbd.pid",
         state,
         {"SLURM_CONF": str(options.conf)},
     )
-    return [database, keeper]
+    return [database, dbd]
 
 
 def start(options: ClusterOptions) -> None:
-    """Create the database if there is none, and start both daemons."""
-    database, keeper = daemons(options)
+    """Create the database if it is missing, and start both daemons."""
+    database, dbd = daemons(options)
     data = options.state / "db" / "data"
     if not (data / "mysql").exists():
         _create(data)
@@ -66,14 +66,14 @@ def start(options: ClusterOptions) -> None:
         ]
     if not _sql(options, "; ".join(statements)):
         raise ClusterError(f"MariaDB refused to make the user.\n{tail(log)}")
-    keeper.start()
+    dbd.start()
     if not wait_until(lambda: _sacctmgr(options, "-n", "show", "cluster"), 90):
         log = options.state / "log" / "slurmdbd.log"
         raise ClusterError(f"slurmdbd does not answer.\n{tail(log)}")
 
 
 def register(options: ClusterOptions) -> None:
-    """Make the account and the user; both may exist already."""
+    """Create the account and the user, unless they exist."""
     note = ("Description=sim", "Organization=sim")
     _sacctmgr(options, "-i", "add", "account", "sim", *note)
     _sacctmgr(options, "-i", "add", "user", "root", "Account=sim")

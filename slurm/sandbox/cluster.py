@@ -1,9 +1,9 @@
-"""A private SLURM cluster on this machine, for tests and for trying things out.
+"""A private SLURM cluster on this machine, for tests and experiments.
 
 munge, slurmctld and four slurmd run as root, without systemd, with all their state in
 one folder; optionally slurmdbd and MariaDB for accounting. `up` takes about a second
-and may be called again at any time: it starts what is missing and heals what crashed.
-`down` ends the daemons of this state folder and no others.
+and may be called at any time: it starts missing daemons and resumes crashed nodes.
+`down` ends only the daemons of this state folder.
 
     python -m slurm cluster up
     export SLURM_CONF=/run/synth-slurm/etc/slurm.conf
@@ -41,14 +41,14 @@ from slurm.sandbox.processes import (
 PACKAGES = "munge slurmctld slurmd slurm-client"
 ACCOUNTING_PACKAGES = "slurmdbd mariadb-server"
 PATIENCE_S = 90.0
-"""How long a daemon may take to answer: usually a second, longer on a busy machine."""
+"""Maximum wait for a daemon to answer; usually a second, longer on a busy machine."""
 LOCK_PATIENCE_S = 4 * PATIENCE_S
-"""How long to wait for another call that changes the cluster."""
+"""Maximum wait for another call that changes the cluster."""
 
 
 @dataclass(frozen=True)
 class ClusterStatus:
-    """What runs: daemon name to process id or None, and node name to state."""
+    """Process ids by daemon name, None if it does not run; states by node name."""
 
     daemons: dict[str, int | None]
     nodes: dict[str, str]
@@ -61,8 +61,8 @@ class ClusterStatus:
         )
 
 
-def why_not(with_accounting: bool = False) -> str | None:
-    """Why no private cluster can run here, as one sentence; None if one can."""
+def why_unavailable(with_accounting: bool = False) -> str | None:
+    """Why no private cluster can run here, in one sentence; None if one can."""
     if os.geteuid() != 0:
         return "The private SLURM cluster needs root: its daemons act for any user."
     programs = ["munged", "slurmctld", "slurmd", "scontrol", "sbatch", "srun"]
@@ -87,14 +87,14 @@ def why_not(with_accounting: bool = False) -> str | None:
 
 
 def up(options: ClusterOptions) -> ClusterStatus:
-    """Bring the cluster up, or what is missing of it; returns when it takes jobs.
+    """Start the missing daemons of the cluster; returns when it accepts jobs.
 
     Raises
     ------
     ClusterError
-        Says what is missing or did not start, with the tails of the logs.
+        Names what is missing or did not start, with the ends of the logs.
     """
-    reason = why_not(options.accounting)
+    reason = why_unavailable(options.accounting)
     if reason:
         raise ClusterError(reason)
     options.state.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -104,14 +104,14 @@ def up(options: ClusterOptions) -> ClusterStatus:
         write_files(options)
         _refuse_taken_ports(options)
         _start_all(options)
-        _heal(options)
+        _resume_nodes(options)
         if not wait_until(lambda: _nodes_ready(options), PATIENCE_S):
-            raise ClusterError(_complaint(options, "The nodes take no jobs"))
+            raise ClusterError(_error_with_logs(options, "The nodes take no jobs"))
     return status(options)
 
 
 def down(options: ClusterOptions, purge: bool = False) -> bool:
-    """End the jobs and daemons of this cluster; true if anything ran.
+    """End the jobs and daemons of this cluster; returns whether any daemon ran.
 
     `purge` also removes the state folder.
     """
@@ -125,16 +125,16 @@ def down(options: ClusterOptions, purge: bool = False) -> bool:
 
 
 def status(options: ClusterOptions) -> ClusterStatus:
-    """Which daemons run and what their nodes say; asks for at most 5 s."""
+    """The state of the daemons and the nodes; takes at most 5 s."""
     pids = {daemon.name: daemon.pid() for daemon in cluster_daemons(options)}
     return ClusterStatus(pids, _node_states(options) if pids["slurmctld"] else {})
 
 
 def _start_all(options: ClusterOptions) -> None:
-    """Start what does not run, and go on until the controller answers.
+    """Start the daemons that do not run, and repeat until the controller answers.
 
-    A daemon that was just killed still has a process for a moment and looks alive, so
-    starting is repeated while waiting; it does nothing to those that run.
+    A daemon that was just killed still has a process for a moment, so starting is
+    repeated while waiting; it has no effect on running daemons.
     """
     munged, *database, controller = cluster_daemons(options)[: -len(options.nodes)]
     nodes = [node_daemon(options, node) for node in options.nodes]
@@ -145,7 +145,7 @@ def _start_all(options: ClusterOptions) -> None:
             socket_file.unlink(missing_ok=True)
             Path(f"{socket_file}.lock").unlink(missing_ok=True)
             munged.start()
-        # A dead munged leaves its socket behind, on which other daemons would hang.
+        # A munged that has died leaves a socket on which other daemons would hang.
         ask = ["munge", "--no-input", f"--socket={socket_file}"]
         return subprocess.run(ask, capture_output=True).returncode == 0
 
@@ -157,20 +157,20 @@ def _start_all(options: ClusterOptions) -> None:
         return client(options, "scontrol", "ping").returncode == 0
 
     if not wait_until(authentication_is_up, PATIENCE_S):
-        raise ClusterError(_complaint(options, "munged opens no socket"))
+        raise ClusterError(_error_with_logs(options, "munged opens no socket"))
     if database:
         accounting.start(options)
     if not wait_until(controller_answers, PATIENCE_S):
-        raise ClusterError(_complaint(options, "slurmctld does not answer"))
+        raise ClusterError(_error_with_logs(options, "slurmctld does not answer"))
     if database:
         accounting.register(options)
 
 
-def _heal(options: ClusterOptions) -> None:
+def _resume_nodes(options: ClusterOptions) -> None:
     """Resume nodes that a crash left down or drained."""
     for node, state in _node_states(options).items():
         if state.rstrip("*") in ("down", "drain", "drained", "drng", "fail", "unk"):
-            # Refused for a node that came back by itself: that is fine.
+            # Refused, harmlessly, for a node that came back by itself.
             update = f"nodename={node}", "state=resume"
             client(options, "scontrol", "update", *update)
 
@@ -183,12 +183,12 @@ def _stop_all(options: ClusterOptions) -> bool:
     if any(daemon.name == "slurmctld" for daemon in running):
         client(options, "scancel", "-f", "-u", getpass.getuser(), timeout_s=20)
         wait_until(lambda: not client(options, "squeue", "-h").stdout.strip(), 15)
-    # Processes that scancel did not reach, or could not without a controller, and that
-    # nodes would wait for.
+    # Processes that scancel did not reach, for instance without a controller, and for
+    # which the nodes would wait.
     for pid in [*step_daemons(options), *(p for p, _ in job_processes(options.conf))]:
         if pid != os.getpid():
             kill(pid)
-    # Nodes first, munged last: each still needs the ones that started before it.
+    # Nodes first, munged last: each daemon needs those that started before it.
     for daemon in reversed(daemons):
         daemon.stop()
     return bool(running)
@@ -211,7 +211,7 @@ def _nodes_ready(options: ClusterOptions) -> bool:
 
 def _refuse_taken_ports(options: ClusterOptions) -> None:
     if any(daemon.pid() is not None for daemon in cluster_daemons(options)):
-        return  # some of the ports are taken by this very cluster
+        return  # this cluster itself uses some of the ports
     for port in options.ports:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -226,23 +226,23 @@ def _refuse_taken_ports(options: ClusterOptions) -> None:
 
 @contextlib.contextmanager
 def _lock(state: Path) -> Iterator[None]:
-    """Let one caller at a time change the cluster in `state`.
+    """Allow one caller at a time to change the cluster in `state`.
 
     Raises
     ------
     ClusterError
-        When another one holds it for too long.
+        When another process holds the lock for longer than `LOCK_PATIENCE_S`.
     """
     from filelock import FileLock, Timeout
 
-    # The kernel's lock: free when its holder dies, and not inherited by the daemons.
+    # A kernel lock: released when its holder dies, and not inherited by the daemons.
     lock = FileLock(state / "lock", timeout=LOCK_PATIENCE_S)
     while not lock.is_locked:
         state.mkdir(mode=0o755, parents=True, exist_ok=True)
         try:
             lock.acquire()
         except FileNotFoundError:
-            continue  # the holder before us has purged the folder
+            continue  # the previous holder has removed the folder
         except Timeout:
             raise ClusterError(
                 f"Another process has held {lock.lock_file} for "
@@ -255,7 +255,7 @@ def _lock(state: Path) -> Iterator[None]:
         lock.release()
 
 
-def _complaint(options: ClusterOptions, what: str) -> str:
+def _error_with_logs(options: ClusterOptions, what: str) -> str:
     logs = sorted((options.state / "log").glob("*"))
     return "\n".join([f"{what}.", *(tail(log) for log in logs if log.stat().st_size)])
 

@@ -1,8 +1,8 @@
-"""Starts and stops a background program with a pid file, if it is ours.
+"""Starts and stops the daemons of the private cluster, identified by pid files.
 
-A process is ours if the pid file names it, it runs the right program, and its command
-line or environment names our state folder. Nothing is ever ended by name alone: the
-machine may run another cluster.
+A process belongs to this cluster if the pid file names it, it runs the right program, and
+its command line or environment contains the state folder. No process is ended by name
+alone, since the machine may run another cluster.
 """
 
 import os
@@ -18,12 +18,12 @@ from slurm.clients import clean_environment
 
 
 class ClusterError(RuntimeError):
-    """The private cluster could not be brought up or down; the message says why."""
+    """The private cluster could not be started or stopped; the message says why."""
 
 
 @dataclass(frozen=True)
 class Daemon:
-    """A program that runs in the background and notes its process id in a file."""
+    """A program that runs in the background, with its process id in a file."""
 
     name: str
     command: list[str]
@@ -35,7 +35,7 @@ class Daemon:
 
     @property
     def program(self) -> str:
-        """The program's name as the kernel shows it."""
+        """The program's name in /proc, at most 15 characters."""
         return Path(self.command[0]).name[:15]
 
     def pid(self) -> int | None:
@@ -47,7 +47,7 @@ class Daemon:
         return pid if is_ours(pid, self.program, self.state) else None
 
     def start(self) -> bool:
-        """Start the daemon unless it runs; true if it was started."""
+        """Start the daemon unless it runs; returns whether it was started."""
         if self.pid() is not None:
             return False
         self.pid_file.unlink(missing_ok=True)
@@ -73,7 +73,7 @@ class Daemon:
         return True
 
     def stop(self) -> bool:
-        """End the daemon, politely and then not; true if it was running."""
+        """End the daemon by SIGTERM, then SIGKILL; returns whether it was running."""
         pid = self.pid()
         if pid is not None:
             end_process(pid, self.program, self.state, self.stop_timeout_s)
@@ -82,7 +82,7 @@ class Daemon:
 
 
 def is_ours(pid: int, program: str, state: Path) -> bool:
-    """Whether a living process runs `program` on behalf of the cluster in `state`."""
+    """Whether a process runs `program` for the cluster in `state`."""
     folder = Path("/proc") / str(pid)
     try:
         if (folder / "comm").read_text().strip() != program:
@@ -97,12 +97,12 @@ def is_ours(pid: int, program: str, state: Path) -> bool:
 
 
 def _names(words: bytes, state: Path) -> bool:
-    """Whether a path inside `state` occurs; `/run/a` is no part of `/run/ab`."""
+    """Whether a path inside `state` occurs; `/run/a` does not match `/run/ab`."""
     return f"{state}/".encode() in words
 
 
 def end_process(pid: int, program: str, state: Path, timeout_s: float) -> None:
-    """TERM, then KILL after `timeout_s`; checks at each turn that the pid is ours."""
+    """SIGTERM, then SIGKILL after `timeout_s`, if the pid is still this daemon's."""
     for sign, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, 5.0)):
         if not is_ours(pid, program, state):
             return
@@ -131,7 +131,7 @@ def job_processes(conf: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Poll each 0.05 s until `condition` holds; false when the time is over."""
+    """Poll every 0.05 s until `condition` holds; returns False after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
@@ -141,7 +141,7 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
 
 
 def tail(path: Path, num_lines: int = 15) -> str:
-    """The last lines of a log file, headed by its path."""
+    """The last lines of a log file, after its path."""
     try:
         lines = path.read_text(errors="replace").splitlines()[-num_lines:]
     except OSError:
@@ -150,10 +150,10 @@ def tail(path: Path, num_lines: int = 15) -> str:
 
 
 def search_path() -> str:
-    """PATH, with the folders where Debian keeps daemons."""
+    """PATH with the folders of Debian's daemons."""
     return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
 def path_of(program: str) -> str:
-    """Where a program lies; its name, if nowhere."""
+    """The path of a program; its name if it is not installed."""
     return shutil.which(program, path=search_path()) or program

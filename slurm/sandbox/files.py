@@ -1,7 +1,7 @@
 """The files of the private test cluster: configuration, key, fake GPUs.
 
-One machine plays four nodes: four slurmd share its host name and listen on ports of
-their own. Nothing here is fit for production: memory is not enforced, GPUs are fake.
+One machine stands for four nodes: four slurmd share its host name and listen on different
+ports. Not for production: memory limits are not enforced and GPUs are fake.
 """
 
 import os
@@ -14,18 +14,18 @@ from pathlib import Path
 from synth.identity import require
 
 NUM_NODES = 4
-"""Nodes n1 to n4, of two CPUs and two fake GPUs each."""
+"""Nodes n1 to n4, with two CPUs and two fake GPUs each."""
 
 DEFAULT_STATE = Path("/run/synth-slurm")
-"""Where the cluster of `make cluster-up` lives."""
+"""The state folder of `make cluster-up`."""
 
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """One private cluster: where it lives and what its tests need from it.
+    """Options of one private cluster.
 
-    `base_port` is slurmctld's; slurmdbd and MariaDB take the next two, the nodes
-    `base_port + 11` onwards. `grace_time_s` is the warning that a preempted job gets.
+    `base_port` is slurmctld's; slurmdbd and MariaDB use the next two, the nodes
+    `base_port + 11` onwards. A preempted job is warned `grace_time_s` before its end.
     """
 
     state: Path = DEFAULT_STATE
@@ -58,7 +58,7 @@ class ClusterOptions:
 
     @property
     def conf(self) -> Path:
-        """The slurm.conf that clients and jobs of this cluster read."""
+        """The slurm.conf of this cluster's clients and jobs."""
         return self.state / "etc" / "slurm.conf"
 
     @property
@@ -68,14 +68,14 @@ class ClusterOptions:
 
     @property
     def ports(self) -> list[int]:
-        """Every port that the cluster listens on."""
+        """Every port on which the cluster listens."""
         database = [self.base_port + 1, self.base_port + 2] if self.accounting else []
         nodes = [self.base_port + 11 + i for i in range(NUM_NODES)]
         return [self.base_port, *database, *nodes]
 
 
 def config_files(options: ClusterOptions) -> dict[Path, str]:
-    """Every configuration file of the cluster with its content."""
+    """The configuration files of the cluster and their contents."""
     etc = options.state / "etc"
     files = {
         options.conf: _slurm_conf(options),
@@ -93,7 +93,7 @@ def config_files(options: ClusterOptions) -> dict[Path, str]:
 
 
 def write_files(options: ClusterOptions) -> None:
-    """Folders, key, fake GPUs and configuration, as far as they are not there."""
+    """Create folders, key, fake GPUs and configuration, where missing or different."""
     state = options.state
     folders = ["etc", "run", "log", "ctld", "munge", "dev", "db"]
     for name in [*folders, *(f"spool/{node}" for node in options.nodes)]:
@@ -104,7 +104,7 @@ def write_files(options: ClusterOptions) -> None:
     if not key.exists():
         key.touch(mode=0o400)
         key.write_bytes(secrets.token_bytes(1024))
-    # A plain file would pass the count and never set CUDA_VISIBLE_DEVICES.
+    # With plain files GPUs would be counted, but CUDA_VISIBLE_DEVICES would not be set.
     for index in range(2):
         device = state / "dev" / f"nvidia{index}"
         if not device.exists():
@@ -116,7 +116,7 @@ def write_files(options: ClusterOptions) -> None:
 
 
 def files_differ(options: ClusterOptions) -> bool:
-    """Whether a cluster was configured here with other options."""
+    """Whether a cluster was configured in the state folder with other options."""
     return options.conf.exists() and any(
         not path.exists() or path.read_text() != text
         for path, text in config_files(options).items()
@@ -144,9 +144,9 @@ def _slurm_conf(options: ClusterOptions) -> str:
     state, base = options.state, options.base_port
     host = socket.gethostname().split(".")[0]
     last = base + 10 + NUM_NODES
-    # cred_expire: a requeued job waits that long (120 s by default).
+    # cred_expire: how long a requeued job waits (120 s by default).
     # config_overrides: declared CPUs and memory may exceed the real ones.
-    # preempt_send_user_signal: without it a preempted job sees SIGTERM alone.
+    # preempt_send_user_signal: without it a preempted job gets only SIGTERM.
     return f"""\
 ClusterName=sim
 SlurmctldHost={host}(127.0.0.1)

@@ -61,7 +61,7 @@ def measure(root: Path, nodelist: str, first_seed: int) -> None:
 
 def main() -> int:
     """Measure both, on a cluster of this call's own."""
-    reason = cluster.why_not()
+    reason = cluster.why_unavailable()
     if reason:
         print(reason, file=sys.stderr)
         return 2

@@ -20,7 +20,7 @@ from slurm.sandbox import cluster as private
 from slurm.sandbox.files import ClusterOptions
 from slurm.sandbox.processes import client
 from slurm.status import RunStatus, read_status
-from slurm.submission import Sending, submit
+from slurm.submission import Submission, submit
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.run.execution import Execution
 from synth.run.store import RunFolder
@@ -67,7 +67,7 @@ def free_base_port() -> int:
 @pytest.fixture(scope="session")
 def options() -> Iterator[ClusterOptions]:
     """The cluster of this test session, up; purged when the session ends."""
-    reason = private.why_not()
+    reason = private.why_unavailable()
     if reason:
         pytest.skip(reason)
     state = Path(tempfile.mkdtemp(prefix="synth-slurm-", dir="/tmp"))
@@ -132,7 +132,7 @@ class Site:
 
     def submit(
         self, *packs: JobRuns, braked: bool = False, ask: Ask = clients.ask, **options
-    ) -> Sending:
+    ) -> Submission:
         """Send packs; their steps are slow until the brake is released, if `braked`."""
         profile = dataclasses.replace(self.profile, **options)
         if braked:

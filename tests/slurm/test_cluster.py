@@ -20,7 +20,7 @@ from tests.conftest import PATIENCE_S
 from .conftest import free_base_port, until
 
 needs_slurm = pytest.mark.skipif(
-    cluster.why_not() is not None, reason=str(cluster.why_not())
+    cluster.why_unavailable() is not None, reason=str(cluster.why_unavailable())
 )
 
 
@@ -150,8 +150,8 @@ def test_the_command(own, capsys):
 @pytest.mark.cluster
 @pytest.mark.slow
 @pytest.mark.skipif(
-    cluster.why_not(with_accounting=True) is not None,
-    reason=str(cluster.why_not(with_accounting=True)),
+    cluster.why_unavailable(with_accounting=True) is not None,
+    reason=str(cluster.why_unavailable(with_accounting=True)),
 )
 def test_accounting_remembers_jobs(own, monkeypatch):
     options = ClusterOptions(own.state, own.base_port, accounting=True)
@@ -188,11 +188,11 @@ def test_impossible_options_are_refused(options, words, capsys):
 
 def test_why_not_names_what_is_missing(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert "needs root" in cluster.why_not()
+    assert "needs root" in cluster.why_unavailable()
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
-    assert "no munged, slurmctld" in cluster.why_not()
-    assert "apt-get install" in cluster.why_not(with_accounting=True)
+    assert "no munged, slurmctld" in cluster.why_unavailable()
+    assert "apt-get install" in cluster.why_unavailable(with_accounting=True)
 
 
 def test_every_path_of_the_configuration_is_inside_the_state_folder():

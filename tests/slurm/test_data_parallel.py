@@ -32,7 +32,7 @@ SCRIPT = """
     os.environ["SLURM_LAUNCH_NODE_IPADDR"] = "127.0.0.1"
     with data_parallel.process_group(root / "here", place, execution):
         if rank:
-            data_parallel.follow(root, execution)
+            data_parallel.follow_leader(root, execution)
         else:
             found = train(runs, root, execution, None, data_parallel.LeaderPack)
             print(*[outcome.state for outcome in found])

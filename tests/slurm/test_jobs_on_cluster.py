@@ -26,8 +26,8 @@ GRACE_S = 600
 def test_array_equals_local(site, assert_undisturbed):
     packs = [[tiny(2 * i), tiny(2 * i + 1)] for i in range(4)]
     runs = [config for pack in packs for config in pack]
-    sending = site.submit(*packs, gpus=1, execution={"device": "cpu"}, max_running=2)
-    assert [len(array.packs) for array in sending.arrays] == [4]
+    submission = site.submit(*packs, gpus=1, execution={"device": "cpu"}, max_running=2)
+    assert [len(array.packs) for array in submission.arrays] == [4]
     most = 0
 
     def done() -> bool:
@@ -42,7 +42,7 @@ def test_array_equals_local(site, assert_undisturbed):
     first = RunFolder(site.root, runs[0].run_id).read_json("environment.json")
     assert len(first["sessions"]) == 1
     record = read_record(site.root, runs[3].run_id)
-    assert record.job_id == f"{sending.launches[0].job_id}_1"
+    assert record.job_id == f"{submission.launches[0].job_id}_1"
     assert record.node in ("n1", "n2", "n3", "n4")
     # A second launch finds nothing to do.
     again = site.submit(*packs)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from slurm.sandbox.cluster import why_not
+from slurm.sandbox.cluster import why_unavailable
 from synth.run.defining_code import ROOT
 from tests.conftest import PATIENCE_S
 from tests.slurm.conftest import until
@@ -15,7 +15,7 @@ from tests.sweeps.test_own_task import blocks
 
 
 @pytest.mark.cluster
-@pytest.mark.skipif(bool(why_not()), reason=why_not() or "")
+@pytest.mark.skipif(bool(why_unavailable()), reason=why_unavailable() or "")
 def test_jobs_train_a_task_of_the_sweeps_own_file(site, tmp_path):
     task, objective, sweep = blocks("python")
     imports = ("from leap import LeapConfig\n", "from reversal import ReversalConfig\n")

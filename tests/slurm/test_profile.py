@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from slurm.profile import SHIPPED, Profile, available, from_values, load, minutes, read
+from slurm.profile import (
+    SHIPPED,
+    Profile,
+    available_profiles,
+    from_values,
+    load_profile,
+    parse_minutes,
+    read_profile,
+)
 from synth.run.execution import Execution
 
 
@@ -21,9 +29,9 @@ def own_folder(tmp_path, monkeypatch):
 def test_every_shipped_profile_loads():
     names = sorted(path.stem for path in SHIPPED.glob("*.toml"))
     assert names == ["cpu", "example", "private"]
-    assert sorted(available()) == names
+    assert sorted(available_profiles()) == names
     for name in names:
-        assert load(name).name == name
+        assert load_profile(name).name == name
 
 
 def test_the_example_explains_every_key():
@@ -34,7 +42,7 @@ def test_the_example_explains_every_key():
 
 
 def test_the_example_means_what_it_says():
-    profile = load("example")
+    profile = load_profile("example")
     assert profile.time == 240
     assert profile.environment["OMP_NUM_THREADS"] == "4"
     assert profile.build_execution() == Execution(
@@ -44,8 +52,8 @@ def test_the_example_means_what_it_says():
 
 def test_own_profiles_come_first(own_folder):
     (own_folder / "cpu.toml").write_text("partition = 'mine'\n")
-    assert load("cpu").partition == "mine"
-    assert load(str(own_folder / "cpu.toml")).partition == "mine"
+    assert load_profile("cpu").partition == "mine"
+    assert load_profile(str(own_folder / "cpu.toml")).partition == "mine"
 
 
 @pytest.mark.parametrize(
@@ -62,7 +70,7 @@ def test_own_profiles_come_first(own_folder):
     ],
 )
 def test_times_as_slurm_writes_them(text, expected):
-    assert minutes("site", text) == expected
+    assert parse_minutes("site", text) == expected
 
 
 @pytest.mark.parametrize(
@@ -139,32 +147,32 @@ def test_paths_of_profiles_are_read_as_a_shell_reads_them(own_folder, monkeypatc
     monkeypatch.setenv("HOME", str(own_folder.parent))
     monkeypatch.setenv("HERE", str(own_folder))
     for name in ("~/own/mine.toml", "$HERE/mine.toml", "${HERE}/mine.toml"):
-        assert load(name).partition == "mine"
+        assert load_profile(name).partition == "mine"
     for folder in ("~/own", "$HERE"):
         monkeypatch.setenv("SYNTH_PROFILES", folder)
-        assert load("mine").partition == "mine"
+        assert load_profile("mine").partition == "mine"
 
 
 def test_a_mark_of_byte_order_is_no_mistake(own_folder):
     (own_folder / "a.toml").write_bytes(b"\xef\xbb\xbfpartition = 'mine'\n")
-    assert load("a").partition == "mine"
+    assert load_profile("a").partition == "mine"
 
 
 def test_files_are_named_too(own_folder):
     (own_folder / "a.toml").write_text("time = \n")
     with pytest.raises(ValueError, match=r"a\.toml is not valid TOML"):
-        read(own_folder / "a.toml")
+        read_profile(own_folder / "a.toml")
     for content in (b"\xff\xfet\x00", b"time = " + b"9" * 5000, b"a = " + b"[" * 9999):
         (own_folder / "a.toml").write_bytes(content)
         with pytest.raises(ValueError, match=r"a\.toml is not valid TOML"):
-            read(own_folder / "a.toml")
+            read_profile(own_folder / "a.toml")
     (own_folder / "b.toml").write_text("time = 0\n")
     with pytest.raises(ValueError, match=r"b\.toml: profile 'b': time"):
-        read(own_folder / "b.toml")
+        read_profile(own_folder / "b.toml")
 
 
 def test_unknown_profiles_are_refused_with_a_way_out():
     with pytest.raises(ValueError, match=r"'cpus'.*Did you mean 'cpu'.*example.toml"):
-        load("cpus")
+        load_profile("cpus")
     with pytest.raises(ValueError, match="no profile file"):
-        load(str(Path("nowhere.toml")))
+        load_profile(str(Path("nowhere.toml")))

@@ -12,7 +12,7 @@ from submitit.slurm.slurm import SlurmJobEnvironment
 from slurm import script
 from slurm.arrays import ArrayPlan
 from slurm.profile import Profile, from_values
-from slurm.script import render, setup_lines, shell_word
+from slurm.script import render_script, setup_lines, shell_word
 from synth.run.code_copy import take
 
 from .conftest import tiny
@@ -23,7 +23,7 @@ ROOT = Path("/data/runs/.slurm/NAME")
 def rendered(profile=None, packs=1, folder=ROOT, after=None):
     array = ArrayPlan([[tiny(seed)] for seed in range(packs)], packs)
     profile = profile or Profile(name="site")
-    return render(profile, folder, "NAME", array, Path("/data/code"), after)
+    return render_script(profile, folder, "NAME", array, Path("/data/code"), after)
 
 
 def options(text):
@@ -102,7 +102,7 @@ def shown(words):
 
 @pytest.mark.parametrize("name", ["a\\b", "a\nb"])
 def test_paths_that_no_script_can_hold_are_refused(name):
-    with pytest.raises(ValueError, match="backslash or the end of a line"):
+    with pytest.raises(ValueError, match="backslash or a line break"):
         rendered(folder=Path("/data") / name / ".slurm" / "NAME")
 
 

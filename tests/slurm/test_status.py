@@ -15,13 +15,13 @@ from slurm.__main__ import main
 from slurm.clients import QueueUnavailable
 from slurm.job_record import FOLDER, read_record
 from slurm.job_record import write_record as write
-from slurm.ledger import SentArray, launches, launching, settle
+from slurm.ledger import SubmittedArray, lock_launches, read_launches, reconcile
 from slurm.profile import Profile
 from slurm.queue import QueueEntry, parse_squeue
 from slurm.status import cancel, read_status
-from slurm.submission import SubmissionRefused, live_runs, refuse_inside_job, submit
+from slurm.submission import SubmissionRefused, live_jobs, refuse_inside_job, submit
 from slurm.submitted_runs import smaller_packs, stored_config
-from slurm.worker import Notices, Worker
+from slurm.worker import PendingSignals, Worker
 from synth.run.store import RunFolder
 
 from .conftest import tiny
@@ -50,8 +50,8 @@ class Fake:
 @pytest.fixture
 def sent(tmp_path):
     """A run that was sent as job 12_0 of a launch, and its folder."""
-    launch = SentArray.create(tmp_path, "test", "cpu", [[RUN], [tiny(1)]])
-    launch = launch.accepted(tmp_path, "12")
+    launch = SubmittedArray.create(tmp_path, "test", "cpu", [[RUN], [tiny(1)]])
+    launch = launch.record_job(tmp_path, "12")
     return tmp_path, launch, RunFolder(tmp_path, RUN.run_id)
 
 
@@ -93,7 +93,7 @@ def test_a_job_out_of_time_says_what_to_change(sent):
     root, launch, _ = sent
     fake = Fake(line(launch, "TIMEOUT", "TimeLimit"))
     found = read_status(root, [RUN.run_id], fake).runs[0]
-    assert found.detail.startswith("SLURM says TIMEOUT, TimeLimit: the limit came ")
+    assert found.detail.startswith("SLURM says TIMEOUT, TimeLimit: the limit was reached ")
     assert "before the run was begun, while Python and torch" in found.detail
     assert "raise `time` in the profile, then retry" in found.detail
     record = read_record(root, RUN.run_id)
@@ -121,7 +121,7 @@ def test_an_id_that_was_used_again_is_not_ours(sent):
     assert state(root, Fake(line(other, "RUNNING"))) == "lost"
     assert state(root, Fake("", history_line("TIMEOUT", "another"))) == "lost"
     queue = {"12_0": QueueEntry("12_0", "RUNNING", "None", "n1", "another")}
-    assert live_runs(root, [RUN.run_id], queue) == {}
+    assert live_jobs(root, [RUN.run_id], queue) == {}
 
 
 def test_a_result_beats_every_scheduler(sent):
@@ -147,8 +147,8 @@ def test_a_failure_counts_for_the_attempt_that_wrote_it(tmp_path, ahead):
         os.utime(folder.path / "failure.json", (written, written))
 
     fail("an old one")
-    launch = SentArray.create(tmp_path, "test", "cpu", [[RUN], [tiny(1)]])
-    launch = launch.accepted(tmp_path, "12")
+    launch = SubmittedArray.create(tmp_path, "test", "cpu", [[RUN], [tiny(1)]])
+    launch = launch.record_job(tmp_path, "12")
     assert state(tmp_path, Fake(line(launch, "PENDING"))) == "queued"
     assert state(tmp_path, Fake(line(launch, "RUNNING"))) == "running"
     fail("boom")
@@ -174,8 +174,8 @@ def test_a_silent_controller_is_not_an_empty_queue(sent):
 
 
 def test_cancel_marks_first_and_takes_the_whole_pack(tmp_path):
-    launch = SentArray.create(tmp_path, "test", "cpu", [[RUN, tiny(1)], [tiny(2)]])
-    launch = launch.accepted(tmp_path, "12")
+    launch = SubmittedArray.create(tmp_path, "test", "cpu", [[RUN, tiny(1)], [tiny(2)]])
+    launch = launch.record_job(tmp_path, "12")
     both = line(launch, "RUNNING") + line(launch, "PENDING", job="12_1")
     fake = Fake(both)
     ended = cancel(tmp_path, [RUN.run_id], ask=fake)
@@ -197,37 +197,44 @@ def test_records_of_a_later_launch_stay(sent):
     # Sent from a machine whose clock is behind.
     later = dataclasses.replace(record, launch="later", generation=2, submitted=0.0)
     write(root, RUN.run_id, later)
-    launch.accepted(root, "12")
+    launch.record_job(root, "12")
     assert read_record(root, RUN.run_id) == later
     assert read_record(root, tiny(1).run_id).job_id == "12_1"
 
 
 def test_settling_finds_and_forgets(tmp_path):
-    ran = SentArray.create(tmp_path, "ran", "cpu", [[tiny(1)], [tiny(2)]])
+    ran = SubmittedArray.create(tmp_path, "ran", "cpu", [[tiny(1)], [tiny(2)]])
     (ran.folder / "77_1_0_log.out").touch()
-    queued = SentArray.create(tmp_path, "queued", "cpu", [[tiny(3)]])
-    never = SentArray.create(tmp_path, "never", "cpu", [[tiny(4)]])
+    queued = SubmittedArray.create(tmp_path, "queued", "cpu", [[tiny(3)]])
+    never = SubmittedArray.create(tmp_path, "never", "cpu", [[tiny(4)]])
     entry = QueueEntry("80", "PENDING", "None", "", queued.name)
     refused = QueueEntry("81", "FAILED", "BadConstraints", "", never.name)
-    news = settle(tmp_path, {"80": entry, "81": refused})
+    news = reconcile(tmp_path, {"80": entry, "81": refused})
     assert len(news) == 3
-    assert {launch.name for launch in launches(tmp_path)} == {ran.name, queued.name}
+    assert {launch.name for launch in read_launches(tmp_path)} == {
+        ran.name,
+        queued.name,
+    }
     assert read_record(tmp_path, tiny(2).run_id).job_id == "77_1"
     assert read_record(tmp_path, tiny(3).run_id).job_id == "80"
     assert read_record(tmp_path, tiny(4).run_id) is None
-    assert settle(tmp_path, {}) == []
+    assert reconcile(tmp_path, {}) == []
 
 
 def test_launches_are_numbered_whatever_the_clock_says(tmp_path, monkeypatch):
     """One clock is an hour ahead; and someone has removed the launch folders."""
     monkeypatch.setattr(time, "time", lambda: 9e9)
-    first = SentArray.create(tmp_path, "a", "cpu", [[RUN]]).accepted(tmp_path, "12")
+    first = SubmittedArray.create(tmp_path, "a", "cpu", [[RUN]]).record_job(
+        tmp_path, "12"
+    )
     monkeypatch.undo()
-    second = SentArray.create(tmp_path, "b", "cpu", [[RUN]]).accepted(tmp_path, "13")
+    second = SubmittedArray.create(tmp_path, "b", "cpu", [[RUN]]).record_job(
+        tmp_path, "13"
+    )
     assert (first.generation, second.generation) == (1, 2)
     assert read_record(tmp_path, RUN.run_id).launch == second.name
     shutil.rmtree(tmp_path / FOLDER)
-    third = SentArray.create(tmp_path, "c", "cpu", [[tiny(5)], [RUN]])
+    third = SubmittedArray.create(tmp_path, "c", "cpu", [[tiny(5)], [RUN]])
     assert third.generation == 3
 
 
@@ -270,15 +277,16 @@ def test_no_pickle_is_read(sent, tmp_path_factory):
     for _ in range(2):
         assert state(root, Fake(queue)) == "running"
     cancel(root, ask=Fake(queue))
-    settle(root, {})
+    reconcile(root, {})
     config = stored_config(root, RUN.run_id)
     assert smaller_packs(root, [RUN.run_id]) == {RUN.run_id: 1}
     with pytest.raises(SubmissionRefused):  # the stand-in knows no sbatch
         submit([[config]], root, Profile(name="test"), ask=Fake(""))
     with pytest.raises(RuntimeError, match="not the code"):
         Worker.read(
-            dataclasses.replace(launch, code="/nowhere").accepted(root, "12").folder, 0
-        )(Notices.__new__(Notices))
+            dataclasses.replace(launch, code="/nowhere").record_job(root, "12").folder,
+            0,
+        )(PendingSignals.__new__(PendingSignals))
     assert not mark.exists()
     pickle.loads(pickle.dumps(Bomb(mark)))
     assert mark.exists()
@@ -315,8 +323,8 @@ def test_one_damaged_file_hides_no_other_run(sent, name, content):
         assert "Remove it" in mine.detail
         # It is not sent twice, for its launch knows it; and heals when that is repeated.
         queue = parse_squeue(shown)
-        assert live_runs(root, [RUN.run_id], queue) == {RUN.run_id: "12_0"}
-        launch.accepted(root, "12")
+        assert live_jobs(root, [RUN.run_id], queue) == {RUN.run_id: "12_0"}
+        launch.record_job(root, "12")
         assert read_record(root, RUN.run_id).job_id == "12_0"
     elif name == "progress.json":
         assert mine.state == "running"
@@ -334,7 +342,7 @@ def test_a_damaged_launch_is_named_and_its_runs_are_not_sent_twice(sent, content
     assert [f"{launch.folder / 'launch.json'} cannot be read" in w for w in found.news]
     assert found.runs[0].state == "running"
     queue = parse_squeue(shown)
-    assert live_runs(root, [RUN.run_id], queue) == {RUN.run_id: "12_0"}
+    assert live_jobs(root, [RUN.run_id], queue) == {RUN.run_id: "12_0"}
 
 
 @pytest.mark.parametrize(
@@ -355,7 +363,7 @@ def test_words_of_a_record_are_checked(sent, key, value):
     root, _, folder = sent
     values = folder.read_json("slurm.json") | {key: value}
     folder.write_json("slurm.json", values)
-    with pytest.raises(ValueError, match=rf"slurm.json is no job record \({key}"):
+    with pytest.raises(ValueError, match=rf"slurm.json is not a job record \({key}"):
         read_record(root, RUN.run_id)
 
 
@@ -366,7 +374,7 @@ def test_runs_of_a_launch_are_names(sent):
     for bad in ("../x", "a/b", ".slurm", "", 7):
         path.write_text(json.dumps(values | {"packs": [[bad]]}))
         with pytest.raises(ValueError, match=r"launch.json cannot be read"):
-            SentArray.read(launch.folder)
+            SubmittedArray.read(launch.folder)
 
 
 def test_a_folder_that_cannot_be_read_is_shown(sent, monkeypatch):
@@ -400,9 +408,9 @@ def test_modes_follow_the_umask(tmp_path):
         root = tmp_path / oct(umask)
         before = os.umask(umask)
         try:
-            with launching(root):
-                launch = SentArray.create(root, "a", "cpu", [[RUN]])
-                launch.accepted(root, "12")
+            with lock_launches(root):
+                launch = SubmittedArray.create(root, "a", "cpu", [[RUN]])
+                launch.record_job(root, "12")
         finally:
             os.umask(before)
         found = [p for p in root.rglob("*") if p.is_file()]
@@ -430,8 +438,10 @@ def test_a_refusal_of_scancel_counts_while_jobs_live(sent):
 
 def test_what_was_sent_last_is_known_where_a_run_never_began(tmp_path):
     runs = [tiny(seed) for seed in range(9)]
-    launch = SentArray.create(tmp_path, "x", "cpu", [runs[:4], runs[4:7], runs[7:]])
-    launch.accepted(tmp_path, "12")
+    launch = SubmittedArray.create(
+        tmp_path, "x", "cpu", [runs[:4], runs[4:7], runs[7:]]
+    )
+    launch.record_job(tmp_path, "12")
     RunFolder(tmp_path, runs[4].run_id).open(runs[4])  # the only one that has begun
     assert [stored_config(tmp_path, run.run_id) for run in runs] == runs
     ids = [runs[place].run_id for place in (0, 4, 8)]
@@ -442,17 +452,17 @@ def test_what_was_sent_last_is_known_where_a_run_never_began(tmp_path):
         stored_config(tmp_path, runs[7].run_id)
     record = tmp_path / runs[6].run_id / "slurm.json"
     record.write_text("[]")
-    with pytest.raises(ValueError, match=r"slurm.json is no job record"):
+    with pytest.raises(ValueError, match=r"slurm.json is not a job record"):
         stored_config(tmp_path, runs[6].run_id)
     assert smaller_packs(tmp_path, [runs[6].run_id, "unheard-of"]) == {}
 
 
 def test_one_launcher_at_a_time(tmp_path):
-    with launching(tmp_path), pytest.raises(ValueError, match="Another launcher"):  # noqa: SIM117
-        with launching(tmp_path):
+    with lock_launches(tmp_path), pytest.raises(ValueError, match="Another launcher"):  # noqa: SIM117
+        with lock_launches(tmp_path):
             pass
-    unsettled = SentArray.create(tmp_path, "busy", "cpu", [[RUN]])
-    with launching(tmp_path):  # a status meanwhile leaves its launch alone
+    unsettled = SubmittedArray.create(tmp_path, "busy", "cpu", [[RUN]])
+    with lock_launches(tmp_path):  # a status meanwhile leaves its launch alone
         read_status(tmp_path, [], Fake(""))
     assert unsettled.folder.exists()
     read_status(tmp_path, [], Fake(""))

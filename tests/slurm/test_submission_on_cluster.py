@@ -1,4 +1,4 @@
-"""Sending packs to a real cluster: limits, refusals, killed launchers, snapshots."""
+"""Submission packs to a real cluster: limits, refusals, killed launchers, snapshots."""
 
 import json
 import math
@@ -13,7 +13,7 @@ import pytest
 
 from slurm import clients
 from slurm.job_record import read_record
-from slurm.ledger import launches
+from slurm.ledger import read_launches
 from slurm.queue import read_queue
 from slurm.status import cancel, read_status
 from slurm.submission import SubmissionRefused, submit
@@ -42,11 +42,11 @@ def test_more_packs_than_an_array_takes(site):
     """Twenty packs become arrays of 9, 9 and 2; held in the queue, then cancelled."""
     packs = [[tiny(seed)] for seed in range(2 * MAX_ARRAY_SIZE + 2)]
     later = {"begin": "now+1hour"}
-    sending = site.submit(*packs, sbatch=later)
-    assert [len(launch.packs) for launch in sending.launches] == [9, 9, 2]
+    submission = site.submit(*packs, sbatch=later)
+    assert [len(launch.packs) for launch in submission.launches] == [9, 9, 2]
     queue = read_queue()
     assert sorted(entry.name for entry in queue.values() if entry.live) == sorted(
-        launch.name for launch in sending.launches for _ in launch.packs
+        launch.name for launch in submission.launches for _ in launch.packs
     )
     again = site.submit(*packs, [tiny(99)], sbatch=later)
     assert (len(again.queued), again.num_jobs) == (20, 1)
@@ -66,12 +66,12 @@ def test_launches_before_a_refusal_stay_known(site):
 
     with pytest.raises(SubmissionRefused, match="invalid partition") as caught:
         site.submit(*packs, sbatch={"begin": "now+1hour"}, ask=refusing_later)
-    assert [len(launch.packs) for launch in caught.value.sent] == [9]
-    assert [launch.name for launch in launches(site.root)] == [
-        caught.value.sent[0].name
+    assert [len(launch.packs) for launch in caught.value.launches] == [9]
+    assert [launch.name for launch in read_launches(site.root)] == [
+        caught.value.launches[0].name
     ]
-    sending = site.submit(*packs, sbatch={"begin": "now+1hour"})
-    assert (len(sending.queued), sending.num_jobs) == (9, 3)
+    submission = site.submit(*packs, sbatch={"begin": "now+1hour"})
+    assert (len(submission.queued), submission.num_jobs) == (9, 3)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,8 @@ KILLED = """
     "patch",
     [
         "unused",  # right after sbatch
-        "slurm.submission._sbatch = genuine; slurm.ledger.SentArray._record",  # in between
+        # in between
+        "slurm.submission._sbatch = genuine; slurm.ledger.SubmittedArray._write_record",
     ],
 )
 def test_launcher_killed_between_submission_and_record(site, assert_undisturbed, patch):
@@ -130,10 +131,10 @@ def test_launcher_killed_between_submission_and_record(site, assert_undisturbed,
     killed = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY)
     assert killed.returncode == 9
     runs = [tiny(0), tiny(1)]
-    sending = site.submit(*[[run] for run in runs])
-    assert sending.num_jobs == 0
-    assert len(sending.queued) + len(sending.done) == 2
-    assert any("is recorded now" in sentence for sentence in sending.news)
+    submission = site.submit(*[[run] for run in runs])
+    assert submission.num_jobs == 0
+    assert len(submission.queued) + len(submission.done) == 2
+    assert any("is recorded now" in sentence for sentence in submission.news)
     site.wait_for("done", *runs)
     assert_undisturbed(site, *runs)
     for run in runs:
@@ -153,7 +154,7 @@ def test_launcher_killed_before_submission(site):
     found = read_status(site.root, [tiny(0).run_id])
     assert "never reached the cluster" in found.news[0]
     assert found.runs[0].state == "new"
-    assert list(launches(site.root)) == []
+    assert list(read_launches(site.root)) == []
 
 
 def test_a_killed_worker_is_reported_without_accounting(site):
@@ -174,8 +175,8 @@ def test_the_dry_run_shows_what_sbatch_gets(site):
     plan = submit(packs, site.root, profile, "test", dry_run=True)
     assert not site.root.exists()
     assert read_queue().keys() == read_queue().keys()
-    sending = site.submit(*packs)
-    launch = sending.launches[0]
+    submission = site.submit(*packs)
+    launch = submission.launches[0]
     script = launch.folder / "submission.sh"
     code = re.search(r"code/([0-9a-f]{16})", script.read_text())
     assert code is not None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from slurm.sandbox.cluster import why_not
+from slurm.sandbox.cluster import why_unavailable
 from slurm.status import read_status
 from sweeps.__main__ import main
 from tests.slurm.conftest import tiny, until
@@ -28,7 +28,7 @@ OMP_NUM_THREADS = "1"
 
 
 @pytest.mark.cluster
-@pytest.mark.skipif(bool(why_not()), reason=why_not() or "")
+@pytest.mark.skipif(bool(why_unavailable()), reason=why_unavailable() or "")
 def test_a_sweep_goes_to_the_cluster_and_comes_back(
     site, tmp_path, capsys, assert_undisturbed
 ):

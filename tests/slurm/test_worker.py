@@ -15,7 +15,7 @@ import pytest
 
 from slurm import progress_guard, worker
 from slurm.job_record import FOLDER, JobRecord, failure_stamp, read_record, write_record
-from slurm.ledger import SentArray
+from slurm.ledger import SubmittedArray
 from slurm.worker import PackFailed, Worker, own_job_id, requeue
 from synth.run.code_copy import HERE, take
 from synth.run.execution import Execution
@@ -35,7 +35,7 @@ class Make:
         how.setdefault("execution", dataclasses.asdict(Execution()))
         ids = [[config.run_id for config in configs]]
         folder = root / FOLDER / name
-        launch = SentArray(
+        launch = SubmittedArray(
             name, folder, "test", 1000.0, generation, ids, **how, job_id="12"
         )
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ class Make:
         self.worker = Worker.read(folder, 0)
 
     def __call__(self):
-        self.worker(worker.Notices())
+        self.worker(worker.PendingSignals())
 
 
 @pytest.fixture(autouse=True)
@@ -275,7 +275,7 @@ def test_runs_of_later_launches_and_cancelled_ones_are_left(tmp_path):
         write_record(tmp_path, config.run_id, known)
     runs = [later, cancelled, mine]
     own = Make(tmp_path, *runs, generation=5)
-    assert progress_guard.take_up(own.worker, runs) == [mine]
+    assert progress_guard.claim_runs(own.worker, runs) == [mine]
     assert read_record(tmp_path, later.run_id) == record
     taken = read_record(tmp_path, mine.run_id)
     assert (taken.launch, taken.job_id, taken.cancelled) == ("mine", "12", False)
@@ -288,7 +288,7 @@ def test_restarts_without_progress_come_to_an_end(tmp_path, monkeypatch):
 
     def restart(number: int) -> int:
         monkeypatch.setenv("SLURM_RESTART_COUNT", str(number))
-        progress_guard.take_up(own, [run])
+        progress_guard.claim_runs(own, [run])
         return read_record(tmp_path, run.run_id).idle_restarts
 
     assert [restart(n) for n in (0, 1, 2)] == [0, 1, 2]

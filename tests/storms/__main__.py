@@ -95,7 +95,7 @@ def on_cluster(arguments: Arguments, seed: int) -> list[str]:
 def main() -> int:
     """All rounds; a line for each fault and each problem."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    reason = cluster.why_not() if arguments.where == "cluster" else None
+    reason = cluster.why_unavailable() if arguments.where == "cluster" else None
     if reason:
         print(reason, file=sys.stderr)
         return 2

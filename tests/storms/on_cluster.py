@@ -27,12 +27,12 @@ Packs = Sequence[Sequence[RunConfig]]
 _LAUNCHER = """
     import sys
     from pathlib import Path
-    from slurm.profile import load
+    from slurm.profile import load_profile
     from slurm.submission import submit
     from tests.slurm.conftest import tiny
     seeds = [pack.split(",") for pack in sys.argv[3:]]
     packs = [[tiny(int(seed), {steps}) for seed in pack] for pack in seeds]
-    submit(packs, Path(sys.argv[1]), load(sys.argv[2]), "killed")
+    submit(packs, Path(sys.argv[1]), load_profile(sys.argv[2]), "killed")
 """
 PROFILE = """
 partition = "low"
@@ -76,10 +76,10 @@ class Storm:
     def launch(self) -> str:
         """A person launches whatever is missing; a refusal is no fault of theirs."""
         try:
-            sending = self.site.submit(*self.packs, braked=True)
+            submission = self.site.submit(*self.packs, braked=True)
         except (QueueUnavailable, SubmissionRefused) as error:
             return f"launch refused: {error}"
-        return f"launch of {sending.num_jobs} jobs"
+        return f"launch of {submission.num_jobs} jobs"
 
     def kill_launcher(self) -> str:
         """A launcher that dies at any moment."""

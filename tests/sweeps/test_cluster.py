@@ -7,9 +7,9 @@ import pytest
 
 from slurm.arrays import ArrayPlan
 from slurm.clients import QueueUnavailable
-from slurm.ledger import SentArray
+from slurm.ledger import SubmittedArray
 from slurm.queue import QueueEntry
-from slurm.submission import Sending
+from slurm.submission import Submission
 from sweeps import cluster
 from sweeps.__main__ import main
 from sweeps.provenance import last_command
@@ -37,9 +37,9 @@ def mine(tmp_path, monkeypatch):
         assert (at, profile.name, label) == (root, "cpu", "mine")
         arrays = [ArrayPlan(list(packs), 1)]
         if dry_run:
-            return Sending(arrays, ["#SBATCH"], [], [], [], [])
-        launch = SentArray.create(root, label, "cpu", packs).accepted(root, "12")
-        return Sending(arrays, ["#SBATCH"], [launch], [], [], [])
+            return Submission(arrays, ["#SBATCH"], [], [], [], [])
+        launch = SubmittedArray.create(root, label, "cpu", packs).record_job(root, "12")
+        return Submission(arrays, ["#SBATCH"], [launch], [], [], [])
 
     monkeypatch.setattr(cluster, "submit", submit)
     return root, configs, sent
