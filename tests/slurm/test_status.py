@@ -93,7 +93,9 @@ def test_a_job_out_of_time_says_what_to_change(sent):
     root, launch, _ = sent
     fake = Fake(line(launch, "TIMEOUT", "TimeLimit"))
     found = read_status(root, [RUN.run_id], fake).runs[0]
-    assert found.detail.startswith("SLURM says TIMEOUT, TimeLimit: the limit was reached ")
+    assert found.detail.startswith(
+        "SLURM says TIMEOUT, TimeLimit: the limit was reached "
+    )
     assert "before the run was begun, while Python and torch" in found.detail
     assert "raise `time` in the profile, then retry" in found.detail
     record = read_record(root, RUN.run_id)

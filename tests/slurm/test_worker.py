@@ -233,7 +233,9 @@ def test_lanes_that_failed_alike_are_tried_alone(tmp_path, monkeypatch):
 def test_a_launch_without_its_packs_says_so(tmp_path, content):
     make = Make(tmp_path, tiny(0, 6))
     (make.worker.launch.folder / "packs.jsonl").write_text(content)
-    with pytest.raises(ValueError, match=r"packs.jsonl, line 1, is not a list of config"):
+    with pytest.raises(
+        ValueError, match=r"packs.jsonl, line 1, is not a list of config"
+    ):
         Worker.read(make.worker.launch.folder, 0)
     with pytest.raises(ValueError, match="line 8"):
         Worker.read(make.worker.launch.folder, 7)
