@@ -25,8 +25,7 @@ from analysis.selection import (
 from analysis.settings import with_setting
 from analysis.statistics import share_interval
 from synth.families.family import members
-from synth.metrics import Metric
-from synth.tasks.task import metric_of
+from synth.metrics import Metric, metric_of
 
 ABILITIES = ((EXACT_MATCH, IN_DOMAIN), (SECOND_TOKEN, NAMES_SUITE))
 """Metric and suite of the abilities whose growth the suite is about."""

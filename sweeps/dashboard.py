@@ -11,10 +11,10 @@ from sweeps.cells import flatten
 from sweeps.survey import last_metrics
 from sweeps.sweep_metric import default_metric, value_of
 from synth.config import RunConfig
+from synth.metrics import metric_of
 from synth.run.standing import Standing, Survey
 from synth.run.states import TROUBLED
 from synth.run.store import RunFolder
-from synth.tasks.task import metric_of
 
 if TYPE_CHECKING:
     import optuna

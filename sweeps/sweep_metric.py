@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from synth.config import RunConfig
 from synth.identity import nearest
-from synth.metrics import TRAINING_METRICS
-from synth.tasks.task import TaskConfig, metric_of, suite_in
+from synth.metrics import TRAINING_METRICS, metric_of
+from synth.tasks.task import TaskConfig, suite_in
 
 Better = Literal["higher", "lower"]
 Rows = Sequence[dict[str, Any]]

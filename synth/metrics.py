@@ -9,9 +9,13 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from synth.tasks.task import TaskConfig
 
 SCHEMA: dict[str, type] = {
     "run_id": str,
@@ -52,6 +56,27 @@ TRAINING_METRICS = (
 """Of the suite "train", the same for every task."""
 
 
+def metric_of(tasks: "Iterable[type[TaskConfig]]", name: str) -> Metric | None:
+    """What the metric of a task, or of training, means; None if nobody declares it.
+
+    Raises
+    ------
+    ValueError
+        When two of the tasks measure other things under this name.
+    """
+    found: Metric | None = None
+    for task in dict.fromkeys(tasks):
+        known = {metric.name: metric for metric in (*TRAINING_METRICS, *task.metrics)}
+        other = known.get(name)
+        if found and other and found.better != other.better:
+            raise ValueError(
+                f"Tasks disagree on what is better of the metric {name!r}: "
+                f"{found.better} and {other.better}. Look at one task at a time."
+            )
+        found = found or other
+    return found
+
+
 @dataclass(frozen=True)
 class Score:
     """One measured number, before it is known which run and step it belongs to."""
@@ -61,6 +86,13 @@ class Score:
     slice: str
     value: float
     count: int
+
+    @classmethod
+    def mean(cls, suite: str, metric: str, slice_: str, values: ArrayLike) -> "Score":
+        """The mean of the values, whose number is the count."""
+        given = np.asarray(values)
+        mean = float(given.mean(dtype=np.float64))
+        return cls(suite, metric, slice_, mean, given.size)
 
 
 @dataclass(frozen=True)

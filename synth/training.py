@@ -133,7 +133,8 @@ class _Session:
         finally:
             if self._built is not None:
                 self._built.close()
-        self._tell("end", message=self._summary(message))
+        failures = (f"{self.configs[k].run_id}: {m}" for k, m in self.failed.items())
+        self._tell("end", message="; ".join(failures) or message)
         lanes = range(len(self.configs))
         return self.outcomes + [self._outcome(lane, message) for lane in lanes]
 
@@ -344,9 +345,3 @@ class _Session:
         if lane in self.failed:
             return Outcome(run_id, "failed", self.failed[lane])
         return Outcome(run_id, "done" if message == "done" else "stopped", message)
-
-    def _summary(self, message: str) -> str:
-        if not self.failed:
-            return message
-        failures = (f"{self.configs[k].run_id}: {m}" for k, m in self.failed.items())
-        return "; ".join(failures)

@@ -7,6 +7,12 @@ from synth.run.result_file import NAME as RESULT
 from synth.trained.loading import Run
 
 MOST_NUMBERS = 40
+USE = """\
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(FOLDER)
+model = AutoModelForCausalLM.from_pretrained(FOLDER)
+"""
 
 
 def model_card(run: Run) -> str:
@@ -57,11 +63,7 @@ This model is the prediction of the next token.{others}
 ## Use
 
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained(FOLDER)
-model = AutoModelForCausalLM.from_pretrained(FOLDER)
-```
+{USE}```
 
 {_ends(run)}
 

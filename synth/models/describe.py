@@ -38,15 +38,11 @@ def describe_model(
     inner = sum((modules[index] for index in own), trunk * layer)
     inner += Counts(exempt=width)  # the last norm
     unembedding = Counts.of_products(vocab_size * width)
-    readouts = objective.readouts()
-    tables = model.table_parameters(vocab_size, width, context)
-    owned = sum(readout.reads == "own" for readout in readouts)
-    tables += owned * unembedding.parameters
+    tables = _table_parameters(model, objective, vocab_size, context)
     if unembeddings is None:
         unembeddings = objective.unembeddings()
     flops = trunk * layer.flops + sum(module.flops for module in modules)
     if objective.registers() is not None:  # as many again as there are tokens
-        tables += width
         flops *= 2
     return {
         "scale": model.scale,
@@ -59,7 +55,7 @@ def describe_model(
         "objective": objective.kind,
         "arm": objective.arm,
         "heads": len(heads),
-        "readouts": len(readouts),
+        "readouts": len(objective.readouts()),
         "trunk_layers": trunk,
         "head_layers": sum(heads[index].layers for index in own),
         "linear_maps": sum(heads[index].maps for index in own),
@@ -73,6 +69,17 @@ def describe_model(
         "context": context,
         "training_flops_per_token": flops + unembeddings * unembedding.flops,
     }
+
+
+def _table_parameters(
+    model: ModelConfig, objective: ObjectiveConfig, vocab_size: int, context: int
+) -> int:
+    """Embedding, unembedding, learned positions; own unembeddings, the register."""
+    width = model.shape.width
+    owned = sum(readout.reads == "own" for readout in objective.readouts())
+    register = 0 if objective.registers() is None else width
+    tables = model.table_parameters(vocab_size, width, context)
+    return tables + owned * vocab_size * width + register
 
 
 def unembeddings_per_token(

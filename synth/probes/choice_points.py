@@ -230,7 +230,7 @@ def running_scores(
         ("right_choice", "free"): right[choice_R1T],
     }
     scores = [
-        Score(suite, metric, f"running={mode}", float(np.mean(v)), v.size)
+        Score.mean(suite, metric, f"running={mode}", v)
         for (metric, mode), v in values.items()
         if v.size
     ]

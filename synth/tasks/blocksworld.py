@@ -30,16 +30,9 @@ import numpy as np
 from synth.identity import identity
 from synth.metrics import Metric
 from synth.seeding import generator
-from synth.tasks.paths import (
-    PATH_METRICS,
-    Paths,
-    PathTask,
-    join_paths,
-    random_walks,
-    split_pairs,
-    walks_between,
-)
+from synth.tasks.paths import PATH_METRICS, PathTask, split_pairs
 from synth.tasks.task import Split, TaskConfig
+from synth.tasks.walks import Paths, join_paths, random_walks, walks_between
 
 BLOCKS = "ABCD"
 LENGTHS = range(2, 7)

@@ -223,9 +223,8 @@ class Countdown(QuestionTask):
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
         """The floor, and each prediction of the derivation that is shown."""
         floor_R = chosen.labels["random_floor"]
-        mean = float(floor_R.mean())
         return [
-            Score(chosen.suite, "random_floor", "", mean, len(floor_R)),
+            Score.mean(chosen.suite, "random_floor", "", floor_R),
             *prediction_scores(chosen, scores, answers=True),
         ]
 
@@ -233,7 +232,7 @@ class Countdown(QuestionTask):
         """`verified` and `legal`: right derivations, and those without an error."""
         legal_R, right_R = self.judge(decoded_RT)
         return [
-            Score(chosen.suite, name, "", float(value_R.mean()), len(value_R))
+            Score.mean(chosen.suite, name, "", value_R)
             for name, value_R in (("verified", right_R), ("legal", legal_R))
         ]
 

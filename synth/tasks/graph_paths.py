@@ -30,16 +30,9 @@ import numpy as np
 from synth.identity import identity
 from synth.metrics import Metric
 from synth.seeding import generator
-from synth.tasks.paths import (
-    PATH_METRICS,
-    Paths,
-    PathTask,
-    distances,
-    join_paths,
-    split_pairs,
-    walks_between,
-)
+from synth.tasks.paths import PATH_METRICS, PathTask, split_pairs
 from synth.tasks.task import Split, TaskConfig
+from synth.tasks.walks import Paths, distances, join_paths, walks_between
 
 MAX_NODES = 1024
 

@@ -159,12 +159,11 @@ class KHop(QueryTask):
         query_RQ = np.broadcast_to(np.arange(1, self.queries + 1), hits_RQ.shape)
         floor = 1 / (self.config.nodes - 1)
         found = [
-            Score(chosen.suite, "reached", "", float(hits_RQ.mean()), hits_RQ.size),
+            Score.mean(chosen.suite, "reached", "", hits_RQ),
             Score(chosen.suite, "floor", "", floor, hits_RQ.size),
         ]
         for name, value_RQ in (("hops", hops_RQ), ("query", query_RQ)):
             for value in np.unique(value_RQ).tolist():
-                here = hits_RQ[value_RQ == value]
-                part, share = f"{name}={value}", float(here.mean())
-                found.append(Score(chosen.suite, "reached", part, share, here.size))
+                here, part = hits_RQ[value_RQ == value], f"{name}={value}"
+                found.append(Score.mean(chosen.suite, "reached", part, here))
         return [*found, *prediction_scores(chosen, scores, answers=True)]

@@ -290,7 +290,7 @@ class Maze(ExactTask):
         walk_R = right_RT.all(axis=1)
         blind = self.config.branches ** -self.config.turns.count("c")
         return [
-            Score(chosen.suite, "walk", "", float(walk_R.mean()), len(walk_R)),
+            Score.mean(chosen.suite, "walk", "", walk_R),
             Score(chosen.suite, "blind_turns", "", float(blind), len(walk_R)),
             *super().score(chosen, scores),
         ]
@@ -298,8 +298,7 @@ class Maze(ExactTask):
     def verify(self, chosen: EvaluationSet, decoded_RT: np.ndarray) -> list[Score]:
         """`verified`: the share of walks along edges of the map, from start to goal."""
         right_R = self.leads_to_goal(decoded_RT)
-        mean = float(right_R.mean())
-        return [Score(chosen.suite, "verified", "", mean, len(right_R))]
+        return [Score.mean(chosen.suite, "verified", "", right_R)]
 
     def leads_to_goal(self, tokens_RT: np.ndarray) -> np.ndarray:
         """Whether the walk of each row is one through its map, from start to goal, (R,).

@@ -196,8 +196,7 @@ def score_mentions(chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
 
     def add(metric: str, values: np.ndarray, slice_: str = "") -> None:
         if len(values):
-            mean = float(np.asarray(values, np.float64).mean())
-            result.append(Score(suite, metric, slice_, mean, len(values)))
+            result.append(Score.mean(suite, metric, slice_, values))
 
     for slice_, inside_M in _slices(chosen).items():
         add("second_token_accuracy", correct_M[inside_M], slice_)

@@ -152,16 +152,14 @@ class Mqar(QueryTask):
         """Recall and floor, over all and by query; each prediction of the values."""
         hits_RQ = self.hits(chosen, scores)
         floor_Q = 1 / np.arange(self.queries, 0, -1)
-        count = len(hits_RQ)
         found = [
-            Score(chosen.suite, "recall", "", float(hits_RQ.mean()), hits_RQ.size),
+            Score.mean(chosen.suite, "recall", "", hits_RQ),
             Score(chosen.suite, "floor", "", float(floor_Q.mean()), hits_RQ.size),
         ]
-        for query in range(self.queries):
-            part = f"query={query + 1}"
-            right = float(hits_RQ[:, query].mean())
-            found.append(Score(chosen.suite, "recall", part, right, count))
-            found.append(
-                Score(chosen.suite, "floor", part, float(floor_Q[query]), count)
-            )
+        for number, (hits_R, floor) in enumerate(
+            zip(hits_RQ.T, floor_Q.tolist(), strict=True), start=1
+        ):
+            part = f"query={number}"
+            found.append(Score.mean(chosen.suite, "recall", part, hits_R))
+            found.append(Score(chosen.suite, "floor", part, floor, len(hits_R)))
         return [*found, *prediction_scores(chosen, scores, answers=True)]

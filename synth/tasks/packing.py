@@ -68,14 +68,17 @@ def pack_rows(
     number_N = np.arange(1, len(lengths_N) + 1) - np.repeat(firsts_R, np.diff(bounds))
     example_S = np.repeat(number_N.astype(_example_type(context)), lengths_N)
     answer_S = _answers(answer_start_N, lengths_N)
+    flat = (tokens_S, example_S, answer_S)
+    return Rows(*(_windows(values_S, starts_R, inside_RT) for values_S in flat))
 
-    def rows(values_S: np.ndarray) -> np.ndarray:
-        """One window of the flat sequence per row, blanked after its last example."""
-        blank = np.zeros(context, values_S.dtype)
-        windows = sliding_window_view(np.concatenate([values_S, blank]), context)
-        return windows[starts_R] * inside_RT.view(np.uint8).astype(blank.dtype)
 
-    return Rows(rows(tokens_S), rows(example_S), rows(answer_S))
+def _windows(
+    values_S: np.ndarray, starts_R: np.ndarray, inside_RT: np.ndarray
+) -> np.ndarray:
+    """One window of the flat sequence per row, blanked after its last example."""
+    blank = np.zeros(inside_RT.shape[1], values_S.dtype)
+    windows = sliding_window_view(np.concatenate([values_S, blank]), len(blank))
+    return windows[starts_R] * inside_RT.view(np.uint8).astype(blank.dtype)
 
 
 def padded_rows(

@@ -187,6 +187,5 @@ def position_scores(
                 continue
             hits = correct_RT[valid_RT[:, at], at]
             label = f"{said.label},position={position}"
-            mean = float(hits.mean())
-            found.append(Score(chosen.suite, "accuracy", label, mean, len(hits)))
+            found.append(Score.mean(chosen.suite, "accuracy", label, hits))
     return found

@@ -116,12 +116,10 @@ class Repeats(Task):
             slices[f"round={number}"] = answer_RT & (round_RT == number)
         for name, inside in slices.items():
             if inside.any():
-                value = float(right_RT[inside].mean())
-                result.append(
-                    Score(chosen.suite, "accuracy", name, value, int(inside.sum()))
-                )
+                right = right_RT[inside]
+                result.append(Score.mean(chosen.suite, "accuracy", name, right))
         floor = np.repeat(1 / period_R, answer_RT.sum(1))
-        result.append(Score(chosen.suite, "floor", "", float(floor.mean()), floor.size))
+        result.append(Score.mean(chosen.suite, "floor", "", floor))
         result += prediction_scores(chosen, scores, ("loss",), answers=True)
         return result
 

@@ -203,7 +203,7 @@ class Sat(QuestionTask):
         return [
             Score(chosen.suite, "loss_floor", "horizon=1", floor, len(share_R)),
             *(
-                Score(chosen.suite, name, "", float(value_R.mean()), len(value_R))
+                Score.mean(chosen.suite, name, "", value_R)
                 for name, value_R in chosen.labels.items()
             ),
             *prediction_scores(chosen, scores, answers=True),
@@ -214,7 +214,7 @@ class Sat(QuestionTask):
         true_RC = self.judge(decoded_RT)
         values = {"verified": true_RC.all(axis=1), "clauses": true_RC.mean(axis=1)}
         return [
-            Score(chosen.suite, name, "", float(value_R.mean()), len(value_R))
+            Score.mean(chosen.suite, name, "", value_R)
             for name, value_R in values.items()
         ]
 

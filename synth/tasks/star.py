@@ -251,16 +251,11 @@ class Star(QuestionTask):
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
         """Teacher-forced: whole paths, the first hop, every position and prediction."""
         hits_RW = self._written(answer_hits(self, scores))
-        values = {
-            "path": float(hits_RW.all(axis=1).mean()),
-            "first_hop": float(hits_RW[:, 1].mean()),
-            "arm_floor": 1 / self.config.degree,
-        }
+        floor = 1 / self.config.degree
         return [
-            *(
-                Score(chosen.suite, metric, "", value, len(hits_RW))
-                for metric, value in values.items()
-            ),
+            Score.mean(chosen.suite, "path", "", hits_RW.all(axis=1)),
+            Score.mean(chosen.suite, "first_hop", "", hits_RW[:, 1]),
+            Score(chosen.suite, "arm_floor", "", floor, len(hits_RW)),
             *position_scores(self, chosen, scores),
             *prediction_scores(chosen, scores, answers=True),
         ]
@@ -270,17 +265,12 @@ class Star(QuestionTask):
         answer = slice(self.answer_start, self.length)
         truth_RW = chosen.rows.tokens_RT[:, answer]
         hits_RW: np.ndarray = np.equal(decoded_RT[:, answer], truth_RW)
-        count = len(hits_RW)
-        right = float(hits_RW.all(axis=1).mean())
-        along = float(self.along_edges(decoded_RT).mean())
         return [
-            Score(chosen.suite, "verified", "", right, count),
-            Score(chosen.suite, "arm", "", along, count),
+            Score.mean(chosen.suite, "verified", "", hits_RW.all(axis=1)),
+            Score.mean(chosen.suite, "arm", "", self.along_edges(decoded_RT)),
             *(
-                Score(
-                    chosen.suite, "verified", f"position={place}", float(share), count
-                )
-                for place, share in enumerate(hits_RW.mean(axis=0), start=1)
+                Score.mean(chosen.suite, "verified", f"position={place}", hits_R)
+                for place, hits_R in enumerate(hits_RW.T, start=1)
             ),
         ]
 

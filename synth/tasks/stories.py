@@ -8,7 +8,6 @@ second token of every mention but a name's first one: head 1, teacher-forced, to
 Letters in names: R rows, T positions, V vocabulary, M repeated mentions, D documents.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -37,7 +36,7 @@ from synth.tasks.task import (
 )
 from synth.tasks.text.cleaning import TextSplit
 from synth.tasks.text.detection import NAME_RULE
-from synth.tasks.text.encoded import Corpus, CorpusText, encoded_corpus, sampled_texts
+from synth.tasks.text.encoded import Corpus, encoded_corpus
 from synth.tasks.text.grammar import grammar
 from synth.tasks.text.names import NameConfig, NameSource
 from synth.tasks.text.pools import NamePools
@@ -50,21 +49,16 @@ from synth.tasks.text.reading import (
 )
 from synth.tasks.text.roles import REPEAT_2, roles
 from synth.tasks.text.story_documents import story_documents
-from synth.tasks.text.story_draws import StoryConfig
+from synth.tasks.text.story_draws import BOOK, StoryConfig
 from synth.tasks.text.story_generator import StoryGenerator
+from synth.tasks.text.story_tokenizer import story_tokenizer, text_of
 from synth.tasks.text.tokenizer import Tokenizer
 from synth.tasks.text.training_text import TrainingText
-from synth.tasks.text.vocabularies import TokenizerConfig, generated_texts
+from synth.tasks.text.vocabularies import TokenizerConfig
 from synth.tasks.text.windows import STORIES_PER_DRAW, block_rows
 
 PAPER_STORIES = 100
 """Test stories of the paper's protocol."""
-SMALL_CORPUS = 2_000_000
-"""Below so many characters, generated stories help to train the tokeniser."""
-BOOK = StoryConfig(profile="book", characters=4, min_characters=2, episodes=6, asides=1)
-"""Generated books: six episodes, more words, names always of the open pool."""
-
-
 MAX_STORIES = 1 << 26
 """Of an epoch: its order is drawn as one permutation."""
 MAX_PARTS = 1 << 16
@@ -73,10 +67,7 @@ MAX_PARTS = 1 << 16
 
 @dataclass(frozen=True, kw_only=True)
 class StoriesConfig(TaskConfig):
-    """Read children's stories, in which every name is said more than once.
-
-    What is read in training, and how it becomes tokens.
-    """
+    """Read children's stories, in which every name is said more than once."""
 
     kind: ClassVar[str] = "stories"
     version: ClassVar[int] = 1
@@ -191,7 +182,7 @@ class Stories(Task):
             if content := getattr(config, f"{name}_digest"):
                 verified(getattr(config, name), content, f"StoriesConfig.{name}")
         check_reading(config.reading, config.rule, "StoriesConfig.reading")
-        self.tokenizer = self._make_tokenizer()
+        self.tokenizer = story_tokenizer(config)
         self.vocabulary = self.tokenizer.vocabulary
         words = grammar("book").all_words
         if self._corpus is not None:
@@ -253,20 +244,16 @@ class Stories(Task):
         ]
         if self._corpus is not None and examples > 0:
             if len(sets[0].rows) == 0:
-                raise ValueError(self._no_tests())
+                counts = {s: len(part) for s, part in self._corpus.splits.items()}
+                raise ValueError(
+                    f"{self.config.corpus!r} has no {split} document in which a name is "
+                    f"said twice (documents by split: {counts}; a hash of the title "
+                    "holds one in twenty out). Add documents, or give one long .txt: one "
+                    "text is split by pieces. `sample stories --corpus FILE --report` "
+                    "lists the words taken for names."
+                )
             sets.append(self._plain_set(examples))
         return [chosen for chosen in sets if len(chosen.rows)]
-
-    def _no_tests(self) -> str:
-        assert self._corpus is not None
-        counts = {s: len(part) for s, part in self._corpus.splits.items()}
-        return (
-            f"{self.config.corpus!r} has no {self.split} document in which a name is said "
-            "twice "
-            f"(documents by split: {counts}; a hash of the title holds one in twenty "
-            "out). Add documents, or give one long .txt: one text is split by pieces. "
-            "`sample stories --corpus FILE --report` lists the words taken for names."
-        )
 
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
         """Accuracy on both tokens of repeated mentions with its splits, and losses."""
@@ -310,41 +297,12 @@ class Stories(Task):
             "test_first_tokens": len(np.unique(test.tokens_P2[:, 0])),
             "test_second_tokens": len(np.unique(test.tokens_P2[:, 1])),
             "unseen_share": float(1 - seen.mean()),
+            "vocabulary": len(self.vocabulary),
         }
-        sizes |= {"vocabulary": len(self.vocabulary)}
         return {"tokenizer": self.tokenizer.digest, **sizes} | self._text.report()
 
-    def _make_tokenizer(self) -> Tokenizer:
-        config = self.config
-        given = [text for name in ("corpus", "books") if (text := self._given(name))]
-        profiles = [] if config.corpus_digest else ["story", "book"]
-        if config.books_parts and not config.books_digest and config.corpus_digest:
-            profiles = ["book"]
-        key = [*profiles, *(word for text in given for word in text.key)]
-        versions = [str(grammar(profile).digest) for profile in profiles]
-
-        def texts() -> Iterator[str]:
-            sampled = list(sampled_texts(given))
-            yield from sampled
-            if profiles:
-                yield from generated_texts(profiles, config.tokenizer.vocab_size)
-            elif sum(map(len, sampled)) < SMALL_CORPUS:
-                # Too little to fill a vocabulary, or to give pieces of names.
-                yield from generated_texts(["story"], config.tokenizer.vocab_size)
-
-        return config.tokenizer.build([*key, *versions], texts)
-
-    def _given(self, name: str) -> CorpusText | None:
-        """The files of "corpus" or of "books", if there are any."""
-        config = self.config
-        content = getattr(config, f"{name}_digest")
-        field = config.field if name == "corpus" else config.books_field
-        if not content:
-            return None
-        return CorpusText(getattr(config, name), content, field, config.reading)
-
     def _encoded(self, name: str) -> Corpus | None:
-        text = self._given(name)
+        text = text_of(self.config, name)
         return None if text is None else encoded_corpus(text, self.tokenizer, True)
 
     @cached_property
@@ -363,8 +321,8 @@ class Stories(Task):
         config = self.config
         books: Corpus | StoryGenerator | None = None
         if config.books_parts:
-            books = self._encoded("books")
-            books = books or StoryGenerator(BOOK, self.tokenizer, self.names.books)
+            generated = StoryGenerator(BOOK, self.tokenizer, self.names.books)
+            books = self._encoded("books") or generated
         parts = (config.stories_parts, config.books_parts)
         return TrainingText(self._stories, books, parts, config.fixed_stories)
 
@@ -384,9 +342,7 @@ class Stories(Task):
     def _plain_set(self, count: int) -> EvaluationSet:
         assert self._corpus is not None
         test = self._corpus.splits[self.split]
-        documents = [
-            (test.document(d), np.zeros(len(test.document(d)), np.uint8))
-            for d in range(min(count, len(test)))
-        ]
+        texts = [test.document(d) for d in range(min(count, len(test)))]
+        documents = [(tokens, np.zeros(len(tokens), np.uint8)) for tokens in texts]
         length = self.config.evaluation_length
         return story_set(self.suite("plain"), documents, None, self._seen_V, length)

@@ -20,7 +20,7 @@ flat sequence, I items of a test set, E examples. A task is pure numpy; it knows
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
@@ -28,7 +28,7 @@ import numpy as np
 
 from synth.families.family import Family
 from synth.identity import Part
-from synth.metrics import TRAINING_METRICS, Metric, Score
+from synth.metrics import Metric, Score
 from synth.objectives.objective import Prediction
 
 if TYPE_CHECKING:
@@ -69,27 +69,6 @@ class TaskConfig(Part, Family, family="task"):
     def canonical(self) -> dict[str, Any]:
         """The hashed fields; tasks of two kinds never share an identity."""
         return {"kind": self.kind} | super().canonical()
-
-
-def metric_of(tasks: Iterable[type[TaskConfig]], name: str) -> Metric | None:
-    """What the metric of a task, or of training, means; None if nobody declares it.
-
-    Raises
-    ------
-    ValueError
-        When two of the tasks measure other things under this name.
-    """
-    found: Metric | None = None
-    for task in dict.fromkeys(tasks):
-        known = {metric.name: metric for metric in (*TRAINING_METRICS, *task.metrics)}
-        other = known.get(name)
-        if found and other and found.better != other.better:
-            raise ValueError(
-                f"Tasks disagree on what is better of the metric {name!r}: "
-                f"{found.better} and {other.better}. Look at one task at a time."
-            )
-        found = found or other
-    return found
 
 
 @dataclass(frozen=True)
@@ -188,8 +167,7 @@ def prediction_scores(
         values_RT = {"loss": loss_RT, "accuracy": correct_RT}
         for metric in metrics:
             values = values_RT[metric][inside_RT]
-            mean = float(values.mean(dtype=np.float64))
-            found.append(Score(chosen.suite, metric, said.label, mean, values.size))
+            found.append(Score.mean(chosen.suite, metric, said.label, values))
     return found
 
 

@@ -76,13 +76,7 @@ def free_running_scores(
     place_RT = np.cumsum(rows.answer_RT, 1) * rows.answer_RT
     scores = []
     for place in range(1, int(place_RT.max()) + 1):
-        here = place_RT == place
-        share, count = float(right_RT[here].mean()), int(here.sum())
-        scores.append(
-            Score(chosen.suite, "free_running", f"answer_token={place}", share, count)
-        )
-    whole = (right_RT.sum(1) == rows.answer_RT.sum(1)).mean()
-    scores.append(
-        Score(chosen.suite, "free_running", "sequence", float(whole), len(rows))
-    )
-    return scores
+        here, part = right_RT[place_RT == place], f"answer_token={place}"
+        scores.append(Score.mean(chosen.suite, "free_running", part, here))
+    whole_R = right_RT.sum(1) == rows.answer_RT.sum(1)
+    return [*scores, Score.mean(chosen.suite, "free_running", "sequence", whole_R)]

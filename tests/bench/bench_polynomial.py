@@ -26,7 +26,6 @@ from synth.tasks.polynomial.task import (
     BLOCK,
     Polynomial,
     PolynomialConfig,
-    side_of,
 )
 
 P, K = 7, 5
@@ -80,7 +79,7 @@ def vectorised(task: Polynomial, block: int, operations: int | None) -> Printed:
         np.full(BLOCK, operations) if operations else rng.integers(1, 6, BLOCK)
     )
     drawn = task._draw(rng, operations_N)
-    kept = drawn.take(side_of(drawn) > 0)
+    kept = drawn.take(trees.side_of(drawn) > 0)
     return printed(kept, trees.values(kept, task.ring), task.ring, 0)
 
 

@@ -214,6 +214,11 @@ def hashes(expressions: Expressions) -> np.ndarray:
     return finalised(sum_N)
 
 
+def side_of(expressions: Expressions) -> np.ndarray:
+    """The side of the split of each expression: the top three bits of its hash."""
+    return hashes(expressions) >> np.uint64(61)
+
+
 _FACTORS = finalised(
     np.arange(1, 2 * MAX_OPERATIONS + 2, dtype=np.uint64)
     * np.uint64(0x9E3779B97F4A7C15)

@@ -9,7 +9,7 @@ scored  . . . . . . . . . . . . . . . . . . . x x x x x x
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,7 @@ OPENING_TOKENS = np.array([SYMBOLS.index(sign) for sign in "-((("], np.uint8)
 FIRST_COEFFICIENT = len(SYMBOLS)
 
 
-@dataclass(frozen=True)
-class Printed:
+class Printed(NamedTuple):
     """Examples one after the other: `tokens_S[offsets[i]:offsets[i + 1]]` is example i.
 
     `answer_start_N` is the place of the first answer token within its example.
@@ -35,9 +34,6 @@ class Printed:
     tokens_S: np.ndarray
     offsets: np.ndarray
     answer_start_N: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.answer_start_N)
 
 
 def vocabulary(modulus: int) -> tuple[str, ...]:

@@ -86,10 +86,7 @@ FLOOR_DRAWS = 1 << 17
 
 @dataclass(frozen=True, kw_only=True)
 class PolynomialConfig(TaskConfig):
-    """Evaluate random expressions over the ring F_p[X]/(X^k).
-
-    The ring F_p[X]/(X^k), the expressions over it, and how they are shown.
-    """
+    """Evaluate random expressions over the ring F_p[X]/(X^k)."""
 
     kind: ClassVar[str] = "polynomial"
     metrics: ClassVar[tuple[Metric, ...]] = (
@@ -173,14 +170,12 @@ class Polynomial(Task):
         rng = generator(data_seed, "polynomial", "train", block)
         low, high = config.min_operations, config.max_operations
         drawn = self._draw(rng, rng.integers(low, high + 1, BLOCK))
-        kept = drawn.take(self.trained_on(side_of(drawn)))
+        kept = drawn.take(self.trained_on(trees.side_of(drawn)))
         if not len(kept):
             raise ValueError(self._too_small("train", f"{low} to {high}"))
         answers = trees.values(kept, self.ring)
         shown = printed(kept, answers, self.ring, config.pause_tokens)
-        return pack_rows(
-            shown.tokens_S, shown.offsets, shown.answer_start_N, context, longest
-        )
+        return pack_rows(*shown, context, longest)
 
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
         """Test sets "in_domain" (m as in training) and "out_of_domain".
@@ -209,47 +204,34 @@ class Polynomial(Task):
         `guess_floor` is the share of test answers equal to the commonest answer of the
         training distribution at that m.
         """
-        operations_R = chosen.labels["operations"]
+        suite, operations_R = chosen.suite, chosen.labels["operations"]
         start_R = chosen.rows.answer_RT.argmax(axis=1)
         before_RK = start_R[:, None] - 1 + np.arange(self.config.degree)
         right_RK: np.ndarray = np.take_along_axis(
             scores.correct_NRT[0], before_RK, axis=1
         )
         exact_R = np.equal(right_RK.sum(axis=1), self.config.degree)
-        result: list[Score] = []
-
-        def add(metric: str, part: str, values: np.ndarray) -> None:
-            if values.size:
-                mean = float(values.mean(dtype=np.float64))
-                result.append(Score(chosen.suite, metric, part, mean, values.size))
-
-        add("exact_match", "", exact_R)
-        add("coefficient_accuracy", "", right_RK)
+        result = [
+            Score.mean(suite, "exact_match", "", exact_R),
+            Score.mean(suite, "coefficient_accuracy", "", right_RK),
+        ]
         for m in np.unique(operations_R).tolist():
-            here_R: np.ndarray = operations_R == m
-            add("exact_match", f"operations={m}", exact_R[here_R])
-            add("coefficient_accuracy", f"operations={m}", right_RK[here_R])
-            answers_R = chosen.labels["answer"][here_R]
-            guessed = np.equal(answers_R, self.commonest_answer(m))
-            add("guess_floor", f"operations={m}", guessed)
-            if m == 1:
-                negated_R = chosen.labels["negation"]
-                add(
-                    "exact_match",
-                    "operations=1,negation=no",
-                    exact_R[here_R & ~negated_R],
-                )
-                add(
-                    "exact_match",
-                    "operations=1,negation=yes",
-                    exact_R[here_R & negated_R],
-                )
-        result += prediction_scores(chosen, scores, answers=True)
-        return result
-
-    def commonest_answer(self, operations: int) -> int:
-        """The number of the likeliest answer in training, from a fixed large draw."""
-        return _commonest_answer(self.config, operations)
+            here_R, part = np.equal(operations_R, m), f"operations={m}"
+            guessed_R = np.equal(
+                chosen.labels["answer"][here_R], commonest_answer(self.config, m)
+            )
+            result += [
+                Score.mean(suite, "exact_match", part, exact_R[here_R]),
+                Score.mean(suite, "coefficient_accuracy", part, right_RK[here_R]),
+                Score.mean(suite, "guess_floor", part, guessed_R),
+            ]
+            negated_R = chosen.labels["negation"]
+            for word, kind_R in (("no", ~negated_R), ("yes", negated_R)):
+                if m == 1 and (here_R & kind_R).any():
+                    both = f"{part},negation={word}"
+                    kept = exact_R[here_R & kind_R]
+                    result.append(Score.mean(suite, "exact_match", both, kept))
+        return result + prediction_scores(chosen, scores, answers=True)
 
     def samples(self, seed: int, count: int) -> list[Sample]:
         """`count` examples with m as in training, of both sides of the split.
@@ -283,7 +265,7 @@ class Polynomial(Task):
         """The first `count` columns in the order of drawing, in words."""
         answers_N = trees.values(drawn, self.ring)
         shown = printed(drawn, answers_N, self.ring, self.config.pause_tokens)
-        test_N = side_of(drawn) == SIDE["test"]
+        test_N = trees.side_of(drawn) == SIDE["test"]
         for place, column in enumerate(np.argsort(drawn.place_N)[:count].tolist()):
             tokens = shown.tokens_S[shown.offsets[place] : shown.offsets[place + 1]]
             start = int(shown.answer_start_N[place])
@@ -311,29 +293,19 @@ class Polynomial(Task):
         self, suite: str, operations: list[int], examples: int
     ) -> EvaluationSet:
         width = self._longest(max(operations))
-        rows, answers, negations = [], [], []
+        columns = []
         for m in operations:
-            chosen = self._test_expressions(m, examples)
-            answers_N = trees.values(chosen, self.ring)
-            shown = printed(chosen, answers_N, self.ring, self.config.pause_tokens)
-            rows.append(
-                padded_rows(shown.tokens_S, shown.offsets, shown.answer_start_N, width)
-            )
-            answers.append(self.ring.indices(answers_N))
-            negations.append((chosen.operator_JN == NEG).any(axis=0))
-        return EvaluationSet(
-            suite,
-            Rows(
-                _in_turn([part.tokens_RT for part in rows]),
-                _in_turn([part.example_RT for part in rows]),
-                _in_turn([part.answer_RT for part in rows]),
-            ),
-            {
-                "operations": np.tile(np.array(operations), examples),
-                "negation": _in_turn(negations),
-                "answer": _in_turn(answers),
-            },
-        )
+            drawn = self._test_expressions(m, examples)
+            answers_N = trees.values(drawn, self.ring)
+            shown = printed(drawn, answers_N, self.ring, self.config.pause_tokens)
+            rows = padded_rows(*shown, width)
+            negated_N = (drawn.operator_JN == NEG).any(axis=0)
+            label_N = (negated_N, self.ring.indices(answers_N))
+            columns.append((rows.tokens_RT, rows.example_RT, rows.answer_RT, *label_N))
+        *of_rows, negation, value = map(_in_turn, zip(*columns, strict=True))
+        labels = {"operations": np.tile(np.array(operations), examples)}
+        labels |= {"negation": negation, "answer": value}
+        return EvaluationSet(suite, Rows(*of_rows), labels)
 
     def _test_expressions(self, operations: int, examples: int) -> Expressions:
         """`examples` expressions of the side held out; the same for every run."""
@@ -341,7 +313,7 @@ class Polynomial(Task):
         def batch(index: int) -> Expressions:
             rng = generator(0, "polynomial", self.split, operations, index)
             drawn = self._draw(rng, np.full(TEST_BATCH, operations))
-            return drawn.take(self.held_out(side_of(drawn)))
+            return drawn.take(self.held_out(trees.side_of(drawn)))
 
         too_small = self._too_small(self.split, str(operations))
         parts = drawn_until(batch, examples, too_small)
@@ -356,23 +328,19 @@ class Polynomial(Task):
         )
 
 
-def side_of(expressions: Expressions) -> np.ndarray:
-    """The side of the split of each expression, by its hash."""
-    return trees.hashes(expressions) >> np.uint64(61)
-
-
-def _in_turn(parts: list[np.ndarray]) -> np.ndarray:
+def _in_turn(parts: Sequence[np.ndarray]) -> np.ndarray:
     """The first of every part, then the second of every part, and so on."""
     stacked = np.stack(parts, axis=1)
     return stacked.reshape(-1, *stacked.shape[2:])
 
 
 @cache
-def _commonest_answer(config: PolynomialConfig, operations: int) -> int:
+def commonest_answer(config: PolynomialConfig, operations: int) -> int:
+    """The number of the likeliest answer in training, from a fixed large draw."""
     task = config.build()
     rng = generator(0, "polynomial", "floor", operations)
     drawn = task._draw(rng, np.full(FLOOR_DRAWS, operations))
-    kept = drawn.take(task.trained_on(side_of(drawn)))
+    kept = drawn.take(task.trained_on(trees.side_of(drawn)))
     answers_N = task.ring.indices(trees.values(kept, task.ring))
     answers, counts = np.unique(answers_N, return_counts=True)
     return int(answers[counts.argmax()])

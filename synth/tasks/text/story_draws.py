@@ -50,6 +50,10 @@ class StoryConfig(Part):
         )
 
 
+BOOK = StoryConfig(profile="book", characters=4, min_characters=2, episodes=6, asides=1)
+"""Generated books: six episodes, more words, names always of the open pool."""
+
+
 @dataclass(frozen=True)
 class Cast:
     """Who is in each story: `size_D` characters, and the words bound to their episodes."""

@@ -7,16 +7,13 @@ import numpy as np
 import pytest
 
 from synth.tasks.graph_paths import GraphPathsConfig
-from synth.tasks.paths import (
-    END,
-    FAILURES,
-    FIRST_NODE,
+from synth.tasks.paths import END, FAILURES, FIRST_NODE, split_pairs
+from synth.tasks.walks import (
     OUTSIDE,
     Paths,
     blind_walks,
     degrees,
     distances,
-    split_pairs,
     walks_between,
 )
 

@@ -10,11 +10,11 @@ import pytest
 
 from synth.config import RunConfig
 from synth.tasks.mentions import references
-from synth.tasks.stories import BOOK, StoriesConfig
+from synth.tasks.stories import StoriesConfig
 from synth.tasks.task import TokenScores
 from synth.tasks.text.names import NameConfig, split_of
 from synth.tasks.text.roles import REPEAT_1, REPEAT_2
-from synth.tasks.text.story_draws import StoryConfig
+from synth.tasks.text.story_draws import BOOK, StoryConfig
 from synth.tasks.text.variety import variety
 from synth.tasks.text.vocabularies import TokenizerConfig
 from tests.conftest import PATIENCE_S

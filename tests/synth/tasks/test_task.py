@@ -7,7 +7,7 @@ import torch
 from synth.config import ModelConfig
 from synth.evaluation import score_tokens, verified_scores
 from synth.families.family import members
-from synth.metrics import Metric
+from synth.metrics import Metric, metric_of
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.multi_token import MultiTokenConfig
@@ -20,7 +20,7 @@ from synth.tasks.repeats import RepeatsConfig
 from synth.tasks.running_text import TextConfig
 from synth.tasks.sources import SourcesConfig
 from synth.tasks.stories import StoriesConfig
-from synth.tasks.task import TaskConfig, drawn_until, metric_of, suite_in
+from synth.tasks.task import TaskConfig, drawn_until, suite_in
 
 CPU = torch.device("cpu")
 BUILT_IN = sorted(
