@@ -205,6 +205,8 @@ class Polynomial(Task):
         training distribution at that m.
         """
         suite, operations_R = chosen.suite, chosen.labels["operations"]
+        if not len(operations_R):
+            return []
         start_R = chosen.rows.answer_RT.argmax(axis=1)
         before_RK = start_R[:, None] - 1 + np.arange(self.config.degree)
         right_RK: np.ndarray = np.take_along_axis(
