@@ -74,7 +74,7 @@ collect: $(READY) ## run folders of all sweeps to analysis/results/*.parquet
 figures: $(READY) ## rebuild every figure from analysis/results/, without training
 	$(RUN) -m analysis figures
 
-claims: $(READY) ## a verdict on each claim of the papers
+claims: $(READY) ## for each claim of the papers: supported, contradicted, undecided or not tested
 	$(RUN) -m analysis claims
 
 notebooks: $(READY) ## execute analysis/notebooks/ on the committed tables

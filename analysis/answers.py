@@ -3,12 +3,12 @@
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import polars as pl
 import tyro
 
-from analysis.commands import FIGURES, check_writable
+from analysis.commands import FIGURES, check_writable, split_metric
 from analysis.formats import Form, as_text, form_of, rendered
 from analysis.loading import load_sweep
 from analysis.parquet import results_folder
@@ -22,7 +22,8 @@ class Asked:
     sweep: tyro.conf.Positional[str]
     """A table below --results, a parquet file, or a folder of runs or of tables."""
     metric: str | None = None
-    """What is measured; the first metric that the task declares if not given."""
+    """What is measured, also as SUITE/METRIC[/SLICE]; the first metric that the task
+    declares if not given."""
     suite: str | None = None
     """What it is measured on, such as out_of_domain; the test set if not given."""
     slice: str = ""
@@ -41,8 +42,12 @@ class Asked:
     @property
     def query(self) -> Query:
         """The runs and the number that are meant."""
+        suite, metric, part = split_metric(self.metric or "")
         return Query(
-            metric=self.metric, suite=self.suite, part=self.slice, where=self.where
+            metric=metric or None,
+            suite=self.suite or suite or None,
+            part=self.slice or part,
+            where=self.where,
         )
 
     @property
@@ -143,7 +148,9 @@ class Compare(Asked):
 class Merge:
     """Join tables of several machines into one, by run id."""
 
-    tables: tyro.conf.Positional[tuple[str, ...]]
+    tables: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="TABLE ...")
+    ]
     """Two or more: names below --results, parquet files, or folders of runs."""
     to: str
     """The joined table: a name below --results, or a parquet file. One that exists has

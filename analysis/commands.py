@@ -6,7 +6,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -26,10 +26,12 @@ class Collect:
     A table that is there already is added to: runs that it has, and no folder, stay.
     """
 
-    sweeps: tuple[str, ...] = ()
-    """Names of folders below --runs; all of them if none is given."""
+    sweeps: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[SWEEP ...]")
+    ] = ()
+    """Folders of runs below --runs; all of them if none is given."""
     runs: Path = Path("runs")
-    """Where sweeps lie."""
+    """Where the folders of runs lie."""
     results: Path = Path("analysis/results")
     """Where the parquet files go."""
     full: bool = False
@@ -65,9 +67,11 @@ class Collect:
 
     def _collect(self, name: str) -> list[str]:
         """Collect one sweep; what was refused of it."""
+        if (path := Path(name)).parent == self.runs:  # as a shell completes it
+            name = path.name
         if Path(name).name != name or name.startswith("."):
             raise ValueError(
-                f"--sweeps takes names of folders below --runs; got {name!r}."
+                f"SWEEP must be a folder of runs in {self.runs}; got {name!r}."
             )
         path = self.results / f"{name}.parquet"
         try:
@@ -138,12 +142,17 @@ class Quick:
 
 @dataclass(frozen=True, kw_only=True)
 class Claims:
-    """A verdict on each claim, by one rule, from the collected tables."""
+    """Judge the claims of the papers by the collected tables.
 
-    only: tyro.conf.Positional[tuple[str, ...]] = ()
+    Each is supported, contradicted, undecided or not tested, by one rule.
+    """
+
+    only: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[CLAIM ...]")
+    ] = ()
     """Claims to show, such as C7; all of them if none is given."""
     results: Path = field(default_factory=results_folder)
-    """Where the parquet files lie."""
+    """Where the tables lie."""
     tests: bool = False
     """Also print the exploratory tables, which decide nothing."""
     json: bool = False
@@ -174,18 +183,14 @@ class Claims:
 class Matched:
     """Every arm against a baseline at equal tokens or executed FLOP, paired by seed."""
 
-    suite: str = "in_domain"
-    """Suite of the metric."""
-    metric: str = "exact_match"
-    """What is compared; interpolated between evaluations."""
-    part: str = ""
-    """Slice of the metric, such as operations=2."""
+    metric: str = "in_domain/exact_match"
+    """What is compared, as SUITE/METRIC[/SLICE]; interpolated between evaluations."""
     baseline: str = "n1"
     """The arm that the others are compared with, such as n2 or chain1."""
     cost: Literal["tokens", "flops"] = "flops"
     """What is equal on both sides; FLOP are unknown for stories of old runs."""
     results: Path = field(default_factory=results_folder)
-    """Where the parquet files lie."""
+    """Where the tables lie."""
 
     def run(self) -> int:
         """Compare and print."""
@@ -197,9 +202,10 @@ class Matched:
         from analysis.trajectories import curve_rows
 
         frame = read_all(self.results)
-        rows = curve_rows(frame, self.metric, self.suite, self.part)
+        suite, metric, part = split_metric(self.metric)
+        rows = curve_rows(frame, metric, suite or "in_domain", part)
         if rows.is_empty():
-            wanted = _measure(self.suite, self.metric, self.part)
+            wanted = _measure(suite or "in_domain", metric, part)
             known = frame.filter(
                 pl.col("state") == "done", pl.col("value").is_not_null()
             )
@@ -209,7 +215,7 @@ class Matched:
                 f"No finished run in {self.results} has measured {wanted}. {hint}"
             )
         name = arm_name(self.baseline)
-        title = f"{self.suite}/{self.metric} at equal {self.cost}, minus {name}"
+        title = f"{self.metric} at equal {self.cost}, minus {name}"
         show(matched_text(matched_table(rows, self.cost, self.baseline), title))
         return 0
 
@@ -218,10 +224,12 @@ class Matched:
 class Figures:
     """Rebuild every figure that the collected tables have data for."""
 
-    only: tyro.conf.Positional[tuple[str, ...]] = ()
+    only: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[FIGURE ...]")
+    ] = ()
     """Figures to draw, such as layer-law; all of them if none is given."""
     results: Path = field(default_factory=results_folder)
-    """Where the parquet files lie."""
+    """Where the tables lie."""
     figures: Path = FIGURES
     """Where PNG, PDF and the plotted tables go."""
 
@@ -251,7 +259,7 @@ class Report:
     """One self-contained HTML page: verdicts, figures, runs, provenance."""
 
     results: Path = field(default_factory=results_folder)
-    """Where the parquet files lie."""
+    """Where the tables lie."""
     output: Path = FIGURES / "report.html"
     """The page."""
 
@@ -300,6 +308,13 @@ def summary(found: Collected) -> str:
     """How many runs are in which state, and how many rows there are."""
     states = ", ".join(f"{count} {state}" for state, count in found.states.items())
     return f"{sum(found.states.values())} runs ({states}), {found.rows:,} rows"
+
+
+def split_metric(word: str) -> tuple[str, str, str]:
+    """Suite, metric and slice of `SUITE/METRIC[/SLICE]`, or of a metric alone."""
+    suite, slash, rest = word.partition("/")
+    metric, _, part = rest.partition("/")
+    return (suite, metric, part) if slash else ("", word, "")
 
 
 def _measure(suite: str, metric: str, part: str) -> str:

@@ -1,6 +1,6 @@
 """Curves against the learning rate, from the trials of `python -m sweeps tune`.
 
-Collect the trials first: `python -m analysis collect --sweeps NAME-tuning`. Only runs
+Collect the trials first: `python -m analysis collect NAME-tuning`. Only runs
 that hold out the validation split count, so that no test set chooses a rate.
 """
 

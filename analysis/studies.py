@@ -13,6 +13,7 @@ from analysis.commands import FIGURES, check_writable
 from analysis.events import IN_A_ROW, Better
 from analysis.measures import Measure
 from analysis.parquet import results_folder
+from synth.cli.run_names import OneRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,11 +118,9 @@ class Learned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attention:
+class Attention(OneRun):
     """Draw where every attention head of a run looks."""
 
-    name: tyro.conf.Positional[str]
-    """A run: its id, the beginning of one, or its folder."""
     prompt: str | None = None
     """A text, or a question of the task; if not given, a random segment that is repeated,
     with the line on which induction heads attend."""
@@ -136,7 +135,7 @@ class Attention:
         from synth.probes.prefix_matching import repeated_segments
 
         check_writable(self.figures)
-        run = synth.load(self.name)
+        run = synth.load(self.find())
         if self.prompt is None:
             rows, period = repeated_segments(run.model.vocab_size, rounds=2, rows=1)
         else:

@@ -1,24 +1,35 @@
 """The commands of `python -m slurm`, each a dataclass with a `run` method."""
 
 import dataclasses
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from slurm.job_record import RECORD, read_record
 from slurm.profile import available_profiles, load_profile
 from slurm.sandbox import cluster
 from slurm.sandbox.files import DEFAULT_STATE, ClusterOptions
-from slurm.status import cancel, read_status
+from slurm.status import cancel
+from synth.cli.run_names import OneRun, SomeRuns
 from synth.identity import require
+from synth.run.finding import MARKS
+
+SENT = (*MARKS, RECORD)
+"""Files of a run that was sent to a cluster: one that never began has the second only."""
 
 
 @dataclass(frozen=True)
 class ClusterCommand:
     """Start or stop the private test cluster of this machine, or show its state."""
 
-    action: tyro.conf.Positional[Literal["up", "down", "status"]]
+    action: Annotated[
+        Literal["up", "down", "status"],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="{up,down,status}"),
+    ]
     """What to do; each action may be repeated at any time."""
     state: Path = DEFAULT_STATE
     """The folder of all files of the cluster."""
@@ -77,32 +88,22 @@ class Profiles:
         return 0
 
 
-@dataclass(frozen=True)
-class Logs:
+@dataclass(frozen=True, kw_only=True)
+class Logs(OneRun):
     """Print the log of a run's job."""
 
-    root: tyro.conf.Positional[Path]
-    """The folder of the runs."""
-    run_id: tyro.conf.Positional[str]
-    """The run, or the beginning of its id."""
     lines: int = 50
     """Number of lines from the end; 0 for all."""
 
     def run(self) -> int:
         """Print the path of the log, then its last lines."""
         require(self.lines >= 0, "--lines", "at least 0 (0 for all)", self.lines)
-        runs = read_status(_require_folder(self.root)).runs
-        matches = [run for run in runs if run.run_id == self.run_id]
-        matches = matches or [run for run in runs if run.run_id.startswith(self.run_id)]
-        if len(matches) != 1:
-            names = ", ".join(run.run_id for run in matches) or "none"
-            raise ValueError(
-                f"{self.run_id!r} must name one run of {self.root}; it fits {names}."
-            )
-        log = matches[0].log
-        if log is None:
-            raise ValueError(f"{matches[0].run_id} was never submitted to a cluster.")
-        print(f"{log}")
+        path = self.find(SENT)
+        record = read_record(path.parent, path.name)
+        if record is None:
+            raise ValueError(f"{path.name} was never submitted to a cluster.")
+        log = record.log(path.parent)
+        print(log)
         if not log.exists():
             print("(nothing yet: the job has not started)")
             return 0
@@ -111,32 +112,25 @@ class Logs:
         return 0
 
 
-@dataclass(frozen=True)
-class Cancel:
-    """Cancel the jobs of some or all runs; a new launch continues from checkpoints."""
+@dataclass(frozen=True, kw_only=True)
+class Cancel(SomeRuns):
+    """Cancel the jobs of runs; a new launch continues from checkpoints.
 
-    root: tyro.conf.Positional[Path]
-    """The folder of the runs."""
-    run_ids: Annotated[tuple[str, ...], tyro.conf.arg(name="runs")] = ()
-    """Only these runs; all by default. Runs that share a job are cancelled together."""
+    Runs that share a job are cancelled together.
+    """
+
     states: tuple[Literal["queued", "running", "held"], ...] = ()
     """Only runs in these states; all that have a job by default."""
 
     def run(self) -> int:
         """Cancel, and print every run that lost its job."""
-        root = _require_folder(self.root)
-        runs = cancel(root, self.run_ids or None, self.states or None)
-        for run in runs:
-            print(f"cancelled  {run.run_id}  job {run.job_id}")
-        print(f"{len(runs)} runs lost their job")
+        folders = defaultdict(list)
+        for path in self.find(SENT):
+            folders[path.parent].append(path.name)
+        ended = 0
+        for root, run_ids in folders.items():
+            for run in cancel(root, run_ids, self.states or None):
+                print(f"cancelled  {run.run_id}  job {run.job_id}")
+                ended += 1
+        print(f"{ended} runs lost their job")
         return 0
-
-
-def _require_folder(root: Path) -> Path:
-    """Refuse a folder that does not exist: a misspelt one would look like no runs."""
-    if not root.is_dir():
-        raise ValueError(
-            f"There is no folder {root}. Give that of a sweep's runs, for instance "
-            "runs/polynomial-small."
-        )
-    return root

@@ -54,7 +54,7 @@ class Run(SweepSelection):
     on: Literal["local", "slurm"] = "local"
     """Where to train."""
     profile: str | None = None
-    """Cluster profile, for --on slurm."""
+    """Cluster profile for --on slurm: a name, or a TOML file (`slurm profiles`)."""
     dry_run: bool = False
     """Print the plan, and with --on slurm the sbatch text; train and submit nothing."""
     execution: Execution = field(default_factory=Execution)

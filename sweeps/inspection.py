@@ -10,10 +10,10 @@ import tyro
 
 from sweeps.collected_runs import TABLES
 from sweeps.provenance import TypedCommand, last_command
-from sweeps.selected_runs import Choice, Name, SweepSelection
+from sweeps.selected_runs import Choice, SweepSelection
 from sweeps.survey import folder_of_runs, last_metrics, survey
+from synth.cli.run_names import OneRun
 from synth.identity import require
-from synth.run.finding import find_run
 from synth.run.standing import Standing, Survey, folders_in, standing
 from synth.run.states import LIVE, STATES, TROUBLED, State, counted
 
@@ -167,7 +167,7 @@ def as_text(title: str, standings: Survey[Standing], typed: TypedCommand | None)
         )
     lines += [f"  {sentence}" for sentence in standings.news]
     if any(run.state not in LIVE for run in jobs):
-        lines.append(f"  logs: python -m slurm logs {standings.root} RUN")
+        lines.append(f"  logs: python -m slurm logs {standings.root}/RUN")
     command = next_command(standings, typed)
     if command:
         lines.append(f"  next: {command}")
@@ -194,13 +194,9 @@ def next_command(standings: Survey[Standing], typed: TypedCommand | None) -> str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Show:
+class Show(OneRun):
     """Show one run: its configuration, state, last metrics, sessions and paths."""
 
-    run_id: Name
-    """A run id, its beginning, or the path of its folder."""
-    runs: Path = Path("runs")
-    """The folder of run folders, which may lie one folder deeper."""
     json: bool = False
     """Print JSON."""
 
@@ -208,7 +204,7 @@ class Show:
         """Print the run."""
         from synth.run.store import RunFolder
 
-        path = find_run(self.run_id, self.runs)
+        path = self.find()
         folder = RunFolder(path.parent, path.name)
         state = standing(path.parent, path.name)
         problems = [state.error] if state.error else []

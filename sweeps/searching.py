@@ -21,7 +21,7 @@ class Search(SweepSelection):
     fields: tuple[str, ...] = ("weight_decay",)
     """Fields of the training configuration: NAME, or NAME=LOW:HIGH[:linear]."""
     trials: int = 16
-    """Trials of each cell."""
+    """Trials for each combination of settings without seeds; each trial is one run."""
     metric: str | None = None
     """suite/metric[/slice]; the sweep's own if not given. Measured on validation data."""
     seed: int = 1000

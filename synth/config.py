@@ -30,7 +30,7 @@ class ModelConfig(EmbeddingConfig, MixerConfig):
     version: ClassVar[int] = 1
 
     scale: str = identity("30M")
-    """A rung of the ladder ("1M"), or a shape ("d64-L6-h4")."""
+    """A named size ("1M"), or a shape: width, layers, heads ("d64-L6-h4")."""
 
     def validate(self) -> None:
         """Give the scale its canonical name, or refuse it."""
@@ -86,13 +86,14 @@ class TrainingConfig(Part):
     clip_norm: float = identity(1.0)
     """Largest norm of a run's gradient."""
     precision: Literal["fp32", "bf16"] = identity("fp32")
-    """Of weights and activations in training; master weights and evaluation are fp32."""
+    """Precision of weights and activations in training; master weights and evaluation are
+    fp32."""
     evaluate_every_steps: int = identity(5000)
     """Steps between two evaluations (and between two rows of training losses)."""
     evaluation_examples: int = identity(256)
-    """Examples in each slice of an evaluation during training."""
+    """Examples of each test group (such as each number of operations) while training."""
     final_examples: int = identity(2000)
-    """Examples in each slice of the last evaluation."""
+    """Examples of each test group in the last evaluation."""
 
     def validate(self) -> None:
         """Refuse values outside their range."""
@@ -146,9 +147,9 @@ class RunConfig(Part):
     training: TrainingConfig = identity(TrainingConfig())
     """How."""
     seed: int = identity(0)
-    """Of the initial weights, and of the data unless `data_seed` says otherwise."""
+    """Seed of the initial weights, and of the data unless `data_seed` is given."""
     data_seed: int | None = identity(None)
-    """Of the training data; runs that share it see the same bytes."""
+    """Seed of the training data; runs that share it see the same bytes."""
     split: Split = identity("test", implied="test")
     """What is held out from training and evaluated; "validation" where numbers choose
     something, as in `sweeps tune`."""

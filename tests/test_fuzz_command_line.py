@@ -31,7 +31,7 @@ COMMANDS = {
         "show": ["x"],
         "tune": ["quick"],
     },
-    "slurm": {"status": ["runs"], "logs": ["runs", "x"], "cancel": ["runs"]},
+    "slurm": {"status": ["runs"], "logs": ["x"], "cancel": ["runs"]},
     "analysis": {"collect": [], "matched": [], "claims": []},
 }
 RUN = ("describe", "plan", "status", "show", "logs", "cancel", "evaluate")

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import polars as pl
 import tyro
@@ -28,7 +29,9 @@ LABELS = {
 class Beside:
     """Published numbers with ours beside them, and whether ours agree."""
 
-    only: tyro.conf.Positional[tuple[str, ...]] = ()
+    only: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[TABLE ...]")
+    ] = ()
     """Tables to show, such as graph-paths; all of them if none is given."""
     results: Path = field(default_factory=results_folder)
     """Where the collected tables lie."""

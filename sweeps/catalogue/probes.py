@@ -4,7 +4,7 @@ The probes measure the checkpoints:
 
     python -m synth probe choice-points runs/choice-points-quick/ID
     python -m synth probe information runs/information-quick/ID
-    python -m synth probe law --run runs/prediction-law-quick/*
+    python -m synth probe law runs/prediction-law-quick/*
 
 The loss is on all tokens: except for the maze, these sources have no questions.
 """

@@ -14,6 +14,7 @@ import tyro
 
 from synth.cli.drawing import draw_targets
 from synth.cli.moved import MovedFiles
+from synth.cli.run_names import OneRun
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.families.family import member, members, require_member
 from synth.identity import require
@@ -29,11 +30,10 @@ from synth.tasks.text.story_draws import StoryConfig
 ALIASES = {"stories": ("induction",)}
 """Other names of tasks on the command line."""
 
-# `--profile` asks for the profile of a training step, so this field has another flag. It
-# is set here, not at the field: workers read configurations from JSON without importing
-# tyro, which is slow.
+# `--profile` is that of a cluster, so this field has another flag. It is set here, not at
+# the field: workers read configurations from JSON without importing tyro, which is slow.
 StoryConfig.__annotations__["profile"] = Annotated[
-    Literal["story", "book"], tyro.conf.arg(name="story-profile")
+    Literal["story", "book"], tyro.conf.arg(name="story-style")
 ]
 
 if TYPE_CHECKING:
@@ -105,17 +105,17 @@ class SampleExamples(Aimed):
     task: AnyTask
     """The task to draw from."""
     count: int = 5
-    """How many examples."""
+    """Examples to print."""
     seed: int = 0
     """Random seed."""
     operations: int | None = None
-    """Exactly so many operations (polynomial)."""
+    """Number of operations of each expression (polynomial only)."""
     objective: ObjectiveConfig = field(
         default_factory=lambda: MultiTokenConfig(horizon=4)
     )
-    """Whose targets are drawn."""
+    """The objective whose targets are drawn."""
     report: bool = False
-    """Instead of examples: sizes, shares, leakage, pools of names."""
+    """Print sizes, shares, leakage and pools of names instead of examples."""
     json: bool = False
     """One JSON object a line instead of a drawing."""
 
@@ -172,15 +172,15 @@ class Train(Aimed):
     training: TrainingConfig = field(default_factory=TrainingConfig)
     execution: Execution = field(default_factory=Execution)
     seed: int = 0
-    """Of the initial weights, and of the data unless --data-seed says otherwise."""
+    """Seed of the initial weights, and of the data unless --data-seed is given."""
     data_seed: int | None = None
-    """Of the training data."""
+    """Seed of the training data."""
     runs: Path = Path("runs")
-    """Where run folders lie."""
-    profile: bool = False
-    """Also say where the time went: data, forward, backward, optimiser, evaluation..."""
+    """Folder for the folders of runs."""
+    timing: bool = False
+    """Also print where the time went: data, forward, backward, optimiser, evaluation."""
     json: bool = False
-    """Print the outcome (and the profile) as JSON, and no progress."""
+    """Print the outcome (and the timing) as JSON, and no progress."""
 
     def run(self) -> int:
         """Train and say how it ended: 0 done, 1 failed or busy, 75 stopped by a signal."""
@@ -201,31 +201,29 @@ class Train(Aimed):
         from synth.training import train
 
         progress = None if self.json else shown_on(Screen())
-        profile = Profiler(began) if self.profile else None
-        with profile or contextlib.nullcontext():
+        timing = Profiler(began) if self.timing else None
+        with timing or contextlib.nullcontext():
             (outcome,) = train([config], self.runs, self.execution, progress)
-        measured = profile.breakdown() if profile and profile.steps else None
+        measured = timing.breakdown() if timing and timing.steps else None
         if self.json:
-            more = {"profile": measured and measured.to_dict()} if profile else {}
+            more = {"timing": measured and measured.to_dict()} if timing else {}
             print(json.dumps(vars(outcome) | more))
         else:
             words = dict.fromkeys((outcome.state, outcome.message))  # not "done, done"
             print(f"{outcome.run_id}: {', '.join(words)}")
             print(f"folder: {self.runs / outcome.run_id}")
-        if profile and not self.json:
-            nothing = "no step was trained: there is nothing to profile"
+        if timing and not self.json:
+            nothing = "no step was trained: there is nothing to time"
             print(measured.as_text() if measured else nothing)
         return {"done": 0, "stopped": STOPPED}.get(outcome.state, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(MovedFiles):
+class Evaluate(OneRun, MovedFiles):
     """Evaluate the last checkpoint of a run on its task's fixed test sets."""
 
-    folder: tyro.conf.Positional[Path]
-    """The run's folder, for instance runs/polynomial-n2-1M-s0-3f9a21c7."""
     examples: int = 2000
-    """Examples in each slice."""
+    """Examples of each test group (such as each number of operations)."""
     step: int | None = None
     """Checkpoint step; the newest one if not given."""
     free_running: bool = False
@@ -242,7 +240,7 @@ class Evaluate(MovedFiles):
 
         require_device(self.device)
         scores = evaluate_folder(
-            self.folder,
+            self.find(),
             self.examples,
             self.step,
             self.free_running,

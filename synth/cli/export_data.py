@@ -38,7 +38,8 @@ class ExportData:
     count: int = 10_000
     """Training examples."""
     test_examples: int = 1000
-    """Examples in each slice of the validation and test sets."""
+    """Examples of each group of the validation and test sets, such as each number of
+    operations."""
     data_seed: int = 0
     """Seed of the training examples; the other sets have none."""
     context: int = 1024

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import re
 import shutil
 import sys
 import types
@@ -18,6 +19,7 @@ from tyro.constructors import (
     PrimitiveConstructorSpec,
     PrimitiveTypeInfo,
     StructConstructorSpec,
+    StructFieldSpec,
     StructTypeInfo,
 )
 
@@ -57,11 +59,16 @@ def parse(
             for name, kind in commands.items()
         )
     ]
-    settings = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, *more)
+    settings = (
+        tyro.conf.OmitArgPrefixes,
+        tyro.conf.OmitSubcommandPrefixes,
+        tyro.conf.PositionalMetavarFromFieldName,
+        *more,
+    )
     registry = ConstructorRegistry()
     registry.primitive_rule(_number)
     registry.primitive_rule(_path)
-    registry.primitive_rule(_optional_word)
+    registry.primitive_rule(_plainly_named)
     registry.struct_rule(_configuration)
     try:
         with registry, _wide_enough():
@@ -120,19 +127,24 @@ def _number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     )
 
 
-def _optional_word(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """`str | None`, whose help says STR alone."""
-    if typing.get_origin(info.type) not in (typing.Union, types.UnionType):
+def _plainly_named(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Optional values and lists as tyro reads them, shown as `STR` and `PATH ...`.
+
+    tyro shows `{None}|STR` and `[PATH [PATH ...]]`.
+    """
+    if info.type in _looking_up or info.type_origin not in (
+        typing.Union,
+        types.UnionType,
+        tuple,
+    ):
         return None
-    if set(typing.get_args(info.type)) != {str, type(None)}:
+    with _default_rules_for(info.type):
+        usual = ConstructorRegistry.get_primitive_spec(info)
+    if not isinstance(usual, PrimitiveConstructorSpec):
         return None
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="STR",
-        instance_from_str=lambda words: None if words == ["None"] else words[0],
-        is_instance=lambda value: value is None or isinstance(value, str),
-        str_from_instance=lambda value: [str(value)],
-    )
+    metavar = usual.metavar.replace("{None}|", "").replace("{None,", "{")
+    metavar = re.sub(r"^\[(.*) \[(\1 )?\.\.\.\]\]$", r"\1 ...", metavar)
+    return dataclasses.replace(usual, metavar=metavar)
 
 
 def read_number(word: str, kind: type) -> Any:
@@ -175,18 +187,52 @@ _looking_up: set[Any] = set()
 """Types whose default rule is being looked up; the lookup comes back to this registry."""
 
 
+@contextlib.contextmanager
+def _default_rules_for(kind: Any) -> Iterator[None]:
+    """Leave `kind` to tyro's own rules."""
+    _looking_up.add(kind)
+    try:
+        yield
+    finally:
+        _looking_up.discard(kind)
+
+
 def _configuration(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """Dataclasses as tyro builds them, except that their `ValueError` passes through."""
+    """Dataclasses as tyro builds them, with plain help; their `ValueError` gets through."""
     if info.type in _looking_up or not dataclasses.is_dataclass(info.type):
         return None
-    _looking_up.add(info.type)
-    try:
+    with _default_rules_for(info.type):
         usual = ConstructorRegistry.get_struct_spec(info)
-    finally:
-        _looking_up.discard(info.type)
     if not isinstance(usual, StructConstructorSpec):
         return None
-    return dataclasses.replace(usual, instantiate=_refusing(usual.instantiate))
+    return dataclasses.replace(
+        usual,
+        instantiate=_refusing(usual.instantiate),
+        fields=tuple(map(_plainly_shown, usual.fields)),
+    )
+
+
+def _plainly_shown(spec: StructFieldSpec) -> StructFieldSpec:
+    """An option with a plain hint; without `--no-...` where that is the default."""
+    shown = typing.Annotated[spec.type, tyro.conf.arg(help_behavior_hint=_hint)]
+    if spec.default is False:
+        shown = typing.Annotated[shown, tyro.conf.FlagCreatePairsOff]
+    return dataclasses.replace(
+        spec, type=shown, helptext=functools.partial(_one_paragraph, spec.helptext)
+    )
+
+
+def _one_paragraph(text: str | Callable[[], str | None] | None) -> str | None:
+    """tyro breaks the line before a word such as `.txt` that begins one in the code."""
+    text = text() if callable(text) else text
+    return text and " ".join(text.split())
+
+
+def _hint(default: str) -> str:
+    """What help says of a default; of none, and of a flag that is off, nothing."""
+    if default in ("", "''", "None", "False"):
+        return ""
+    return f"(default: {'on' if default == 'True' else default})"
 
 
 def _refusing(build: Callable[..., Any]) -> Callable[..., Any]:

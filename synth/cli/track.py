@@ -2,34 +2,27 @@
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-import tyro
-
-from synth.run.finding import find_runs
+from synth.cli.run_names import SomeRuns
 from synth.run.store import RunBusy, RunFolder
 from synth.run.trackers import missing_package
 from synth.run.tracking import Curve
 
 
 @dataclass(frozen=True, kw_only=True)
-class Track:
+class Track(SomeRuns):
     """Show the curves of runs in another tool; runs that it has are brought up to date."""
 
-    names: tyro.conf.Positional[tuple[str, ...]]
-    """Runs: ids, paths of their folders, folders of runs, or quoted patterns."""
     to: Literal["tensorboard", "trackio", "wandb"]
     """The tool."""
-    runs: Path = Path("runs")
-    """Where runs are looked for that are named by their id."""
 
     def run(self) -> int:
         """0, or 1 when runs were left out: they are in training, or the tool failed."""
         if missing := missing_package(self.to):
             raise ValueError(missing)
         left_out = 0
-        for path in find_runs(self.names, self.runs):
+        for path in self.find():
             try:
                 with RunFolder(path.parent, path.name).claim():
                     curve = Curve(path.parent, path.name, self.to)

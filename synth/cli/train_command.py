@@ -12,7 +12,7 @@ from synth.objectives.multi_token import MultiTokenConfig
 
 FILLED_IN = ("corpus_digest", "books_digest", "tokenizer_digest", "grammar_digest")
 """Fields that a configuration fills in itself, as it does `reading`."""
-OTHER_NAMES = {("StoryConfig", "profile"): "story-profile"}
+OTHER_NAMES = {("StoryConfig", "profile"): "story-style"}
 
 
 def train_command(config: RunConfig) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from synth.cli.moved import MovedFiles
+from synth.cli.run_names import OneRun
 
 if TYPE_CHECKING:
     from synth.trained.generation import Written
@@ -19,29 +20,25 @@ LINE = 88
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate(MovedFiles):
+class Generate(OneRun, MovedFiles):
     """Print what a trained model writes after a prompt, and whether an answer is right."""
 
-    run_name: tyro.conf.Positional[str]
-    """A run: an id, its beginning, a folder, or a pattern."""
     prompt: str | None = None
-    """A text, or a question of the task; without it, the first of the test set."""
+    """A text, or a question of the task; the first of the test set if not given."""
     most: int = 100
-    """Most tokens of a text; answers have the length that their task says."""
+    """Longest text in tokens; the task says how long an answer is."""
     temperature: float = 0.0
-    """Draw tokens, with logits divided by it; 0 takes the likeliest."""
+    """Sample from softmax(logits / temperature); 0 takes the likeliest token."""
     top_k: int | None = None
-    """Draw from so many likeliest tokens."""
+    """Sample among the k likeliest tokens."""
     seed: int = 0
-    """Of the draws."""
+    """Seed of the samples."""
     count: int = 1
     """Samples after the prompt, or questions of the test set."""
     step: int | None = None
     """Checkpoint step; the newest one if not given."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where to generate."""
-    runs: Path = Path("runs")
-    """Where run folders lie."""
     json: bool = False
     """One JSON object a line."""
 
@@ -52,7 +49,7 @@ class Generate(MovedFiles):
 
         require_device(self.device)
         run = load(
-            self.run_name,
+            self.name,
             step=self.step,
             device=self.device,
             moved=self.moved(),
@@ -112,26 +109,22 @@ def _columns(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export:
+class Export(OneRun):
     """Write a run as a folder that another library loads."""
 
-    run_name: tyro.conf.Positional[str]
-    """A run: an id, its beginning, a folder, or a pattern."""
     folder: tyro.conf.Positional[Path]
     """The folder to write; nothing may lie there."""
     to: Literal["transformers"] = "transformers"
     """A LlamaForCausalLM with its tokeniser and a model card, for `from_pretrained`."""
     step: int | None = None
     """Checkpoint step; the newest one if not given."""
-    runs: Path = Path("runs")
-    """Where run folders lie."""
 
     def run(self) -> int:
         """Write and say where."""
         from synth.export.llama import export
         from synth.trained.loading import load
 
-        run = load(self.run_name, step=self.step, runs=self.runs)
+        run = load(self.name, step=self.step, runs=self.runs)
         export(run, self.folder)
         print(f"{run.run_id} at step {run.step}: {self.folder}")
         return 0

@@ -47,7 +47,7 @@ class BagOfWordsConfig(ObjectiveConfig):
     window: int = identity(0)
     """The furthest token of the bag (W); 0 is the end of the example."""
     weight: float = identity(1.0)
-    """Of the bag's loss beside that of the next token."""
+    """Weight of the bag's loss beside that of the next token."""
 
     def validate(self) -> None:
         """Refuse windows that hold nothing and weights that train nothing."""

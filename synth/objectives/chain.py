@@ -55,8 +55,8 @@ class ChainConfig(WeightedHeadsConfig):
     budget: Literal["moved", "added"] = identity("moved")
     """Modules replace trunk layers (equal size to half a layer) or come on top."""
     weight: float | None = identity(0.3)
-    """Of the mean loss of the modules beside that of the next token (lambda); none is
-    the plain sum."""
+    """Weight of the mean loss of the modules beside that of the next token (lambda);
+    "None" is the plain sum."""
 
     def validate(self) -> None:
         """Refuse impossible depths and weights; one module is nobody else's."""

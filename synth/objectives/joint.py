@@ -50,8 +50,8 @@ class JointConfig(WeightedHeadsConfig):
     depth: int = identity(4)
     """Tokens predicted after the next one (D)."""
     weight: float | None = identity(0.1)
-    """Of the mean loss of these tokens beside that of the next one; none is the plain
-    sum."""
+    """Weight of the mean loss of these tokens beside that of the next one; "None" is the
+    plain sum."""
 
     def validate(self) -> None:
         """Refuse impossible depths and weights."""

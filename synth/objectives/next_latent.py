@@ -57,9 +57,9 @@ class NextLatentConfig(ObjectiveConfig):
     depth: int = identity(1)
     """Tokens by which a state is moved (D)."""
     latent_weight: float = identity(1.0)
-    """Of the mean distance of states."""
+    """Weight of the mean distance of states."""
     distribution_weight: float = identity(1.0)
-    """Of the mean divergence of their next-token distributions."""
+    """Weight of the mean divergence of their next-token distributions."""
 
     def validate(self) -> None:
         """Refuse impossible depths and weights that train nothing."""

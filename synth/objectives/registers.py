@@ -51,7 +51,7 @@ class RegistersConfig(ObjectiveConfig):
     furthest: int = identity(4)
     """The largest offset of a register's target (d_max)."""
     weight: float = identity(0.3)
-    """Of the registers' loss (a); the next token's has 1 - a."""
+    """Weight of the registers' loss (a); the next token's has 1 - a."""
 
     def validate(self) -> None:
         """Refuse impossible offsets and weights that leave one loss out."""

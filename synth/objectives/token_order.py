@@ -46,7 +46,7 @@ class TokenOrderConfig(ObjectiveConfig):
     window: int = identity(0)
     """Tokens ahead that are ranked (W); 0 is the whole row."""
     weight: float = identity(1.0)
-    """Of the ranking's loss beside that of the next token."""
+    """Weight of the ranking's loss beside that of the next token."""
 
     def validate(self) -> None:
         """Refuse negative windows and weights that rank nothing."""

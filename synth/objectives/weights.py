@@ -34,9 +34,10 @@ class WeightedHeadsConfig(ObjectiveConfig):
     """An objective whose heads have weights and a schedule."""
 
     weight: float | None = identity(None, implied=None)
-    """Of the mean loss of the heads beyond the next token; none is the plain sum."""
+    """Weight of the mean loss of the heads beyond the next token; the plain sum of all
+    losses if not given."""
     head_weights: tuple[float, ...] = identity((), implied=())
-    """In place of `weight`, which is then left out: one a head, the next token's first."""
+    """One weight for each head, the next token's first; excludes `weight`."""
     schedule: Schedule = identity("constant", implied="constant")
     """How the weights of heads beyond the next token change in training."""
 

@@ -1,6 +1,6 @@
 """The commands of `python -m synth probe`, each a dataclass whose fields are options.
 
-python -m synth probe law --run runs/ID [--json]
+python -m synth probe law runs/ID [runs/ID ...] [--json]
 python -m synth probe law --model NAME_OR_PATH --corpus FILE
 python -m synth probe choice-points runs/ID [runs/ID ...] --every-step
 python -m synth probe information runs/ID [runs/ID ...]
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 import tyro
 
 from synth.cli.moved import MovedFiles
+from synth.cli.run_names import SomeRuns
 from synth.identity import require
 from synth.metrics import Measurement, Score, to_lines
 from synth.run.environment import require_device
@@ -57,34 +58,32 @@ class Options(MovedFiles):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Law(Options):
+class Law(Options, SomeRuns):
     """The law of next-token prediction: a residual for each layer, and their line."""
 
     counts: ClassVar[tuple[str, ...]] = ("examples",)
 
-    run: tuple[Path, ...] = ()
-    """Folders of one or more runs, measured one after another."""
     model: str | None = None
-    """Or a Hugging Face causal language model, by name or path."""
+    """Instead of runs: a causal language model of transformers, by name or path."""
     corpus: str = ""
-    """Where the corpus of --run lies now. For --model, its texts: rows of .jsonl or
-    .parquet, or a .txt cut at blank lines."""
+    """Where the run's corpus lies now, if it moved. With --model: the texts, as rows of a
+    JSONL or parquet file, or as a .txt file cut at blank lines."""
     data: Literal["test", "train"] = "test"
-    """Probe --run on its task's test sets, or on rows like those of training."""
+    """Measure a run on its task's test sets, or on rows like those of training."""
     examples: int = 1000
-    """Examples in each slice (test), rows (train), or texts (--model)."""
+    """Examples of each test group, or with --data train rows, or with --model texts."""
     offsets: tuple[int, ...] = (1,)
     """Targets: 1 next token, 2 the one after, 0 current, -1 previous."""
     permutations: int = 10
     """Random renumberings of the tokens."""
     folds: int = 4
-    """For held-out residuals; below 2 for none."""
+    """Folds for held-out residuals; below 2 for none."""
     classes: int = 1024
-    """One-hot targets; 0 for none."""
+    """Number of one-hot targets; 0 for none."""
     lens: bool = True
-    """Cross-entropy of the logit lens."""
+    """Measure the cross-entropy of the logit lens."""
     norm: Literal["fresh", "standardised", "none"] = "fresh"
-    """Of every state but the last; "fresh" is the reference."""
+    """Norm of every state but the last; "fresh" is the reference."""
     last: Literal["trained", "same"] = "trained"
     """Norm of the last state; "trained" is the reference."""
     context: int = 512
@@ -102,10 +101,10 @@ class Law(Options):
         from synth.tasks.exact import ExactTask
 
         self.check()
-        if bool(self.run) == bool(self.model):
-            raise ValueError("probe law needs either --run or --model.")
+        if bool(self.names) == bool(self.model):
+            raise ValueError("probe law needs either runs or --model.")
         if self.save and self.model:
-            raise ValueError("--save writes into a run's folder: it needs --run.")
+            raise ValueError("--save writes into a run's folder: it needs a run.")
         options = LawOptions(
             offsets=self.offsets,
             permutations=self.permutations,
@@ -141,7 +140,7 @@ class Law(Options):
         from synth.probes.layer_states import RunStates, load_readable, task_rows
         from synth.probes.probe_files import ProbedStep, steps_to_measure
 
-        for run in self.run:
+        for run in self.find():
             for wanted in steps_to_measure(run, self.step, self.every_step):
                 found = load_readable(run, wanted, self.device, self.moved())
                 context = found.config.training.context
@@ -173,13 +172,11 @@ class Law(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunProbe(Options):
+class RunProbe(Options, SomeRuns):
     """A probe that measures runs only; its numbers are printed in the long form."""
 
     name: ClassVar[str]
 
-    folders: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of one or more runs, measured one after another."""
     json: bool = False
     """One JSON object a number, in the long form of metrics.jsonl."""
 
@@ -189,9 +186,8 @@ class RunProbe(Options):
         from synth.probes.layer_states import load_readable
 
         self.check()
-        require(bool(self.folders), "FOLDERS", "at least one folder", self.folders)
         measured: dict[Path, list[Measurement]] = defaultdict(list)
-        for folder in self.folders:
+        for folder in self.find():
             steps = probe_files.steps_to_measure(folder, self.step, self.every_step)
             for wanted in steps:
                 run = load_readable(folder, wanted, self.device, self.moved())
@@ -299,7 +295,7 @@ class SpeculationProbe(RunProbe):
     counts: ClassVar[tuple[str, ...]] = ("examples",)
 
     examples: int = 200
-    """Test examples in each slice."""
+    """Examples of each test group (such as each number of operations)."""
 
     def scores(self, run: "Run") -> list[Score]:
         """For a run on any task; an arm without drafts gives one token a pass."""

@@ -20,18 +20,18 @@ class Execution:
     threads: int = 1
     """Threads of one process on CPU; one is best for small models."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """Compile the step: auto does for CPU runs of about a minute and more; on a
-    GPU, on also replays it as one CUDA graph (`synth.fast.compilation`)."""
+    """auto: compile on a CPU if the run is expected to take over a minute. On a GPU, on
+    also replays the step as one CUDA graph."""
     checkpoint_every_seconds: float = 60.0
-    """Longest work that a kill can lose."""
+    """Seconds between checkpoints: what a kill can lose."""
     log_every_seconds: float = 10.0
-    """Pause between two lines (or refreshes) of progress."""
+    """Seconds between progress lines."""
     keep_checkpoints_every_steps: int = 0
-    """Keep the weights of every such step for the probes; 0 keeps the last alone."""
+    """Steps between checkpoints that are kept for probes; 0 keeps only the last one."""
     track: TrackerName = "none"
-    """Also show the curves in this tool; on this machine unless its settings differ."""
+    """Also send the curves to this tool, offline unless its own settings differ."""
     accept_code_change: bool = False
-    """Go on with runs that other code began."""
+    """Continue runs that were started with other code."""
 
     def __post_init__(self) -> None:
         coerce_fields(self)

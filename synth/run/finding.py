@@ -7,8 +7,15 @@ from pathlib import Path
 
 from synth.run.places import expand
 
+MARKS = ("config.json",)
+"""Files by which a folder is known to be a run's; one of them is enough."""
 
-def find_run(name: str | os.PathLike[str], runs: Path = Path("runs")) -> Path:
+
+def find_run(
+    name: str | os.PathLike[str],
+    runs: Path = Path("runs"),
+    marks: Sequence[str] = MARKS,
+) -> Path:
     """The folder of the one run that `name` fits.
 
     A path from here comes first, then names of folders below `runs`, two levels deep. A
@@ -20,15 +27,15 @@ def find_run(name: str | os.PathLike[str], runs: Path = Path("runs")) -> Path:
         When no run fits, or several do; names the first of them.
     """
     word = expand(os.fspath(name))
-    if word and (Path(word) / "config.json").is_file():
+    if word and any((Path(word) / mark).is_file() for mark in marks):
         return Path(word).absolute()
-    matches = {path.resolve(): path for path in _matches(word, runs)}
+    matches = {path.resolve(): path for path in _matches(word, runs, marks)}
     exact = [path for path in matches.values() if path.name == word]
     different = exact or sorted(matches.values())
     if len(different) == 1:
         return different[0].absolute()
     if word and not different and Path(word).is_dir():
-        raise ValueError(f"{word} is no run folder: it has no config.json.")
+        raise ValueError(f"{word} is no run folder: it has no {' or '.join(marks)}.")
     names = ", ".join(str(path) for path in different[:5])
     several = f"fits {len(different)} runs: {names}" if names else "fits no run"
     raise ValueError(
@@ -37,11 +44,13 @@ def find_run(name: str | os.PathLike[str], runs: Path = Path("runs")) -> Path:
     )
 
 
-def find_runs(names: Sequence[str], runs: Path = Path("runs")) -> list[Path]:
+def find_runs(
+    names: Sequence[str], runs: Path = Path("runs"), marks: Sequence[str] = MARKS
+) -> list[Path]:
     """The folders of the runs that `names` fit, each once.
 
-    A pattern, or a folder that holds runs, may name many; any other word names one, as
-    for `find_run`.
+    A pattern, or a folder of runs (from here or below `runs`), may name many; any other
+    word names one, as for `find_run`.
 
     Raises
     ------
@@ -51,27 +60,27 @@ def find_runs(names: Sequence[str], runs: Path = Path("runs")) -> list[Path]:
     folders: dict[Path, Path] = {}
     for name in names:
         word = expand(name)
-        within = sorted(file.parent for file in Path(word).glob("*/config.json"))
-        several = within or (
-            sorted(_matches(word, runs)) if glob.has_magic(word) else []
-        )
-        for folder in several or [find_run(word, runs)]:
+        several = _marked([f"{word}/*", f"{runs / word}/*"] if word else [], marks)
+        if not several and glob.has_magic(word):
+            several = sorted(_matches(word, runs, marks))
+        for folder in several or [find_run(word, runs, marks)]:
             folders.setdefault(folder.resolve(), folder)
     return list(folders.values())
 
 
-def _matches(word: str, runs: Path) -> list[Path]:
+def _matches(word: str, runs: Path, marks: Sequence[str]) -> list[Path]:
     if not word:
         return []
     if glob.has_magic(word):
-        whole = [f"{word}/config.json"]
-        below = [f"{runs / depth / word}/config.json" for depth in ("", "*")]
-    else:
-        # A part of a name is no pattern, and a path is no part of a name.
-        part = f"{word}*" if word == Path(word).name else None
-        whole = []
-        below = [f"{runs / depth / part}/config.json" for depth in ("", "*") if part]
-    found = [Path(file).parent for pattern in whole for file in glob.glob(pattern)]
-    return found or [
-        Path(file).parent for pattern in below for file in glob.glob(pattern)
-    ]
+        return _marked([word], marks) or _marked(
+            [f"{runs / depth / word}" for depth in ("", "*")], marks
+        )
+    if word != Path(word).name:
+        return []  # a path is no part of a name
+    return _marked([f"{runs / depth / word}*" for depth in ("", "*")], marks)
+
+
+def _marked(patterns: Sequence[str], marks: Sequence[str]) -> list[Path]:
+    """The run folders that fit any of the patterns, each once."""
+    files = (glob.glob(f"{pattern}/{mark}") for pattern in patterns for mark in marks)
+    return sorted({Path(file).parent for found in files for file in found})

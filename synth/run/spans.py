@@ -228,7 +228,7 @@ class Profiler:
     def _notes(self) -> tuple[str, ...]:
         notes = []
         if torch.cuda.is_initialized():
-            notes.append("every part waited for the GPU: slower than without --profile")
+            notes.append("every part waited for the GPU: slower than without --timing")
         if replayed := self._counts["replayed"]:
             notes.append(
                 f"{replayed} of {self.steps} steps were replayed as one graph: "

@@ -59,7 +59,7 @@ class BlocksworldConfig(TaskConfig):
     paths: int = identity(200)
     """Training paths of each length from 2 to 6."""
     path_seed: int = identity(0)
-    """Of the paths and the split."""
+    """Seed of the paths and of the split."""
 
     def validate(self) -> None:
         """Refuse numbers that are no paths."""

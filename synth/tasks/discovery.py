@@ -93,7 +93,7 @@ class DiscoveryConfig(TaskConfig):
     parents: int = identity(5)
     """Parents of the siblings, who have equally many children, or one more."""
     edge_probability: float = identity(0.3)
-    """Of each edge in the graph of the triangles."""
+    """Probability of each edge in the graph of the triangles."""
     nodes: int = identity(9)
     """Nodes of a circle or line."""
     examples: int = identity(2000)
@@ -103,7 +103,7 @@ class DiscoveryConfig(TaskConfig):
     letters: int = identity(26)
     """Different letters."""
     graph_seed: int = identity(0)
-    """Of the graph and of the training set."""
+    """Seed of the graph and of the training set."""
 
     def validate(self) -> None:
         """Fill in `labels`, and refuse structures that are too small or too large."""

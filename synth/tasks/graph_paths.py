@@ -63,7 +63,7 @@ class GraphPathsConfig(TaskConfig):
     longest: int = identity(12)
     """Nodes of the longest path, sampled or decoded; rows have three tokens more."""
     graph_seed: int = identity(0)
-    """Of the graph, its paths and its split; another graph is another task."""
+    """Seed of the graph, its paths and its split; another graph is another task."""
 
     def validate(self) -> None:
         """Refuse graphs in which there is nothing to plan."""

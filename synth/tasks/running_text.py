@@ -68,12 +68,12 @@ class TextConfig(TaskConfig):
     field: str = identity("", implied="")
     """The field of rows that holds the text; text, story or content if not given."""
     tokenizer: TokenizerConfig = identity(TokenizerConfig(tokens="characters"))
-    """Characters by default."""
+    """The tokeniser; characters by default."""
     hold_out: Literal["tail", "documents"] = identity("tail")
-    """The last tenth of the raw text, as is; or one cleaned document in twenty. For
-    validation the last tenth of what comes before; or other documents."""
+    """Test on the last 10 % of the raw text (of a folder: the last files), or on 5 % of
+    the documents, cleaned. Validation takes as much of what remains."""
     evaluation_length: int = identity(65)
-    """Tokens in a row of the tests: one more than the targets that it gives."""
+    """Length of a test row; N tokens give N - 1 predictions."""
 
     def validate(self) -> None:
         """Fill in the digest, and for a new configuration how the text is read."""

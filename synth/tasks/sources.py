@@ -71,7 +71,7 @@ class SourcesConfig(TaskConfig):
     states: int = identity(4)
     """Hidden states (hidden)."""
     concentration: float = identity(0.5)
-    """Of the Dirichlet that probabilities are drawn from: small is predictable."""
+    """Concentration of the Dirichlet prior of all probabilities: small is predictable."""
     couplings: tuple[float, ...] = identity((0.0, 0.5, 1.0))
     """For each marker, how surely Y follows from X (coupled)."""
     slip: float = identity(0.1)
@@ -79,7 +79,7 @@ class SourcesConfig(TaskConfig):
     length: int = identity(60)
     """Tokens of an example after the start token."""
     source_seed: int = identity(0)
-    """Of the probabilities or tables."""
+    """Seed of the probabilities or tables."""
 
     def validate(self) -> None:
         """Refuse sources that do not exist, and settings that would be ignored."""

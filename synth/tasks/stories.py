@@ -87,7 +87,7 @@ class StoriesConfig(TaskConfig):
     corpus_digest: str = identity("")
     """Hex sha256 of their content; filled in if not given."""
     stories_parts: int = identity(1)
-    """Of stories_parts + books_parts windows, so many are stories."""
+    """Windows of stories among stories_parts + books_parts."""
     books_parts: int = identity(0)
     """Windows of books among them: 9 for the mixture of appendix J."""
     books: str = location()

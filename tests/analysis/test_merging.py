@@ -235,8 +235,8 @@ def test_one_sweep_that_cannot_be_collected_does_not_stop_the_others(
 @pytest.mark.parametrize("name", ["../x", "a/b", ".", "..", "/tmp", ".hidden"])
 def test_names_of_sweeps_are_no_paths(sweep, tmp_path, capsys, name):
     command = ["collect", "--runs", str(sweep.parent), "--results", str(tmp_path / "r")]
-    assert main([*command, "--sweeps", name]) == 2
-    assert "takes names of folders" in capsys.readouterr().err
+    assert main([*command, name]) == 2
+    assert "SWEEP must be a folder of runs" in capsys.readouterr().err
     assert list((tmp_path / "r").iterdir()) == []
 
 

@@ -76,7 +76,7 @@ def test_failure_before_training_and_the_commands(site, capsys):
     assert failure["traceback"].splitlines()[-1].startswith("ValueError")
     assert sweeps(["status", root]) == 0
     assert "1 failed" in capsys.readouterr().out
-    assert main(["logs", root, run.run_id[:12]]) == 0
+    assert main(["logs", run.run_id[:12], "--runs", root]) == 0
     assert "torch finds no GPU" in capsys.readouterr().out
     # Once its job has ended it can be sent again, and the old failure is history.
     file = site.root.parent / "site.toml"

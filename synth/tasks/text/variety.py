@@ -1,6 +1,6 @@
 """Measures how varied a sample of generated stories is.
 
-python -m synth.tasks.text.variety [--profile book] [--p-open 0]
+python -m synth.tasks.text.variety [--style book] [--p-open 0]
 """
 
 import argparse
@@ -57,12 +57,12 @@ def main() -> None:
     from synth.tasks.text.story_draws import StoryConfig
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--profile", choices=("story", "book"), default="story")
+    parser.add_argument("--style", choices=("story", "book"), default="story")
     parser.add_argument("--p-open", type=float, default=1.0)
     parser.add_argument("--characters", type=int, default=2_000_000)
     options = parser.parse_args()
     task = StoriesConfig(
-        story=StoryConfig(profile=options.profile),
+        story=StoryConfig(profile=options.style),
         names=NameConfig(p_open=options.p_open),
     ).build()
     texts: list[str] = []

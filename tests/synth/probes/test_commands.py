@@ -17,7 +17,7 @@ def run(capsys, *arguments):
 
 def test_law_of_a_run_as_json(capsys, run_folder):
     status, out, _ = run(
-        capsys, "law", "--run", run_folder, "--examples", 60, "--json", "--every-step"
+        capsys, "law", run_folder, "--examples", 60, "--json", "--every-step"
     )
     reports = [json.loads(line) for line in out.splitlines()]
     assert status == 0
@@ -29,7 +29,7 @@ def test_law_of_a_run_as_json(capsys, run_folder):
 
 def test_law_as_tables(capsys, next_token_folder):
     status, out, _ = run(
-        capsys, "law", "--run", next_token_folder, "--examples", 60, "--norm", "none"
+        capsys, "law", next_token_folder, "--examples", 60, "--norm", "none"
     )
     assert status == 0
     assert "trunk 4" in out
@@ -77,7 +77,7 @@ def test_choice_points_in_the_long_form(capsys, run_folder):
 def test_numbers_are_saved_beside_the_run(capsys, next_token_folder):
     folder = next_token_folder
     few = ("--examples", 20, "--save")
-    assert run(capsys, "law", "--run", folder, *few, "--every-step")[0] == 0
+    assert run(capsys, "law", folder, *few, "--every-step")[0] == 0
     assert run(capsys, "choice-points", folder, *few, "--gradient-examples", 9)[0] == 0
     rows = [from_line(x) for x in (folder / "probe-law.jsonl").read_text().splitlines()]
     assert {row.step for row in rows} == {0, 3, 6}
@@ -90,7 +90,7 @@ def test_quiet_leaves_the_numbers_in_the_folder_alone(capsys, next_token_folder)
     path = next_token_folder / "probe-law.jsonl"
     path.unlink(missing_ok=True)
     quiet = ("--examples", 20, "--save", "--quiet")
-    assert run(capsys, "law", "--run", next_token_folder, *quiet) == (0, "", "")
+    assert run(capsys, "law", next_token_folder, *quiet) == (0, "", "")
     rows = [from_line(line) for line in path.read_text().splitlines()]
     assert {row.step for row in rows} == {6}
 
@@ -118,11 +118,11 @@ def test_information_as_a_table(capsys, source_folder):
     [
         (("law",), "either --run or --model"),
         (("law", "--model", "x"), "needs --corpus"),
-        (("law", "--model", "x", "--save"), "it needs --run"),
-        (("law", "--run", "{run}", "--quiet"), "--quiet must be with --save"),
-        (("law", "--run", "{run}", "--examples", "0"), "--examples must be at least"),
-        (("law", "--run", "{run}", "--step", "5"), "no checkpoint at step 5"),
-        (("law", "--run", "{run}", "--step", "3", "--every-step"), "either --step or"),
+        (("law", "--model", "x", "--save"), "it needs a run"),
+        (("law", "{run}", "--quiet"), "--quiet must be with --save"),
+        (("law", "{run}", "--examples", "0"), "--examples must be at least"),
+        (("law", "{run}", "--step", "5"), "no checkpoint at step 5"),
+        (("law", "{run}", "--step", "3", "--every-step"), "either --step or"),
         (("information", "{run}"), "needs a run on sources"),
         (("information", "{run}", "--prefixes", "0"), "--prefixes must be at least 1"),
         (("choice-points", "{run}/no"), "fits no run"),

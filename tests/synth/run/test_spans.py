@@ -167,18 +167,18 @@ def test_without_a_profiler_a_span_is_always_the_same_object(tmp_path):
 
 def test_the_command_prints_a_table_or_json(capsys, tmp_path):
     words = ["train", "polynomial", *TINY, "--steps", "12", "--runs", str(tmp_path)]
-    assert main([*words, "--profile"]) == 0
+    assert main([*words, "--timing"]) == 0
     out = capsys.readouterr().out
     for name in (*PARTS, "whole"):
         assert f"\n{name}" in out
     assert "12 steps of 1 lanes" in out
-    assert main([*words, "--profile"]) == 0  # done before
-    assert "nothing to profile" in capsys.readouterr().out
-    assert main([*words, "--profile", "--json", "--seed", "1"]) == 0
+    assert main([*words, "--timing"]) == 0  # done before
+    assert "nothing to time" in capsys.readouterr().out
+    assert main([*words, "--timing", "--json", "--seed", "1"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["state"] == "done"
-    assert [part["name"] for part in found["profile"]["parts"]] == list(PARTS)
+    assert [part["name"] for part in found["timing"]["parts"]] == list(PARTS)
     assert main([*words, "--json", "--seed", "2"]) == 0
-    assert "profile" not in json.loads(capsys.readouterr().out)
+    assert "timing" not in json.loads(capsys.readouterr().out)
     with pytest.raises(ValueError, match="no step was trained"):
         Profiler().breakdown()

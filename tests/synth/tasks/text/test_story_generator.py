@@ -287,11 +287,10 @@ def test_refuses_impossible_knobs(field, value):
         StoryConfig(**{field: value})
 
 
-def test_on_the_command_line_the_profile_has_a_flag_of_its_own():
-    """`--profile` asks for the profile of a training step."""
-    words = ["train", "stories", "--profile", "--story-profile", "book"]
+def test_on_the_command_line_the_style_has_a_flag_of_its_own():
+    """`--profile` is that of a cluster."""
+    words = ["train", "stories", "--story-style", "book"]
     command = parse([*words, "--steps", "3", "--warmup-steps", "1"])
-    assert command.profile is True
     assert command.task.story == StoryConfig(profile="book")
     with pytest.raises(SystemExit):
         parse(["sample", "stories", "--profile", "book"])
