@@ -1,6 +1,7 @@
 """The commands of `python -m slurm`, each a dataclass with a `run` method."""
 
 import dataclasses
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,11 @@ class ClusterCommand:
 
     def run(self) -> int:
         """Run the action, and print daemons and nodes."""
+        if sys.platform != "linux":
+            raise ValueError(
+                "The private test cluster needs Linux: it reads /proc and ends process "
+                "groups. Clusters are reached with `sweeps run --on slurm`."
+            )
         options = ClusterOptions(
             self.state,
             self.base_port,

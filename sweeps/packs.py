@@ -92,8 +92,11 @@ def memory_per_slot(execution: Execution, slots: int) -> float:
     """Bytes that one worker may use: its share of four fifths of free memory."""
     if execution.device == "cuda":
         return 0.8 * _gpu_bytes() / slots
-    pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return 0.8 * pages / slots
+    try:
+        pages: float = os.sysconf("SC_AVPHYS_PAGES")
+    except ValueError:  # macOS does not say how much is free
+        pages = os.sysconf("SC_PHYS_PAGES") / 2
+    return 0.8 * pages * os.sysconf("SC_PAGE_SIZE") / slots
 
 
 def _gpu_bytes() -> float:

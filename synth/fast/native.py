@@ -133,11 +133,11 @@ def _first_line(compiler: str) -> str:
 
 
 def _features() -> str:
-    """The processor's instruction sets, where the system lists them."""
+    """The processor's instruction sets; the machine's name where the system lists none."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor()
+        return f"{platform.processor()} of {platform.node()}"
     wanted = ("flags", "Features", "model name", "CPU part")
     return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
 

@@ -22,7 +22,8 @@ from synth.identity import digest
 MAX_JSON_BYTES = 1 << 26
 SEAL = "sha256"
 """The key under which a sealed object carries the digest of its other entries."""
-_NO_SYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM}
+_NO_SYNC = {errno.EINVAL, errno.EACCES, errno.EPERM}
+_NO_SYNC |= {errno.EOPNOTSUPP, errno.ENOTSUP}  # two numbers on macOS
 
 
 def write_atomically(path: Path, content: bytes) -> None:

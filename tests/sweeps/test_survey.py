@@ -202,16 +202,16 @@ def test_status_and_show_name_the_next_step(tmp_path, capsys):
     assert "mine: 1 runs: 1 done" in capsys.readouterr().out
     assert Status(sweep=str(tmp_path / "mine"), json=True).run() == 0
     assert json.loads(capsys.readouterr().out)[0]["counts"]["done"] == 1
-    assert Show(run_id=config.run_id[:20], runs=tmp_path).run() == 0
+    assert Show(name=config.run_id[:20], runs=tmp_path).run() == 0
     text = capsys.readouterr().out
     for word in (config.run_id, "done", "in_domain/exact_match", "learning_rate 0.003"):
         assert word in text
-    assert Show(run_id=config.run_id, runs=tmp_path, json=True).run() == 0
+    assert Show(name=config.run_id, runs=tmp_path, json=True).run() == 0
     found = json.loads(capsys.readouterr().out)
     assert found["config"] == config.to_dict()
     assert found["metrics"] == last_metrics(RunFolder(tmp_path / "mine", config.run_id))
     with pytest.raises(ValueError, match="fits no run below"):
-        Show(run_id="polynomial-n7", runs=tmp_path).run()
+        Show(name="polynomial-n7", runs=tmp_path).run()
 
 
 def test_shared_runs_are_found_wherever_the_folder_really_lies(tmp_path):
@@ -232,7 +232,7 @@ def test_shared_runs_are_found_wherever_the_folder_really_lies(tmp_path):
 @pytest.mark.parametrize("name", ["/nope", "", "*", "[a", "a/b", "../x", "ünknown"])
 def test_odd_names_fit_no_run(tmp_path, name):
     with pytest.raises(ValueError, match=r"fits no run below"):
-        Show(run_id=name, runs=tmp_path).run()
+        Show(name=name, runs=tmp_path).run()
 
 
 def test_a_folder_with_the_name_of_a_sweep_does_not_hide_it(
@@ -275,7 +275,7 @@ def test_folders_of_older_code_stay_readable(tmp_path, capsys):
     (folder / "result.json").write_text('{"headline": {"in_domain/accuracy": 0.5}}')
     assert survey(tmp_path / "mine").counts == {"done": 1}
     assert Status(runs=tmp_path).run() == 0
-    assert Show(run_id=str(folder)).run() == 0
+    assert Show(name=str(folder)).run() == 0
     assert "in_domain/accuracy" in capsys.readouterr().out
 
 
@@ -363,7 +363,7 @@ def test_one_odd_file_is_named_and_the_rest_is_shown(tmp_path, capsys):
         for text in ODD:
             file.write_text(f"{text}\n")
             for as_json in (True, False):
-                assert Show(run_id=str(path), json=as_json).run() == 0
+                assert Show(name=str(path), json=as_json).run() == 0
                 assert Status(sweep=str(tmp_path), json=as_json).run() == 0
             shown = capsys.readouterr().out
             assert config.run_id in shown

@@ -116,7 +116,7 @@ def test_information_as_a_table(capsys, source_folder):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("law",), "either --run or --model"),
+        (("law",), "either runs or --model"),
         (("law", "--model", "x"), "needs --corpus"),
         (("law", "--model", "x", "--save"), "it needs a run"),
         (("law", "{run}", "--quiet"), "--quiet must be with --save"),
