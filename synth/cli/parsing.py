@@ -214,11 +214,12 @@ def _configuration(info: StructTypeInfo) -> StructConstructorSpec | None:
 
 def _plainly_shown(spec: StructFieldSpec) -> StructFieldSpec:
     """An option with a plain hint; without `--no-...` where that is the default."""
-    shown = typing.Annotated[spec.type, tyro.conf.arg(help_behavior_hint=_hint)]
+    kind: Any = spec.type
+    kind = typing.Annotated[kind, tyro.conf.arg(help_behavior_hint=_hint)]
     if spec.default is False:
-        shown = typing.Annotated[shown, tyro.conf.FlagCreatePairsOff]
+        kind = typing.Annotated[kind, tyro.conf.FlagCreatePairsOff]
     return dataclasses.replace(
-        spec, type=shown, helptext=functools.partial(_one_paragraph, spec.helptext)
+        spec, type=kind, helptext=functools.partial(_one_paragraph, spec.helptext)
     )
 
 
