@@ -5,9 +5,11 @@ from typing import Any
 
 from synth.cli import command_line
 
+ABOUT = "Collect run folders, draw figures, judge claims, report."
 
-def parse(arguments: list[str] | None = None) -> Any:
-    """The command that the words describe; misspelt ones end with status 2."""
+
+def commands() -> dict[str, type]:
+    """The commands by name."""
     from analysis.answers import Compare, Merge, Plot
     from analysis.beside.command import Beside
     from analysis.commands import (
@@ -20,31 +22,32 @@ def parse(arguments: list[str] | None = None) -> Any:
         Report,
     )
     from analysis.studies import Attention, Events, Learned, Noise, Scaling
+
+    return {
+        "collect": Collect,
+        "plot": Plot,
+        "compare": Compare,
+        "events": Events,
+        "learned": Learned,
+        "noise": Noise,
+        "scaling": Scaling,
+        "attention": Attention,
+        "merge": Merge,
+        "beside": Beside,
+        "quick": Quick,
+        "claims": Claims,
+        "figures": Figures,
+        "report": Report,
+        "matched": Matched,
+        "notebooks": Notebooks,
+    }
+
+
+def parse(arguments: list[str] | None = None) -> Any:
+    """The command that the words describe; misspelt ones end with status 2."""
     from synth.cli.parsing import parse as parse_words
 
-    return parse_words(
-        {
-            "collect": Collect,
-            "plot": Plot,
-            "compare": Compare,
-            "events": Events,
-            "learned": Learned,
-            "noise": Noise,
-            "scaling": Scaling,
-            "attention": Attention,
-            "merge": Merge,
-            "beside": Beside,
-            "quick": Quick,
-            "claims": Claims,
-            "figures": Figures,
-            "report": Report,
-            "matched": Matched,
-            "notebooks": Notebooks,
-        },
-        "python -m analysis",
-        "Collect run folders, draw figures, judge claims, report.",
-        arguments,
-    )
+    return parse_words(commands(), "python -m analysis", ABOUT, arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,25 +8,29 @@ from typing import Any
 
 from synth.cli import command_line
 
+ABOUT = "Commands for the cluster of a sweep."
+
+
+def commands() -> dict[str, type]:
+    """The commands by name."""
+    from slurm.commands import Cancel, ClusterCommand, Logs, Profiles
+
+    return {
+        "cluster": ClusterCommand,
+        "profiles": Profiles,
+        "logs": Logs,
+        "cancel": Cancel,
+    }
+
 
 def parse(arguments: list[str] | None = None) -> Any:
     """Parse a command line; unknown words exit with status 2."""
     from tyro.conf import ConsolidateSubcommandArgs
 
-    from slurm.commands import Cancel, ClusterCommand, Logs, Profiles
     from synth.cli.parsing import parse as parse_words
 
     return parse_words(
-        {
-            "cluster": ClusterCommand,
-            "profiles": Profiles,
-            "logs": Logs,
-            "cancel": Cancel,
-        },
-        "python -m slurm",
-        "Commands for the cluster of a sweep.",
-        arguments,
-        ConsolidateSubcommandArgs,
+        commands(), "python -m slurm", ABOUT, arguments, ConsolidateSubcommandArgs
     )
 
 

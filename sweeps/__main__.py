@@ -8,35 +8,39 @@ from typing import Any
 
 from synth.cli import command_line
 
+ABOUT = "Many runs: list, plan, run, watch and tune sweeps."
 
-def parse(arguments: list[str] | None = None) -> Any:
-    """Parse a command line; unknown words exit with status 2."""
-    from tyro.conf import ConsolidateSubcommandArgs
 
+def commands() -> dict[str, type]:
+    """The commands by name."""
     from sweeps.commands import PlanCommand, Retry, Run
     from sweeps.inspection import Dashboard, List, Show, Status
     from sweeps.reproduce import Reproduce
     from sweeps.searching import Search
     from sweeps.tuning import Tune
+
+    return {
+        "list": List,
+        "plan": PlanCommand,
+        "run": Run,
+        "status": Status,
+        "retry": Retry,
+        "show": Show,
+        "tune": Tune,
+        "search": Search,
+        "reproduce": Reproduce,
+        "dashboard": Dashboard,
+    }
+
+
+def parse(arguments: list[str] | None = None) -> Any:
+    """Parse a command line; unknown words exit with status 2."""
+    from tyro.conf import ConsolidateSubcommandArgs
+
     from synth.cli.parsing import parse as parse_words
 
     return parse_words(
-        {
-            "list": List,
-            "plan": PlanCommand,
-            "run": Run,
-            "status": Status,
-            "retry": Retry,
-            "show": Show,
-            "tune": Tune,
-            "search": Search,
-            "reproduce": Reproduce,
-            "dashboard": Dashboard,
-        },
-        "python -m sweeps",
-        "Many runs: list, plan, run, watch and tune sweeps.",
-        arguments,
-        ConsolidateSubcommandArgs,
+        commands(), "python -m sweeps", ABOUT, arguments, ConsolidateSubcommandArgs
     )
 
 

@@ -4,44 +4,52 @@ Torch is imported by the commands that need it, inside them.
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from synth.cli import command_line
+
+ABOUT = "One run: sample its data, train it, evaluate it, describe it."
+
+
+def commands(words: Sequence[str] = ()) -> dict[str, type]:
+    """The commands by name; `words` may name an objective, whose options they get."""
+    from synth.cli import commands as one_run
+    from synth.cli import trained
+    from synth.cli.export_data import ExportData
+    from synth.cli.track import Track
+    from synth.probes.commands import Probe
+
+    aimed = {"sample": one_run.SampleExamples, "train": one_run.Train}
+    aimed |= {"describe": one_run.Describe}
+    kind = one_run.objective_kind(words)
+    if kind is not None:
+        aimed = {name: one_run.aimed_at(one, kind) for name, one in aimed.items()}
+
+    return {
+        "tasks": one_run.Tasks,
+        "objectives": one_run.Objectives,
+        **aimed,
+        "evaluate": one_run.Evaluate,
+        "probe": Probe,
+        "track": Track,
+        "generate": trained.Generate,
+        "export": trained.Export,
+        "export-data": ExportData,
+    }
 
 
 def parse(arguments: list[str] | None = None) -> Any:
     """Parse the words into a command; misspelt ones end the process with status 2."""
     from tyro.conf import CascadeSubcommandArgs
 
-    from synth.cli import commands, trained
-    from synth.cli.export_data import ExportData
+    from synth.cli.commands import require_task
     from synth.cli.parsing import parse as parse_words
-    from synth.cli.track import Track
-    from synth.probes.commands import Probe
 
-    aimed = {"sample": commands.SampleExamples, "train": commands.Train}
-    aimed |= {"describe": commands.Describe}
     words = sys.argv[1:] if arguments is None else arguments
-    commands.require_task(words)
-    kind = commands.objective_kind(words)
-    if kind is not None:
-        aimed = {name: commands.aimed_at(one, kind) for name, one in aimed.items()}
+    require_task(words)
     return parse_words(
-        {
-            "tasks": commands.Tasks,
-            "objectives": commands.Objectives,
-            **aimed,
-            "evaluate": commands.Evaluate,
-            "probe": Probe,
-            "track": Track,
-            "generate": trained.Generate,
-            "export": trained.Export,
-            "export-data": ExportData,
-        },
-        "python -m synth",
-        "One run: sample its data, train it, evaluate it, describe it.",
-        arguments,
-        CascadeSubcommandArgs,
+        commands(words), "python -m synth", ABOUT, arguments, CascadeSubcommandArgs
     )
 
 

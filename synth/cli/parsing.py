@@ -53,12 +53,6 @@ def parse(
     ValueError
         When a configuration refuses a value.
     """
-    choice: Any = typing.Union[  # noqa: UP007 - built at run time
-        tuple(
-            typing.Annotated[kind, tyro.conf.subcommand(name)]
-            for name, kind in commands.items()
-        )
-    ]
     settings = (
         tyro.conf.OmitArgPrefixes,
         tyro.conf.OmitSubcommandPrefixes,
@@ -73,7 +67,7 @@ def parse(
     try:
         with registry, _wide_enough():
             return tyro.cli(
-                choice,
+                choice_of(commands),
                 prog=_as_called(prog),
                 description=f"{description}\n\n{PLUGIN_HELP}",
                 args=arguments,
@@ -81,6 +75,16 @@ def parse(
             )
     except Refused as refused:
         raise ValueError(str(refused)) from None
+
+
+def choice_of(commands: Mapping[str, type]) -> Any:
+    """The type of a field, or of a whole command line, that is one of the commands."""
+    return typing.Union[  # noqa: UP007 - built at run time
+        tuple(
+            typing.Annotated[kind, tyro.conf.subcommand(name)]
+            for name, kind in commands.items()
+        )
+    ]
 
 
 def _as_called(prog: str) -> str:

@@ -1,6 +1,7 @@
 """The console command: every room below it, whatever files lie in the current folder."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -54,3 +55,25 @@ def test_files_of_the_current_folder_do_no_harm(words, usage, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(usage)
     assert "{None}" not in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="NO BASH: completion")
+def test_bash_completes_the_commands_of_every_room(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["synth"])
+    with pytest.raises(SystemExit):
+        console.main(["--tyro-print-completion", "bash"])
+    script = tmp_path / "completion.bash"
+    script.write_text(capsys.readouterr().out)
+    lines = [f"source {script}", "complete -p synth"]
+    for words in ("synth ''", "synth sweeps ''", "synth analysis compare --at ''"):
+        count = len(words.split()) - 1
+        lines += [f"COMP_WORDS=({words}); COMP_CWORD={count}; COMPREPLY=()"]
+        lines += ["_tyro_synth", 'echo "${COMPREPLY[*]}"']
+    bash = ["bash", "--norc", "-c", "\n".join(lines)]
+    done = subprocess.run(bash, capture_output=True, text=True)
+    assert not done.stderr
+    registered, rooms, sweeps, choices = done.stdout.splitlines()
+    assert registered == "complete -F _tyro_synth synth"
+    assert {"train", "generate", "sweeps", "analysis"} <= set(rooms.split())
+    assert {"run", "status", "tune"} <= set(sweeps.split())
+    assert {"tokens", "flops"} <= set(choices.split())
