@@ -1,5 +1,6 @@
 """What the notebooks call: figures or the reason for their absence, verdicts, tables."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import jupytext
@@ -139,14 +140,20 @@ def scripts() -> list[Path]:
     ]
 
 
-def execute(script: Path, at: Path) -> nbformat.NotebookNode:
+def execute(
+    script: Path, at: Path, parameters: Mapping[str, object] = {}
+) -> nbformat.NotebookNode:
     """Run a percent script as a notebook, with `at` as the working directory.
 
+    `parameters` replace the cell with the tag "parameters", as papermill names it.
     Execution times and cell ids are left out, so that equal results give equal files.
     """
     notebook = jupytext.read(script)
     for place, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{place}"
+        if parameters and "parameters" in cell.metadata.get("tags", ()):
+            lines = (f"{name} = {value!r}" for name, value in parameters.items())
+            cell.source = "\n".join(lines)
     runner = ExecutePreprocessor(
         timeout=300, kernel_name="python3", record_timing=False
     )

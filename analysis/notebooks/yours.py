@@ -12,19 +12,24 @@
 # # Your sweep
 #
 # Accuracy against size, learning curves, rate curves and a paired table, for any table:
-# the environment variable `SYNTH_RESULTS` names a parquet file, a folder of tables or of
-# runs, or a sweep. Without it, these are the runs of `make quick` on repeated segments.
+# `python -m analysis notebooks SWEEP --to mine.ipynb` executes this for `SWEEP`, which is
+# a table, a parquet file, a sweep, or a folder of tables or of runs.
 
 # %%
-"""The table, read once."""
+"""The modules that draw and count."""
 
-import os
+from pathlib import Path
 
 from analysis.loading import load_sweep
 from analysis.notebooks.display import learning, overview, paired, rates
 from analysis.parquet import results_folder
 
-frame = load_sweep(os.environ.get("SYNTH_RESULTS", "repeats"), results_folder())
+# %% tags=["parameters"]
+sweep = "repeats"
+results = ""  # the folder of tables, if not the usual one
+
+# %%
+frame = load_sweep(sweep, Path(results) if results else results_folder())
 
 # %% [markdown]
 # ## At the end of training

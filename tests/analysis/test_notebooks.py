@@ -11,6 +11,7 @@ jupytext = pytest.importorskip("jupytext")
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("ipykernel")
 
+from analysis.__main__ import main  # noqa: E402
 from analysis.claims import Verdict  # noqa: E402
 from analysis.notebooks import display as display_module  # noqa: E402
 from analysis.notebooks.display import execute, scripts  # noqa: E402
@@ -28,7 +29,8 @@ def test_executes_on_the_fixture(script, results, monkeypatch):
     monkeypatch.setenv("SYNTH_RESULTS", str(results))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("MPLBACKEND", raising=False)
-    notebook = execute(script, ROOT)
+    given = {"sweep": str(results), "results": ""} if script.stem == "yours" else {}
+    notebook = execute(script, ROOT, given)
     outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
     assert not [o for o in outputs if o.output_type == "error"]
     pictures = [o for o in outputs if "image/png" in o.get("data", {})]
@@ -48,7 +50,8 @@ def test_cells_run_on_a_table_without_the_task(script, results, tmp_path, monkey
     shutil.copy(results / f"{source}.parquet", tmp_path)
     monkeypatch.setenv("SYNTH_RESULTS", str(tmp_path))
     monkeypatch.setattr(display_module, "display", lambda what: None)
-    exec(compile(script.read_text(), str(script), "exec"), {"__name__": "cells"})
+    code = script.read_text().replace('sweep = "repeats"', f"sweep = {str(tmp_path)!r}")
+    exec(compile(code, str(script), "exec"), {"__name__": "cells"})
 
 
 @pytest.mark.parametrize("script", scripts(), ids=lambda path: path.stem)
@@ -58,3 +61,41 @@ def test_committed_notebook_is_that_script_executed(script):
     assert written == [(c.cell_type, c.source) for c in jupytext.read(script).cells]
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in code)
+
+
+def test_command_executes_yours_on_a_table_from_any_folder(
+    results, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    table = shutil.copy(results / "c.parquet", "mine.parquet")
+    assert main(["notebooks", str(table)]) == 0
+    assert capsys.readouterr().out == "mine.ipynb\n"
+    notebook = nbformat.read("mine.ipynb", as_version=4)
+    (given,) = (c for c in notebook.cells if "parameters" in c.metadata.get("tags", ()))
+    assert given.source.startswith("sweep = 'mine.parquet'\nresults = ")
+    assert all(c.execution_count for c in notebook.cells if c.cell_type == "code")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nothing"], "'nothing' is no table"),
+        (["repeats", "--to", "mine.html"], "--to must be a path that ends in .ipynb"),
+        (["--to", "mine.ipynb"], "--to must be given with SWEEP"),
+    ],
+)
+def test_command_refuses_mistakes_before_it_executes(
+    words, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["notebooks", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_parameter_that_the_command_does_not_have_is_refused(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["notebooks", "--swep", "repeats"])
+    assert end.value.code == 2
+    assert "--swep" in capsys.readouterr().err
