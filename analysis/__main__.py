@@ -21,7 +21,7 @@ def commands() -> dict[str, type]:
         Quick,
         Report,
     )
-    from analysis.studies import Attention, Events, Learned, Noise, Scaling
+    from analysis.studies import AttentionMaps, Events, Learned, Noise, Scaling
 
     return {
         "collect": Collect,
@@ -31,7 +31,7 @@ def commands() -> dict[str, type]:
         "learned": Learned,
         "noise": Noise,
         "scaling": Scaling,
-        "attention": Attention,
+        "attention": AttentionMaps,
         "merge": Merge,
         "beside": Beside,
         "quick": Quick,

@@ -127,8 +127,6 @@ class LogRank:
     p_value: float
     """Two-sided, over all arrangements of the runs on the two sides, or many drawn ones:
     it holds for five runs, where the normal approximation does not."""
-    p_normal: float
-    """Two-sided, from `z` as a standard normal variable."""
     hazard_ratio: float
     """Of the second side over the first (Peto's estimate); NaN without events."""
     strata: int
@@ -170,7 +168,7 @@ def log_rank(strata: Sequence[tuple[Times, Times]], seed: int = 0) -> LogRank:
     z_P[known] = excess_P[known] / np.sqrt(variance_P[known])
     hits = int((np.abs(z_P) >= abs(z) - 1e-9).sum())
     p_value = hits / len(z_P) if exact else (1 + hits) / (1 + len(z_P))
-    return LogRank(z, p_value, float(2 * stats.norm.sf(abs(z))), hazard, len(parts))
+    return LogRank(z, p_value, hazard, len(parts))
 
 
 @lru_cache(maxsize=16)
@@ -220,18 +218,6 @@ def _combined(
         excess_P = np.add.outer(excess_P, excess).ravel()
         variance_P = np.add.outer(variance_P, variance).ravel()
     return excess_P, variance_P
-
-
-def by_seed(first: pl.DataFrame, second: pl.DataFrame) -> list[tuple[Times, Times]]:
-    """Strata of the paired form: the two runs of each data seed that both sides have."""
-    both = first.join(second, on="data_seed", suffix="_second").sort("data_seed")
-    return [
-        (
-            Times((row["tokens"],), (row["happened"],)),
-            Times((row["tokens_second"],), (row["happened_second"],)),
-        )
-        for row in both.iter_rows(named=True)
-    ]
 
 
 def runs_to_resolve(

@@ -118,7 +118,7 @@ class Learned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attention(OneRun):
+class AttentionMaps(OneRun):
     """Draw where every attention head of a run looks."""
 
     prompt: str | None = None

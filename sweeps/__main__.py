@@ -13,7 +13,7 @@ ABOUT = "Many runs: list, plan, run, watch and tune sweeps."
 
 def commands() -> dict[str, type]:
     """The commands by name."""
-    from sweeps.commands import PlanCommand, Retry, Run
+    from sweeps.commands import PlanCommand, Retry, RunCommand
     from sweeps.inspection import Dashboard, List, Show, Status
     from sweeps.reproduce import Reproduce
     from sweeps.searching import Search
@@ -22,7 +22,7 @@ def commands() -> dict[str, type]:
     return {
         "list": List,
         "plan": PlanCommand,
-        "run": Run,
+        "run": RunCommand,
         "status": Status,
         "retry": Retry,
         "show": Show,

@@ -38,7 +38,7 @@ class LaunchResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run(SweepSelection):
+class RunCommand(SweepSelection):
     """Train what is missing of a sweep; a second call continues where it stopped."""
 
     json: bool = False
@@ -212,7 +212,7 @@ class Run(SweepSelection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retry(Run):
+class Retry(RunCommand):
     """Train failed runs again from their last checkpoint, and what is missing."""
 
     only: tuple[str, ...] = ()
@@ -256,7 +256,7 @@ class PlanCommand(SweepSelection):
 
 
 def format_plan(
-    command: Run | PlanCommand,
+    command: RunCommand | PlanCommand,
     selected: SelectedRuns,
     states: Collection[State],
     flops_per_second: float | None = None,

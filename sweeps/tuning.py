@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.collected_runs import TABLES, last_rows
-from sweeps.commands import STOPPED, Run
+from sweeps.commands import STOPPED, RunCommand
 from sweeps.provenance import TypedCommand
 from sweeps.rate_grid import (
     SENSITIVITY_FACTOR,
@@ -42,7 +42,7 @@ from synth.run.store import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tune(Run):
+class Tune(RunCommand):
     """Train a grid of learning rates for every cell; the best must lie inside the grid."""
 
     seeds: int | None = 3

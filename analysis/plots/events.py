@@ -4,68 +4,10 @@ from typing import Any
 
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from analysis.arm_names import arm_label, arms_of
-from analysis.events import IN_A_ROW, Times, kaplan_meier
+from analysis.arm_names import arms_of
+from analysis.events import Times, kaplan_meier
 from analysis.plots import style
-from analysis.selection import by_scale
-from analysis.trajectories import curve_rows, declared, learned_level, timed_runs
-
-
-def event_figure(
-    frame: pl.DataFrame,
-    metric: str,
-    suite: str,
-    part: str = "",
-    level: float | None = None,
-    in_a_row: int = IN_A_ROW,
-) -> tuple[Figure, pl.DataFrame]:
-    """A panel a size, a Kaplan-Meier curve an arm: share of runs that reached a level.
-
-    Returns the figure and the plotted table: `scale`, `arm`, and the columns of
-    `events.kaplan_meier`.
-
-    Parameters
-    ----------
-    frame
-        Runs of one setting.
-    level
-        The one that the task declares if not given.
-
-    Raises
-    ------
-    ValueError
-        When there is no such metric, or it has no level or no direction.
-    """
-    rows = curve_rows(frame, metric, suite, part)
-    if rows.is_empty():
-        raise ValueError(f"no finished run has {'/'.join((suite, metric, part))}")
-    meant = declared(rows, metric)
-    if meant is None or meant.better is None:
-        raise ValueError(f"no task says which direction of {metric!r} is better")
-    level = learned_level(rows, metric) if level is None else level
-    times = timed_runs(rows, level, meant.better, in_a_row)
-    scales, arms, parts = by_scale(rows), arms_of(rows), []
-    with style.house_style():
-        figure, axes_of = style.wrapped_panels(
-            len(scales), "share of runs that reached it"
-        )
-        for axes, scale in zip(axes_of, scales, strict=True):
-            here = times.filter(pl.col("scale") == scale)
-            curves = draw_events(axes, here)
-            parts.append(curves.select(pl.lit(scale).alias("scale"), pl.all()))
-            axes.set_title(style.size_title(scale))
-            axes.set_xlabel("training tokens")
-        word = "at least" if meant.better == "higher" else "at most"
-        what = f"{metric.replace('_', ' ')} {word} {level:g}"
-        style.legend_below(
-            figure,
-            _keys(arms),
-            title=f"{what} in {in_a_row} evaluations in a row",
-        )
-    return figure, pl.concat(parts)
 
 
 def draw_events(
@@ -108,11 +50,3 @@ def draw_events(
     axes.set_ylim(-0.03, 1.03)
     style.short_numbers(axes)
     return pl.concat(parts)
-
-
-def _keys(arms: list[str]) -> list[Line2D]:
-    found = [
-        Line2D([], [], color=style.color_of(arm), label=arm_label(arm)) for arm in arms
-    ]
-    markers: dict[str, Any] = {"color": style.FAINT, "ls": "", "marker": "o", "ms": 4}
-    return [*found, Line2D([], [], label="ended without it", **markers)]

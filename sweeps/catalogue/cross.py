@@ -60,7 +60,7 @@ FEW_ARMS = (ARMS[0], ARMS[2], ARMS[3], ARMS[5], ARMS[8])
 
 
 @dataclass(frozen=True)
-class Setting:
+class CrossSetting:
     """Training of one task: batch, context, steps; loss on all tokens or on answers."""
 
     task: TaskConfig
@@ -98,43 +98,43 @@ CHOICES = ChoicePointsConfig(branches=3, stretch=1, consequences=(1, 2, 3, 4))
 POLYNOMIALS = PolynomialConfig(modulus=2, degree=3, max_operations=3, max_evaluated=5)
 
 
-def quick_settings() -> tuple[Setting, ...]:
+def quick_settings() -> tuple[CrossSetting, ...]:
     """Three tasks whose runs take seconds."""
     small = sized_models("30k")[0]
     return (
-        Setting(REPEATS, 32, 48, 400, model=sized_models("d64-L3-h4")[0]),
-        Setting(CHOICES, 16, 64, 400, model=sized_models("d24-L6-h2")[0]),
-        Setting(POLYNOMIALS, 16, 64, 600, answers=True, model=small),
+        CrossSetting(REPEATS, 32, 48, 400, model=sized_models("d64-L3-h4")[0]),
+        CrossSetting(CHOICES, 16, 64, 400, model=sized_models("d24-L6-h2")[0]),
+        CrossSetting(POLYNOMIALS, 16, 64, 600, answers=True, model=small),
     )
 
 
-def night_settings() -> tuple[Setting, ...]:
+def night_settings() -> tuple[CrossSetting, ...]:
     """Every task; a run takes half a minute to two minutes."""
     names = NameConfig(p_open=1.0, first_pieces=32, second_pieces=32, closed_names=16)
     return (
-        Setting(REPEATS, 32, 48, 1000),
-        Setting(MqarConfig(), 32, 64, 1500, answers=True),
-        Setting(KHopConfig(hops=2), 64, 42, 1500, answers=True),
-        Setting(CHOICES, 16, 64, 1500),
-        Setting(POLYNOMIALS, 16, 64, 3000, answers=True),
-        Setting(StoriesConfig(names=names), 16, 128, 1500, answers=True),
-        Setting(StarConfig(degree=2, length=3, labels=8), 128, 18, 1500, answers=True),
-        Setting(MazeConfig(cells=20), 32, 58, 1500, answers=True),
-        Setting(
+        CrossSetting(REPEATS, 32, 48, 1000),
+        CrossSetting(MqarConfig(), 32, 64, 1500, answers=True),
+        CrossSetting(KHopConfig(hops=2), 64, 42, 1500, answers=True),
+        CrossSetting(CHOICES, 16, 64, 1500),
+        CrossSetting(POLYNOMIALS, 16, 64, 3000, answers=True),
+        CrossSetting(StoriesConfig(names=names), 16, 128, 1500, answers=True),
+        CrossSetting(StarConfig(degree=2, length=3, labels=8), 128, 18, 1500, answers=True),
+        CrossSetting(MazeConfig(cells=20), 32, 58, 1500, answers=True),
+        CrossSetting(
             CountdownConfig(numbers=3, largest_given=10, largest=50),
             128,
             16,
             1500,
             answers=True,
         ),
-        Setting(SatConfig(variables=5, ratio=3.0), 32, 65, 1500, answers=True),
-        Setting(
+        CrossSetting(SatConfig(variables=5, ratio=3.0), 32, 65, 1500, answers=True),
+        CrossSetting(
             GraphPathsConfig(nodes=50, edge_probability=0.15, longest=9),
             128,
             12,
             600,
         ),
-        Setting(BlocksworldConfig(paths=200), 128, 10, 800),
+        CrossSetting(BlocksworldConfig(paths=200), 128, 10, 800),
     )
 
 

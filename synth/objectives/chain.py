@@ -16,7 +16,7 @@ predicts    c    d    e    -    -        x[t+2]
 ```
 
 Embedding, last norm and unembedding are shared. L = L_1 + (weight / D) sum_k L_(k+1),
-or another form of `synth.objectives.weights`. D counts the modules, so that D = 1
+or another form of `synth.objectives.term_weights`. D counts the modules, so that D = 1
 predicts two tokens, and `chain1` is the arm. With `modules` "shared" one module is used
 recursively: M, its norms and its layer are the same at every depth, and its input is
 what it gave one depth before. Because
@@ -33,7 +33,7 @@ from typing import ClassVar, Literal
 
 from synth.identity import identity
 from synth.objectives.objective import Head
-from synth.objectives.weights import WeightedHeadsConfig
+from synth.objectives.term_weights import WeightedHeadsConfig
 
 MAX_DEPTH = 64
 """More modules than any published model; almost surely a typo."""

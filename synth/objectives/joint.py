@@ -21,7 +21,7 @@ whatever is needed of x[..t] has to be in h[t]. It comes on top of the trunk: 4 
 parameters, a third of a layer. Head g + 1 runs it on g + 1 vectors. All heads share the
 last norm and the unembedding. Heads beyond the first carry `given=g`; inference uses
 head 1 alone. L = L_1 + (weight / D) sum of the rest, or another form of
-`synth.objectives.weights`.
+`synth.objectives.term_weights`.
 
 The half of h, the weight of 0.1 and D = 4 are those of a re-implementation of the paper,
 whose mechanics are not printed in full. Settled here: u_0 is a key but predicts nothing,
@@ -34,7 +34,7 @@ from typing import ClassVar
 
 from synth.identity import identity
 from synth.objectives.objective import Head
-from synth.objectives.weights import WeightedHeadsConfig
+from synth.objectives.term_weights import WeightedHeadsConfig
 
 MAX_DEPTH = 64
 """More tokens than in any published model; almost surely a typo."""

@@ -1,7 +1,7 @@
 """Multi-token prediction (arXiv 2404.19737, section 2); n = 1 is next-token prediction.
 
 Head i predicts token t+i from x[..t]; the loss is the sum over heads, or one of the
-weighted forms of `synth.objectives.weights`. z is the trunk's output, h_i the state of
+weighted forms of `synth.objectives.term_weights`. z is the trunk's output, h_i the state of
 head i, f_i its layer; logits_i = unembed(norm(h_i)):
 
 ```
@@ -34,7 +34,7 @@ from typing import ClassVar, Literal
 
 from synth.identity import identity
 from synth.objectives.objective import Head
-from synth.objectives.weights import WeightedHeadsConfig
+from synth.objectives.term_weights import WeightedHeadsConfig
 
 Layout = Literal["parallel", "causal", "anticausal", "linear", "same"]
 MAX_HORIZON = 256

@@ -21,7 +21,7 @@ head 3       d    e    -    -    -        predicts x[t+3]
 A transfer of depth 0 is one d x d matrix; a deeper one is that many decoder layers. Each
 head has its own and stands on the trunk, not on the head before. The loss is the plain
 sum over heads, as in the source, or one of the weighted forms of
-`synth.objectives.weights`; inference uses head 1 alone. With injection, heads i >= 2
+`synth.objectives.term_weights`; inference uses head 1 alone. With injection, heads i >= 2
 have read one token more than the trunk, so their scores carry `given=1`.
 
 Size beyond `n1` of the same scale: n - 1 times d^2, or `depth` layers, and with injection
@@ -38,7 +38,7 @@ from typing import ClassVar
 
 from synth.identity import identity
 from synth.objectives.objective import Head
-from synth.objectives.weights import WeightedHeadsConfig
+from synth.objectives.term_weights import WeightedHeadsConfig
 
 MAX_HORIZON = 64
 MAX_DEPTH = 64

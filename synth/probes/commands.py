@@ -228,7 +228,7 @@ class ChoicePointsProbe(RunProbe):
     def scores(self, run: "Run") -> list[Score]:
         """For a run on choice points or a maze."""
         from synth.probes.calibration import against_exact
-        from synth.probes.choice_points import (
+        from synth.probes.choice_weights import (
             measure_shares,
             running_scores,
             share_scores,

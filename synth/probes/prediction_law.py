@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, reduce
 from operator import add
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,43 +29,6 @@ from synth.seeding import generator
 
 NULL_DRAWS = 20_000
 """Sorted uniform sequences behind `LawFit.null_share`."""
-
-
-def prediction_residuals(
-    features_LND: Sequence[Any] | Any, targets_N: Any
-) -> np.ndarray:
-    """Prediction residual of each layer, as the reference computes it (in sample).
-
-    Parameters
-    ----------
-    features_LND
-        An array or tensor of shape (L, N, D), or a sequence of L of shape (N, D).
-    targets_N
-        The real number to be predicted from each state, usually a token id.
-
-    Returns
-    -------
-    Residual mean squares over the variance of the targets, float64, shape (L,).
-
-    >>> rng = np.random.default_rng(0)
-    >>> ids = rng.integers(0, 9, 500)
-    >>> states = [ids[:, None] + rng.normal(size=(500, 1)) * s for s in (3, 1)]
-    >>> [f"{pr:.2f}" for pr in prediction_residuals(states, ids)]
-    ['0.58', '0.12']
-    """
-    targets = torch.as_tensor(targets_N)[:, None]
-    per_layer = []
-    for features in features_LND:
-        features_ND = torch.as_tensor(features)
-        if features_ND.shape[0] != targets.shape[0]:
-            raise ValueError(
-                f"Each layer needs one state per target ({targets.shape[0]}); got "
-                f"{features_ND.shape[0]}."
-            )
-        moments = Moments(features_ND.shape[1], 1)
-        moments.add(features_ND, targets)
-        per_layer.append(residuals(moments).in_sample_M.item())
-    return np.array(per_layer)
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,12 @@ import numpy as np
 from synth.seeding import generator
 from synth.tasks.packing import pack_rows
 from synth.tasks.polynomial import expressions as trees
-from synth.tasks.polynomial.infix import FIRST_COEFFICIENT, SYMBOLS, Printed, printed
-from synth.tasks.polynomial.task import (
+from synth.tasks.polynomial.arithmetic import (
     BLOCK,
     Polynomial,
     PolynomialConfig,
 )
+from synth.tasks.polynomial.infix import FIRST_COEFFICIENT, SYMBOLS, Printed, printed
 
 P, K = 7, 5
 CODE = {symbol: index for index, symbol in enumerate(SYMBOLS)}

@@ -16,14 +16,13 @@ class Mentions:
     """All repeated mentions whose second token lies in some row.
 
     `row_M`, `at_M`: where the second token stands. `distance_M`: tokens back to the
-    second token of the mention before. `names_M`: different names mentioned so far in
-    the example. `number_M`: 2 for the second mention of a name, and so on.
+    second token of the mention before. `number_M`: 2 for the second mention of a name,
+    and so on.
     """
 
     row_M: np.ndarray
     at_M: np.ndarray
     distance_M: np.ndarray
-    names_M: np.ndarray
     number_M: np.ndarray
 
 
@@ -71,15 +70,8 @@ def repeats(mark_RT: np.ndarray, example_RT: np.ndarray) -> Mentions:
     start = np.flatnonzero(~same)
     run = np.repeat(start, np.diff([*start, len(key)]))
     number[order] = np.arange(len(key)) - run + 1
-    # Names so far: the first mentions of the same example up to here.
-    example = row * (int(example_RT.max(initial=0)) + 1) + example_RT[row, at]
-    new = np.cumsum(number == 1)
-    began = np.concatenate([[True], example[1:] != example[:-1]]) if len(key) else same
-    before = np.maximum.accumulate(np.where(began, new - 1, 0)) if len(key) else new
     again = number > 1
-    return Mentions(
-        row[again], at[again], distance[again], (new - before)[again], number[again]
-    )
+    return Mentions(row[again], at[again], distance[again], number[again])
 
 
 def _whole(

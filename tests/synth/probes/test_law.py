@@ -17,9 +17,9 @@ from synth.probes.law import (
     shift,
 )
 from synth.probes.layer_states import RunStates, StateBatch, task_rows
-from synth.probes.prediction_law import prediction_residuals
 from synth.tasks.sources import SourcesConfig
 from synth.trained.loading import load
+from tests.synth.probes.test_prediction_law import in_sample_residuals
 
 LAYOUTS = ("parallel", "causal", "anticausal", "linear")
 
@@ -61,7 +61,7 @@ def test_residuals_are_those_of_the_plain_function_on_shifted_tokens(given):
     report = measure_law(given, LawOptions(permutations=2, folds=3))
     ids = given.tokens_BT[:, 1:].reshape(-1)
     for name, states in given.states.items():
-        expected = prediction_residuals([states[:, :-1].reshape(-1, 5)], ids)[0]
+        expected = in_sample_residuals([states[:, :-1].reshape(-1, 5)], ids)[0]
         assert report.layers[name].values["residual"]["t+1"] == pytest.approx(expected)
     assert report.layers["layer 1"].count == 40 * 11
     fit = report.fits["stack"]["residual"]["t+1"]
@@ -76,7 +76,7 @@ def test_targets_share_the_positions_that_have_them_all(given):
     x = given.states["layer 2"][:, 1:-3].reshape(-1, 5)
     for offset in (-1, 0, 1, 3):
         ids = given.tokens_BT[:, 1 + offset : 9 + offset].reshape(-1)
-        expected = prediction_residuals([x], ids)[0]
+        expected = in_sample_residuals([x], ids)[0]
         found = layer.values["residual"][f"t{offset:+d}"]
         assert found == pytest.approx(expected, rel=1e-9)
 
@@ -180,7 +180,7 @@ def test_floor_is_what_the_best_state_leaves():
     floor = residual_floor(task, [rows])
     p_RTV = task.distributions(rows, 1)[:, :-1]
     best = (p_RTV @ np.arange(len(task.vocabulary))).reshape(-1, 1)
-    found = prediction_residuals([best], rows.tokens_RT[:, 1:].ravel())[0]
+    found = in_sample_residuals([best], rows.tokens_RT[:, 1:].ravel())[0]
     assert found == pytest.approx(floor, rel=0.02)
     assert 0.2 < floor < 0.95
 

@@ -11,7 +11,6 @@ from synth.probes.prediction_law import (
     fit_law,
     held_out_residuals,
     one_hot_residual,
-    prediction_residuals,
     residuals,
     separation_fuzziness,
 )
@@ -20,6 +19,16 @@ from synth.probes.prediction_law import (
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+def in_sample_residuals(features_LND, targets_N):
+    """The reference statistic of each layer, (L,)."""
+    found = []
+    for features in features_LND:
+        moments = Moments(features.shape[1], 1)
+        moments.add(torch.as_tensor(features), torch.as_tensor(targets_N)[:, None])
+        found.append(residuals(moments).in_sample_M.item())
+    return np.array(found)
 
 
 def plain_residual(x, y):
@@ -48,7 +57,7 @@ def moments_of(x, y, classes=None, num_classes=0):
 
 def test_published_numbers():
     x_LND, y = reference_layers()
-    found = prediction_residuals(x_LND, y)
+    found = in_sample_residuals(x_LND, y)
     expected = [0.099171, 0.051092, 0.027015, 0.013287]
     expected += [0.006703, 0.003122, 0.001640, 0.000809]
     assert np.allclose(found, expected, atol=5e-7, rtol=0)
@@ -57,7 +66,7 @@ def test_published_numbers():
 
 def test_equals_a_qr_solver_to_1e10():
     x_LND, y = reference_layers()
-    for x, found in zip(x_LND, prediction_residuals(x_LND, y), strict=True):
+    for x, found in zip(x_LND, in_sample_residuals(x_LND, y), strict=True):
         assert abs(found - plain_residual(x, y)) < 1e-10
 
 
@@ -65,14 +74,14 @@ def test_equals_scikit_learn_to_1e10(rng):
     linear_model = pytest.importorskip("sklearn.linear_model")
     x, y = rng.normal(size=(900, 24)) @ rng.normal(size=(24, 24)), rng.normal(size=900)
     score = linear_model.LinearRegression().fit(x, y).score(x, y)
-    assert abs(prediction_residuals([x], y)[0] - (1 - score)) < 1e-10
+    assert abs(in_sample_residuals([x], y)[0] - (1 - score)) < 1e-10
 
 
 def test_large_means_and_unequal_scales_cost_no_digits(rng):
     x = rng.normal(size=(3000, 16)) * np.logspace(-4, 4, 16) + 1e5
     y = x @ np.logspace(4, -4, 16) + rng.normal(size=3000)
     z = (x - x.mean(0)) / x.std(0)
-    assert prediction_residuals([x], y)[0] == pytest.approx(
+    assert in_sample_residuals([x], y)[0] == pytest.approx(
         plain_residual(z, y), rel=1e-6
     )
 
@@ -158,7 +167,7 @@ def test_geometric_residuals_are_recovered(rng):
     y = rng.normal(size=40_000)
     wanted = 0.6 * 0.5 ** np.arange(5)
     layers = [np.sqrt(1 - r) * y + np.sqrt(r) * rng.normal(size=y.size) for r in wanted]
-    found = prediction_residuals([x[:, None] for x in layers], y)
+    found = in_sample_residuals([x[:, None] for x in layers], y)
     assert np.allclose(found, wanted, rtol=0.03)
     fit = fit_law(found)
     assert fit.factor == pytest.approx(0.5, abs=0.01)
@@ -191,7 +200,7 @@ def test_impossible_residuals_are_refused(bad):
 
 def test_constant_targets_are_refused():
     with pytest.raises(ValueError, match="targets that vary"):
-        prediction_residuals(np.ones((1, 5, 2)), np.ones(5))
+        in_sample_residuals(np.ones((1, 5, 2)), np.ones(5))
 
 
 def test_two_layers_have_no_interval():

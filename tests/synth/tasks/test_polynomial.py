@@ -11,8 +11,8 @@ from scipy.stats import chisquare
 
 from synth.families.family import members
 from synth.tasks.polynomial import Polynomial, PolynomialConfig
+from synth.tasks.polynomial.arithmetic import commonest_answer
 from synth.tasks.polynomial.infix import text
-from synth.tasks.polynomial.task import commonest_answer
 from synth.tasks.task import Rows, TokenScores
 from tests.synth.tasks import slow_polynomial as slow
 

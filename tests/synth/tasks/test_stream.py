@@ -107,7 +107,7 @@ def at_step(monkeypatch):
 @pytest.fixture
 def run_of(monkeypatch):
     """Runs whose steps take about a block each."""
-    monkeypatch.setattr("synth.tasks.polynomial.task.BLOCK", 64)
+    monkeypatch.setattr("synth.tasks.polynomial.arithmetic.BLOCK", 64)
     return lambda seed: tiny_run(seed=seed, batch_rows=16, steps=8, final_examples=4)
 
 

@@ -22,8 +22,7 @@ def slow(marks, examples):
         if whole and name in mentioned:
             role[t] = 4
             before = mentioned[name]
-            names = sum(key[0] == example for key in mentioned)
-            found.append((t, t - before[-1], names, len(before) + 1))
+            found.append((t, t - before[-1], len(before) + 1))
         else:
             role[t] = 2
         if whole:
@@ -61,7 +60,6 @@ def test_agrees_with_the_slow_reading(one, two):
             found.row_M.tolist(),
             found.at_M.tolist(),
             found.distance_M.tolist(),
-            found.names_M.tolist(),
             found.number_M.tolist(),
             strict=True,
         )

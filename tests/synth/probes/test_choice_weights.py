@@ -12,7 +12,7 @@ from synth.probes.calibration import (
     expected_calibration_error,
     log_probabilities,
 )
-from synth.probes.choice_points import (
+from synth.probes.choice_weights import (
     free_run,
     measure_shares,
     running_scores,
