@@ -118,7 +118,9 @@ def night_settings() -> tuple[CrossSetting, ...]:
         CrossSetting(CHOICES, 16, 64, 1500),
         CrossSetting(POLYNOMIALS, 16, 64, 3000, answers=True),
         CrossSetting(StoriesConfig(names=names), 16, 128, 1500, answers=True),
-        CrossSetting(StarConfig(degree=2, length=3, labels=8), 128, 18, 1500, answers=True),
+        CrossSetting(
+            StarConfig(degree=2, length=3, labels=8), 128, 18, 1500, answers=True
+        ),
         CrossSetting(MazeConfig(cells=20), 32, 58, 1500, answers=True),
         CrossSetting(
             CountdownConfig(numbers=3, largest_given=10, largest=50),
