@@ -169,7 +169,7 @@ def test_rates_that_are_not_settled_are_refused_unless_allowed(path, tmp_path, c
         ({"all_alike": True}, "NOTHING CHOSEN: all rates score the same"),
     ):
         update_table(table, [settled | changed])
-        with pytest.raises(ValueError, match="add --unsettled to take") as refused:
+        with pytest.raises(ValueError, match="add --unsettled to use") as refused:
             apply_tuned([run], table)
         assert f"polynomial n1 at 0.004: {why}" in str(refused.value)
         said = []

@@ -15,7 +15,7 @@ from synth.tasks import exact, repeats
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.maze import MazeConfig
 from synth.tasks.polynomial import PolynomialConfig
-from synth.tasks.polynomial import task as polynomial
+from synth.tasks.polynomial import arithmetic as polynomial
 from synth.tasks.repeats import RepeatsConfig
 from synth.tasks.running_text import TextConfig
 from synth.tasks.sources import SourcesConfig
