@@ -40,7 +40,7 @@ def test_paths_are_read_as_a_shell_reads_them(monkeypatch, tmp_path):
 
 
 def test_options_that_are_paths_are_expanded(monkeypatch, capsys):
-    from sweeps.commands import Run
+    from sweeps.commands import RunCommand
     from synth.cli.commands import Train
 
     monkeypatch.setenv("HOME", "/home/me")
