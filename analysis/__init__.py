@@ -1,1 +1,1 @@
-"""What came out: collecting, statistics, figures, claims, the report."""
+"""Results of runs: collection into tables, statistics, figures, claims, the report."""

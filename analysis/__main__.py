@@ -1,4 +1,4 @@
-"""What came out of the runs: `python -m analysis COMMAND`, from folders to a report."""
+"""Results of runs: `python -m analysis COMMAND`, from run folders to a report."""
 
 import sys
 from typing import Any
@@ -51,7 +51,7 @@ def parse(arguments: list[str] | None = None) -> Any:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; user mistakes end in one message and status 2."""
+    """Run one command; a user's mistake prints one message and exits with status 2."""
     return command_line.run(parse, arguments)
 
 

@@ -9,7 +9,7 @@ import polars as pl
 import tyro
 
 from analysis.commands import FIGURES, check_writable, split_metric
-from analysis.formats import Form, as_text, form_of, rendered
+from analysis.formats import Form, as_text, form_of, render_table
 from analysis.loading import load_sweep
 from analysis.parquet import results_folder
 from analysis.views import Query, view
@@ -62,7 +62,7 @@ class Asked:
         if self.form == "text":
             show(as_text(table, title))
         else:
-            print(rendered(table, self.form))
+            print(render_table(table, self.form))
         for note in notes:
             print(note, file=sys.stdout if self.form == "text" else sys.stderr)
 
@@ -124,11 +124,11 @@ class Compare(Asked):
 
     def run(self) -> int:
         """Compare, print, and draw if asked to."""
-        from analysis.contrasts import contrasts
+        from analysis.contrasts import compute_contrasts
 
         assert self.form
         frame = load_sweep(self.sweep, self.results)
-        found = contrasts(
+        found = compute_contrasts(
             frame, self.query, self.vary, self.baseline, self.at, self.beside
         )
         notes = list(found.notes)

@@ -1,7 +1,7 @@
-"""How arms are ordered and called. An arm is the word of an objective: `n4`, `chain2`.
+"""Order and names of arms. An arm is the short word of an objective: `n4`, `chain2`.
 
-Every comparison and every figure is between arms. Nothing here lists them: an objective
-that is defined elsewhere has a place, a name and (in `plots.style`) a colour as well.
+Comparisons and figures are between arms. Arms are not listed here, so an objective that a
+user defines also has a place in the order, a name and (in `plots.style`) a colour.
 """
 
 import re
@@ -12,27 +12,27 @@ import polars as pl
 from synth.objectives.objective import NEXT_TOKEN
 
 BASELINE = NEXT_TOKEN
-"""What every other arm is compared with, unless another one is named."""
+"""The default baseline of comparisons."""
 
 _COUNTED = re.compile(r"(n|chain|transfer)(\d+)((?:_[^_]+)*)")
 
 
 def arm_name(arm: str) -> str:
-    """What a sentence or a table calls an arm; an unknown pattern is its own name.
+    """The name of an arm in sentences and tables; an unknown pattern is unchanged.
 
     >>> [arm_name(arm) for arm in ("n1", "n4_anticausal", "transfer2_linear", "top4")]
     ['n = 1', 'n = 4, anticausal', 'transfer 2, linear', 'top4']
     """
-    found = _COUNTED.fullmatch(arm)
-    if found is None:
+    match = _COUNTED.fullmatch(arm)
+    if match is None:
         return arm
-    family, count, suffixes = found.groups()
+    family, count, suffixes = match.groups()
     first = f"n = {count}" if family == "n" else f"{family} {count}"
     return ", ".join([first, *suffixes.split("_")[1:]])
 
 
 def arm_label(arm: str) -> str:
-    """What a legend calls an arm.
+    """The name of an arm in legends.
 
     >>> arm_label("n1"), arm_label("n4")
     ('n = 1 (next token)', 'n = 4')
@@ -41,17 +41,18 @@ def arm_label(arm: str) -> str:
 
 
 def in_arm_order(arms: Iterable[str]) -> list[str]:
-    """The baseline first, then by name with numbers as numbers.
+    """Sort arms: the baseline first, then by name with numbers as numbers.
 
     >>> in_arm_order(["n16", "n2", "chain1", "n1"])
     ['n1', 'chain1', 'n2', 'n16']
     """
-    return sorted(arms, key=lambda arm: (arm != BASELINE, _natural(arm)))
+    return sorted(arms, key=lambda arm: (arm != BASELINE, natural_key(arm)))
 
 
-def _natural(arm: str) -> list[str | int]:
-    parts = re.split(r"([0-9]+)", arm)  # text and digits in turn, text first
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
+def natural_key(text: str) -> list[str | int]:
+    """A sort key that orders the numbers in a text by value."""
+    words = re.split(r"([0-9]+)", text)  # text and digits in turn, text first
+    return [int(word) if i % 2 else word for i, word in enumerate(words)]
 
 
 def arms_of(rows: pl.DataFrame) -> list[str]:

@@ -1,4 +1,4 @@
-"""Claims of the papers and what the runs say about them, by one stated rule.
+"""Verdicts on the claims of the papers, by one stated rule.
 
 A claim has one primary contrast, fixed in the code beside it: what is compared, at which
 sizes, and which sign is claimed. It is measured on the claim's own runs: of each size
@@ -47,28 +47,28 @@ ANY_SIZE = (0.0, math.inf)
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the runs of a claim say about its contrast."""
+    """The measurements of a claim's contrast."""
 
     runs: str
-    """Which they are, in words."""
+    """The runs, in words."""
     seeds: int
     parameters: tuple[int, ...] = ()
     """Non-embedding parameters of the sizes."""
     values_S: tuple[float, ...] = ()
-    """One a data seed; empty for events."""
+    """A value for each data seed; empty for events."""
     data_seeds_S: tuple[int, ...] = ()
-    """Whose values they are."""
+    """The data seeds of the values."""
     events: LogRank | None = None
     happened_share: float = 0.0
-    """Of all runs, those in which the event happened."""
+    """Share of the runs in which the event happened."""
     over_items: Interval | None = None
-    """What other test items would give, of the mean over seeds."""
+    """Interval of the mean over seeds for other test items."""
     tuned: bool = False
     """Whether all runs are of tuned sweeps: each arm and size has its own best rate."""
     barred: str = ""
-    """Why no verdict can rest on these runs; empty if one can."""
+    """Why these runs allow no verdict; "" if they do."""
     notes: tuple[str, ...] = ()
-    """What a reader must know of these runs."""
+    """Remarks on these runs."""
 
 
 @dataclass(frozen=True)
@@ -78,28 +78,27 @@ class Contrast:
     measure: str
     """What is compared, in words."""
     expected: Direction
-    """Of its value, or for events of the second side's rate over the first's."""
+    """The claimed sign of the value; for events, of the second side against the first."""
     evidence: Callable[[pl.DataFrame], Evidence | None]
     effect: float
-    """The least that would matter: in the measure's unit, for events a hazard ratio."""
+    """The smallest effect of interest, in the measure's unit; for events a hazard ratio."""
     sizes: tuple[float, float] = ANY_SIZE
-    """The parameters of the models that the claim speaks of."""
+    """The range of parameters for which the claim is stated."""
     margin: float = MARGIN
-    """For `within`."""
+    """The margin of `within`."""
     needs_tuning: bool = True
-    """False only where both sides are parts of the same runs. Between arms, and against
-    a fixed level, another rate may turn any result: shares of a gradient as well."""
+    """False only if both sides are parts of the same runs. Between arms, or against a
+    fixed level, another learning rate may reverse any result, even a gradient's share."""
 
     def of_sizes(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The runs of these sizes; as far as a fifth below and 30 % above, as rungs are
-        not exact."""
+        """The runs of these sizes, from 20 % below to 30 % above, as sizes are nominal."""
         low, high = self.sizes
         inside = pl.col("parameters").is_between(0.8 * low, 1.3 * high)
         return frame.filter(inside)
 
     @property
     def stated_for(self) -> str:
-        """The sizes in words."""
+        """The range of sizes, in words."""
         low, high = self.sizes
         if self.sizes == ANY_SIZE:
             return "any size"
@@ -110,59 +109,59 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Test:
-    """Values of the exploratory table, one a data seed."""
+    """A row of the exploratory table, with a value for each data seed."""
 
-    __test__ = False  # for pytest
+    __test__ = False  # not a test class of pytest
 
     about: str
-    """What the values are, with size, arm and setting."""
+    """The contrast, with size, arm and setting."""
     direction: Direction
     values_S: tuple[float, ...]
     parameters: int
     """Non-embedding parameters of the (larger) model."""
     over_items: Interval | None = None
-    """What other test items would give, of the mean over seeds."""
+    """Interval of the mean over seeds for other test items."""
     note: str = ""
-    """What a reader must know of these values."""
+    """A remark on these values."""
 
     @property
     def difference(self) -> Difference:
-        """Interval and p value."""
+        """The interval and p value of the values."""
         return Difference.of(self.values_S)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of a paper, and how runs bear on it."""
+    """A statement of a paper, and the contrast that tests it."""
 
     id: str
     says: str
     source: str
     contrast: Contrast
     beside: Callable[[pl.DataFrame], Iterable[Test]]
-    """The exploratory table."""
+    """Yields the rows of the exploratory table."""
     settled_by: str
-    """What to type to get the runs that would settle it."""
+    """The commands that train the runs to settle it."""
     caveat: str = ""
-    """What the contrast leaves open even where it is passed."""
+    """What a supported contrast does not show."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict and all that it rests on."""
+    """A verdict, its reason and its evidence."""
 
     claim: Claim
     verdict: Verdict
     reason: str
     evidence: Evidence | None = None
     seeds_needed: int | None = None
-    """Seeds that would resolve the claim's effect at the spread that was seen."""
+    """Seeds that would resolve the claim's effect at the observed spread."""
     beside: tuple[Test, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, object]:
-        """Plain JSON values."""
-        claim, found = self.claim, self.evidence
-        interval = Difference.of(found.values_S).interval if found else None
+        """The judgement as JSON values."""
+        claim, evidence = self.claim, self.evidence
+        interval = Difference.of(evidence.values_S).interval if evidence else None
         known = interval if interval is not None and interval.count > 1 else None
         return {
             "claim": claim.id,
@@ -174,118 +173,120 @@ class Judgement:
             "expected": claim.contrast.expected,
             "sizes": claim.contrast.stated_for,
             "effect": claim.contrast.effect,
-            "runs": found.runs if found else None,
-            "seeds": found.seeds if found else 0,
+            "runs": evidence.runs if evidence else None,
+            "seeds": evidence.seeds if evidence else 0,
             "mean": interval.mean if interval and interval.count else None,
             "low": known.low if known else None,
             "high": known.high if known else None,
-            "z": found.events.z if found and found.events else None,
-            "p": _p_value(found) if found and found.seeds else None,
+            "z": evidence.events.z if evidence and evidence.events else None,
+            "p": _p_value(evidence) if evidence and evidence.seeds else None,
             "seeds_needed": self.seeds_needed,
-            "tuned": found.tuned if found else None,
-            "notes": list(found.notes) if found else [],
+            "tuned": evidence.tuned if evidence else None,
+            "notes": list(evidence.notes) if evidence else [],
             "settled_by": claim.settled_by,
             "tests": exploratory_table(self).to_dicts(),
         }
 
 
 def judge(claim: Claim, frame: pl.DataFrame) -> Judgement:
-    """The verdict on `claim` of the runs in `frame` that it speaks of."""
+    """Judge a claim from the runs in `frame`."""
     contrast = claim.contrast
     try:
         beside = tuple(test for test in claim.beside(frame) if test.values_S)
         sized = contrast.of_sizes(frame)
-        found = contrast.evidence(sized)
+        evidence = contrast.evidence(sized)
         others = None
-        if found is None and sized.height < frame.height:
+        if evidence is None and sized.height < frame.height:
             others = contrast.evidence(frame)
-    except ValueError as error:  # of the runs: the other claims are judged all the same
+    except ValueError as error:  # about these runs; the other claims are still judged
         reason = f"its runs cannot be compared ({str(error).rstrip('.')})"
         return Judgement(claim, "not tested", reason)
-    if found is None:
+    if evidence is None:
         reason = f"no finished runs bear on it; it is stated for {contrast.stated_for}"
         if others is not None and others.parameters:
             largest = size_name(max(others.parameters))
             reason = f"stated for {contrast.stated_for}; runs reach {largest}"
         return Judgement(claim, "not tested", reason, beside=beside)
-    needed = _seeds_needed(contrast, found)
-    if found.barred:
-        reason = f"{found.barred} ({found.runs})"
-        return Judgement(claim, "not tested", reason, found, needed, beside)
-    verdict, reason = read_contrast(contrast, found)
-    return Judgement(claim, verdict, reason, found, needed, beside)
+    needed = _seeds_needed(contrast, evidence)
+    if evidence.barred:
+        reason = f"{evidence.barred} ({evidence.runs})"
+        return Judgement(claim, "not tested", reason, evidence, needed, beside)
+    verdict, reason = read_contrast(contrast, evidence)
+    return Judgement(claim, verdict, reason, evidence, needed, beside)
 
 
-def read_contrast(contrast: Contrast, found: Evidence) -> tuple[Verdict, str]:
-    """What the rule says of evidence, and why."""
-    if found.events is None:
-        interval = Difference.of(found.values_S).interval
-        seen = f"mean {interval.mean:+.3g}"
+def read_contrast(contrast: Contrast, evidence: Evidence) -> tuple[Verdict, str]:
+    """The verdict of the rule on evidence, and the reason."""
+    if evidence.events is None:
+        interval = Difference.of(evidence.values_S).interval
+        result = f"mean {interval.mean:+.3g}"
         if interval.count > 1:
-            seen += f" [{interval.low:+.3g}, {interval.high:+.3g}]"
+            result += f" [{interval.low:+.3g}, {interval.high:+.3g}]"
     else:
-        seen = f"log-rank p {found.events.p_value:.2g}, z {found.events.z:+.2f}"
-    reason = f"{seen}, {found.seeds} seeds; {found.runs}"
-    if found.seeds < ENOUGH_SEEDS:
+        result = f"log-rank p {evidence.events.p_value:.2g}, z {evidence.events.z:+.2f}"
+    reason = f"{result}, {evidence.seeds} seeds; {evidence.runs}"
+    if evidence.seeds < ENOUGH_SEEDS:
         return "undecided", f"{reason}; {ENOUGH_SEEDS} seeds are needed"
-    if contrast.needs_tuning and not found.tuned:
+    if contrast.needs_tuning and not evidence.tuned:
         return "undecided", f"{reason}; rates were not tuned arm by arm"
-    verdict = _over_seeds(contrast, found)
-    if verdict != "undecided" and not _items_agree(contrast, found):
+    verdict = _judge_seeds(contrast, evidence)
+    if verdict != "undecided" and not _items_agree(contrast, evidence):
         return "undecided", f"{reason}; other test items may say otherwise"
     return verdict, reason
 
 
-def _over_seeds(contrast: Contrast, found: Evidence) -> Verdict:
+def _judge_seeds(contrast: Contrast, evidence: Evidence) -> Verdict:
     if contrast.expected == "within":
-        interval = Difference.of(found.values_S).interval
+        interval = Difference.of(evidence.values_S).interval
         if -contrast.margin < interval.low and interval.high < contrast.margin:
             return "supported"
         apart = interval.low > contrast.margin or interval.high < -contrast.margin
         return "contradicted" if apart else "undecided"
-    if _p_value(found) >= LEVEL:
+    if _p_value(evidence) >= LEVEL:
         return "undecided"
-    if found.events is not None:
-        upwards = found.events.z > 0
+    if evidence.events is not None:
+        upwards = evidence.events.z > 0
     else:
-        upwards = sum(found.values_S) > 0
+        upwards = sum(evidence.values_S) > 0
     return "supported" if upwards == (contrast.expected == "above") else "contradicted"
 
 
-def _p_value(found: Evidence) -> float:
-    if found.events is not None:
-        return found.events.p_value
-    return Difference.of(found.values_S).p_value
+def _p_value(evidence: Evidence) -> float:
+    if evidence.events is not None:
+        return evidence.events.p_value
+    return Difference.of(evidence.values_S).p_value
 
 
-def _items_agree(contrast: Contrast, found: Evidence) -> bool:
-    """Whether other test items would have given the same side."""
-    items = found.over_items
+def _items_agree(contrast: Contrast, evidence: Evidence) -> bool:
+    """Whether the interval over test items lies on the same side."""
+    items = evidence.over_items
     if items is None:
         return True
     if contrast.expected == "within":
         inside = -contrast.margin < items.low and items.high < contrast.margin
         apart = items.low > contrast.margin or items.high < -contrast.margin
         return inside or apart
-    return items.low > 0 if sum(found.values_S) > 0 else items.high < 0
+    return items.low > 0 if sum(evidence.values_S) > 0 else items.high < 0
 
 
-def _seeds_needed(contrast: Contrast, found: Evidence) -> int | None:
-    if found.events is not None:
-        return runs_to_resolve(contrast.effect, found.happened_share)
-    spread = Difference.of(found.values_S).interval.spread
+def _seeds_needed(contrast: Contrast, evidence: Evidence) -> int | None:
+    if evidence.events is not None:
+        return runs_to_resolve(contrast.effect, evidence.happened_share)
+    spread = Difference.of(evidence.values_S).interval.spread
     return (
-        seeds_to_resolve(spread, contrast.effect) if len(found.values_S) > 1 else None
+        seeds_to_resolve(spread, contrast.effect)
+        if len(evidence.values_S) > 1
+        else None
     )
 
 
 def exploratory_table(judgement: Judgement) -> pl.DataFrame:
-    """One row a test of the exploratory table: what, numbers, seeds; no verdict."""
+    """The exploratory table of a claim, a row a test, without verdicts."""
     tests = judgement.beside
-    found = [test.difference for test in tests]
-    adjusted = holm([one.p_value for one in found])
+    differences = [test.difference for test in tests]
+    adjusted = holm([one.p_value for one in differences])
     rows = []
-    for test, one, p_holm in zip(tests, found, adjusted, strict=True):
+    for test, one, p_holm in zip(tests, differences, adjusted, strict=True):
         interval, items = one.interval, test.over_items
         many = interval.count > 1
         rows.append(

@@ -1,16 +1,16 @@
-"""Run folders to one typed, sorted table per sweep.
+"""Collects run folders into one typed, sorted table for each sweep.
 
-Folders are the truth and may be in any state: running, killed, torn, failed, copied,
-gone. A collection adds to the table of an earlier one: a run that is done there stays,
-whatever became of its folder. Nothing is dropped in silence: every folder has at least
-one row, with its state, and what could not be read is said in `problem`, or named as
-left out where nothing of the folder can be used.
+Run folders may be in any state: running, killed, damaged, failed, copied or removed. A
+collection adds to the table of an earlier one: a run that is done there stays, whatever
+has happened to its folder. Every run folder has at least one row, with its state; the
+column `problem` says what could not be read, and unusable folders are reported as left
+out.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +18,30 @@ import polars as pl
 
 from analysis.folders import files_of, is_probe, read_run, stamp_of
 from analysis.lines import Lines
-from analysis.merging import merge
+from analysis.merging import Merged, merge
 from analysis.parquet import TableSource, load, read_runs
 from synth.run.result_file import verify
 from synth.run.store import RunFolder
 
 SETTLED = ("done", "failed")
-"""States that only another file can change."""
+"""States that change only with the files of the folder."""
 
 
 @dataclass(frozen=True)
 class Collected:
-    """A sweep's table, and what was found on the way."""
+    """A sweep's table, and how it was collected."""
 
     read: Callable[[], pl.DataFrame]
     rows: int
     states: dict[str, int]
     problems: dict[str, str] = field(default_factory=dict)
-    """Run, or folder that was left out -> what was wrong with it."""
+    """What is wrong with a run, or with a folder that was left out, by name."""
     errors: list[str] = field(default_factory=list)
-    """Runs with two different results: of these the table keeps what it had."""
+    """Runs with two different results, for which the table keeps its own."""
     reread: int = 0
-    """Folders that were read; the others had not changed."""
+    """Number of folders that were read; the others had not changed."""
     from_table: int = 0
-    """Runs that the earlier table has and no folder."""
+    """Number of runs that only the earlier table has."""
     changed: bool = True
     """Whether the table differs from the earlier one."""
 
@@ -60,71 +60,54 @@ def collect(
     drop_missing: bool = False,
     replace: bool = False,
 ) -> Collected:
-    """Collect all run folders directly below `folder`.
+    """Collect all run folders directly in `folder`.
 
     Parameters
     ----------
     folder
-        Holds run folders; what has none of a run's files is passed over.
+        The folder of run folders; other entries are ignored.
     sweep
-        Name in the `sweep` column; the folder's own name if not given.
+        The name in the column `sweep`; by default the name of the folder.
     previous
-        The table of an earlier collection. Runs whose files did not change since keep
-        their rows without being read, and so do runs that have no folder any more.
+        The earlier table. Runs without a folder, or with unchanged files, keep its rows.
     full
         Read unchanged folders too.
     drop_missing
         Drop runs of `previous` that have no folder.
     replace
-        Take the folder's result of a run where `previous` has another one.
+        Where `previous` has another result of a run, take that of the folder.
 
     Raises
     ------
     ValueError
-        When `folder` does not exist or holds no run, or `previous` cannot be read.
+        When `folder` does not exist or has no run, or `previous` cannot be read.
     """
-    if not folder.is_dir():
-        raise ValueError(
-            f"{folder} is no folder of runs. Train some first, or name another folder."
-        )
     sweep = folder.resolve().name if sweep is None else sweep
     known = {} if previous is None else read_runs(previous)
-    found = _look_through(folder, sweep, {} if full else known)
-    if not (found.runs or found.left_out):
-        raise ValueError(
-            f"{folder} holds no run: no folder in it has a config.json. Give the folder "
-            "of a sweep, for instance runs/quick."
-        )
-    missing = known.keys() - found.runs.keys() - found.left_out.keys()
+    folders = _read_folders(folder, sweep, {} if full else known)
+    missing = known.keys() - folders.runs.keys() - folders.left_out.keys()
     kept = [name for name in known if not (drop_missing and name in missing)]
-    fresh = {name: e for name, e in found.runs.items() if e.lines is not None}
-    changed = bool(fresh) or len(kept) < len(known) or previous is None
-    states = {name: known[name] for name in kept}
+    runs = {name: known[name] for name in kept}
     errors: list[str] = []
+    read: Callable[[], pl.DataFrame]
+    changed = bool(folders.fresh) or len(kept) < len(known) or previous is None
     if previous is not None and not changed:
-        whole = previous
-        read, rows = lambda: load(whole), sum(run["rows"] for run in known.values())
+        read, rows = partial(load, previous), sum(run["rows"] for run in known.values())
     else:
-        merged = merge(
-            [e.run for e in fresh.values()],
-            [lines for e in fresh.values() for lines in e.lines or ()],
-            previous,
-            kept,
-            replace,
-        )
-        found.left_out |= merged.left_out
+        merged = folders.merge_into(previous, kept, replace)
+        folders.left_out |= merged.left_out
         errors = merged.errors
         table = merged.table.with_columns(sweep=pl.lit(sweep))
-        read, rows = lambda: table, table.height
-        states |= {name: fresh[name].run for name in merged.taken}
-    problems = {name: run["problem"] for name, run in states.items() if run["problem"]}
+        read, rows = table.clone, table.height
+        runs |= {name: folders.runs[name].run for name in merged.taken}
+    problems = {name: run["problem"] for name, run in runs.items() if run["problem"]}
     return Collected(
         read,
         rows,
-        dict(sorted(Counter(run["state"] for run in states.values()).items())),
-        problems | found.left_out,
+        dict(sorted(Counter(run["state"] for run in runs.values()).items())),
+        problems | folders.left_out,
         errors,
-        reread=found.reread,
+        reread=folders.reread,
         from_table=0 if drop_missing else len(missing),
         changed=changed,
     )
@@ -132,7 +115,7 @@ def collect(
 
 @dataclass(frozen=True)
 class _Entry:
-    """A folder of a run; without lines, its files did not change."""
+    """A run folder; `lines` is None if its files have not changed."""
 
     path: Path
     run: dict[str, Any]
@@ -140,44 +123,74 @@ class _Entry:
 
 
 @dataclass
-class _Found:
-    """What lies in a folder of runs."""
+class _Folders:
+    """The run folders of a sweep."""
 
     runs: dict[str, _Entry] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
-    """Name of a folder -> why nothing of it is taken."""
+    """Why a folder is left out, by its name."""
     reread: int = 0
 
+    @property
+    def fresh(self) -> list[_Entry]:
+        """Runs whose files were read."""
+        return [entry for entry in self.runs.values() if entry.lines is not None]
 
-def _look_through(folder: Path, sweep: str, known: dict[str, dict[str, Any]]) -> _Found:
-    """Read what changed; `known` are the runs of an earlier collection."""
-    found = _Found()
+    def merge_into(
+        self, previous: TableSource | None, kept: Sequence[str], replace: bool
+    ) -> Merged:
+        """Merge the runs that were read into the earlier table."""
+        lines = [lines for entry in self.fresh for lines in entry.lines or ()]
+        return merge([e.run for e in self.fresh], lines, previous, kept, replace)
+
+
+def _read_folders(
+    folder: Path, sweep: str, known: dict[str, dict[str, Any]]
+) -> _Folders:
+    """Read the folders that changed; `known` are the runs of an earlier collection.
+
+    Raises
+    ------
+    ValueError
+        When there is no such folder, or no run in it.
+    """
+    if not folder.is_dir():
+        raise ValueError(
+            f"{folder} is not a folder. Train some runs first, or name another folder."
+        )
+    folders = _Folders()
     entries: dict[str, list[_Entry]] = {}
     for path in sorted(folder.iterdir()):
+        hidden = path.name.startswith(".")
         try:
-            entry = None if path.name.startswith(".") else _entry(path, sweep, known)
+            entry = None if hidden else _read_entry(path, sweep, known)
         except (OSError, ValueError) as error:
-            gone = path.is_symlink() and not path.exists()
-            why = (
-                f"the link leads to nothing: {path.readlink()}" if gone else f"{error}"
-            )
-            found.left_out[path.name] = f"left out: {why}"
+            dangling = path.is_symlink() and not path.exists()
+            why = f"the link is dangling: {path.readlink()}" if dangling else f"{error}"
+            folders.left_out[path.name] = f"left out: {why}"
             continue
         if entry is not None:
-            found.reread += entry.lines is not None
+            folders.reread += entry.lines is not None
             entries.setdefault(entry.run["run_id"], []).append(entry)
-    for run_id, several in entries.items():
-        _choose(run_id, several, found)
-    return found
+    for run_id, copies in entries.items():
+        _choose_copy(run_id, copies, folders)
+    if not (folders.runs or folders.left_out):
+        raise ValueError(
+            f"{folder} has no run: no folder in it has a config.json. Give the folder "
+            "of a sweep, for instance runs/quick."
+        )
+    return folders
 
 
-def _entry(path: Path, sweep: str, known: dict[str, dict[str, Any]]) -> _Entry | None:
-    """One entry of a folder of runs, or None if it is no run.
+def _read_entry(
+    path: Path, sweep: str, known: dict[str, dict[str, Any]]
+) -> _Entry | None:
+    """Read one entry of a folder of runs; None if it is not a run.
 
     Raises
     ------
     OSError, ValueError
-        When it should be one, and nothing of it can be used.
+        When it is a run folder and nothing of it can be used.
     """
     files = files_of(path)
     if "config.json" not in files:
@@ -199,11 +212,11 @@ def _entry(path: Path, sweep: str, known: dict[str, dict[str, Any]]) -> _Entry |
     return _Entry(path, run, [Lines.of(path / name, run) for name in names])
 
 
-def _choose(run_id: str, several: Sequence[_Entry], found: _Found) -> None:
-    """The folder of a run that is taken: one that is done, if any."""
-    first = next((e for e in several if e.run["state"] == "done"), several[0])
-    found.runs[run_id] = first
-    for other in several:
-        if other is not first:
+def _choose_copy(run_id: str, copies: Sequence[_Entry], folders: _Folders) -> None:
+    """Choose one of several folders of a run: a finished one, if any."""
+    chosen = next((e for e in copies if e.run["state"] == "done"), copies[0])
+    folders.runs[run_id] = chosen
+    for other in copies:
+        if other is not chosen:
             text = f"a second folder of run {run_id}: left out"
-            found.left_out[other.path.name] = text
+            folders.left_out[other.path.name] = text

@@ -1,6 +1,6 @@
-"""Comparisons between cells of a sweep, paired on common training data.
+"""Comparisons between cells of a sweep, paired by data seed.
 
-Two runs of one data seed saw the same bytes, so their difference has less noise than
+Two runs of one data seed train on the same bytes, so their difference has less noise than
 either score. Letters in names: S seeds, C clusters (stories, or runs).
 """
 
@@ -14,13 +14,14 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from analysis.arm_names import BASELINE, arm_name, arms_of
+from analysis.arm_names import BASELINE, arms_of
+from analysis.execution_paths import path_difference
 from analysis.settings import with_setting
 from analysis.statistics import Interval, t_interval
 
 COSTS = ("tokens", "flops")
-"""What runs can be matched on besides parameters. Seconds are no such thing: they are
-those of a machine that other work shared."""
+"""Costs at which runs can be matched. Seconds are not among them: they were measured on a
+shared machine."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,16 @@ class Difference:
 
     @classmethod
     def of(cls, differences_S: Iterable[float]) -> "Difference":
-        """The interval and the test of independent differences."""
+        """The interval and the p value of independent differences."""
         values_S = list(differences_S)
         return cls(t_interval(values_S), t_test(values_S))
 
 
 def t_test(differences_S: Sequence[float]) -> float:
-    """Two-sided p value of a mean of zero; 1 for differences without any spread.
+    """Two-sided p value of the hypothesis that the mean is zero; 1 without any spread.
 
-    Equal differences in every seed come from a floor or a count, not from a sample: all
-    runs of a cell gave one and the same answer. They are no evidence about new seeds.
+    Equal differences at every seed come from a floor or a count, where all runs of a cell
+    give the same answer. They are no evidence about new seeds.
 
     >>> round(t_test([0.1, 0.2, 0.3]), 4)
     0.0742
@@ -57,7 +58,7 @@ def t_test(differences_S: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p values after Holm: the share of families with any false alarm is kept.
+    """Adjust p values by Holm's method, which bounds the family-wise error rate.
 
     >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
@@ -74,10 +75,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def seeds_to_resolve(
     spread: float, difference: float, power: float = 0.8, level: float = 0.05
 ) -> int | None:
-    """Pairs of seeds with which a paired t test would find `difference`.
+    """Number of pairs at which a paired t test detects `difference` with `power`.
 
-    `spread` is the standard deviation of paired differences. None: more than 1000, or
-    no difference, or no spread to judge by.
+    `spread` is the standard deviation of paired differences. None for more than 1000
+    pairs, and without a difference or a spread.
 
     >>> seeds_to_resolve(spread=0.02, difference=0.02)
     10
@@ -98,15 +99,15 @@ def cluster_bootstrap(
     draws: int = 4000,
     seed: int = 0,
 ) -> Interval:
-    """Percentile bootstrap of a (weighted) mean over many clusters.
+    """Percentile bootstrap interval of a (weighted) mean over many clusters.
 
-    Clusters are the stories where scores of single stories are at hand, since mentions
-    within a story hang together. It is not for a handful of seeds.
+    Clusters are stories where scores by story are known, since mentions within a story
+    are correlated. Too few clusters, such as seeds, are refused.
 
     Raises
     ------
     ValueError
-        For fewer than 20 clusters, where its intervals are too short.
+        For fewer than 20 clusters, for which the intervals are too short.
     """
     values = np.asarray(values_C, np.float64)
     count = len(values)
@@ -125,8 +126,10 @@ def cluster_bootstrap(
 
 @lru_cache(maxsize=1)
 def _drawn_clusters(count: int, draws: int, seed: int) -> np.ndarray:
-    """How often each draw takes each cluster, (draws, C); kept for the next test set,
-    which most often has as many items."""
+    """How often each draw takes each cluster, shape (draws, C).
+
+    Cached for the next test set, which mostly has the same number of items.
+    """
     rng = np.random.default_rng([seed, count])
     return rng.multinomial(count, np.full(count, 1 / count), size=draws)
 
@@ -134,16 +137,16 @@ def _drawn_clusters(count: int, draws: int, seed: int) -> np.ndarray:
 def paired(
     rows: pl.DataFrame, by: list[str], between: str, first: Any, second: Any
 ) -> pl.DataFrame:
-    """`value` of the cell `second` minus that of `first`, for each common data seed.
+    """Pair two cells by data seed: `value` of the cell `second` minus that of `first`.
 
-    `rows` has one row a run in each group of `by`; the result has the columns of `by`,
-    `data_seed`, `first`, `second` and `difference`, sorted, and where rows name their
-    run, `first_run` and `second_run`.
+    `rows` has one row a run in each group of `by`. The result is sorted and has the
+    columns `by`, `data_seed`, `first`, `second` and `difference`; if rows have a
+    `run_id`, also `first_run` and `second_run`.
 
     Raises
     ------
     ValueError
-        When a cell has two runs of one seed: it is unclear which one is meant.
+        When a cell has two runs of one seed.
     """
     keys = [*by, "data_seed"]
     sides = []
@@ -159,7 +162,7 @@ def paired(
         if twice.height:
             raise ValueError(
                 f"{between}={cell} has several runs for {twice.select(keys).row(0)} "
-                f"(columns {keys}). Group by what tells them apart."
+                f"(columns {keys}). Group also by a field in which they differ."
             )
         sides.append(side)
     joined = sides[0].join(sides[1], on=keys, nulls_equal=True)
@@ -170,7 +173,7 @@ def paired(
 def paired_arms(
     rows: pl.DataFrame, by: list[str], baseline: str = BASELINE
 ) -> pl.DataFrame:
-    """`paired` of every other arm with the baseline, arm by arm; `arm` is the other's.
+    """Pair every other arm with the baseline, as `paired`; `arm` is the other arm.
 
     Raises
     ------
@@ -178,26 +181,26 @@ def paired_arms(
         As `paired`.
     """
     others = [arm for arm in arms_of(rows) if arm != baseline]
-    parts = [
+    pairs = [
         paired(rows, by, "arm", baseline, arm).with_columns(arm=pl.lit(arm))
         for arm in others
     ]
-    if parts:
-        return pl.concat(parts)
-    nothing = paired(rows.clear(), by, "arm", baseline, baseline)
-    return nothing.with_columns(arm=pl.lit(None, pl.String()))
+    if pairs:
+        return pl.concat(pairs)
+    empty = paired(rows.clear(), by, "arm", baseline, baseline)
+    return empty.with_columns(arm=pl.lit(None, pl.String()))
 
 
 def compared(differences: pl.DataFrame, by: list[str]) -> pl.DataFrame:
-    """Mean paired difference, interval, p value (plain and Holm) and power hint by group.
+    """Mean paired difference, interval, p value (plain and Holm) and power, by group.
 
-    `resolves_with` is the number of seeds that would find a difference as large as the
-    one seen, at 80 % power.
+    `resolves_with` is the number of seeds that detect a difference of the observed size
+    with 80 % power.
     """
     rows = []
     for key, group in differences.group_by(by, maintain_order=True):
-        found = Difference.of(group["difference"].to_list())
-        interval, many = found.interval, found.interval.count > 1
+        test = Difference.of(group["difference"].to_list())
+        interval, many = test.interval, test.interval.count > 1
         rows.append(
             dict(zip(by, key, strict=True))
             | {
@@ -205,7 +208,7 @@ def compared(differences: pl.DataFrame, by: list[str]) -> pl.DataFrame:
                 "low": interval.low if many else None,
                 "high": interval.high if many else None,
                 "pairs": interval.count,
-                "p": found.p_value,
+                "p": test.p_value,
                 "resolves_with": seeds_to_resolve(interval.spread, interval.mean)
                 if many
                 else None,
@@ -226,7 +229,7 @@ def compared(differences: pl.DataFrame, by: list[str]) -> pl.DataFrame:
 def interaction(
     first: pl.DataFrame, second: pl.DataFrame, by: list[str]
 ) -> pl.DataFrame:
-    """Difference of differences: `second` minus `first`, two results of `paired`."""
+    """Difference of differences of two results of `paired`: `second` minus `first`."""
     keys = [*by, "data_seed"]
     joined = first.select(*keys, pl.col("difference").alias("first")).join(
         second.select(*keys, pl.col("difference").alias("second")),
@@ -238,18 +241,18 @@ def interaction(
 
 
 def with_costs(curves: pl.DataFrame) -> pl.DataFrame:
-    """Add the `flops` executed up to each row; null where they are unknown."""
+    """Add the executed `flops` up to each row; null where unknown."""
     return curves.with_columns(flops=pl.col("tokens") * pl.col("flops_per_token"))
 
 
 def at_equal_cost(
     curves: pl.DataFrame, by: list[str], between: str, cost: str
 ) -> pl.DataFrame:
-    """One row a run: its `value` at the largest cost that all cells of its seed reached.
+    """One row a run: its `value` at the largest cost that all runs of its seed reached.
 
     `curves` has rows of one metric, with `step` and `value`; values between evaluations
-    are interpolated linearly; a run that was not measured that early has no row. Runs
-    of equal `by` and data seed are matched, whatever their value of `between`.
+    are interpolated linearly. A run whose first evaluation is later has no row. Runs of
+    equal `by` and data seed are matched across the values of `between`.
 
     Raises
     ------
@@ -268,7 +271,7 @@ def at_equal_cost(
         reach = min(float(run[cost].to_numpy().max()) for run in runs)
         for run in runs:
             known_costs = run[cost].to_numpy()
-            if reach < known_costs[0]:  # not measured so early: nothing to compare
+            if reach < known_costs[0]:  # its first evaluation is later
                 continue
             value = np.interp(reach, known_costs, run["value"].to_numpy())
             named = {name: run[name][0] for name in (*keys, between, "run_id")}
@@ -279,53 +282,18 @@ def at_equal_cost(
     return table.sort(*keys, between)
 
 
-PATHS = {
-    "device": "device",
-    "step_form": "step",
-    "precision": "precision",
-    "lanes": "lanes",
-}
-"""Columns that say how a run was computed, and what a note calls them."""
-
-
-def path_difference(rows: pl.DataFrame) -> str:
-    """How the arms in `rows` trained through different execution paths.
-
-    Empty if they did not. A column that is unknown for some arm is left out.
-
-    >>> rows = pl.DataFrame({"arm": ["n1", "n2"], "step_form": ["eager", "native"]})
-    >>> path_difference(rows)
-    'step: n = 1 eager, n = 2 native'
-    """
-    notes = []
-    for column, word in PATHS.items():
-        if column not in rows.columns:
-            continue
-        used = {
-            arm: rows.filter(pl.col("arm") == arm)[column].drop_nulls().unique().sort()
-            for arm in arms_of(rows)
-        }
-        paths = {arm: [str(value) for value in known] for arm, known in used.items()}
-        if all(paths.values()) and len({tuple(known) for known in paths.values()}) > 1:
-            by_arm = (
-                f"{arm_name(arm)} {' or '.join(known)}" for arm, known in paths.items()
-            )
-            notes.append(f"{word}: {', '.join(by_arm)}")
-    return "; ".join(notes)
-
-
 def matched_table(
     curves: pl.DataFrame, cost: str, baseline: str = BASELINE
 ) -> pl.DataFrame:
     """Every arm minus `baseline` at equal cost, by setting, size and arm.
 
-    Each pair is matched at the largest cost that both have reached, whatever other arms
-    are in the table. `paths` says where the two arms trained through different ones.
+    Each pair is matched at the largest cost that both have reached, independently of
+    other arms. `paths` describes differences between the execution paths of the two.
 
     Raises
     ------
     ValueError
-        When no arm has a setting and a data seed in common with the baseline.
+        When no arm shares a setting and a data seed with the baseline.
     """
     by = ["task", "scale", "setting"]
     rows, arms = with_setting(curves, "arm"), arms_of(curves)

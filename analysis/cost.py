@@ -1,4 +1,4 @@
-"""What a run costs, from its configuration alone."""
+"""The cost of a run, from its configuration."""
 
 import json
 from functools import lru_cache
@@ -10,15 +10,14 @@ from synth.identity import canonical_json
 from synth.models.describe import SPARSE_VOCABULARY, describe_model, describe_run
 
 FITTED = ("stories", "text")
-"""Tasks whose vocabulary is fitted to a corpus: too dear to build while collecting."""
+"""Tasks whose vocabulary is fitted to a corpus, which is too slow during collection."""
 
 
 def flops_per_token(config: dict[str, Any], result: dict[str, Any]) -> float | None:
-    """Executed training FLOP a token of a stored run; null when they cannot be known.
+    """Executed training FLOP a token of a stored run; None if unknown.
 
-    The cost is that of `synth.models.describe`. `result` is what the run found itself:
-    the size of its vocabulary, and how many times it unembedded a token. The tasks in
-    `FITTED` cannot be counted without them.
+    Computed by `synth.models.describe`. `result` has the vocabulary's size and the number
+    of unembeddings a token, as the run measured them; the tasks in `FITTED` need both.
     """
     task = config.get("task")
     kind = task.get("kind") if isinstance(task, dict) else None
@@ -41,18 +40,20 @@ def _flops_per_token(
     stored = json.loads(config)
     try:
         if vocabulary is None:
-            found = describe_run(RunConfig.from_dict(stored))
-            return float(found["training_flops_per_token"])
+            description = describe_run(RunConfig.from_dict(stored))
+            return float(description["training_flops_per_token"])
         model = ModelConfig.from_dict(stored["model"])
         objective = member("objective", stored["objective"], "objective")
         context = int(stored["training"]["context"])
-        if unembeddings is None:  # of a run that did not count them
+        if unembeddings is None:  # the run did not count them
             all_of_them = stored["objective"]["scored"] != "answer"
             if not all_of_them and vocabulary >= SPARSE_VOCABULARY:
                 return None
             unembeddings = objective.unembeddings()
-        found = describe_model(model, objective, int(vocabulary), context, unembeddings)
-        return float(found["training_flops_per_token"])
-    # Of another version of the suite, or edited: such a run has no known cost.
+        description = describe_model(
+            model, objective, int(vocabulary), context, unembeddings
+        )
+        return float(description["training_flops_per_token"])
+    # A configuration of another version, or an edited one: its cost is unknown.
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None

@@ -1,9 +1,8 @@
-"""What paired differences of one cell say: how large, how sure, and by which test.
+"""Size, interval and test of the paired differences of one cell.
 
-A paired t test serves outcomes that are levels. Where seeds of a cell fall into two
-groups (`analysis.modes`), the median difference is shown in place of the mean, with a
-test that asks for no distribution: Wilcoxon's from six pairs without ties on, else the
-exact sign test.
+Outcomes that are levels get a paired t test. Where seeds of a cell fall into two groups
+(`analysis.modes`), the median difference replaces the mean, with a distribution-free test:
+Wilcoxon's from six pairs without ties on, else the exact sign test.
 """
 
 from collections.abc import Sequence
@@ -25,7 +24,9 @@ WILCOXON = 6
 """Pairs from which on Wilcoxon's test can fall below the level."""
 
 
-def judged(pairs: pl.DataFrame, span: float, measure: Measure) -> dict[str, Any]:
+def judge_differences(
+    pairs: pl.DataFrame, span: float, measure: Measure
+) -> dict[str, Any]:
     """The numbers of one contrast.
 
     `noise`: two means of the baseline, at as many seeds each, differ by less in 95 %;

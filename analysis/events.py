@@ -1,8 +1,8 @@
-"""Events: when a run reaches a fixed level, and how arms differ in it.
+"""Events: when runs reach a fixed level, and how arms differ in these times.
 
-Where learning is an event (a plateau is left, or not), a mean over seeds says little:
-what counts is whether and when it happened. A run in which it has not happened by the
-last evaluation is *censored* there: the event lies later, or never comes.
+Where learning is an event (a plateau is left, or not), a mean over seeds is misleading:
+the outcome is whether and when the event happened. A run without the event by its last
+evaluation is *censored* there: the event is later, or never comes.
 
 Letters in names: S runs, N runs of both sides, E event times, P arrangements of runs on
 two sides.
@@ -22,14 +22,14 @@ from scipy import stats
 
 Better = Literal["higher", "lower"]
 IN_A_ROW = 2
-"""Evaluations that must agree: one alone may be noise."""
+"""Consecutive evaluations that must reach the level, since a single one may be noise."""
 MOST_ARRANGEMENTS = 10_000
-"""Up to so many are enumerated; of more, as many are drawn."""
+"""Up to this number arrangements are enumerated; otherwise this number is drawn."""
 
 
 @dataclass(frozen=True)
 class Times:
-    """When each of several runs had the event, or until when it was watched without."""
+    """The event times of several runs; for censored runs the time of censoring."""
 
     tokens_S: tuple[float, ...]
     happened_S: tuple[bool, ...]
@@ -41,7 +41,7 @@ class Times:
         return cls(tuple(rows["tokens"].to_list()), tuple(rows["happened"].to_list()))
 
     def censored(self) -> stats.CensoredData:
-        """As scipy takes them."""
+        """The times in the form that scipy takes."""
         tokens, happened = np.asarray(self.tokens_S), np.asarray(self.happened_S, bool)
         return stats.CensoredData(uncensored=tokens[happened], right=tokens[~happened])
 
@@ -52,17 +52,18 @@ def event_times(
     better: Better = "higher",
     in_a_row: int = IN_A_ROW,
 ) -> pl.DataFrame:
-    """One row a run: the tokens at which it reached `level`, or was last seen short of it.
+    """One row a run: the tokens at which it reached `level` or was censored.
 
-    It reaches the level at the first of `in_a_row` evaluations in a row that are at or
-    above it (at or below, where lower is better). Nothing is interpolated, so times are
-    exact to the distance between evaluations. Columns: `run_id`, `tokens`, `happened`.
+    A run reaches the level at the first of `in_a_row` consecutive evaluations at or above
+    it (at or below, where lower is better). Times are not interpolated, so their
+    resolution is the distance between evaluations. Columns: `run_id`, `tokens`,
+    `happened`.
 
     Parameters
     ----------
     curves
         Rows of one metric, suite and slice, one an evaluation: `run_id`, `step`,
-        `tokens`, `value`. Evaluations without a value are passed over.
+        `tokens`, `value`. Evaluations without a value are skipped.
     """
     if in_a_row < 1:
         raise ValueError(f"in_a_row must be at least 1; got {in_a_row}.")
@@ -83,13 +84,13 @@ def event_times(
 
 
 def kaplan_meier(times: Times) -> pl.DataFrame:
-    """Share of runs that have had the event by a number of tokens, censoring allowed for.
+    """Kaplan-Meier estimate of the share of runs with the event by a number of tokens.
 
     One row at 0 and one at each time at which a run had the event or was censored:
     `tokens`, `share`, and `low` and `high`, the pointwise 95 % interval (log-log
     transform; null before the first event, and once all runs had it).
     """
-    with warnings.catch_warnings():  # of bounds that are undefined; they become null
+    with warnings.catch_warnings():  # undefined bounds, which become null
         warnings.simplefilter("ignore", RuntimeWarning)
         waiting = stats.ecdf(times.censored()).sf
         band = waiting.confidence_interval(0.95, method="log-log")
@@ -110,7 +111,7 @@ def kaplan_meier(times: Times) -> pl.DataFrame:
 
 
 def median_tokens(times: Times) -> float | None:
-    """Tokens by which half of the runs have had the event; None if fewer ever did."""
+    """Tokens by which half of the runs had the event; None if fewer had it."""
     if not any(times.happened_S):
         return None
     curve = kaplan_meier(times)
@@ -120,13 +121,13 @@ def median_tokens(times: Times) -> float | None:
 
 @dataclass(frozen=True)
 class LogRank:
-    """Whether the events of a second side come earlier (or more often) than of a first."""
+    """A log-rank test: whether the second side has its events earlier than the first."""
 
     z: float
-    """Standardised; positive where the second side is earlier."""
+    """The standardised statistic; positive if the second side is earlier."""
     p_value: float
-    """Two-sided, over all arrangements of the runs on the two sides, or many drawn ones:
-    it holds for five runs, where the normal approximation does not."""
+    """Two-sided, over all arrangements of the runs on the two sides, or over drawn ones.
+    Unlike the normal approximation it is valid for five runs."""
     hazard_ratio: float
     """Of the second side over the first (Peto's estimate); NaN without events."""
     strata: int
@@ -135,30 +136,30 @@ class LogRank:
 def log_rank(strata: Sequence[tuple[Times, Times]], seed: int = 0) -> LogRank:
     """Log-rank test of two sides, stratified where there are several strata.
 
-    A stratum is a first and a second side that are compared with one another alone: a
-    size, or (the paired form) a data seed with one run of each side. The p value exchanges
-    the runs of a stratum. In its paired form it is a sign test of who was first, and
-    needs six pairs to pass 0.05.
+    A stratum is a first and a second side that are compared with each other: a size, or
+    (in the paired form) a data seed with one run of each side. The p value permutes the
+    runs within strata. In the paired form it is a sign test of which side was first, and
+    needs six pairs to fall below 0.05.
 
     Source: Mantel (1966); Peto and Peto (1972) for the hazard ratio.
     """
-    parts, counts = [], []
+    samples, counts = [], []
     for first, second in strata:
         tokens = np.asarray([*first.tokens_S, *second.tokens_S])
         happened = np.asarray([*first.happened_S, *second.happened_S], bool)
         sides = (len(first.tokens_S), len(second.tokens_S))
         counts.append(math.comb(sum(sides), sides[1]))
-        parts.append((tokens, happened, sides))
+        samples.append((tokens, happened, sides))
     exact = math.prod(counts) <= MOST_ARRANGEMENTS
-    rng = np.random.default_rng([seed, len(parts)])
-    found = []
-    for tokens, happened, sides in parts:
+    rng = np.random.default_rng([seed, len(samples)])
+    statistics = []
+    for tokens, happened, sides in samples:
         second_PN = (
             _all_arrangements(*sides) if exact else _drawn_arrangements(*sides, rng)
         )
-        found.append(_excess_and_variance(tokens, happened, second_PN))
-    observed = np.sum([(excess[0], spread[0]) for excess, spread in found], axis=0)
-    excess_P, variance_P = _combined(found, exact)
+        statistics.append(_excess_and_variance(tokens, happened, second_PN))
+    observed = np.sum([(excess[0], spread[0]) for excess, spread in statistics], axis=0)
+    excess_P, variance_P = _sum_strata(statistics, exact)
     z, hazard = 0.0, math.nan
     if observed[1] > 0:
         z = float(observed[0] / math.sqrt(observed[1]))
@@ -168,12 +169,12 @@ def log_rank(strata: Sequence[tuple[Times, Times]], seed: int = 0) -> LogRank:
     z_P[known] = excess_P[known] / np.sqrt(variance_P[known])
     hits = int((np.abs(z_P) >= abs(z) - 1e-9).sum())
     p_value = hits / len(z_P) if exact else (1 + hits) / (1 + len(z_P))
-    return LogRank(z, p_value, hazard, len(parts))
+    return LogRank(z, p_value, hazard, len(samples))
 
 
 @lru_cache(maxsize=16)
 def _all_arrangements(first: int, second: int) -> np.ndarray:
-    """Who of the runs is on the second side, (P, N); the observed one comes first."""
+    """Which runs are on the second side, (P, N); the observed arrangement is first."""
     runs = first + second
     chosen = np.array(list(itertools.combinations(range(runs), second))[::-1])
     second_PN = np.zeros((len(chosen), runs))
@@ -184,7 +185,7 @@ def _all_arrangements(first: int, second: int) -> np.ndarray:
 def _drawn_arrangements(
     first: int, second: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """The same for arrangements drawn at random."""
+    """The observed arrangement and random ones, (P, N)."""
     observed = np.repeat([0.0, 1.0], [first, second])
     drawn = rng.permuted(np.tile(observed, (MOST_ARRANGEMENTS, 1)), axis=1)
     return np.concatenate([observed[None], drawn])
@@ -204,17 +205,17 @@ def _excess_and_variance(
     return excess_P, (spread_E * share_PE * (1 - share_PE)).sum(1)
 
 
-def _combined(
-    found: Sequence[tuple[np.ndarray, np.ndarray]], exact: bool
+def _sum_strata(
+    statistics: Sequence[tuple[np.ndarray, np.ndarray]], exact: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sums over strata: of every combination of their arrangements, or of drawn ones."""
-    if not exact:  # the first is the observed one, and no draw
+    """Sums over strata: for every combination of arrangements, or for the drawn ones."""
+    if not exact:  # the first arrangement is the observed one, not a draw
         return (
-            np.sum([one[0][1:] for one in found], axis=0),
-            np.sum([one[1][1:] for one in found], axis=0),
+            np.sum([one[0][1:] for one in statistics], axis=0),
+            np.sum([one[1][1:] for one in statistics], axis=0),
         )
     excess_P, variance_P = np.zeros(1), np.zeros(1)
-    for excess, variance in found:
+    for excess, variance in statistics:
         excess_P = np.add.outer(excess_P, excess).ravel()
         variance_P = np.add.outer(variance_P, variance).ravel()
     return excess_P, variance_P
@@ -223,10 +224,10 @@ def _combined(
 def runs_to_resolve(
     hazard_ratio: float, happened_share: float, power: float = 0.8, level: float = 0.05
 ) -> int | None:
-    """Runs a side with which a log-rank test would find a hazard ratio.
+    """Number of runs on each side at which a log-rank test detects a hazard ratio.
 
-    `happened_share` is the share of all runs in which the event happens. None: more than
-    1000, or nothing happens. Source: Schoenfeld (1981).
+    `happened_share` is the share of all runs in which the event happens. None for more
+    than 1000 runs, or without events. Source: Schoenfeld (1981).
 
     >>> runs_to_resolve(hazard_ratio=4.0, happened_share=0.8)
     11

@@ -6,12 +6,12 @@ or for none: those of `OTHERS`.
 """
 
 import difflib
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
 
+from analysis.arm_names import natural_key
 from analysis.comparisons import COSTS
 from analysis.selection import size_name
 from analysis.settings import SEEDS, SILENT, fields_of, seeds_of
@@ -174,14 +174,9 @@ def distinct(values: Iterable[Any]) -> list[Any]:
         found.values(),
         key=lambda v: (
             (v is None, not is_number(v)),
-            v if is_number(v) else _natural(shown(v)),
+            v if is_number(v) else natural_key(shown(v)),
         ),
     )
-
-
-def _natural(text: str) -> list[str | int]:
-    parts = re.split(r"([0-9]+)", text)  # text and digits in turn, text first
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 def is_number(value: Any) -> bool:

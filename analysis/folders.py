@@ -1,4 +1,4 @@
-"""One run's folder: which of its files are read, and what they say of the run."""
+"""Reads one run's folder into the columns of its run."""
 
 import contextlib
 import fnmatch
@@ -25,7 +25,7 @@ STAMPED = (
     "failure.json",
 )
 PROBES = "probe-*.jsonl"
-"""What `synth probe --save` leaves in a run's folder."""
+"""Files that `synth probe --save` writes into a run's folder."""
 
 
 def is_probe(name: str) -> bool:
@@ -34,37 +34,37 @@ def is_probe(name: str) -> bool:
 
 
 def files_of(path: Path) -> dict[str, os.stat_result]:
-    """The files of a run that collection reads, by name in order.
+    """The files of a run that collection reads, sorted by name.
 
     Raises
     ------
     OSError
-        When the folder cannot be read (a dangling link, say).
+        When the folder cannot be read, as with a dangling link.
     ValueError
-        Names a file that is none: a folder, or a pipe, whose reader would wait for ever.
+        Names an entry that is not a regular file; reading a pipe would block.
     """
-    found: dict[str, os.stat_result] = {}
+    files: dict[str, os.stat_result] = {}
     with contextlib.suppress(NotADirectoryError), os.scandir(path) as entries:
         for entry in entries:
             if entry.name in STAMPED or is_probe(entry.name):
                 with contextlib.suppress(FileNotFoundError):  # replaced meanwhile
-                    found[entry.name] = entry.stat()
-    for name, status in found.items():
+                    files[entry.name] = entry.stat()
+    for name, status in files.items():
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{name} is not a regular file")
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def stamp_of(files: dict[str, os.stat_result]) -> str:
-    """Names, sizes and times of the files."""
+    """Names, sizes and modification times of the files, as one text."""
     return " ".join(f"{n}:{s.st_size}@{s.st_mtime_ns}" for n, s in files.items())
 
 
 def read_run(path: Path, sweep: str, stamp: str, state: str) -> dict[str, Any]:
-    """The run's own columns, as much of them as its files give."""
+    """The columns of a run, as far as its files can be read."""
     run: dict[str, Any] = dict.fromkeys(RUN_SCHEMA)
     run |= {"sweep": sweep, "run_id": path.name, "state": state, "stamp": stamp}
-    read = {name: _json(path / f"{name}.json") for name in _JSON_FILES}
+    read = {name: _read_json(path / f"{name}.json") for name in _JSON_FILES}
     unread = [text for _, text in read.values() if text]
     stored, result, failure, environment = (read[name][0] for name in _JSON_FILES)
     run["run_id"] = _text(stored.get("run_id")) or path.name
@@ -72,9 +72,9 @@ def read_run(path: Path, sweep: str, stamp: str, state: str) -> dict[str, Any]:
     if isinstance(config, dict):
         try:
             plugins.prepare(config, path / "config.json")
-        except ValueError as error:  # told beside what can be read without it
+        except ValueError as error:  # the rest is read without the plugin
             unread.append(str(error))
-        # Where somebody's files lay is no setting, and a table may not name code.
+        # Paths of plugins are not a setting, and a table must not name code to import.
         config = {k: v for k, v in config.items() if k != plugins.FOLDER}
         columns, wrong = configured(config)
         run |= columns | _derived(config, result, columns["scale"], wrong)
@@ -99,25 +99,25 @@ def read_run(path: Path, sweep: str, stamp: str, state: str) -> dict[str, Any]:
 def _derived(
     config: dict[str, Any], result: dict[str, Any], scale: str | None, wrong: list[str]
 ) -> dict[str, Any]:
-    """What follows from a configuration; adds to `wrong` what does not."""
-    found: dict[str, Any] = {}
+    """Columns computed from a configuration; errors are added to `wrong`."""
+    columns: dict[str, Any] = {}
     try:
-        found["config"] = canonical_json(config)
+        columns["config"] = canonical_json(config)
         parameters = resolve(str(scale))[1].nominal_parameters
         if fits(parameters, RUN_SCHEMA["parameters"]):
-            found["parameters"] = parameters
+            columns["parameters"] = parameters
         if not wrong:
-            found["flops_per_token"] = flops_per_token(config, result)
-    except ValueError as error:  # NaN in it, or an unknown scale
+            columns["flops_per_token"] = flops_per_token(config, result)
+    except ValueError as error:  # NaN in the file, or an unknown scale
         wrong.append(f"config.json: {error}")
-    return found
+    return columns
 
 
 _JSON_FILES = ("config", "result", "failure", "environment")
 
 
-def _json(path: Path) -> tuple[dict[str, Any], str | None]:
-    """The object in a file (empty if there is none), and why it could not be read."""
+def _read_json(path: Path) -> tuple[dict[str, Any], str | None]:
+    """The object in a file ({} without a file), and an error if it cannot be read."""
     try:
         return read_object(path), None
     except FileNotFoundError:
@@ -134,11 +134,12 @@ def _training_seconds(result: dict[str, Any]) -> tuple[float | None, list[str]]:
     seconds = result.get("seconds")
     if not isinstance(seconds, dict):
         return None, []
-    if not all(fits(part, RUN_SCHEMA["training_seconds"]) for part in seconds.values()):
+    values = seconds.values()
+    if not all(fits(value, RUN_SCHEMA["training_seconds"]) for value in values):
         return None, [f"result.json: seconds is {seconds!r:.60}"]
-    return math.fsum(part for part in seconds.values() if part is not None), []
+    return math.fsum(value for value in values if value is not None), []
 
 
-def complain(run: dict[str, Any], text: str) -> None:
-    """Add to what is wrong with a run."""
+def add_problem(run: dict[str, Any], text: str) -> None:
+    """Append a sentence to the column `problem` of a run."""
     run["problem"] = f"{run['problem']}; {text}" if run["problem"] else text

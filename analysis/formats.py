@@ -16,22 +16,22 @@ _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
 
 
 def form_of(json_: bool, csv: bool, latex: bool) -> Form:
-    """The form that the options `--json`, `--csv`, `--latex` ask for.
+    """The output form chosen by the options `--json`, `--csv` and `--latex`.
 
     Raises
     ------
     ValueError
-        When there are two of them.
+        When more than one is given.
     """
     options: dict[Form, bool] = {"json": json_, "csv": csv, "latex": latex}
-    asked = [name for name, given in options.items() if given]
-    if len(asked) > 1:
-        raise ValueError(f"--{asked[0]} and --{asked[1]} exclude each other.")
-    return asked[0] if asked else "text"
+    chosen = [name for name, given in options.items() if given]
+    if len(chosen) > 1:
+        raise ValueError(f"--{chosen[0]} and --{chosen[1]} exclude each other.")
+    return chosen[0] if chosen else "text"
 
 
-def rendered(table: pl.DataFrame, form: Form) -> str:
-    """A table for a program: a JSON object a row, CSV, or a LaTeX tabular (booktabs)."""
+def render_table(table: pl.DataFrame, form: Form) -> str:
+    """Render a table as JSON lines, CSV, or a LaTeX tabular (booktabs)."""
     if form == "json":
         return "\n".join(json.dumps(row) for row in table.iter_rows(named=True))
     if form == "csv":
@@ -51,7 +51,7 @@ def rendered(table: pl.DataFrame, form: Form) -> str:
 
 
 def as_text(table: pl.DataFrame, title: str) -> Table:
-    """A table for a terminal; columns without any value are left out."""
+    """Render a table for a terminal, without columns that have no value."""
     shown = Table(title=title)
     kept = [name for name in table.columns if table[name].null_count() < table.height]
     for name in kept:

@@ -1,7 +1,7 @@
-"""Files of measured numbers, one JSON object a line, as typed and sorted tables.
+"""Parses files of measurements (one JSON object a line) into typed, sorted tables.
 
-Whole files are parsed at once; where that fails, line by line, so that a bad line costs
-itself and is said.
+Files are parsed whole; if that fails, line by line, so that only bad lines are lost, and
+their number is reported.
 """
 
 import io
@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis.folders import complain
+from analysis.folders import add_problem
 from analysis.schema import ITEMS, MEASURED, ORDER, fits
 from synth.metrics import SCHEMA
 
 BATCH_BYTES = 64 << 20
-"""Lines parsed at a time."""
+"""Bytes parsed at a time."""
 ITEM_COLUMNS = {name: MEASURED[name] for name in ORDER} | ITEMS
-"""A score's names and its counts by test item."""
+"""The columns that name a score, and its counts by test item."""
 
 
 @dataclass(frozen=True)
 class Lines:
-    """The whole lines of one file of measurements, and the run they belong to."""
+    """The complete lines of one file of measurements, and their run."""
 
     run: dict[str, Any]
     name: str
@@ -35,14 +35,14 @@ class Lines:
 
     @classmethod
     def of(cls, path: Path, run: dict[str, Any]) -> "Lines":
-        """Read the file, without a last line that has no end (the run was killed)."""
+        """Read a file without an incomplete last line, which a killed run leaves."""
         try:
             content = path.read_bytes()
         except FileNotFoundError:
             content = b""
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
-            complain(run, f"{path.name}: torn last line")
+            add_problem(run, f"{path.name}: torn last line")
         return cls(run, path.name, whole)
 
 
@@ -51,11 +51,11 @@ def parse(files: Iterable[Lines]) -> Iterator[pl.DataFrame]:
     for batch in _batches(files):
         if not any(lines.content for lines in batch):
             continue
-        frame = _whole(batch)
+        frame = _parse_batch(batch)
         if frame is not None:
             yield frame
         else:
-            yield from (_slowly(lines) for lines in batch)
+            yield from (_parse_lines(lines) for lines in batch)
 
 
 def _batches(files: Iterable[Lines]) -> Iterator[list[Lines]]:
@@ -71,8 +71,8 @@ def _batches(files: Iterable[Lines]) -> Iterator[list[Lines]]:
         yield batch
 
 
-def _whole(batch: list[Lines]) -> pl.DataFrame | None:
-    """All rows of the files, if each line is a row of the file's own run."""
+def _parse_batch(batch: list[Lines]) -> pl.DataFrame | None:
+    """All rows of the files; None unless every line is a row of the file's own run."""
     content = b"".join(lines.content for lines in batch)
     try:
         frame = pl.read_ndjson(io.BytesIO(content), schema=MEASURED)
@@ -87,8 +87,8 @@ def _whole(batch: list[Lines]) -> pl.DataFrame | None:
     return frame if complete else None
 
 
-def _slowly(lines: Lines) -> pl.DataFrame:
-    """Line by line: what is no row of the run is counted, not guessed at."""
+def _parse_lines(lines: Lines) -> pl.DataFrame:
+    """Parse line by line; lines that are not rows of the run are counted and skipped."""
     rows, bad, foreign = [], 0, 0
     for line in lines.content.splitlines():
         try:
@@ -105,18 +105,24 @@ def _slowly(lines: Lines) -> pl.DataFrame:
             foreign += 1
         else:
             rows.append({name: row[name] for name in SCHEMA})
-    _count(lines, bad, "unreadable lines")
-    _count(lines, foreign, "lines of another run")
+    _report(lines, bad, "unreadable lines")
+    _report(lines, foreign, "lines of another run")
     return pl.DataFrame(rows, schema=MEASURED, orient="row")
 
 
-def _count(lines: Lines, number: int, what: str) -> None:
+def _report(lines: Lines, number: int, what: str) -> None:
     if number:
-        complain(lines.run, f"{lines.name}: {number} {what}")
+        add_problem(lines.run, f"{lines.name}: {number} {what}")
 
 
 def _check(row: dict[str, Any], names: Iterable[str], optional: Iterable[str]) -> None:
-    """Raise `ValueError` for a value that its column cannot hold."""
+    """Check that values fit their columns.
+
+    Raises
+    ------
+    ValueError
+        Names the column and the value.
+    """
     for name in names:
         missing = row[name] is None and name not in optional
         if missing or not fits(row[name], MEASURED[name]):
@@ -124,7 +130,7 @@ def _check(row: dict[str, Any], names: Iterable[str], optional: Iterable[str]) -
 
 
 def parse_items(lines: Lines) -> pl.DataFrame:
-    """The counts by test item of one run; lines that are none are counted and said."""
+    """The counts by test item of one run; bad lines are counted and reported."""
     rows, bad = [], 0
     names = [name for name in ORDER if name != "run_id"]
     for line in lines.content.splitlines():
@@ -133,32 +139,38 @@ def parse_items(lines: Lines) -> pl.DataFrame:
             _check(read, names, optional=())
             right, number = (_counts(read[name]) for name in ("right", "number"))
             if len(right) != len(number):
-                raise ValueError("right and number do not fit")
+                raise ValueError("right and number differ in length")
             kept = {name: read[name] for name in names}
             counts = {"items_right": right, "items_number": number}
             rows.append({"run_id": lines.run["run_id"]} | kept | counts)
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             bad += 1
-    _count(lines, bad, "unreadable lines")
+    _report(lines, bad, "unreadable lines")
     return pl.DataFrame(rows, schema=ITEM_COLUMNS, orient="row")
 
 
 def _counts(values: Any) -> list[int]:
-    """Numbers of tokens, or `ValueError`."""
-    found = np.asarray(values)
-    if found.size == 0:
+    """Check and return a list of counts.
+
+    Raises
+    ------
+    ValueError
+        For anything but non-negative integers below 2^32.
+    """
+    counts = np.asarray(values)
+    if counts.size == 0:
         return []
-    if found.ndim != 1 or found.dtype.kind != "i" or found.min() < 0:
-        raise ValueError("no list of counts")
-    if found.max() >= 2**32:
-        raise ValueError("a count that is too large")
-    return found.tolist()
+    if counts.ndim != 1 or counts.dtype.kind != "i" or counts.min() < 0:
+        raise ValueError("not a list of counts")
+    if counts.max() >= 2**32:
+        raise ValueError("a count is too large")
+    return counts.tolist()
 
 
 def in_order(measured: pl.DataFrame) -> pl.DataFrame:
-    """Sorted by `ORDER`; of rows that name one number, the last that was written.
+    """Sort by `ORDER`, and keep the last written of rows with equal keys.
 
-    Names are sorted as ranks, several times faster than as text.
+    Names are sorted as ranks, which is several times faster than as text.
     """
     names = [name for name in ORDER if MEASURED[name] == pl.String()]
     ranks = [

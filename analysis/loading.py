@@ -1,4 +1,4 @@
-"""The table of a sweep, by whatever a person calls it."""
+"""Loads the table of a sweep by name or by path."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from synth.identity import nearest
 
 
 def load_sweep(name: str, results: Path, runs: Path = Path("runs")) -> pl.DataFrame:
-    """A parquet file, a folder of tables or of runs, a table in `results`, or a sweep.
+    """Load a parquet file, a folder of tables or of runs, a table in `results`, or a sweep.
 
-    Folders of runs are read as they stand; nothing is written.
+    Folders of runs are read in their current state; nothing is written.
 
     Raises
     ------
@@ -33,6 +33,6 @@ def load_sweep(name: str, results: Path, runs: Path = Path("runs")) -> pl.DataFr
     folders = [path.name for path in sorted(runs.glob("*")) if path.is_dir()]
     known = list(dict.fromkeys([*tables, *folders]))
     raise ValueError(
-        f"{name!r} is no table in {results}, no parquet file and no folder of runs. "
+        f"{name!r} is neither a table in {results}, nor a parquet file or a folder. "
         f"{nearest(name, known) if known else 'There are no tables yet: make collect.'}"
     )

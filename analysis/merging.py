@@ -1,4 +1,4 @@
-"""Runs that were read, added to the table of an earlier collection."""
+"""Merges collected runs into an earlier table, and tables of several machines into one."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,15 +21,15 @@ from analysis.schema import MEASURED, ORDER, RUN_SCHEMA, SWEEP_SCHEMA
 
 @dataclass(frozen=True)
 class Merged:
-    """One table of what was read and of what was kept."""
+    """The merged table, and which runs it takes from their folders."""
 
     table: pl.DataFrame
     taken: list[str]
-    """Runs whose rows are those of their folder."""
+    """Runs whose rows come from their folder."""
     left_out: dict[str, str] = field(default_factory=dict)
-    """Runs whose folder has less than the earlier table."""
+    """Runs whose rows in the earlier table are kept, and why."""
     errors: list[str] = field(default_factory=list)
-    """Runs of which folder and earlier table hold different results."""
+    """Messages about runs with different results in folder and table."""
 
 
 def merge(
@@ -39,19 +39,19 @@ def merge(
     kept: Collection[str],
     replace: bool,
 ) -> Merged:
-    """`runs` with their `lines`, and of `previous` the runs `kept` that are not taken.
+    """Merge `runs` with their `lines` into the runs `kept` of the table `previous`.
 
-    A run that is done in `previous` stays as it is there where its folder is not done,
-    or is done with another result, unless `replace`. What only `previous` has of probes
-    is kept with a run that is taken.
+    A run that is done in `previous` keeps its rows if its folder is not done, or has
+    another result, unless `replace`. A run taken from its folder keeps the probes that
+    only `previous` has.
     """
-    measured, items = _measured(lines)
+    measured, items = _parse_files(lines)
     if previous is None:
         taken = [run["run_id"] for run in runs]
-        return Merged(_joined(runs, measured, items), taken)
+        return Merged(_join_runs(runs, measured, items), taken)
     whole = load(previous).filter(pl.col("run_id").is_in(list(kept)))
     old = whole.filter(pl.col("run_id").is_in([run["run_id"] for run in runs]))
-    left_out, errors = ({}, []) if replace else _refused(runs, old, measured)
+    left_out, errors = ({}, []) if replace else _find_conflicts(runs, old, measured)
     fresh = [run for run in runs if run["run_id"] not in left_out]
     taken = [run["run_id"] for run in fresh]
     here = pl.col("run_id").is_in(taken)
@@ -61,15 +61,15 @@ def merge(
     probes = probes.join(measured, on=["run_id", "suite"], how="anti")
     if probes.height:
         measured = in_order(pl.concat([measured, probes]))
-    table = pl.concat([whole.filter(~here), _joined(fresh, measured, items)])
+    table = pl.concat([whole.filter(~here), _join_runs(fresh, measured, items)])
     return Merged(table.sort("run_id", maintain_order=True), taken, left_out, errors)
 
 
 def merge_tables(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """Tables of several machines as one, by run id; a run that is in several counts once.
+    """Merge tables of several machines by run id.
 
-    Of copies of a run the one that is done is taken, else the one that went furthest,
-    with what only the others have of probes.
+    Of several copies of a run the finished one is taken, else the one with the most
+    steps, together with probes that only other copies have.
 
     Raises
     ------
@@ -84,8 +84,10 @@ def merge_tables(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         for other in range(place + 1, len(names)):
             there = done.filter(pl.col("table") == other)["run_id"]
             both = pl.col("run_id").is_in(sorted({*here} & {*there}))
-            found = differences(frames[place].filter(both), frames[other].filter(both))
-            for run_id, where in found.items():
+            unequal = differences(
+                frames[place].filter(both), frames[other].filter(both)
+            )
+            for run_id, where in unequal.items():
                 raise ValueError(
                     f"{name} and {names[other]} hold different results of the run "
                     f"{run_id} ({where}). Remove one of them, then merge again."
@@ -101,10 +103,10 @@ def merge_tables(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     return table.sort(ORDER, maintain_order=True)
 
 
-def _refused(
+def _find_conflicts(
     runs: Sequence[dict[str, Any]], old: pl.DataFrame, measured: pl.DataFrame
 ) -> tuple[dict[str, str], list[str]]:
-    """Runs that stay as the earlier table has them, and why; what of it is an error."""
+    """Runs that keep the rows of the earlier table, with the reason; and errors."""
     done = set(old.filter(pl.col("state") == "done")["run_id"])
     left_out = {
         run["run_id"]: f"its folder is {run['state']}, the table has it done: left out"
@@ -115,7 +117,7 @@ def _refused(
     twice = pl.col("run_id").is_in(both)
     errors = []
     for run_id, where in differences(old.filter(twice), measured.filter(twice)).items():
-        left_out[run_id] = "another result than that of the table: left out"
+        left_out[run_id] = "its result differs from the table's: left out"
         errors.append(
             f"the table and the folder {run_id} hold different results of one run "
             f"({where}). The table keeps its own; to take the folder's, add --replace."
@@ -123,22 +125,22 @@ def _refused(
     return left_out, errors
 
 
-def _measured(lines: Sequence[Lines]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows of measurements in order, and counts by test item."""
+def _parse_files(lines: Sequence[Lines]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Sorted rows of measurements, and counts by test item."""
     suite = pl.col("suite").str.replace("^", PROBE)
     plain = parse(one for one in lines if one.name == "metrics.jsonl")
-    parts = [pl.DataFrame(schema=MEASURED), *plain]
+    frames = [pl.DataFrame(schema=MEASURED), *plain]
     probed = parse(one for one in lines if is_probe(one.name))
-    parts += [rows.with_columns(suite) for rows in probed]
+    frames += [rows.with_columns(suite) for rows in probed]
     items = [parse_items(one) for one in lines if one.name == "items.jsonl"]
     counts = [pl.DataFrame(schema=ITEM_COLUMNS), *items]
-    return in_order(pl.concat(parts)), pl.concat(counts)
+    return in_order(pl.concat(frames)), pl.concat(counts)
 
 
-def _joined(
+def _join_runs(
     runs: Sequence[dict[str, Any]], measured: pl.DataFrame, items: pl.DataFrame
 ) -> pl.DataFrame:
-    """Measured rows, in their order, with the columns of their run and their items."""
+    """Join measurements with the columns of their run and their counts by item."""
     table = pl.DataFrame(runs, schema=RUN_SCHEMA, orient="row")
     items = items.unique(ORDER, keep="last", maintain_order=True)
     measured = measured.join(items, on=ORDER, how="left", maintain_order="left")

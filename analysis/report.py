@@ -11,8 +11,8 @@ from typing import Any
 import polars as pl
 
 from analysis.arm_names import sort_rows
-from analysis.beside.board import board
 from analysis.beside.command import answered_frame, summary, verdict_frame
+from analysis.beside.replication import replication_rows
 from analysis.claims import RULE, Judgement, exploratory_table
 from analysis.plots import style
 from analysis.plots.gallery import Picture
@@ -55,7 +55,7 @@ def report(frame: pl.DataFrame, pictures: bool = True) -> str:
     Without `pictures` it has everything but the figures.
     """
     judgements = judge_all(frame)
-    entries = board(frame)
+    entries = replication_rows(frame)
     figures, left_out = all_pictures(frame) if pictures else ([], [])
     body = [
         "<h1>What predicting several tokens teaches: claims and evidence</h1>",

@@ -87,7 +87,7 @@ class Learned:
 
     def run(self) -> int:
         """Count, print, and draw if asked to."""
-        from analysis.formats import as_text, rendered
+        from analysis.formats import as_text, render_table
         from analysis.loading import load_sweep
         from analysis.plots import style
         from analysis.plots.heat import matrix_figure
@@ -101,7 +101,7 @@ class Learned:
                 "it counts as learned (Metric.learned)."
             )
         if self.json:
-            print(rendered(table, "json"))
+            print(render_table(table, "json"))
         else:
             show(as_text(matrix(table), "learned, of all runs (95 % of P, Wilson)"))
             levels = table.unique("place", maintain_order=True)

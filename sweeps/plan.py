@@ -118,8 +118,7 @@ def plan(
 ) -> Plan:
     """Cut the runs in some states into packs, longest first, and estimate their time.
 
-    `most` bounds the packs of some runs, see `packs.cut_packs`.
-    `flops_per_second` is the rate that one slot sustains, if known.
+    `most`: see `packs.cut_packs`; `flops_per_second`: what one slot sustains, if known.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""Published numbers beside ours: one TOML file a published table, and the board."""
+"""Published numbers beside ours: a TOML file for each published table, and the verdicts."""

@@ -1,4 +1,4 @@
-"""The command `python -m analysis beside`: published numbers and ours, a verdict each."""
+"""The command beside: published numbers with ours beside them, and the verdicts."""
 
 import json
 from collections import Counter
@@ -11,8 +11,8 @@ import polars as pl
 import tyro
 from rich.table import Table
 
-from analysis.beside.board import BoardRow, board
 from analysis.beside.published import Published, published_tables
+from analysis.beside.replication import ReplicationRow, replication_rows
 from analysis.beside.verdict import MEANINGS
 from analysis.parquet import read_all, results_folder
 from analysis.tables import show
@@ -27,42 +27,45 @@ LABELS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Beside:
-    """Published numbers with ours beside them, and whether ours agree."""
+    """Show published numbers with ours beside them, and whether ours agree."""
 
     only: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[TABLE ...]")
     ] = ()
     """Tables to show, such as graph-paths; all of them if none is given."""
     results: Path = field(default_factory=results_folder)
-    """Where the collected tables lie."""
+    """The folder of the collected tables."""
     all: bool = False
-    """Show the numbers without a run here too."""
+    """Show also the numbers without a run here."""
     json: bool = False
     """Print one JSON object a published number."""
 
     def run(self) -> int:
-        """Print the board."""
+        """Print the tables and the count of verdicts."""
         tables = {table.id: table for table in published_tables()}
         for name in self.only:
             if name not in tables:
                 raise ValueError(
                     f"No published table {name!r}. {nearest(name, list(tables))}"
                 )
-        chosen = self.only or tuple(tables)
-        entries = [e for e in board(read_all(self.results)) if e.table in chosen]
+        names = self.only or tuple(tables)
+        rows = replication_rows(read_all(self.results))
+        entries = [row for row in rows if row.table in names]
         if self.json:
             for entry in entries:
                 print(json.dumps(asdict(entry)))
             return 0
-        for name in chosen:
+        for name in names:
             own = [entry for entry in entries if entry.table == name]
             show_table(tables[name], own, all_rows=self.all)
         print(summary(entries))
         return 0
 
 
-def show_table(table: Published, entries: Sequence[BoardRow], all_rows: bool) -> None:
-    """One published table: what was run, or every row of it; one line if nothing was."""
+def show_table(
+    table: Published, entries: Sequence[ReplicationRow], all_rows: bool
+) -> None:
+    """Print the rows of a table that were run, or all; one line if none was run."""
     head = f"{table.id}: {table.source} ({LABELS[table.label]})"
     sweep = f"its sweep is {table.sweep}" if table.sweep else "no sweep answers it yet"
     answered = [entry for entry in entries if entry.value is not None]
@@ -75,8 +78,8 @@ def show_table(table: Published, entries: Sequence[BoardRow], all_rows: bool) ->
         print(f"{rest} more numbers of this table have no run here; --all shows them.")
 
 
-def entries_table(entries: Sequence[BoardRow], solved: float | None) -> Table:
-    """The entries for a terminal: levels, or shares of solved runs, and differences."""
+def entries_table(entries: Sequence[ReplicationRow], solved: float | None) -> Table:
+    """Rows for a terminal: levels or shares of solved runs, differences, verdicts."""
     shown = Table()
     names = ["printed"] if solved is not None else []
     kind = f", solved (from {solved:g} on)" if solved is not None else ""
@@ -103,8 +106,8 @@ def entries_table(entries: Sequence[BoardRow], solved: float | None) -> Table:
     return shown
 
 
-def summary(entries: Sequence[BoardRow]) -> str:
-    """How many published differences have which verdict, and what each verdict means."""
+def summary(entries: Sequence[ReplicationRow]) -> str:
+    """The number of published differences by verdict, with the meaning of each."""
     counts = Counter(entry.verdict for entry in entries if entry.verdict)
     words = "; ".join(
         f"{counts[name]} {name} ({meaning})"
@@ -114,8 +117,8 @@ def summary(entries: Sequence[BoardRow]) -> str:
     return f"Published differences: {words}."
 
 
-def verdict_frame(entries: Sequence[BoardRow]) -> pl.DataFrame:
-    """Published tables by verdict, for the report: a row a table, a column a verdict."""
+def verdict_frame(entries: Sequence[ReplicationRow]) -> pl.DataFrame:
+    """Counts of verdicts for the report: a row for each table, a column a verdict."""
     by_table: dict[str, Counter[str]] = {}
     for entry in entries:
         if entry.verdict:
@@ -129,8 +132,8 @@ def verdict_frame(entries: Sequence[BoardRow]) -> pl.DataFrame:
     )
 
 
-def answered_frame(entries: Sequence[BoardRow]) -> pl.DataFrame:
-    """The published numbers that runs here answer, a row each."""
+def answered_frame(entries: Sequence[ReplicationRow]) -> pl.DataFrame:
+    """The published numbers for which there are runs, a row each."""
     columns = {
         "source": pl.String(),
         "column": pl.String(),
@@ -158,7 +161,7 @@ def _number(value: float | None, signed: bool = False) -> str:
     return "-" if value is None else f"{value:{'+' if signed else ''}.3f}"
 
 
-def _difference(entry: BoardRow) -> str:
+def _difference(entry: ReplicationRow) -> str:
     if entry.difference is None:
         return "-"
     low, high = _number(entry.low, True), _number(entry.high, True)

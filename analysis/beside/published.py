@@ -1,9 +1,9 @@
-"""Numbers that others printed, as they printed them; one TOML file a table.
+"""Published numbers, exactly as printed; a TOML file for each table.
 
-A file says where its table stands, which runs of this suite answer it (`where`), and what
-of them is compared (`metric`, `slice`). Its rows are arms, its columns settings or slices;
-a value is a number, or a number and its spread. `label` says how the numbers were read:
-P in the paper's text, R in a repository, N in notes of third parties.
+A file names its source, the runs of this suite that answer it (`where`) and the number
+that is compared (`metric`, `slice`). Rows are arms, columns settings or slices; a value is
+a number, or a number and its spread. `label` says where the numbers were read: P in the
+paper's text, R in a repository, N in notes of third parties.
 """
 
 import tomllib
@@ -22,20 +22,20 @@ class Column:
     name: str
     slice: str = ""
     where: tuple[str, ...] = ()
-    """Conditions on our runs beside those of the table."""
+    """Further conditions on our runs, besides those of the table."""
     seeds: int | None = None
-    """How many seeds or graphs the source averages over; None where it does not say."""
+    """Number of seeds or graphs in the source's mean; None if not stated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row: an arm as the source calls it, and its values, a column each."""
+    """One row: an arm by the source's name, and its values, one a column."""
 
     name: str
     arm: str | None = None
-    """Our word for it; None where no objective here is that arm."""
+    """Our arm; None if no objective here corresponds."""
     values: tuple[tuple[float, ...], ...]
-    """Value, and spread where one is printed."""
+    """Value, and spread if printed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,21 +46,21 @@ class Published:
     source: str
     label: Literal["P", "R", "N"]
     sweep: str
-    """The sweep of the catalogue that answers it; empty where there is none yet."""
+    """The sweep of the catalogue that answers it; "" if there is none yet."""
     setting: str
     ours: str
-    """In what our runs differ from the setting."""
+    """How our runs differ from the setting."""
     where: tuple[str, ...]
     metric: str
     suite: str = "test"
     percent: bool = False
-    """Whether the source prints per cent of what we measure as a share."""
+    """Whether the source prints percentages of what we measure as shares."""
     spread: str = ""
-    """What its spreads are."""
+    """The kind of spread that is printed."""
     solved: float | None = None
-    """Outcomes are events, "solved" from this share on; None: they are levels."""
+    """Outcomes are events: "solved" from this share on. None: they are levels."""
     baseline: str
-    """The row that the others are compared with."""
+    """The row with which the others are compared."""
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
 
@@ -79,30 +79,30 @@ class Published:
 
     @property
     def unit(self) -> float:
-        """What a published number is multiplied with to be in our unit."""
+        """The factor from a published number to our unit."""
         return 0.01 if self.percent else 1.0
 
     def outcome(self, value: Sequence[float]) -> float:
-        """What ours is compared with: the number in our unit, or whether it is solved."""
+        """The number in our unit, or 1 or 0 for solved or not."""
         level = value[0] * self.unit
         return level if self.solved is None else float(level >= self.solved)
 
     def row(self, name: str) -> Row:
-        """The row of that name."""
+        """The row called `name`."""
         return next(row for row in self.rows if row.name == name)
 
 
 def published_tables(folder: Path = FOLDER) -> Iterator[Published]:
-    """All published tables, by the names of their files."""
+    """Read all published tables, in the order of their file names."""
     for path in sorted(folder.glob("*.toml")):
         yield from_dict(path.stem, tomllib.loads(path.read_text()))
 
 
 def from_dict(name: str, values: dict[str, Any]) -> Published:
-    """A table from what its file holds."""
-    part = values.pop("slice", "")
+    """Build a table from the values of its file."""
+    default = {"slice": values.pop("slice", "")}
     columns = tuple(
-        Column(**{"slice": part} | column | {"where": tuple(column.get("where", ()))})
+        Column(**default | column | {"where": tuple(column.get("where", ()))})
         for column in values.pop("columns")
     )
     rows = tuple(

@@ -1,9 +1,9 @@
-"""What a published difference and ours say together, in one of five words.
+"""The verdict on a published difference and ours, one of five.
 
-The rule takes the two intervals alone, whatever the table compares. Where a source prints
-no spread, its interval is the bare number. Where outcomes are "solved" or not, a source
-shows which of two arms solves the task and not how often, so its interval is all
-differences of one sign: (0, 1], [-1, 0), or 0 where both arms do, or neither.
+The rule uses only the two intervals. Where a source prints no spread, its interval is the
+printed number. Where outcomes are "solved" or not, a source shows which of two arms solves
+the task but not how often, so its interval is all differences of one sign: (0, 1],
+[-1, 0), or 0 if both arms solve it or neither does.
 """
 
 from typing import Literal
@@ -23,9 +23,9 @@ MEANINGS: dict[Verdict, str] = {
     "two intervals holds 0",
     "not run": "fewer than two pairs of runs here",
 }
-"""The words, in the order in which they are counted, and what each one means."""
-ENOUGH = 5
-"""Pairs from which on there is a verdict."""
+"""The verdicts, in the order of display, and their meanings."""
+FEWEST_PAIRS = 5
+"""Fewer pairs are undecided."""
 Bounds = tuple[float, float]
 
 
@@ -39,7 +39,7 @@ def judge(ours: Bounds, pairs: int, theirs: Bounds) -> Verdict:
     """
     if pairs < 2:
         return "not run"
-    if pairs < ENOUGH or ours[0] <= 0 <= ours[1] or theirs[0] <= 0 <= theirs[1]:
+    if pairs < FEWEST_PAIRS or ours[0] <= 0 <= ours[1] or theirs[0] <= 0 <= theirs[1]:
         return "undecided"
     if (ours[0] > 0) != (theirs[0] > 0):
         return "opposite sign"

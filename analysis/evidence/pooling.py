@@ -7,9 +7,10 @@ import polars as pl
 
 from analysis.arm_names import BASELINE, arm_name
 from analysis.claims import ENOUGH_SEEDS, MARGIN, Evidence
-from analysis.comparisons import paired, path_difference
+from analysis.comparisons import paired
 from analysis.events import Better, Times, event_times, log_rank
 from analysis.evidence.pairs import CELL, difference_over_items
+from analysis.execution_paths import path_difference
 from analysis.modes import span_of, two_groups
 from analysis.statistics import Interval
 

@@ -10,12 +10,12 @@ from IPython.display import Image, Markdown, display
 from nbconvert.preprocessors import ExecutePreprocessor
 
 from analysis.claims import Judgement, exploratory_table
-from analysis.contrasts import contrasts
+from analysis.contrasts import compute_contrasts
 from analysis.fields import Fields
 from analysis.plots import style
 from analysis.plots.families import FIGURES
+from analysis.plots.learning_rates import rate_figure
 from analysis.plots.overview import overviews
-from analysis.plots.rates import rate_figure
 from analysis.selection import usable
 from analysis.statements import judge_all
 from analysis.views import Query
@@ -79,7 +79,7 @@ def paired(frame: pl.DataFrame) -> None:
     """Show every arm against the baseline, task by task."""
     for done in _by_task(frame):
         try:
-            one = contrasts(done, Query())
+            one = compute_contrasts(done, Query())
         except ValueError as error:
             display(Markdown(f"*{done['task'][0]} is left out: {error}*"))
             continue

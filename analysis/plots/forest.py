@@ -27,7 +27,7 @@ def forest_figure(found: Contrasts) -> tuple[Figure, pl.DataFrame]:
 
     Where seeds fall into two groups the mark is hollow, and the median stands with its
     exact interval, if there are pairs enough for one. The band around zero is what the
-    baseline differs from itself by, with other seeds (`noise` of `differences.judged`).
+    baseline differs from itself by, with other seeds (`differences.judge_differences`).
     Returns the figure and its table.
     """
     table = found.table

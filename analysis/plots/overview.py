@@ -13,7 +13,7 @@ from analysis.fields import Fields
 from analysis.plots.by_field import MOST_PANELS, facts_of, field_figure, file_name
 from analysis.plots.families import FIGURES
 from analysis.plots.gallery import Picture, draw_settings, named, one_picture
-from analysis.plots.rates import rate_figure
+from analysis.plots.learning_rates import rate_figure
 from analysis.selection import IS_TRIAL, usable
 from analysis.settings import Setting, settings_of
 from analysis.views import Query, view

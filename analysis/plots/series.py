@@ -59,62 +59,67 @@ def series_figure(
     Parameters
     ----------
     rows
-        One row a run and x, all of one setting: `seed`, `value`, the columns `x`
-        (numbers or names), `hue` and `panel`, and where there are any, counts by test
-        item, and the columns of `LEVELS`: `floor` and `ceiling` of the value.
-    label, unit
-        Of the x and the y axis.
-    title
-        Of a panel; `{}` stands for its value.
-    limits
-        Of the y axis; none for what the data need.
-    reference, reference_label
-        A level to mark with a dotted line, and what the legend calls it.
-    order
-        Of the panels; sorted if not given.
-    apart
-        Whether series stand beside each other at one x, where x is a few conditions.
-    floor
-        What the legend calls the floor.
+        One row a run and x, all of one setting: `seed`, `value`, `x`, `hue`, `panel`;
+        optionally counts by test item and the columns of `LEVELS`.
+    label, unit, title, limits
+        Names of x axis, y axis and panels (`{}` is the panel's value); ends of the y axis.
+    reference, reference_label, floor
+        A level to mark with a dotted line; names of the level and floor in the legend.
+    order, apart
+        Order of the panels; whether series stand side by side where x has few values.
 
-    Returns the figure and the plotted table: mean, t interval over seeds, number of
-    seeds, and no mean where they fall into two groups (`analysis.modes`); where counts
-    by test item are known, the bootstrap interval over them.
+    Returns the figure and the plotted table, see `modes.levels`; where counts by test
+    item are known, with the bootstrap interval over items.
     """
     by = list(dict.fromkeys((panel, x, hue)))
     span, noise = span_of(rows), False
     table = over_items(rows, levels(rows, by, span, limits == SHARE), by)
-    looks = looks_of(rows, hue)
-    found = distinct(rows[panel])
-    panels = [name for name in order if name in found] or found
+    looks, values = looks_of(rows, hue), distinct(rows[panel])
+    panels = [name for name in order if name in values] or values
     with style.house_style():
         figure, grid = style.wrapped_panels(len(panels), unit)
         for axes, value in zip(grid, panels, strict=True):
             here = pl.col(panel) == value
-            ticks = _ticks(rows.filter(here)[x], log)
-            place = _place(x, hue, ticks, list(looks), DODGE * (apart and x != hue))
-            seeds = rows.filter(here).with_columns(place=place)
-            means = table.filter(here).with_columns(place=place)
-            line = "-" if rows[x].dtype.is_numeric() and x != hue else ""
-            draw_levels(axes, seeds, means, hue, looks, line)
-            _single_runs(axes, means, hue, looks)
-            style.mark_values(axes, ticks)
+            seeds, means = rows.filter(here), table.filter(here)
+            ticks = _ticks(seeds[x], log)
+            joined = rows[x].dtype.is_numeric() and x != hue
+            shift = DODGE * (apart and x != hue)
+            _draw_panel(axes, seeds, means, x, hue, looks, ticks, shift, joined)
             if limits is not None:
                 axes.set_ylim(*limits)
             seeds = seeds.with_columns(place=pl.col(x).replace_strict(ticks))
             draw_bounds(axes, seeds)
             if hue == "arm":
-                noise |= draw_noise(axes, seeds, span, limits == SHARE, bool(line))
+                noise |= draw_noise(axes, seeds, span, limits == SHARE, joined)
             axes.set_title(title.format(value))
             if reference is not None:
                 axes.axhline(reference, **REFERENCE, zorder=1)
-        handles: list[Artist] = [*keys(looks, hue, table=table)]
-        if reference is not None and reference_label:
-            handles.append(Line2D([], [], **REFERENCE, label=reference_label))
-        handles += [*bound_keys(rows, floor), *[noise_key()] * noise]
         style.label_x(figure, label)
+        level = reference_label if reference is not None else ""
+        handles: list[Artist] = [*keys(looks, hue, table=table), *_level_key(level)]
+        handles += [*bound_keys(rows, floor), *[noise_key()] * noise]
         style.legend_below(figure, handles)
     return figure, table
+
+
+def _draw_panel(
+    axes: Axes,
+    rows: pl.DataFrame,
+    table: pl.DataFrame,
+    x: str,
+    hue: str,
+    looks: dict[Any, tuple[str, str]],
+    ticks: dict[Any, float],
+    shift: float,
+    joined: bool,
+) -> None:
+    """The series of one panel: seeds, means with intervals, and marks on the x axis."""
+    place = _place(x, hue, ticks, list(looks), shift)
+    means = table.with_columns(place=place)
+    line = "-" if joined else ""
+    draw_levels(axes, rows.with_columns(place=place), means, hue, looks, line)
+    _single_runs(axes, means, hue, looks)
+    style.mark_values(axes, ticks)
 
 
 def looks_of(rows: pl.DataFrame, hue: str) -> dict[Any, tuple[str, str]]:
@@ -170,6 +175,10 @@ def draw_noise(
     for place, (low, high) in bands.items() if not joined and len(bands) > 1 else ():
         axes.fill_between([place - BAR, place + BAR], low, high, **NOISE)
     return any(low < high for low, high in bands.values())
+
+
+def _level_key(label: str) -> list[Line2D]:
+    return [Line2D([], [], **REFERENCE, label=label)] if label else []
 
 
 def noise_key() -> Patch:

@@ -9,9 +9,9 @@ import pytest
 
 import analysis
 from analysis.__main__ import main
-from analysis.beside.board import BoardRow, board
 from analysis.beside.command import summary, verdict_frame
 from analysis.beside.published import from_dict, published_tables
+from analysis.beside.replication import ReplicationRow, replication_rows
 from analysis.beside.verdict import MEANINGS, judge
 from analysis.collect import collect
 from analysis.statistics import share_difference
@@ -49,7 +49,7 @@ def collected(folder, values):
 def entry_of(frame, row, column="degree 2", table="graph-paths"):
     (found,) = [
         entry
-        for entry in board(frame)
+        for entry in replication_rows(frame)
         if (entry.table, entry.row, entry.column) == (table, row, column)
     ]
     return found
@@ -227,7 +227,9 @@ def test_verdicts_are_counted():
     common = {"source": "s", "label": "P", "column": "c", "row": "r", "arm": "n2"}
     common |= {"printed": 0.5, "published": 0.5, "published_difference": 0.1}
     verdicts = ("replicates", "replicates", "not run", None)
-    entries = [BoardRow(table="t", verdict=verdict, **common) for verdict in verdicts]
+    entries = [
+        ReplicationRow(table="t", verdict=verdict, **common) for verdict in verdicts
+    ]
     counts = summary(entries)
     assert "2 replicates (our interval has the published sign" in counts
     assert "1 not run (" in counts

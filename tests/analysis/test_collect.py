@@ -297,9 +297,9 @@ def test_a_file_that_is_no_table_is_named(tmp_path, capsys):
 def test_a_folder_without_runs_is_a_message_not_a_traceback(tmp_path, capsys):
     assert main(["collect", "--runs", str(tmp_path)]) == 2
     assert "holds no sweep" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="holds no run"):
+    with pytest.raises(ValueError, match="has no run"):
         collect(tmp_path)
-    with pytest.raises(ValueError, match="no folder of runs"):
+    with pytest.raises(ValueError, match="is not a folder"):
         collect(tmp_path / "nothing")
 
 

@@ -18,10 +18,10 @@ from analysis.comparisons import (
     interaction,
     matched_table,
     paired,
-    path_difference,
     seeds_to_resolve,
     t_test,
 )
+from analysis.execution_paths import path_difference
 from analysis.parquet import read_all
 from analysis.selection import at_end, measured
 from analysis.settings import with_setting

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from analysis.collect import collect
-from analysis.contrasts import contrasts
-from analysis.differences import judged
+from analysis.contrasts import compute_contrasts
+from analysis.differences import judge_differences
 from analysis.measures import Measure
 from analysis.parquet import read
 from analysis.views import Query
@@ -49,7 +49,7 @@ def write_trees(root, gain=0.2, seeds=5, **training):
 
 def test_levels_get_the_paired_t_test():
     first, second = [0.3, 0.4, 0.5, 0.35], [0.42, 0.49, 0.62, 0.5]
-    found = judged(pairs(first, second), 0.9, MEASURE)
+    found = judge_differences(pairs(first, second), 0.9, MEASURE)
     told = stats.ttest_rel(second, first)
     assert found["test"] == "paired t"
     assert found["p"] == pytest.approx(told.pvalue)
@@ -60,7 +60,7 @@ def test_levels_get_the_paired_t_test():
 
 def test_events_get_medians_and_a_test_of_signs():
     first, second = [0.1, 0.12, 0.11, 0.9, 0.13], [0.95, 0.96, 0.9, 0.97, 0.12]
-    found = judged(pairs(first, second), 0.9, MEASURE)
+    found = judge_differences(pairs(first, second), 0.9, MEASURE)
     assert found["test"] == "sign"
     assert found["p"] == pytest.approx(stats.binomtest(4, 5).pvalue)
     assert found["difference"] == pytest.approx(np.median(np.subtract(second, first)))
@@ -70,7 +70,7 @@ def test_events_get_medians_and_a_test_of_signs():
 def test_six_events_get_wilcoxon_and_the_interval_of_their_median():
     first = [0.1, 0.12, 0.11, 0.14, 0.13, 0.105]
     second = [0.95, 0.96, 0.9, 0.97, 0.12, 0.93]
-    found = judged(pairs(first, second), 0.9, MEASURE)
+    found = judge_differences(pairs(first, second), 0.9, MEASURE)
     differences = np.subtract(second, first)
     assert found["test"] == "Wilcoxon"
     assert found["p"] == pytest.approx(
@@ -93,15 +93,21 @@ def test_intervals_of_medians_hold_it_as_often_as_they_say():
 
 
 def test_the_ends_of_the_scale_are_named():
-    at_floor = judged(pairs([0.1, 0.09, 0.11], [0.1, 0.1, 0.1]), 0.9, MEASURE)
+    at_floor = judge_differences(
+        pairs([0.1, 0.09, 0.11], [0.1, 0.1, 0.1]), 0.9, MEASURE
+    )
     assert at_floor["settled"] == "both at the floor or below"
-    at_ceiling = judged(pairs([0.99, 1.0, 1.0], [1.0, 1.0, 0.99]), 0.9, MEASURE)
+    at_ceiling = judge_differences(
+        pairs([0.99, 1.0, 1.0], [1.0, 1.0, 0.99]), 0.9, MEASURE
+    )
     assert at_ceiling["settled"] == "both at the ceiling"
 
 
 def test_any_field_is_compared_in_each_arm(tmp_path):
     write_trees(tmp_path)
-    found = contrasts(collect(tmp_path).frame, Query(), "tree", baseline="split")
+    found = compute_contrasts(
+        collect(tmp_path).frame, Query(), "tree", baseline="split"
+    )
     table = found.table
     assert table["arm"].to_list() == ["n1", "n2"]
     assert table["task.tree"].to_list() == ["chain", "chain"]
@@ -115,14 +121,14 @@ def test_any_field_is_compared_in_each_arm(tmp_path):
 def test_the_baseline_turns_the_sign(tmp_path):
     write_trees(tmp_path)
     frame = collect(tmp_path).frame
-    one = contrasts(frame, Query(), "tree", "split").table
-    two = contrasts(frame, Query(), "tree", "chain").table
+    one = compute_contrasts(frame, Query(), "tree", "split").table
+    two = compute_contrasts(frame, Query(), "tree", "chain").table
     assert two["difference"].to_list() == pytest.approx((-one["difference"]).to_list())
     assert two["result"].to_list() == ["worse", "worse"]
 
 
 def test_arms_are_compared_in_each_setting(results):
-    table = contrasts(read(results / "p.parquet"), Query()).table
+    table = compute_contrasts(read(results / "p.parquet"), Query()).table
     assert (
         table.select("where", "scale").rows()
         == [(f"pause tokens {n}", scale) for n in (5, 0) for scale in ("10k", "30k")]
@@ -130,7 +136,7 @@ def test_arms_are_compared_in_each_setting(results):
     )
     assert set(table["where"]) == {"pause tokens 0", "pause tokens 5"}
     assert table["difference"].to_list() == pytest.approx([0.2] * 4, abs=0.05)
-    equal = contrasts(read(results / "p.parquet"), Query(), at="tokens").table
+    equal = compute_contrasts(read(results / "p.parquet"), Query(), at="tokens").table
     assert equal["difference"].to_list() == pytest.approx(table["difference"].to_list())
 
 
@@ -140,22 +146,23 @@ def test_a_field_that_goes_along_has_to_be_named(tmp_path):
     with pytest.raises(
         ValueError, match=r"--beside training\.batch_rows training\.context"
     ):
-        contrasts(frame, Query(), "tree")
+        compute_contrasts(frame, Query(), "tree")
     beside = ["context", "batch-rows"]
-    assert contrasts(frame, Query(), "tree", beside=beside).table["pairs"].sum() == 10
+    assert (
+        compute_contrasts(frame, Query(), "tree", beside=beside).table["pairs"].sum()
+        == 10
+    )
 
 
 def test_what_cannot_be_compared_says_why(tmp_path):
     write_trees(tmp_path, seeds=1)
     frame = collect(tmp_path).frame
     with pytest.raises(ValueError, match="All finished runs have mixer=attention"):
-        contrasts(frame, Query(), "mixer")
+        compute_contrasts(frame, Query(), "mixer")
     with pytest.raises(ValueError, match="No finished run has tree=bush as a baseline"):
-        contrasts(frame, Query(), "tree", "bush")
-    with pytest.raises(
-        ValueError, match="is no field in which runs of one task differ"
-    ):
-        contrasts(frame, Query(), "tokens")
+        compute_contrasts(frame, Query(), "tree", "bush")
+    with pytest.raises(ValueError, match="runs of one task do not differ in it"):
+        compute_contrasts(frame, Query(), "tokens")
 
 
 def test_other_execution_paths_are_named(tmp_path):
@@ -167,6 +174,6 @@ def test_other_execution_paths_are_named(tmp_path):
         else:
             text = json.dumps({"sessions": [{"device": "cpu"}]})
         (folder / "environment.json").write_text(text)
-    notes = contrasts(collect(tmp_path).frame, Query(), "tree", "split").notes
+    notes = compute_contrasts(collect(tmp_path).frame, Query(), "tree", "split").notes
     told = "different execution paths, device: split (cpu) and chain (cuda)."
     assert any(note.endswith(told) for note in notes)

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.collect import collect
-from analysis.contrasts import contrasts
+from analysis.contrasts import compute_contrasts
 from analysis.noise import decision_table, noise_band, noise_floor, noise_table
 from analysis.plots.by_field import field_figure
 from analysis.plots.curves import cost_figure
@@ -126,7 +126,7 @@ def test_figures_of_arms_have_the_band(runs, seeds, drawn):
     figures = [
         field_figure(view(frame, whole, x="parameters"))[0],
         field_figure(view(frame, whole, x="tokens", panel="scale"))[0],
-        forest_figure(contrasts(frame, whole))[0],
+        forest_figure(compute_contrasts(frame, whole))[0],
         cost_figure(frame, "exact_match", "in_domain")[0],
     ]
     for figure in figures:

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from analysis.collect import collect
+from analysis.plots.learning_rates import rate_figure
 from analysis.plots.overview import all_pictures
-from analysis.plots.rates import rate_figure
 from analysis.rate_curves import rate_curves
 from analysis.selection import IS_TRIAL
 from analysis.statistics import mean_interval

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from analysis.__main__ import main
-from analysis.contrasts import contrasts
+from analysis.contrasts import compute_contrasts
 from analysis.measures import choose_measure, headline, slice_keys
 from analysis.parquet import read, read_all
 from analysis.plots.by_field import field_figure, file_name, table_at_end
@@ -122,7 +122,7 @@ def test_a_map_has_the_medians_of_its_cells(polynomials):
 
 
 def test_a_forest_has_a_line_a_contrast(polynomials):
-    found = contrasts(polynomials, Query())
+    found = compute_contrasts(polynomials, Query())
     figure, table = forest_figure(found)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert len(labels) == table.height == 4

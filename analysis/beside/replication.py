@@ -1,11 +1,11 @@
-"""The board: every published number with ours beside it, and a verdict by one rule.
+"""Published numbers with ours beside them, and a verdict on each by one rule.
 
-What is judged is the difference of an arm from the baseline of its table, since levels
-depend on data and schedules that sources leave open. The rule is in
+A verdict is about the difference between an arm and the baseline of its table, since levels
+depend on data and schedules that sources do not state. The rule is in
 `analysis.beside.verdict`.
 
 Levels: ours is the mean paired difference (by data seed; graph paths: by graph) with its
-95 % t interval, theirs the printed difference with 1.96 of its standard errors.
+95 % t interval, theirs the printed difference with 1.96 standard errors.
 Events ("solved" or not): both sides are shares of runs that solved the task. Ours is the
 difference of the shares with Newcombe's interval; of theirs only the sign is known.
 """
@@ -31,8 +31,8 @@ TINY = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoardRow:
-    """One published number and ours; shares are shares, whatever the source prints."""
+class ReplicationRow:
+    """One published number and ours; shares lie in [0, 1], whatever the source prints."""
 
     table: str
     source: str
@@ -41,29 +41,29 @@ class BoardRow:
     row: str
     arm: str | None
     printed: float
-    """As the source prints it, such as an accuracy."""
+    """The printed number, such as an accuracy."""
     published: float
-    """What ours is compared with: `printed`, or 1 if that counts as solved, else 0."""
+    """The published side of the comparison: `printed`, or 1 if solved, else 0."""
     published_difference: float | None = None
-    """Of `published`, from the baseline's row; None in the baseline itself."""
+    """`published` minus that of the baseline; None in the baseline's row."""
     value: float | None = None
-    """Ours: the mean over runs, or the share of them that solved the task."""
+    """Ours: the mean over runs, or the share of runs that solved the task."""
     difference: float | None = None
     low: float | None = None
     high: float | None = None
     pairs: int = 0
     setting: str = ""
-    """Which of our settings it is, where there are several."""
+    """The setting of our runs, if there are several."""
     verdict: Verdict | None = None
-    """None in the baseline itself."""
+    """None in the baseline's row."""
 
 
-def board(frame: pl.DataFrame) -> list[BoardRow]:
-    """Every published number, with what a frame of runs has beside it."""
+def replication_rows(frame: pl.DataFrame) -> list[ReplicationRow]:
+    """Every published number, with the numbers of the runs in `frame` beside it."""
     ends = at_end(usable(frame).filter(~IS_TRIAL)).drop_nulls("value")
     fields = Fields(ends)
     return [
-        _board_row(table, place, row, setting, runs)
+        _replication_row(table, place, row, setting, runs)
         for table in published_tables()
         for place, column in enumerate(table.columns)
         for setting, runs in _settings(ends, fields, table, column)
@@ -74,7 +74,7 @@ def board(frame: pl.DataFrame) -> list[BoardRow]:
 def _settings(
     ends: pl.DataFrame, fields: Fields, table: Published, column: Column
 ) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Our final values for a column: one frame a setting, or a single empty one."""
+    """Our final values for a column: a frame for each setting, or one empty frame."""
     values = ends.filter(
         pl.col("suite") == table.suite,
         pl.col("metric") == table.metric,
@@ -83,7 +83,7 @@ def _settings(
     )
     try:
         values = fields.where(values, [*table.where, *column.where])
-    except ValueError:  # no run has such a value or field
+    except ValueError:  # no run has this field or value
         values = values.clear()
     if values.is_empty():
         yield "", values
@@ -92,9 +92,9 @@ def _settings(
         yield setting.label, setting.frame
 
 
-def _board_row(
+def _replication_row(
     table: Published, place: int, row: Row, setting: str, runs: pl.DataFrame
-) -> BoardRow:
+) -> ReplicationRow:
     base = table.row(table.baseline)
     theirs, theirs_base = row.values[place], base.values[place]
     values, base_values = (_by_seed(runs, one.arm, table.solved) for one in (row, base))
@@ -112,17 +112,17 @@ def _board_row(
         "value": t_interval(values.values()).mean if values else None,
     }
     if row is base:
-        return BoardRow(**facts, pairs=len(values))
+        return ReplicationRow(**facts, pairs=len(values))
     difference = published - table.outcome(theirs_base)
     facts["published_difference"] = difference
     pairs = [(base_values[s], values[s]) for s in values if s in base_values]
     if len(pairs) < 2:
-        return BoardRow(**facts, pairs=len(pairs), verdict="not run")
+        return ReplicationRow(**facts, pairs=len(pairs), verdict="not run")
     ours, bounds = _our_difference(pairs, table.solved)
     verdict = judge(bounds, len(pairs), _their_bounds(table, theirs, theirs_base))
     if table.solved is None and _in_two_groups(pairs, span_of(runs)):
         verdict = "undecided"
-    return BoardRow(
+    return ReplicationRow(
         **facts,
         difference=ours,
         low=bounds[0],
@@ -133,16 +133,16 @@ def _board_row(
 
 
 def _in_two_groups(pairs: Sequence[tuple[float, float]], span: float) -> bool:
-    """Whether the seeds of one side fall into two groups, which have no mean."""
+    """Whether the seeds of a side fall into two groups, which have no mean."""
     return any(two_groups(side, span) for side in zip(*pairs, strict=True))
 
 
 def _by_seed(
     runs: pl.DataFrame, arm: str | None, solved: float | None
 ) -> dict[int, float]:
-    """Outcome of each data seed of an arm; the mean over runs that share one."""
-    chosen = runs.filter(pl.col("arm") == arm) if arm else runs.clear()
-    means = chosen.group_by("data_seed").agg(pl.col("value").mean()).sort("data_seed")
+    """The outcome of an arm at each data seed, a mean over runs that share the seed."""
+    own = runs.filter(pl.col("arm") == arm) if arm else runs.clear()
+    means = own.group_by("data_seed").agg(pl.col("value").mean()).sort("data_seed")
     if solved is not None:
         means = means.with_columns(value=(pl.col("value") >= solved).cast(pl.Float64()))
     return dict(means.iter_rows())

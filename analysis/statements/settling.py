@@ -1,0 +1,36 @@
+"""The commands that would settle a claim, and what they cost."""
+
+from sweeps.catalogue import CATALOGUE
+
+COSTS = {
+    "best-horizon": "14 core-hours",
+    "choice-points-night": "17 core-hours",
+    "star-night": "5 core-hours",
+    "information-small": "1.8e18 FLOP",
+    "prediction-law-small": "3.4e18 FLOP",
+    "star-paper": "7e19 FLOP",
+    "polynomial-paper": "1.1e21 FLOP",
+    "polynomial-sizes-paper": "2.5e21 FLOP",
+    "polynomial-pause-paper": "3.4e21 FLOP",
+    "induction-paper": "2.2e22 FLOP",
+    "induction-books-paper": "2.2e22 FLOP",
+}
+"""Cost of tuning and training, from `sweeps plan`: hours of a quiet core, or executed FLOP
+where CPUs cannot do it."""
+
+
+def settling_command(name: str, scale: str, probe: str = "", arms: str = "") -> str:
+    """Commands for five seeds of a sweep at the best rate of each cell, then a probe."""
+    cells = " ".join(
+        f"{word}={value}"
+        for word, value in (("SWEEP", name), ("SCALE", scale), ("ARMS", arms))
+        if value
+    )
+    single = len(CATALOGUE[name].scales) == 1
+    folder = name if single else f"{name}-{scale}"
+    tuned = f"runs/{folder}-tuning/tuned.json"
+    steps = [f"make tune {cells}", f"make sweep {cells} SEEDS=5 TUNED={tuned}"]
+    if probe:
+        probed = probe.format(f"runs/{folder}-tuned/*")
+        steps.append(f"python -m synth probe {probed} --save")
+    return f"{'; '.join(steps)}  # {COSTS[folder]}"
