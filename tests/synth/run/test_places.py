@@ -45,7 +45,7 @@ def test_options_that_are_paths_are_expanded(monkeypatch, capsys):
 
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.delenv("NOWHERE", raising=False)
-    commands = {"train": Train, "run": Run}
+    commands = {"train": Train, "run": RunCommand}
     run = ["run", "quick", "--runs=~/x", "--tuned", "~/t.json"]
     found = parse(commands, "prog", "", run)
     assert found.runs == Path("/home/me/x")
