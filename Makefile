@@ -30,9 +30,9 @@ $(READY): pyproject.toml constraints.txt
 setup: $(READY) ## create .venv with the exact versions of constraints.txt
 
 quick: $(READY) ## train small grids on two CPU cores; ends with three tables and figures/quick.png
-	$(RUN) -m sweeps run quick --again
-	$(RUN) -m sweeps run repeats --again
-	$(RUN) -m sweeps run choices --again
+	$(RUN) -m sweeps run quick --again --compile on
+	$(RUN) -m sweeps run repeats --again --compile on
+	$(RUN) -m sweeps run choices --again --compile on
 	$(RUN) -m synth probe induction runs/repeats/repeats-* --save --quiet
 	$(RUN) -m analysis quick
 

@@ -23,7 +23,7 @@ Panel = tuple[str, Callable[[Axes], None]]
 
 
 def quick_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
-    """Two panels a row, one legend; returns the figure and the plotted table.
+    """Three panels a row, one legend; returns the figure and the plotted table.
 
     The table is long: `panel`, `scale`, `arm`, `x` (operations, or training tokens),
     mean, interval, number of seeds, and `reference`, the dotted line of the panel.
@@ -50,7 +50,7 @@ def quick_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
         raise ValueError("No run of the quick sweeps is finished yet. Type make quick.")
     panels = [panel for some, _ in found for panel in some]
     table = pl.concat([rows for _, rows in found])
-    columns = min(2, len(panels))
+    columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
     with style.house_style():
         figure = style.empty_figure(

@@ -1,8 +1,8 @@
 """Factorial designs: the form in which the catalogue declares its sweeps."""
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from synth.config import ModelConfig, RunConfig, TrainingConfig
@@ -21,16 +21,19 @@ class Factorial:
     arms: tuple[ObjectiveConfig, ...]
     seeds: int
     training: TrainingConfig
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Learning rates of arms, by name, where it is not that of `training`."""
 
     def runs(self) -> Iterator[RunConfig]:
         """All runs, task by task, model by model, arm by arm; seeds also seed the task."""
         axes = self.tasks, self.models, self.arms, range(self.seeds)
         for task, model, arm, seed in itertools.product(*axes):
+            rate = self.rates.get(arm.arm, self.training.learning_rate)
             yield RunConfig(
                 task=replace(task, **dict.fromkeys(task.seeds, seed)),
                 model=model,
                 objective=arm,
-                training=self.training,
+                training=replace(self.training, learning_rate=rate),
                 seed=seed,
             )
 

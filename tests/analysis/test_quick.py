@@ -5,24 +5,28 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.collect import collect
+from analysis.parquet import read, results_folder
 from analysis.plots.quick import induction_rows, quick_figure
+from analysis.rate_curves import rate_curves
 from analysis.tables import choices_text, induction_text
 from sweeps.catalogue.induction import repeats
-from sweeps.catalogue.quick import choices
+from sweeps.catalogue.quick import choices, quick
 from synth.metrics import Measurement, Score, to_lines
 from tests.analysis.conftest import write_polynomial_sweep, write_run
 
+TUNED_BY = "validation", "validation_in_domain"
+"""Suites on which a rate is chosen."""
 PERIODS = 0.1
 """Guess floor of the made-up induction runs."""
 
 
 def write_repeats(root):
-    """n = 1 forms between steps 100 and 200, n = 2 a hundred later, seed 2 never."""
+    """n = 1 forms between steps 100 and 200, n = 2 a hundred later, seed 4 never."""
     for config in repeats("quick"):
         per_step, late = config.training.tokens_per_step, config.objective.horizon - 1
         rows = []
         for step in range(0, 401, 100):
-            formed = step >= 200 + 100 * late and not (late and config.seed == 2)
+            formed = step >= 200 + 100 * late and not (late and config.seed == 4)
             for score in (
                 Score("test", "accuracy", "", 0.9 if formed else 0.1, 1000),
                 Score("test", "floor", "", PERIODS, 1000),
@@ -60,7 +64,7 @@ def write_choices(root):
 def runs(tmp_path_factory):
     """All three sweeps as `make quick` leaves them."""
     root = tmp_path_factory.mktemp("runs")
-    write_polynomial_sweep(root / "quick", seeds=3, scales=("10k", "30k"))
+    write_polynomial_sweep(root / "quick", seeds=3, scales=("30k",))
     write_repeats(root / "repeats")
     write_choices(root / "choices")
     return root
@@ -72,14 +76,13 @@ def printed(table):
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def test_four_panels_with_what_they_show(runs):
+def test_a_panel_a_sweep_with_what_they_show(runs):
     frame = pl.concat(
         [collect(runs / n).frame for n in ("quick", "repeats", "choices")]
     )
     figure, table = quick_figure(frame)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == [
-        "polynomials, 10k parameters",
         "polynomials, 30k parameters",
         "induction on random segments",
         "choice points",
@@ -88,7 +91,7 @@ def test_four_panels_with_what_they_show(runs):
     induction = table.filter(panel="induction", arm="n1").sort("x")
     assert induction["mean"].to_list() == pytest.approx([0.1, 0.1, 0.9, 0.9, 0.9])
     assert induction["reference"].unique().to_list() == pytest.approx([PERIODS])
-    assert induction["seeds"].unique().to_list() == [3]
+    assert induction["seeds"].unique().to_list() == [5]
     excess = table.filter(panel="choice excess loss", arm="n4").sort("x")
     assert excess["mean"].to_list()[-1] == pytest.approx(0.26)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -98,9 +101,9 @@ def test_four_panels_with_what_they_show(runs):
 def test_induction_table_has_a_row_a_run(runs):
     rows = printed(induction_text(collect(runs / "repeats").frame))
     assert [row[1:5] for row in rows] == [
-        *[["n = 1", str(seed), "200", "90.0"] for seed in range(3)],
-        *[["n = 2", str(seed), "300", "90.0"] for seed in range(2)],
-        ["n = 2", "2", "never", "10.0"],
+        *[["n = 1", str(seed), "200", "90.0"] for seed in range(5)],
+        *[["n = 2", str(seed), "300", "90.0"] for seed in range(4)],
+        ["n = 2", "4", "never", "10.0"],
     ]
     assert {tuple(row[5:]) for row in rows} == {("10.0", "0.10 0.10", "0.20 0.20")}
 
@@ -124,7 +127,7 @@ def test_choices_table_has_means_over_seeds(runs):
 def test_floors_belong_to_their_evaluation(runs):
     rows = induction_rows(collect(runs / "repeats").frame)
     assert rows["floor"].null_count() == 0
-    assert rows.height == 6 * 5
+    assert rows.height == 10 * 5
 
 
 @pytest.mark.parametrize("missing", [(), ("choices",), ("quick", "choices")])
@@ -150,6 +153,17 @@ def test_nothing_trained_is_a_message(tmp_path, capsys):
     write_run(tmp_path / "choices", config, [], state="stopped")
     assert main(["quick", "--runs", str(tmp_path)]) == 2
     assert "Type make quick" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sweep", [quick, repeats, choices])
+def test_each_arm_has_the_best_rate_of_its_trials(sweep):
+    trials = read(results_folder() / f"{sweep.name}-tuning.parquet")
+    metric = sweep("quick")[0].task.metrics[0].name
+    curves = rate_curves(trials).filter(metric=metric, slice="")
+    best = curves.filter("best", "interior", pl.col("suite").is_in(TUNED_BY))
+    assert dict(best.select("arm", "learning_rate").iter_rows()) == {
+        run.objective.arm: run.training.learning_rate for run in sweep("quick")
+    }
 
 
 def test_settings_of_choice_points_have_pictures_of_their_own(runs, results):
