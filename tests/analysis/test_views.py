@@ -170,4 +170,4 @@ def test_the_commands_answer_from_a_folder_of_runs(tmp_path, capsys):
     assert main(["compare", sweep, "--csv", "--json"]) == 2
     assert "--json and --csv exclude each other" in capsys.readouterr().err
     assert main(["plot", "tres", "--results", str(tmp_path)]) == 2
-    assert "'tres' is no table" in capsys.readouterr().err
+    assert "'tres' is neither a table" in capsys.readouterr().err
