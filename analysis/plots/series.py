@@ -68,11 +68,9 @@ def series_figure(
     order, apart
         Order of the panels; whether series stand side by side where x has few values.
 
-    Returns the figure and the plotted table, see `modes.levels`; where counts by test
-    item are known, with the bootstrap interval over items.
+    Returns the figure and the plotted table: `modes.levels`, `resampling.over_items`.
     """
-    by = list(dict.fromkeys((panel, x, hue)))
-    span, noise = span_of(rows), False
+    span, noise, by = span_of(rows), False, list(dict.fromkeys((panel, x, hue)))
     table = over_items(rows, levels(rows, by, span, limits == SHARE), by)
     looks, values = looks_of(rows, hue), distinct(rows[panel])
     panels = [name for name in order if name in values] or values
@@ -83,8 +81,7 @@ def series_figure(
             seeds, means = rows.filter(here), table.filter(here)
             ticks = _ticks(seeds[x], log)
             joined = rows[x].dtype.is_numeric() and x != hue
-            shift = DODGE * (apart and x != hue)
-            _draw_panel(axes, seeds, means, x, hue, looks, ticks, shift, joined)
+            _draw_panel(axes, seeds, means, x, hue, looks, ticks, apart, joined)
             if limits is not None:
                 axes.set_ylim(*limits)
             seeds = seeds.with_columns(place=pl.col(x).replace_strict(ticks))
@@ -95,9 +92,9 @@ def series_figure(
             if reference is not None:
                 axes.axhline(reference, **REFERENCE, zorder=1)
         style.label_x(figure, label)
-        level = reference_label if reference is not None else ""
-        handles: list[Artist] = [*keys(looks, hue, table=table), *_level_key(level)]
-        handles += [*bound_keys(rows, floor), *[noise_key()] * noise]
+        level = _level_key(reference_label if reference is not None else "")
+        series: list[Artist] = [*keys(looks, hue, table=table), *level]
+        handles = [*series, *bound_keys(rows, floor), *[noise_key()] * noise]
         style.legend_below(figure, handles)
     return figure, table
 
@@ -110,11 +107,11 @@ def _draw_panel(
     hue: str,
     looks: dict[Any, tuple[str, str]],
     ticks: dict[Any, float],
-    shift: float,
+    apart: bool,
     joined: bool,
 ) -> None:
     """The series of one panel: seeds, means with intervals, and marks on the x axis."""
-    place = _place(x, hue, ticks, list(looks), shift)
+    place = _place(x, hue, ticks, list(looks), DODGE * (apart and x != hue))
     means = table.with_columns(place=place)
     line = "-" if joined else ""
     draw_levels(axes, rows.with_columns(place=place), means, hue, looks, line)
