@@ -264,7 +264,7 @@ def test_the_lock_of_a_killed_search_is_free(tmp_path, holder):
 def test_a_stopped_search_that_holds_the_lock_is_named(tmp_path, holder, monkeypatch):
     holder.send_signal(signal.SIGSTOP)
     monkeypatch.setattr("sweeps.journal.PATIENCE_SECONDS", 0.2)
-    with pytest.raises(ValueError, match=r"held .*\.search\.log\.lock for 0 s .*call"):
+    with pytest.raises(ValueError, match=r"held .*\.search\.log\.lock for 0 s, .*call"):
         optuna.create_study(storage=open_journal(tmp_path / JOURNAL))
 
 
