@@ -62,6 +62,19 @@ def with_setting(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
     return loose.with_columns(chosen.alias("setting"))
 
 
+def rates_are_tuned(rows: pl.DataFrame) -> bool:
+    """Whether every arm and size ran at the rate that a tuned sweep has for it.
+
+    Names of tuned sweeps end so. Runs that an earlier sweep had at the same rate already
+    are not trained again, and count as well. `rows` are of one setting, or name it.
+    """
+    cell = [n for n in ("setting", "scale", "arm", *TUNED) if n in rows.columns]
+    if "sweep" not in rows.columns:
+        return False
+    by_sweep = pl.col("sweep").str.ends_with("-tuned").any()
+    return bool(rows.group_by(cell).agg(tuned=by_sweep)["tuned"].all())
+
+
 def settings_of(frame: pl.DataFrame, *varied: str) -> list[Setting]:
     """The settings in `frame`, those with most runs first."""
     marked = with_setting(frame, *varied)

@@ -101,7 +101,7 @@ def entries_table(entries: Sequence[ReplicationRow], solved: float | None) -> Ta
             str(entry.pairs),
             _number(entry.published_difference, signed=True),
             _difference(entry),
-            entry.verdict or "baseline",
+            _verdict(entry),
         )
     return shown
 
@@ -149,12 +149,18 @@ def answered_frame(entries: Sequence[ReplicationRow]) -> pl.DataFrame:
         "low": pl.Float64(),
         "high": pl.Float64(),
         "verdict": pl.String(),
+        "why": pl.String(),
     }
     rows = [asdict(entry) for entry in entries if entry.value is not None]
     chosen = [{name: row[name] for name in columns} for row in rows]
     return pl.DataFrame(chosen, schema=columns, orient="row").rename(
         {"value": "ours", "published_difference": "published difference"}
     )
+
+
+def _verdict(entry: BoardRow) -> str:
+    why = f" ({entry.why})" if entry.why else ""
+    return f"{entry.verdict or 'baseline'}{why}"
 
 
 def _number(value: float | None, signed: bool = False) -> str:

@@ -18,11 +18,11 @@ from typing import Any
 import polars as pl
 
 from analysis.beside.published import Column, Published, Row, published_tables
-from analysis.beside.verdict import Bounds, Verdict, judge
+from analysis.beside.verdict import Bounds, Verdict, judge, why_undecided
 from analysis.fields import Fields
 from analysis.modes import span_of, two_groups
 from analysis.selection import IS_TRIAL, at_end, usable
-from analysis.settings import settings_of
+from analysis.settings import rates_are_tuned, settings_of
 from analysis.statistics import share_difference, t_interval
 
 NORMAL = 1.96
@@ -56,6 +56,8 @@ class ReplicationRow:
     """The setting of our runs, if there are several."""
     verdict: Verdict | None = None
     """None in the baseline's row."""
+    why: str = ""
+    """Every reason why it is undecided."""
 
 
 def replication_rows(frame: pl.DataFrame) -> list[ReplicationRow]:
@@ -119,9 +121,13 @@ def _replication_row(
     if len(pairs) < 2:
         return ReplicationRow(**facts, pairs=len(pairs), verdict="not run")
     ours, bounds = _our_difference(pairs, table.solved)
-    verdict = judge(bounds, len(pairs), _their_bounds(table, theirs, theirs_base))
-    if table.solved is None and _in_two_groups(pairs, span_of(runs)):
-        verdict = "undecided"
+    their_bounds = _their_bounds(table, theirs, theirs_base)
+    compared = runs.filter(pl.col("arm").is_in([row.arm, base.arm]))
+    in_groups = table.solved is None and _in_two_groups(pairs, span_of(runs))
+    why = why_undecided(
+        bounds, len(pairs), their_bounds, rates_are_tuned(compared), in_groups
+    )
+    verdict = "undecided" if why else judge(bounds, len(pairs), their_bounds)
     return ReplicationRow(
         **facts,
         difference=ours,
@@ -129,6 +135,7 @@ def _replication_row(
         high=bounds[1],
         pairs=len(pairs),
         verdict=verdict,
+        why="; ".join(why),
     )
 
 

@@ -85,7 +85,7 @@ def pool(
         values_S=tuple(whole["difference"].to_list()),
         data_seeds_S=tuple(whole["data_seed"].to_list()),
         over_items=_over_items(kept.join(whole, on="data_seed", how="semi"), used),
-        tuned=used is not None and _tuned(used),
+        tuned=used is not None and rates_are_tuned(used),
         barred=crowded or ("" if used is None else _barred(used)),
         notes=() if used is None else _notes(used),
     )
@@ -151,19 +151,6 @@ def _barred(rows: pl.DataFrame) -> str:
     return ""
 
 
-def _tuned(rows: pl.DataFrame) -> bool:
-    """Whether every arm and size ran at the rate that a tuned sweep has for it.
-
-    Names of tuned sweeps end so. Runs that an earlier sweep had at the same rate already
-    are not trained again, and count as well.
-    """
-    cell = ["setting", "scale", "arm", "learning_rate", "weight_decay"]
-    if "sweep" not in rows.columns:
-        return False
-    by_sweep = pl.col("sweep").str.ends_with("-tuned").any()
-    return bool(rows.group_by(cell).agg(tuned=by_sweep)["tuned"].all())
-
-
 def _notes(rows: pl.DataFrame) -> tuple[str, ...]:
     paths = path_difference(rows)
     return (f"the arms trained through different paths: {paths}",) if paths else ()
@@ -208,7 +195,7 @@ def event_apart(
         parameters=tuple(sorted(chosen["parameters"].to_list())),
         events=log_rank(strata),
         happened_share=float(kept["happened"].to_numpy().mean()),
-        tuned=_tuned(kept),
+        tuned=rates_are_tuned(kept),
         barred=crowded,
         notes=_notes(kept),
     )

@@ -3,12 +3,12 @@
 from sweeps.catalogue import CATALOGUE
 
 COSTS = {
-    "best-horizon": "14 core-hours",
+    "best-horizon": "12 core-hours",
     "choice-points-night": "17 core-hours",
     "star-night": "5 core-hours",
     "information-small": "1.8e18 FLOP",
     "prediction-law-small": "3.4e18 FLOP",
-    "star-paper": "7e19 FLOP",
+    "star-paper": "7.2e19 FLOP",
     "polynomial-paper": "1.1e21 FLOP",
     "polynomial-sizes-paper": "2.5e21 FLOP",
     "polynomial-pause-paper": "3.4e21 FLOP",

@@ -44,7 +44,7 @@ def collected(folder, values):
             where = (config.run_id, 10, 10 * config.training.tokens_per_step)
             what = ("test", "valid_path", "degree=2", share, 500)
             write_run(folder, config, [Measurement(*where, *what)])
-    return collect(folder).frame
+    return collect(folder, "made-up-tuned").frame
 
 
 def entry_of(frame, row, column="degree 2", table="graph-paths"):
@@ -70,7 +70,7 @@ def solved_stars(folder, paths):
             where = (config.run_id, 10, 10 * config.training.tokens_per_step)
             what = ("test", "path", "", share, 500)
             write_run(folder, config, [Measurement(*where, *what)])
-    return collect(folder).frame
+    return collect(folder, "made-up-tuned").frame
 
 
 def test_some_published_numbers_are_those_of_their_tables():
@@ -160,7 +160,21 @@ def test_seeds_in_two_groups_decide_nothing(tmp_path):
     frame = collected(tmp_path, [(MultiTokenConfig(), base), (INJECTED, more)])
     entry = entry_of(frame, "2-token, injection, 1-layer")
     assert entry.low > 0
-    assert entry.verdict == "undecided"
+    assert (entry.verdict, entry.why) == ("undecided", "two groups")
+
+
+def test_undecided_says_why(tmp_path, capsys):
+    base = [0.60, 0.62, 0.58, 0.61]
+    runs = [(MultiTokenConfig(), base), (INJECTED, [one + 0.07 for one in base])]
+    frame = collected(tmp_path, runs)
+    arm = "2-token, injection, 1-layer"
+    assert entry_of(frame, arm).why == "4 pairs of 5"
+    untuned = frame.with_columns(sweep=pl.lit("made-up"))
+    assert entry_of(untuned, arm).why == "4 pairs of 5; rates not tuned"
+    assert main(["beside", "graph-paths"]) == 0
+    assert "undecided (ours holds 0" in " ".join(
+        capsys.readouterr().out.replace("│", " ").split()
+    )
 
 
 def test_runs_that_chose_a_rate_are_not_on_the_board(tmp_path):

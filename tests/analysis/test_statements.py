@@ -1,0 +1,43 @@
+"""What the command that would settle a claim costs, against the plan of its sweep."""
+
+import pytest
+
+from analysis.statements import CLAIMS, COSTS
+from sweeps import costs
+from sweeps.catalogue import CATALOGUE
+from sweeps.cells import part_of
+from sweeps.rate_grid import grids_of
+from sweeps.rates import usual_rate
+from synth.run.execution import Execution
+
+TRIALS, SEEDS = 3, 5
+"""Seeds of a rate in `sweeps tune`, and of the sweep in the printed command."""
+
+
+def command_of(folder):
+    """The first command that tunes a sweep at a scale, whose folder that is."""
+    return next(
+        claim.settled_by for claim in CLAIMS if f"{folder}-tuning/" in claim.settled_by
+    )
+
+
+@pytest.mark.parametrize("folder", COSTS)
+def test_costs_are_those_of_the_plan(folder):
+    command = command_of(folder)
+    assert command.endswith(f"# {COSTS[folder]}")
+    name = command.split("SWEEP=")[1].split(";")[0].split()[0]
+    sweep = CATALOGUE[name]
+    scale = folder.removeprefix(name).lstrip("-") or sweep.scales[0]
+    arms = ("n1",) if "ARMS=n1" in command else ()
+    own = part_of(sweep(scale), arms)
+    trials = [run for grid in grids_of(own, sweep.rates, TRIALS) for run in grid.trials]
+    runs = [*part_of(own, seeds=SEEDS), *trials]
+    number, unit = COSTS[folder].split()
+    if unit == "FLOP":
+        assert float(number) == pytest.approx(sum(map(costs.flops, runs)), rel=0.05)
+        return
+    rates = (usual_rate(run, Execution()) for run in runs)
+    seconds = sum(
+        costs.tokens(run) / rate for run, rate in zip(runs, rates, strict=True)
+    )
+    assert float(number) == pytest.approx(seconds / 3600, rel=0.12)
