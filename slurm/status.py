@@ -57,7 +57,7 @@ def with_queue(folders: Survey[Standing], ask: Ask = clients.ask) -> Survey[RunS
     Without an answer from the controller `news` says so.
     """
     root = folders.root.absolute()
-    news: list[str] = []
+    news = list(folders.news)
     queue: dict[str, QueueEntry] = {}
     answered = True
     try:

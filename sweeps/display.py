@@ -1,6 +1,7 @@
 """Progress of a launch on the screen: a live table on a terminal, else plain lines."""
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sweeps.launch_progress import ActivePack, LaunchProgress
@@ -85,6 +86,16 @@ def summarize(progress: LaunchProgress) -> str:
     return f"{progress.total} runs: {', '.join(words)}" + (
         f"; about {clock(left)} left" if left is not None and progress.active else ""
     )
+
+
+def align_columns(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Lines of two columns, the second beginning where the longest first one allows.
+
+    >>> align_columns([("n1", "0.04"), ("d120-L1-h1", "0.02")])
+    ['n1          0.04', 'd120-L1-h1  0.02']
+    """
+    width = max((len(first) for first, _ in rows), default=0)
+    return [f"{first:<{width}}  {second}" for first, second in rows]
 
 
 def _cells(active: ActivePack) -> tuple[str, str, str, str, str]:

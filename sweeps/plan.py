@@ -78,14 +78,15 @@ class Plan:
     def as_text(self) -> str:
         """The plan as text: counts, a line a cell, totals."""
         counts = counted(self.counts)
+        width = max([32, *(len(cell.name) for cell in self.cells)]) + 2
         lines = [
             f"{self.title}: {sum(self.counts.values())} runs ({counts}) in {self.root}",
-            f"{'cell':<34}{'runs':>6}{'todo':>6}{'params':>9}{'tokens':>9}"
+            f"{'cell':<{width}}{'runs':>6}{'todo':>6}{'params':>9}{'tokens':>9}"
             f"{'FLOP':>10}{'lanes':>6}{'packs':>6}{'tokens/s':>10}{'time':>10}",
         ]
         for cell in self.cells:
             lines.append(
-                f"{cell.name:<34}{cell.runs:>6}{cell.missing:>6}"
+                f"{cell.name:<{width}}{cell.runs:>6}{cell.missing:>6}"
                 f"{format_count(cell.parameters):>9}{format_count(cell.tokens_per_run):>9}"
                 f"{cell.flops_per_run:>10.2g}{cell.lanes:>6}"
                 f"{cell.packs:>6}{format_count(cell.tokens_per_second):>10}"

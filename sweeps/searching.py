@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sweeps.commands import STOPPED
+from sweeps.display import align_columns
 from sweeps.selected_runs import SweepSelection
 from synth.identity import require
 from synth.run.execution import Execution
@@ -31,7 +32,7 @@ class Search(SweepSelection):
     execution: Execution = field(default_factory=Execution)
 
     def run(self) -> int:
-        """Search, write the table of the best values, and print it."""
+        """Search, write and print the table of the best values; 1 if a cell has none."""
         from sweeps.display import Display
         from sweeps.optuna_search import search
         from sweeps.pool import LocalPool
@@ -56,12 +57,13 @@ class Search(SweepSelection):
             Display(quiet=self.json),
         )
         stopped = any(outcome.state == "stopped" for outcome in outcomes)
+        best = {row["cell"]: row for row in rows}
         if self.json:
             tell(json.dumps(rows))
         else:
-            best = {row["cell"]: row for row in rows}
-            for cell in cells:
-                tell(f"{cell.name:<40}{_format_row(best.get(cell.key))}")
+            lines = [(c.name, _format_row(best.get(c.key))) for c in cells]
+            for line in align_columns(lines):
+                tell(line)
             tell(f"table: {root / TABLE}")
             if stopped:
                 tell(f"to go on: python -m sweeps search {self.words()}")
@@ -69,7 +71,9 @@ class Search(SweepSelection):
                 tables = (*self.tuned, root / TABLE)
                 words = SweepSelection.words(replace(self, tuned=tables))
                 tell(f"to use it: python -m sweeps run {words}")
-        return STOPPED if stopped else 0
+        if stopped:
+            return STOPPED
+        return 0 if len(best) == len(cells) else 1
 
     def words(self) -> str:
         """The arguments that continue this search."""

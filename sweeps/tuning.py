@@ -15,6 +15,7 @@ from typing import Any
 
 from sweeps.collected_runs import TABLES, last_rows
 from sweeps.commands import STOPPED, RunCommand
+from sweeps.display import align_columns
 from sweeps.provenance import TypedCommand
 from sweeps.rate_grid import (
     SENSITIVITY_FACTOR,
@@ -113,8 +114,9 @@ class Tune(RunCommand):
         if self.json:
             tell(json.dumps(rows))
             return status
-        for cell in cells:
-            tell(f"{cell.grid.name:<40}{cell.describe()}")
+        lines = [(cell.grid.name, cell.describe()) for cell in cells]
+        for line in align_columns(lines):
+            tell(line)
         metrics = ", ".join(dict.fromkeys(cell.metric for cell in cells))
         seeds = len(cells[0].grid.seeds)
         tell(f"chosen by {metrics}, {seeds} seeds a rate; table: {path}")

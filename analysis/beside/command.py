@@ -158,7 +158,7 @@ def answered_frame(entries: Sequence[ReplicationRow]) -> pl.DataFrame:
     )
 
 
-def _verdict(entry: BoardRow) -> str:
+def _verdict(entry: ReplicationRow) -> str:
     why = f" ({entry.why})" if entry.why else ""
     return f"{entry.verdict or 'baseline'}{why}"
 

@@ -12,6 +12,7 @@ from analysis.events import Better, Times, event_times, log_rank
 from analysis.evidence.pairs import CELL, difference_over_items
 from analysis.execution_paths import path_difference
 from analysis.modes import span_of, two_groups
+from analysis.settings import rates_are_tuned
 from analysis.statistics import Interval
 
 STRATUM = ["stratum", *CELL, "budget"]

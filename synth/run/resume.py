@@ -10,6 +10,7 @@ from synth.run import checkpoint as checkpoints
 from synth.run.checkpoint import CorruptCheckpoint
 from synth.run.progress import Outcome
 from synth.run.result_file import verify
+from synth.run.standing import how_to_renew
 from synth.run.store import RunBusy, RunFolder
 
 Run = tuple[RunConfig, RunFolder]
@@ -54,10 +55,8 @@ def _ended(folder: RunFolder, config: RunConfig) -> Outcome | None:
                 checkpoints.free_moments(folder)
     message = "was done before"
     if folder.has_other_plugins(config):
-        message += (
-            ", with other files of your own than they are now. If the change matters to "
-            f"results, raise `version` in its class, or move {folder.path} away"
-        )
+        message += ", with other files of your own than they are now. "
+        message += how_to_renew(folder.path)
     return Outcome(folder.run_id, "done", message)
 
 

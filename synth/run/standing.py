@@ -117,14 +117,45 @@ def look(
     present = set(folders_in(root))
     if configs is None:
         configs = sorted(name for name in present if not name.startswith("."))
-    runs = []
+    runs, changed = [], []
     for given in configs:
         config = None if isinstance(given, str) else given
         run_id = given if isinstance(given, str) else given.run_id
         there = run_id in present
         run = standing(root, run_id, config) if there else Standing(run_id, "new")
         runs.append(run)
-    return Survey(root, runs)
+        if run.state == "done" and config is not None and _is_changed(root, config):
+            changed.append(run_id)
+    return Survey(root, runs, _changed_in_words(root, changed))
+
+
+def how_to_renew(path: Path) -> str:
+    """What to do about a finished run whose own files are others now, in words."""
+    return (
+        f"If the change matters to results, raise `version` in its class, or move {path} "
+        "away"
+    )
+
+
+def _is_changed(root: Path, config: RunConfig) -> bool:
+    """Whether files of a person's own that define the run have changed since."""
+    try:
+        return RunFolder(root, config.run_id).has_other_plugins(config)
+    except (OSError, ValueError):  # its configuration cannot be read, which others say
+        return False
+
+
+def _changed_in_words(root: Path, run_ids: Sequence[str]) -> list[str]:
+    """A sentence about finished runs whose own files have changed; none if none has."""
+    if not run_ids:
+        return []
+    several = len(run_ids) > 1
+    where = root if several else root / run_ids[0]
+    were = "runs were" if several else "run was"
+    return [
+        f"{len(run_ids)} finished {were} trained with other files of your own than they "
+        f"are now, first {run_ids[0]}. {how_to_renew(where)}."
+    ]
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

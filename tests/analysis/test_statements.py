@@ -2,12 +2,13 @@
 
 import pytest
 
-from analysis.statements import CLAIMS, COSTS
+from analysis.statements import CLAIMS
+from analysis.statements.settling import COSTS
 from sweeps import costs
 from sweeps.catalogue import CATALOGUE
-from sweeps.cells import part_of
-from sweeps.rate_grid import grids_of
-from sweeps.rates import usual_rate
+from sweeps.cells import select_runs
+from sweeps.rate_grid import build_grids
+from sweeps.throughput import default_throughput
 from synth.run.execution import Execution
 
 TRIALS, SEEDS = 3, 5
@@ -29,14 +30,16 @@ def test_costs_are_those_of_the_plan(folder):
     sweep = CATALOGUE[name]
     scale = folder.removeprefix(name).lstrip("-") or sweep.scales[0]
     arms = ("n1",) if "ARMS=n1" in command else ()
-    own = part_of(sweep(scale), arms)
-    trials = [run for grid in grids_of(own, sweep.rates, TRIALS) for run in grid.trials]
-    runs = [*part_of(own, seeds=SEEDS), *trials]
+    own = select_runs(sweep(scale), arms)
+    trials = [
+        run for grid in build_grids(own, sweep.rates, TRIALS) for run in grid.trials
+    ]
+    runs = [*select_runs(own, seeds=SEEDS), *trials]
     number, unit = COSTS[folder].split()
     if unit == "FLOP":
         assert float(number) == pytest.approx(sum(map(costs.flops, runs)), rel=0.05)
         return
-    rates = (usual_rate(run, Execution()) for run in runs)
+    rates = (default_throughput(run, Execution()) for run in runs)
     seconds = sum(
         costs.tokens(run) / rate for run, rate in zip(runs, rates, strict=True)
     )

@@ -144,3 +144,17 @@ def test_an_unfinished_run_does_not_go_on_with_a_changed_task(tmp_path):
     call("run", "backwards.py", "--accept-code-change", cwd=tmp_path)
     copies = {p.name.partition("-")[2] for p in leap_run(tmp_path).glob("plugins/*")}
     assert copies == {"reversal.py", "leap.py"}
+
+
+@pytest.mark.slow
+def test_finished_runs_of_a_changed_task_are_named(tmp_path):
+    """`plan`, `status` and `run` count them as done and say so, as training does."""
+    write_files(tmp_path)
+    call("run", "backwards.py", cwd=tmp_path)
+    assert "other files" not in call("status", "backwards.py", cwd=tmp_path)
+    task = tmp_path / "reversal.py"
+    task.write_text(task.read_text() + "\n# the same words\n")
+    for command in ("plan", "status", "run"):
+        told = call(command, "backwards.py", cwd=tmp_path)
+        assert "finished runs were trained with other files of your own" in told
+        assert "raise `version` in its class" in told

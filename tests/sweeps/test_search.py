@@ -10,6 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from sweeps.__main__ import main
 from sweeps.display import Display
 from sweeps.journal import open_journal
 from sweeps.optuna_search import JOURNAL, search, study_name
@@ -282,3 +283,13 @@ def test_a_damaged_journal_is_named(tmp_path, damage):
     (tmp_path / JOURNAL).write_bytes(damage.encode("latin-1"))
     with pytest.raises(ValueError, match=r"search\.log cannot be read .* Move it away"):
         open_journal(tmp_path / JOURNAL)
+
+
+def test_a_cell_without_a_winner_is_told_by_the_exit_status(
+    tmp_path, monkeypatch, capsys
+):
+    """Every trial is given up: no winner, no table to go on with, exit status 1."""
+    monkeypatch.setattr("sweeps.optuna_search.search", lambda *given: ([], []))
+    words = ["--runs", str(tmp_path), "--fields", "weight_decay"]
+    assert main(["search", "choices", *words]) == 1
+    assert "no trial has completed" in capsys.readouterr().out
