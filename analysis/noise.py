@@ -17,9 +17,9 @@ import numpy as np
 import polars as pl
 
 from analysis.arm_names import BASELINE, arm_name, arms_of, in_arm_order
-from analysis.modes import two_groups
+from analysis.modes import span_of, two_groups
 from analysis.selection import at_end, size_name
-from analysis.settings import with_setting
+from analysis.settings import name_settings, with_setting
 from analysis.statistics import share_bounds, share_interval, t_quantile
 
 FEWEST = 4
@@ -93,9 +93,11 @@ def noise_table(rows: pl.DataFrame, baseline: str = BASELINE) -> pl.DataFrame:
     `rows` has all evaluations of one metric; their last are taken. `signal` is the
     largest minus the smallest mean of an arm, `ratio` that over the spread over seeds,
     pooled over arms: below about one, no number of seeds within reach tells arms apart.
-    `apart` lists arms whose mean leaves the band around the baseline.
+    `apart` lists arms whose mean leaves the band around the baseline; none where the
+    spread is 0, as at the floor, or where the seeds of the baseline fall into two groups,
+    which is said.
     """
-    last = _last(rows)
+    last, span = _last(rows), span_of(rows)
     found = []
     by = ["task", "setting", "parameters", "scale"]
     for key, cell in last.group_by(by, maintain_order=True):
@@ -112,8 +114,10 @@ def noise_table(rows: pl.DataFrame, baseline: str = BASELINE) -> pl.DataFrame:
         apart = [
             arm_name(arm)
             for arm in means
-            if abs(means[arm] - means[baseline]) > floor.band
+            if floor.spread and abs(means[arm] - means[baseline]) > floor.band
         ]
+        if two_groups(values[baseline], span) is not None:
+            apart = [f"seeds of {arm_name(baseline)} in two groups"]
         found.append(
             dict(zip(by, key, strict=True))
             | {"seeds": floor.seeds, "spread": floor.spread, "band": floor.band}
@@ -129,7 +133,7 @@ def noise_table(rows: pl.DataFrame, baseline: str = BASELINE) -> pl.DataFrame:
     table = pl.DataFrame(found, schema=schema, orient="row").fill_nan(None)
     order = [*by, "seeds", "spread", "band", "halves", "halves_band", "arms"]
     ordered = table.select(*order, "signal", "ratio", "apart").sort(by)
-    return ordered.drop("parameters")
+    return name_settings(ordered.drop("parameters"), last, "arm")
 
 
 def decision_table(rows: pl.DataFrame) -> pl.DataFrame:
@@ -138,6 +142,11 @@ def decision_table(rows: pl.DataFrame) -> pl.DataFrame:
     Of all pairs of arms that both sizes have, `agree` is how many differ with the same
     sign at both, `share` that over `pairs`, with Wilson's interval; one half is chance.
     (Pairs share arms, so the interval is too short where there are few.)
+
+    Raises
+    ------
+    ValueError
+        When no two sizes of one setting share two arms.
     """
     last = _last(rows, "scale")
     found = []
@@ -173,7 +182,13 @@ def decision_table(rows: pl.DataFrame) -> pl.DataFrame:
         "low": pl.Float64(),
         "high": pl.Float64(),
     }
-    return pl.DataFrame(found, schema=schema, orient="row")
+    if not found:
+        raise ValueError(
+            "No two sizes of one setting share two arms, so no size predicts another. "
+            "Train the same arms at two sizes or more."
+        )
+    table = pl.DataFrame(found, schema=schema, orient="row")
+    return name_settings(table, last, "scale", "arm")
 
 
 def _last(rows: pl.DataFrame, *varied: str) -> pl.DataFrame:

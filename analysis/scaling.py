@@ -16,7 +16,7 @@ from scipy import optimize
 
 from analysis.comparisons import with_costs
 from analysis.selection import at_end
-from analysis.settings import with_setting
+from analysis.settings import name_settings, settings_of, with_setting
 from analysis.statistics import t_quantile
 
 AXES = ("parameters", "tokens", "flops")
@@ -198,7 +198,7 @@ def scaling_table(
     Raises
     ------
     ValueError
-        When the axis is unknown, or its values are unknown for all runs.
+        When the axis is unknown, its values are unknown for all runs, or no arm has a law.
     """
     if axis not in AXES:
         raise ValueError(f"axis must be one of {', '.join(AXES)}; got {axis!r}.")
@@ -209,6 +209,7 @@ def scaling_table(
         rows = rows.with_columns(value=ceiling - pl.col("value"))
     varied = ("scale", "arm") if axis == "parameters" else ("scale", "arm", "steps")
     found, refused = [], []
+    labels = {one.id: one.label for one in settings_of(rows, *varied)}
     cells = with_setting(rows, *varied).partition_by("task", "setting", "arm")
     for cell in sorted(cells, key=lambda c: c.select("task", "setting", "arm").row(0)):
         key = dict(zip(_KEY, cell.select(_KEY).row(0), strict=True))
@@ -218,7 +219,8 @@ def scaling_table(
                 sizes[axis].to_list(), sizes["value"].to_list(), with_offset
             )
         except ValueError as error:
-            refused.append(f"{key['task']}, {key['setting']}, {key['arm']}: {error}")
+            words = (key["task"], labels[key["setting"]], key["arm"])
+            refused.append(f"{', '.join(filter(None, words))}: {error}")
             continue
         named = {name: getattr(law, name) for name in _NUMBERS}
         found.append(key | named | {"sizes": law.sizes, "seeds": law.seeds})
@@ -226,7 +228,10 @@ def scaling_table(
         name: pl.Float64() for name in _NUMBERS
     }
     schema |= {"sizes": pl.Int64(), "seeds": pl.Int64()}
-    return pl.DataFrame(found, schema=schema, orient="row"), refused
+    if not found:
+        raise ValueError("\n".join(refused))
+    table = pl.DataFrame(found, schema=schema, orient="row")
+    return name_settings(table, rows, *varied), refused
 
 
 _KEY = ("task", "setting", "arm")

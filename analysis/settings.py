@@ -94,6 +94,16 @@ def settings_of(frame: pl.DataFrame, *varied: str) -> list[Setting]:
     ]
 
 
+def name_settings(
+    table: pl.DataFrame, frame: pl.DataFrame, *varied: str
+) -> pl.DataFrame:
+    """`table` with its settings in words; without the column if `frame` has only one."""
+    labels = {one.id: one.label for one in settings_of(frame, *varied)}
+    if len(labels) < 2:
+        return table.drop("setting")
+    return table.with_columns(pl.col("setting").replace(labels))
+
+
 def check_one_setting(frame: pl.DataFrame, *varied: str) -> None:
     """Refuse runs of several settings: a mean over them would pass for one over seeds.
 

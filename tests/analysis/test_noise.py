@@ -89,6 +89,17 @@ def test_signal_and_noise_of_a_sweep(runs):
     assert small["ratio"] == pytest.approx(0.20 / spread)
     assert small["apart"] == "n = 2, n = 3, n = 4"
     assert noise_table(rows, baseline="n9").is_empty()
+    assert small["setting"] == "scale 10k"
+
+
+def test_no_arm_is_apart_from_a_baseline_without_spread_or_mean(runs):
+    rows = curve_rows(collect(runs).frame, "exact_match", "in_domain")
+    first = (pl.col("arm") == "n1") & (pl.col("scale") == "10k")
+    flat = pl.when(first).then(0.0).otherwise("value").alias("value")
+    assert noise_table(rows.with_columns(flat))["apart"][0] == ""
+    once = pl.when(first & (pl.col("data_seed") == 0)).then(1.0).otherwise(flat)
+    table = noise_table(rows.with_columns(value=once))
+    assert table["apart"][0] == "seeds of n = 1 in two groups"
 
 
 def test_what_a_small_size_says_of_a_larger_one(runs, capsys):
@@ -97,6 +108,8 @@ def test_what_a_small_size_says_of_a_larger_one(runs, capsys):
     assert (row["smaller"], row["larger"]) == ("10.4k", "34.6k")
     assert (row["pairs"], row["agree"]) == (6, 5)
     assert row["low"] < 5 / 6 < row["high"]
+    with pytest.raises(ValueError, match="at two sizes or more"):
+        decision_table(rows.filter(pl.col("scale") == "10k"))
     where = [str(runs), "--metric", "exact_match", "--suite", "in_domain"]
     assert main(["noise", *where, "--decisions", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["agree"] == 5
@@ -114,7 +127,8 @@ def test_events_of_a_sweep_as_a_command(runs, capsys):
     p_values = {(row["scale"], row["arm"]): row["p"] for row in rows}
     assert p_values["30k", "n2"] == pytest.approx(2 / 252)
     assert main(["events", *where]) == 0
-    assert "at least 0.5, 2 evaluations in a row" in capsys.readouterr().out
+    words = " ".join(capsys.readouterr().out.split())
+    assert "at least 0.5, 2 evaluations in a row" in words
     assert main(["events", str(runs), "--metric", "accuracy"]) == 2
 
 

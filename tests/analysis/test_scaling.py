@@ -77,6 +77,8 @@ def test_a_table_of_runs_gives_a_law_an_arm_and_says_why_not(tmp_path, capsys):
     by_flops, _ = scaling_table(rows, "flops", **how)
     # With embeddings, FLOP grow less than parameters, and so errors fall faster in them.
     assert by_flops["exponent"][0] > row["exponent"]
+    with pytest.raises(ValueError, match="n2: A power law needs at least 5 sizes"):
+        scaling_table(rows.filter(pl.col("arm") == "n2"), **how)
     with pytest.raises(ValueError, match="axis must be one of"):
         scaling_table(rows, "seconds")
     with pytest.raises(ValueError, match="No finished run has"):
