@@ -297,6 +297,7 @@ def information(frame: pl.DataFrame) -> Drawn:
     *("scale", "arm", MIXER),
     runs=_probed(layer_law.SUITE),
     missing="saved law probes",
+    any_task=True,
 )
 def residual_by_layer(frame: pl.DataFrame) -> Drawn:
     """The residual of predicting the next token by layer, with lines and controls."""
@@ -311,6 +312,7 @@ drawing(
     "arm",
     runs=(pl.col("metric") == "acceptance").any().over("run_id"),
     missing="saved speculation probes",
+    any_task=True,
 )(acceptance_figure)
 
 _TWINS = pl.col("precision").n_unique().over("sweep") > 1

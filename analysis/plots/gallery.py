@@ -58,6 +58,8 @@ class Entry:
     """Rows of the runs that it is about."""
     missing: str
     """What no run has if it cannot be drawn."""
+    any_task: bool = False
+    """Whether it serves runs of any task, which keep the overview of their task."""
 
     @property
     def about(self) -> str:
@@ -116,7 +118,9 @@ def one_picture(
 ) -> Picture:
     """Draw a setting, with what was trained above the panels; `shown`: see `facts`."""
     figure, table = draw(setting.frame)
-    told = facts(setting.frame, *shown)
+    apart = setting.label.split(", ")
+    words = facts(setting.frame, *shown).split("; ")
+    told = "; ".join(word for word in words if word not in apart)
     annotate(figure, told, setting.label)
     return Picture(named(name, setting), about, setting.label, told, figure, table)
 
@@ -126,7 +130,7 @@ FIGURES: dict[str, Entry] = {}
 
 
 def drawing(
-    name: str, *varied: str, runs: pl.Expr, missing: str
+    name: str, *varied: str, runs: pl.Expr, missing: str, any_task: bool = False
 ) -> Callable[[Draw], Draw]:
     """Enter a figure function; called directly, it refuses runs of several settings."""
 
@@ -139,7 +143,7 @@ def drawing(
             check_one_setting(here, *varied)
             return draw(here)
 
-        entry = FIGURES[name] = Entry(name, draw, varied, runs, missing)
+        entry = FIGURES[name] = Entry(name, draw, varied, runs, missing, any_task)
         return checked
 
     return enter

@@ -39,7 +39,7 @@ def all_pictures(
         drawn, why = entry.pictures(frame)
         pictures += drawn
         reasons += [f"{name} is left out: {reason}" for reason in why]
-        if drawn:
+        if drawn and not entry.any_task:
             shown += here["run_id"].unique().to_list()
     if not only:
         ended = pl.col("state").is_in(["done", "failed"])

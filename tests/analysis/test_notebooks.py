@@ -80,7 +80,7 @@ def test_command_executes_yours_on_a_table_from_any_folder(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nothing"], "'nothing' is no table"),
+        (["nothing"], "'nothing' is neither a table"),
         (["repeats", "--to", "mine.html"], "--to must be a path that ends in .ipynb"),
         (["--to", "mine.ipynb"], "--to must be given with SWEEP"),
     ],

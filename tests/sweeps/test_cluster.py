@@ -151,7 +151,7 @@ def test_a_tracker_is_named_at_the_launch_or_in_the_profile(mine, queue, monkeyp
         ("--on slurm --profile cpu --fail-fast", "--fail-fast cannot be given"),
         (
             "--on slurm --profile cpu --threads 2",
-            r"the profile's \[execution\] says it",
+            r"set \[execution\] in the profile",
         ),
         ("--on slurm --profile cpu --lanes 0", "--lanes must be at least 1; got 0"),
         ("--profile cpu", "--profile must be given with --on slurm; got 'cpu'"),

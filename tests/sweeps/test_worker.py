@@ -19,12 +19,12 @@ WORKER = """
 import json, sys
 from sweeps import worker
 
-send = worker.send
+send = worker.send_event
 
 def send_modules(channel, event, **content):
     send(channel, event, **content, modules=list(sys.modules))
 
-worker.send = send_modules
+worker.send_event = send_modules
 sys.exit(worker.main())
 """
 
