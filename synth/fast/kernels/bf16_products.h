@@ -1,6 +1,6 @@
-// Matrix products with bf16 factors and fp32 sums, and the layouts that they ask for: on
-// tiles (AMX) where the processor has them and the system allows them, else by vectors
-// (avx512_bf16). BF16_PRODUCTS is undefined for processors with neither.
+// Matrix products with bf16 factors and fp32 sums on tiles (AMX), and the layouts that they
+// ask for. BF16_PRODUCTS is undefined for processors without tiles. Vectors of bf16
+// (avx512_bf16) multiply at half the rate of fp32 on Intel and are not used.
 //
 // The left factor lies in rows, the right one in rows of pairs: numbers (2k, n) and
 // (2k + 1, n) are side by side at 2n of row k.
@@ -8,48 +8,31 @@
 
 #include "vectors.h"
 
-#if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+#if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__AVX512BW__) && \
+    defined(__AVX512VL__) && defined(__linux__)
 #define BF16_PRODUCTS
 #include <immintrin.h>
-
-constexpr long DEPTH = 32;  // bf16 numbers of a vector; sums run over multiples of it
-
-#if defined(__AMX_BF16__) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
-#define TILES
+
+constexpr long DEPTH = 32;  // bf16 numbers of a tile's row; sums run over multiples of it
 
 // Linux lets a process use tiles only after it has asked (ARCH_REQ_XCOMP_PERM).
 static const bool tiles_allowed = syscall(SYS_arch_prctl, 0x1023, 18) == 0;
-#else
-static const bool tiles_allowed = false;
-#endif
-
-// Vectors of bf16 numbers are multiplied at twice the rate of fp32 on AMD (Zen 4), and at
-// half of it on Intel (Sapphire Rapids).
-#ifndef VECTORS_PAY
-#define VECTORS_PAY __builtin_cpu_is("amd")
-#endif
-static const bool bf16_products_pay = tiles_allowed || VECTORS_PAY;
 
 // Sets the shape of all tiles, 16 rows of 64 bytes, for one call.
 struct TileShapes {
-#ifdef TILES
     TileShapes() {
         struct {
             uint8_t palette = 1, start = 0, reserved[14] = {};
             uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
             uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
         } shapes;
-        if (tiles_allowed) _tile_loadconfig(&shapes);
+        _tile_loadconfig(&shapes);
     }
-    ~TileShapes() {
-        if (tiles_allowed) _tile_release();
-    }
-#endif
+    ~TileShapes() { _tile_release(); }
 };
 
-#ifdef TILES
 // 16 M x 16 N numbers of the result.
 template <int M, int N>
 static inline void tile_product(long depth, const Half* a, long a_row, const Half* b,
@@ -83,46 +66,6 @@ static inline void tile_product(long depth, const Half* a, long a_row, const Hal
     if (M > 1) _tile_stored(2, below, bytes);
     if (M > 1 && N > 1) _tile_stored(3, below + 16, bytes);
 }
-#endif
-
-// R x 16 N numbers of the result.
-template <int R, int N>
-static inline void vector_product(long depth, const Half* a, long a_row, const Half* b,
-                                  long b_row, float* out, long out_row, bool add) {
-    __m512 sum[R][N];
-    for (int r = 0; r < R; r++)
-        for (int n = 0; n < N; n++)
-            sum[r][n] =
-                add ? _mm512_loadu_ps(out + r * out_row + 16 * n) : _mm512_setzero_ps();
-    for (long k = 0; k < depth; k += 2, b += b_row) {
-        __m512bh columns[N];
-        for (int n = 0; n < N; n++)
-            columns[n] = (__m512bh)_mm512_loadu_si512((const void*)(b + 32 * n));
-#pragma GCC unroll 12
-        for (int r = 0; r < R; r++) {
-            int pair;
-            std::memcpy(&pair, a + r * a_row + k, 4);
-            __m512bh factor = (__m512bh)_mm512_set1_epi32(pair);
-            for (int n = 0; n < N; n++)
-                sum[r][n] = _mm512_dpbf16_ps(sum[r][n], factor, columns[n]);
-        }
-    }
-    for (int r = 0; r < R; r++)
-        for (int n = 0; n < N; n++)
-            _mm512_storeu_ps(out + r * out_row + 16 * n, sum[r][n]);
-}
-
-template <int M, int N>
-static inline void bf16_block(long depth, const Half* a, long a_row, const Half* b,
-                              long b_row, float* out, long out_row, bool add) {
-#ifdef TILES
-    if (tiles_allowed)
-        return tile_product<M, N>(depth, a, a_row, b, b_row, out, out_row, add);
-#endif
-    for (int r = 0; r < 16 * M; r += 8)
-        vector_product<8, N>(depth, a + r * a_row, a_row, b, b_row, out + r * out_row,
-                             out_row, add);
-}
 
 // out (rows x columns) (+)= a b; rows and columns in multiples of 16, depth of DEPTH.
 static void bf16_product(long rows, long columns, long depth, const Half* a, long a_row,
@@ -131,8 +74,8 @@ static void bf16_product(long rows, long columns, long depth, const Half* a, lon
     for (long n = 0; n < columns; n += 32)
         for (long m = 0; m < rows; m += 32) {
             auto block = m + 16 < rows
-                             ? (n + 16 < columns ? bf16_block<2, 2> : bf16_block<2, 1>)
-                             : (n + 16 < columns ? bf16_block<1, 2> : bf16_block<1, 1>);
+                             ? (n + 16 < columns ? tile_product<2, 2> : tile_product<2, 1>)
+                             : (n + 16 < columns ? tile_product<1, 2> : tile_product<1, 1>);
             block(depth, a + m * a_row, a_row, b + 2 * n, b_row, out + m * out_row + n,
                   out_row, add);
         }

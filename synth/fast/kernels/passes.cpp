@@ -13,7 +13,7 @@
 #include "layers.h"
 
 #ifdef BF16_PRODUCTS
-#define IN_BF16(PASS) bf16_products_pay ? (void*)bf16_##PASS : (void*)PASS<Half>
+#define IN_BF16(PASS) tiles_allowed ? (void*)bf16_##PASS : (void*)PASS<Half>
 #else
 #define IN_BF16(PASS) (void*)PASS<Half>
 #endif

@@ -11,7 +11,6 @@ from tests.synth.fast.test_native import far, needs_compiler
 
 FORMS = {
     "of this processor": (),
-    "vectors": ("-U__AMX_BF16__", "-DVECTORS_PAY=true"),
     "fp32": ("-U__AVX512BF16__",),
 }
 """Compiler flags that hide what the processor has."""
