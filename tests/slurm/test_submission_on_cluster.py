@@ -1,4 +1,4 @@
-"""Submission packs to a real cluster: limits, refusals, killed launchers, snapshots."""
+"""Submitting packs to a real cluster: limits, refusals, killed launchers, snapshots."""
 
 import json
 import math
@@ -75,7 +75,7 @@ def test_launches_before_a_refusal_stay_known(site):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("launch_options", "words"),
     [
         ({"partition": "nowhere"}, "invalid partition"),
         ({"gpus": 3, "tasks": 3}, "node configuration is not available"),
@@ -83,11 +83,11 @@ def test_launches_before_a_refusal_stay_known(site):
         ({"sbatch": {"array": "0-1000"}}, "max_running"),
     ],
 )
-def test_a_refused_submission_leaves_nothing(site, options, words):
+def test_a_refused_submission_leaves_nothing(site, launch_options, words):
     site.submit([tiny(0)], sbatch={"begin": "now+1hour"})
     files, queue = everything(site.root), read_queue()
     with pytest.raises((SubmissionRefused, ValueError), match=words):
-        site.submit([tiny(1)], [tiny(2)], **options)
+        site.submit([tiny(1)], [tiny(2)], **launch_options)
     assert everything(site.root) == files
     # SLURM lists some refused jobs for a while, as failed; none of them may be alive.
     assert {k for k, v in read_queue().items() if v.live} == {
@@ -282,16 +282,16 @@ def test_settings_of_the_shell_change_nothing(site, monkeypatch, assert_undistur
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("launch_options", "words"),
     [
         ({"memory_gb": 0}, "MinMemoryCPU=500M"),  # what the site gives by itself
         ({"memory_gb": 0, "memory_per_cpu_gb": 0.25}, "MinMemoryCPU=256M"),
         ({"memory_gb": 0.5}, "MinMemoryNode=512M"),
     ],
 )
-def test_memory_as_the_site_counts_it(site, options, words):
+def test_memory_as_the_site_counts_it(site, launch_options, words):
     run = tiny(0)
-    site.submit([run], **options)
+    site.submit([run], **launch_options)
     assert words in site.client("scontrol", "show", "job", site.job(run))
     site.wait_for("done", run)
 
