@@ -17,10 +17,10 @@ def commands() -> dict[str, type]:
         Collect,
         Figures,
         Matched,
-        Notebooks,
         Quick,
         Report,
     )
+    from analysis.notebooks.command import Notebooks
     from analysis.studies import AttentionMaps, Events, Learned, Noise, Scaling
 
     return {

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 import tyro
 
 from analysis.collect import Collected, collect
-from analysis.loading import load_sweep
+from analysis.measures import split_metric
 from analysis.parquet import alone, read_all, results_folder, write
-from synth.identity import nearest, require
+from synth.identity import nearest
 from synth.run.files import make_folder, write_atomically
 
 FIGURES = Path("figures")
@@ -276,41 +276,6 @@ class Report:
         return 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Notebooks:
-    """Execute notebooks: yours.py on any table, or all on the committed tables."""
-
-    sweep: tyro.conf.Positional[str | None] = None
-    """A table below --results, a parquet file, a sweep, or a folder of runs or of tables;
-    without it, all scripts of analysis/notebooks are executed into .ipynb files there."""
-    to: Path | None = None
-    """The notebook to write for SWEEP; SWEEP.ipynb here if not given."""
-    results: Path = field(default_factory=results_folder)
-    """Where the tables lie."""
-
-    def run(self) -> int:
-        """Execute and write, from any directory."""
-        import nbformat
-
-        from analysis.notebooks.display import HERE, execute, execute_all
-
-        if self.sweep is None:
-            require(self.to is None, "--to", "given with SWEEP", self.to)
-            check_writable(HERE)
-            for path in execute_all(HERE.parents[1]):
-                print(path)
-            return 0
-        to = self.to or Path(f"{Path(self.sweep).stem}.ipynb")
-        require(to.suffix == ".ipynb", "--to", "a path that ends in .ipynb", to)
-        load_sweep(self.sweep, self.results)  # what is wrong with it is told at once
-        check_writable(to.absolute().parent)
-        given = {"sweep": self.sweep, "results": str(self.results)}
-        notebook = execute(HERE / "yours.py", Path.cwd(), given)
-        write_atomically(to, (nbformat.writes(notebook) + "\n").encode())
-        print(to)
-        return 0
-
-
 def check_writable(folder: Path) -> None:
     """Create `folder` if need be and try to write there, before work that takes minutes.
 
@@ -330,13 +295,6 @@ def summary(found: Collected) -> str:
     """How many runs are in which state, and how many rows there are."""
     states = ", ".join(f"{count} {state}" for state, count in found.states.items())
     return f"{sum(found.states.values())} runs ({states}), {found.rows:,} rows"
-
-
-def split_metric(word: str) -> tuple[str, str, str]:
-    """Suite, metric and slice of `SUITE/METRIC[/SLICE]`, or of a metric alone."""
-    suite, slash, rest = word.partition("/")
-    metric, _, part = rest.partition("/")
-    return (suite, metric, part) if slash else ("", word, "")
 
 
 def _measure(suite: str, metric: str, part: str) -> str:

@@ -106,6 +106,13 @@ class Measure:
         )
 
 
+def split_metric(word: str) -> tuple[str, str, str]:
+    """Suite, metric and slice of `SUITE/METRIC[/SLICE]`, or of a metric alone."""
+    suite, slash, rest = word.partition("/")
+    metric, _, part = rest.partition("/")
+    return (suite, metric, part) if slash else ("", word, "")
+
+
 def parts_of(slice_: str) -> dict[str, str]:
     """The names and values of a slice.
 

@@ -1,0 +1,47 @@
+"""The command notebooks: any table through `yours.py`, or all scripts executed anew."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from analysis.commands import check_writable
+from analysis.parquet import results_folder
+from synth.identity import require
+from synth.run.files import write_atomically
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notebooks:
+    """Execute notebooks: yours.py on any table, or all on the committed tables."""
+
+    sweep: tyro.conf.Positional[str | None] = None
+    """A table below --results, a parquet file, a sweep, or a folder of runs or of tables;
+    without it, all scripts of analysis/notebooks are executed into .ipynb files there."""
+    to: Path | None = None
+    """The notebook to write for SWEEP; SWEEP.ipynb here if not given."""
+    results: Path = field(default_factory=results_folder)
+    """Where the tables lie."""
+
+    def run(self) -> int:
+        """Execute and write, from any directory."""
+        import nbformat
+
+        from analysis.loading import load_sweep
+        from analysis.notebooks.display import HERE, execute, execute_all
+
+        if self.sweep is None:
+            require(self.to is None, "--to", "given with SWEEP", self.to)
+            check_writable(HERE)
+            for path in execute_all(HERE.parents[1]):
+                print(path)
+            return 0
+        to = self.to or Path(f"{Path(self.sweep).stem}.ipynb")
+        require(to.suffix == ".ipynb", "--to", "a path that ends in .ipynb", to)
+        load_sweep(self.sweep, self.results)  # what is wrong with it is told at once
+        check_writable(to.absolute().parent)
+        given = {"sweep": self.sweep, "results": str(self.results)}
+        notebook = execute(HERE / "yours.py", Path.cwd(), given)
+        write_atomically(to, (nbformat.writes(notebook) + "\n").encode())
+        print(to)
+        return 0
