@@ -19,8 +19,8 @@ import polars as pl
 from analysis.arm_names import BASELINE, arm_name, arms_of, in_arm_order
 from analysis.modes import span_of, two_groups
 from analysis.selection import at_end, size_name
-from analysis.settings import name_settings, with_setting
-from analysis.statistics import share_bounds, share_interval, t_quantile
+from analysis.settings import name_settings, setting_labels, with_setting
+from analysis.statistics import are_shares, share_bounds, share_interval, t_quantile
 
 FEWEST = 4
 """Seeds of an arm below which it is not split in halves."""
@@ -77,7 +77,7 @@ def noise_band(
     if len(values_S) < FEWEST or two_groups(values_S, span) is not None:
         return None
     band, mean = noise_floor(values_S).band, float(np.mean(values_S))
-    if share and min(values_S) >= 0 and max(values_S) <= 1:
+    if share and are_shares(values_S):
         return share_bounds(mean, band)
     return mean - band, mean + band
 
@@ -133,7 +133,7 @@ def noise_table(rows: pl.DataFrame, baseline: str = BASELINE) -> pl.DataFrame:
     table = pl.DataFrame(found, schema=schema, orient="row").fill_nan(None)
     order = [*by, "seeds", "spread", "band", "halves", "halves_band", "arms"]
     ordered = table.select(*order, "signal", "ratio", "apart").sort(by)
-    return name_settings(ordered.drop("parameters"), last, "arm")
+    return name_settings(ordered.drop("parameters"), setting_labels(last, "arm"))
 
 
 def decision_table(rows: pl.DataFrame) -> pl.DataFrame:
@@ -188,7 +188,7 @@ def decision_table(rows: pl.DataFrame) -> pl.DataFrame:
             "Train the same arms at two sizes or more."
         )
     table = pl.DataFrame(found, schema=schema, orient="row")
-    return name_settings(table, last, "scale", "arm")
+    return name_settings(table, setting_labels(last, "scale", "arm"))
 
 
 def _last(rows: pl.DataFrame, *varied: str) -> pl.DataFrame:

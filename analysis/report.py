@@ -18,7 +18,7 @@ from analysis.plots import style
 from analysis.plots.gallery import Picture
 from analysis.plots.overview import all_pictures
 from analysis.selection import size_name, usable
-from analysis.settings import settings_of
+from analysis.settings import setting_labels
 from analysis.statements import judge_all
 from analysis.trajectories import equal_cost_table, events_table
 
@@ -162,7 +162,7 @@ def in_words(table: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
     labels: dict[str, str] = {}
     for part in done.partition_by("task"):
         for varied in (("arm",), ("scale", "arm")):
-            labels |= {one.id: one.label for one in settings_of(part, *varied)}
+            labels |= setting_labels(part, *varied)
     known = pl.col("setting").replace(labels)
     return table.with_columns(setting=known)
 

@@ -16,7 +16,7 @@ from scipy import optimize
 
 from analysis.comparisons import with_costs
 from analysis.selection import at_end
-from analysis.settings import name_settings, settings_of, with_setting
+from analysis.settings import name_settings, setting_labels, with_setting
 from analysis.statistics import t_quantile
 
 AXES = ("parameters", "tokens", "flops")
@@ -209,7 +209,7 @@ def scaling_table(
         rows = rows.with_columns(value=ceiling - pl.col("value"))
     varied = ("scale", "arm") if axis == "parameters" else ("scale", "arm", "steps")
     found, refused = [], []
-    labels = {one.id: one.label for one in settings_of(rows, *varied)}
+    labels = setting_labels(rows, *varied)
     cells = with_setting(rows, *varied).partition_by("task", "setting", "arm")
     for cell in sorted(cells, key=lambda c: c.select("task", "setting", "arm").row(0)):
         key = dict(zip(_KEY, cell.select(_KEY).row(0), strict=True))
@@ -231,7 +231,7 @@ def scaling_table(
     if not found:
         raise ValueError("\n".join(refused))
     table = pl.DataFrame(found, schema=schema, orient="row")
-    return name_settings(table, rows, *varied), refused
+    return name_settings(table, labels), refused
 
 
 _KEY = ("task", "setting", "arm")

@@ -94,11 +94,13 @@ def settings_of(frame: pl.DataFrame, *varied: str) -> list[Setting]:
     ]
 
 
-def name_settings(
-    table: pl.DataFrame, frame: pl.DataFrame, *varied: str
-) -> pl.DataFrame:
-    """`table` with its settings in words; without the column if `frame` has only one."""
-    labels = {one.id: one.label for one in settings_of(frame, *varied)}
+def setting_labels(frame: pl.DataFrame, *varied: str) -> dict[str, str]:
+    """What tells each setting of `frame` apart, by its digits (`settings_of`)."""
+    return {one.id: one.label for one in settings_of(frame, *varied)}
+
+
+def name_settings(table: pl.DataFrame, labels: dict[str, str]) -> pl.DataFrame:
+    """`table` with its settings in words; without the column if there is only one."""
     if len(labels) < 2:
         return table.drop("setting")
     return table.with_columns(pl.col("setting").replace(labels))

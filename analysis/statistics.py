@@ -62,10 +62,15 @@ def mean_interval(values_S: Iterable[float], share: bool = False) -> Interval:
     """
     values = list(values_S)
     interval = t_interval(values)
-    if share and interval.count > 1 and min(values) >= 0 and max(values) <= 1:
+    if share and interval.count > 1 and are_shares(values):
         low, high = share_bounds(interval.mean, interval.high - interval.mean)
         return replace(interval, low=low, high=high)
     return interval
+
+
+def are_shares(values_S: Iterable[float]) -> bool:
+    """Whether all values lie in [0, 1]."""
+    return all(0 <= value <= 1 for value in values_S)
 
 
 def share_bounds(share: float, width: float) -> tuple[float, float]:

@@ -42,7 +42,7 @@ class Events(Study):
 
     def run(self) -> int:
         """Count, compare and print."""
-        from analysis.settings import name_settings
+        from analysis.settings import name_settings, setting_labels
         from analysis.trajectories import event_rows, learned_level, timed_runs
 
         rows, measure, notes = self.measured()
@@ -57,7 +57,7 @@ class Events(Study):
         better: Better = "higher" if higher else "lower"
         times = timed_runs(rows, level, better, self.in_a_row)
         table = event_rows(times, ["setting", "parameters", "scale"])
-        table = name_settings(table, rows, "scale", "arm")
+        table = name_settings(table, setting_labels(rows, "scale", "arm"))
         word = "at least" if higher else "at most"
         title = (
             f"{measure.title} {word} {level:g}, {self.in_a_row} evaluations in a row"
