@@ -125,7 +125,7 @@ WIDTHS = {
 FEW_BLOCKS = (BlocksworldConfig(paths=200),)
 BLOCK_TASKS = tuple(BlocksworldConfig(paths=100 * i) for i in range(1, 6))
 BLOCKS = {
-    "quick": path_design(FEW_BLOCKS, MAIN_ARMS[:3], seeds=3, steps=400),
+    "quick": path_design(FEW_BLOCKS, MAIN_ARMS, seeds=3, steps=400),
     "night": path_design(BLOCK_TASKS, MAIN_ARMS, seeds=10, steps=1000),
     "paper": path_design(BLOCK_TASKS, PAPER_ARMS, seeds=5, steps=2000),
 }
