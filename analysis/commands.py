@@ -13,8 +13,8 @@ import tyro
 from analysis.collect import Collected, collect
 from analysis.measures import split_metric
 from analysis.parquet import alone, read_all, results_folder, write
+from synth.disk.files import make_folder, write_atomically
 from synth.identity import nearest
-from synth.run.files import make_folder, write_atomically
 
 FIGURES = Path("figures")
 """Where figures are written."""

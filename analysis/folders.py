@@ -12,9 +12,9 @@ import polars as pl
 
 from analysis.cost import flops_per_token
 from analysis.schema import RUN_SCHEMA, configured, fits
+from synth.disk.files import read_object
 from synth.families import plugins
 from synth.identity import canonical_json
-from synth.run.files import read_object
 from synth.scales import resolve
 
 STAMPED = (

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from analysis.schema import ORDER, REQUIRED, SWEEP_SCHEMA
-from synth.run.files import make_folder, write_atomically
+from synth.disk.files import make_folder, write_atomically
 
 Read = TypeVar("Read")
 TableSource = Path | pl.DataFrame

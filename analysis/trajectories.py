@@ -37,7 +37,7 @@ def declared(rows: pl.DataFrame, metric: str) -> Metric | None:
     """What the tasks of these runs say of a metric; None if none of them is known here."""
     known = members("task")
     kinds = rows["task"].drop_nulls().unique().sort().to_list()
-    return metric_of([known[kind] for kind in kinds if kind in known], metric)
+    return metric_of([known[kind].metrics for kind in kinds if kind in known], metric)
 
 
 def learned_level(rows: pl.DataFrame, metric: str) -> float:

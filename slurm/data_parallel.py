@@ -26,14 +26,14 @@ from torch import Tensor, distributed
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from synth.config import RunConfig
+from synth.disk.files import write_atomically
 from synth.fast.numerics import numerics
-from synth.objectives.loss.backward import loss_and_backward
-from synth.objectives.loss.targets import Targets
+from synth.models.backward import loss_and_backward
+from synth.objectives.batch.targets import Targets
 from synth.pack import Pack
 from synth.run import checkpoint as checkpoints
 from synth.run.checkpoint import Checkpoint
 from synth.run.execution import Execution
-from synth.run.files import write_atomically
 from synth.run.store import RunFolder
 
 JOIN_TIMEOUT_S = 300.0

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slurm.queue import is_job_id
+from synth.disk.files import read_object
 from synth.identity import coerce, field_types
-from synth.run.files import read_object
 from synth.run.store import RunFolder
 
 RECORD = "slurm.json"

@@ -40,7 +40,7 @@ from slurm.job_record import (
     read_record,
 )
 from slurm.queue import QueueEntry, is_job_id
-from synth.run.files import read_object, write_atomically
+from synth.disk.files import read_object, write_atomically
 
 PACKS = "packs.jsonl"
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from synth.disk.places import expand
 from synth.identity import coerce, nearest, require
 from synth.run.execution import Execution
-from synth.run.places import expand
 
 SHIPPED = Path(__file__).parent / "profiles"
 

@@ -15,8 +15,8 @@ import submitit
 
 from slurm.arrays import ArrayPlan
 from slurm.profile import Profile
+from synth.disk.places import VARIABLE, expand
 from synth.run.code_copy import check_lines
-from synth.run.places import VARIABLE, expand
 
 _PERCENT = "\ue000"
 """Placeholder for `%` in a path while submitit expands its own patterns."""

@@ -27,11 +27,11 @@ from slurm.ledger import (
 from slurm.profile import Profile
 from slurm.queue import Queue, is_job_id
 from slurm.script import render_script
+from synth.disk.files import write_atomically
 from synth.families import plugins
 from synth.run import code_copy as snapshot
 from synth.run.defining_code import refuse_other_code
 from synth.run.execution import Execution
-from synth.run.files import write_atomically
 from synth.run.store import RunFolder
 
 SBATCH_TIMEOUT_S = 120.0

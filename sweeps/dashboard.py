@@ -37,7 +37,9 @@ def direction(
     directions = set()
     for task in dict.fromkeys(config.task for config in configs):
         name = metric or default_metric(task)
-        declared = metric_of([type(task)], name.split("/")[1] if "/" in name else name)
+        declared = metric_of(
+            [task.metrics], name.split("/")[1] if "/" in name else name
+        )
         directions |= {declared.better} if declared else set()
     if directions >= {"lower", "higher"}:
         raise ValueError(

@@ -10,7 +10,7 @@ from typing import Any
 
 from sweeps.collected_runs import mark_collected
 from synth.config import RunConfig
-from synth.run.files import size_of
+from synth.disk.files import size_of
 from synth.run.standing import Standing, Survey, look
 from synth.run.store import RunFolder
 

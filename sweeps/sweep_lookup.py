@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from sweeps.sweep import Sweep
+from synth.disk.places import expand
 from synth.families.plugins import load
 from synth.identity import nearest
-from synth.run.places import expand
 
 
 def find_sweep(name: str) -> Sweep:

@@ -41,7 +41,7 @@ def validation_metric(metric: str, config: RunConfig) -> tuple[str, Better]:
             "--metric test/loss/horizon=1, or @sweep(metric='test/loss/horizon=1')."
         )
     suite, name, *rest = metric.split("/", 2) if "/" in metric else ("", metric)
-    declared = metric_of([task], name)
+    declared = metric_of([task.metrics], name)
     if declared is None:
         raise ValueError(
             f"--metric {given!r}: the task {task.kind} declares no metric {name!r}. "

@@ -13,11 +13,11 @@ from typing import Any, ClassVar, Literal, Self
 from synth.families import plugins
 from synth.families.family import member
 from synth.identity import Part, canonical_json, digest, identity
-from synth.models.embedding_shape import EmbeddingConfig
-from synth.models.mixers.shapes import MixerConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.objective import ObjectiveConfig
 from synth.scales import Scale, resolve
+from synth.shapes.embedding_shape import EmbeddingConfig
+from synth.shapes.mixer_shapes import MixerConfig
 from synth.tasks.task import EvaluationSet, Split, Task, TaskConfig
 
 

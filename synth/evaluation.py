@@ -15,8 +15,8 @@ from torch import Tensor
 
 from synth.decoding import MAX_POSITIONS, greedy_decode
 from synth.metrics import Score
+from synth.models.backward import token_losses
 from synth.models.decoder import PredictionModel
-from synth.objectives.loss.backward import token_losses
 from synth.objectives.objective import Prediction
 from synth.tasks.task import EvaluationSet, Rows, Task, TokenScores
 

@@ -9,13 +9,10 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-
-if TYPE_CHECKING:
-    from synth.tasks.task import TaskConfig
 
 SCHEMA: dict[str, type] = {
     "run_id": str,
@@ -56,25 +53,25 @@ TRAINING_METRICS = (
 """Of the suite "train", the same for every task."""
 
 
-def metric_of(tasks: "Iterable[type[TaskConfig]]", name: str) -> Metric | None:
-    """What the metric of a task, or of training, means; None if nobody declares it.
+def metric_of(by_task: Iterable[Sequence[Metric]], name: str) -> Metric | None:
+    """What a metric of tasks, or of training, means; None if nobody declares it.
+
+    `by_task` holds the metrics that each task declares.
 
     Raises
     ------
     ValueError
         When two of the tasks measure other things under this name.
     """
-    found: Metric | None = None
-    for task in dict.fromkeys(tasks):
-        known = {metric.name: metric for metric in (*TRAINING_METRICS, *task.metrics)}
-        other = known.get(name)
-        if found and other and found.better != other.better:
+    of_tasks = [one for metrics in by_task for one in metrics if one.name == name]
+    declared = of_tasks or [one for one in TRAINING_METRICS if one.name == name]
+    for other in declared:
+        if other.better != declared[0].better:
             raise ValueError(
                 f"Tasks disagree on what is better of the metric {name!r}: "
-                f"{found.better} and {other.better}. Look at one task at a time."
+                f"{declared[0].better} and {other.better}. Look at one task at a time."
             )
-        found = found or other
-    return found
+    return declared[0] if declared else None
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from torch.optim._muon import muon
 from torch.optim.adamw import adamw
 
 from synth.config import TrainingConfig
-from synth.fast.pinning import send
 from synth.models.lanes import FlatLanes
+from synth.models.pinning import send
 
 EXEMPT, MUON = "exempt", "muon"
 """Kinds of state: of weights that do not decay, and of maps that Muon updates."""

@@ -18,14 +18,14 @@ from synth.config import RunConfig
 from synth.evaluation import score_tokens, verified_scores
 from synth.fast.accelerate import accelerate
 from synth.fast.compilation import StepForm, step_form
-from synth.fast.pinning import pinned
 from synth.fast.replay import TOLERANCE, CudaGraph, ReplayedStep
 from synth.metrics import LossSums, Measurement, Score
+from synth.models.backward import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model, unembeddings_per_token
 from synth.models.lanes import FlatLanes, initialise
-from synth.objectives.loss.backward import loss_and_backward
-from synth.objectives.loss.targets import Targets, make_targets
+from synth.models.pinning import pinned
+from synth.objectives.batch.targets import Targets, make_targets
 from synth.optimizer import LaneOptimizer
 from synth.run.checkpoint import Checkpoint, Place, fill
 from synth.run.environment import capture

@@ -17,8 +17,8 @@ from typing import get_args
 import pytest
 
 from synth.families.family import members
-from synth.models.mixers.shapes import Mixer
 from synth.scales import SCALES
+from synth.shapes.mixer_shapes import Mixer
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("synth", "sweeps", "slurm", "analysis")

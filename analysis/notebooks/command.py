@@ -7,8 +7,8 @@ import tyro
 
 from analysis.commands import check_writable
 from analysis.parquet import results_folder
+from synth.disk.files import write_atomically
 from synth.identity import require
-from synth.run.files import write_atomically
 
 
 @dataclass(frozen=True, kw_only=True)

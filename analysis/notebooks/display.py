@@ -19,7 +19,7 @@ from analysis.plots.overview import overviews
 from analysis.selection import usable
 from analysis.statements import judge_all
 from analysis.views import Query
-from synth.run.files import write_atomically
+from synth.disk.files import write_atomically
 
 HERE = Path(__file__).parent
 RATE = "training.learning_rate"

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from analysis.selection import size_name
-from synth.run.files import make_folder, write_atomically
+from synth.disk.files import make_folder, write_atomically
 
 INK, FAINT, GRID = "#222222", "#767676", "#e4e4e4"
 ARMS = {

@@ -29,10 +29,10 @@ from pathlib import Path
 from sweeps.catalogue.factorial import Factorial, sized_models
 from sweeps.sweep import sweep
 from synth.config import RunConfig, TrainingConfig
+from synth.disk.cache import entry
 from synth.identity import digest
 from synth.objectives.chain import ChainConfig
 from synth.objectives.multi_token import MultiTokenConfig
-from synth.run.cache import entry
 from synth.tasks.running_text import TextConfig
 from synth.tasks.text.grammar import grammar
 from synth.tasks.text.vocabularies import generated_texts

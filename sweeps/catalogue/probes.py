@@ -19,8 +19,8 @@ from synth.config import (
     RunConfig,
     TrainingConfig,
 )
-from synth.models.mixers.shapes import Mixer
 from synth.objectives.multi_token import Layout
+from synth.shapes.mixer_shapes import Mixer
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.maze import MazeConfig
 from synth.tasks.polynomial import PolynomialConfig

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from synth.cli.commands import AnyTask
+from synth.disk.files import whole_folder
 from synth.identity import require
 from synth.run.defining_code import code_state
-from synth.run.files import whole_folder
 from synth.tasks.export import SCHEMA, ExportSplit, batches
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
-from synth.run.places import expand
+from synth.disk.places import expand
 
 PLUGIN_HELP = (
     "--plugin FILE, anywhere, imports a Python file that defines tasks or objectives "

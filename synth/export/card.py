@@ -2,7 +2,7 @@
 
 import json
 
-from synth.cli.train_command import train_command
+from synth.export.train_command import train_command
 from synth.run.result_file import NAME as RESULT
 from synth.trained.loading import Run
 

@@ -24,12 +24,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from synth.config import RunConfig
+from synth.disk.files import whole_folder
 from synth.export.card import model_card
 from synth.export.hub_tokenizer import padding_of, tokenizer_files
 from synth.models.elementwise import EPSILON
 from synth.models.layer import Layer
 from synth.models.mixers.attention import Attention
-from synth.run.files import whole_folder
 from synth.trained.loading import Run
 
 

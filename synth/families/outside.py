@@ -11,7 +11,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from synth.run.git import ROOMS
+from synth.disk.places import ROOMS
 
 _INSTALLED = {"site-packages", "dist-packages"}
 

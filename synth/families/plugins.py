@@ -25,20 +25,19 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from synth.disk.files import read_regular
+from synth.disk.places import expand
 from synth.families.family import Family, find, recorded_modules, register
 from synth.families.outside import Loader, Source, sources_of
 from synth.families.recorded_files import FOLDER as FOLDER
 from synth.families.recorded_files import OPTION as OPTION
 from synth.families.recorded_files import copy_name, recorded_content
-from synth.run.files import read_regular
-from synth.run.places import expand
-
-if TYPE_CHECKING:
-    from synth.config import RunConfig
+from synth.identity import Part
 
 _FAMILIES = ("task", "objective")
 
@@ -113,30 +112,28 @@ def line_of(error: BaseException, file: str) -> str:
     return f" (line {lines[-1]})" if lines else ""
 
 
-def outside_sources(config: "RunConfig") -> tuple[Source, ...]:
-    """Every file outside `synth` that defines a part of a run."""
-    return sources_of(
-        type(part)
-        for part in (config.task, config.model, config.objective, config.training)
-    )
+def outside_sources(run: Part) -> tuple[Source, ...]:
+    """Every file outside `synth` that defines a part of a run (a `RunConfig`)."""
+    values = (getattr(run, field.name) for field in fields(run))
+    return sources_of(type(value) for value in values if isinstance(value, Part))
 
 
-def recorded(config: "RunConfig") -> list[dict[str, str]]:
+def recorded(run: Part) -> list[dict[str, str]]:
     """What `config.json` says of a run's plugins; nothing of installed packages."""
     return [
         {"path": one.path, "sha256": one.sha256}
         | ({"module": one.module} if one.module else {})
-        for one in outside_sources(config)
+        for one in outside_sources(run)
         if not one.installed
     ]
 
 
-def copies(configs: Iterable["RunConfig"]) -> dict[str, bytes]:
+def copies(runs: Iterable[Part]) -> dict[str, bytes]:
     """The files to keep below a run or a copy of the code, by relative path."""
     return {
         f"{FOLDER}/{copy_name(one.path, one.sha256)}": one.content
-        for config in configs
-        for one in outside_sources(config)
+        for run in runs
+        for one in outside_sources(run)
         if not one.installed
     }
 

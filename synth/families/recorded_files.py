@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from synth.run.files import read_regular
+from synth.disk.files import read_regular
 
 FOLDER = "plugins"
 """Below a run's folder, and below a copy of the code: the files themselves."""

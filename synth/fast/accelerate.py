@@ -7,8 +7,8 @@ import torch
 from synth.fast import native
 from synth.fast.compilation import StepForm
 from synth.fast.fused import fuse
+from synth.models.backward import PieceLoss
 from synth.models.decoder import PredictionModel
-from synth.objectives.loss.backward import PieceLoss
 
 
 def accelerate(

@@ -1,6 +1,6 @@
 """Layers and head losses on CPU, in fp32 or bf16, with the passes of `synth.fast.native`.
 
-The same formulas as `synth.models.layer` and `synth.objectives.loss`, up to rounding.
+The same formulas as `synth.models.layer` and `synth.models.backward`, up to rounding.
 Everything between two matrix products is one pass over memory in each direction, and the
 products add the gradients of weights to `grad` directly. Products are done lane by lane,
 so that a lane has the same bits as when it trains alone.

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synth.run.cache import entry
-from synth.run.places import cache_folder
+from synth.disk.cache import entry
+from synth.disk.places import cache_folder
 
 SOURCES = Path(__file__).with_name("kernels")
 INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from synth.config import ModelConfig
-from synth.models.ahead import shifted
 from synth.models.elementwise import unit_rms
 from synth.models.embedding import TokenModel
 from synth.models.heads import HeadStack, new_head
@@ -22,6 +21,7 @@ from synth.models.mixers.attention import Attention
 from synth.models.mixers.recurrence import Cache
 from synth.models.norm import RMSNorm
 from synth.models.weights import matrix, role_of
+from synth.objectives.batch.ahead import shifted
 from synth.objectives.objective import ObjectiveConfig, Prediction, Readout
 
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from synth.config import ModelConfig, RunConfig
-from synth.models.counts import Counts, head_counts, layer_counts
 from synth.objectives.objective import ObjectiveConfig
+from synth.shapes.counts import Counts, head_counts, layer_counts
 from synth.tasks.task import Task
 
 SPARSE_VOCABULARY = 256
@@ -21,7 +21,7 @@ def describe_model(
     """Layers, parameters and training FLOPs per token of a model.
 
     FLOPs are those of forward and backward passes, 6 per weight and token, and of the
-    mixer's products between positions (`synth.models.mixers.shapes`): 6 T d a layer for
+    mixer's products between positions (`synth.shapes.mixer_shapes`): 6 T d a layer for
     causal attention. A shared module counts each time it runs. `unembeddings` is how often
     a token is unembedded (`unembeddings_per_token`); by default as often as the
     objective states, which is the most that training executes.

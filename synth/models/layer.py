@@ -16,10 +16,10 @@ from synth.models.mixers.attention import Attention
 from synth.models.mixers.mamba import Mamba2
 from synth.models.mixers.recurrence import Memory
 from synth.models.mixers.rwkv import TimeMix
-from synth.models.mixers.shapes import Mixer
 from synth.models.norm import RMSNorm
 from synth.models.weights import matrix
 from synth.scales import Scale
+from synth.shapes.mixer_shapes import Mixer
 
 
 class MLP(nn.Module):

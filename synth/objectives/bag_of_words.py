@@ -80,7 +80,7 @@ class BagOfWordsConfig(ObjectiveConfig):
         self, readout: Readout, example_KBT: Tensor, answer_KBT: Tensor
     ) -> Tensor:
         """Positions whose token at t+2 lies in the same example (and in the answer)."""
-        from synth.models.ahead import same_example, shifted
+        from synth.objectives.batch.ahead import same_example, shifted
 
         scored_KBT = same_example(example_KBT, 2)
         if self.scored == "answer":
@@ -103,7 +103,7 @@ class BagOfWordsConfig(ObjectiveConfig):
         """Whether each token of the vocabulary is in the bag of t, (K, B, T, V)."""
         import torch
 
-        from synth.models.ahead import example_ends, next_places
+        from synth.objectives.batch.ahead import example_ends, next_places
 
         time = tokens_KBT.shape[-1]
         at_T = torch.arange(time, device=tokens_KBT.device)

@@ -129,7 +129,7 @@ class NextLatentConfig(ObjectiveConfig):
         self, readout: Readout, example_KBT: Tensor, answer_KBT: Tensor
     ) -> Tensor:
         """Where the state that is foretold, or the token after it, is in the example."""
-        from synth.models.ahead import same_example, shifted
+        from synth.objectives.batch.ahead import same_example, shifted
 
         depth = readout.head - 1
         if readout.reads == "state":

@@ -75,7 +75,7 @@ class TokenOrderConfig(ObjectiveConfig):
         self, readout: Readout, example_KBT: Tensor, answer_KBT: Tensor
     ) -> Tensor:
         """Positions whose next token lies in the same example (and in the answer)."""
-        from synth.models.ahead import same_example, shifted
+        from synth.objectives.batch.ahead import same_example, shifted
 
         scored_KBT = same_example(example_KBT, 1)
         if self.scored == "answer":
@@ -101,7 +101,7 @@ class TokenOrderConfig(ObjectiveConfig):
         """
         import torch
 
-        from synth.models.ahead import example_ends, next_places
+        from synth.objectives.batch.ahead import example_ends, next_places
 
         time = tokens_KBT.shape[-1]
         window = self.window or time

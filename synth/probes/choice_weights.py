@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from synth.metrics import Score
+from synth.models.backward import token_losses
 from synth.models.decoder import PredictionModel
-from synth.objectives.loss.backward import token_losses
-from synth.objectives.loss.targets import make_targets
+from synth.objectives.batch.targets import make_targets
 from synth.objectives.objective import ObjectiveConfig, Prediction
 from synth.probes.calibration import log_probabilities
 from synth.seeding import torch_seed

@@ -20,10 +20,10 @@ import tyro
 
 from synth.cli.moved import MovedFiles
 from synth.cli.run_names import SomeRuns
+from synth.disk.places import expand
 from synth.identity import require
 from synth.metrics import Measurement, Score, to_lines
 from synth.run.environment import require_device
-from synth.run.places import expand
 
 if TYPE_CHECKING:
     from synth.probes.probe_files import ProbedStep

@@ -22,8 +22,8 @@ from torch import Tensor
 from synth.decoding import MAX_POSITIONS, DraftCounts, draft_heads, speculate
 from synth.evaluation import PIECE_LOGITS, batches_by_length, why_not_decoded
 from synth.metrics import Score
-from synth.models.ahead import same_example, shifted
 from synth.models.decoder import PredictionModel
+from synth.objectives.batch.ahead import same_example, shifted
 from synth.tasks.task import EvaluationSet, Rows, Task
 
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from synth.run.files import read_object, seal, sync_folder, unseal, write_atomically
+from synth.disk.files import read_object, seal, sync_folder, unseal, write_atomically
 from synth.run.store import RunFolder
 
 KEPT_FULL = 2

@@ -20,8 +20,8 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from synth.disk.files import make_folder, read_regular, sync_folder
 from synth.run.defining_code import COPIED, code_state, package_files
-from synth.run.files import make_folder, read_regular, sync_folder
 
 PACKAGES = ("synth", "slurm")
 """What a worker imports."""

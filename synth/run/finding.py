@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from synth.run.places import expand
+from synth.disk.places import expand
 
 MARKS = ("config.json",)
 """Files by which a folder is known to be a run's; one of them is enough."""

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from synth.disk.places import ROOMS
+
 PATCH_BYTES = 200_000
 """The longest patch that is recorded; of a longer one, its size and digest."""
 UNTRACKED_NAMES = 50
 TIMEOUT_SECONDS = 20
-ROOMS = ("synth", "slurm", "sweeps", "analysis")
 COPIES = (":(exclude,glob)**/.sweep/**", ":(exclude,glob)**/.slurm/**")
 """What launches keep beside the runs holds copies of the code; they are not the code."""
 NOTHING: dict[str, Any] = {

@@ -7,8 +7,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from synth.disk.files import size_of, sync_folder
 from synth.metrics import Measurement, to_lines
-from synth.run.files import size_of, sync_folder
 
 
 class RunGone(RuntimeError):

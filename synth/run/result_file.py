@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from synth.run.files import read_object, unseal
+from synth.disk.files import read_object, unseal
 from synth.run.metrics_file import sha256_of
 
 NAME = "result.json"

@@ -34,18 +34,18 @@ from pathlib import Path
 from typing import Any
 
 from synth.config import RunConfig
-from synth.families import plugins
-from synth.metrics import Measurement
-from synth.run import result_file
-from synth.run.claim import RunBusy as RunBusy
-from synth.run.claim import hold, is_locked
-from synth.run.files import (
+from synth.disk.files import (
     keep_to_oneself,
     make_folder,
     read_object,
     seal,
 )
-from synth.run.files import write_atomically as write_atomically
+from synth.disk.files import write_atomically as write_atomically
+from synth.families import plugins
+from synth.metrics import Measurement
+from synth.run import result_file
+from synth.run.claim import RunBusy as RunBusy
+from synth.run.claim import hold, is_locked
 from synth.run.git import unrepeated
 from synth.run.metrics_file import MetricsFile, sha256_of
 from synth.run.metrics_file import RunGone as RunGone

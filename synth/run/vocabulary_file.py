@@ -8,8 +8,8 @@ byte pairs it holds the digest of `tokenizer.json`, which lies beside it as the
 import hashlib
 import json
 
-from synth.run.files import read_regular, unseal, write_atomically
-from synth.run.files import seal as sealed
+from synth.disk.files import read_regular, unseal, write_atomically
+from synth.disk.files import seal as sealed
 from synth.run.store import RunFolder
 from synth.tasks.symbols import Symbols
 from synth.tasks.task import Task

@@ -14,7 +14,7 @@ from analysis.collect import collect
 from analysis.parquet import encode, read, read_all, write
 from analysis.schema import CONFIGURED, REQUIRED, SWEEP_SCHEMA
 from analysis.statements import judge_all
-from synth.run.files import seal
+from synth.disk.files import seal
 from tests.analysis.conftest import (
     other_seed,
     polynomial_rows,

@@ -14,9 +14,9 @@ from analysis.cost import flops_per_token
 from analysis.parquet import read, read_all, write
 from analysis.schema import ORDER, SWEEP_SCHEMA
 from synth.config import ModelConfig
+from synth.disk.files import seal
 from synth.models.describe import describe_model, describe_run
 from synth.objectives.multi_token import MultiTokenConfig
-from synth.run.files import seal
 from tests.analysis.conftest import (
     other_seed,
     polynomial_rows,

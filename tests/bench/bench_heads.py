@@ -20,10 +20,10 @@ def measure(form: str, horizon: int, vocabulary: int, width: int, rows: int) -> 
     import torch
 
     from synth.config import ModelConfig
+    from synth.models.backward import loss_and_backward
     from synth.models.decoder import PredictionModel
     from synth.models.lanes import FlatLanes, initialise
-    from synth.objectives.loss.backward import loss_and_backward
-    from synth.objectives.loss.targets import make_targets
+    from synth.objectives.batch.targets import make_targets
     from synth.objectives.multi_token import MultiTokenConfig
     from tests.synth.objectives.test_loss import naive_losses
 

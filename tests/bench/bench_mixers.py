@@ -17,10 +17,10 @@ import torch
 
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.models.layer import MIXERS
-from synth.models.mixers.shapes import mixer_shape
 from synth.pack import Pack
 from synth.run.execution import Execution
 from synth.scales import SCALES
+from synth.shapes.mixer_shapes import mixer_shape
 from synth.tasks.polynomial import PolynomialConfig
 
 

@@ -79,10 +79,10 @@ def lane_free_step(
 def lanes_step(shape: Scale, tokens_BT: Tensor, vocabulary: int) -> Callable[[], None]:
     """The same with one lane, by this suite's model, loss and optimiser."""
     from synth.config import ModelConfig, TrainingConfig
+    from synth.models.backward import loss_and_backward
     from synth.models.decoder import PredictionModel
     from synth.models.lanes import FlatLanes, initialise
-    from synth.objectives.loss.backward import loss_and_backward
-    from synth.objectives.loss.targets import Targets
+    from synth.objectives.batch.targets import Targets
     from synth.objectives.multi_token import MultiTokenConfig
     from synth.optimizer import LaneOptimizer
 

@@ -39,9 +39,9 @@ from synth.models.mixers.recurrence import (
     split_chunks,
     widen,
 )
-from synth.models.mixers.shapes import WINDOW, MambaShape
 from synth.models.norm import RMSNorm
 from synth.models.weights import gain, matrix
+from synth.shapes.mixer_shapes import WINDOW, MambaShape
 
 FIRST_STEPS = (1e-3, 1e-1)
 """Range of dt at the start, geometric over the heads."""

@@ -40,9 +40,9 @@ from synth.models.mixers.recurrence import (
     split_chunks,
     widen,
 )
-from synth.models.mixers.shapes import RWKVShape
 from synth.models.norm import RMSNorm
 from synth.models.weights import gain, matrix
+from synth.shapes.mixer_shapes import RWKVShape
 
 FASTEST = math.exp(-0.5)
 """Largest -log w of one step."""

@@ -3,9 +3,9 @@
 import hashlib
 import os
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
+from synth.disk.files import content_digest
 from synth.tasks.text.text_lines import PACKINGS, byte_order_mark
 
 SUFFIXES = (".txt", ".jsonl", ".parquet")
@@ -114,20 +114,6 @@ def file_digest(path: Path) -> str:
     with path.open("rb") as file:
         marked = byte_order_mark(file.read(3))
     return content_digest(path, after=marked)
-
-
-def content_digest(path: Path, after: int = 0) -> str:
-    """Hex sha256 of a file's bytes, read once in a process while it does not change."""
-    status = path.stat()
-    state = (status.st_ino, status.st_size, status.st_mtime_ns)
-    return _digest_of(str(path.resolve()), after, state)
-
-
-@lru_cache(maxsize=1024)
-def _digest_of(path: str, after: int, state: tuple[int, int, int]) -> str:
-    with open(path, "rb") as file:
-        file.seek(after)
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_corpus_file(path: Path) -> bool:

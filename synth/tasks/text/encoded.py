@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from synth.disk.cache import entry
 from synth.identity import digest
-from synth.run.cache import entry
 from synth.tasks.text.cleaning import (
     CLEANING_VERSION,
     SPLITS,

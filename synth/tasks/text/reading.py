@@ -5,8 +5,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from synth.disk.places import expand
 from synth.identity import digest
-from synth.run.places import expand
 from synth.tasks.text.cleaning import CLEANING_VERSION
 from synth.tasks.text.corpus_files import (
     corpus_digest,

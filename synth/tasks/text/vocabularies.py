@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from synth.disk.cache import entry
 from synth.identity import Part, digest, identity, location
-from synth.run.cache import entry
 from synth.tasks.text.cleaning import CLEANING_VERSION
 from synth.tasks.text.grammar import grammar
 from synth.tasks.text.plain import plain_stories, syllable_names

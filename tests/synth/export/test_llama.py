@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from synth.__main__ import main, parse
-from synth.cli.train_command import train_command
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.decoding import continue_greedily
 from synth.export.llama import export, why_not_llama
+from synth.export.train_command import train_command
 from synth.objectives.bag_of_words import BagOfWordsConfig
 from synth.objectives.chain import ChainConfig
 from synth.objectives.multi_token import MultiTokenConfig

@@ -18,10 +18,10 @@ from synth.fast.compilation import nominal_seconds, step_form
 from synth.fast.fused import fuse
 from synth.fast.memory import keep_freed_memory
 from synth.fast.precision import advice
+from synth.models.backward import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
-from synth.objectives.loss.backward import loss_and_backward
-from synth.objectives.loss.targets import Targets, make_targets
+from synth.objectives.batch.targets import Targets, make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
 from synth.run.execution import Execution

@@ -16,16 +16,16 @@ from torch.utils._pytree import tree_leaves
 
 from synth.config import ModelConfig
 from synth.fast.numerics import numerics
-from synth.fast.pinning import pinned
 from synth.fast.replay import CudaGraph
+from synth.models.backward import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes
-from synth.models.mixers.shapes import Mixer
-from synth.objectives.loss.backward import loss_and_backward
-from synth.objectives.loss.targets import make_targets
+from synth.models.pinning import pinned
+from synth.objectives.batch.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.pack import Pack
 from synth.run.execution import Execution
+from synth.shapes.mixer_shapes import Mixer
 from synth.training import train
 from tests.conftest import tiny_run
 from tests.synth.fast.recording import RecordedGraph, Refused, pack_of, walk
@@ -116,7 +116,7 @@ def test_the_stand_in_is_a_graph():
 
 def test_the_choice_of_positions_could_not_be_recorded(graphs, monkeypatch):
     """What the eager form on a CPU does with a large vocabulary; so the guard can fail."""
-    monkeypatch.setattr("synth.objectives.loss.backward.SPARSE_VOCABULARY", 1)
+    monkeypatch.setattr("synth.models.backward.SPARSE_VOCABULARY", 1)
     config = tiny_run()
     answers = dataclasses.replace(config.objective, scored="answer")
     pack = pack_of(dataclasses.replace(config, objective=answers), steps=5)

@@ -61,7 +61,7 @@ def test_every_step_can_be_recorded(
 
 
 def test_large_vocabularies_go_in_chunks(tmp_path, graphs, eager, monkeypatch):
-    monkeypatch.setattr("synth.objectives.loss.backward.CHUNK_LOGITS", 1)
+    monkeypatch.setattr("synth.models.backward.CHUNK_LOGITS", 1)
     config = tiny_run(2, batch_rows=16, **SHORT)
     assert 16 * 48 > 256, "one chunk"
     expected = eager([config])

@@ -14,12 +14,12 @@ from synth.evaluation import score_tokens
 from synth.families.family import members
 from synth.fast import native
 from synth.fast.fused import fuse
+from synth.models.backward import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.describe import as_text, describe_model
 from synth.models.lanes import FlatLanes, initialise
+from synth.objectives.batch.targets import make_targets
 from synth.objectives.chain import ChainConfig
-from synth.objectives.loss.backward import loss_and_backward
-from synth.objectives.loss.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.token_order import TokenOrderConfig
 from synth.run.execution import Execution
@@ -139,7 +139,7 @@ EVERY_KIND = [*ARMS, *(one for one in OBJECTIVES if type(one) not in KINDS)]
 def test_a_tied_matrix_is_both_matrices_scaled(objective, form, monkeypatch):
     """Losses, and gradients by the chain rule, are those of an untied model."""
     monkeypatch.setattr(
-        "synth.objectives.loss.backward.SPARSE_VOCABULARY", 1
+        "synth.models.backward.SPARSE_VOCABULARY", 1
     )  # unembed scored ones alone
     tied, flat = build(objective, embeddings="tied")
     plain, plain_flat = build(objective)

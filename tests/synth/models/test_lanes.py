@@ -16,12 +16,12 @@ from synth.decoding import greedy_decode
 from synth.evaluation import score_tokens
 from synth.fast import native
 from synth.fast.fused import fuse
+from synth.models.backward import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import BOUNDARY, FlatLanes, initialise, lane_linear
 from synth.models.mixers.recurrence import by_lane
 from synth.models.weights import matrix
-from synth.objectives.loss.backward import loss_and_backward
-from synth.objectives.loss.targets import make_targets
+from synth.objectives.batch.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.optimizer import LaneOptimizer
 from synth.run.execution import Execution
@@ -196,7 +196,7 @@ def test_steps_of_every_model(layout, mixer, dtype, form):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_steps_of_sixteen_lanes(shape, form, monkeypatch):
     check(Setting(shape, form=form), 16)
-    monkeypatch.setattr("synth.objectives.loss.backward.SPARSE_VOCABULARY", 1)
+    monkeypatch.setattr("synth.models.backward.SPARSE_VOCABULARY", 1)
     check(Setting(shape, form=form, scored="answer"), 16)
 
 

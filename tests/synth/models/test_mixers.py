@@ -7,17 +7,17 @@ from torch.nn import functional
 
 from synth.config import ModelConfig, RunConfig
 from synth.decoding import greedy_decode
+from synth.models.backward import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model
 from synth.models.lanes import FlatLanes, initialise
 from synth.models.mixers import mamba, rwkv
 from synth.models.mixers.recurrence import Memory, convolve
-from synth.models.mixers.shapes import mixer_shape
 from synth.models.weights import role_of
-from synth.objectives.loss.backward import loss_and_backward
-from synth.objectives.loss.targets import make_targets
+from synth.objectives.batch.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.scales import SCALES
+from synth.shapes.mixer_shapes import mixer_shape
 from synth.tasks.polynomial import PolynomialConfig
 from tests.synth.objectives.test_loss import LAYOUTS, VOCAB, batch, naive_losses
 

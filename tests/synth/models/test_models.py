@@ -12,8 +12,8 @@ from synth.models.describe import describe_model, describe_run, unembeddings_per
 from synth.models.lanes import FlatLanes, initialise, lane_embedding, lane_linear
 from synth.models.mixers.attention import Rotary
 from synth.models.weights import gain, matrix
+from synth.objectives.batch.targets import make_targets
 from synth.objectives.chain import ChainConfig
-from synth.objectives.loss.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.optimizer import LaneOptimizer
 from synth.tasks.polynomial import PolynomialConfig

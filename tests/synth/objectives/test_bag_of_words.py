@@ -5,11 +5,11 @@ import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig
+from synth.models.backward import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.bag_of_words import BagOfWordsConfig
-from synth.objectives.loss.backward import loss_and_backward
-from synth.objectives.loss.targets import make_targets
+from synth.objectives.batch.targets import make_targets
 
 VOCAB, TIME = 7, 10
 

@@ -5,11 +5,11 @@ import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig
+from synth.models.backward import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model
+from synth.objectives.batch.targets import make_targets
 from synth.objectives.chain import ChainConfig
-from synth.objectives.loss.backward import loss_and_backward
-from synth.objectives.loss.targets import make_targets
 from tests.synth.objectives.conftest import VOCAB, build, normed
 
 TIME, SCALE = 12, "d16-L6-h2"

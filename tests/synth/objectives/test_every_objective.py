@@ -10,13 +10,13 @@ import torch
 
 from synth.evaluation import score_tokens
 from synth.families.family import members
+from synth.models.backward import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import initialise
 from synth.objectives.bag_of_words import BagOfWordsConfig
+from synth.objectives.batch.targets import make_targets
 from synth.objectives.chain import ChainConfig
 from synth.objectives.joint import JointConfig
-from synth.objectives.loss.backward import loss_and_backward
-from synth.objectives.loss.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.myopic import MyopicConfig
 from synth.objectives.next_latent import NextLatentConfig

@@ -7,10 +7,10 @@ import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig
+from synth.models.backward import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
-from synth.objectives.loss.backward import loss_and_backward
-from synth.objectives.loss.targets import make_targets
+from synth.objectives.batch.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 
 LAYOUTS = ["parallel", "causal", "anticausal", "linear"]
@@ -131,8 +131,8 @@ def test_unembedding_scored_positions_alone_changes_nothing(monkeypatch, max_log
     whole = loss_and_backward(model, targets)
     grad = flat.gather_grad().clone()
     flat.zero_grad()
-    monkeypatch.setattr("synth.objectives.loss.backward.SPARSE_VOCABULARY", VOCAB)
-    monkeypatch.setattr("synth.objectives.loss.backward.CHUNK_LOGITS", max_logits)
+    monkeypatch.setattr("synth.models.backward.SPARSE_VOCABULARY", VOCAB)
+    monkeypatch.setattr("synth.models.backward.CHUNK_LOGITS", max_logits)
     seen = []
     rows = model.unembed_rows
     monkeypatch.setattr(model, "unembed_rows", lambda h: [seen.append(h), rows(h)][1])
@@ -146,7 +146,7 @@ def test_unembedding_scored_positions_alone_changes_nothing(monkeypatch, max_log
 
 def test_scored_positions_of_a_lane_are_its_own(monkeypatch):
     """A lane gives the same bits among others and alone."""
-    monkeypatch.setattr("synth.objectives.loss.backward.SPARSE_VOCABULARY", VOCAB)
+    monkeypatch.setattr("synth.models.backward.SPARSE_VOCABULARY", VOCAB)
     tokens, example, answer = batch(lanes=3)
     answer[1, 2:] = False
     objective = MultiTokenConfig(horizon=2, scored="answer")
@@ -172,7 +172,7 @@ def test_chunks_of_positions_change_nothing(monkeypatch):
     grad = flat.gather_grad().clone()
     flat.zero_grad()
     monkeypatch.setattr(
-        "synth.objectives.loss.backward.CHUNK_LOGITS", 1
+        "synth.models.backward.CHUNK_LOGITS", 1
     )  # chunks of 256 positions
     parts = loss_and_backward(model, targets)
     torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-6)

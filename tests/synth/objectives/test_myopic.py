@@ -7,8 +7,8 @@ from torch.nn import functional
 from synth.config import ModelConfig, RunConfig
 from synth.fast import fused
 from synth.fast.native import load
-from synth.objectives.loss.backward import loss_and_backward
-from synth.objectives.loss.targets import make_targets
+from synth.models.backward import loss_and_backward
+from synth.objectives.batch.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.myopic import MyopicConfig
 from synth.tasks.repeats import RepeatsConfig

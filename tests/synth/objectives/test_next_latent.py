@@ -5,10 +5,10 @@ import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig
+from synth.models.backward import loss_and_backward
 from synth.models.describe import describe_model
 from synth.models.elementwise import EPSILON
-from synth.objectives.loss.backward import loss_and_backward
-from synth.objectives.loss.targets import make_targets
+from synth.objectives.batch.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.next_latent import NextLatentConfig
 from tests.synth.objectives.conftest import VOCAB, build

@@ -7,9 +7,9 @@ from torch.nn import functional
 from synth.config import ModelConfig, RunConfig
 from synth.fast.fused import fuse
 from synth.fast.native import load
+from synth.models.backward import loss_and_backward
 from synth.models.describe import describe_model
-from synth.objectives.loss.backward import loss_and_backward
-from synth.objectives.loss.targets import make_targets
+from synth.objectives.batch.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.registers import RegistersConfig
 from synth.tasks.repeats import RepeatsConfig

@@ -7,8 +7,8 @@ import torch
 from synth.config import RunConfig
 from synth.decoding import greedy_decode
 from synth.evaluation import score_tokens
-from synth.objectives.loss.backward import loss_and_backward
-from synth.objectives.loss.targets import make_targets
+from synth.models.backward import loss_and_backward
+from synth.objectives.batch.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.teacherless import TeacherlessConfig
 from synth.probes.layer_states import load_readable

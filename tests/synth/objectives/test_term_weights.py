@@ -8,11 +8,11 @@ import torch
 from synth.config import ModelConfig
 from synth.fast.fused import fuse
 from synth.fast.native import load
+from synth.models.backward import loss_and_backward, token_losses
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
+from synth.objectives.batch.targets import make_targets
 from synth.objectives.chain import ChainConfig
-from synth.objectives.loss.backward import loss_and_backward, token_losses
-from synth.objectives.loss.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.transfer import TransferConfig
 from tests.synth.fast.test_native import needs_compiler
@@ -62,7 +62,7 @@ def slow_losses(model, targets):
 def test_gradients_are_weighted_and_losses_are_not(
     objective, form, sparse_from, monkeypatch
 ):
-    monkeypatch.setattr("synth.objectives.loss.backward.SPARSE_VOCABULARY", sparse_from)
+    monkeypatch.setattr("synth.models.backward.SPARSE_VOCABULARY", sparse_from)
     model, flat, targets = build(objective)
     flat.zero_grad()
     expected = slow_losses(model, targets)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from synth.objectives.loss.backward import loss_and_backward
-from synth.objectives.loss.targets import make_targets
+from synth.models.backward import loss_and_backward
+from synth.objectives.batch.targets import make_targets
 from synth.objectives.token_order import TokenOrderConfig
 from tests.synth.objectives.conftest import VOCAB, build, parameters_beside_next_token
 
@@ -94,7 +94,7 @@ def test_chunks_of_rows_change_nothing(monkeypatch):
     targets = make_targets(*batch(), objective)
     flat.zero_grad()
     whole, gradient = loss_and_backward(model, targets), flat.gather_grad().clone()
-    monkeypatch.setattr("synth.objectives.loss.backward.CHUNK_LOGITS", 1)
+    monkeypatch.setattr("synth.models.backward.CHUNK_LOGITS", 1)
     flat.zero_grad()
     parts = loss_and_backward(model, targets)
     assert torch.allclose(whole, parts, atol=1e-6)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from synth.objectives.loss.backward import loss_and_backward
-from synth.objectives.loss.targets import make_targets
+from synth.models.backward import loss_and_backward
+from synth.objectives.batch.targets import make_targets
 from synth.probes.calibration import (
     against_exact,
     compare,

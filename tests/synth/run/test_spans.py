@@ -107,7 +107,7 @@ def test_a_profiled_pack_leaves_the_same_bytes(tmp_path):
     ("where", "part"),
     [
         ("synth.pack.RowStream.take", "data"),
-        ("synth.objectives.loss.backward.token_losses", "forward"),
+        ("synth.models.backward.token_losses", "forward"),
         ("torch.autograd._engine_run_backward", "backward"),
         ("synth.optimizer.LaneOptimizer.norms", "optimiser"),
         ("synth.pack.score_tokens", "evaluation"),

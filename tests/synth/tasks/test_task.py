@@ -82,16 +82,19 @@ def test_bounds_of_metrics_are_numbers_or_metrics_of_the_same_task(kind):
 
 
 def test_a_metric_is_found_by_the_task_that_declares_it():
-    assert metric_of([MazeConfig], "verified").better == "higher"
-    assert metric_of([MazeConfig], "exact_match") is None
-    assert metric_of([MazeConfig, PolynomialConfig], "exact_match").ceiling == 1
-    assert metric_of([PolynomialConfig], "gradient_norm").better is None
+    assert metric_of([MazeConfig.metrics], "verified").better == "higher"
+    assert metric_of([MazeConfig.metrics], "exact_match") is None
+    assert (
+        metric_of([MazeConfig.metrics, PolynomialConfig.metrics], "exact_match").ceiling
+        == 1
+    )
+    assert metric_of([PolynomialConfig.metrics], "gradient_norm").better is None
 
     class Golf(TaskConfig):
         metrics = (Metric("accuracy", "strokes", "lower"),)
 
     with pytest.raises(ValueError, match=r"disagree .* 'accuracy': higher and lower"):
-        metric_of([MazeConfig, Golf], "accuracy")
+        metric_of([MazeConfig.metrics, Golf.metrics], "accuracy")
 
 
 EXAMPLES = 300

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from synth.run.cache import ABANDONED_SECONDS, MANIFEST, entry
-from synth.run.places import cache_folder
+from synth.disk.cache import ABANDONED_SECONDS, MANIFEST, entry
+from synth.disk.places import cache_folder
 from tests.conftest import PATIENCE_S
 
 

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from synth.models.decoder import PredictionModel
 from synth.models.describe import SPARSE_VOCABULARY
-from synth.objectives.loss.targets import Targets
+from synth.objectives.batch.targets import Targets
 from synth.run.spans import span
 
 CHUNK_LOGITS = 1 << 23

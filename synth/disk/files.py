@@ -8,12 +8,14 @@ and a file of many gigabytes does not fit into memory.
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import secrets
 import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +198,17 @@ def _require_regular(path: Path, status: os.stat_result) -> None:
         kind = {stat.S_IFIFO: "FIFO", stat.S_IFDIR: "folder", stat.S_IFSOCK: "socket"}
         name = kind.get(stat.S_IFMT(status.st_mode), "device")
         raise ValueError(f"{path} must be a regular file; it is a {name}. Remove it.")
+
+
+def content_digest(path: Path, after: int = 0) -> str:
+    """Hex sha256 of a file's bytes, read once in a process while it does not change."""
+    status = path.stat()
+    state = (status.st_ino, status.st_size, status.st_mtime_ns)
+    return _digest_of(str(path.resolve()), after, state)
+
+
+@lru_cache(maxsize=1024)
+def _digest_of(path: str, after: int, state: tuple[int, int, int]) -> str:
+    with open(path, "rb") as file:
+        file.seek(after)
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synth.models.mixers.shapes import Mixer, mixer_shape
 from synth.objectives.objective import Head
 from synth.scales import Scale
+from synth.shapes.mixer_shapes import Mixer, mixer_shape
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import stat
 import tempfile
 from pathlib import Path
 
+ROOMS = ("synth", "slurm", "sweeps", "analysis")
+"""The packages of this project."""
 VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
 """A variable of the environment in a word, `$VAR` or `${VAR}`."""
 

@@ -32,7 +32,7 @@ WINDOW = 4
 
 
 class MixerShape(Protocol):
-    """Counts of one mixer; its first norm is part of `synth.models.counts.layer_counts`."""
+    """Counts of one mixer; its first norm is part of `synth.shapes.counts.layer_counts`."""
 
     @property
     def matrices(self) -> int:

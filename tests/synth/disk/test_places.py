@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from synth.cli.parsing import parse
-from synth.run.places import cache_folder, expand
+from synth.disk.places import cache_folder, expand
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from synth.run.places import cache_folder
-from synth.tasks.text.corpus_files import content_digest
+from synth.disk.files import content_digest
+from synth.disk.places import cache_folder
 
 MANIFEST = "complete.json"
 ABANDONED_SECONDS = 24 * 3600

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synth.models.ahead import same_example, shifted
+from synth.objectives.batch.ahead import same_example, shifted
 from synth.objectives.objective import ObjectiveConfig
 
 

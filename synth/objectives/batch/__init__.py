@@ -1,0 +1,1 @@
+"""What each term of a loss has to predict in a batch."""

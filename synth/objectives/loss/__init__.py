@@ -1,1 +1,0 @@
-"""A batch and an objective to losses and gradients."""
