@@ -10,7 +10,7 @@ import tyro
 
 from analysis.commands import FIGURES, check_writable
 from analysis.formats import Form, as_text, form_of, render_table
-from analysis.loading import load_sweep
+from analysis.load_sweep import load_sweep
 from analysis.measures import split_metric
 from analysis.parquet import results_folder
 from analysis.views import Query, view

@@ -22,7 +22,7 @@ class Study(Asked):
 
     def measured(self) -> tuple[pl.DataFrame, Measure, list[str]]:
         """The evaluations, what they measure, and what is to be known of them."""
-        from analysis.loading import load_sweep
+        from analysis.load_sweep import load_sweep
         from analysis.views import select
 
         assert self.form  # two forms are refused before anything is read
@@ -90,7 +90,7 @@ class Learned:
     def run(self) -> int:
         """Count, print, and draw if asked to."""
         from analysis.formats import as_text, render_table
-        from analysis.loading import load_sweep
+        from analysis.load_sweep import load_sweep
         from analysis.plots import style
         from analysis.plots.heat import matrix_figure
         from analysis.tables import show

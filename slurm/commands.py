@@ -12,7 +12,7 @@ import tyro
 from slurm.job_record import RECORD, read_record
 from slurm.profile import available_profiles, load_profile
 from slurm.sandbox import cluster
-from slurm.sandbox.files import DEFAULT_STATE, ClusterOptions
+from slurm.sandbox.cluster_files import DEFAULT_STATE, ClusterOptions
 from slurm.status import cancel
 from synth.cli.run_names import OneRun, SomeRuns
 from synth.identity import require

@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slurm.clients import QueueUnavailable, ask
+from slurm.own_job import now, own_job_id, own_state, requeue, restarts
 
 if TYPE_CHECKING:
     from slurm.ledger import SubmittedArray
@@ -119,12 +119,12 @@ class Worker:
         PackFailed
             Names each failed run with its error; SLURM shows the job as failed.
         """
-        print(f"{_now()} {self.launch.name} element {self.element}: job "
-              f"{own_job_id()} on {socket.gethostname()}, restart {_restarts()}",
+        print(f"{now()} {self.launch.name} element {self.element}: job "
+              f"{own_job_id()} on {socket.gethostname()}, restart {restarts()}",
               flush=True)  # fmt: skip
         try:
             self._check_code()
-            from slurm import data_parallel, progress_guard
+            from slurm import data_parallel
             from slurm.ledger import PACKS
             from synth.config import RunConfig
 
@@ -133,7 +133,7 @@ class Worker:
             if data_parallel.process_rank().world > 1:
                 self._train_data_parallel(configs, signals)
                 return
-            configs = progress_guard.claim_runs(self, configs)
+            configs = self.claim(configs)
             if not configs:
                 print("nothing left to do", flush=True)
                 return
@@ -142,6 +142,12 @@ class Worker:
             self._write_pack_failure(error)
             raise
         self._finish(signals, outcomes)
+
+    def claim(self, configs: Sequence["RunConfig"]) -> list["RunConfig"]:
+        """The runs that this job should train; see `claim_runs`."""
+        from slurm.progress_guard import claim_runs
+
+        return claim_runs(self.root, self.launch, self.element, configs)
 
     def _train(
         self, configs: Sequence["RunConfig"], signals: PendingSignals, **how: Any
@@ -176,14 +182,14 @@ class Worker:
         self, configs: list["RunConfig"], signals: PendingSignals
     ) -> None:
         """Data-parallel training: rank 0 leads and reports, the others follow."""
-        from slurm import data_parallel, progress_guard
+        from slurm import data_parallel
         from synth.run.execution import Execution
 
         rank, execution = (
             data_parallel.process_rank(),
             Execution(**self.launch.execution),
         )
-        rendezvous = self.launch.folder / f"{own_job_id()}_{_restarts()}"
+        rendezvous = self.launch.folder / f"{own_job_id()}_{restarts()}"
         if rank.rank > 0:
             signals.ignore()  # the leader decides when to stop
             with data_parallel.process_group(rendezvous, rank, execution):
@@ -191,7 +197,7 @@ class Worker:
             return
         outcomes: list[Outcome] = []
         with data_parallel.process_group(rendezvous, rank, execution):
-            claimed = progress_guard.claim_runs(self, configs)
+            claimed = self.claim(configs)
             if claimed and not signals.received():
                 build = data_parallel.LeaderPack
                 outcomes = self._train(claimed, signals, build=build)
@@ -216,7 +222,7 @@ class Worker:
             print(f"{outcome.run_id}: {outcome.state}, {outcome.message}", flush=True)
         if stopped and received:
             names = ", ".join(signal.Signals(number).name for number in received)
-            print(f"{_now()} stopped by {names}", flush=True)
+            print(f"{now()} stopped by {names}", flush=True)
             if signal.SIGUSR2 in received or own_state() == "RUNNING":
                 requeue()
             sys.exit(1)  # SLURM requeues or ends the job
@@ -265,60 +271,6 @@ def _same_failures(
             ids_by_message[outcome.message].append(outcome.run_id)
     shared = {name for ids in ids_by_message.values() if len(ids) > 1 for name in ids}
     return [config for config in configs if config.run_id in shared]
-
-
-def own_job_id() -> str:
-    """This job's id, in the form that names one element.
-
-    SLURM_JOB_ID is not used: for an array's last element it is the id of the array.
-    """
-    array = os.environ.get("SLURM_ARRAY_JOB_ID")
-    if array:
-        return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-    return os.environ.get("SLURM_JOB_ID", "none")
-
-
-def own_state() -> str:
-    """The scheduler's state of this job; "" when it does not answer."""
-    try:
-        command = ("squeue", "-h", "-r", "-t", "all", "-j", own_job_id(), "-o", "%T")
-        return ask(*command).stdout.strip()
-    except QueueUnavailable:
-        return ""
-
-
-def requeue() -> None:
-    """Put this job back into the queue, unless SLURM has done so.
-
-    Raises
-    ------
-    RuntimeError
-        When the requeue was refused for another reason.
-    """
-    # SLURM may meanwhile send TERM to every process of the step; the child inherits
-    # ignored signals, but not handlers.
-    try:
-        done = ask("scontrol", "requeue", own_job_id(), timeout_s=60.0)
-        refusal = done.stderr.strip() if done.returncode else None
-    except QueueUnavailable as error:
-        refusal = str(error)
-    if refusal is None:
-        print(f"{_now()} requeued", flush=True)
-    elif own_state() in ("RUNNING", ""):
-        raise RuntimeError(
-            f"Job {own_job_id()} could not requeue itself ({refusal}); its "
-            "runs have checkpoints, launch the sweep again to continue."
-        )
-    else:
-        print(f"{_now()} requeued by SLURM", flush=True)
-
-
-def _restarts() -> int:
-    return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def main(arguments: Sequence[str]) -> int:

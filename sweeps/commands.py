@@ -16,9 +16,9 @@ from synth.run.progress import tell
 from synth.run.states import LIVE, NOT_DONE, TROUBLED, UNTRIED, State, counted
 
 if TYPE_CHECKING:
-    from sweeps.cluster import OnCluster
     from sweeps.executor import Executor
     from sweeps.provenance import TypedCommand
+    from sweeps.slurm_executor import OnCluster
     from synth.run.progress import Outcome
     from synth.run.standing import Standing, Survey
 
@@ -93,8 +93,8 @@ class RunCommand(SweepSelection):
         typed: "TypedCommand | None",
     ) -> "LaunchResult | None":
         """Train or queue the runs in some states; a dry run prints and returns None."""
-        from sweeps.display import Display
         from sweeps.launch import LaunchOptions, launch
+        from sweeps.launch_display import Display
         from sweeps.survey import survey
 
         if self.dry_run and self.on == "local":
@@ -146,7 +146,7 @@ class RunCommand(SweepSelection):
 
     def _cluster(self, title: str) -> "OnCluster":
         """The executor for SLURM; refuses options that have no effect there."""
-        from sweeps.cluster import OnCluster, profile_named
+        from sweeps.slurm_executor import OnCluster, profile_named
 
         self._refuse_local_options()
         return OnCluster(profile_named(self.profile), title, self.dry_run)

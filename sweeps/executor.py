@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.display import Display
+from sweeps.launch_display import Display
 from sweeps.launch_progress import LaunchProgress
 from sweeps.packs import PackRuns
 from synth.run.execution import Execution

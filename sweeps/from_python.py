@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from sweeps.display import Display
 from sweeps.inline import InThisProcess
 from sweeps.launch import LaunchOptions, launch
+from sweeps.launch_display import Display
 from sweeps.sweep import Sweep
 from synth.run.execution import Execution
 from synth.run.progress import Outcome

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps import costs, provenance
-from sweeps.display import Display
 from sweeps.executor import Executor, Work
+from sweeps.launch_display import Display
 from sweeps.launch_progress import LaunchProgress
 from sweeps.packs import PackRuns
 from sweeps.plan import plan

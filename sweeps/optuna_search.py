@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sweeps.display import Display
 from sweeps.executor import Work
 from sweeps.journal import open_journal
+from sweeps.launch_display import Display
 from sweeps.launch_progress import ActivePack, LaunchProgress
 from sweeps.packs import PackRuns
 from sweeps.pool import Launch, LocalPool, counting_signals

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sweeps.commands import STOPPED
-from sweeps.display import align_columns
+from sweeps.launch_display import align_columns
 from sweeps.selected_runs import SweepSelection
 from synth.identity import require
 from synth.run.execution import Execution
@@ -33,7 +33,7 @@ class Search(SweepSelection):
 
     def run(self) -> int:
         """Search, write and print the table of the best values; 1 if a cell has none."""
-        from sweeps.display import Display
+        from sweeps.launch_display import Display
         from sweeps.optuna_search import search
         from sweeps.pool import LocalPool
         from sweeps.provenance import TypedCommand

@@ -15,7 +15,7 @@ from typing import Any
 
 from sweeps.collected_runs import TABLES, last_rows
 from sweeps.commands import STOPPED, RunCommand
-from sweeps.display import align_columns
+from sweeps.launch_display import align_columns
 from sweeps.provenance import TypedCommand
 from sweeps.rate_grid import (
     SENSITIVITY_FACTOR,

@@ -27,7 +27,7 @@ class Notebooks:
         """Execute and write, from any directory."""
         import nbformat
 
-        from analysis.loading import load_sweep
+        from analysis.load_sweep import load_sweep
         from analysis.notebooks.display import HERE, execute, execute_all
 
         if self.sweep is None:

@@ -20,7 +20,7 @@
 
 from pathlib import Path
 
-from analysis.loading import load_sweep
+from analysis.load_sweep import load_sweep
 from analysis.notebooks.display import learning, overview, paired, rates
 from analysis.parquet import results_folder
 

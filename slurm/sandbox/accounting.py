@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 from slurm.clients import clean_environment
+from slurm.sandbox.cluster_files import ClusterOptions
 from slurm.sandbox.daemons import ClusterError, Daemon, path_of, tail, wait_until
-from slurm.sandbox.files import ClusterOptions
 
 PROGRAMS = ["slurmdbd", "sacctmgr", "mariadbd", "mariadb", "mariadb-install-db"]
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurm.sandbox import accounting
+from slurm.sandbox.cluster_files import ClusterOptions, files_differ, write_files
 from slurm.sandbox.daemons import (
     ClusterError,
     job_processes,
@@ -29,7 +30,6 @@ from slurm.sandbox.daemons import (
     tail,
     wait_until,
 )
-from slurm.sandbox.files import ClusterOptions, files_differ, write_files
 from slurm.sandbox.processes import (
     client,
     cluster_daemons,

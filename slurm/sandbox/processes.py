@@ -12,8 +12,8 @@ from pathlib import Path
 
 from slurm.clients import clean_environment
 from slurm.sandbox import accounting
+from slurm.sandbox.cluster_files import ClusterOptions
 from slurm.sandbox.daemons import Daemon, job_processes, path_of, search_path
-from slurm.sandbox.files import ClusterOptions
 
 
 def cluster_daemons(options: ClusterOptions) -> list[Daemon]:

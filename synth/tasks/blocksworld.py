@@ -18,7 +18,7 @@ training; settled so: paths start anywhere and go to uniform unvisited neighbour
 be equal; half of the pairs without an edge (a hash of `path_seed` and pair decides) are
 never start and end of a training row, and an eighth of these are for validation. Any walk
 of up to 7 states counts as an answer; no two states are further apart. Rows, decoding,
-degrees and verification are those of `synth.tasks.paths`.
+degrees and verification are those of `synth.tasks.path_task`.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ import numpy as np
 from synth.identity import identity
 from synth.metrics import Metric
 from synth.seeding import generator
-from synth.tasks.paths import PATH_METRICS, PathTask, split_pairs
+from synth.tasks.path_task import PATH_METRICS, PathTask, split_pairs
 from synth.tasks.task import Split, TaskConfig
 from synth.tasks.walks import Paths, join_paths, random_walks, walks_between
 

@@ -2,7 +2,7 @@ r"""Path planning in a random graph that is never shown (arXiv 2509.23186, table
 
 The graph has `nodes` nodes and, with probability `edge_probability`, each edge (i, j),
 i < j; `graph_seed` draws it, its training paths and its test pairs. Rows, decoding,
-degrees and verification are those of `synth.tasks.paths`.
+degrees and verification are those of `synth.tasks.path_task`.
 
 - Training: one row `s t s t \n` for every edge, and `paths` sampled paths for a share
   `trained_pairs` of the pairs (s, t) of which t can be reached from s. Examples are
@@ -30,7 +30,7 @@ import numpy as np
 from synth.identity import identity
 from synth.metrics import Metric
 from synth.seeding import generator
-from synth.tasks.paths import PATH_METRICS, PathTask, split_pairs
+from synth.tasks.path_task import PATH_METRICS, PathTask, split_pairs
 from synth.tasks.task import Split, TaskConfig
 from synth.tasks.walks import Paths, distances, join_paths, walks_between
 

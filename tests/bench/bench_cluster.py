@@ -17,7 +17,7 @@ from pathlib import Path
 from slurm.job_record import read_record
 from slurm.profile import Profile
 from slurm.sandbox import cluster
-from slurm.sandbox.files import ClusterOptions
+from slurm.sandbox.cluster_files import ClusterOptions
 from slurm.submission import submit
 from synth.run.store import RunFolder
 from tests.slurm.conftest import free_base_port, tiny

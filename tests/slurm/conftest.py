@@ -17,7 +17,7 @@ from slurm.clients import Ask
 from slurm.job_record import read_record
 from slurm.profile import Profile
 from slurm.sandbox import cluster as private
-from slurm.sandbox.files import ClusterOptions
+from slurm.sandbox.cluster_files import ClusterOptions
 from slurm.sandbox.processes import client
 from slurm.status import RunStatus, read_status
 from slurm.submission import Submission, submit

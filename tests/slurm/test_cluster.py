@@ -12,8 +12,8 @@ import pytest
 from slurm.__main__ import main
 from slurm.queue import read_history
 from slurm.sandbox import cluster
+from slurm.sandbox.cluster_files import ClusterOptions, config_files
 from slurm.sandbox.daemons import ClusterError, Daemon, is_ours, job_processes
-from slurm.sandbox.files import ClusterOptions, config_files
 from slurm.sandbox.processes import client
 from tests.conftest import PATIENCE_S
 

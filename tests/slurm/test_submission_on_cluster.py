@@ -17,9 +17,9 @@ from slurm.ledger import read_launches
 from slurm.queue import read_queue
 from slurm.status import cancel, read_status
 from slurm.submission import SubmissionRefused, submit
-from sweeps.cluster import OnCluster
-from sweeps.display import Display
 from sweeps.launch import LaunchOptions, launch
+from sweeps.launch_display import Display
+from sweeps.slurm_executor import OnCluster
 from sweeps.survey import read_configs
 from synth.run import code_copy as snapshot
 from synth.run.execution import Execution

@@ -16,7 +16,8 @@ import pytest
 from slurm import progress_guard, worker
 from slurm.job_record import FOLDER, JobRecord, failure_stamp, read_record, write_record
 from slurm.ledger import SubmittedArray
-from slurm.worker import PackFailed, Worker, own_job_id, requeue
+from slurm.own_job import own_job_id, requeue
+from slurm.worker import PackFailed, Worker
 from synth.run.code_copy import HERE, take
 from synth.run.execution import Execution
 from synth.run.progress import Outcome
@@ -277,7 +278,7 @@ def test_runs_of_later_launches_and_cancelled_ones_are_left(tmp_path):
         write_record(tmp_path, config.run_id, known)
     runs = [later, cancelled, mine]
     own = Make(tmp_path, *runs, generation=5)
-    assert progress_guard.claim_runs(own.worker, runs) == [mine]
+    assert own.worker.claim(runs) == [mine]
     assert read_record(tmp_path, later.run_id) == record
     taken = read_record(tmp_path, mine.run_id)
     assert (taken.launch, taken.job_id, taken.cancelled) == ("mine", "12", False)
@@ -290,7 +291,7 @@ def test_restarts_without_progress_come_to_an_end(tmp_path, monkeypatch):
 
     def restart(number: int) -> int:
         monkeypatch.setenv("SLURM_RESTART_COUNT", str(number))
-        progress_guard.claim_runs(own, [run])
+        own.claim([run])
         return read_record(tmp_path, run.run_id).idle_restarts
 
     assert [restart(n) for n in (0, 1, 2)] == [0, 1, 2]

@@ -18,7 +18,7 @@ from typing import Literal
 import tyro
 
 from slurm.sandbox import cluster
-from slurm.sandbox.files import ClusterOptions
+from slurm.sandbox.cluster_files import ClusterOptions
 from sweeps.sweep_lookup import find_sweep
 from synth.run.code_copy import HERE
 from synth.training import train

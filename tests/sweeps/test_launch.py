@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.display import Display
 from sweeps.executor import Work, check_folder
+from sweeps.launch_display import Display
 from sweeps.launch_progress import LaunchProgress
 from sweeps.pool import Launch, LocalPool
 from sweeps.survey import survey

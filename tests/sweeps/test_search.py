@@ -11,8 +11,8 @@ import optuna
 import pytest
 
 from sweeps.__main__ import main
-from sweeps.display import Display
 from sweeps.journal import open_journal
+from sweeps.launch_display import Display
 from sweeps.optuna_search import JOURNAL, search, study_name
 from sweeps.pool import LocalPool
 from sweeps.search_space import Range, search_cells

@@ -7,10 +7,10 @@ import subprocess
 
 import pytest
 
-from sweeps.display import Display
 from sweeps.inline import InThisProcess
 from sweeps.inspection import Show, Status, next_command
 from sweeps.launch import LaunchOptions, launch
+from sweeps.launch_display import Display
 from sweeps.provenance import TypedCommand, last_command
 from sweeps.sharing import link_shared
 from sweeps.survey import last_metrics, survey

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from synth.tasks.graph_paths import GraphPathsConfig
-from synth.tasks.paths import END, FIRST_NODE, PathTask
+from synth.tasks.path_task import END, FIRST_NODE, PathTask
 
 CONFIG = GraphPathsConfig(nodes=40)
 CONTEXT = 15

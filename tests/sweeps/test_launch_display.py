@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps import display
-from sweeps.display import Display, draw, summarize
+from sweeps import launch_display
+from sweeps.launch_display import Display, draw, summarize
 from sweeps.launch_progress import ActivePack, LaunchProgress
 from synth.run.progress import Event, Outcome
 from tests.conftest import PATIENCE_S, tiny_run
@@ -70,7 +70,7 @@ def test_lines(capsys):
     assert "(2/6): it broke" in capsys.readouterr().out
     lines.refresh(found)
     assert capsys.readouterr().out == ""
-    lines._last -= display.LINE_EVERY_SECONDS
+    lines._last -= launch_display.LINE_EVERY_SECONDS
     lines.refresh(found)
     text = capsys.readouterr().out
     assert "step 6/12 loss 0.500 score 0.375 12.3k/s 0:03 left" in text

@@ -10,7 +10,7 @@ from slurm.clients import QueueUnavailable
 from slurm.ledger import SubmittedArray
 from slurm.queue import QueueEntry
 from slurm.submission import Submission
-from sweeps import cluster
+from sweeps import slurm_executor
 from sweeps.__main__ import main
 from sweeps.provenance import last_command
 from synth.run.store import RunFolder
@@ -41,7 +41,7 @@ def mine(tmp_path, monkeypatch):
         launch = SubmittedArray.create(root, label, "cpu", packs).record_job(root, "12")
         return Submission(arrays, ["#SBATCH"], [launch], [], [], [])
 
-    monkeypatch.setattr(cluster, "submit", submit)
+    monkeypatch.setattr(slurm_executor, "submit", submit)
     return root, configs, sent
 
 
@@ -130,13 +130,13 @@ def test_a_run_of_other_code_is_sent_only_if_that_is_accepted(mine, queue, capsy
 
 def test_a_tracker_is_named_at_the_launch_or_in_the_profile(mine, queue, monkeypatch):
     root, _, sent = mine
-    submit, tracks = cluster.submit, []
+    submit, tracks = slurm_executor.submit, []
 
     def seen(*what, execution, **how):
         tracks.append(execution.track)
         return submit(*what, execution=execution, **how)
 
-    monkeypatch.setattr(cluster, "submit", seen)
+    monkeypatch.setattr(slurm_executor, "submit", seen)
     retry(root, "--track", "wandb", "--dry-run")
     retry(root, "--dry-run")
     assert tracks == ["wandb", "none"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from synth.tasks.graph_paths import GraphPathsConfig
-from synth.tasks.paths import END, FAILURES, FIRST_NODE, split_pairs
+from synth.tasks.path_task import END, FAILURES, FIRST_NODE, split_pairs
 from synth.tasks.walks import (
     OUTSIDE,
     Paths,

@@ -17,15 +17,15 @@ from tests.synth.test_optimizer import HEAVY
 
 WORKER = """
 import json, sys
-from sweeps import worker
+from sweeps import pool_worker
 
-send = worker.send_event
+send = pool_worker.send_event
 
 def send_modules(channel, event, **content):
     send(channel, event, **content, modules=list(sys.modules))
 
-worker.send_event = send_modules
-sys.exit(worker.main())
+pool_worker.send_event = send_modules
+sys.exit(pool_worker.main())
 """
 
 
@@ -105,7 +105,7 @@ def test_whatever_ends_its_input_a_worker_checkpoints_and_ends(tmp_path, last):
         "execution": asdict(Execution(log_every_seconds=0)),
     }
     with subprocess.Popen(
-        [sys.executable, "-m", "sweeps.worker"],
+        [sys.executable, "-m", "sweeps.pool_worker"],
         env=environment_for(1),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
