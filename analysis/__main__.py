@@ -6,22 +6,34 @@ from typing import Any
 from synth.cli import command_line
 
 ABOUT = "Collect run folders, draw figures, judge claims, report."
+REPLACED = {
+    "matched": "compare SWEEP --metric SUITE/METRIC --at flops",
+    "--suite": "--metric SUITE/METRIC",
+    "--slice": "--metric SUITE/METRIC/SLICE",
+}
+"""What to write in place of a former command or option."""
 
 
 def commands() -> dict[str, type]:
     """The commands by name."""
-    from analysis.answers import Compare, Merge, Plot
     from analysis.beside.command import Beside
     from analysis.commands import (
         Claims,
         Collect,
         Figures,
-        Matched,
+        Merge,
         Quick,
         Report,
     )
     from analysis.notebooks.command import Notebooks
-    from analysis.studies import AttentionMaps, Events, Learned, Noise, Scaling
+    from analysis.sweep_commands import Compare, Plot
+    from analysis.training_commands import (
+        AttentionMaps,
+        Events,
+        Learned,
+        Noise,
+        Scaling,
+    )
 
     return {
         "collect": Collect,
@@ -38,15 +50,25 @@ def commands() -> dict[str, type]:
         "claims": Claims,
         "figures": Figures,
         "report": Report,
-        "matched": Matched,
         "notebooks": Notebooks,
     }
 
 
 def parse(arguments: list[str] | None = None) -> Any:
-    """The command that the words describe; misspelt ones end with status 2."""
+    """Parse the words into a command; misspelt ones end the process with status 2.
+
+    Raises
+    ------
+    ValueError
+        For a command or an option that was replaced; names the new one.
+    """
     from synth.cli.parsing import parse as parse_words
 
+    words = sys.argv[1:] if arguments is None else arguments
+    for place, word in enumerate(words):
+        name = word.partition("=")[0]
+        if name in REPLACED and (place == 0 or name.startswith("--")):
+            raise ValueError(f"{name} was replaced: write {REPLACED[name]}.")
     return parse_words(commands(), "python -m analysis", ABOUT, arguments)
 
 

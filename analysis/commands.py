@@ -6,12 +6,11 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from analysis.collect import Collected, collect
-from analysis.measures import split_metric
 from analysis.parquet import alone, read_all, results_folder, write
 from synth.disk.files import make_folder, write_atomically
 from synth.identity import nearest
@@ -102,6 +101,49 @@ class Collect:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Merge:
+    """Merge the tables of several machines into one, by run id."""
+
+    tables: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="TABLE ...")
+    ]
+    """Two or more: names below --results, parquet files, or folders of runs."""
+    to: str
+    """The merged table: a name below --results, or a parquet file. One that exists must
+    be among the tables."""
+    results: Path = field(default_factory=results_folder)
+    """Where the tables lie."""
+
+    def run(self) -> int:
+        """Merge and write; two different results of one run are an error."""
+        import polars as pl
+
+        from analysis.load_sweep import load_sweep
+        from analysis.merging import merge_tables
+
+        if len(self.tables) < 2:
+            raise ValueError(
+                "merge takes two tables or more, such as: merge here there --to both."
+            )
+        to = Path(self.to)
+        if to.suffix != ".parquet":
+            to = self.results / f"{self.to}.parquet"
+        names = {self.to, str(to), to.stem if to.parent == self.results else ""}
+        if to.exists() and names.isdisjoint(self.tables):
+            raise ValueError(
+                f"{to} exists. Name it among the tables, or choose another name."
+            )
+        with alone(to.parent):
+            tables = {name: load_sweep(name, self.results) for name in self.tables}
+            merged = merge_tables(tables)
+            write(merged, to)
+        runs = merged.unique("run_id")
+        done = runs.filter(pl.col("state") == "done").height
+        print(f"{to}: {runs.height} runs, {done} of them done, {merged.height:,} rows")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Quick:
     """The tables and the figure of `make quick`, from the run folders of its sweeps."""
 
@@ -181,47 +223,6 @@ class Claims:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Matched:
-    """Every arm against a baseline at equal tokens or executed FLOP, paired by seed."""
-
-    metric: str = "in_domain/exact_match"
-    """What is compared, as SUITE/METRIC[/SLICE]; interpolated between evaluations."""
-    baseline: str = "n1"
-    """The arm that the others are compared with, such as n2 or chain1."""
-    cost: Literal["tokens", "flops"] = "flops"
-    """What is equal on both sides; FLOP are unknown for stories of old runs."""
-    results: Path = field(default_factory=results_folder)
-    """Where the tables lie."""
-
-    def run(self) -> int:
-        """Compare and print."""
-        import polars as pl
-
-        from analysis.arm_names import arm_name
-        from analysis.comparisons import matched_table
-        from analysis.tables import matched_text, show
-        from analysis.trajectories import curve_rows
-
-        frame = read_all(self.results)
-        suite, metric, part = split_metric(self.metric)
-        rows = curve_rows(frame, metric, suite or "in_domain", part)
-        if rows.is_empty():
-            wanted = _measure(suite or "in_domain", metric, part)
-            known = frame.filter(
-                pl.col("state") == "done", pl.col("value").is_not_null()
-            )
-            names = known.select("suite", "metric", "slice").unique().sort(pl.all())
-            hint = nearest(wanted, [_measure(*row) for row in names.iter_rows()])
-            raise ValueError(
-                f"No finished run in {self.results} has measured {wanted}. {hint}"
-            )
-        name = arm_name(self.baseline)
-        title = f"{self.metric} at equal {self.cost}, minus {name}"
-        show(matched_text(matched_table(rows, self.cost, self.baseline), title))
-        return 0
-
-
-@dataclass(frozen=True, kw_only=True)
 class Figures:
     """Rebuild every figure that the collected tables have data for."""
 
@@ -295,10 +296,6 @@ def summary(found: Collected) -> str:
     """How many runs are in which state, and how many rows there are."""
     states = ", ".join(f"{count} {state}" for state, count in found.states.items())
     return f"{sum(found.states.values())} runs ({states}), {found.rows:,} rows"
-
-
-def _measure(suite: str, metric: str, part: str) -> str:
-    return "/".join(word for word in (suite, metric, part) if word)
 
 
 def _facts(found: Collected) -> dict[str, object]:

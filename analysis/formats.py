@@ -15,7 +15,7 @@ _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
 }
 
 
-def form_of(json_: bool, csv: bool, latex: bool) -> Form:
+def choose_form(json_: bool, csv: bool, latex: bool) -> Form:
     """The output form chosen by the options `--json`, `--csv` and `--latex`.
 
     Raises

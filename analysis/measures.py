@@ -106,13 +106,6 @@ class Measure:
         )
 
 
-def split_metric(word: str) -> tuple[str, str, str]:
-    """Suite, metric and slice of `SUITE/METRIC[/SLICE]`, or of a metric alone."""
-    suite, slash, rest = word.partition("/")
-    metric, _, part = rest.partition("/")
-    return (suite, metric, part) if slash else ("", word, "")
-
-
 def parts_of(slice_: str) -> dict[str, str]:
     """The names and values of a slice.
 
@@ -260,7 +253,7 @@ def _fixed(
     clash = given.keys() & set(map(_in_slices, keys))
     if clash:
         raise ValueError(
-            f"{clash.pop()} is in --slice and on an axis. Drop one of them."
+            f"{clash.pop()} is in --metric and on an axis. Drop one of them."
         )
     for fixed in (given, NEXT_TOKEN | given):
         if _matching(rows, fixed, keys):
@@ -269,7 +262,8 @@ def _fixed(
     shapes = list(dict.fromkeys(tuple(one) for one in known))
     told = "; ".join(_example(known, shape) for shape in shapes)
     raise ValueError(
-        f"{metric} has no such slice: give one as --slice, or put its names on axes. "
+        f"{metric} has no such slice. Write --metric SUITE/{metric}/SLICE, or put its "
+        "names on axes. "
         f"Slices of {metric}: {told}."
     )
 
@@ -277,7 +271,7 @@ def _fixed(
 def _example(known: Sequence[dict[str, str]], shape: Sequence[str]) -> str:
     """How slices of some names look: `role=choice|forced`."""
     if not shape:
-        return "all of it (no --slice)"
+        return "all of it (without SLICE)"
     same = [one for one in known if tuple(one) == tuple(shape)]
     return ",".join(f"{name}={_options(one[name] for one in same)}" for name in shape)
 

@@ -185,30 +185,6 @@ def _bounds(low: float | None, high: float | None) -> str:
     return "-" if low is None else f"[{low:+.3g}, {high:+.3g}]"
 
 
-def matched_text(compared: pl.DataFrame, title: str) -> Table:
-    """A row a comparison: difference, interval, pairs, p, seeds that would resolve it."""
-    table = Table(title=title)
-    names = ("task", "size", "setting", "arm", "difference", "95 % t interval")
-    for name in (*names, "pairs", "p (Holm)", "seeds to resolve"):
-        table.add_column(name)
-    table.add_column("other execution paths", overflow="fold")
-    for row in compared.iter_rows(named=True):
-        known = row["low"] is not None
-        table.add_row(
-            row["task"],
-            row["scale"],
-            row["setting"],
-            arm_name(row["arm"]),
-            f"{row['difference']:+.3g}",
-            f"[{row['low']:+.3g}, {row['high']:+.3g}]" if known else "-",
-            str(row["pairs"]),
-            f"{row['p_holm']:.2g}",
-            str(row["resolves_with"] or "-"),
-            row["paths"],
-        )
-    return table
-
-
 def show(table: Table) -> None:
     """Print a table; wide enough for its columns when nobody watches."""
     console = Console()

@@ -14,6 +14,7 @@ from analysis.measures import (
     slice_keys,
 )
 from analysis.selection import at_end, usable
+from synth.metrics import split_metric
 
 ALONG = ("step", *COSTS)
 """Columns against which all evaluations are drawn: learning curves."""
@@ -26,9 +27,7 @@ class Query:
     """Which runs and which number of theirs are meant."""
 
     metric: str | None = None
-    suite: str | None = None
-    part: str = ""
-    """Slice of the metric."""
+    """`[SUITE/]METRIC[/SLICE]`; None means the first metric that the task declares."""
     where: Sequence[str] = ()
     """Conditions FIELD=VALUE on the runs."""
 
@@ -39,7 +38,10 @@ class Runs:
 
     done: pl.DataFrame
     fields: Fields
+    suite: str
+    """The suite that the query names; "" if it names none."""
     metric: str
+    slice: str
     keys: list[str]
     """Names of the metric's slices, which can be axes like fields."""
     notes: list[str]
@@ -49,19 +51,34 @@ class Runs:
         return self.fields.resolve(name, self.keys)
 
     def measure(self, query: Query, columns: Sequence[str]) -> Measure:
-        """The measure of a query whose axes are `columns`."""
+        """The measure of a query whose axes are `columns`.
+
+        Raises
+        ------
+        ValueError
+            When no run has measured it, and when the query names a metric alone that
+            was measured on several test sets, none of which is called `test`.
+        """
         measure = choose_measure(
             self.done,
             self.metric,
-            query.suite,
-            query.part,
+            self.suite or None,
+            self.slice,
             keys=[name for name in dict.fromkeys(columns) if name in self.keys],
             over_suites="suite" in columns,
         )
-        if measure.also and query.suite is None:
+        if measure.also and not self.suite:
+            suite, part = measure.suites[0], self.slice and f"/{self.slice}"
+            tests = [s for s in (suite, *measure.also) if "validation" not in s]
+            words = [f"--metric {one}/{self.metric}{part}" for one in tests]
+            if query.metric and suite != "test" and len(tests) > 1:
+                raise ValueError(
+                    f"{query.metric} was measured on several test sets: write "
+                    f"{' or '.join(words)}."
+                )
             self.notes.append(
-                f"{measure.metric} on {measure.suites[0]}; also measured on "
-                f"{', '.join(measure.also)}: --suite NAME."
+                f"{self.metric} on {suite}; also measured on {', '.join(measure.also)}: "
+                f"--metric SUITE/{self.metric}."
             )
         return measure
 
@@ -102,8 +119,9 @@ def select(frame: pl.DataFrame, query: Query, one_task: bool = True) -> Runs:
             f"The runs are of several tasks: {', '.join(tasks)}. Choose one: --where "
             f"task={tasks[0]}."
         )
-    metric = query.metric or headline(done)
-    return Runs(done, fields, metric, slice_keys(done, metric), notes)
+    measured = done["metric"].drop_nulls().unique().to_list()
+    suite, metric, part = split_metric(query.metric or headline(done), measured)
+    return Runs(done, fields, suite, metric, part, slice_keys(done, metric), notes)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class Search(SweepSelection):
     trials: int = 16
     """Trials for each combination of settings without seeds; each trial is one run."""
     metric: str | None = None
-    """suite/metric[/slice]; the sweep's own if not given. Measured on validation data."""
+    """[SUITE/]METRIC[/SLICE], measured on validation data; the sweep's own if not given."""
     seed: int = 1000
     """Seed of the trial runs and of the sampler; must not be a seed of the sweep."""
     workers: int = 2

@@ -1,7 +1,7 @@
 """The metric of a sweep: it is displayed, and training values are chosen by it.
 
-It is written `suite/metric`, `suite/metric/slice`, or `metric` alone, which means the whole
-of the first test set that has the metric, or else its slice of the next token.
+It is written `[SUITE/]METRIC[/SLICE]`. A metric alone means the whole of the first test
+set that has it, or else its slice of the next token.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from synth.config import RunConfig
 from synth.identity import nearest
-from synth.metrics import TRAINING_METRICS, metric_of
+from synth.metrics import TRAINING_METRICS, metric_of, split_metric
 from synth.tasks.task import TaskConfig, suite_in
 
 Better = Literal["higher", "lower"]
@@ -34,26 +34,26 @@ def validation_metric(metric: str, config: RunConfig) -> tuple[str, Better]:
     """
     task = type(config.task)
     given, metric = metric, metric or default_metric(config.task)
-    choices = [one.name for one in (*TRAINING_METRICS, *task.metrics) if one.better]
+    metrics = {one.name: one.better for one in (*TRAINING_METRICS, *task.metrics)}
     if not metric:
         raise ValueError(
             f"The task {task.kind} declares no metric with a direction, so name one: "
             "--metric test/loss/horizon=1, or @sweep(metric='test/loss/horizon=1')."
         )
-    suite, name, *rest = metric.split("/", 2) if "/" in metric else ("", metric)
+    suite, name, slice_ = split_metric(metric, metrics)
     declared = metric_of([task.metrics], name)
     if declared is None:
         raise ValueError(
             f"--metric {given!r}: the task {task.kind} declares no metric {name!r}. "
-            f"{nearest(name, dict.fromkeys(choices))}"
+            f"{nearest(name, filter(metrics.get, metrics))}"
         )
     if declared.better is None:
         raise ValueError(
             f"--metric {given!r}: {name} is only a reference for other metrics, so no "
             "direction is better. Choose one of those."
         )
-    suites = [suite_in(suite, "validation")] if suite else []
-    return "/".join([*suites, name, *rest]), declared.better
+    suite = suite_in(suite, "validation") if suite else ""
+    return "/".join(filter(None, (suite, name, slice_))), declared.better
 
 
 def values_by_name(rows: Rows) -> dict[str, float | None]:
@@ -79,8 +79,8 @@ def why_unmeasured(values: Mapping[str, float | None], metric: str) -> str | Non
 
 def _full_name(names: Iterable[str], metric: str) -> str | None:
     """The name of a metric with suite and slice, as a run's measurements have it."""
-    if "/" in metric:
-        return metric if metric in names else None
+    if metric in names:
+        return metric
     for wanted in (metric, f"{metric}/horizon=1"):
         for name in names:
             suite, _, rest = name.partition("/")

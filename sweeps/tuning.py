@@ -51,7 +51,7 @@ class Tune(RunCommand):
     rates: tuple[float, ...] = ()
     """The grid; by default the sweep's own, else a quarter to four times each rate."""
     metric: str | None = None
-    """suite/metric[/slice]; the sweep's own if not given. Measured on validation data."""
+    """[SUITE/]METRIC[/SLICE], measured on validation data; the sweep's own if not given."""
 
     def run(self) -> int:
         """Train the grids, extend them at their edges, and write the table."""

@@ -7,7 +7,7 @@ means and which direction is better; tasks declare theirs.
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -72,6 +72,23 @@ def metric_of(by_task: Iterable[Sequence[Metric]], name: str) -> Metric | None:
                 f"{declared[0].better} and {other.better}. Look at one task at a time."
             )
     return declared[0] if declared else None
+
+
+def split_metric(word: str, metrics: Collection[str]) -> tuple[str, str, str]:
+    """Suite, metric and slice of `[SUITE/]METRIC[/SLICE]`; "" for what it does not name.
+
+    The metric is the word that is one of `metrics`. If none is, it is the last one that
+    is not of the form `name=value`, and the caller refuses it.
+
+    >>> split_metric("probe/test/loss/layer=1", ["loss"])
+    ('probe/test', 'loss', 'layer=1')
+    >>> split_metric("loss", ["loss"]), split_metric("test/lost/layer=1", ["loss"])
+    (('', 'loss', ''), ('test', 'lost', 'layer=1'))
+    """
+    words = word.split("/")
+    guess = max(len(words) - 1 - ("=" in words[-1]), 0)
+    place = next((i for i, one in enumerate(words) if one in metrics), guess)
+    return "/".join(words[:place]), words[place], "/".join(words[place + 1 :])
 
 
 @dataclass(frozen=True)

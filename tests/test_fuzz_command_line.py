@@ -32,7 +32,7 @@ COMMANDS = {
         "tune": ["quick"],
     },
     "slurm": {"status": ["runs"], "logs": ["x"], "cancel": ["runs"]},
-    "analysis": {"collect": [], "matched": [], "claims": []},
+    "analysis": {"collect": [], "merge": ["x"], "claims": []},
 }
 RUN = ("describe", "plan", "status", "show", "logs", "cancel", "evaluate")
 """Commands that also run: they train nothing and write nothing."""

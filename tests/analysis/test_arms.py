@@ -1,7 +1,6 @@
 """Arms of any kind and layout: paired, drawn, named and reported without exceptions."""
 
 import csv
-import re
 
 import numpy as np
 import polars as pl
@@ -136,16 +135,15 @@ def test_another_size_or_budget_is_no_pair(tmp_path):
 
 
 def test_the_command_compares_with_the_arm_that_is_named(folder, capsys):
-    arguments = ["matched", "--results", str(folder), "--cost", "tokens"]
+    arguments = ["compare", str(folder), "--where", "task=polynomial"]
+    arguments += ["--at", "tokens", "--csv"]
     assert main(arguments) == 0
-    told = capsys.readouterr().out
-    assert "minus n = 1" in told
-    for name in NAMES[1:]:
-        assert re.search(rf"[│|] {name} +[│|]", told)
+    table = pl.read_csv(capsys.readouterr().out.encode())
+    assert len(table) == len(NAMES) - 1
     assert main([*arguments, "--baseline", "top4"]) == 0
-    assert "minus top4" in capsys.readouterr().out
+    assert "n1" in pl.read_csv(capsys.readouterr().out.encode())["arm"]
     assert main([*arguments, "--baseline", "n3"]) == 2
-    assert "with 'n3'" in capsys.readouterr().err
+    assert "arm=n3 as a baseline. Values here: n1" in capsys.readouterr().err
 
 
 def test_every_figure_draws_every_arm(folder, tmp_path, capsys):

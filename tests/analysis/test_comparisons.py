@@ -188,15 +188,11 @@ def test_equal_cost_interpolates_the_dearer_run():
 
 
 def test_command_compares_at_equal_cost(results, capsys):
-    arguments = ["matched", "--results", str(results)]
-    arguments += ["--metric", "in_domain/exact_match/operations=1"]
+    arguments = ["compare", str(results), "--where", "task=polynomial"]
+    metric = ["--metric", "in_domain/exact_match/operations=1"]
     for cost in ("tokens", "flops"):
-        assert main([*arguments, "--cost", cost]) == 0
+        assert main([*arguments, *metric, "--at", cost]) == 0
         assert f"at equal {cost}" in capsys.readouterr().out
-    assert main([*arguments, "--metric", "in_domain/exact_mach/operations=1"]) == 2
-    err = capsys.readouterr().err
-    assert "has measured in_domain/exact_mach/operations=1. Did you mean" in err
-    assert "'in_domain/exact_match/operations=1'" in err
 
 
 def test_equal_flops_take_from_the_longer_horizon_what_it_costs(results):

@@ -110,7 +110,7 @@ def test_what_a_small_size_says_of_a_larger_one(runs, capsys):
     assert row["low"] < 5 / 6 < row["high"]
     with pytest.raises(ValueError, match="at two sizes or more"):
         decision_table(rows.filter(pl.col("scale") == "10k"))
-    where = [str(runs), "--metric", "exact_match", "--suite", "in_domain"]
+    where = [str(runs), "--metric", "in_domain/exact_match"]
     assert main(["noise", *where, "--decisions", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["agree"] == 5
     assert main(["noise", *where]) == 0
@@ -118,7 +118,7 @@ def test_what_a_small_size_says_of_a_larger_one(runs, capsys):
 
 
 def test_events_of_a_sweep_as_a_command(runs, capsys):
-    where = [str(runs), "--metric", "exact_match", "--suite", "in_domain"]
+    where = [str(runs), "--metric", "in_domain/exact_match"]
     assert main(["events", *where, "--level", "0.55", "--in-a-row", "1", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     learned = {(row["scale"], row["arm"]): row["learned"] for row in rows}
@@ -136,7 +136,7 @@ def test_events_of_a_sweep_as_a_command(runs, capsys):
 def test_figures_of_arms_have_the_band(runs, seeds, drawn):
     """Levels, curves and contrasts, from four seeds of the baseline on."""
     frame = collect(runs).frame.filter(pl.col("data_seed") < seeds)
-    whole = Query(metric="exact_match", suite="in_domain")
+    whole = Query(metric="in_domain/exact_match")
     figures = [
         field_figure(view(frame, whole, x="parameters"))[0],
         field_figure(view(frame, whole, x="tokens", panel="scale"))[0],

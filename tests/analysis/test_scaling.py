@@ -85,8 +85,8 @@ def test_a_table_of_runs_gives_a_law_an_arm_and_says_why_not(tmp_path, capsys):
         scaling_table(
             rows.with_columns(flops_per_token=pl.lit(None, pl.Float64())), "flops"
         )
-    arguments = ["scaling", str(tmp_path), "--metric", "exact_match"]
-    assert main([*arguments, "--suite", "in_domain", "--no-offset"]) == 0
+    arguments = ["scaling", str(tmp_path), "--metric", "in_domain/exact_match"]
+    assert main([*arguments, "--no-offset"]) == 0
     out = capsys.readouterr().out
     assert "exponent" in out
     assert "at least 5 sizes; there are 2" in out

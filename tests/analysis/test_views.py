@@ -66,10 +66,11 @@ def test_fields_on_no_axis_are_refused_with_a_way_out(polynomials):
 def test_names_of_slices_that_are_columns_as_well(results):
     stories = read(results / "s.parquet")
     assert slice_keys(stories, "second_token_accuracy") == ["names", "slice.tokens"]
-    query = Query(where=["books_parts=0"], suite="test")
+    metric = "second_token_accuracy"
+    query = Query(where=["books_parts=0"], metric=f"test/{metric}")
     found = view(stories, query, "slice.tokens", panel="scale")
     assert found.rows["slice.tokens"].unique().sort().to_list() == ["seen", "unseen"]
-    query = Query(where=["books_parts=0"], suite="test_seen")
+    query = Query(where=["books_parts=0"], metric=f"test_seen/{metric}")
     assert view(stories, query, "tokens", panel="scale").along
 
 
@@ -171,3 +172,51 @@ def test_the_commands_answer_from_a_folder_of_runs(tmp_path, capsys):
     assert "--json and --csv exclude each other" in capsys.readouterr().err
     assert main(["plot", "tres", "--results", str(tmp_path)]) == 2
     assert "'tres' is neither a table" in capsys.readouterr().err
+
+
+def test_a_metric_has_one_form_in_every_command(results, capsys):
+    """`[SUITE/]METRIC[/SLICE]`; a metric alone must have one test set, or `test`."""
+    table = str(results / "p.parquet")
+    where = ["--where", "pause_tokens=0", "--csv"]
+    told = {}
+    for metric in (
+        "in_domain/exact_match/operations=2",
+        "exact_match/operations=2",
+        "exact_match",
+        "in_domain/exact_match",
+        "train/loss/horizon=1",
+        "loss",
+    ):
+        assert main(["compare", table, *where, "--metric", metric]) == 0
+        told[metric] = capsys.readouterr().out
+    assert told["exact_match/operations=2"] != told["exact_match"]
+    assert (
+        told["exact_match/operations=2"] == told["in_domain/exact_match/operations=2"]
+    )
+    assert told["exact_match"] == told["in_domain/exact_match"]
+    assert told["loss"] == told["train/loss/horizon=1"]
+    frame = read(results / "p.parquet")
+    outside = frame.filter(suite="in_domain", slice="").with_columns(
+        suite=pl.lit("out_of_domain")
+    )
+    both = pl.concat([frame, outside])
+    with pytest.raises(
+        ValueError,
+        match="--metric in_domain/exact_match or --metric out_of_domain/exact_match",
+    ):
+        compute_contrasts(both, Query(metric="exact_match"))
+    notes = compute_contrasts(both, Query()).notes
+    assert "also measured on out_of_domain" in notes[0], "the default is not ambiguous"
+
+
+@pytest.mark.parametrize(
+    ("words", "new"),
+    [
+        (["plot", "x", "--suite", "test"], "write --metric SUITE/METRIC."),
+        (["events", "x", "--slice=role=choice"], "--metric SUITE/METRIC/SLICE."),
+        (["matched", "--cost", "flops"], "compare SWEEP --metric SUITE/METRIC --at"),
+    ],
+)
+def test_replaced_options_name_the_new_ones(words, new, capsys):
+    assert main(words) == 2
+    assert new in capsys.readouterr().err

@@ -1,7 +1,8 @@
 """Coverage and error rates by simulation, longer than the test suite can afford.
 
-    python -m tests.bench.bench_coverage [DRAWS]
+    python -m tests.bench.bench_coverage [DRAWS [NAME ...]]
 
+NAME is intervals, shares, counts, verdicts, events or laws; all if none is given.
 Intervals should cover 93 to 97 %; verdicts with no effect should be at most 5 %. Each
 line names what is simulated, the share, and its standard error. 2,000 draws (the
 default; a tenth of them for power laws) take about ten minutes on one core.
@@ -9,7 +10,8 @@ default; a tenth of them for power laws) take about ten minutes on one core.
 
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -19,30 +21,29 @@ from analysis.comparisons import cluster_bootstrap
 from analysis.events import Times, log_rank
 from analysis.noise import noise_floor
 from analysis.scaling import fit_power_law, power_law
-from analysis.statistics import Interval, share_interval, t_interval
+from analysis.statistics import (
+    Interval,
+    mean_interval,
+    share_difference,
+    share_interval,
+    t_interval,
+)
 
 SIZES = np.array([1e4, 3e4, 1e5, 3e5, 1e6, 3e6])
 LAW = (0.5, 40.0, 0.35)
+SHARES = (0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95)
 Line = tuple[str, list[bool]]
 Method = Literal["wilson", "exact"]
+METHODS: tuple[Method, ...] = ("wilson", "exact")
 
 
 def intervals(rng: np.random.Generator, draws: int) -> Iterator[Line]:
-    """t intervals of normal and of skewed values, intervals of shares, the noise band."""
+    """t intervals of normal and of skewed values, the noise band, a bootstrap."""
     for seeds in (5, 10):
         normal = rng.normal(0.3, 0.05, (draws, seeds))
         yield f"t interval, {seeds} normal values", _cover(map(t_interval, normal), 0.3)
         skewed = rng.gamma(4.0, 0.25, (draws, seeds))
         yield f"t interval, {seeds} gamma values", _cover(map(t_interval, skewed), 1.0)
-        learned = rng.random(draws)
-        counts = rng.binomial(seeds, learned)
-        methods: tuple[Method, ...] = ("wilson", "exact")
-        for method in methods:
-            bounds = [share_interval(int(k), seeds, method) for k in counts]
-            inside = [
-                low <= p <= high for p, (low, high) in zip(learned, bounds, strict=True)
-            ]
-            yield f"P(learned), {method}, {seeds} runs, uniform P", inside
         pairs = rng.normal(0.4, 0.03, (draws, 2, seeds))
         apart = [
             abs(one.mean() - two.mean()) < noise_floor(one).band for one, two in pairs
@@ -57,6 +58,43 @@ def intervals(rng: np.random.Generator, draws: int) -> Iterator[Line]:
 
 def _cover(found: Iterable[Interval], truth: float) -> list[bool]:
     return [one.low <= truth <= one.high for one in found]
+
+
+def shares(rng: np.random.Generator, draws: int) -> Iterator[Line]:
+    """Mean shares over seeds on the logit scale, and beside them plain t intervals.
+
+    The share of a seed has a beta distribution, whose spread is a tenth or a fifth of
+    the largest possible, sqrt(p (1 - p)).
+    """
+    for spread in (0.1, 0.2):
+        sum_ab = 1 / spread**2 - 1
+        for seeds in (3, 5, 10):
+            for share in SHARES:
+                parameters = sum_ab * share, sum_ab * (1 - share)
+                values = rng.beta(*parameters, (draws, seeds)).tolist()
+                what = f"share {share:g}, {seeds} seeds, spread {spread:g}"
+                logit = (mean_interval(one, share=True) for one in values)
+                yield f"logit interval, {what}", _cover(logit, share)
+                yield f"t interval, {what}", _cover(map(t_interval, values), share)
+
+
+def counts(rng: np.random.Generator, draws: int) -> Iterator[Line]:
+    """Binomial intervals of P(learned), and Newcombe's of a difference of two."""
+    for runs in (3, 5, 10):
+        for method in METHODS:
+            bounds = [share_interval(k, runs, method) for k in range(runs + 1)]
+            for share in (*SHARES, None):
+                p = rng.random(draws) if share is None else np.full(draws, share)
+                low, high = np.array(bounds)[rng.binomial(runs, p)].T
+                what = "uniform P" if share is None else f"P = {share:g}"
+                inside = (low <= p) & (p <= high)
+                yield f"P(learned), {method}, {runs} runs, {what}", inside.tolist()
+        newcombe = cache(share_difference)
+        for base, share in ((0.05, 0.05), (0.05, 0.5), (0.05, 0.95), (0.5, 0.5)):
+            pairs = rng.binomial(runs, [share, base], (draws, 2)).tolist()
+            limits = (newcombe(one, two, runs)[1] for one, two in pairs)
+            inside_differences = [low <= share - base <= high for low, high in limits]
+            yield f"P = {share:g} minus {base:g}, {runs} runs", inside_differences
 
 
 def verdicts(rng: np.random.Generator, draws: int) -> Iterator[Line]:
@@ -109,12 +147,18 @@ def laws(rng: np.random.Generator, draws: int) -> Iterator[Line]:
         yield f"band of a power law, noise {noise:.1%}", bands
 
 
+SIMULATIONS: dict[str, Callable[[np.random.Generator, int], Iterator[Line]]] = {
+    simulate.__name__: simulate
+    for simulate in (intervals, shares, counts, verdicts, events, laws)
+}
+
+
 def main() -> None:
     """Print a line a simulation."""
     draws = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     rng = np.random.default_rng(0)
-    for part in (intervals, verdicts, events, laws):
-        for what, hits in part(rng, draws):
+    for name in sys.argv[2:] or SIMULATIONS:
+        for what, hits in SIMULATIONS[name](rng, draws):
             share = float(np.mean(hits))
             error = math.sqrt(max(share * (1 - share), 1e-9) / len(hits))
             print(f"{what:<60} {share:6.1%} +- {error:.1%}", flush=True)

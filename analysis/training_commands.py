@@ -1,4 +1,4 @@
-"""The commands about learning as an event, about noise, and about scaling."""
+"""The commands events, learned, attention, noise and scaling."""
 
 import sys
 from dataclasses import dataclass, field
@@ -8,31 +8,15 @@ from typing import Literal
 import polars as pl
 import tyro
 
-from analysis.answers import Asked
 from analysis.commands import FIGURES, check_writable
 from analysis.events import IN_A_ROW, Better
-from analysis.measures import Measure
 from analysis.parquet import results_folder
+from analysis.sweep_commands import MetricCommand
 from synth.cli.run_names import OneRun
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study(Asked):
-    """A question to all evaluations of one metric of a sweep."""
-
-    def measured(self) -> tuple[pl.DataFrame, Measure, list[str]]:
-        """The evaluations, what they measure, and what is to be known of them."""
-        from analysis.load_sweep import load_sweep
-        from analysis.views import select
-
-        assert self.form  # two forms are refused before anything is read
-        runs = select(load_sweep(self.sweep, self.results), self.query)
-        measure = runs.measure(self.query, [])
-        return measure.rows(runs.done), measure, runs.notes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Events(Study):
+class Events(MetricCommand):
     """When runs reach a level: P(learned), median tokens, log-rank against n = 1."""
 
     level: float | None = None
@@ -45,7 +29,7 @@ class Events(Study):
         from analysis.settings import name_settings, setting_labels
         from analysis.trajectories import event_rows, learned_level, timed_runs
 
-        rows, measure, notes = self.measured()
+        rows, measure, notes = self.evaluations()
         level = self.level
         if level is None:
             level = learned_level(rows, measure.metric)
@@ -66,7 +50,7 @@ class Events(Study):
             "low, high: 95 % interval of P(learned) (Wilson). tokens: by which half of the "
             "runs had learned it. p: log-rank against n = 1, over arrangements of runs."
         )
-        self.show(table.drop("parameters"), title, notes)
+        self.print_table(table.drop("parameters"), title, notes)
         return 0
 
 
@@ -166,7 +150,7 @@ def matrix(table: pl.DataFrame) -> pl.DataFrame:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noise(Study):
+class Noise(MetricCommand):
     """The difference between arms that means nothing, and what sizes predict."""
 
     baseline: str = "n1"
@@ -178,22 +162,24 @@ class Noise(Study):
         """Measure and print."""
         from analysis.noise import decision_table, noise_table
 
-        rows, measure, notes = self.measured()
+        rows, measure, notes = self.evaluations()
         if self.decisions:
             title = f"{measure.title}: pairs of arms with the same sign at two sizes"
-            self.show(decision_table(rows), title, notes)
+            self.print_table(decision_table(rows), title, notes)
             return 0
         notes.append(
             "band: two means of one arm differ by less in 95 % of cases. halves: first "
             "half of the seeds minus second. ratio: signal over spread over seeds."
         )
         table = noise_table(rows, self.baseline)
-        self.show(table, f"{measure.title}: {self.baseline} against itself", notes)
+        self.print_table(
+            table, f"{measure.title}: {self.baseline} against itself", notes
+        )
         return 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scaling(Study):
+class Scaling(MetricCommand):
     """Power laws of a metric, arm by arm, where there are five sizes or more."""
 
     x: Literal["parameters", "tokens", "flops"] = "parameters"
@@ -205,7 +191,7 @@ class Scaling(Study):
         """Fit and print; say what is refused, and why."""
         from analysis.scaling import scaling_table
 
-        rows, measure, notes = self.measured()
+        rows, measure, notes = self.evaluations()
         ceiling = measure.meant.ceiling if measure.meant else None
         if measure.higher_is_better and not isinstance(ceiling, float):
             raise ValueError(
@@ -216,5 +202,5 @@ class Scaling(Study):
         table, refused = scaling_table(rows, self.x, self.offset, top)
         what = f"{top:g} - {measure.title}" if top is not None else measure.title
         title = f"{what} = offset + factor * {self.x}^-exponent, 95 % over seeds"
-        self.show(table, title, [*notes, *refused])
+        self.print_table(table, title, [*notes, *refused])
         return 0
