@@ -14,7 +14,7 @@ import polars as pl
 from analysis.arm_names import natural_key
 from analysis.comparisons import COSTS
 from analysis.selection import size_name
-from analysis.settings import SEEDS, SILENT, fields_of, seeds_of
+from analysis.settings import EVALUATED, SEEDS, SILENT, fields_of, seeds_of
 
 OTHERS = {
     "arm": "objective.",
@@ -128,11 +128,14 @@ class Fields:
         return frame
 
     def mixed(self, frame: pl.DataFrame, columns: Sequence[str]) -> list[str]:
-        """Fields that differ between runs of equal `columns`: nothing tells them apart."""
+        """Fields that differ between runs of equal `columns`: nothing tells them apart.
+
+        Without numbers of evaluation examples, on which training does not depend.
+        """
         runs = frame.unique("run_id").select("config", *columns)
         cells = runs.group_by(columns) if columns else [((), runs)]
         found = {path for _, cell in cells for path in self.differing(cell["config"])}
-        return told_of(sorted(found))
+        return told_of(sorted(found - EVALUATED.keys()))
 
     def beside(self, frame: pl.DataFrame, columns: Iterable[str]) -> list[str]:
         """Fields that differ between runs and are not among `columns`."""

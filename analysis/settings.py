@@ -26,6 +26,12 @@ COMPANIONS = {"books_parts": ("task.books_digest",)}
 """Fields that only one side of a comparison has, when the column varies."""
 SILENT = ("version", "digest", "examples", "evaluate_every_steps")
 """Ends of field names that say nothing to a reader while others do."""
+EVALUATED = {
+    "training.evaluation_examples": "examples an evaluation",
+    "training.final_examples": "examples in the last evaluation",
+}
+"""Numbers of evaluation examples, and their words. Training does not depend on them, so
+figures may average over runs that differ in them, and say so."""
 SEEDS = ("seed", "data_seed")
 """Fields in which runs of one cell differ, besides the seeds that a task declares."""
 
@@ -139,6 +145,10 @@ def facts(frame: pl.DataFrame, *shown: str) -> str:
     rates = _range(runs["learning_rate"], lambda rate: f"{rate:.2g}")
     many = "seed" if seeds.max() == 1 else "seeds"
     words += [f"learning rate {rates}", f"{_range(seeds, str)} {many} a cell"]
+    configs = [fields_of(config) for config in runs["config"]]
+    for path, what in EVALUATED.items():
+        numbers = pl.Series([one.get(path) for one in configs], dtype=pl.Int64())
+        words += [f"{_range(numbers, str)} {what}"] * (numbers.n_unique() > 1)
     return "; ".join(words)
 
 

@@ -1,7 +1,7 @@
 """A question to a table: one number of each run, against fields that a person names."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -14,6 +14,8 @@ from analysis.measures import (
     slice_keys,
 )
 from analysis.selection import at_end, usable
+from analysis.settings import EVALUATED, fields_of
+from synth.identity import canonical_json
 from synth.metrics import split_metric
 
 ALONG = ("step", *COSTS)
@@ -161,7 +163,7 @@ def view(
         For an unknown field or measure, and where runs of one place in the figure differ
         in more than their seeds; names the fields.
     """
-    runs = select(frame, query, one_task="task" not in (x, hue, panel))
+    runs = _drop_repeats(select(frame, query, one_task="task" not in (x, hue, panel)))
     x = runs.column(x) if x else None
     hue, panel = runs.column(hue), runs.column(panel) if panel else WHOLE
     if hue in MEASURED and hue != "suite" and not heat:
@@ -178,6 +180,22 @@ def view(
         raise ValueError(f"{moments[0]} of these runs are unknown. Take --x tokens.")
     rows = rows.drop_nulls([name for name in shown if name != WHOLE])
     return View(rows, x, hue, panel, measure, runs.notes)
+
+
+def _drop_repeats(runs: Runs) -> Runs:
+    """Of runs that differ only in numbers of evaluation examples, keep the largest."""
+    configs = {c: fields_of(c) for c in runs.done["config"].unique().sort()}
+    largest: dict[str, str] = {}
+    for config in sorted(configs, key=lambda c: [configs[c][p] for p in EVALUATED]):
+        training = {p: v for p, v in configs[config].items() if p not in EVALUATED}
+        largest[canonical_json(training)] = config
+    if len(largest) < len(configs):
+        runs.notes.append(
+            "Left out, as they repeat a training with fewer evaluation examples: "
+            f"{len(configs) - len(largest)}."
+        )
+    kept = runs.done.filter(pl.col("config").is_in(list(largest.values())))
+    return replace(runs, done=kept)
 
 
 def _default_x(runs: Runs, measure: Measure, hue: str) -> str:

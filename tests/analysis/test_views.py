@@ -1,16 +1,22 @@
 """Views of any table: the measure that is meant, and nothing averaged in silence."""
 
+import itertools
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
 from analysis.__main__ import main
+from analysis.collect import collect
 from analysis.contrasts import compute_contrasts
 from analysis.measures import choose_measure, headline, slice_keys
 from analysis.parquet import read, read_all
-from analysis.plots.by_field import field_figure, file_name, table_at_end
+from analysis.plots.by_field import facts_of, field_figure, file_name, table_at_end
 from analysis.plots.forest import forest_figure, forest_name
 from analysis.plots.heat import heat_figure
+from analysis.plots.overview import overviews
 from analysis.views import Query, view
+from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
 from tests.analysis.test_contrasts import write_trees
 
 
@@ -220,3 +226,28 @@ def test_a_metric_has_one_form_in_every_command(results, capsys):
 def test_replaced_options_name_the_new_ones(words, new, capsys):
     assert main(words) == 2
     assert new in capsys.readouterr().err
+
+
+def test_numbers_of_evaluation_examples_do_not_part_runs(tmp_path):
+    """Training does not depend on them; one training with two numbers counts once."""
+    for seed in range(3):
+        for pause, examples in itertools.product((0, 5), (500, 2000)):
+            if (seed, examples) == (2, 500):
+                continue
+            config = polynomial_run(seed=seed + 10 * (examples == 500), pause=pause)
+            numbers = {"evaluation_examples": examples // 4, "final_examples": examples}
+            config = replace(config, training=replace(config.training, **numbers))
+            rows = polynomial_rows(config, lambda m, step: step / 200)
+            write_run(tmp_path, config, rows)
+    again = replace(config, training=replace(config.training, final_examples=100))
+    write_run(tmp_path, again, polynomial_rows(again, lambda m, step: step / 150))
+    frame = collect(tmp_path).frame
+    found = view(frame, Query(), "arm", panel="pause_tokens")
+    assert "repeat a training with fewer evaluation examples: 1." in found.notes[0]
+    assert found.rows["value"].unique().to_list() == [0.5]
+    _, table = field_figure(found)
+    assert table["seeds"].to_list() == [5, 5]
+    assert "125 to 500 examples an evaluation" in facts_of(found)
+    pictures, reasons = overviews(frame)
+    assert (len(pictures), reasons) == (1, [])
+    assert "500 to 2000 examples in the last evaluation" in pictures[0].facts
