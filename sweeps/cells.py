@@ -7,6 +7,7 @@ it declares.
 import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 from synth.config import RunConfig
@@ -48,8 +49,8 @@ def select_runs(
     """
     kept = list(configs)
     for option, names, name_of in (
-        ("--arms", arms, _arm_of),
-        ("--sizes", [_canonical_size(size) for size in sizes], _size_of),
+        ("--arms", arms, attrgetter("objective.arm")),
+        ("--sizes", list(map(_canonical_size, sizes)), attrgetter("model.scale")),
     ):
         valid = ", ".join(dict.fromkeys(map(name_of, configs)))
         for name in names:
@@ -62,14 +63,6 @@ def select_runs(
             f"{' '.join(sizes)}."
         )
     return kept if seeds is None else _with_seeds(kept, seeds)
-
-
-def _arm_of(config: RunConfig) -> str:
-    return config.objective.arm
-
-
-def _size_of(config: RunConfig) -> str:
-    return config.model.scale
 
 
 def _canonical_size(size: str) -> str:

@@ -3,7 +3,6 @@
 Throughputs are tokens a second of one worker, over all lanes of its pack.
 """
 
-import itertools
 import math
 import platform
 import statistics
@@ -12,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from sweeps.costs import executed_flops_per_token, flops_per_token, tokens
 from synth.config import RunConfig
@@ -141,10 +142,7 @@ def _interpolate(flops: float) -> float:
     Below the curve the smallest model's tokens a second hold, above it the largest
     model's FLOP/s.
     """
-    if flops <= NATIVE_CURVE[0][0]:
-        return NATIVE_CURVE[0][1]
-    for (low, slow), (high, fast) in itertools.pairwise(NATIVE_CURVE):
-        if flops <= high:
-            share = math.log(flops / low) / math.log(high / low)
-            return math.exp((1 - share) * math.log(slow) + share * math.log(fast))
-    return NATIVE_CURVE[-1][1] * NATIVE_CURVE[-1][0] / flops
+    sizes, speeds = np.array(NATIVE_CURVE).T
+    beyond = min(1.0, sizes[-1] / flops)
+    logs = np.interp(math.log(flops), np.log(sizes), np.log(speeds))
+    return float(beyond * math.exp(logs))

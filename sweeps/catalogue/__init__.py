@@ -1,53 +1,26 @@
 """The sweeps that come with the suite: one file per experiment family."""
 
-from sweeps.catalogue.characters import characters
-from sweeps.catalogue.cross import cross
-from sweeps.catalogue.graph_paths import blocksworld, graph_paths, graph_paths_width
-from sweeps.catalogue.induction import (
+from sweeps.catalogue import (
+    characters,
+    cross,
+    graph_paths,
     induction,
-    induction_books,
-    repeats,
-    repeats_ladder,
+    planning,
+    polynomial,
+    precision,
+    probes,
+    quick,
 )
-from sweeps.catalogue.planning import countdown, sat, star
-from sweeps.catalogue.polynomial import polynomial, polynomial_pause, polynomial_sizes
-from sweeps.catalogue.precision import precision
-from sweeps.catalogue.probes import (
-    best_horizon,
-    choice_points,
-    information,
-    prediction_law,
-    prediction_law_mixers,
-)
-from sweeps.catalogue.quick import choices, quick
 from sweeps.sweep import Sweep
 
+_FAMILIES = (
+    *(quick, polynomial, induction, planning, probes),
+    *(precision, graph_paths, cross, characters),
+)
 CATALOGUE: dict[str, Sweep] = {
     sweep.name: sweep
-    for sweep in (
-        quick,
-        choices,
-        polynomial,
-        polynomial_pause,
-        polynomial_sizes,
-        induction,
-        induction_books,
-        repeats,
-        repeats_ladder,
-        star,
-        countdown,
-        sat,
-        choice_points,
-        best_horizon,
-        information,
-        prediction_law,
-        prediction_law_mixers,
-        precision,
-        graph_paths,
-        graph_paths_width,
-        blocksworld,
-        cross,
-        characters,
-    )
+    for family in _FAMILIES
+    for sweep in vars(family).values()
+    if isinstance(sweep, Sweep)
 }
-"""The sweeps by name."""
+"""The sweeps by name, in the order of their families and files."""

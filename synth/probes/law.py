@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from synth.metrics import Score
+from synth.objectives.batch.ahead import same_example, shifted
 from synth.probes.layer_states import StateBatch, StateSource
 from synth.probes.least_squares import Moments, Scratch
 from synth.probes.prediction_law import (
@@ -184,10 +185,10 @@ class _Accumulator:
         kept_BT = positions(batch.example_BT, offsets)
         device = batch.tokens_BT.device
         code_VP = self.code_VP.to(device)
-        shifted = {o: shift(batch.tokens_BT, o) for o in offsets}
-        ahead = {o: shifted[o][kept_BT] for o in offsets if o > 0}
+        tokens = {o: shifted(batch.tokens_BT, o)[kept_BT] for o in offsets}
+        ahead = {o: tokens[o] for o in offsets if o > 0}
         next_N = ahead[1]
-        ids_NM = torch.stack([shifted[o][kept_BT].double() for o in offsets], 1)
+        ids_NM = torch.stack([tokens[o].double() for o in offsets], 1)
         targets_NM = torch.cat([ids_NM, code_VP[next_N]], 1)
         classes_N = self.class_V.to(device)[next_N] if self.num_classes else None
         sequence_B = torch.arange(len(kept_BT), device=device) + self.sequences
@@ -252,21 +253,8 @@ def positions(example_BT: Tensor, offsets: Sequence[int]) -> Tensor:
     """Where every offset lies in the same example, (B, T) bool."""
     kept_BT = example_BT > 0
     for offset in offsets:
-        kept_BT &= shift(example_BT, offset) == example_BT
+        kept_BT &= same_example(example_BT, offset)
     return kept_BT
-
-
-def shift(values_BT: Tensor, offset: int) -> Tensor:
-    """Entry t holds what stands at t + offset; 0 beyond the row."""
-    moved_BT = torch.zeros_like(values_BT)
-    time = values_BT.shape[1]
-    if abs(offset) >= time:
-        return moved_BT
-    if offset >= 0:
-        moved_BT[:, : time - offset] = values_BT[:, offset:]
-    else:
-        moved_BT[:, -offset:] = values_BT[:, :offset]
-    return moved_BT
 
 
 def frequent_classes(counts_V: np.ndarray, limit: int) -> Tensor:

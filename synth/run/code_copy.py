@@ -1,9 +1,9 @@
 """A copy of the code, so that queued jobs run what they were submitted with.
 
-The copy lies in `RUNS/FOLDER/code/<digest>`; equal code is copied once. It is written
-under another name, synced and renamed, so it is complete or absent. `MANIFEST` lists
-the SHA-256 of every file as `sha256sum` does, and the folder is named by the digest of
-that list. A copy is checked, by code outside of it, before a worker runs from it.
+The copy lies in `RUNS/FOLDER/code/<digest>` (`synth.disk.shared_folder`); equal code is
+copied once. `MANIFEST` lists the SHA-256 of every file as `sha256sum` does, and the folder
+is named by the digest of that list. A copy is checked, by code outside of it, before a
+worker runs from it.
 
 Jobs find it through PYTHONPATH, with PYTHONSAFEPATH so that the folder they start in
 cannot shadow it, and the worker checks where it was imported from.
@@ -12,15 +12,14 @@ cannot shadow it, and the worker checks where it was imported from.
 import hashlib
 import json
 import os
-import secrets
 import shlex
 import shutil
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from synth.disk.files import make_folder, read_regular, sync_folder
+from synth.disk.files import read_regular, sync_folder
+from synth.disk.shared_folder import fill_folder
 from synth.run.defining_code import COPIED, code_state, package_files
 
 PACKAGES = ("synth", "slurm")
@@ -29,7 +28,6 @@ PACKAGES = ("synth", "slurm")
 HERE = Path(__file__).resolve().parents[2]
 MANIFEST = "MANIFEST.sha256"
 _DIGITS = 16
-_ABANDONED_SECONDS = 24 * 3600
 _HASH_COLUMNS = 66
 """SHA-256 and two spaces, before each name."""
 
@@ -69,14 +67,9 @@ def take(
             return final
         except CopyChanged as changed:
             warnings.warn(f"{changed} It is replaced.", stacklevel=2)
-    make_folder(final.parent)
-    _remove_abandoned(final.parent)
-    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        _write(temporary, contents | {MANIFEST: listed})
-        _put_in_place(temporary, final)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    contents[MANIFEST] = listed
+    fill_folder(final, lambda folder: _write(folder, contents), _is_whole)
+    check(final)
     return final
 
 
@@ -110,6 +103,14 @@ def check(copy: Path) -> None:
     for path in _files(copy):
         if path not in digests and path != MANIFEST:
             raise CopyChanged(_words(copy, f"{path} was added"))
+
+
+def _is_whole(copy: Path) -> bool:
+    try:
+        check(copy)
+    except CopyChanged:
+        return False
+    return True
 
 
 def check_lines(copy: Path) -> list[str]:
@@ -146,7 +147,7 @@ def _files(copy: Path) -> Iterator[str]:
 
 
 def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write files below a new folder, and wait until all of it is on the disk."""
+    """Write files below a folder, and wait until all of it is on the disk."""
     folders = {folder}
     for name, content in contents.items():
         path = folder / name
@@ -159,33 +160,3 @@ def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
             os.fsync(file.fileno())
     for one in folders:
         sync_folder(one)
-
-
-def _put_in_place(temporary: Path, final: Path) -> None:
-    """Rename a finished copy, past a changed one that is in the way."""
-    for attempt in range(3):
-        try:
-            temporary.rename(final)
-            break
-        except OSError:
-            try:
-                check(final)  # another launcher was faster with the same code
-                break
-            except CopyChanged:
-                if attempt == 2:
-                    raise
-            aside = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
-            final.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
-    sync_folder(final.parent)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what launchers left behind that were killed while copying."""
-    oldest = time.time() - _ABANDONED_SECONDS
-    for path in folder.glob(".*.tmp"):
-        try:
-            if path.stat().st_mtime < oldest:
-                shutil.rmtree(path, ignore_errors=True)
-        except OSError:
-            pass  # another launcher was faster

@@ -179,13 +179,12 @@ class Countdown(QuestionTask):
                 tokens_EL[:, at + 5] = COMMA
         return tokens_EL
 
-    def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
-        """One set; its label is the exact floor of each problem."""
-        (plain,) = super().evaluation_sets(examples)
-        question_RN = plain.rows.tokens_RT[:, : self.config.numbers + 1]
+    def labels(self, tokens_RT: np.ndarray) -> dict[str, np.ndarray]:
+        """The exact floor of each problem."""
+        question_RN = tokens_RT[:, : self.config.numbers + 1]
         number_RN = question_RN.astype(np.int64) - NUMBER
         floor_R = self.random_floor(number_RN[:, :-1], number_RN[:, -1])
-        return [EvaluationSet(plain.suite, plain.rows, {"random_floor": floor_R})]
+        return {"random_floor": floor_R}
 
     def random_floor(self, at_hand_RN: np.ndarray, target_R: np.ndarray) -> np.ndarray:
         """Probability that random play ends on the target, exactly, (R,).

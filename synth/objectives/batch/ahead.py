@@ -5,11 +5,13 @@ from torch import Tensor
 
 
 def shifted(values_KBT: Tensor, ahead: int) -> Tensor:
-    """Entry t holds what stood at t+ahead, 0 (or false) beyond the end of the row."""
+    """Entry t holds what stood at t+ahead, 0 (or false) beyond both ends of the row."""
     result = torch.zeros_like(values_KBT)
     time = values_KBT.shape[-1]
-    if ahead < time:
+    if 0 <= ahead < time:
         result[..., : time - ahead] = values_KBT[..., ahead:]
+    elif -time < ahead < 0:
+        result[..., -ahead:] = values_KBT[..., :ahead]
     return result
 
 

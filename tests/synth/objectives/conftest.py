@@ -3,9 +3,11 @@
 import torch
 
 from synth.config import ModelConfig
+from synth.models.backward import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.elementwise import EPSILON
 from synth.models.lanes import FlatLanes, initialise
+from synth.objectives.batch.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 
 VOCAB = 11
@@ -20,6 +22,16 @@ def build(objective, lanes=1, dtype=torch.float32, scale="d16-L4-h2"):
 
 def normed(x, gain):
     return x * gain / (x.square().mean(-1, keepdim=True) + EPSILON).sqrt()
+
+
+def losses_and_gradient(model, flat, tokens, example, answer):
+    """One lane's loss of each term and gradient; the model's gradient is zero again."""
+    targets = make_targets(tokens, example, answer, model.objective)
+    flat.zero_grad()
+    losses = loss_and_backward(model, targets)[:, 0]
+    gradient = flat.gather_grad().clone()
+    flat.zero_grad()
+    return losses, gradient
 
 
 def parameters_beside_next_token(objective, tokens):

@@ -5,11 +5,10 @@ import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig
-from synth.models.backward import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.bag_of_words import BagOfWordsConfig
-from synth.objectives.batch.targets import make_targets
+from tests.synth.objectives.conftest import losses_and_gradient
 
 VOCAB, TIME = 7, 10
 
@@ -57,12 +56,7 @@ def test_losses_and_gradients_equal_one_graph(scored):
     flat = FlatLanes(model, torch.float32)
     initialise(flat, model.initial_stds(), [0])
     tokens, example, answer = batch()
-    flat.zero_grad()
-    targets = make_targets(tokens, example, answer, objective)
-    losses = loss_and_backward(model, targets)[:, 0]
-    gradient = flat.gather_grad().clone()
-
-    flat.zero_grad()
+    losses, gradient = losses_and_gradient(model, flat, tokens, example, answer)
     state = model.heads[0](model.run_trunk(tokens))[0]
     kept = {}
     for ahead in (1, 2):

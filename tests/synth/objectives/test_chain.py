@@ -5,12 +5,10 @@ import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig
-from synth.models.backward import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model
-from synth.objectives.batch.targets import make_targets
 from synth.objectives.chain import ChainConfig
-from tests.synth.objectives.conftest import VOCAB, build, normed
+from tests.synth.objectives.conftest import VOCAB, build, losses_and_gradient, normed
 
 TIME, SCALE = 12, "d16-L6-h2"
 MODULES = ["own", "shared"]
@@ -54,12 +52,7 @@ def test_losses_and_gradients_equal_the_slow_form(depth, modules):
     objective = ChainConfig(depth=depth, modules=modules)
     model, flat = build(objective, scale=SCALE)
     tokens, example, answer = batch()
-    targets = make_targets(tokens, example, answer, objective)
-    flat.zero_grad()
-    losses = loss_and_backward(model, targets)[:, 0]
-    gradient = flat.gather_grad().clone()
-
-    flat.zero_grad()
+    losses, gradient = losses_and_gradient(model, flat, tokens, example, answer)
     expected = []
     for offset, state in enumerate(slow_states(model, tokens[0]), 1):
         logits = normed(state, model.norm.gain_KD[0]) @ model.unembedding_KVD[0].T

@@ -5,12 +5,10 @@ import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig
-from synth.models.backward import loss_and_backward
 from synth.models.describe import describe_model
-from synth.objectives.batch.targets import make_targets
 from synth.objectives.joint import JointConfig
 from synth.objectives.multi_token import MultiTokenConfig
-from tests.synth.objectives.conftest import VOCAB, build, normed
+from tests.synth.objectives.conftest import VOCAB, build, losses_and_gradient, normed
 
 TIME = 8
 CONFIG = ModelConfig(scale="d16-L4-h2")
@@ -52,12 +50,7 @@ def test_losses_and_gradients_equal_the_slow_form():
     objective = JointConfig(depth=2)
     model, flat = build(objective)
     tokens, example, answer = batch()
-    targets = make_targets(tokens, example, answer, objective)
-    flat.zero_grad()
-    losses = loss_and_backward(model, targets)[:, 0]
-    gradient = flat.gather_grad().clone()
-
-    flat.zero_grad()
+    losses, gradient = losses_and_gradient(model, flat, tokens, example, answer)
     trunk_BTD = model.run_trunk(tokens)[0]
     expected = []
     for head in range(1, 4):

@@ -5,13 +5,11 @@ import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig
-from synth.models.backward import loss_and_backward
 from synth.models.describe import describe_model
 from synth.models.elementwise import EPSILON
-from synth.objectives.batch.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.next_latent import NextLatentConfig
-from tests.synth.objectives.conftest import VOCAB, build
+from tests.synth.objectives.conftest import VOCAB, build, losses_and_gradient
 
 TIME = 9
 CONFIG = ModelConfig(scale="d16-L4-h2")
@@ -55,12 +53,7 @@ def test_losses_and_gradients_equal_the_slow_form(depth, scored):
     )
     model, flat = build(objective)
     tokens, example, answer = batch()
-    targets = make_targets(tokens, example, answer, objective)
-    flat.zero_grad()
-    losses = loss_and_backward(model, targets)[:, 0]
-    gradient = flat.gather_grad().clone()
-
-    flat.zero_grad()
+    losses, gradient = losses_and_gradient(model, flat, tokens, example, answer)
     tokens, example, answer = tokens[0], example[0], answer[0]
     table, trunk = model.embedding_KVD[0], model.run_trunk(tokens[None])[0]
 

@@ -9,7 +9,12 @@ from torch.nn import functional
 from synth.models.backward import loss_and_backward
 from synth.objectives.batch.targets import make_targets
 from synth.objectives.token_order import TokenOrderConfig
-from tests.synth.objectives.conftest import VOCAB, build, parameters_beside_next_token
+from tests.synth.objectives.conftest import (
+    VOCAB,
+    build,
+    losses_and_gradient,
+    parameters_beside_next_token,
+)
 
 TIME = 10
 
@@ -66,12 +71,7 @@ def test_losses_and_gradients_equal_one_graph(scored):
     objective = TokenOrderConfig(window=4, weight=0.5, scored=scored)
     model, flat = build(objective)
     tokens, example, answer = batch()
-    targets = make_targets(tokens, example, answer, objective)
-    flat.zero_grad()
-    losses = loss_and_backward(model, targets)[:, 0]
-    gradient = flat.gather_grad().clone()
-
-    flat.zero_grad()
+    losses, gradient = losses_and_gradient(model, flat, tokens, example, answer)
     state = model.run_trunk(tokens)
     state = model.heads[0](state)
     inside = (example[0, :, 1:] == example[0, :, :-1]) & (example[0, :, 1:] > 0)

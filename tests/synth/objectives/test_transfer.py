@@ -5,14 +5,12 @@ import torch
 from torch.nn import functional
 
 from synth.config import ModelConfig
-from synth.models.backward import loss_and_backward
 from synth.models.describe import describe_model
 from synth.models.elementwise import EPSILON
-from synth.objectives.batch.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.objective import Prediction
 from synth.objectives.transfer import TransferConfig
-from tests.synth.objectives.conftest import VOCAB, build
+from tests.synth.objectives.conftest import VOCAB, build, losses_and_gradient
 
 TIME = 9
 CONFIG = ModelConfig(scale="d16-L4-h2")
@@ -71,11 +69,7 @@ def test_losses_and_gradients_equal_the_slow_form(objective):
         if "scale" in name:
             parameter.data.fill_(0.7)
     tokens, example, answer = batch()
-    flat.zero_grad()
-    targets = make_targets(tokens, example, answer, objective)
-    losses = loss_and_backward(model, targets)[:, 0]
-    gradient = flat.gather_grad().clone()
-    flat.zero_grad()
+    losses, gradient = losses_and_gradient(model, flat, tokens, example, answer)
     expected = slow_losses(model, objective, tokens[0], example[0])
     expected.sum().backward()
     assert torch.allclose(losses, expected, atol=1e-5)

@@ -8,13 +8,13 @@ import torch
 
 from synth.config import ModelConfig
 from synth.models.decoder import PredictionModel
+from synth.objectives.batch.ahead import shifted
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.probes.law import (
     LawOptions,
     measure_law,
     positions,
     residual_floor,
-    shift,
 )
 from synth.probes.layer_states import RunStates, StateBatch, task_rows
 from synth.tasks.sources import SourcesConfig
@@ -87,7 +87,7 @@ def test_positions_never_cross_examples():
         [True, True, False, True, False, False]
     ]
     assert positions(example, (1, 2)).sum() == 1
-    assert shift(torch.tensor([[1, 2, 3]]), -1).tolist() == [[0, 1, 2]]
+    assert shifted(torch.tensor([[1, 2, 3]]), -1).tolist() == [[0, 1, 2]]
 
 
 def test_lens_of_a_head_is_its_loss(run_folder):

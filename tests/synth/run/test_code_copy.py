@@ -3,10 +3,10 @@
 import os
 import shutil
 import subprocess
+import time
 
 import pytest
 
-from synth.run import code_copy as snapshot
 from synth.run.code_copy import MANIFEST, CopyChanged, check, check_lines, take
 
 
@@ -158,7 +158,7 @@ def test_remains_of_killed_launchers_go(source, tmp_path):
     code = take(tmp_path / "runs", ".slurm", source).parent
     for name, age in ((".1f.aa.tmp", 2 * 86400), (".1f.bb.tmp", 60)):
         (code / name).mkdir()
-        now = snapshot.time.time()
+        now = time.time()
         os.utime(code / name, (now - age, now - age))
     (source / "synth" / "c.py").touch()
     take(tmp_path / "runs", ".slurm", source)

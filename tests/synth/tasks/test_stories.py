@@ -15,8 +15,8 @@ from synth.tasks.task import TokenScores
 from synth.tasks.text.names import NameConfig, split_of
 from synth.tasks.text.roles import REPEAT_1, REPEAT_2
 from synth.tasks.text.story_draws import BOOK, StoryConfig
-from synth.tasks.text.variety import variety
 from synth.tasks.text.vocabularies import TokenizerConfig
+from tests.bench.story_variety import variety
 from tests.conftest import PATIENCE_S
 
 

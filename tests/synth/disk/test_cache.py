@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from synth.disk.cache import ABANDONED_SECONDS, MANIFEST, entry
+from synth.disk.cache import MANIFEST, entry
 from synth.disk.places import cache_folder
+from synth.disk.shared_folder import ABANDONED_SECONDS
 from tests.conftest import PATIENCE_S
 
 

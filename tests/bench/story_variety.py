@@ -1,6 +1,6 @@
 """Measures how varied a sample of generated stories is.
 
-python -m synth.tasks.text.variety [--style book] [--p-open 0]
+python -m tests.bench.story_variety [--style book] [--p-open 0]
 """
 
 import argparse
@@ -9,7 +9,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from synth.tasks.stories import StoriesConfig
 from synth.tasks.text.cleaning import words_of
+from synth.tasks.text.names import NameConfig
+from synth.tasks.text.story_draws import StoryConfig
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,6 @@ def _once(documents: Sequence[Sequence[str]], n: int) -> float:
 
 def main() -> None:
     """Print the table for stories of a profile."""
-    from synth.tasks.stories import StoriesConfig
-    from synth.tasks.text.names import NameConfig
-    from synth.tasks.text.story_draws import StoryConfig
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--style", choices=("story", "book"), default="story")
     parser.add_argument("--p-open", type=float, default=1.0)
