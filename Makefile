@@ -97,6 +97,7 @@ bench: $(READY) ## measure: generators, training speed, memory of heads
 	$(RUN) -m tests.bench.bench_peers
 	$(RUN) -m tests.bench.bench_objectives
 	$(RUN) -m tests.bench.bench_around
+	$(RUN) -m tests.bench.bench_shares
 	-$(RUN) -m tests.bench.bench_gpu
 	$(RUN) -m tests.bench.losses compare
 	$(RUN) -m tests.bench.bench_heads

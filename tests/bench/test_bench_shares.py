@@ -5,7 +5,7 @@ import pytest
 from synth import pack
 from synth.run.execution import Execution
 from synth.training import train
-from tests.bench.bench_around import SCALES, measured_parts, schedules
+from tests.bench.bench_shares import first_packs, measured_parts
 from tests.conftest import tiny_run
 
 
@@ -21,16 +21,14 @@ def test_as_many_tokens_are_evaluated_as_in_a_run(tmp_path, monkeypatch, every):
     monkeypatch.setattr(pack, "score_tokens", counted)
     train([config], tmp_path / "run", Execution())
     expected = sum(read)
-    found = measured_parts(config, 1, Execution(), tmp_path / "bench")
+    found = measured_parts((config,), Execution(), tmp_path / "bench")
     assert found.positions == expected
     assert found.form == "eager"
     assert set(found.seconds) == {"training", "data", "evaluation", "checkpoint"}
     assert all(seconds > 0 for seconds in found.seconds.values())
 
 
-def test_every_rung_has_a_run_of_every_sweep():
-    for scale in SCALES:
-        found = schedules(scale)
-        assert [config.model.scale for _, config in found] == [scale] * 4
-        assert len({config.task.kind for _, config in found}) == 4
-        assert all(config.objective.horizon == 1 for _, config in found)
+def test_packs_of_a_sweep_are_those_of_a_launch():
+    packs = first_packs("cross", "quick", Execution())
+    assert len({pack[0].task.kind for pack in packs}) == len(packs) == 3
+    assert all(len(pack) == 3 for pack in packs)  # three seeds are lanes
