@@ -43,7 +43,7 @@ def merge(
 
     A run that is done in `previous` keeps its rows if its folder is not done, or has
     another result, unless `replace`. A run taken from its folder keeps the probes that
-    only `previous` has.
+    only `previous` has and, unless `replace`, the metrics.
     """
     measured, items = _parse_files(lines)
     if previous is None:
@@ -56,11 +56,12 @@ def merge(
     taken = [run["run_id"] for run in fresh]
     here = pl.col("run_id").is_in(taken)
     measured, items = measured.filter(here), items.filter(here)
-    probed = pl.col("suite").str.starts_with(PROBE)
-    probes = old.filter(here, probed).select(*MEASURED)
-    probes = probes.join(measured, on=["run_id", "suite"], how="anti")
-    if probes.height:
-        measured = in_order(pl.concat([measured, probes]))
+    earlier = old.filter(here)
+    if replace:
+        earlier = earlier.filter(pl.col("suite").str.starts_with(PROBE))
+    more = _keep_unmeasured(earlier, measured).select(*MEASURED)
+    if more.height:
+        measured = in_order(pl.concat([measured, more]))
     table = pl.concat([whole.filter(~here), _join_runs(fresh, measured, items)])
     return Merged(table.sort("run_id", maintain_order=True), taken, left_out, errors)
 
@@ -69,7 +70,7 @@ def merge_tables(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Merge tables of several machines by run id.
 
     Of several copies of a run the finished one is taken, else the one with the most
-    steps, together with probes that only other copies have.
+    steps, together with probes and metrics that only other copies have.
 
     Raises
     ------
@@ -93,14 +94,26 @@ def merge_tables(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
                     f"{run_id} ({where}). Remove one of them, then merge again."
                 )
     chosen = first_copies(whole, best)
-    probes = whole.filter(pl.col("suite").str.starts_with(PROBE)).drop("table")
-    more = probes.join(chosen, on=["run_id", "suite"], how="anti")
+    more = _keep_unmeasured(whole.drop("table"), chosen)
     more = more.unique(ORDER, keep="first", maintain_order=True)
     own = [name for name in RUN_SCHEMA if name != "run_id"]
     runs = chosen.unique("run_id").select("run_id", *own)
     more = more.drop(own).join(runs, on="run_id").select(*SWEEP_SCHEMA)
     table = pl.concat([chosen.select(*SWEEP_SCHEMA), more])
     return table.sort(ORDER, maintain_order=True)
+
+
+def _keep_unmeasured(rows: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
+    """Rows of what `chosen` has not measured of their run.
+
+    That is a metric or a slice, or a whole probe, whose rows belong together.
+    """
+    suite = pl.col("suite")
+    parts = [pl.col(name).fill_null("") for name in ("suite", "metric", "slice")]
+    measure = pl.when(suite.str.starts_with(PROBE)).then(suite)
+    measure = measure.otherwise(pl.concat_str(parts, separator="/"))
+    keys = [pl.col("run_id"), measure]
+    return rows.filter(suite.is_not_null()).join(chosen, on=keys, how="anti")
 
 
 def _find_conflicts(

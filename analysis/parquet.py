@@ -208,7 +208,11 @@ def _compare_copies(
 
 
 def differences(one: pl.DataFrame, two: pl.DataFrame) -> dict[str, str]:
-    """Runs of which two tables hold different numbers of training -> where, in words."""
+    """Runs of which two tables hold different numbers of training -> where, in words.
+
+    A metric or slice that one of them lacks in a suite that it has is no difference: it
+    was added by a later version.
+    """
     trained = pl.col("suite").is_not_null() & ~pl.col("suite").str.starts_with(PROBE)
     first, second = (
         side.filter(trained).select(*ORDER, "value", here=True) for side in (one, two)
@@ -216,7 +220,8 @@ def differences(one: pl.DataFrame, two: pl.DataFrame) -> dict[str, str]:
     both = first.join(second, on=ORDER, how="full", coalesce=True, nulls_equal=True)
     absent = pl.col("here").is_null() | pl.col("here_right").is_null()
     changed = pl.col("value").ne_missing(pl.col("value_right"))
-    apart = both.filter(absent | changed).sort(ORDER)
+    later = [_lacks_measure(side) for side in ("here", "here_right")]
+    apart = both.filter(absent | changed, *(~lacks for lacks in later)).sort(ORDER)
     found = {}
     for row in apart.unique("run_id", keep="first").iter_rows(named=True):
         where = "/".join(filter(None, (row["suite"], row["metric"], row["slice"])))
@@ -228,6 +233,12 @@ def differences(one: pl.DataFrame, two: pl.DataFrame) -> dict[str, str]:
             f"{where} at step {row['step']}: {' against '.join(sides)}"
         )
     return found
+
+
+def _lacks_measure(side: str) -> pl.Expr:
+    """Whether a table has rows of a number's suite, but none of its metric and slice."""
+    rows, suite = pl.col(side).count(), ["run_id", "suite"]
+    return (rows.over(*suite, "metric", "slice") == 0) & (rows.over(*suite) > 0)
 
 
 @contextlib.contextmanager

@@ -56,6 +56,15 @@ def validation_metric(metric: str, config: RunConfig) -> tuple[str, Better]:
     return "/".join(filter(None, (suite, name, slice_))), declared.better
 
 
+def measured_metric(metric: str, config: RunConfig) -> str:
+    """The name of a metric as a run measures it: trials do so on validation data.
+
+    An empty `metric` means the default of the run's task.
+    """
+    suite, slash, rest = (metric or default_metric(config.task)).partition("/")
+    return suite_in(suite, config.split) + slash + rest if slash else suite
+
+
 def values_by_name(rows: Rows) -> dict[str, float | None]:
     """The last value of each `suite/metric` and `suite/metric/slice`."""
     keys = ("suite", "metric", "slice")

@@ -82,6 +82,7 @@ class DiscoveryConfig(TaskConfig):
         Metric("uniqueness", "share", "higher", floor=0.0, ceiling=1.0),
         Metric("creativity_ceiling", "share", None, floor=0.0, ceiling=1.0),
         Metric("loss", "nats", "lower"),
+        Metric("accuracy", "share", "higher", floor=0.0),
     )
     splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
 

@@ -19,6 +19,7 @@ from synth.metrics import Metric, Score
 from synth.objectives.objective import Prediction
 from synth.seeding import finalised, generator
 from synth.tasks.packing import pack_rows
+from synth.tasks.positions import number_positions, position_scores
 from synth.tasks.task import (
     SIDES,
     EvaluationSet,
@@ -182,7 +183,8 @@ class ExactTask(DrawnTask):
         return _ahead(self.role(chosen, said.offset - said.given), said.given, -1)
 
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
-        """Loss, accuracy, exact floor and excess by prediction and role.
+        """Loss, accuracy, exact floor and excess by prediction and role, and accuracy by
+        position.
 
         The floor is what the exact distribution itself would have scored on the same
         tokens, so the excess is free of the luck of the draw. Without a slice: the
@@ -192,6 +194,8 @@ class ExactTask(DrawnTask):
         known_RT = scores.valid_NRT[0] & np.isfinite(excess_RT)
         mean = float(np.mean(excess_RT[known_RT]))
         result = [Score(chosen.suite, "excess_loss", "", mean, int(known_RT.sum()))]
+        example_RT = chosen.rows.example_RT
+        position_RT = number_positions(example_RT, example_RT > 0)
         for said, loss, correct, valid in scores.by_prediction():
             role_RT = self.role_of(chosen, said)
             floor_RT = _ahead(
@@ -213,6 +217,7 @@ class ExactTask(DrawnTask):
                     Score(chosen.suite, metric, label, float(np.mean(v)), len(v))
                     for metric, v in values.items()
                 ]
+            result += position_scores(chosen.suite, said, position_RT, correct, valid)
         return result
 
     def _floor_of(self, rows: Rows, horizon: int) -> np.ndarray:

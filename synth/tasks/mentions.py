@@ -43,6 +43,7 @@ MENTION_METRICS = (
     Metric("first_token_loss", "nats", "lower"),
     Metric("loss", "nats", "lower", floor="loss_floor"),
     Metric("loss_floor", "nats", None, floor=0.0),
+    Metric("accuracy", "share", "higher", floor=0.0),
 )
 """The metrics of `score_mentions`, which explains them."""
 DISTANCES = (1, 16, 32, 64, 128, 256, 512, 1 << 20)
@@ -179,6 +180,7 @@ def score_mentions(chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
                             references: what rules score that know no language
     first_token_accuracy, first_token_loss      the same for the first token
     loss                    mean over all tokens, horizon=i
+    accuracy                of all tokens, by position
     loss_floor              nats a token of the choices made by the generator
     """
     suite, labels = chosen.suite, chosen.labels

@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 
-from synth.metrics import Score
 from synth.seeding import generator
 from synth.tasks.exact import DrawnTask, side_of
 from synth.tasks.task import (
@@ -170,22 +169,3 @@ def answer_hits(task: QuestionTask, scores: TokenScores) -> np.ndarray:
     """Whether head 1 is right at each token of the answer, teacher-forced, (R, A)."""
     hits_RT: np.ndarray = scores.correct_NRT[0]
     return hits_RT[:, task.answer_start - 1 : task.length - 1]
-
-
-def position_scores(
-    task: QuestionTask, chosen: EvaluationSet, scores: TokenScores
-) -> list[Score]:
-    """Accuracy of each prediction at each token of the answer, counted from 1.
-
-    `horizon=2,position=3` is the second head's prediction of the third answer token.
-    """
-    found = []
-    for said, _, correct_RT, valid_RT in scores.by_prediction():
-        for position in range(1, task.length - task.answer_start + 1):
-            at = task.answer_start + position - 1 - said.offset
-            if at < 0 or not valid_RT[:, at].any():
-                continue
-            hits = correct_RT[valid_RT[:, at], at]
-            label = f"{said.label},position={position}"
-            found.append(Score.mean(chosen.suite, "accuracy", label, hits))
-    return found

@@ -56,7 +56,6 @@ from synth.tasks.questions import (
     QuestionTask,
     answer_hits,
     draw_distinct,
-    position_scores,
 )
 from synth.tasks.task import (
     EvaluationSet,
@@ -256,7 +255,6 @@ class Star(QuestionTask):
             Score.mean(chosen.suite, "path", "", hits_RW.all(axis=1)),
             Score.mean(chosen.suite, "first_hop", "", hits_RW[:, 1]),
             Score(chosen.suite, "arm_floor", "", floor, len(hits_RW)),
-            *position_scores(self, chosen, scores),
             *prediction_scores(chosen, scores, answers=True),
         ]
 

@@ -30,6 +30,7 @@ from synth.families.family import Family
 from synth.identity import Part
 from synth.metrics import Metric, Score
 from synth.objectives.objective import Prediction
+from synth.tasks.positions import number_positions, position_scores
 
 if TYPE_CHECKING:
     from synth.tasks.text.tokenizer import Tokenizer
@@ -134,8 +135,7 @@ class TokenScores:
 
     def __post_init__(self) -> None:
         if not self.predictions:  # multi-token prediction from x[..t]
-            number = len(self.loss_NRT)
-            said = tuple(Prediction(offset) for offset in range(1, number + 1))
+            said = tuple(Prediction(1 + i) for i in range(len(self.loss_NRT)))
             object.__setattr__(self, "predictions", said)
 
     def by_prediction(
@@ -154,20 +154,22 @@ def prediction_scores(
 ) -> list[Score]:
     """Mean loss and accuracy of each prediction, over all targets or those of answers.
 
-    A prediction without any such target has no score.
+    Accuracy by position is always added; a prediction without any target has no score.
     """
-    found = []
+    found, rows = [], chosen.rows
+    counted_RT = rows.answer_RT if answers else rows.example_RT > 0
+    position_RT = number_positions(rows.example_RT, counted_RT)
     for said, loss_RT, correct_RT, valid_RT in scores.by_prediction():
-        inside_RT = valid_RT
-        if answers:
-            inside_RT = valid_RT.copy()
-            inside_RT[:, : -said.offset] &= chosen.rows.answer_RT[:, said.offset :]
+        inside_RT = valid_RT.copy()
+        inside_RT[:, : -said.offset] &= counted_RT[:, said.offset :]
         if not inside_RT.any():
             continue
         values_RT = {"loss": loss_RT, "accuracy": correct_RT}
-        for metric in metrics:
-            values = values_RT[metric][inside_RT]
-            found.append(Score.mean(chosen.suite, metric, said.label, values))
+        found += [
+            Score.mean(chosen.suite, name, said.label, values_RT[name][inside_RT])
+            for name in metrics
+        ]
+        found += position_scores(chosen.suite, said, position_RT, correct_RT, inside_RT)
     return found
 
 

@@ -15,6 +15,7 @@ from analysis.__main__ import main
 from analysis.collect import collect
 from analysis.merging import merge_tables
 from analysis.parquet import alone, read, write
+from analysis.schema import ORDER
 from tests.analysis.conftest import (
     other_seed,
     polynomial_rows,
@@ -293,6 +294,18 @@ def test_two_results_of_one_run_name_both_tables(tmp_path):
     ):
         merge_tables({"here": here, "there": there})
     assert merge_tables({"here": here, "there": here}).equals(here)
+
+
+def test_a_metric_that_a_later_version_added_is_no_other_result(tmp_path):
+    """Whichever copy is the newer one, its additional numbers are kept."""
+    old = write_machine(tmp_path / "runs" / "s", (0,))
+    added = old.head(1).with_columns(metric=pl.lit("accuracy"), slice=pl.lit("of=new"))
+    new = pl.concat([old, added]).sort(*ORDER)
+    for tables in ({"old": old, "new": new}, {"new": new, "old": old}):
+        assert merge_tables(tables).equals(new)
+    again = collect(tmp_path / "runs" / "s", previous=new, full=True)
+    assert not again.errors
+    assert again.frame.drop("stamp").equals(new.drop("stamp"))
 
 
 def test_probes_of_another_machine_are_kept(tmp_path):

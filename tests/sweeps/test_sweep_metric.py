@@ -7,6 +7,7 @@ import pytest
 from sweeps.survey import read_metrics
 from sweeps.sweep_metric import (
     default_metric,
+    measured_metric,
     validation_metric,
     value_of,
     values_by_name,
@@ -87,3 +88,17 @@ def test_runs_of_another_task_are_measured_by_their_own_metric(tmp_path):
     values = values_by_name(read_metrics(RunFolder(tmp_path, run.run_id)))
     assert value_of(values, name) == values["validation/accuracy"]
     assert value_of(scores[run.run_id], name) == values["validation/accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "split", "name"),
+    [
+        ("test/accuracy/round=1", "test", "test/accuracy/round=1"),
+        ("test/accuracy/round=1", "validation", "validation/accuracy/round=1"),
+        ("validation/accuracy", "validation", "validation/accuracy"),
+        ("", "validation", "accuracy"),
+    ],
+)
+def test_a_trial_is_shown_by_the_metric_that_it_measures(metric, split, name):
+    config = dataclasses.replace(of_task(RepeatsConfig(), context=64), split=split)
+    assert measured_metric(metric, config) == name

@@ -43,7 +43,7 @@ def make(tmp_path_factory):
 
 
 def measured(task, examples):
-    """Names of all that is measured of an untrained model with two heads."""
+    """All scores and item counts of an untrained model with two heads."""
     model = PredictionModel(
         ModelConfig(scale="d16-L2-h2"),
         MultiTokenConfig(horizon=2),
@@ -51,14 +51,13 @@ def measured(task, examples):
         1,
     )
     initialise(FlatLanes(model, torch.float32), model.initial_stds(), [0])
-    names = set()
+    found, items = [], []
     for chosen in task.evaluation_sets(examples):
         (scores,) = score_tokens(model, chosen, CPU)
         (verified,) = verified_scores(model, task, chosen, CPU)
-        found = [*task.score(chosen, scores), *verified]
-        names |= {score.metric for score in found}
-        names |= {items.metric for items in task.count_items(chosen, scores)}
-    return names
+        found += [*task.score(chosen, scores), *verified]
+        items += task.count_items(chosen, scores)
+    return found, items
 
 
 @pytest.mark.parametrize("split", ["test", "validation"])
@@ -67,7 +66,12 @@ def test_what_is_measured_is_what_is_declared(make, kind, split):
     config = make(kind)
     declared = [metric.name for metric in config.metrics]
     assert len(set(declared)) == len(declared)
-    assert measured(config.build().judged_on(split), 12) == set(declared)
+    scores, items = measured(config.build().judged_on(split), 12)
+    assert {one.metric for one in (*scores, *items)} == set(declared)
+    keys = [(score.suite, score.metric, score.slice) for score in scores]
+    assert len(set(keys)) == len(keys)  # one number is one row
+    for suite in {score.suite for score in scores}:
+        assert (suite, "accuracy", "horizon=2,position=3") in keys
 
 
 @pytest.mark.parametrize("kind", BUILT_IN)
