@@ -61,8 +61,11 @@ def measured_metric(metric: str, config: RunConfig) -> str:
 
     An empty `metric` means the default of the run's task.
     """
-    suite, slash, rest = (metric or default_metric(config.task)).partition("/")
-    return suite_in(suite, config.split) + slash + rest if slash else suite
+    metric = metric or default_metric(config.task)
+    names = [one.name for one in (*TRAINING_METRICS, *config.task.metrics)]
+    suite, name, slice_ = split_metric(metric, names)
+    suite = suite_in(suite, config.split) if suite else ""
+    return "/".join(filter(None, (suite, name, slice_)))
 
 
 def values_by_name(rows: Rows) -> dict[str, float | None]:

@@ -200,8 +200,15 @@ def direct_note(axes: Axes, x: float, y: float, text: str, **how: Any) -> None:
 
 
 def mark_values(axes: Axes, at: dict[Any, float], most: int = 11) -> None:
-    """Put a tick at the place of each value, or of every so many; 31.5M for millions."""
-    named = list(at)[:: -(-len(at) // most)]
+    """Put a tick at the place of each value, 31.5M for millions; about `most` at most.
+
+    Values too close to the tick before them, as on a log axis, have none.
+    """
+    span = max(at.values()) - min(at.values())
+    named: list[Any] = []
+    for value, place in at.items():
+        if not named or place - at[named[-1]] >= span / (most - 1) * (1 - 1e-9):
+            named.append(value)
     names = [_tick_name(value) for value in named]
     axes.set_xticks([at[value] for value in named], names, **slant(names))
     places = sorted(at.values())

@@ -96,6 +96,7 @@ def test_runs_of_another_task_are_measured_by_their_own_metric(tmp_path):
         ("test/accuracy/round=1", "test", "test/accuracy/round=1"),
         ("test/accuracy/round=1", "validation", "validation/accuracy/round=1"),
         ("validation/accuracy", "validation", "validation/accuracy"),
+        ("accuracy/round=1", "validation", "accuracy/round=1"),
         ("", "validation", "accuracy"),
     ],
 )
