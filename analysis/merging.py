@@ -110,9 +110,8 @@ def _keep_unmeasured(rows: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
     """
     suite = pl.col("suite")
     parts = [pl.col(name).fill_null("") for name in ("suite", "metric", "slice")]
-    measure = pl.when(suite.str.starts_with(PROBE)).then(suite)
-    measure = measure.otherwise(pl.concat_str(parts, separator="/"))
-    keys = [pl.col("run_id"), measure]
+    probe = pl.when(suite.str.starts_with(PROBE)).then(suite)
+    keys = [pl.col("run_id"), probe.otherwise(pl.concat_str(parts, separator="/"))]
     return rows.filter(suite.is_not_null()).join(chosen, on=keys, how="anti")
 
 
