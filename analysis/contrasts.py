@@ -70,8 +70,8 @@ def compute_contrasts(
         When no runs form pairs; names the fields in which they also differ.
     """
     runs = select(frame, query)
-    column = _require_comparable(runs, vary)
-    others = [runs.column(name) for name in beside]
+    column = _require_comparable(runs, vary, "--vary")
+    others = [_require_comparable(runs, name, "--beside") for name in beside]
     measure = runs.measure(query, [])
     rows = measure.rows(runs.with_fields([column, *others]))
     rows = rows.drop_nulls(column)
@@ -102,14 +102,14 @@ def compute_contrasts(
     )
 
 
-def _require_comparable(runs: Runs, vary: str) -> str:
+def _require_comparable(runs: Runs, name: str, option: str) -> str:
     """The column of a field that may differ between runs of one task."""
-    column = runs.column(vary)
+    column = runs.column(name)
     if column == "parameters":
         return "scale"
     if column == "task" or not runs.is_field(column):
         raise ValueError(
-            f"--vary {vary}: runs of one task do not differ in it. Fields that vary: "
+            f"{option} {name}: runs of one task do not differ in it. Fields that vary: "
             f"{', '.join(runs.fields.varying())}."
         )
     return column

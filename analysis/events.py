@@ -20,6 +20,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from synth.identity import require
+
 Better = Literal["higher", "lower"]
 IN_A_ROW = 2
 """Consecutive evaluations that must reach the level, since a single one may be noise."""
@@ -65,8 +67,8 @@ def event_times(
         Rows of one metric, suite and slice, one an evaluation: `run_id`, `step`,
         `tokens`, `value`. Evaluations without a value are skipped.
     """
-    if in_a_row < 1:
-        raise ValueError(f"in_a_row must be at least 1; got {in_a_row}.")
+    require(in_a_row >= 1, "in_a_row", "at least 1", in_a_row)
+    require(math.isfinite(level), "level", "finite", level)
     rows: list[tuple[str, float, bool]] = []
     ordered = curves.drop_nulls(["value", "tokens"]).sort("run_id", "step")
     for run in ordered.partition_by("run_id", maintain_order=True):

@@ -22,7 +22,7 @@ def load_sweep(name: str, results: Path, runs: Path = Path("runs")) -> pl.DataFr
     path = Path(name)
     if path.suffix == ".parquet" and path.is_file():
         return read(path)
-    if path.is_dir():
+    if name and path.is_dir():
         return read_all(path) if any(path.glob("*.parquet")) else collect(path).frame
     table = results / f"{name}.parquet"
     if table.is_file():

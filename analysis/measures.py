@@ -191,15 +191,13 @@ def choose_measure(
     ValueError
         For what no finished run has measured; lists what they have.
     """
-    metric = metric or headline(done)
+    metric = headline(done) if metric is None else metric
     ended = at_end(done).drop_nulls("value")
     rows = ended.filter(pl.col("metric") == metric)
     if rows.is_empty():
         known = ended["metric"].unique().sort().to_list()
-        raise ValueError(
-            f"No finished run has measured {metric!r}. {nearest(metric, known)} "
-            f"Measured: {', '.join(known)}."
-        )
+        hint = nearest(metric, known) if known else "They end without any finite value."
+        raise ValueError(f"No finished run has measured {metric!r}. {hint}")
     given = parts_of(part)
     suites = _suites(rows, metric, suite)
     if suite is None and not over_suites:
@@ -261,10 +259,10 @@ def _fixed(
     known = [parts_of(one) for one in rows["slice"].unique().sort().to_list()]
     shapes = list(dict.fromkeys(tuple(one) for one in known))
     told = "; ".join(_example(known, shape) for shape in shapes)
+    given_slice = ",".join(f"{name}={value}" for name, value in given.items())
     raise ValueError(
-        f"{metric} has no such slice. Write --metric SUITE/{metric}/SLICE, or put its "
-        "names on axes. "
-        f"Slices of {metric}: {told}."
+        f"{metric} has no slice {given_slice!r}. Write --metric SUITE/{metric}/SLICE, or "
+        f"put its names on axes. Slices of {metric}: {told}."
     )
 
 

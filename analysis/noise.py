@@ -21,6 +21,7 @@ from analysis.modes import span_of, two_groups
 from analysis.selection import at_end, size_name
 from analysis.settings import name_settings, setting_labels, with_setting
 from analysis.statistics import are_shares, share_bounds, share_interval, t_quantile
+from synth.identity import require
 
 FEWEST = 4
 """Seeds of an arm below which it is not split in halves."""
@@ -96,8 +97,17 @@ def noise_table(rows: pl.DataFrame, baseline: str = BASELINE) -> pl.DataFrame:
     `apart` lists arms whose mean leaves the band around the baseline; none where the
     spread is 0, as at the floor, or where the seeds of the baseline fall into two groups,
     which is said.
+
+    Raises
+    ------
+    ValueError
+        When no run has the arm `baseline`.
     """
     last, span = _last(rows), span_of(rows)
+    arms = arms_of(last)
+    require(
+        baseline in arms, "baseline", f"an arm of the runs: {', '.join(arms)}", baseline
+    )
     found = []
     by = ["task", "setting", "parameters", "scale"]
     for key, cell in last.group_by(by, maintain_order=True):

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import io
+import json
 import os
 import sys
 import time
@@ -75,6 +76,9 @@ def _checked(table: pl.DataFrame) -> pl.DataFrame:
     for name in ("run_id", "state"):
         if table[name].null_count():
             raise ValueError(f"{name!r} is missing in some rows")
+    for config in table["config"].drop_nulls().unique():
+        if not isinstance(json.loads(config), dict):
+            raise ValueError(f"a configuration is {config!r:.60}")
     return table
 
 
@@ -110,10 +114,12 @@ def _scan(path: Path) -> pl.LazyFrame:
     missing = [name for name in REQUIRED if name not in names]
     if missing:
         raise ValueError(f"it has no column {missing[0]!r}")
-    return table.select(
+    columns = [
         (pl.col(name) if name in names else pl.lit(None, kind).alias(name)).cast(kind)
         for name, kind in SWEEP_SCHEMA.items()
-    )
+    ]
+    finite = pl.when(pl.col("value").is_finite()).then("value")
+    return table.select(columns).with_columns(value=finite)
 
 
 def _reading(path: Path, call: Callable[[], Read]) -> Read:
@@ -142,13 +148,17 @@ def read_all(results: Path) -> pl.DataFrame:
     ValueError
         When no table can be read.
     """
-    tables, paths = [], []
+    tables, paths, errors = [], [], []
     for path in sorted(results.glob("*.parquet")):
         try:
             tables.append(read(path))
             paths.append(path)
         except ValueError as error:
-            print(f"left out: {error}", file=sys.stderr)
+            errors.append(error)
+    if errors and not tables:
+        raise errors[0]
+    for problem in errors:
+        print(f"left out: {problem}", file=sys.stderr)
     if not tables:
         raise ValueError(
             f"{results} holds no table. Collect a sweep first: "

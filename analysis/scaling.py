@@ -208,7 +208,8 @@ def scaling_table(
     if ceiling is not None:
         rows = rows.with_columns(value=ceiling - pl.col("value"))
     varied = ("scale", "arm") if axis == "parameters" else ("scale", "arm", "steps")
-    found, refused = [], []
+    found: list[dict[str, object]] = []
+    refused: dict[str, list[str]] = {}
     labels = setting_labels(rows, *varied)
     cells = with_setting(rows, *varied).partition_by("task", "setting", "arm")
     for cell in sorted(cells, key=lambda c: c.select("task", "setting", "arm").row(0)):
@@ -220,7 +221,7 @@ def scaling_table(
             )
         except ValueError as error:
             words = (key["task"], labels[key["setting"]], key["arm"])
-            refused.append(f"{', '.join(filter(None, words))}: {error}")
+            refused.setdefault(str(error), []).append(", ".join(filter(None, words)))
             continue
         named = {name: getattr(law, name) for name in _NUMBERS}
         found.append(key | named | {"sizes": law.sizes, "seeds": law.seeds})
@@ -228,10 +229,11 @@ def scaling_table(
         name: pl.Float64() for name in _NUMBERS
     }
     schema |= {"sizes": pl.Int64(), "seeds": pl.Int64()}
+    reasons = [f"{'; '.join(cells)}: {reason}" for reason, cells in refused.items()]
     if not found:
-        raise ValueError("\n".join(refused))
+        raise ValueError(" ".join(reasons))
     table = pl.DataFrame(found, schema=schema, orient="row")
-    return name_settings(table, labels), refused
+    return name_settings(table, labels), reasons
 
 
 _KEY = ("task", "setting", "arm")

@@ -110,8 +110,10 @@ def select(frame: pl.DataFrame, query: Query, one_task: bool = True) -> Runs:
     others = frame.unique("run_id").filter(pl.col("state") != "done")["state"]
     counts = [f"{n} {state}" for state, n in others.value_counts(sort=True).iter_rows()]
     if done.is_empty():
-        told = ", ".join(counts) or "no runs"
-        raise ValueError(f"No run of it is finished ({told}). Train it first.")
+        states = ", ".join(counts) or "there are no runs"
+        if "done" in frame["state"]:
+            states = "the configurations of finished runs could not be read"
+        raise ValueError(f"The sweep has no finished run: {states}. Train it first.")
     if counts:
         notes.append(f"Runs that are not finished are left out: {', '.join(counts)}.")
     done = Fields(done).where(done, query.where)

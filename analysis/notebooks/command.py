@@ -31,13 +31,13 @@ class Notebooks:
         from analysis.notebooks.display import HERE, execute, execute_all
 
         if self.sweep is None:
-            require(self.to is None, "--to", "given with SWEEP", self.to)
+            require(self.to is None, "--to", "given with SWEEP", str(self.to))
             check_writable(HERE)
             for path in execute_all(HERE.parents[1]):
                 print(path)
             return 0
         to = self.to or Path(f"{Path(self.sweep).stem}.ipynb")
-        require(to.suffix == ".ipynb", "--to", "a path that ends in .ipynb", to)
+        require(to.suffix == ".ipynb", "--to", "a path that ends in .ipynb", str(to))
         load_sweep(self.sweep, self.results)  # what is wrong with it is told at once
         check_writable(to.absolute().parent)
         given = {"sweep": self.sweep, "results": str(self.results)}

@@ -133,6 +133,7 @@ def _prefer_library() -> None:
 
 
 _ADVICE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room, then call again.")
+_ADVICE[errno.EEXIST] = "Choose another name, or move what is there."
 _ADVICE |= dict.fromkeys(
     (errno.EACCES, errno.EPERM, errno.EROFS),
     "Choose a folder that you may write, or ask for the right to.",

@@ -88,7 +88,10 @@ def test_signal_and_noise_of_a_sweep(runs):
     assert (small["signal"], large["signal"]) == pytest.approx((0.20, 0.17))
     assert small["ratio"] == pytest.approx(0.20 / spread)
     assert small["apart"] == "n = 2, n = 3, n = 4"
-    assert noise_table(rows, baseline="n9").is_empty()
+    with pytest.raises(
+        ValueError, match="an arm of the runs: n1, n2, n3, n4; got 'n9'"
+    ):
+        noise_table(rows, baseline="n9")
     assert small["setting"] == "scale 10k"
 
 
