@@ -33,8 +33,8 @@ import polars as pl
 
 from analysis.comparisons import Difference, holm, seeds_to_resolve
 from analysis.events import LogRank, runs_to_resolve
-from analysis.selection import size_name
 from analysis.statistics import Interval
+from synth.scales import format_count
 
 Verdict = Literal["supported", "contradicted", "undecided", "not tested"]
 Direction = Literal["above", "below", "within"]
@@ -103,8 +103,8 @@ class Contrast:
         if self.sizes == ANY_SIZE:
             return "any size"
         if math.isinf(high):
-            return f"{size_name(int(low))} parameters and more"
-        return f"{size_name(int(low))} to {size_name(int(high))} parameters"
+            return f"{format_count(int(low))} parameters and more"
+        return f"{format_count(int(low))} to {format_count(int(high))} parameters"
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def judge(claim: Claim, frame: pl.DataFrame) -> Judgement:
     if evidence is None:
         reason = f"no finished runs bear on it; it is stated for {contrast.stated_for}"
         if others is not None and others.parameters:
-            largest = size_name(max(others.parameters))
+            largest = format_count(max(others.parameters))
             reason = f"stated for {contrast.stated_for}; runs reach {largest}"
         return Judgement(claim, "not tested", reason, beside=beside)
     needed = _seeds_needed(contrast, evidence)

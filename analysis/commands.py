@@ -240,6 +240,7 @@ class Figures:
         from analysis.plots import style
         from analysis.plots.families import FIGURES
         from analysis.plots.overview import all_pictures
+        from analysis.settings import append_label
 
         for name in self.only:
             if name not in FIGURES:
@@ -249,8 +250,8 @@ class Figures:
         pictures, reasons = all_pictures(frame, self.only)
         for one in pictures:
             style.save(one.figure, one.table, self.figures / one.name)
-            apart = f" ({one.label})" if one.label else ""
-            print(f"{one.name}: {self.figures / one.name}.png, .pdf, .csv{apart}")
+            files = f"{one.name}: {self.figures / one.name}.png, .pdf, .csv"
+            print(append_label(files, one.label))
         for reason in reasons:
             print(reason)
         return 0

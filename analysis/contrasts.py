@@ -12,9 +12,10 @@ import polars as pl
 
 from analysis.arm_names import BASELINE, in_arm_order
 from analysis.comparisons import at_equal_cost, holm, paired
+from analysis.configurations import format_value
 from analysis.differences import LEVEL, judge_differences
 from analysis.execution_paths import PATHS
-from analysis.fields import Fields, distinct, list_values, shown
+from analysis.fields import Fields, list_values, sort_distinct
 from analysis.measures import Measure
 from analysis.modes import BOUNDS, span_of
 from analysis.selection import at_end
@@ -37,9 +38,8 @@ class Contrasts:
     def title(self) -> str:
         """The measure, when it was read, and the baseline."""
         moment = f"at equal {self.at}" if self.at else "at the end"
-        return (
-            f"{self.measure.title} {moment}, minus {self.column} {shown(self.baseline)}"
-        )
+        baseline = format_value(self.baseline)
+        return f"{self.measure.title} {moment}, minus {self.column} {baseline}"
 
 
 def compute_contrasts(
@@ -75,7 +75,7 @@ def compute_contrasts(
     measure = runs.measure(query, [])
     rows = measure.rows(runs.with_fields([column, *others]))
     rows = rows.drop_nulls(column)
-    values = distinct(rows[column])
+    values = sort_distinct(rows[column])
     values = in_arm_order(values) if column == "arm" else values
     first = _choose_baseline(runs, values, vary, baseline)
     apart = [name for name in ("scale", "arm") if _is_equal_in_pairs(name, column)]
@@ -126,7 +126,7 @@ def _choose_baseline(
     runs: Runs, values: Sequence[Any], vary: str, wanted: str | None
 ) -> Any:
     """The baseline among the values of the field; refuses a single value."""
-    by_text = {shown(value): value for value in values}
+    by_text = {format_value(value): value for value in values}
     if wanted is not None and wanted not in by_text:
         raise ValueError(
             f"No finished run has {vary}={wanted} as a baseline. Values here: "
@@ -134,7 +134,7 @@ def _choose_baseline(
         )
     if len(values) < 2:
         raise ValueError(
-            f"All finished runs have {vary}={shown(values[0])}: there is nothing to "
+            f"All finished runs have {vary}={format_value(values[0])}: there is nothing to "
             f"compare. Fields that vary: {', '.join(runs.fields.varying()) or 'none'}."
         )
     return by_text.get(BASELINE, values[0]) if wanted is None else by_text[wanted]
@@ -205,15 +205,15 @@ def _note_differences(
     for name, words in PATHS.items():
         if column.endswith(f".{name}"):
             continue
-        paths = [distinct(side[name].drop_nulls()) for side in sides]
+        paths = [sort_distinct(side[name].drop_nulls()) for side in sides]
         if all(paths) and paths[0] != paths[1]:
             text = " and ".join(
-                f"{shown(value)} ({list_values(path)})"
+                f"{format_value(value)} ({list_values(path)})"
                 for value, path in zip(values, paths, strict=True)
             )
             notes.append(f"Trained through different execution paths, {words}: {text}.")
     configs = pl.concat(sides)["config"].unique().sort()
-    for path in fields.differing(configs):
+    for path in fields.varying(configs):
         if path.rpartition(".")[2] in TUNED and path != column:
             text = list_values(fields.values(path))
             notes.append(f"{path} differs from cell to cell ({text}).")
@@ -233,7 +233,7 @@ def _explain_no_pairs(
     fewest: list[str] | None = None
     for one in sides[0]["config"].unique().sort():
         for two in sides[1]["config"].unique().sort():
-            apart = fields.differing([one, two])
+            apart = fields.varying([one, two])
             own = [p for p in apart if not _belongs_to(p, column)]
             if fewest is None or len(own) < len(fewest):
                 fewest = own

@@ -14,7 +14,7 @@ from scipy import stats
 
 from analysis.comparisons import Difference, seeds_to_resolve
 from analysis.measures import Measure
-from analysis.modes import BOUNDS, two_groups
+from analysis.modes import BOUNDS, lower_group_size
 from analysis.noise import noise_band
 
 SETTLED = 0.02
@@ -34,7 +34,7 @@ def judge_differences(
     """
     first, second = pairs["first"].to_list(), pairs["second"].to_list()
     differences = pairs["difference"].to_list()
-    grouped = two_groups(first, span) or two_groups(second, span)
+    grouped = lower_group_size(first, span) or lower_group_size(second, span)
     middle = np.median if grouped else np.mean
     found: dict[str, Any] = {
         "pairs": len(differences),

@@ -1,8 +1,8 @@
 """Fields of configurations as columns: each can be an axis, a colour, a panel, a filter.
 
 A field is named by its dotted path in the stored configuration (`task.tree`), or by the
-end of it where that is unambiguous (`tree`). A few names stand for more than one field,
-or for none: those of `OTHERS`.
+end of it where that is unambiguous (`tree`). The names in `GROUPS` stand for whole
+groups of fields, those in `MEASURED` for columns that no field decides.
 """
 
 import difflib
@@ -11,23 +11,30 @@ from typing import Any
 
 import polars as pl
 
-from analysis.arm_names import natural_key
+from analysis.arm_names import arm_label, natural_key
 from analysis.comparisons import COSTS
-from analysis.selection import size_name
-from analysis.settings import EVALUATED, SEEDS, SILENT, fields_of, seeds_of
+from analysis.configurations import (
+    EVALUATION_SIZES,
+    SEEDS,
+    drop_bookkeeping,
+    format_value,
+    read_fields,
+    seed_paths,
+)
+from synth.scales import format_count
 
-OTHERS = {
+GROUPS = {
     "arm": "objective.",
     "parameters": "model.scale",
     "scale": "model.scale",
     "task": "task.",
 }
-"""Columns of a table that stand for fields: all that begin so."""
+"""Columns that fields decide: all whose paths begin so."""
 MEASURED = ("step", *COSTS, "suite")
 """Columns that no field of a configuration decides."""
-NOT_ARM = "objective.scored"
+SCORED = "objective.scored"
 """The one field of an objective that its arm does not name."""
-SHOWN = 4
+MOST_LISTED = 4
 """Values of a field that a message lists."""
 
 
@@ -35,27 +42,29 @@ class Fields:
     """The fields of the runs of a table."""
 
     def __init__(self, frame: pl.DataFrame) -> None:
-        known = frame["config"].drop_nulls().unique().sort().to_list()
-        self._by_config = {config: fields_of(config) for config in known}
-        self.paths = sorted({path for one in self._by_config.values() for path in one})
+        configs = frame["config"].drop_nulls().unique().sort().to_list()
+        self._by_config = {config: read_fields(config) for config in configs}
+        self.paths = sorted(
+            {path for values in self._by_config.values() for path in values}
+        )
 
-    def resolve(self, name: str, more: Iterable[str] = ()) -> str:
-        """The column or dotted path that a name means; `more` are further columns.
+    def resolve(self, name: str, columns: Iterable[str] = ()) -> str:
+        """The column or dotted path that a name means; `columns` are further ones.
 
         Raises
         ------
         ValueError
-            For a name that no field has, or that several have; lists the near ones.
+            For a name that no field has, or that several have; lists the nearest ones.
         """
-        more = list(more)
+        columns = [*GROUPS, *MEASURED, *columns]
         word = name.replace("-", "_")
         for exact in (name, word):
-            if exact in more or exact in OTHERS or exact in MEASURED:
+            if exact in columns:
                 return exact
         if word.rpartition(".")[2] in SEEDS:
             raise ValueError(
-                f"{name} tells the runs of one cell apart, which are averaged or paired. "
-                "Name another field."
+                f"{name} differs between the runs of one cell, which are averaged or "
+                "paired. Name another field."
             )
         ends = [p for p in self.paths if p == word or p.endswith(f".{word}")]
         if len(ends) > 1:
@@ -65,47 +74,61 @@ class Fields:
             raise ValueError(f"{name} is several fields: {', '.join(ends)}. Name one.")
         if ends:
             return ends[0]
-        told = [*OTHERS, *MEASURED, *more, *self.paths]
-        short = {path.rpartition(".")[2]: path for path in reversed(told)}
-        near = difflib.get_close_matches(word, [*told, *short], n=4, cutoff=0.6)
-        close = dict.fromkeys(short.get(one, one) for one in near)
-        varying = [path for path in self.varying() if path not in close]
-        hint = f"Near it: {', '.join(close)}. " if close else ""
-        raise ValueError(
-            f"No field is called {name!r}. {hint}Fields that vary here: "
-            f"{', '.join(varying) or 'none but the seed'}."
+        raise ValueError(f"No field is called {name!r}. {self._suggest(word, columns)}")
+
+    def _suggest(self, word: str, columns: Sequence[str]) -> str:
+        """The names nearest to a word, and the fields that vary."""
+        names = [*columns, *self.paths]
+        by_end = {path.rpartition(".")[2]: path for path in reversed(names)}
+        matches = difflib.get_close_matches(word, [*names, *by_end], n=4, cutoff=0.6)
+        nearest = list(dict.fromkeys(by_end.get(match, match) for match in matches))
+        varying = [path for path in self.varying() if path not in nearest]
+        hint = f"Nearest: {', '.join(nearest)}. " if nearest else ""
+        return (
+            f"{hint}Fields that vary here: {', '.join(varying) or 'none but the seed'}."
         )
 
     def values(self, path: str) -> list[Any]:
-        """The different values of a field, sorted; a run without it counts as None."""
-        return distinct(one.get(path) for one in self._by_config.values())
+        """The distinct values of a field, sorted; a run without it has None."""
+        return sort_distinct(values.get(path) for values in self._by_config.values())
 
-    def varying(self) -> list[str]:
-        """Fields that differ between runs, but for seeds."""
-        return self.differing(self._by_config)
+    def varying(self, configs: Iterable[str] | None = None) -> list[str]:
+        """Fields, but for seeds, that differ between configurations: all, or some."""
+        chosen = self._by_config if configs is None else configs
+        fields = [self._by_config[config] for config in chosen]
+        kinds = {str(values.get("task.kind")) for values in fields}
+        seeds = {path for kind in kinds for path in seed_paths(kind)}
+        return [
+            path
+            for path in self.paths
+            if path not in seeds
+            and len({str(values.get(path)) for values in fields}) > 1
+        ]
 
-    def add(self, frame: pl.DataFrame, column: str) -> pl.DataFrame:
-        """`frame` with a column that has the name `resolve` gave, if it has none yet.
+    def add_column(self, frame: pl.DataFrame, path: str) -> pl.DataFrame:
+        """`frame` with a column of a field that `resolve` found, if it has none yet.
 
         Numbers stay numbers where all are; anything else becomes text.
         """
-        if column in frame.columns:
+        if path in frame.columns:
             return frame
-        values = {config: one.get(column) for config, one in self._by_config.items()}
-        told = [value for value in values.values() if value is not None]
-        number = bool(told) and all(is_number(value) for value in told)
+        values = {c: fields.get(path) for c, fields in self._by_config.items()}
+        given = [value for value in values.values() if value is not None]
         kind: pl.DataType = pl.String()
-        if number:
-            whole = all(isinstance(value, int) for value in told)
+        if given and all(map(_is_number, given)):
+            whole = all(isinstance(value, int) for value in given)
             kind = pl.Int64() if whole else pl.Float64()
-        texts = values if number else {c: shown(v) for c, v in values.items()}
+        else:
+            values = {c: format_value(value) for c, value in values.items()}
         table = pl.DataFrame(
-            {"config": list(texts), column: list(texts.values())},
-            schema={"config": pl.String(), column: kind},
+            {"config": list(values), path: list(values.values())},
+            schema={"config": pl.String(), path: kind},
         )
         return frame.join(table, on="config", how="left", maintain_order="left")
 
-    def where(self, frame: pl.DataFrame, conditions: Sequence[str]) -> pl.DataFrame:
+    def select_runs(
+        self, frame: pl.DataFrame, conditions: Sequence[str]
+    ) -> pl.DataFrame:
         """The rows of runs that meet every condition `FIELD=VALUE` (or `=VALUE,VALUE`).
 
         Raises
@@ -114,101 +137,70 @@ class Fields:
             For a condition of another form, an unknown field, or a value no run has.
         """
         for condition in conditions:
-            name, equals, wanted = condition.partition("=")
+            name, equals, words = condition.partition("=")
             if not equals:
                 raise ValueError(f"--where takes FIELD=VALUE; got {condition!r}.")
             column = self.resolve(name)
-            added = self.add(frame, column)
-            known = {shown(value): value for value in distinct(added[column])}
-            chosen = [known[v] for v in _wanted(name, wanted, known)]
-            frame = added.filter(
-                pl.col(column).is_in([v for v in chosen if v is not None])
-                | (pl.col(column).is_null() & pl.lit(None in chosen))
+            frame = self.add_column(frame, column)
+            by_text = {format_value(v): v for v in sort_distinct(frame[column])}
+            values = [by_text[text] for text in _match_values(name, words, by_text)]
+            frame = frame.filter(
+                pl.col(column).is_in([v for v in values if v is not None])
+                | (pl.col(column).is_null() & pl.lit(None in values))
             )
         return frame
 
-    def mixed(self, frame: pl.DataFrame, columns: Sequence[str]) -> list[str]:
-        """Fields that differ between runs of equal `columns`: nothing tells them apart.
+    def varying_within(self, frame: pl.DataFrame, columns: Sequence[str]) -> list[str]:
+        """Fields that differ between runs of equal `columns`.
 
         Without numbers of evaluation examples, on which training does not depend.
         """
         runs = frame.unique("run_id").select("config", *columns)
         cells = runs.group_by(columns) if columns else [((), runs)]
-        found = {path for _, cell in cells for path in self.differing(cell["config"])}
-        return told_of(sorted(found - EVALUATED.keys()))
+        paths = {path for _, cell in cells for path in self.varying(cell["config"])}
+        return drop_bookkeeping(sorted(paths - EVALUATION_SIZES.keys()))
 
-    def beside(self, frame: pl.DataFrame, columns: Iterable[str]) -> list[str]:
-        """Fields that differ between runs and are not among `columns`."""
-        stands_for = [OTHERS.get(name, name) for name in columns]
-        groups = tuple(name for name in stands_for if name.endswith("."))
-        return told_of(
+    def varying_besides(self, frame: pl.DataFrame, columns: Iterable[str]) -> list[str]:
+        """Fields that differ between runs and that no column of `columns` names."""
+        named = [GROUPS.get(name, name) for name in columns]
+        groups = tuple(name for name in named if name.endswith("."))
+        return drop_bookkeeping(
             [
                 path
-                for path in self.differing(frame["config"].unique())
-                if path not in stands_for
-                and (path == NOT_ARM or not path.startswith(groups or ("\0",)))
+                for path in self.varying(frame["config"].unique())
+                if path not in named and (path == SCORED or not path.startswith(groups))
             ]
         )
 
-    def differing(self, configs: Iterable[str]) -> list[str]:
-        """Fields, but for seeds, that differ between some configurations."""
-        known = [self._by_config[config] for config in configs]
-        seeds = {path for one in known for path in seeds_of(str(one.get("task.kind")))}
-        return [
-            path
-            for path in self.paths
-            if path not in seeds and len({str(one.get(path)) for one in known}) > 1
-        ]
 
+def sort_distinct(values: Iterable[Any]) -> list[Any]:
+    """Distinct values in order: numbers, then text with its numbers as such, then None.
 
-def told_of(paths: Sequence[str]) -> list[str]:
-    """Without fields that say nothing to a reader, if others do."""
-    return [path for path in paths if not path.endswith(SILENT)] or list(paths)
-
-
-def distinct(values: Iterable[Any]) -> list[Any]:
-    """Different values in order: numbers, then text with its numbers as such, then None.
-
-    >>> distinct(["16-31", None, 4, "8-15", 4])
+    >>> sort_distinct(["16-31", None, 4, "8-15", 4])
     [4, '8-15', '16-31', None]
     """
-    found = {shown(value): value for value in values}
+    by_text = {format_value(value): value for value in values}
     return sorted(
-        found.values(),
+        by_text.values(),
         key=lambda v: (
-            (v is None, not is_number(v)),
-            v if is_number(v) else natural_key(shown(v)),
+            (v is None, not _is_number(v)),
+            v if _is_number(v) else natural_key(format_value(v)),
         ),
     )
 
 
-def is_number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     """Whether a value of JSON is a number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def shown(value: Any) -> str:
-    """A value of a configuration as a person types it.
+def column_label(column: str) -> str:
+    """The name of a column on an axis or in a legend.
 
-    >>> [shown(v) for v in (0.0010, 64, True, None, ["neg", "add"], "")]
-    ['0.001', '64', 'true', 'none', 'neg add', 'empty']
-    """
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list):
-        return " ".join(map(shown, value)) or "empty"
-    return str(value) or "empty"
-
-
-def label_of(column: str) -> str:
-    """What an axis or a legend calls a column.
-
-    >>> label_of("task.pause_tokens"), label_of("task.kind"), label_of("parameters")
-    ('pause tokens', 'task kind', 'non-embedding parameters')
+    >>> column_label("task.pause_tokens"), column_label("task.kind")
+    ('pause tokens', 'task kind')
+    >>> column_label("parameters")
+    'non-embedding parameters'
     """
     names = {
         "parameters": "non-embedding parameters",
@@ -226,43 +218,41 @@ def label_of(column: str) -> str:
 
 
 def value_label(column: str, value: Any) -> str:
-    """What a legend or a title calls one value of a column."""
-    from analysis.arm_names import arm_label
-
+    """The name of one value of a column in a legend or a title."""
     if column == "arm":
         return arm_label(value)
     if column == "parameters":
-        return f"{size_name(value)} parameters"
+        return f"{format_count(value)} parameters"
     if column in ("scale", "suite", "task"):
-        return shown(value).replace("_", " ")
-    return f"{label_of(column)} {shown(value)}"
+        return format_value(value).replace("_", " ")
+    return f"{column_label(column)} {format_value(value)}"
 
 
 def list_values(values: Sequence[Any]) -> str:
     """The first few values, in words."""
-    told = ", ".join(shown(value) for value in values[:SHOWN])
-    more = len(values) - SHOWN
-    return f"{told} and {more} more" if more > 0 else told
+    words = ", ".join(map(format_value, values[:MOST_LISTED]))
+    more = len(values) - MOST_LISTED
+    return f"{words} and {more} more" if more > 0 else words
 
 
-def _wanted(name: str, text: str, known: dict[str, Any]) -> list[str]:
-    """The values of a condition; commas part them unless a value holds one."""
-    words = [text] if text in known else text.split(",")
-    for word in words:
-        if word not in known:
-            numbers = {k: v for k, v in known.items() if is_number(v)}
-            same = [k for k, v in numbers.items() if _equal(word, v)]
-            if not same:
+def _match_values(name: str, words: str, by_text: dict[str, Any]) -> list[str]:
+    """The values of a condition as texts; a comma separates them unless a value has it."""
+    texts = [words] if words in by_text else words.split(",")
+    for place, text in enumerate(texts):
+        if text not in by_text:
+            equal = [t for t, value in by_text.items() if _is_equal(text, value)]
+            if not equal:
                 raise ValueError(
-                    f"No finished run has {name}={word}. Values here: "
-                    f"{list_values(list(known.values()))}."
+                    f"No finished run has {name}={text}. Values here: "
+                    f"{list_values(list(by_text.values()))}."
                 )
-            words[words.index(word)] = same[0]
-    return words
+            texts[place] = equal[0]
+    return texts
 
 
-def _equal(word: str, value: float) -> bool:
+def _is_equal(text: str, value: Any) -> bool:
+    """Whether a text is the same number as a value."""
     try:
-        return float(word) == value
+        return _is_number(value) and float(text) == value
     except ValueError:
         return False

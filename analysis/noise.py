@@ -17,11 +17,12 @@ import numpy as np
 import polars as pl
 
 from analysis.arm_names import BASELINE, arm_name, arms_of, in_arm_order
-from analysis.modes import span_of, two_groups
-from analysis.selection import at_end, size_name
+from analysis.modes import lower_group_size, span_of
+from analysis.selection import at_end
 from analysis.settings import name_settings, setting_labels, with_setting
 from analysis.statistics import are_shares, share_bounds, share_interval, t_quantile
 from synth.identity import require
+from synth.scales import format_count
 
 FEWEST = 4
 """Seeds of an arm below which it is not split in halves."""
@@ -70,12 +71,12 @@ def noise_band(
 
     The mean of `values_S` plus and minus `NoiseFloor.band`, for shares on the logit
     scale (`statistics.share_bounds`). None below four seeds, and where they fall into
-    two groups, which have no mean (`modes.two_groups`, with the `span` of the metric).
+    two groups (`modes.lower_group_size`, with the `span` of the metric).
 
     >>> noise_band([0.50, 0.54, 0.52], span=1.0) is None
     True
     """
-    if len(values_S) < FEWEST or two_groups(values_S, span) is not None:
+    if len(values_S) < FEWEST or lower_group_size(values_S, span) is not None:
         return None
     band, mean = noise_floor(values_S).band, float(np.mean(values_S))
     if share and are_shares(values_S):
@@ -126,7 +127,7 @@ def noise_table(rows: pl.DataFrame, baseline: str = BASELINE) -> pl.DataFrame:
             for arm in means
             if floor.spread and abs(means[arm] - means[baseline]) > floor.band
         ]
-        if two_groups(values[baseline], span) is not None:
+        if lower_group_size(values[baseline], span) is not None:
             apart = [f"seeds of {arm_name(baseline)} in two groups"]
         found.append(
             dict(zip(by, key, strict=True))
@@ -179,7 +180,7 @@ def decision_table(rows: pl.DataFrame) -> pl.DataFrame:
                 continue
             agree = sum(sign > 0 for sign in signs)
             low, high = share_interval(agree, len(signs))
-            sides = (size_name(small), size_name(large), len(signs), agree)
+            sides = (format_count(small), format_count(large), len(signs), agree)
             found.append((*key, *sides, agree / len(signs), low, high))
     schema = {
         "task": pl.String(),

@@ -17,10 +17,11 @@ from analysis.claims import RULE, Judgement, exploratory_table
 from analysis.plots import style
 from analysis.plots.gallery import Picture
 from analysis.plots.overview import all_pictures
-from analysis.selection import size_name, usable
+from analysis.selection import usable
 from analysis.settings import setting_labels
 from analysis.statements import judge_all
 from analysis.trajectories import equal_cost_table, events_table
+from synth.scales import format_count
 
 STYLE = """
 :root{--ink:#222;--faint:#666;--line:#e0e0e0;--paper:#fff;color-scheme:light}
@@ -105,7 +106,7 @@ def _lead(frame: pl.DataFrame, judgements: Sequence[Judgement]) -> str:
     ]
     largest = done["parameters"].max()
     reach = (
-        f" of up to {size_name(largest)} non-embedding parameters"
+        f" of up to {format_count(largest)} non-embedding parameters"
         if isinstance(largest, int)
         else ""
     )

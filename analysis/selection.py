@@ -77,15 +77,3 @@ def by_scale(frame: pl.DataFrame) -> list[str]:
     """The scales in `frame`, small to large."""
     names = frame["scale"].drop_nulls().unique().to_list()
     return sorted(names, key=lambda name: (resolve(name)[1].nominal_parameters, name))
-
-
-def size_name(parameters: int) -> str:
-    """A parameter count as people say it.
-
-    >>> size_name(10_368), size_name(31_457_280), size_name(153_600)
-    ('10.4k', '31.5M', '154k')
-    """
-    for unit, name in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if parameters >= unit:
-            return f"{parameters / unit:.3g}{name}"
-    return str(parameters)

@@ -192,7 +192,7 @@ class Scaling(MetricCommand):
         from analysis.scaling import scaling_table
 
         rows, measure, notes = self.evaluations()
-        ceiling = measure.meant.ceiling if measure.meant else None
+        ceiling = measure.definition.ceiling if measure.definition else None
         if measure.higher_is_better and not isinstance(ceiling, float):
             raise ValueError(
                 f"The task gives {measure.metric} no ceiling to fall short of."

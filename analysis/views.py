@@ -1,4 +1,4 @@
-"""A question to a table: one number of each run, against fields that a person names."""
+"""Selections of a table: one number of each run, against fields that a person names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -6,27 +6,22 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from analysis.comparisons import COSTS, with_costs
-from analysis.fields import MEASURED, NOT_ARM, Fields, list_values
-from analysis.measures import (
-    Measure,
-    choose_measure,
-    headline,
-    slice_keys,
-)
+from analysis.configurations import EVALUATION_SIZES, read_fields
+from analysis.fields import MEASURED, SCORED, Fields, list_values
+from analysis.measures import Measure, choose_measure, first_metric, slice_keys
 from analysis.selection import at_end, usable
-from analysis.settings import EVALUATED, fields_of
 from synth.identity import canonical_json
 from synth.metrics import split_metric
 
-ALONG = ("step", *COSTS)
-"""Columns against which all evaluations are drawn: learning curves."""
+PROGRESS = ("step", *COSTS)
+"""Columns against which all evaluations are drawn as learning curves."""
 WHOLE = "whole"
-"""The column of a view without panels."""
+"""The panel column of a view that has one panel."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """Which runs and which number of theirs are meant."""
+    """Which runs to take, and which number of each."""
 
     metric: str | None = None
     """`[SUITE/]METRIC[/SLICE]`; None means the first metric that the task declares."""
@@ -36,7 +31,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Runs:
-    """Finished runs of one task, and what of them a query is about."""
+    """The finished runs of a query, and the metric that it is about."""
 
     done: pl.DataFrame
     fields: Fields
@@ -47,9 +42,10 @@ class Runs:
     keys: list[str]
     """Names of the metric's slices, which can be axes like fields."""
     notes: list[str]
+    """Remarks for the reader; methods add to them."""
 
     def column(self, name: str) -> str:
-        """The column that a name means."""
+        """The column that a name means, a field or the name of a slice."""
         return self.fields.resolve(name, self.keys)
 
     def measure(self, query: Query, columns: Sequence[str]) -> Measure:
@@ -69,17 +65,18 @@ class Runs:
             keys=[name for name in dict.fromkeys(columns) if name in self.keys],
             over_suites="suite" in columns,
         )
-        if measure.also and not self.suite:
-            suite, part = measure.suites[0], self.slice and f"/{self.slice}"
-            tests = [s for s in (suite, *measure.also) if "validation" not in s]
-            words = [f"--metric {one}/{self.metric}{part}" for one in tests]
+        others = measure.other_suites
+        if others and not self.suite:
+            suite, suffix = measure.suites[0], self.slice and f"/{self.slice}"
+            tests = [name for name in (suite, *others) if "validation" not in name]
+            options = [f"--metric {name}/{self.metric}{suffix}" for name in tests]
             if query.metric and suite != "test" and len(tests) > 1:
                 raise ValueError(
                     f"{query.metric} was measured on several test sets: write "
-                    f"{' or '.join(words)}."
+                    f"{' or '.join(options)}."
                 )
             self.notes.append(
-                f"{self.metric} on {suite}; also measured on {', '.join(measure.also)}: "
+                f"{self.metric} on {suite}; also measured on {', '.join(others)}: "
                 f"--metric SUITE/{self.metric}."
             )
         return measure
@@ -89,11 +86,11 @@ class Runs:
         frame = self.done
         for name in columns:
             if self.is_field(name):
-                frame = self.fields.add(frame, name)
+                frame = self.fields.add_column(frame, name)
         return frame
 
     def is_field(self, column: str) -> bool:
-        """Whether a run has one value of it."""
+        """Whether a run has one value of the column."""
         return column not in (*MEASURED, *self.keys, WHOLE)
 
 
@@ -116,21 +113,24 @@ def select(frame: pl.DataFrame, query: Query, one_task: bool = True) -> Runs:
         raise ValueError(f"The sweep has no finished run: {states}. Train it first.")
     if counts:
         notes.append(f"Runs that are not finished are left out: {', '.join(counts)}.")
-    done = Fields(done).where(done, query.where)
+    done = Fields(done).select_runs(done, query.where)
     fields, tasks = Fields(done), done["task"].unique().sort().to_list()
     if len(tasks) > 1 and one_task:
         raise ValueError(
             f"The runs are of several tasks: {', '.join(tasks)}. Choose one: --where "
             f"task={tasks[0]}."
         )
-    measured = done["metric"].drop_nulls().unique().to_list()
-    suite, metric, part = split_metric(query.metric or headline(done), measured)
-    return Runs(done, fields, suite, metric, part, slice_keys(done, metric), notes)
+    metrics = done["metric"].drop_nulls().unique().to_list()
+    suite, metric, slice_ = split_metric(query.metric or first_metric(done), metrics)
+    return Runs(done, fields, suite, metric, slice_, slice_keys(done, metric), notes)
 
 
 @dataclass(frozen=True)
 class View:
-    """What a figure draws: one row a run and x, of runs that differ in seeds alone."""
+    """The rows of a figure, one for each run and x.
+
+    Runs of equal x, hue and panel differ in their seeds alone.
+    """
 
     rows: pl.DataFrame
     x: str
@@ -140,9 +140,9 @@ class View:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def along(self) -> bool:
-        """Whether it is one of learning curves."""
-        return self.x in ALONG
+    def is_curves(self) -> bool:
+        """Whether the figure has learning curves."""
+        return self.x in PROGRESS
 
 
 def view(
@@ -153,43 +153,45 @@ def view(
     panel: str | None = None,
     heat: bool = False,
 ) -> View:
-    """The rows behind a figure; nothing is averaged over a field that is on no axis.
+    """Select the rows of a figure. No field varies where rows are averaged.
 
     Without `x`: size where there are several, else training tokens where there are
     several evaluations, else the series side by side. In a `heat` map `hue` is the second
-    axis, and may be a moment of training as well.
+    axis, which may be a column of `PROGRESS` too.
 
     Raises
     ------
     ValueError
-        For an unknown field or measure, and where runs of one place in the figure differ
+        For an unknown field or measure, and where runs of equal x, hue and panel differ
         in more than their seeds; names the fields.
     """
     runs = _drop_repeats(select(frame, query, one_task="task" not in (x, hue, panel)))
     x = runs.column(x) if x else None
     hue, panel = runs.column(hue), runs.column(panel) if panel else WHOLE
     if hue in MEASURED and hue != "suite" and not heat:
-        raise ValueError(f"--hue {hue} is no field of a run. Put it on --x.")
+        raise ValueError(f"--hue {hue} is not a field of a run. Put it on --x.")
     measure = runs.measure(query, [name for name in (x, hue, panel) if name])
     x = x or _default_x(runs, measure, hue)
-    shown = list(dict.fromkeys((x, hue, panel)))
-    _refuse_mixtures(runs, [name for name in shown if runs.is_field(name)])
-    rows = measure.rows(runs.with_fields(shown)).with_columns(pl.lit("").alias(WHOLE))
-    moments = [name for name in (x, hue) if name in ALONG]
-    rows = with_costs(rows) if moments else at_end(rows)
-    rows = rows.drop_nulls(moments)
+    columns = list(dict.fromkeys((x, hue, panel)))
+    _refuse_mixtures(runs, [name for name in columns if runs.is_field(name)])
+    rows = measure.rows(runs.with_fields(columns)).with_columns(pl.lit("").alias(WHOLE))
+    progress = [name for name in (x, hue) if name in PROGRESS]
+    rows = with_costs(rows) if progress else at_end(rows)
+    rows = rows.drop_nulls(progress)
     if rows.is_empty():
-        raise ValueError(f"{moments[0]} of these runs are unknown. Take --x tokens.")
-    rows = rows.drop_nulls([name for name in shown if name != WHOLE])
+        raise ValueError(f"{progress[0]} of these runs are unknown. Take --x tokens.")
+    rows = rows.drop_nulls([name for name in columns if name != WHOLE])
     return View(rows, x, hue, panel, measure, runs.notes)
 
 
 def _drop_repeats(runs: Runs) -> Runs:
-    """Of runs that differ only in numbers of evaluation examples, keep the largest."""
-    configs = {c: fields_of(c) for c in runs.done["config"].unique().sort()}
+    """Keep the run with most evaluation examples of those that differ only in these."""
+    configs = {c: read_fields(c) for c in runs.done["config"].unique().sort()}
+    sizes = {c: [fields[p] for p in EVALUATION_SIZES] for c, fields in configs.items()}
     largest: dict[str, str] = {}
-    for config in sorted(configs, key=lambda c: [configs[c][p] for p in EVALUATED]):
-        training = {p: v for p, v in configs[config].items() if p not in EVALUATED}
+    for config in sorted(configs, key=sizes.__getitem__):
+        fields = configs[config].items()
+        training = {p: v for p, v in fields if p not in EVALUATION_SIZES}
         largest[canonical_json(training)] = config
     if len(largest) < len(configs):
         runs.notes.append(
@@ -208,28 +210,31 @@ def _default_x(runs: Runs, measure: Measure, hue: str) -> str:
 
 
 def _refuse_mixtures(runs: Runs, columns: Sequence[str]) -> None:
-    """Refuse fields that vary in one place; note those that vary from place to place."""
+    """Refuse fields that vary where runs are averaged; note others that vary."""
     frame = runs.with_fields(columns)
-    mixed = _mixed(runs, columns)
+    mixed = runs.fields.varying_within(frame, columns)
     if mixed:
-        first = next((p for p in mixed if not _mixed(runs, [*columns, p])), mixed[0])
-        value = list_values(runs.fields.values(first)[:1])
+        enough = [path for path in mixed if _is_enough(runs, [*columns, path])]
+        path = (enough or mixed)[0]
+        value = list_values(runs.fields.values(path)[:1])
         raise ValueError(
-            "Runs that would share a place differ in more than their seeds: "
-            f"{_told(runs, mixed)}. They are not averaged: give --panel {first}, or "
-            f"choose with --where {first}={value}."
+            "Runs to be averaged differ in more than their seeds: "
+            f"{_list_fields(runs, mixed)}. Give --panel {path}, or choose with "
+            f"--where {path}={value}."
         )
-    beside = runs.fields.beside(frame, columns)
-    beside = [path for path in beside if path != NOT_ARM]
-    if beside:
-        told = _told(runs, beside)
-        runs.notes.append(f"Also differs from place to place: {told}.")
+    others = runs.fields.varying_besides(frame, columns)
+    others = [path for path in others if path != SCORED]
+    if others:
+        runs.notes.append(
+            f"Also differs between the cells: {_list_fields(runs, others)}."
+        )
 
 
-def _mixed(runs: Runs, columns: Sequence[str]) -> list[str]:
-    return runs.fields.mixed(runs.with_fields(columns), columns)
+def _is_enough(runs: Runs, columns: Sequence[str]) -> bool:
+    """Whether runs of equal `columns` differ in nothing but their seeds."""
+    return not runs.fields.varying_within(runs.with_fields(columns), columns)
 
 
-def _told(runs: Runs, paths: Sequence[str]) -> str:
+def _list_fields(runs: Runs, paths: Sequence[str]) -> str:
     """Fields with their first values."""
     return "; ".join(f"{p} ({list_values(runs.fields.values(p))})" for p in paths)

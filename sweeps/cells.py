@@ -12,7 +12,7 @@ from typing import Any
 
 from synth.config import RunConfig
 from synth.families import plugins
-from synth.identity import digest, require
+from synth.identity import digest, flatten, require
 from synth.scales import resolve
 
 
@@ -114,7 +114,7 @@ def _shift_seeds(
 
 def cell_names(configs: Sequence[RunConfig]) -> list[str]:
     """A name for each configuration: task, arm, size, and the fields that differ."""
-    flat = [flatten(config) for config in configs]
+    flat = [flat_fields(config) for config in configs]
     kinds = {values["task.kind"] for values in flat}
     seeds = {"seed", *(f"task.{name}" for run in configs for name in run.task.seeds)}
     fields = [
@@ -140,18 +140,11 @@ def _varies(name: str, flat: Sequence[dict[str, Any]], kind: str) -> bool:
     return len({str(values.get(name)) for values in same}) > 1
 
 
-def flatten(config: RunConfig) -> dict[str, Any]:
+def flat_fields(config: RunConfig) -> dict[str, Any]:
     """Every field of a run under its dotted name; lists as text, plugins left out."""
-    flat: dict[str, Any] = {}
-
-    def walk(prefix: str, values: dict[str, Any]) -> None:
-        for name, value in values.items():
-            if isinstance(value, dict):
-                walk(f"{prefix}{name}.", value)
-            else:
-                flat[prefix + name] = str(value) if isinstance(value, list) else value
-
     values = config.to_dict()
     values.pop(plugins.FOLDER, None)
-    walk("", values)
-    return flat
+    return {
+        name: str(value) if isinstance(value, list) else value
+        for name, value in flatten(values).items()
+    }

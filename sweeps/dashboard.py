@@ -7,7 +7,7 @@ the sweep's metric if the run is done. Nothing is written.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from sweeps.cells import flatten
+from sweeps.cells import flat_fields
 from sweeps.survey import last_metrics
 from sweeps.sweep_metric import default_metric, value_of
 from synth.config import RunConfig
@@ -58,7 +58,7 @@ def build_study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(study_name=title, direction=direction(metric, configs))
     study.set_user_attr("metric", metric)
-    flat = [flatten(config) for config in configs]
+    flat = [flat_fields(config) for config in configs]
     axes = _axes(flat)
     defaults = [default_metric(config.task) for config in configs]
     study.add_trials(

@@ -21,6 +21,7 @@ from synth.run.execution import Execution
 from synth.run.progress import clock
 from synth.run.standing import Standing, Survey
 from synth.run.states import UNTRIED, State, counted
+from synth.scales import format_count
 
 PER_CELL = ("learning_rate", "weight_decay")
 """Training fields that may differ, besides seeds, between runs of one line of a plan."""
@@ -170,16 +171,6 @@ def plan(
 def _pack_seconds(pack: PackRuns, rate: float | None) -> float | None:
     """Time of a pack at a rate in tokens a second."""
     return None if rate is None else sum(map(costs.tokens, pack)) / rate
-
-
-def format_count(number: float | None) -> str:
-    """A count in about four characters: 950, 31.5M, 26.2B; a dash for None."""
-    if number is None:
-        return "-"
-    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            return f"{number / size:.3g}{unit}"
-    return f"{number:.0f}"
 
 
 def _makespan(seconds: Sequence[float], slots: int) -> float:

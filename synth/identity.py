@@ -165,6 +165,41 @@ def coerce_fields(owner: Any) -> None:
         object.__setattr__(owner, name, coerce(getattr(owner, name), hint, place))
 
 
+def fill_implied(part: type[Part], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored values of a part, with those that older runs did not write.
+
+    Unlike `Part.from_dict` it takes fields that the part does not have. Places of files
+    are left out.
+    """
+    values, hints = dict(stored), field_types(part)
+    for field in dataclasses.fields(part):
+        name, hint = field.name, hints[field.name]
+        if field.metadata.get(_PLACE):
+            values.pop(name, None)
+        elif name not in values:
+            implied = field.metadata.get("implied", MISSING)
+            if implied is not MISSING:
+                values[name] = _plain(implied)
+        elif isinstance(hint, type) and issubclass(hint, Part):
+            values[name] = fill_implied(hint, values[name])
+    return values
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by dotted path.
+
+    >>> flatten({"seed": 3, "task": {"width": 5}})
+    {'seed': 3, 'task.width': 5}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
 def canonical_json(value: Any) -> str:
     """Sorted, compact JSON without NaN: equal values, equal bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

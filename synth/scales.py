@@ -85,3 +85,17 @@ def resolve(name: str) -> tuple[str, Scale]:
     shape = Scale(width, layers, heads)
     names = [rung for rung, known in SCALES.items() if known == shape]
     return (names[0] if names else name), shape
+
+
+def format_count(number: float | None) -> str:
+    """A count in about four characters, a dash for None.
+
+    >>> [format_count(n) for n in (None, 950, 10_368, 31_457_280, 26.2144e9)]
+    ['-', '950', '10.4k', '31.5M', '26.2B']
+    """
+    if number is None:
+        return "-"
+    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.0f}"

@@ -20,7 +20,7 @@ import polars as pl
 from analysis.beside.published import Column, Published, Row, published_tables
 from analysis.beside.verdict import Bounds, Verdict, judge, why_undecided
 from analysis.fields import Fields
-from analysis.modes import span_of, two_groups
+from analysis.modes import lower_group_size, span_of
 from analysis.selection import IS_TRIAL, at_end, usable
 from analysis.settings import rates_are_tuned, settings_of
 from analysis.statistics import share_difference, t_interval
@@ -84,7 +84,7 @@ def _settings(
         pl.col("arm").is_in([row.arm for row in table.rows if row.arm]),
     )
     try:
-        values = fields.where(values, [*table.where, *column.where])
+        values = fields.select_runs(values, [*table.where, *column.where])
     except ValueError:  # no run has this field or value
         values = values.clear()
     if values.is_empty():
@@ -141,7 +141,7 @@ def _replication_row(
 
 def _in_two_groups(pairs: Sequence[tuple[float, float]], span: float) -> bool:
     """Whether the seeds of a side fall into two groups, which have no mean."""
-    return any(two_groups(side, span) for side in zip(*pairs, strict=True))
+    return any(lower_group_size(side, span) for side in zip(*pairs, strict=True))
 
 
 def _by_seed(

@@ -26,8 +26,9 @@ from analysis.evidence.pooling import (
     strata_of,
     with_task,
 )
-from analysis.selection import CHOICE, at_end, measured, size_name, slice_value
+from analysis.selection import CHOICE, at_end, measured, slice_value
 from analysis.trajectories import curve_rows, learned_level
+from synth.scales import format_count
 
 FOUR = "n4"
 """The arm of the claims about choice points: every scale of their sweeps trains it."""
@@ -315,7 +316,7 @@ def straight_law(frame: pl.DataFrame) -> Iterator[Test]:
             yield Test(
                 f"slope of {target.replace('_', '-')}, {key['task']}, "
                 f"{arm_name(str(key['arm']))}, {key['scale']} "
-                f"({size_name(parameters(key))}) ({key['setting']})",
+                f"({format_count(parameters(key))}) ({key['setting']})",
                 "below",
                 values,
                 parameters(key),

@@ -26,10 +26,10 @@ from analysis.selection import (
     at_end,
     is_slice_of,
     measured,
-    size_name,
     slice_value,
 )
 from analysis.statistics import Interval, binomial_error
+from synth.scales import format_count
 
 AT_FLOOR = "not told from guessing"
 
@@ -150,8 +150,8 @@ def loss_or_size(frame: pl.DataFrame) -> Evidence | None:
     used = pl.concat([small, large])
     strata = used.join(both.select(*keys, name="stratum"), on=keys)
     strata = strata.with_columns(stratum=pl.col("name"))
-    names = f"{size_name(sizes[0])} with n = 2 minus {size_name(sizes[-1])} with n = 1"
-    return pool(both, strata, names)
+    first, last = format_count(sizes[0]), format_count(sizes[-1])
+    return pool(both, strata, f"{first} with n = 2 minus {last} with n = 1")
 
 
 def polynomial_in_domain(frame: pl.DataFrame) -> Iterator[Test]:

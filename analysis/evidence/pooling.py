@@ -11,7 +11,7 @@ from analysis.comparisons import paired
 from analysis.events import Better, Times, event_times, log_rank
 from analysis.evidence.pairs import CELL, difference_over_items
 from analysis.execution_paths import path_difference
-from analysis.modes import span_of, two_groups
+from analysis.modes import lower_group_size, span_of
 from analysis.settings import rates_are_tuned
 from analysis.statistics import Interval
 
@@ -147,7 +147,7 @@ def _barred(rows: pl.DataFrame) -> str:
             return f"both sides are at the {name}"
     if {"floor", "ceiling"} <= set(rows.columns):
         for _, cell in rows.drop_nulls(["value", "floor"]).group_by(sides):
-            if two_groups(cell["value"], span_of(cell)) is not None:
+            if lower_group_size(cell["value"], span_of(cell)) is not None:
                 return "seeds fall into two groups, whose mean describes neither"
     return ""
 

@@ -60,8 +60,8 @@ def rates(frame: pl.DataFrame) -> None:
         others = [path for path in fields.varying() if path != RATE]
         with_others = done
         for path in others:
-            with_others = fields.add(with_others, path)
-        if RATE in fields.mixed(with_others, others):
+            with_others = fields.add_column(with_others, path)
+        if RATE in fields.varying_within(with_others, others):
             found = True
             overview(done, RATE)
     try:

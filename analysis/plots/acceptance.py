@@ -9,18 +9,18 @@ from analysis.plots import series
 from analysis.selection import at_end, is_slice_of, measured, slice_value
 
 MODES = {"forced": "along the test rows", "free": "free running"}
-"""How rows go on, and the title of the panel."""
+"""How the probe continues a row, and the title of its panel."""
 
 
 def acceptance_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
-    """Share of drafts accepted at each depth, of those whose shallower ones were.
+    """Share of drafts accepted at each depth, given that shallower ones were.
 
-    On the test set, or the first suite by name where a task has others.
+    On the test set, or on the first suite by name if a task has no test set.
 
     Raises
     ------
     ValueError
-        When no run of the frame has saved it.
+        When no run has a saved probe of it.
     """
     rows = measured(at_end(frame), "acceptance").drop_nulls("value")
     rows = rows.filter(
@@ -41,5 +41,4 @@ def acceptance_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
         "mode",
         label="depth of the draft",
         unit="acceptance, given the shallower drafts",
-        order=list(MODES.values()),
     )

@@ -1,4 +1,4 @@
-"""Attention maps: where every head of a run looks, layer by layer."""
+"""Attention maps: the weights of every head of a run, layer by layer."""
 
 import numpy as np
 import polars as pl
@@ -10,29 +10,29 @@ from analysis.plots import style
 from analysis.plots.gallery import annotate
 
 MOST_WORDS = 32
-"""Tokens of a row that are written at the axes; of a longer one none is."""
+"""Tokens of a row that the axes name; those of a longer row have no names."""
 
 
 def attention_figure(
     weights: dict[str, Tensor], words: list[str], title: str, period: int | None = None
 ) -> tuple[Figure, pl.DataFrame]:
-    """A map a head: the reading position downwards, the position it reads to the right.
+    """A map for each head: the position that attends downwards, attended ones across.
 
     Parameters
     ----------
     weights
         By layer, (1, H, T, T), as `synth.load(...).attention` returns them.
     words
-        What the T tokens stand for.
+        The text of the T tokens.
     title
         Of the figure.
     period
-        Of a row that repeats itself: the line on which an induction head attends is
-        drawn, and the mean weight on it stands above each map.
+        The period of a row that repeats itself. The positions to which an induction head
+        attends are marked by a line, and the mean weight on it is in each title.
     """
     layers = {name: np.asarray(map_1HTT[0]) for name, map_1HTT in weights.items()}
     heads = len(next(iter(layers.values())))
-    rows = []
+    tables = []
     with style.house_style():
         figure = style.empty_figure(0.4 + 1.5 * heads, 0.6 + 1.6 * len(layers))
         grid = figure.subplots(len(layers), heads, squeeze=False)
@@ -47,20 +47,20 @@ def attention_figure(
                     label += f": {map_TT[at, at - period + 1].mean():.2f}"
                 axes.set_title(label, fontsize=7)
                 _name_tokens(axes, words)
-                rows.append(_long(name, head, map_TT))
+                tables.append(_unpivot(name, head, map_TT))
         figure.colorbar(image, ax=grid, label="attention weight", shrink=0.8)
     annotate(figure, title)
-    return figure, pl.concat(rows)
+    return figure, pl.concat(tables)
 
 
 def _name_tokens(axes: Axes, words: list[str]) -> None:
-    shown = words if len(words) <= MOST_WORDS else []
-    axes.set_xticks(range(len(shown)), shown, rotation=90, fontsize=4)
-    axes.set_yticks(range(len(shown)), shown, fontsize=4)
+    names = words if len(words) <= MOST_WORDS else []
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=4)
+    axes.set_yticks(range(len(names)), names, fontsize=4)
 
 
-def _long(layer: str, head: int, map_TT: np.ndarray) -> pl.DataFrame:
-    """The lower triangle, one weight a row."""
+def _unpivot(layer: str, head: int, map_TT: np.ndarray) -> pl.DataFrame:
+    """The weights on and below the diagonal, one a row."""
     to, at = np.tril_indices(len(map_TT))
     return pl.DataFrame(
         {"position": to, "attends_to": at, "weight": map_TT[to, at]}

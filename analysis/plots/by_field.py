@@ -1,4 +1,4 @@
-"""The figure of a view: any metric of any task against any field, or along training."""
+"""The figure of a view: any metric of any task against any field or during training."""
 
 import re
 from typing import Any
@@ -8,31 +8,31 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.arm_names import sort_rows
-from analysis.fields import distinct, label_of, value_label
+from analysis.fields import column_label, sort_distinct, value_label
 from analysis.measures import NEXT_TOKEN
-from analysis.modes import levels, span_of
+from analysis.modes import span_of, summarize_seeds
 from analysis.plots import curves, series, style
 from analysis.plots.gallery import annotate
 from analysis.selection import at_end
-from analysis.settings import facts
+from analysis.settings import describe_training
 from analysis.views import WHOLE, View
 
-WIDE_RANGE = 8
-"""Numbers whose largest is so many times the smallest stand on a log axis."""
+LEAST_LOG_RANGE = 8
+"""The x axis is logarithmic if its largest number is so many times its smallest."""
 MOST_PANELS = 12
 MOST_SERIES = 10
 
 
 def field_figure(view: View, label: str = "") -> tuple[Figure, pl.DataFrame]:
-    """Seeds as dots or thin lines, means with intervals, floor and ceiling.
+    """Draw seeds as dots or thin lines, means with intervals, floor and ceiling.
 
-    Above the panels stands what was trained, and `label`, what tells the setting apart.
-    Returns the figure and the plotted table, all evaluations of it for curves.
+    Above the panels it says what was trained, and the `label` of the setting. Returns
+    the figure and the plotted table, for curves with all evaluations.
 
     Raises
     ------
     ValueError
-        When there are too many panels or series to be told apart.
+        When there are more panels or series than a figure can show.
     """
     for name, most in ((view.panel, MOST_PANELS), (view.hue, MOST_SERIES)):
         count = view.rows[name].n_unique()
@@ -43,36 +43,32 @@ def field_figure(view: View, label: str = "") -> tuple[Figure, pl.DataFrame]:
                 f"with --where {name}=VALUE,VALUE, or put it on --x."
             )
     rows = with_titles(view)
-    if view.along:
-        figure = _curves(view, rows)
-        annotate(figure, facts_of(view), label)
-        return figure, levels_table(view)
-    numbers = view.rows[view.x]
-    figure, _ = series.series_figure(
-        rows,
-        view.x,
-        "title",
-        label=label_of(view.x),
-        hue=view.hue,
-        unit=view.measure.label,
-        limits=limits_of(view),
-        log=_is_wide(numbers),
-        floor=floor_label(view),
-        order=rows["title"].unique(maintain_order=True).to_list(),
-        apart=view.x != "parameters",
-    )
-    annotate(figure, facts_of(view), label)
-    return figure, levels_table(view)
+    if view.is_curves:
+        figure = _draw_curves(view, rows)
+    else:
+        figure, _ = series.series_figure(
+            rows,
+            view.x,
+            "title",
+            label=column_label(view.x),
+            hue=view.hue,
+            unit=view.measure.label,
+            limits=limits_of(view),
+            log=_needs_log(view.rows[view.x]),
+            floor=_floor_label(view),
+        )
+    annotate(figure, describe_view(view), label)
+    return figure, plotted_table(view)
 
 
-def levels_table(view: View, rows: pl.DataFrame | None = None) -> pl.DataFrame:
-    """Mean, interval, seeds and bounds in each place of the figure; see `modes.levels`.
+def plotted_table(view: View, rows: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Mean, interval, seeds (`modes.summarize_seeds`) and bounds of each cell.
 
     Of all rows of the view, or of some.
     """
-    by = [*_columns(view), *([view.x] if view.along else [])]
+    by = [*_cell_columns(view), *([view.x] if view.is_curves else [])]
     rows = view.rows if rows is None else rows
-    table = levels(rows, by, span_of(at_end(view.rows)), view.measure.is_share)
+    table = summarize_seeds(rows, by, span_of(at_end(view.rows)), view.measure.is_share)
     bounds = rows.group_by(by).agg(pl.col("floor", "ceiling").mean())
     table = table.join(
         bounds, on=by, how="left", nulls_equal=True, maintain_order="left"
@@ -80,46 +76,46 @@ def levels_table(view: View, rows: pl.DataFrame | None = None) -> pl.DataFrame:
     return sort_rows(table, *by)
 
 
-def _columns(view: View) -> list[str]:
-    """What tells the places of the figure apart; curves are told apart as runs."""
-    x = () if view.along else (view.x,)
+def _cell_columns(view: View) -> list[str]:
+    """The columns in which cells of the figure differ; x is none for curves."""
+    x = () if view.is_curves else (view.x,)
     columns = dict.fromkeys((view.panel, *x, view.hue))
     return [name for name in columns if name != WHOLE]
 
 
-def facts_of(view: View) -> str:
-    """What was trained; the fields on axes tell cells apart."""
+def describe_view(view: View) -> str:
+    """What was trained (`describe_training`); a cell has one value of each axis."""
     axes = [
         name
-        for name in _columns(view)
+        for name in _cell_columns(view)
         if name != "suite" and name not in view.measure.keys
     ]
-    return facts(view.rows, *axes)
+    return describe_training(view.rows, *axes)
 
 
-def floor_label(view: View) -> str:
-    """What the legend calls the floor: a lower value is better of a loss."""
+def _floor_label(view: View) -> str:
+    """The name of the floor in the legend: that of a loss is its optimum."""
     return "exact optimum" if view.measure.higher_is_better is False else "guess floor"
 
 
 def table_at_end(view: View) -> pl.DataFrame:
-    """`levels_table` of the last evaluations, the better series first in each place."""
-    table = levels_table(view, at_end(view.rows))
+    """`plotted_table` of the last evaluations, the better series first in each cell."""
+    table = plotted_table(view, at_end(view.rows))
     rising = view.measure.higher_is_better
     if rising is None:
         return table
-    places = [name for name in _columns(view) if name != view.hue]
-    down = [False] * len(places) + [rising]
-    return table.sort([*places, "median"], descending=down, maintain_order=True)
+    cells = [name for name in _cell_columns(view) if name != view.hue]
+    down = [False] * len(cells) + [rising]
+    return table.sort([*cells, "median"], descending=down, maintain_order=True)
 
 
 def limits_of(view: View) -> tuple[float, float] | None:
-    """The whole y axis for a share; for anything else what the data need."""
-    return series.SHARE if view.measure.is_share else None
+    """Ends of the y axis: those of a share, or None for the range of the data."""
+    return series.SHARE_LIMITS if view.measure.is_share else None
 
 
 def file_name(view: View, where: tuple[str, ...] = ()) -> str:
-    """A name in words: task, metric, axes, and what all runs share of size and context.
+    """A name in words: task, metric, axes, and the size and context of all runs.
 
     `polynomial-accuracy_by-operations_100k_ctx64`
     """
@@ -128,58 +124,53 @@ def file_name(view: View, where: tuple[str, ...] = ()) -> str:
     words = [f"{task}-{view.measure.metric}"]
     fixed = view.measure.fixed.items()
     words += [f"{name}-{value}" for name, value in fixed - NEXT_TOKEN.items()]
-    if view.measure.also and len(view.measure.suites) == 1:
+    if view.measure.other_suites and len(view.measure.suites) == 1:
         words.append(view.measure.suites[0])
     if view.x not in ("parameters", view.hue):
-        words.append(f"by-{_short(view.x)}")
-    words += [f"per-{_short(view.hue)}"] if view.hue != "arm" else []
-    words += [f"panels-{_short(view.panel)}"] if view.panel != WHOLE else []
+        words.append(f"by-{_last_word(view.x)}")
+    words += [f"per-{_last_word(view.hue)}"] if view.hue != "arm" else []
+    words += [f"panels-{_last_word(view.panel)}"] if view.panel != WHOLE else []
     words += [condition.rpartition(".")[2] for condition in where]
     for column, before in (("scale", ""), ("context", "ctx")):
-        found = rows[column].unique().to_list()
-        if len(found) == 1 and column not in (view.x, view.hue, view.panel):
-            words.append(f"{before}{found[0]}")
+        values = rows[column].unique().to_list()
+        if len(values) == 1 and column not in (view.x, view.hue, view.panel):
+            words.append(f"{before}{values[0]}")
     return "_".join(re.sub(r"[^\w.+-]+", "-", word.replace("_", "-")) for word in words)
 
 
-def _short(column: str) -> str:
+def _last_word(column: str) -> str:
     return column.rpartition(".")[2]
 
 
-def _is_wide(values: pl.Series) -> bool:
-    """Whether the numbers of an axis want a logarithmic scale."""
+def _needs_log(values: pl.Series) -> bool:
+    """Whether the axis of these values is logarithmic."""
     if not values.dtype.is_numeric():
         return False
-    known: list[Any] = values.drop_nulls().unique().sort().to_list()
-    return len(known) > 1 and known[0] > 0 and known[-1] >= WIDE_RANGE * known[0]
+    numbers: list[Any] = values.drop_nulls().unique().sort().to_list()
+    if len(numbers) < 2 or numbers[0] <= 0:
+        return False
+    return bool(numbers[-1] >= LEAST_LOG_RANGE * numbers[0])
 
 
 def with_titles(view: View) -> pl.DataFrame:
-    """Add the title of each row's panel, rows in the order of the panels.
+    """Add `title`, that of each row's panel, and sort rows in the order of the panels.
 
-    Bounds at the ends of a share's axis are no lines.
+    Bounds at the ends of a share's axis are removed: they would be lines on its frame.
     """
-    rows, meant = view.rows, view.measure.meant
-    for name in series.BOUND:
-        if view.measure.is_share and not isinstance(getattr(meant, name), str):
+    rows, definition = view.rows, view.measure.definition
+    for name in series.BOUND_LINES:
+        if view.measure.is_share and not isinstance(getattr(definition, name), str):
             rows = rows.with_columns(pl.lit(None, pl.Float64()).alias(name))
     if view.panel == WHOLE:
         return rows.with_columns(title=pl.lit(""))
-    titles = {
-        value: value_label(view.panel, value)
-        for value in distinct(view.rows[view.panel])
-    }
-    order = {value: place for place, value in enumerate(titles)}
-    column = pl.col(view.panel)
-    return (
-        rows.with_columns(title=column.replace_strict(titles))
-        .with_columns(place=column.replace_strict(order))
-        .sort("place", maintain_order=True)
-        .drop("place")
-    )
+    values, panel = sort_distinct(rows[view.panel]), pl.col(view.panel)
+    titles = [value_label(view.panel, value) for value in values]
+    place = panel.replace_strict(values, list(range(len(values))))
+    rows = rows.with_columns(title=panel.replace_strict(values, titles))
+    return rows.sort(place, maintain_order=True)
 
 
-def _curves(view: View, rows: pl.DataFrame) -> Figure:
+def _draw_curves(view: View, rows: pl.DataFrame) -> Figure:
     titles = rows["title"].unique(maintain_order=True).to_list()
     looks, noise = series.looks_of(rows, view.hue), False
     with style.house_style():
@@ -191,18 +182,18 @@ def _curves(view: View, rows: pl.DataFrame) -> Figure:
                 axes, here, view.x, hue=view.hue, looks=looks, share=share
             )
             axes.set_title(title)
-            _fit(axes, view, here)
+            _set_limits(axes, view, here)
             series.draw_bounds(axes, here.with_columns(place=pl.col(view.x)))
-        style.label_x(figure, label_of(view.x))
+        style.label_x(figure, column_label(view.x))
         handles = curves.curve_keys(looks, view.hue, noise)
         style.legend_below(
-            figure, [*handles, *series.bound_keys(rows, floor_label(view))]
+            figure, [*handles, *series.bound_keys(rows, _floor_label(view))]
         )
     return figure
 
 
-def _fit(axes: Axes, view: View, rows: pl.DataFrame) -> None:
-    """Limits of the y axis: an untrained model far above the rest is cut off."""
+def _set_limits(axes: Axes, view: View, rows: pl.DataFrame) -> None:
+    """Set the ends of the y axis; a loss far above the rest before training is cut off."""
     limits = limits_of(view)
     if limits is not None:
         axes.set_ylim(*limits)

@@ -1,4 +1,4 @@
-"""Events as curves: the share of runs that have learned something, arms overlaid."""
+"""Kaplan-Meier curves: the share of runs in which an event has happened."""
 
 from typing import Any
 
@@ -13,17 +13,17 @@ from analysis.plots import style
 def draw_events(
     axes: Axes, times: pl.DataFrame, line: Any = "-", band: bool = True
 ) -> pl.DataFrame:
-    """Kaplan-Meier curves of the arms in `times`, with pointwise 95 % bands if wanted.
+    """Draw a curve for each arm in `times`, with pointwise 95 % bands if `band`.
 
-    A tick on a curve is a run that was watched until there without the event. `times`
-    is a result of `trajectories.timed_runs`; returns what is drawn.
+    A marker on a curve is a censored run: it ended there without the event. `times` is a
+    result of `trajectories.timed_runs`. Returns the plotted table.
     """
-    parts = []
+    tables = []
     end = float(times["tokens"].to_numpy().max())
     for arm in arms_of(times):
         side = Times.of(times.filter(pl.col("arm") == arm))
         curve = kaplan_meier(side)
-        parts.append(curve.select(pl.lit(arm).alias("arm"), pl.all()))
+        tables.append(curve.select(pl.lit(arm).alias("arm"), pl.all()))
         last = curve.tail(1).with_columns(tokens=pl.lit(end))
         steps = pl.concat([curve, last]) if curve["tokens"][-1] < end else curve
         color = style.color_of(arm)
@@ -49,4 +49,4 @@ def draw_events(
         axes.plot(censored, heights, style.marker_of(arm), color=color, ms=4)
     axes.set_ylim(-0.03, 1.03)
     style.short_numbers(axes)
-    return pl.concat(parts)
+    return pl.concat(tables)

@@ -17,7 +17,13 @@ from matplotlib.figure import Figure
 from analysis.fields import Fields
 from analysis.plots import style
 from analysis.selection import IS_TRIAL, usable
-from analysis.settings import Setting, check_one_setting, facts, settings_of
+from analysis.settings import (
+    Setting,
+    append_label,
+    check_one_setting,
+    describe_training,
+    settings_of,
+)
 
 Drawn = tuple[Figure, pl.DataFrame]
 Draw = Callable[[pl.DataFrame], Drawn]
@@ -28,13 +34,13 @@ class Picture:
     """A figure of one setting, ready to be saved or shown."""
 
     name: str
-    """Of its files: the figure, and what tells its setting apart if there are several."""
+    """Of its files: the figure, and its setting if there are several."""
     about: str
     """What it shows, as a sentence."""
     label: str
-    """What tells its setting apart; empty when there is one."""
-    facts: str
-    """What was trained."""
+    """The label of its setting."""
+    training: str
+    """What was trained; see `describe_training`."""
     figure: Figure
     table: pl.DataFrame
     """What is plotted."""
@@ -42,8 +48,7 @@ class Picture:
     @property
     def caption(self) -> str:
         """What it shows, of which runs."""
-        apart = f" ({self.label})" if self.label else ""
-        return f"{self.about} {self.facts}{apart}."
+        return append_label(f"{self.about} {self.training}", self.label) + "."
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,11 @@ class Entry:
     varied: tuple[str, ...]
     """Columns, or dotted paths of fields, that its runs may differ in."""
     runs: pl.Expr
-    """Rows of the runs that it is about."""
+    """Selects the rows of its runs."""
     missing: str
-    """What no run has if it cannot be drawn."""
+    """What runs lack if it cannot be drawn."""
     any_task: bool = False
-    """Whether it serves runs of any task, which keep the overview of their task."""
+    """Whether it draws runs of any task; `overview` draws these runs too."""
 
     @property
     def about(self) -> str:
@@ -68,33 +73,33 @@ class Entry:
 
     def pictures(self, frame: pl.DataFrame) -> tuple[list[Picture], list[str]]:
         """A picture for each setting of finished runs, and why others have none."""
-        done = self.finished(usable(frame))
+        done = self.select_runs(usable(frame))
         if done.is_empty():
             return [], [f"no finished run has {self.missing}"]
 
         def draw(setting: Setting) -> Picture:
-            return one_picture(self.name, self.about, setting, self.draw, *self.varied)
+            return draw_picture(self.name, self.about, setting, self.draw, *self.varied)
 
         return draw_settings(settings_of(done, *self.varied), draw)
 
-    def finished(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def select_runs(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Its runs that are done, with the fields that vary as columns.
 
-        Trials of rates have a figure of their own.
+        Trials of rates are left out: `overview.rate_pictures` draws them.
         """
         done = frame.filter((pl.col("state") == "done") & ~IS_TRIAL & self.runs)
         for path in self.varied:
             if "." in path:
-                done = Fields(done).add(done, path)
+                done = Fields(done).add_column(done, path)
         return done
 
 
 def draw_settings(
     settings: Iterable[Setting], draw: Callable[[Setting], Picture]
 ) -> tuple[list[Picture], list[str]]:
-    """A picture of each setting; each reason why some have none, once.
+    """A picture of each setting, and the reasons why some have none, each once.
 
-    A drawing that raises `ValueError` says so why it cannot be made.
+    `draw` raises `ValueError` with the reason where it cannot draw a setting.
     """
     pictures: list[Picture] = []
     labels: dict[str, list[str]] = {}
@@ -108,21 +113,22 @@ def draw_settings(
         if not pictures and len(labels) == 1:
             reasons.append(reason)
         else:
-            told = of[0] if len(of) == 1 else f"in {len(of)} settings"
-            reasons.append(f"{told}: {reason}" if told else reason)
+            where = of[0] if len(of) == 1 else f"in {len(of)} settings"
+            reasons.append(f"{where}: {reason}" if where else reason)
     return pictures, reasons
 
 
-def one_picture(
-    name: str, about: str, setting: Setting, draw: Draw, *shown: str
+def draw_picture(
+    name: str, about: str, setting: Setting, draw: Draw, *columns: str
 ) -> Picture:
-    """Draw a setting, with what was trained above the panels; `shown`: see `facts`."""
+    """Draw a setting, with what was trained above the panels (`describe_training`)."""
     figure, table = draw(setting.frame)
-    apart = setting.label.split(", ")
-    words = facts(setting.frame, *shown).split("; ")
-    told = "; ".join(word for word in words if word not in apart)
-    annotate(figure, told, setting.label)
-    return Picture(named(name, setting), about, setting.label, told, figure, table)
+    in_label = setting.label.split(", ")
+    words = describe_training(setting.frame, *columns).split("; ")
+    training = "; ".join(word for word in words if word not in in_label)
+    annotate(figure, training, setting.label)
+    name = picture_name(name, setting)
+    return Picture(name, about, setting.label, training, figure, table)
 
 
 FIGURES: dict[str, Entry] = {}
@@ -132,31 +138,34 @@ FIGURES: dict[str, Entry] = {}
 def drawing(
     name: str, *varied: str, runs: pl.Expr, missing: str, any_task: bool = False
 ) -> Callable[[Draw], Draw]:
-    """Enter a figure function; called directly, it refuses runs of several settings."""
+    """Register a figure function in `FIGURES`.
 
-    def enter(draw: Draw) -> Draw:
+    The decorated function refuses runs of several settings.
+    """
+
+    def register(draw: Draw) -> Draw:
         @functools.wraps(draw)
         def checked(frame: pl.DataFrame) -> Drawn:
-            here = entry.finished(frame)
-            if here.is_empty():
+            rows = entry.select_runs(frame)
+            if rows.is_empty():
                 raise ValueError(f"no finished run has {missing}")
-            check_one_setting(here, *varied)
-            return draw(here)
+            check_one_setting(rows, *varied)
+            return draw(rows)
 
         entry = FIGURES[name] = Entry(name, draw, varied, runs, missing, any_task)
         return checked
 
-    return enter
+    return register
 
 
-def named(name: str, setting: Setting) -> str:
-    """The name of a picture's files: the few fields that tell its setting apart."""
+def picture_name(name: str, setting: Setting) -> str:
+    """The name of a picture's files: the figure, and the setting in brief."""
     words = re.sub(r"[^\w.+-]+", "-", setting.brief.replace(", ", "_"))
     return f"{name}_{words}" if words else name
 
 
 def annotate(figure: Figure, *texts: str) -> None:
-    """Quiet lines above the panels: of which runs the figure is."""
+    """Write grey lines above the panels, such as which runs the figure shows."""
     text = "; ".join(filter(None, texts))
     lines = textwrap.wrap(text, int(figure.get_figwidth() * 19))
     figure.set_figheight(figure.get_figheight() + 0.13 * len(lines))

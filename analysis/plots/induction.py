@@ -1,4 +1,4 @@
-"""Names in stories: second-token accuracy, against size and against how many there are."""
+"""Second-token accuracy of names in stories, against size and number of names."""
 
 import polars as pl
 
@@ -18,21 +18,21 @@ LABEL = "second-token accuracy (last step)"
 
 
 def induction_figure(frame: pl.DataFrame, panel: str, title: str) -> Drawn:
-    """Accuracy against size, with what two ways of guessing score.
+    """Accuracy against size, with the scores of two ways of guessing.
 
-    One says the commonest name so far, the other any of the k names of the story.
+    One guesses the commonest name so far, the other any of the story's k names.
     """
-    ended = measured(at_end(frame), SECOND_TOKEN, NAMES_SUITE)
-    rows = ended.filter(pl.col("slice") == "")
+    last = measured(at_end(frame), SECOND_TOKEN, NAMES_SUITE)
+    rows = last.filter(pl.col("slice") == "")
     if rows.is_empty():
-        raise ValueError("no finished run has a second-token accuracy for it")
-    rows = sort_rows(rows, "parameters", "arm", "seed")
-    rule = measured(at_end(frame), "second_token_majority", NAMES_SUITE)
-    by_names = ended.filter(is_slice_of("names"))
+        raise ValueError("no finished run has a second-token accuracy")
+    rows = sort_rows(rows, panel, "parameters", "arm", "seed")
+    majority = measured(at_end(frame), "second_token_majority", NAMES_SUITE)
+    by_names = last.filter(is_slice_of("names"))
     chance = pl.col("count") / slice_value("names", pl.Float64())
-    mean = (chance.sum() / pl.col("count").sum()).alias("one_of_k")
-    picked = by_names.group_by("run_id").agg(mean)
-    for level in (rule.select("run_id", floor="value"), picked):
+    mean = chance.sum() / pl.col("count").sum()
+    picked = by_names.group_by("run_id").agg(one_of_k=mean)
+    for level in (majority.select("run_id", floor="value"), picked):
         rows = rows.join(level, on="run_id", how="left", maintain_order="left")
     return series.series_figure(
         rows,
@@ -47,9 +47,9 @@ def induction_figure(frame: pl.DataFrame, panel: str, title: str) -> Drawn:
 
 
 def names_figure(frame: pl.DataFrame) -> Drawn:
-    """Accuracy against the number of names in a story, beside 1/k: a panel a size.
+    """Accuracy against the number k of names in a story, and the line 1/k.
 
-    Shares of stories with open names have panels of their own.
+    A panel for each size and share of stories with open names.
     """
     rows = measured(at_end(frame), SECOND_TOKEN, NAMES_SUITE)
     rows = rows.filter(is_slice_of("names"))
@@ -69,5 +69,4 @@ def names_figure(frame: pl.DataFrame) -> Drawn:
         "condition",
         label="names in the story, k",
         unit=LABEL,
-        order=list(dict.fromkeys(words)),
     )

@@ -1,8 +1,8 @@
-"""The layer law: the residual by layer, its fitted line, and lines without a law.
+"""The layer law: the residual by layer, its fitted line, and controls.
 
 The law says that each layer leaves the same share of the residual of the next token's
-id. Ids renumbered at random, and one-hot targets, are controls: a model predicts them as
-well, but nothing says that their residual falls as that of the ids does.
+id. Controls are ids renumbered at random and one-hot targets: a model predicts these as
+well, and the law says nothing about their residual.
 """
 
 from typing import Any
@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analysis.arm_names import arms_of, sort_rows
-from analysis.fields import distinct
-from analysis.modes import levels
+from analysis.fields import sort_distinct
+from analysis.modes import summarize_seeds
 from analysis.plots import series, style
 from analysis.selection import at_end, is_slice_of, measured, slice_value
 from analysis.statistics import t_interval
@@ -28,16 +28,16 @@ TARGETS = {
     "renumbered ids": ("residual", "t+1 permuted"),
     "one-hot targets": ("one_hot", "t+1"),
 }
-"""Rows of the figure: statistic and target of the probe. The first is the law's own."""
+"""Rows of the figure: statistic and target of the probe. The law is about the first."""
 CONTROL = "renumbered ids"
-"""Whose slopes are the band of what a line is without the law."""
+"""The target whose slopes are drawn as a band."""
 
 FIT: Any = {"lw": 1.0, "ls": (0, (4, 2)), "zorder": 5}
 BAND: Any = {"alpha": 0.18, "lw": 0, "zorder": 2}
 
 
 def law_rows(frame: pl.DataFrame) -> pl.DataFrame:
-    """log10 of the residual: a row a run, layer and target (a name of `TARGETS`)."""
+    """log10 of the residual: a row for each run, layer and target (of `TARGETS`)."""
     rows = at_end(frame).filter(is_slice_of("path", "layer", "target"), HEAD)
     rows = rows.filter(pl.col("suite") == SUITE, pl.col("value") > 0)
     parts = [
@@ -45,14 +45,14 @@ def law_rows(frame: pl.DataFrame) -> pl.DataFrame:
         .with_columns(target=pl.lit(name))
         for name, (metric, target) in TARGETS.items()
     ]  # fmt: skip
-    found = pl.concat(parts).with_columns(
+    rows = pl.concat(parts).with_columns(
         slice_value("layer", pl.Int64()), value=pl.col("value").log10()
     )
-    return sort_rows(found, "scale", "arm", "seed", "target", "layer")
+    return sort_rows(rows, "scale", "arm", "seed", "target", "layer")
 
 
 def law_lines(frame: pl.DataFrame) -> pl.DataFrame:
-    """The lines that the probe fitted: a row a run and target, `slope`, `intercept`."""
+    """The lines that the probe fitted: `slope` and `intercept` of each run and target."""
     rows = at_end(frame).filter(is_slice_of("path", "of", "target"), HEAD)
     rows = rows.filter(suite=SUITE)
     slope, intercept = (measured(rows, f"fit_{n}") for n in ("slope", "intercept"))
@@ -68,11 +68,11 @@ def law_lines(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def law_figure(frame: pl.DataFrame, panel: str) -> tuple[Figure, pl.DataFrame]:
-    """A row a target, a column a value of `panel`, arms overlaid.
+    """Draw a row for each target and a column for each value of `panel`, arms overlaid.
 
-    Dashed lines are the mean of the lines that were fitted to the runs, layer 1 to the
-    last. The bands in the row of the ids begin where these lines do, and fall as those
-    of renumbered ids: the 95 % t interval of their slope over seeds.
+    Dashed lines are the means of the lines fitted to the runs, from layer 1 to the last.
+    The bands in the row of the ids start at these lines, with the slope of renumbered
+    ids: its 95 % t interval over seeds.
 
     Returns the figure and the plotted table: means and intervals by layer, and for each
     arm and target the mean `slope` and `intercept`, in decades.
@@ -86,8 +86,8 @@ def law_figure(frame: pl.DataFrame, panel: str) -> tuple[Figure, pl.DataFrame]:
     if rows.is_empty():
         raise ValueError("no finished run has saved law probes")
     targets = [name for name in TARGETS if name in rows["target"]]
-    values = distinct(rows[panel])
-    table = levels(rows, [panel, "target", "arm", "layer"], span=0.0)
+    values = sort_distinct(rows[panel])
+    table = summarize_seeds(rows, [panel, "target", "arm", "layer"], span=0.0)
     with style.house_style():
         width = max(style.PANEL_WIDTH * len(values), style.NARROWEST)
         figure = style.empty_figure(width, style.PANEL_HEIGHT * len(targets))
@@ -99,7 +99,7 @@ def law_figure(frame: pl.DataFrame, panel: str) -> tuple[Figure, pl.DataFrame]:
                 _draw_lines(axes, rows.filter(*here), lines.filter(*here))
                 if target == targets[0]:
                     control = lines.filter(here[0], pl.col("target") == CONTROL)
-                    _band(axes, lines.filter(*here), control, rows.filter(*here))
+                    _draw_bands(axes, lines.filter(*here), control, rows.filter(*here))
                     axes.set_title(value)
             line[0].set_ylabel(f"log10 of the residual,\n{target}")
         style.label_x(figure, "layer (0: the embedding)")
@@ -112,7 +112,7 @@ def law_figure(frame: pl.DataFrame, panel: str) -> tuple[Figure, pl.DataFrame]:
 
 
 def _draw(axes: Axes, rows: pl.DataFrame, means: pl.DataFrame) -> None:
-    """Seeds and their means by layer."""
+    """Draw seeds and their means by layer."""
     place = pl.col("layer").cast(pl.Float64).alias("place")
     looks = series.looks_of(rows, "arm")
     series.draw_levels(
@@ -122,15 +122,15 @@ def _draw(axes: Axes, rows: pl.DataFrame, means: pl.DataFrame) -> None:
 
 
 def _draw_lines(axes: Axes, rows: pl.DataFrame, lines: pl.DataFrame) -> None:
-    """The mean fitted line of each arm, over the layers that it was fitted to."""
+    """Draw the mean fitted line of each arm, over the layers that it was fitted to."""
     for arm, (layers, heights) in _mean_lines(rows, lines).items():
         axes.plot(layers, heights, color=style.color_of(arm), **FIT)
 
 
-def _band(
+def _draw_bands(
     axes: Axes, lines: pl.DataFrame, control: pl.DataFrame, rows: pl.DataFrame
 ) -> None:
-    """What each line would be if the ids fell as renumbered ids do."""
+    """Draw the lines that the ids would have with the slope of renumbered ids."""
     for arm, (layers, heights) in _mean_lines(rows, lines).items():
         slopes = t_interval(control.filter(arm=arm)["slope"])
         if slopes.count < 2:
@@ -143,21 +143,21 @@ def _band(
 def _mean_lines(
     rows: pl.DataFrame, lines: pl.DataFrame
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Layers 1 to the last of each arm, and the mean of its lines there."""
-    found = {}
+    """Layers 1 to the last of each arm, and the mean of its lines at these."""
+    by_arm = {}
     for arm in arms_of(lines):
         own = lines.filter(arm=arm)
         layers = np.arange(1, int(rows.filter(arm=arm)["layer"].to_numpy().max()) + 1)
         slope, intercept = own["slope"].to_numpy(), own["intercept"].to_numpy()
-        found[arm] = layers, intercept.mean() + slope.mean() * layers
-    return found
+        by_arm[arm] = layers, intercept.mean() + slope.mean() * layers
+    return by_arm
 
 
 def _keys(arms: list[str], lines: pl.DataFrame) -> list[Line2D | Patch]:
-    found: list[Line2D | Patch] = [*series.keys(arms)]
+    handles: list[Line2D | Patch] = [*series.series_keys(arms)]
     if lines.height:
-        found.append(Line2D([], [], color=style.FAINT, label="fitted line", **FIT))
+        handles.append(Line2D([], [], color=style.FAINT, label="fitted line", **FIT))
     if lines.filter(target=CONTROL).height:
         text = "slope of renumbered ids (95 %)"
-        found.append(Patch(color=style.FAINT, label=text, **BAND))
-    return found
+        handles.append(Patch(color=style.FAINT, label=text, **BAND))
+    return handles

@@ -1,4 +1,4 @@
-"""Curves against the learning rate, and whether the best one lies inside its grid."""
+"""Curves against the learning rate, with the best rate of each."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from analysis.arm_names import arm_name, arms_of
-from analysis.measures import headline
+from analysis.measures import first_metric
 from analysis.plots import series, style
 from analysis.rate_curves import rate_curves
 from analysis.selection import by_scale, usable
@@ -17,10 +17,10 @@ from analysis.trajectories import declared
 
 
 def rate_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
-    """The first metric of one task against the rate: a panel a size, a colour an arm.
+    """Draw the first metric of one task against the rate: a panel for each size.
 
-    Rings mark the best rate of a curve, crosses one at the edge of its grid. The
-    box in a panel says what each arm loses within a factor of three of its best rate.
+    A ring marks the best rate of a curve, a cross one at the edge of its grid. The box
+    in a panel has what each arm loses within a factor of three of its best rate.
     Returns the figure and the plotted table, see `rate_curves.rate_curves`.
 
     Raises
@@ -31,7 +31,7 @@ def rate_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     curves = rate_curves(frame)
     if curves.is_empty():
         raise ValueError("no trials of `sweeps tune` are in the table")
-    metric = headline(usable(frame))
+    metric = first_metric(usable(frame))
     slices = curves.filter(metric=metric)["slice"].unique().sort().to_list()
     table = curves.filter(metric=metric, slice=slices[0])
     suites = table["suite"].unique().sort().to_list()
@@ -41,23 +41,23 @@ def rate_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
             "the trials are of several settings: choose one with --where, or take a table "
             "of one sweep"
         )
-    meant = declared(frame, metric)
+    definition = declared(frame, metric)
     with style.house_style():
         unit = f"{metric.replace('_', ' ')}, {suites[0]}"
         scales = by_scale(table)
         figure, grid = style.wrapped_panels(len(scales), unit)
         for axes, scale in zip(grid, scales, strict=True):
-            _draw(axes, table.filter(scale=scale))
+            _draw_panel(axes, table.filter(scale=scale))
             axes.set_title(style.size_title(scale))
-            if meant is not None and meant.unit == "share":
-                axes.set_ylim(*series.SHARE)
+            if definition is not None and definition.unit == "share":
+                axes.set_ylim(*series.SHARE_LIMITS)
         style.label_x(figure, "learning rate")
         style.legend_below(figure, _keys(table))
     return figure, table
 
 
-def _draw(axes: Axes, table: pl.DataFrame) -> None:
-    """The curves of one size."""
+def _draw_panel(axes: Axes, table: pl.DataFrame) -> None:
+    """Draw the curves of one size."""
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     rates = table["learning_rate"].unique().sort().to_list()
@@ -66,14 +66,14 @@ def _draw(axes: Axes, table: pl.DataFrame) -> None:
     losses = []
     for arm in arms_of(table):
         color = style.color_of(arm)
-        own = table.filter(arm=arm).sort("learning_rate")
+        curve = table.filter(arm=arm).sort("learning_rate")
         mark: Any = {"marker": style.marker_of(arm), "color": color, "ms": 4}
-        axes.plot(own["learning_rate"], own["mean"], **mark)
-        bars = own.drop_nulls("low")
+        axes.plot(curve["learning_rate"], curve["mean"], **mark)
+        bars = curve.drop_nulls("low")
         axes.vlines(
             bars["learning_rate"], bars["low"], bars["high"], color=color, lw=0.8
         )
-        best = own.filter("best").drop_nulls("mean")
+        best = curve.filter("best").drop_nulls("mean")
         for row in best.iter_rows(named=True):
             shape: Any = {"marker": "o" if row["interior"] else "x", "mfc": "none"}
             axes.plot(row["learning_rate"], row["mean"], color=color, ms=10, **shape)
@@ -81,20 +81,24 @@ def _draw(axes: Axes, table: pl.DataFrame) -> None:
             text = f"{arm_name(arm)}: {best['sensitivity'][0]:.2g}"
             losses.append(Line2D([], [], **mark, label=text))
     if losses:
-        how: Any = {"fontsize": 7.5, "title_fontsize": 7.5, "framealpha": 0.8}
+        options: Any = {"fontsize": 7.5, "title_fontsize": 7.5, "framealpha": 0.8}
         title = "lost within a factor of 3"
-        axes.legend(handles=losses, title=title, frameon=True, edgecolor="white", **how)
+        axes.legend(
+            handles=losses, title=title, frameon=True, edgecolor="white", **options
+        )
 
 
 def _keys(table: pl.DataFrame) -> list[Line2D]:
     faint: Any = {"color": style.FAINT, "ls": "", "ms": 8}
-    found = series.keys(arms_of(table), band=False)
+    handles = series.series_keys(arms_of(table), band=False)
     if table["low"].drop_nulls().len():
         text = "mean, 95 % interval"
-        found.append(Line2D([], [], marker="|", label=text, **faint))
+        handles.append(Line2D([], [], marker="|", label=text, **faint))
     best = table.filter("best").drop_nulls("mean")["interior"].unique()
     if True in best:
-        found.append(Line2D([], [], marker="o", mfc="none", label="best rate", **faint))
+        handles.append(
+            Line2D([], [], marker="o", mfc="none", label="best rate", **faint)
+        )
     if False in best:
-        found.append(Line2D([], [], marker="x", label="best, at the edge", **faint))
-    return found
+        handles.append(Line2D([], [], marker="x", label="best, at the edge", **faint))
+    return handles

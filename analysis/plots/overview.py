@@ -1,8 +1,8 @@
-"""Every picture that a table has data for: the known figures, and one for other tasks.
+"""Every picture that a table has data for: those of `FIGURES`, and one for other tasks.
 
-A task without a figure of its own gets its first metric against size, or against
-training where there is one size: a panel a value if one more field varies, else a
-picture a setting.
+For a task without a figure of its own, its first metric is drawn against size, or
+against training tokens where there is one size. If one more field varies, its values
+are panels; if several do, each setting has a picture.
 """
 
 from collections.abc import Collection
@@ -10,9 +10,9 @@ from collections.abc import Collection
 import polars as pl
 
 from analysis.fields import Fields
-from analysis.plots.by_field import MOST_PANELS, facts_of, field_figure, file_name
+from analysis.plots.by_field import MOST_PANELS, describe_view, field_figure, file_name
 from analysis.plots.families import FIGURES
-from analysis.plots.gallery import Picture, draw_settings, named, one_picture
+from analysis.plots.gallery import Picture, draw_picture, draw_settings, picture_name
 from analysis.plots.learning_rates import rate_figure
 from analysis.selection import IS_TRIAL, usable
 from analysis.settings import Setting, settings_of
@@ -22,35 +22,35 @@ from analysis.views import Query, view
 def all_pictures(
     frame: pl.DataFrame, only: Collection[str] = ()
 ) -> tuple[list[Picture], list[str]]:
-    """Every picture, or those of the figures named, and what is left out with the reason.
+    """Every picture, or those of the figures in `only`, and why others are left out.
 
-    Figures without any runs are named in one line.
+    One line names all figures that have no runs.
     """
     done = usable(frame).filter(pl.col("state") == "done")
     pictures, reasons, absent = [], [], []
-    shown: list[str] = []
+    drawn_runs: list[str] = []
     for name, entry in FIGURES.items():
         if only and name not in only:
             continue
-        here = entry.finished(done)
-        if here.is_empty() and not only:
+        rows = entry.select_runs(done)
+        if rows.is_empty() and not only:
             absent.append(name)
             continue
         drawn, why = entry.pictures(frame)
         pictures += drawn
         reasons += [f"{name} is left out: {reason}" for reason in why]
         if drawn and not entry.any_task:
-            shown += here["run_id"].unique().to_list()
+            drawn_runs += rows["run_id"].unique().to_list()
     if not only:
         ended = pl.col("state").is_in(["done", "failed"])
         drawn, why = rate_pictures(usable(frame).filter(IS_TRIAL, ended))
         pictures += drawn
         reasons += [f"rates are left out: {reason}" for reason in why]
-        others = done.filter(~pl.col("run_id").is_in(shown), ~IS_TRIAL)
-        for part in others.sort("task").partition_by("task", maintain_order=True):
-            drawn, why = overviews(part)
+        others = done.filter(~pl.col("run_id").is_in(drawn_runs), ~IS_TRIAL)
+        for rows in others.sort("task").partition_by("task", maintain_order=True):
+            drawn, why = overviews(rows)
             pictures += drawn
-            task = part["task"][0]
+            task = rows["task"][0]
             reasons += [f"an overview of {task} is left out: {one}" for one in why]
     if absent:
         reasons.append(f"no finished run is for {', '.join(absent)}")
@@ -58,18 +58,18 @@ def all_pictures(
 
 
 def rate_pictures(trials: pl.DataFrame) -> tuple[list[Picture], list[str]]:
-    """A picture a task and setting of the trials of `sweeps tune`."""
+    """A picture for each task and setting of the trials of `sweeps tune`."""
     pictures, reasons = [], []
-    for part in trials.sort("task").partition_by("task", maintain_order=True):
-        task = part["task"][0]
+    for rows in trials.sort("task").partition_by("task", maintain_order=True):
+        task = rows["task"][0]
         about = f"The task {task} at every learning rate that was tried for it."
 
         def draw(setting: Setting, task: str = task, about: str = about) -> Picture:
             name = f"rates-{task}"
-            return one_picture(name, about, setting, rate_figure, "learning_rate")
+            return draw_picture(name, about, setting, rate_figure, "learning_rate")
 
         drawn, why = draw_settings(
-            settings_of(part, "scale", "arm", "learning_rate"), draw
+            settings_of(rows, "scale", "arm", "learning_rate"), draw
         )
         pictures += drawn
         reasons += why
@@ -81,26 +81,26 @@ def overviews(
 ) -> tuple[list[Picture], list[str]]:
     """Pictures of the first metric of one task, and why some are left out.
 
-    Against size, or against `x`, in the words of `python -m analysis plot`.
+    `x` is the axis as in `python -m analysis plot`; without it, size.
     """
     fields = Fields(done)
     column = fields.resolve(x) if x else "parameters"
     varied = ["scale", "arm", *([column] if column in fields.paths else [])]
-    frame = fields.add(done, varied[-1])
-    mixed = fields.mixed(frame, varied)
+    frame = fields.add_column(done, varied[-1])
+    mixed = fields.varying_within(frame, varied)
     panel = None
     if column != "parameters" and done["scale"].n_unique() > 1:
         panel = "scale"
     elif len(mixed) == 1 and len(fields.values(mixed[0])) <= MOST_PANELS:
         panel = mixed[0]
     whole = not mixed or panel in mixed
-    parts = [Setting("", "", "", done)] if whole else settings_of(frame, *varied)
+    settings = [Setting("", "", "", done)] if whole else settings_of(frame, *varied)
 
     def draw(setting: Setting) -> Picture:
-        found = view(setting.frame, Query(), x, panel=panel)
-        figure, table = field_figure(found, setting.label)
-        about = f"{found.measure.label} of the task {found.rows['task'][0]}."
-        name, told = named(file_name(found), setting), facts_of(found)
-        return Picture(name, about.capitalize(), setting.label, told, figure, table)
+        here = view(setting.frame, Query(), x, panel=panel)
+        figure, table = field_figure(here, setting.label)
+        about = f"{here.measure.label} of the task {here.rows['task'][0]}.".capitalize()
+        name = picture_name(file_name(here), setting)
+        return Picture(name, about, setting.label, describe_view(here), figure, table)
 
-    return draw_settings(parts, draw)
+    return draw_settings(settings, draw)

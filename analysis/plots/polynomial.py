@@ -23,7 +23,7 @@ from analysis.settings import check_one_setting
 from analysis.statistics import binomial_error, over_seeds
 
 DODGE = 0.36
-"""Width over which the arms are spread at one number of operations."""
+"""The width over which arms are spread at one number of operations."""
 
 
 def accuracy_by_operations(frame: pl.DataFrame) -> pl.DataFrame:
@@ -37,23 +37,22 @@ def accuracy_by_operations(frame: pl.DataFrame) -> pl.DataFrame:
     rows = measured(final, EXACT_MATCH).join(
         floor, on=["run_id", OPERATIONS], how="left"
     )
-    more = ("guess_floor", "max_operations", "parameters", "pause_tokens")
-    rows = rows.select("run_id", *columns, *more)
+    columns += ["guess_floor", "max_operations", "parameters", "pause_tokens"]
+    rows = rows.select("run_id", *columns)
     return sort_rows(rows, "parameters", "arm", OPERATIONS, "seed")
 
 
 def polynomial_table(frame: pl.DataFrame) -> pl.DataFrame:
     """Mean exact match with its interval, per size, arm and number of operations.
 
-    `floor_high` is what guessing at the floor stays below in 97.5 % of test sets of
-    that many problems (binomial); `at_floor` says that the mean does not pass it, so
-    that the cell is no evidence of any ability.
+    `floor_high` is the score that guessing exceeds in 2.5 % of test sets of that many
+    problems (binomial). `at_floor` says that the mean does not exceed it, so that the
+    cell is no evidence of any ability.
 
     Raises
     ------
     ValueError
-        When runs differ in another setting than size and arm: a mean over them
-        would pass for one over seeds.
+        When the runs are of several settings; see `check_one_setting`.
     """
     final = at_end(frame).filter(is_slice_of(OPERATIONS))
     check_one_setting(final, "scale", "arm")
@@ -73,10 +72,10 @@ def polynomial_table(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def polynomial_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
-    """Exact match against m: a panel a size, a colour an arm, a dot a seed.
+    """Draw exact match against m: a panel for each size, a colour for each arm.
 
-    Means that the test set cannot tell from guessing are hollow; the band above the
-    floor is as wide. Returns the figure and the plotted table.
+    A dot is a seed. Means that may be guessing (`at_floor`) are hollow; the band above
+    the floor reaches up to `floor_high`. Returns the figure and the plotted table.
     """
     rows = accuracy_by_operations(frame)
     if rows.is_empty():
@@ -94,12 +93,12 @@ def polynomial_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
         grid[0][0].set_ylabel("exact match (greedy)")
         style.label_x(figure, "operations in the expression, m")
         bands = [series.noise_key()] * noise
-        style.legend_below(figure, [*keys(arms_of(rows)), *bands])
+        style.legend_below(figure, [*legend_keys(arms_of(rows)), *bands])
     return figure, table
 
 
 def draw_panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> bool:
-    """Runs of one size as dots, means with intervals, guess floor, border of the domain.
+    """Draw runs of one size, means with intervals, the guess floor and the domain.
 
     Returns whether there is a band of `series.draw_noise`.
     """
@@ -126,38 +125,38 @@ def draw_panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> bool:
         axes.plot(x, means["mean"], color=color, zorder=3)
         axes.vlines(x, means["low"], means["high"], color=color, lw=0.8, zorder=2)
         for guessing, fill, edge in ((False, color, "white"), (True, "white", color)):
-            part = (means["at_floor"].fill_null(False) == guessing).to_numpy()
-            points, values = x[part], means["mean"].to_numpy()[part]
-            how: dict[str, Any] = {
+            chosen = (means["at_floor"].fill_null(False) == guessing).to_numpy()
+            points, values = x[chosen], means["mean"].to_numpy()[chosen]
+            mark: dict[str, Any] = {
                 "marker": marker,
                 "mfc": fill,
                 "mec": edge,
                 "mew": 0.8,
                 "ls": "",
             }
-            axes.plot(points, values, zorder=4, **how)
-    _floor(axes, table)
+            axes.plot(points, values, zorder=4, **mark)
+    _draw_floor(axes, table)
     if most > last:
         axes.axvspan(last + 0.5, most + 0.5, color="#f3f3f3", zorder=0, lw=0)
         axes.axvline(last + 0.5, color=style.FAINT, lw=0.8, zorder=1)
         where = axes.get_xaxis_transform()
-        style.direct_note(
+        style.add_note(
             axes, last + 0.58, 0.97, "out of domain", va="top", transform=where
         )
-        style.direct_note(
+        style.add_note(
             axes, last + 0.42, 0.97, "trained", va="top", ha="right", transform=where
         )
     axes.set_xticks(range(1, most + 1))
     axes.set_xlim(0.5, most + 0.5)
-    axes.set_ylim(*series.SHARE)
+    axes.set_ylim(*series.SHARE_LIMITS)
     axes.grid(visible=False, axis="x")
     return series.draw_noise(
         axes, rows.with_columns(place=OPERATIONS), span=1.0, share=True
     )
 
 
-def _floor(axes: Axes, table: pl.DataFrame) -> None:
-    """What guessing scores, and how far up a test set of this size lets it seem."""
+def _draw_floor(axes: Axes, table: pl.DataFrame) -> None:
+    """Draw the score of guessing, and the band up to `floor_high`."""
     bounds = pl.col("guess_floor", "floor_high").mean()
     floor = table.group_by(OPERATIONS).agg(bounds).sort(OPERATIONS)
     m, level = floor[OPERATIONS], floor["guess_floor"]
@@ -168,12 +167,12 @@ def _floor(axes: Axes, table: pl.DataFrame) -> None:
     )
 
 
-def keys(arms: list[str]) -> list[Line2D]:
-    """Entries of a legend; that of the floor is the last."""
+def legend_keys(arms: list[str]) -> list[Line2D]:
+    """Legend entries of `draw_panel`; the last is that of the floor."""
     faint = style.FAINT
     hollow: dict[str, Any] = {"color": faint, "marker": "o", "mfc": "white", "ls": ""}
     return [
-        *series.keys(arms),
-        Line2D([], [], label="not told from guessing", **hollow),
+        *series.series_keys(arms),
+        Line2D([], [], label="may be guessing", **hollow),
         Line2D([], [], color=faint, ls=(0, (1, 1.2)), lw=1.2, label="guess floor"),
     ]

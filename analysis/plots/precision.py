@@ -1,7 +1,7 @@
-"""Does bf16 say what fp32 says? Loss curves of twins, and the effect of the objective.
+"""Whether bf16 agrees with fp32: loss curves of twins, and the effect of objectives.
 
-Twins are two runs that differ in the precision of training alone: same weights at the
-start, same data. Evaluation is in fp32 for both.
+Twins are two runs that differ in the precision of training alone: they have the same
+initial weights and the same data. Both are evaluated in fp32.
 """
 
 import json
@@ -20,18 +20,18 @@ from analysis.selection import TRAIN, measured
 
 PRECISIONS = ("fp32", "bf16")
 GAP = "bf16 - fp32"
-"""What the rows of the difference between both are called."""
+"""The value of `precision` in rows of the difference between both."""
 FP32: dict[str, Any] = {"lw": 4, "alpha": 0.3}
 BF16: dict[str, Any] = {"lw": 1.2, "ls": (0, (3, 1.2))}
-"""Looks of the two means: a broad pale band, and dashes that can lie on it."""
+"""Styles of the two means: a broad pale line, and dashes that stay visible on it."""
 FORMED = 0.9
-"""Accuracy at which the ability counts as formed."""
+"""Accuracy from which the ability counts as formed."""
 MEASURES = {
     "accuracy": "mean test accuracy during training",
     "formed": f"thousand tokens to {FORMED:.0%} accuracy\n(pairs that reached it)",
     "loss": "mean test loss of head 1, nats",
 }
-"""What the effect of the objective is measured on, and what an axis calls it."""
+"""Outcomes on which objectives are compared, with the label of the axis."""
 
 
 def twins(frame: pl.DataFrame) -> pl.DataFrame:
@@ -46,13 +46,13 @@ def twins(frame: pl.DataFrame) -> pl.DataFrame:
         When there are none.
     """
     done = frame.filter(pl.col("state") == "done", pl.col("config").is_not_null())
-    known = done.select("config", "precision").unique().sort("config")
+    configs = done.select("config", "precision").unique().sort("config")
     keys = pl.DataFrame(
-        [(config, *_keys(config)) for config in known["config"]],
+        [(config, *_twin_keys(config)) for config in configs["config"]],
         schema={"config": pl.String(), "twin": pl.String(), "cell": pl.String()},
         orient="row",
     )
-    both = known.join(keys, on="config").group_by("twin").agg(pl.col("precision"))
+    both = configs.join(keys, on="config").group_by("twin").agg(pl.col("precision"))
     both = both.filter(pl.col("precision").list.n_unique() == len(PRECISIONS))
     rows = done.join(keys, on="config").filter(pl.col("twin").is_in(both["twin"]))
     if rows.is_empty():
@@ -60,12 +60,12 @@ def twins(frame: pl.DataFrame) -> pl.DataFrame:
     if rows["cell"].n_unique() > 1:
         names = rows.select("task", "scale").unique().sort("task", "scale").rows()
         raise ValueError(
-            f"twins of several settings are in the table ({names}): draw one at a time"
+            f"the table has twins of several settings ({names}): draw one at a time"
         )
     return rows.sort("run_id", "step")
 
 
-def _keys(config: str) -> tuple[str, str]:
+def _twin_keys(config: str) -> tuple[str, str]:
     """The configuration without its precision, and without arm and seeds as well."""
     stored = json.loads(config)
     del stored["training"]["precision"]
@@ -91,9 +91,9 @@ def curve_differences(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def precision_curves(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
-    """Loss of the same runs in fp32 and in bf16, and below it the difference.
+    """Draw the loss of twins in fp32 and in bf16, and below it the difference.
 
-    A column an arm, a line a seed; a thick line is the mean over seeds.
+    A column for each arm, a thin line for each seed; thick lines are means over seeds.
     """
     table = curve_differences(frame)
     arms = arms_of(table)
@@ -110,9 +110,9 @@ def precision_curves(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
         for (above, below), arm in zip(grid.T, arms, strict=True):
             here = table.filter(pl.col("arm") == arm)
             color = style.color_of(arm)
-            _lines(above, here, "fp32", color, **FP32)
-            _lines(above, here, "bf16", color, **BF16)
-            _lines(below, here, "difference", color)
+            _draw_lines(above, here, "fp32", color, **FP32)
+            _draw_lines(above, here, "bf16", color, **BF16)
+            _draw_lines(below, here, "difference", color)
             below.axhline(0, color=style.FAINT, ls=":", lw=1, zorder=1)
             above.set_title(arm_label(arm))
             style.short_numbers(below)
@@ -124,13 +124,13 @@ def precision_curves(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     return figure, table
 
 
-def _lines(
-    axes: Axes, rows: pl.DataFrame, column: str, color: str, **mean: Any
+def _draw_lines(
+    axes: Axes, rows: pl.DataFrame, column: str, color: str, **options: Any
 ) -> None:
     for run in rows.partition_by("seed", maintain_order=True):
         axes.plot(run["tokens"], run[column], lw=0.6, alpha=0.35, color=color)
-    over = rows.group_by("tokens").agg(pl.col(column).mean()).sort("tokens")
-    axes.plot(over["tokens"], over[column], color=color, **mean)
+    mean = rows.group_by("tokens").agg(pl.col(column).mean()).sort("tokens")
+    axes.plot(mean["tokens"], mean[column], color=color, **options)
 
 
 def _curve_keys() -> list[Line2D]:
@@ -145,8 +145,8 @@ def _curve_keys() -> list[Line2D]:
 def arm_effects(frame: pl.DataFrame) -> pl.DataFrame:
     """Every other arm minus n = 1, paired by seed, in both precisions.
 
-    One row a measure, arm and precision: mean difference, t interval, pairs. Rows
-    of precision `GAP` hold the difference of the differences.
+    A row for each measure, arm and precision: mean difference, t interval, pairs. Rows
+    of precision `GAP` have the difference between the two precisions.
     """
     rows = _outcomes(twins(frame))
     by = ["measure", "precision", "arm"]
@@ -159,17 +159,17 @@ def arm_effects(frame: pl.DataFrame) -> pl.DataFrame:
     gap = interaction(sides[0], sides[1], ["measure", "arm"])
     names = (*PRECISIONS, GAP)
     columns = ["measure", "arm", "data_seed", "difference"]
-    parts = pl.concat(
-        part.select(*columns, precision=pl.lit(name))
-        for part, name in zip((*sides, gap), names, strict=True)
+    rows = pl.concat(
+        differences.select(*columns, precision=pl.lit(name))
+        for differences, name in zip((*sides, gap), names, strict=True)
     )
     order = pl.col("precision").cast(pl.Enum(names))
-    ranked = sort_rows(parts.with_columns(order), "arm", "precision", "measure")
-    return compared(ranked.with_columns(pl.col("precision").cast(pl.String())), by)
+    ordered = sort_rows(rows.with_columns(order), "arm", "precision", "measure")
+    return compared(ordered.with_columns(pl.col("precision").cast(pl.String())), by)
 
 
 def _outcomes(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row a run and measure: `value`."""
+    """The `value` of each run and measure."""
     accuracy = measured(rows, "accuracy", "test").filter(pl.col("slice") == "")
     loss = measured(rows, "loss", "test").filter(pl.col("slice") == "horizon=1")
     if accuracy.is_empty():
@@ -178,38 +178,37 @@ def _outcomes(rows: pl.DataFrame) -> pl.DataFrame:
     times = event_times(accuracy, FORMED).filter("happened")
     formed = times.with_columns(value=pl.col("tokens") / 1000)
     runs = accuracy.select(keys).unique()
-    parts = {
+    outcomes = {
         "accuracy": accuracy.group_by(keys).agg(pl.col("value").mean()),
         "formed": runs.join(formed, on="run_id"),
         "loss": loss.group_by(keys).agg(pl.col("value").mean()),
     }
     return pl.concat(
         [
-            part.select(*keys, "value", measure=pl.lit(name))
-            for name, part in parts.items()
+            values.select(*keys, "value", measure=pl.lit(name))
+            for name, values in outcomes.items()
         ]
     ).sort("measure", *keys)
 
 
 def precision_effects(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
-    """What an objective changes against n = 1, measured in fp32 and in bf16.
+    """Draw the differences of arms from n = 1, measured in fp32 and in bf16.
 
-    A panel a measure; a dot is the mean of paired differences over seeds, with its 95 %
-    t interval. Two precisions agree where their intervals lie on one side of zero.
+    A panel for each measure. A dot is the mean of paired differences over seeds, with its
+    95 % t interval. The precisions agree where both intervals lie on one side of zero.
     """
     table = arm_effects(frame)
     arms = arms_of(table)
-    levels = [*PRECISIONS, GAP]
+    kinds = [*PRECISIONS, GAP]
     with style.house_style():
         figure = style.empty_figure(2.5 * len(MEASURES) + 1.2, 1.1 + 0.75 * len(arms))
         grid = figure.subplots(1, len(MEASURES), sharey=True, squeeze=False)
         for axes, (name, label) in zip(grid[0], MEASURES.items(), strict=True):
             for row in table.filter(pl.col("measure") == name).iter_rows(named=True):
-                place = levels.index(row["precision"])
-                y = arms.index(row["arm"]) * (len(levels) + 0.8) + place
-                color = style.color_of(row["arm"])
-                if place == 2:
-                    color = style.FAINT
+                place = kinds.index(row["precision"])
+                y = arms.index(row["arm"]) * (len(kinds) + 0.8) + place
+                is_gap = row["precision"] == GAP
+                color = style.FAINT if is_gap else style.color_of(row["arm"])
                 if row["low"] is not None:
                     axes.plot([row["low"], row["high"]], [y, y], color=color, lw=1.2)
                 marker = style.marker_of(row["arm"])
@@ -219,9 +218,9 @@ def precision_effects(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
             axes.set_xlabel(f"difference in\n{label}")
             axes.grid(visible=False, axis="y")
         ticks = {
-            i * (len(levels) + 0.8) + j: f"{arm_name(arm)}, {kind}"
+            i * (len(kinds) + 0.8) + j: f"{arm_name(arm)}, {kind}"
             for i, arm in enumerate(arms)
-            for j, kind in enumerate(levels)
+            for j, kind in enumerate(kinds)
         }
         grid[0][0].set_yticks(list(ticks), list(ticks.values()))
         grid[0][0].set_ylim(max(ticks) + 0.6, -0.6)

@@ -1,6 +1,6 @@
-"""The one figure of `make quick`: polynomials, induction and choice points together.
+"""The figure of `make quick`: polynomials, induction and choice points.
 
-Each panel comes from a sweep of its own; what has not been trained yet is left out.
+Each panel is drawn from its own sweep; panels of untrained sweeps are left out.
 """
 
 from collections.abc import Callable
@@ -23,9 +23,9 @@ Panel = tuple[str, Callable[[Axes], None]]
 
 
 def quick_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
-    """Three panels a row, one legend; returns the figure and the plotted table.
+    """Draw three panels in a row; returns the figure and the plotted table.
 
-    The table is long: `panel`, `scale`, `arm`, `x` (operations, or training tokens),
+    Columns of the table: `panel`, `scale`, `arm`, `x` (operations, or training tokens),
     mean, interval, number of seeds, and `reference`, the dotted line of the panel.
 
     Raises
@@ -33,7 +33,7 @@ def quick_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     ValueError
         When no run of any of the three sweeps is done.
     """
-    found = [
+    drawings = [
         draw(frame)
         for task, draw in (
             ("polynomial", _polynomial),
@@ -46,10 +46,10 @@ def quick_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
             pl.col("value").is_not_null(),
         ).is_empty()
     ]
-    if not found:
+    if not drawings:
         raise ValueError("No run of the quick sweeps is finished yet. Type make quick.")
-    panels = [panel for some, _ in found for panel in some]
-    table = pl.concat([rows for _, rows in found])
+    panels = [panel for of_task, _ in drawings for panel in of_task]
+    table = pl.concat([rows for _, rows in drawings])
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
     with style.house_style():
@@ -75,8 +75,8 @@ def induction_rows(frame: pl.DataFrame) -> pl.DataFrame:
 
 def choice_rows(frame: pl.DataFrame) -> pl.DataFrame:
     """Excess loss of head 1 at choices, in nats, at every evaluation."""
-    here = frame.filter(pl.col("task") == "choice-points")
-    return curve_rows(here, "excess_loss", "test", CHOICE)
+    choice_points = frame.filter(pl.col("task") == "choice-points")
+    return curve_rows(choice_points, "excess_loss", "test", CHOICE)
 
 
 def _polynomial(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
@@ -94,7 +94,7 @@ def _polynomial(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
         (f"polynomials, {scale} parameters", partial(draw, scale=scale))
         for scale in by_scale(rows)
     ]
-    long = table.select(
+    plotted = table.select(
         pl.lit(EXACT_MATCH).alias("panel"),
         "scale",
         "arm",
@@ -105,7 +105,7 @@ def _polynomial(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
         "seeds",
         pl.col("guess_floor").alias("reference"),
     )
-    return panels, long
+    return panels, plotted
 
 
 def _induction(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
@@ -119,7 +119,7 @@ def _induction(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
         axes.axhline(floor, color=style.FAINT, ls=(0, (1, 1.2)), lw=1.2, zorder=1)
         axes.set(xlabel="training tokens", ylabel="accuracy on repeats", ylim=(0, 1.02))
 
-    return [("induction on random segments", draw)], _long(
+    return [("induction on random segments", draw)], _summarize_curves(
         rows, "induction", floor, share=True
     )
 
@@ -131,16 +131,16 @@ def _choices(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
         draw_curves(axes, rows, "tokens")
         axes.axhline(0.0, color=style.FAINT, ls=(0, (1, 1.2)), lw=1.2, zorder=1)
         axes.set(xlabel="training tokens", ylabel="excess loss at choices, nats")
-        learning = rows.filter(pl.col("step") > 0)["value"].max()
-        if isinstance(learning, float):  # the untrained model lies far above the rest
-            axes.set_ylim(-0.1 * learning, 1.2 * learning)
+        top = rows.filter(pl.col("step") > 0)["value"].max()
+        if isinstance(top, float):  # the loss before training is far above the rest
+            axes.set_ylim(-0.1 * top, 1.2 * top)
 
-    return [("choice points", draw)], _long(
+    return [("choice points", draw)], _summarize_curves(
         rows, "choice excess loss", 0.0, share=False
     )
 
 
-def _long(
+def _summarize_curves(
     rows: pl.DataFrame, panel: str, reference: float, share: bool
 ) -> pl.DataFrame:
     """Means over seeds at every evaluation, in the columns of the whole table."""
@@ -159,7 +159,7 @@ def _long(
 
 
 def _keys(arms: list[str], table: pl.DataFrame) -> list[Line2D]:
-    keys = polynomial.keys(arms)
+    keys = polynomial.legend_keys(arms)
     floor = keys[-1]
     if "induction" in table["panel"]:
         tick = Line2D([], [], color=style.FAINT, marker="|", ms=6, ls="")

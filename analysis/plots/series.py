@@ -1,7 +1,7 @@
-"""Figures of one score: a panel a condition, a colour a series, every seed a dot."""
+"""Figures of one metric: a panel a condition, a colour a series, a dot a seed."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,29 +12,29 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis.arm_names import BASELINE, arm_label, arm_name, arms_of
-from analysis.fields import distinct, value_label
-from analysis.modes import levels, span_of
+from analysis.arm_names import BASELINE, arm_name, arms_of
+from analysis.fields import sort_distinct, value_label
+from analysis.modes import span_of, summarize_seeds
 from analysis.noise import noise_band
 from analysis.plots import style
 from analysis.resampling import over_items
 
 DODGE = 0.16
 """Share of the distance between two x over which the series are spread."""
-CROWDED = 6
-"""With more values of x than this, they stand on one another."""
+MOST_SPREAD = 6
+"""With more values of x than this, series are not spread."""
 REFERENCE: Any = {"color": style.FAINT, "ls": ":", "lw": 1}
 """The line at a level to compare with."""
-BOUND: Any = {"floor": REFERENCE, "ceiling": REFERENCE | {"ls": (0, (5, 2))}}
-"""The lines at what guessing scores, and at the best that is possible."""
-LEVELS: Any = BOUND | {"one_of_k": REFERENCE | {"ls": (0, (6, 1.5, 1, 1.5))}}
-"""All lines of `draw_bounds`: also what one of the k names of a story scores by chance."""
+BOUND_LINES: Any = {"floor": REFERENCE, "ceiling": REFERENCE | {"ls": (0, (5, 2))}}
+"""Lines at the score of guessing, and at the best possible score."""
+LEVEL_LINES: Any = BOUND_LINES | {"one_of_k": REFERENCE | {"ls": (0, (6, 1.5, 1, 1.5))}}
+"""All lines of `draw_bounds`; `one_of_k` is the score of one of a story's k names."""
 NOISE: Any = {"color": "#3b3b3b", "alpha": 0.13, "lw": 0, "zorder": 1}
 """The band of `draw_noise`."""
 BAR = 0.4
-"""Half the width of such a band where names are one unit apart."""
-SHARE = (-0.03, 1.03)
-"""The y axis of a share: marks at its ends are whole."""
+"""Half the width of a separate band at each x, where these are one unit apart."""
+SHARE_LIMITS = (-0.03, 1.03)
+"""The y axis of a share, with room for whole markers at 0 and 1."""
 
 
 def series_figure(
@@ -47,170 +47,146 @@ def series_figure(
     title: str = "{}",
     unit: str = "",
     log: bool = False,
-    limits: tuple[float, float] | None = SHARE,
-    reference: Any = None,
-    reference_label: str = "",
-    order: Sequence[Any] = (),
-    apart: bool = True,
+    limits: tuple[float, float] | None = SHARE_LIMITS,
     floor: str = "guess floor",
 ) -> tuple[Figure, pl.DataFrame]:
-    """Draw `value` against `x`.
+    """Draw `value` against `x`: a panel for each value of `panel`, in order of appearance.
 
     Parameters
     ----------
     rows
         One row a run and x, all of one setting: `seed`, `value`, `x`, `hue`, `panel`;
-        optionally counts by test item and the columns of `LEVELS`.
-    label, unit, title, limits
-        Names of x axis, y axis and panels (`{}` is the panel's value); ends of the y axis.
-    reference, reference_label, floor
-        A level to mark with a dotted line; names of the level and floor in the legend.
-    order, apart
-        Order of the panels; whether series stand side by side where x has few values.
+        optionally counts by test item and the columns of `LEVEL_LINES`.
+    label, unit, title
+        Names of x axis, y axis and panels (`{}` is the panel's value).
+    limits
+        Ends of the y axis.
+    floor
+        Name of the floor in the legend.
 
-    Returns the figure and the plotted table: `modes.levels`, `resampling.over_items`.
+    Returns the figure and the plotted table: summaries of seeds (`summarize_seeds`) with
+    intervals over test items (`resampling.over_items`).
     """
+    is_share, is_line = limits == SHARE_LIMITS, rows[x].dtype.is_numeric() and x != hue
     span, noise, by = span_of(rows), False, list(dict.fromkeys((panel, x, hue)))
-    table = over_items(rows, levels(rows, by, span, limits == SHARE), by)
-    looks, values = looks_of(rows, hue), distinct(rows[panel])
-    panels = [name for name in order if name in values] or values
+    table = over_items(rows, summarize_seeds(rows, by, span, is_share), by)
+    looks, panels = looks_of(rows, hue), rows[panel].unique(maintain_order=True)
     with style.house_style():
         figure, grid = style.wrapped_panels(len(panels), unit)
         for axes, value in zip(grid, panels, strict=True):
-            here = pl.col(panel) == value
-            seeds, means = rows.filter(here), table.filter(here)
-            ticks = _ticks(seeds[x], log)
-            joined = rows[x].dtype.is_numeric() and x != hue
-            _draw_panel(axes, seeds, means, x, hue, looks, ticks, apart, joined)
+            seeds, means = (
+                rows.filter(here := pl.col(panel) == value),
+                table.filter(here),
+            )
+            ticks = _tick_places(seeds[x], log)
+            place = _place_series(seeds, x, hue, ticks, list(looks)).alias("place")
+            seeds, means = seeds.with_columns(place), means.with_columns(place)
+            draw_levels(axes, seeds, means, hue, looks, "-" if is_line else "")
+            _draw_single_runs(axes, means, hue, looks)
+            style.mark_values(axes, ticks)
             if limits is not None:
                 axes.set_ylim(*limits)
             seeds = seeds.with_columns(place=pl.col(x).replace_strict(ticks))
             draw_bounds(axes, seeds)
             if hue == "arm":
-                noise |= draw_noise(axes, seeds, span, limits == SHARE, joined)
+                noise |= draw_noise(axes, seeds, span, is_share, is_line)
             axes.set_title(title.format(value))
-            if reference is not None:
-                axes.axhline(reference, **REFERENCE, zorder=1)
         style.label_x(figure, label)
-        level = _level_key(reference_label if reference is not None else "")
-        series: list[Artist] = [*keys(looks, hue, table=table), *level]
-        handles = [*series, *bound_keys(rows, floor), *[noise_key()] * noise]
+        handles: list[Artist] = [*series_keys(looks, hue, table=table)]
+        handles += [*bound_keys(rows, floor), *[noise_key()] * noise]
         style.legend_below(figure, handles)
     return figure, table
 
 
-def _draw_panel(
-    axes: Axes,
-    rows: pl.DataFrame,
-    table: pl.DataFrame,
-    x: str,
-    hue: str,
-    looks: dict[Any, tuple[str, str]],
-    ticks: dict[Any, float],
-    apart: bool,
-    joined: bool,
-) -> None:
-    """The series of one panel: seeds, means with intervals, and marks on the x axis."""
-    place = _place(x, hue, ticks, list(looks), DODGE * (apart and x != hue))
-    means = table.with_columns(place=place)
-    line = "-" if joined else ""
-    draw_levels(axes, rows.with_columns(place=place), means, hue, looks, line)
-    _single_runs(axes, means, hue, looks)
-    style.mark_values(axes, ticks)
-
-
 def looks_of(rows: pl.DataFrame, hue: str) -> dict[Any, tuple[str, str]]:
     """Colour and marker of each series, in their order."""
-    if hue == "arm":
-        return {
-            arm: (style.color_of(arm), style.marker_of(arm)) for arm in arms_of(rows)
-        }
-    return style.looks_in_order(distinct(rows[hue]))
+    values = arms_of(rows) if hue == "arm" else sort_distinct(rows[hue])
+    return style.assign_looks(values, hue)
 
 
 def draw_bounds(axes: Axes, rows: pl.DataFrame) -> None:
-    """The columns of `LEVELS` at each `place`, where they lie in the panel or near it."""
-    for name, line in LEVELS.items():
+    """Draw the columns of `LEVEL_LINES` over `place`, if they lie in or near the panel."""
+    for name, line in LEVEL_LINES.items():
         if name not in rows.columns:
             continue
-        known = rows.drop_nulls(name).group_by("place").agg(pl.col(name).mean())
-        known = known.sort("place")
+        means = rows.drop_nulls(name).group_by("place").agg(pl.col(name).mean())
+        means = means.sort("place")
         low, high = axes.get_ylim()
         margin = 0.25 * (high - low)
-        inside = known[name].is_between(low - margin, high + margin)
-        if known.is_empty() or not inside.all():
+        is_near = means[name].is_between(low - margin, high + margin)
+        if means.is_empty() or not is_near.all():
             continue
-        levels_there = known[name].to_numpy()
-        if np.ptp(levels_there) <= 1e-9:
-            axes.axhline(levels_there[0], **line, zorder=1)
+        levels = means[name].to_numpy()
+        if np.ptp(levels) <= 1e-9:
+            axes.axhline(levels[0], **line, zorder=1)
         else:
-            axes.plot(known["place"], levels_there, **line, zorder=1)
+            axes.plot(means["place"], levels, **line, zorder=1)
 
 
 def draw_noise(
-    axes: Axes, rows: pl.DataFrame, span: float, share: bool, joined: bool = True
+    axes: Axes, rows: pl.DataFrame, span: float, share: bool, is_line: bool = True
 ) -> bool:
-    """A band around the baseline: where its mean would lie with other seeds, in 95 %.
+    """Draw the 95 % band of the baseline's mean over other seeds (`noise.noise_band`).
 
-    `rows` are runs of one panel at their `place`; what stays inside of the band may be
-    chance (`noise.noise_band`). It joins the places where a line does, has a bar a place
-    otherwise, and one place has it over the whole width. Nothing is drawn without a
-    second arm, or where the baseline has fewer than four seeds, or two groups of them.
-    Returns whether there is a band.
+    Differences inside the band may be chance. `rows` are runs of one panel at their
+    `place`. The band is continuous for a line, else a bar at each place; for a single
+    place it spans the panel. Nothing is drawn without a second arm, or where the
+    baseline has fewer than four seeds, or two groups of them. Returns whether there is a
+    band.
     """
-    own = rows.filter(pl.col("arm") == BASELINE).sort("place")
-    if rows["arm"].n_unique() < 2 or own.is_empty():
+    baseline = rows.filter(pl.col("arm") == BASELINE).sort("place")
+    if rows["arm"].n_unique() < 2 or baseline.is_empty():
         return False
     bands = {
         place: noise_band(here["value"].to_list(), span, share) or (math.nan, math.nan)
-        for (place,), here in own.group_by("place", maintain_order=True)
+        for (place,), here in baseline.group_by("place", maintain_order=True)
     }
     if len(bands) == 1:
         axes.axhspan(*next(iter(bands.values())), **NOISE)
-    elif joined:
+    elif is_line:
         axes.fill_between(list(bands), *zip(*bands.values(), strict=True), **NOISE)
-    for place, (low, high) in bands.items() if not joined and len(bands) > 1 else ():
+    for place, (low, high) in bands.items() if not is_line and len(bands) > 1 else ():
         axes.fill_between([place - BAR, place + BAR], low, high, **NOISE)
     return any(low < high for low, high in bands.values())
 
 
-def _level_key(label: str) -> list[Line2D]:
-    return [Line2D([], [], **REFERENCE, label=label)] if label else []
-
-
 def noise_key() -> Patch:
-    """Entry of a legend for `draw_noise`."""
+    """The legend entry of `draw_noise`."""
     return Patch(**NOISE, label=f"{arm_name(BASELINE)} against itself, 95 %")
 
 
 def bound_keys(rows: pl.DataFrame, floor: str = "guess floor") -> list[Line2D]:
-    """Entries of a legend for `draw_bounds`; `floor` says what the floor is."""
-    names = {"floor": floor, "ceiling": "best possible"}
-    names["one_of_k"] = "guess one of the story's k names, 1/k"
+    """The legend entries of `draw_bounds`; `floor` names the floor."""
+    names = {
+        "floor": floor,
+        "ceiling": "best possible",
+        "one_of_k": "guess one of the story's k names, 1/k",
+    }
     return [
         Line2D([], [], **line, label=names[name])
-        for name, line in LEVELS.items()
+        for name, line in LEVEL_LINES.items()
         if name in rows.columns and rows[name].drop_nulls().len()
     ]
 
 
-def _ticks(values: pl.Series, log: bool) -> dict[Any, float]:
-    """Where each value of x stands: names side by side, numbers on the (log) scale."""
-    known = distinct(values.drop_nulls())
+def _tick_places(values: pl.Series, log: bool) -> dict[Any, float]:
+    """The place of each value of x: 0, 1, 2 for names; numbers, or their log10."""
+    ordered = sort_distinct(values.drop_nulls())
     if not values.dtype.is_numeric():
-        return {name: float(place) for place, name in enumerate(known)}
-    return {value: math.log10(value) if log else float(value) for value in known}
+        return {name: float(place) for place, name in enumerate(ordered)}
+    return {value: math.log10(value) if log else float(value) for value in ordered}
 
 
-def _place(
-    x: str, hue: str, ticks: dict[Any, float], series: list[Any], share: float
+def _place_series(
+    rows: pl.DataFrame, x: str, hue: str, ticks: dict[Any, float], series: list[Any]
 ) -> pl.Expr:
-    """Where a row is drawn: at its x, beside other series where there is room."""
+    """The place of a row: its x, shifted if several series share an x and there is room."""
     gap = min(np.diff(sorted(ticks.values())), default=1.0)
-    width = share * gap if len(ticks) <= CROWDED else 0.0
-    shifts = style.spread_positions(len(series), width)
-    beside = pl.col(hue).replace_strict(series, shifts.tolist(), default=0.0)
-    return pl.col(x).replace_strict(ticks) + beside
+    sharing = rows.group_by(x).agg(pl.col(hue).n_unique().alias("series"))["series"]
+    is_spread = len(ticks) <= MOST_SPREAD and x != hue and (sharing > 1).any()
+    shifts = style.spread_positions(len(series), DODGE * gap if is_spread else 0.0)
+    shift = pl.col(hue).replace_strict(series, shifts.tolist(), default=0.0)
+    return pl.col(x).replace_strict(ticks) + shift
 
 
 def draw_levels(
@@ -221,7 +197,7 @@ def draw_levels(
     looks: dict[Any, tuple[str, str]],
     line: str,
 ) -> None:
-    """Means with t intervals, joined by a `line`, and a dot a seed, at their `place`."""
+    """Draw means with t intervals, in the style `line`, and a dot a seed, at `place`."""
     for value, (color, marker) in looks.items():
         means = table.filter(pl.col(hue) == value).sort("place")
         seeds = rows.filter(pl.col(hue) == value)
@@ -229,8 +205,8 @@ def draw_levels(
         axes.plot(means["place"], means["mean"], color=color, ls=line, zorder=4, **mark)
         bars = means.drop_nulls("low")
         axes.vlines(bars["place"], bars["low"], bars["high"], color=color, lw=0.8)
-        two = pl.col("place").is_in(means.drop_nulls("groups")["place"].implode())
-        dots, rings = seeds.filter(~two), seeds.filter(two)
+        grouped = pl.col("place").is_in(means.drop_nulls("groups")["place"].implode())
+        dots, rings = seeds.filter(~grouped), seeds.filter(grouped)
         dot: Any = {"s": 9, "alpha": 0.45, "linewidths": 0, "color": color}
         ring: Any = {"s": 16, "facecolors": "none", "edgecolors": color}
         axes.scatter(dots["place"], dots["value"], zorder=3, **dot)
@@ -238,16 +214,16 @@ def draw_levels(
     axes.grid(visible=False, axis="x")
 
 
-def _of_single_runs(table: pl.DataFrame) -> pl.DataFrame:
+def _select_single_runs(table: pl.DataFrame) -> pl.DataFrame:
     """Cells of one seed whose counts by test item are known."""
     return table.filter(pl.col("seeds") == 1, pl.col("items_low").is_not_null())
 
 
-def _single_runs(
+def _draw_single_runs(
     axes: Axes, table: pl.DataFrame, hue: str, looks: dict[Any, tuple[str, str]]
 ) -> None:
-    """One seed has no t interval: what its test items leave open, dashed."""
-    for row in _of_single_runs(table).iter_rows(named=True):
+    """Draw dashed intervals over test items for cells of one seed, without t interval."""
+    for row in _select_single_runs(table).iter_rows(named=True):
         axes.vlines(
             row["place"],
             row["items_low"],
@@ -259,20 +235,17 @@ def _single_runs(
         )
 
 
-def keys(
+def series_keys(
     series: Iterable[Any],
     hue: str = "arm",
     band: bool = True,
     table: pl.DataFrame | None = None,
 ) -> list[Line2D]:
-    """Entries of a legend: the series, and of what `table` has a seed and intervals."""
-    values = list(series)
-    looks = (
-        {arm: (style.color_of(arm), style.marker_of(arm)) for arm in values}
-        if hue == "arm"
-        else style.looks_in_order(values)
-    )
-    found = [
+    """Legend entries of series, and with a `band` of seeds and intervals.
+
+    With a `table`, the intervals and groups of seeds that it has.
+    """
+    handles = [
         Line2D(
             [],
             [],
@@ -280,20 +253,22 @@ def keys(
             marker=marker,
             mec="white",
             mew=0.5,
-            label=arm_label(value) if hue == "arm" else value_label(hue, value),
+            label=value_label(hue, value),
         )
-        for value, (color, marker) in looks.items()
+        for value, (color, marker) in style.assign_looks(list(series), hue).items()
     ]
     faint: Any = {"color": style.FAINT, "ls": ""}
     if band:
-        found.append(Line2D([], [], marker="o", ms=3, label="one seed", **faint))
+        handles.append(Line2D([], [], marker="o", ms=3, label="one seed", **faint))
         if table is None or table["low"].drop_nulls().len():
             text = "mean, 95 % interval"
-            found.append(Line2D([], [], marker="|", ms=9, label=text, **faint))
+            handles.append(Line2D([], [], marker="|", ms=9, label=text, **faint))
     if table is not None and table["groups"].drop_nulls().len():
         text = "seeds in two groups: no mean"
-        found.append(Line2D([], [], marker="o", ms=4, mfc="none", label=text, **faint))
-    if table is not None and _of_single_runs(table).height:
+        handles.append(
+            Line2D([], [], marker="o", ms=4, mfc="none", label=text, **faint)
+        )
+    if table is not None and _select_single_runs(table).height:
         text, dashes = "one seed: 95 % over stories", (0, (2, 1.5))
-        found.append(Line2D([], [], color=style.FAINT, lw=0.8, ls=dashes, label=text))
-    return found
+        handles.append(Line2D([], [], color=style.FAINT, lw=0.8, ls=dashes, label=text))
+    return handles

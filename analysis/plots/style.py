@@ -1,7 +1,7 @@
-"""How every figure looks, and the one way to save it.
+"""The style of every figure, and how figures are saved.
 
-Colours are those of Okabe and Ito, told apart by readers with any colour vision; marker
-and line style repeat what the colour says, so a figure survives a grey printer.
+Colours are those of Okabe and Ito, which readers with any colour vision can distinguish.
+Every colour comes with a marker, so that figures can be read in grey.
 """
 
 import io
@@ -21,8 +21,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from analysis.selection import size_name
 from synth.disk.files import make_folder, write_atomically
+from synth.scales import format_count
 
 INK, FAINT, GRID = "#222222", "#767676", "#e4e4e4"
 ARMS = {
@@ -35,23 +35,25 @@ ARMS = {
 """Colour and marker of the usual arms."""
 OTHER_COLORS = ("#7a5195", "#56b4e9", "#8c8c00", "#e69f00", "#a05a2c", "#d62f6b")
 OTHER_MARKERS = ("P", "X", "<", ">", "p", "h", "*", "d")
-"""Any other arm has one of these pairs, chosen by its name alone."""
+"""Colours and markers of other arms, chosen by their names."""
 LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
-"""Styles of lines for what is told apart beside the arm, such as the mixer."""
+"""Styles of lines for a second field beside the arm, such as the mixer."""
 
 PANEL_HEIGHT, PANEL_WIDTH = 2.5, 2.9
-"""Inches at the size a figure is printed."""
+"""Inches of a panel in print."""
 NARROWEST = 4.2
-"""Inches of a figure of one panel: the facts above it and the legend need room."""
+"""Inches of a figure of one panel: the lines above it and the legend need room."""
 MOST_LETTERS = 32
-"""That fit under a panel, in names of equal length."""
-WIDEST = 3
-"""Panels beside each other: a page is seldom wider."""
+"""Letters that fit under a panel, in names of equal length."""
+MOST_COLUMNS = 3
+"""Panels that fit beside each other on a page."""
+SLANTED: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+"""Text options of slanted names under an axis."""
 
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Settings for figures that are printed at their own size; put back afterwards."""
+    """Set the matplotlib options of this suite; restores the former ones at the end."""
     settings: Any = sns.axes_style("ticks") | {
         "font.family": "DejaVu Sans",
         "font.size": 8.5,
@@ -82,13 +84,13 @@ def house_style() -> Iterator[None]:
         "svg.hashsalt": "synth",
     }
     with mpl.rc_context():
-        mpl.rcdefaults()  # whatever a matplotlibrc or a notebook has set
+        mpl.rcdefaults()  # overrides a matplotlibrc and what a notebook has set
         mpl.rcParams.update(settings)
         yield
 
 
 def empty_figure(width: float, height: float) -> Figure:
-    """A figure of so many inches that no window system and no pyplot knows of."""
+    """A figure of that size in inches, outside pyplot and any window system."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -102,11 +104,14 @@ def marker_of(arm: str) -> str:
     return _look(arm)[1]
 
 
-def looks_in_order(values: Sequence[Any]) -> dict[Any, tuple[str, str]]:
-    """A colour and a marker for each value of a field, in the order of the values.
+def assign_looks(values: Sequence[Any], field: str) -> dict[Any, tuple[str, str]]:
+    """A colour and a marker for each value of a field.
 
-    Values beyond the colours have one of them again, with another marker.
+    Arms have the same in every figure; other values take them in order. Where there are
+    more values than colours, colours repeat with another marker.
     """
+    if field == "arm":
+        return {arm: _look(arm) for arm in values}
     colors = [color for color, _ in ARMS.values()] + list(OTHER_COLORS)
     markers = [marker for _, marker in ARMS.values()] + list(OTHER_MARKERS)
     return {
@@ -121,7 +126,7 @@ def lines_in_order(values: Sequence[Any]) -> dict[Any, Any]:
 
 
 def _look(arm: str) -> tuple[str, str]:
-    """The same in every figure and every process, whichever arms are drawn beside."""
+    """Colour and marker of an arm, independent of the other arms of a figure."""
     if arm in ARMS:
         return ARMS[arm]
     number = zlib.crc32(arm.encode())
@@ -130,29 +135,29 @@ def _look(arm: str) -> tuple[str, str]:
 
 
 def panels(columns: int, rows: int = 1, **shared: Any) -> tuple[Figure, np.ndarray]:
-    """An empty figure of equal panels; see `legend_below`."""
+    """An empty figure of equal panels with a common y axis."""
     width = max(PANEL_WIDTH * columns, NARROWEST)
     figure = empty_figure(width, PANEL_HEIGHT * rows + 0.4)
     return figure, figure.subplots(rows, columns, sharey=True, squeeze=False, **shared)
 
 
 def wrapped_panels(count: int, unit: str) -> tuple[Figure, list[Axes]]:
-    """So many panels, at most `WIDEST` beside each other; `unit` labels each line."""
-    rows = -(-count // WIDEST)
+    """`count` panels, at most `MOST_COLUMNS` in a row; `unit` labels each row."""
+    rows = -(-count // MOST_COLUMNS)
     columns = -(-count // rows)
     figure, grid = panels(columns, rows)
     for axes in grid[:, 0]:
         axes.set_ylabel(unit)
-    found = grid.flatten().tolist()
-    for axes in found[count:]:
+    flat = grid.flatten().tolist()
+    for axes in flat[count:]:
         axes.remove()
-    return figure, found[:count]
+    return figure, flat[:count]
 
 
 def label_x(figure: Figure, text: str) -> None:
-    """The label of the x axis under the lowest panel of each column."""
+    """Label the x axis under the lowest panel of each column."""
     lowest = {}
-    for axes in figure.axes:  # in the order of rows
+    for axes in figure.axes:  # row by row, so lower panels replace higher ones
         place = axes.get_subplotspec()
         assert place is not None
         lowest[place.colspan.start] = axes
@@ -164,18 +169,18 @@ def label_x(figure: Figure, text: str) -> None:
 def legend_below(
     figure: Figure, handles: Sequence[Artist], title: str | None = None
 ) -> None:
-    """A legend under the panels, in as many columns as fit; the figure grows by it."""
+    """Add a legend below the panels in as many columns as fit; the figure grows by it."""
     if not handles:
         return
     lengths = [len(str(handle.get_label())) for handle in handles]
     columns = len(handles)
-    while columns > 1 and _inches(lengths, columns) > figure.get_figwidth():
+    while columns > 1 and _legend_width(lengths, columns) > figure.get_figwidth():
         columns -= 1
     lines = -(-len(handles) // columns) + bool(title)
     figure.set_figheight(figure.get_figheight() + 0.19 * lines + 0.1)
     figure.legend(
-        # Columns are filled one by one; to be read line by line they are dealt out.
-        handles=[one for place in range(columns) for one in handles[place::columns]],
+        # matplotlib fills columns; this order makes the entries read row by row.
+        handles=[h for place in range(columns) for h in handles[place::columns]],
         loc="outside lower center",
         ncols=columns,
         columnspacing=1.2,
@@ -184,40 +189,40 @@ def legend_below(
     )
 
 
-def _inches(lengths: Sequence[int], columns: int) -> float:
-    """About how wide a legend of labels of such lengths is."""
+def _legend_width(lengths: Sequence[int], columns: int) -> float:
+    """About the width in inches of a legend whose labels have these lengths."""
     return sum(0.058 * max(lengths[i::columns]) + 0.45 for i in range(columns))
 
 
 def spread_positions(count: int, width: float) -> np.ndarray:
-    """Offsets that keep `count` series apart at one x, centred on 0."""
+    """Offsets that separate `count` series at one x, centred on 0."""
     return np.linspace(-width / 2, width / 2, count) if count > 1 else np.zeros(1)
 
 
-def direct_note(axes: Axes, x: float, y: float, text: str, **how: Any) -> None:
-    """A quiet remark inside a panel, in data coordinates unless told otherwise."""
-    axes.text(x, y, text, color=FAINT, fontsize=7.5, **how)
+def add_note(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
+    """Write a small grey remark in a panel, by default in data coordinates."""
+    axes.text(x, y, text, color=FAINT, fontsize=7.5, **options)
 
 
 def mark_values(axes: Axes, at: dict[Any, float], most: int = 11) -> None:
-    """Put a tick at the place of each value, 31.5M for millions; about `most` at most.
+    """Put a tick at the place of each value, about `most` at most.
 
     Values too close to the tick before them, as on a log axis, have none.
     """
     span = max(at.values()) - min(at.values())
-    named: list[Any] = []
+    values: list[Any] = []
     for value, place in at.items():
-        if not named or place - at[named[-1]] >= span / (most - 1) * (1 - 1e-9):
-            named.append(value)
-    names = [_tick_name(value) for value in named]
-    axes.set_xticks([at[value] for value in named], names, **slant(names))
+        if not values or place - at[values[-1]] >= span / (most - 1) * (1 - 1e-9):
+            values.append(value)
+    names = [_tick_name(value) for value in values]
+    axes.set_xticks([at[value] for value in values], names, **slant(names))
     places = sorted(at.values())
     room = 0.6 * min(np.diff(places), default=1.0)
     axes.set_xlim(places[0] - room, places[-1] + room)
 
 
 def size_title(scale: str) -> str:
-    """What a panel of one size is called; shapes such as d40-L8-h4 say it themselves.
+    """The title of the panel of one size; a shape such as d40-L8-h4 is one already.
 
     >>> size_title("100k"), size_title("d40-L8-h4")
     ('100k non-embedding parameters', 'd40-L8-h4')
@@ -226,21 +231,21 @@ def size_title(scale: str) -> str:
 
 
 def slant(names: Sequence[str]) -> dict[str, Any]:
-    """How names under an axis stand: aslant where they would meet on a line."""
+    """Text options of names under an axis: slanted where they would overlap."""
     widest = max((len(line) for name in names for line in name.split("\n")), default=0)
     if widest * len(names) <= MOST_LETTERS:
         return {}
-    return {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+    return SLANTED
 
 
 def _tick_name(value: float | str) -> str:
-    if isinstance(value, str):  # long names of neighbours would overlap on one line
+    if isinstance(value, str):  # long names would overlap on one line
         return value.replace(", ", ",\n")
-    return size_name(value) if isinstance(value, int) else f"{value:g}"
+    return format_count(value) if isinstance(value, int) else f"{value:g}"
 
 
 def short_numbers(axes: Axes, ticks: int = 4) -> None:
-    """At most so many ticks, with SI prefixes: 800k."""
+    """Have at most that many ticks on the x axis, with SI prefixes such as 800k."""
     axes.xaxis.set_major_locator(MaxNLocator(ticks))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
@@ -248,24 +253,24 @@ def short_numbers(axes: Axes, ticks: int = 4) -> None:
 def save(figure: Figure, table: pl.DataFrame, path: Path) -> list[Path]:
     """Write PNG, PDF and the plotted table; equal figures give equal bytes.
 
-    `path` has no suffix; a point in its name (`rate-0.003`) begins none. The files carry
-    no date and no version of any program.
+    `path` has no suffix: a point in its name (`rate-0.003`) does not start one. The files
+    have no date and no version of any program.
     """
     make_folder(path.parent)
     written = [path.with_name(path.name + end) for end in (".png", ".pdf", ".csv")]
     png, pdf, csv = written
-    with house_style():  # font types and resolution are read when a file is written
+    with house_style():  # savefig reads font types and resolution
         write_atomically(png, as_png(figure))
         write_atomically(pdf, _as_pdf(figure))
     write_atomically(csv, table.write_csv(float_precision=6).encode())
     return written
 
 
-WHOLE: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.05}
+TIGHT: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.05}
 
 
 def as_png(figure: Figure, dpi: float | None = None) -> bytes:
-    """The figure as the content of a PNG file, at 200 dots an inch if not told."""
+    """The figure as the content of a PNG file, by default at 200 dots an inch."""
     buffer = io.BytesIO()
     with house_style():
         figure.savefig(
@@ -273,13 +278,18 @@ def as_png(figure: Figure, dpi: float | None = None) -> bytes:
             format="png",
             dpi=dpi or mpl.rcParams["savefig.dpi"],
             metadata={"Software": None},
-            **WHOLE,
+            **TIGHT,
         )
     return buffer.getvalue()
 
 
 def _as_pdf(figure: Figure) -> bytes:
-    nothing = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}
+    metadata = {
+        "CreationDate": None,
+        "ModDate": None,
+        "Producer": None,
+        "Creator": None,
+    }
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="pdf", metadata=nothing, **WHOLE)
+    figure.savefig(buffer, format="pdf", metadata=metadata, **TIGHT)
     return buffer.getvalue()

@@ -16,7 +16,7 @@ from analysis.collect import collect
 from analysis.comparisons import seeds_to_resolve
 from analysis.events import Times, log_rank
 from analysis.evidence.pooling import pool
-from analysis.modes import two_groups
+from analysis.modes import lower_group_size
 from analysis.parquet import read_all, write
 from analysis.selection import SECOND_TOKEN
 from analysis.statements import CLAIMS, judge_all
@@ -340,11 +340,13 @@ def test_seeds_of_one_group_are_seldom_called_two(spread, most):
     """False alarms on normal outcomes, by their spread as a share of the span."""
     rng = np.random.default_rng(1)
     draws = 0.5 + spread * rng.standard_normal((1500, 5))
-    assert np.mean([two_groups(one, span=1.0) is not None for one in draws]) <= most
+    assert (
+        np.mean([lower_group_size(one, span=1.0) is not None for one in draws]) <= most
+    )
     learned = rng.random((300, 8)) < 0.5
     outcomes = np.where(learned, 0.9, 0.2) + 0.05 * rng.standard_normal((300, 8))
     mixed = learned.any(1) & ~learned.all(1)
-    found = [two_groups(one, span=1.0) is not None for one in outcomes[mixed]]
+    found = [lower_group_size(one, span=1.0) is not None for one in outcomes[mixed]]
     assert np.mean(found) > 0.95
 
 

@@ -3,7 +3,8 @@
 import polars as pl
 import pytest
 
-from analysis.fields import Fields, distinct, shown
+from analysis.configurations import format_value
+from analysis.fields import Fields, sort_distinct
 from analysis.parquet import read
 
 
@@ -34,7 +35,7 @@ def fields(polynomials):
     ],
 )
 def test_a_field_has_a_path_and_a_short_name(fields, name, path):
-    assert fields.resolve(name, more=["operations"]) == path
+    assert fields.resolve(name, columns=["operations"]) == path
 
 
 def test_the_end_of_several_paths_means_the_one_that_varies(fields):
@@ -46,7 +47,7 @@ def test_the_end_of_several_paths_means_the_one_that_varies(fields):
 
 
 def test_unknown_names_get_the_near_ones_and_those_that_vary(fields):
-    with pytest.raises(ValueError, match=r"Near it: training\.learning_rate") as found:
+    with pytest.raises(ValueError, match=r"Nearest: training\.learning_rate") as found:
         fields.resolve("lerning_rate")
     told = "vary here: model.scale, objective.horizon, task.pause_tokens."
     assert told in str(found.value)
@@ -57,42 +58,53 @@ def test_unknown_names_get_the_near_ones_and_those_that_vary(fields):
 
 
 def test_seeds_are_no_axis(fields):
-    with pytest.raises(ValueError, match="tells the runs of one cell apart"):
+    with pytest.raises(ValueError, match="differs between the runs of one cell"):
         fields.resolve("data_seed")
 
 
 def test_columns_keep_numbers_and_write_the_rest(polynomials, fields):
-    frame = fields.add(polynomials, "task.pause_tokens")
+    frame = fields.add_column(polynomials, "task.pause_tokens")
     assert frame["task.pause_tokens"].to_list() == frame["pause_tokens"].to_list()
     assert (
-        fields.add(frame, "task.operators")["task.operators"][0]
+        fields.add_column(frame, "task.operators")["task.operators"][0]
         == "neg add mul compose"
     )
-    assert fields.add(frame, "data_seed")["data_seed"].dtype == pl.Int64()
+    assert fields.add_column(frame, "data_seed")["data_seed"].dtype == pl.Int64()
 
 
 def test_conditions_choose_runs(polynomials, fields):
-    one = fields.where(polynomials, ["pause_tokens=5", "scale=10k,30k", "arm=n2"])
+    one = fields.select_runs(polynomials, ["pause_tokens=5", "scale=10k,30k", "arm=n2"])
     assert one.unique("run_id").height == 10
     assert one["pause_tokens"].unique().to_list() == [5]
-    rate = fields.where(polynomials, ["learning_rate=1e-4"])
+    rate = fields.select_runs(polynomials, ["learning_rate=1e-4"])
     assert rate["run_id"].equals(polynomials["run_id"])
     with pytest.raises(
         ValueError, match=r"No finished run has pause_tokens=3\. .*: 0, 5"
     ):
-        fields.where(polynomials, ["pause_tokens=3"])
+        fields.select_runs(polynomials, ["pause_tokens=3"])
     with pytest.raises(ValueError, match="--where takes FIELD=VALUE"):
-        fields.where(polynomials, ["pause_tokens"])
+        fields.select_runs(polynomials, ["pause_tokens"])
 
 
 def test_what_no_axis_shows_is_named(polynomials, fields):
-    assert fields.mixed(polynomials, ["scale", "arm"]) == ["task.pause_tokens"]
-    assert fields.mixed(polynomials, ["arm", "pause_tokens"]) == ["model.scale"]
-    assert fields.mixed(polynomials, ["scale", "arm", "pause_tokens"]) == []
-    assert fields.mixed(polynomials, []) == fields.varying()
-    assert fields.beside(polynomials, ["scale", "arm"]) == ["task.pause_tokens"]
+    assert fields.varying_within(polynomials, ["scale", "arm"]) == ["task.pause_tokens"]
+    assert fields.varying_within(polynomials, ["arm", "pause_tokens"]) == [
+        "model.scale"
+    ]
+    assert fields.varying_within(polynomials, ["scale", "arm", "pause_tokens"]) == []
+    assert fields.varying_within(polynomials, []) == fields.varying()
+    assert fields.varying_besides(polynomials, ["scale", "arm"]) == [
+        "task.pause_tokens"
+    ]
 
 
 def test_values_are_in_order():
-    assert distinct([10, "b", None, 9, 2.5, "a", 9]) == [2.5, 9, 10, "a", "b", None]
-    assert shown([]) == "empty"
+    assert sort_distinct([10, "b", None, 9, 2.5, "a", 9]) == [
+        2.5,
+        9,
+        10,
+        "a",
+        "b",
+        None,
+    ]
+    assert format_value([]) == "empty"

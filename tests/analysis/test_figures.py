@@ -101,8 +101,8 @@ def test_every_figure_draws_what_is_there(everything, name):
         assert one.table.height > 0
         lines = [line for axes in one.figure.axes for line in axes.lines]
         assert [line for line in lines if len(line.get_xdata())]
-        assert "tokens" in one.facts
-        assert "5 seeds" in one.facts
+        assert "tokens" in one.training
+        assert "5 seeds" in one.training
 
 
 def test_induction_figure_plots_the_means_of_its_runs(everything):
@@ -129,6 +129,23 @@ def test_curves_against_every_cost(everything, cost):
     )
     assert table[cost].max() > 0
     assert table.height == 3 * 5 * 2 * 2
+
+
+@pytest.mark.parametrize(("factor", "rows"), [(1.0, 1), (1.05, 1), (1.5, 2)])
+def test_curves_against_flop_are_drawn_where_arms_differ_in_flop(
+    everything, factor, rows
+):
+    frame = everything.filter(
+        pl.col("task") == "polynomial", pl.col("pause_tokens") == 0
+    )
+    flops = pl.when(pl.col("arm") == "n2").then(factor).otherwise(1.0)
+    frame = frame.with_columns(flops_per_token=1e6 * flops)
+    figure, table = cost_figure(frame, "exact_match", "in_domain", "operations=1")
+    scales = frame["scale"].n_unique()
+    labels = [axes.get_xlabel() for axes in figure.axes]
+    assert labels.count("training tokens") == scales
+    assert labels.count("executed training FLOP") == (rows - 1) * scales
+    assert table["flops"].max() > 0
 
 
 def test_curves_refuse_what_they_cannot_draw(everything):
@@ -289,7 +306,7 @@ def test_choice_points_overlay_mixers(everything):
     pictures, _ = families.FIGURES["choice-points"].pictures(pl.concat([here, other]))
     (one,) = pictures
     assert one.table["mixer"].unique().sort().to_list() == ["attention", "mamba2"]
-    assert "5 seeds a cell" in one.facts
+    assert "5 seeds a cell" in one.training
     names = [text.get_text() for text in one.figure.legends[0].get_texts()]
     assert {"attention", "mamba2"} <= set(names)
 

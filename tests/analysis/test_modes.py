@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis.modes import levels, span_of, two_groups
+from analysis.modes import lower_group_size, span_of, summarize_seeds
 
 
 @pytest.mark.parametrize(
@@ -18,14 +18,14 @@ from analysis.modes import levels, span_of, two_groups
     ],
 )
 def test_events_and_levels(values, low):
-    assert two_groups(values, span=1.12) == low
+    assert lower_group_size(values, span=1.12) == low
 
 
 @pytest.mark.parametrize("seeds", [5, 10])
 def test_one_normal_group_is_seldom_split(seeds):
     rng = np.random.default_rng(0)
     draws = 0.5 + 0.12 * rng.standard_normal((2000, seeds))
-    share = np.mean([two_groups(draw, span=1.0) is not None for draw in draws])
+    share = np.mean([lower_group_size(draw, span=1.0) is not None for draw in draws])
     assert share < 0.01
 
 
@@ -36,7 +36,7 @@ def test_a_split_cell_has_no_mean():
         schema=["arm", "value"],
         orient="row",
     )
-    table = levels(rows, ["arm"], span=1.0)
+    table = summarize_seeds(rows, ["arm"], span=1.0)
     first, second = table.sort("arm").iter_rows(named=True)
     assert (first["mean"], first["low"], first["groups"]) == (
         None,

@@ -12,7 +12,12 @@ from analysis.comparisons import paired
 from analysis.evidence.pairs import in_settings
 from analysis.parquet import read_all
 from analysis.plots.families import FIGURES
-from analysis.settings import check_one_setting, facts, settings_of, with_setting
+from analysis.settings import (
+    check_one_setting,
+    describe_training,
+    settings_of,
+    with_setting,
+)
 from synth.config import ModelConfig, RunConfig
 from synth.identity import canonical_json
 from synth.metrics import Measurement
@@ -81,7 +86,7 @@ def test_two_settings_are_refused_by_name(tmp_path):
 
 def test_facts_state_task_tokens_rate_and_seeds(tmp_path):
     write_polynomial_sweep(tmp_path, seeds=3)
-    told = facts(collect(tmp_path).frame)
+    told = describe_training(collect(tmp_path).frame)
     assert told == (
         "F_2[X]/(X^3), m to 2 in training; 12.8k tokens; learning rate 0.0001; "
         "3 seeds a cell"

@@ -9,9 +9,9 @@ import pytest
 from analysis.__main__ import main
 from analysis.collect import collect
 from analysis.contrasts import compute_contrasts
-from analysis.measures import choose_measure, headline, slice_keys
+from analysis.measures import choose_measure, first_metric, slice_keys
 from analysis.parquet import read, read_all
-from analysis.plots.by_field import facts_of, field_figure, file_name, table_at_end
+from analysis.plots.by_field import describe_view, field_figure, file_name, table_at_end
 from analysis.plots.forest import forest_figure, forest_name
 from analysis.plots.heat import heat_figure
 from analysis.plots.overview import overviews
@@ -26,21 +26,21 @@ def polynomials(results):
 
 
 def test_the_headline_is_what_a_task_declares_first(results, polynomials):
-    assert headline(polynomials) == "exact_match"
-    assert headline(read(results / "s.parquet")) == "second_token_accuracy"
+    assert first_metric(polynomials) == "exact_match"
+    assert first_metric(read(results / "s.parquet")) == "second_token_accuracy"
     with pytest.raises(ValueError, match=r"--metric exact_match\|guess_floor\."):
-        headline(polynomials.with_columns(task=pl.lit("mine")))
+        first_metric(polynomials.with_columns(task=pl.lit("mine")))
 
 
 def test_measures_have_bounds_and_say_what_else_there_is(polynomials):
     measure = choose_measure(polynomials)
-    assert (measure.title, measure.also) == ("in_domain/exact_match", ())
+    assert (measure.title, measure.other_suites) == ("in_domain/exact_match", ())
     assert measure.rows(polynomials)["floor"].unique().to_list() == pytest.approx(
         [0.02]
     )
     by = choose_measure(polynomials, keys=["operations"])
     assert by.rows(polynomials)["operations"].unique().sort().to_list() == [1, 2]
-    assert by.also == ("out_of_domain",)
+    assert by.other_suites == ("out_of_domain",)
     everywhere = choose_measure(polynomials, keys=["operations"], over_suites=True)
     assert everywhere.rows(polynomials)["operations"].max() == 4
     loss = choose_measure(polynomials, "loss")
@@ -53,7 +53,10 @@ def test_measures_have_bounds_and_say_what_else_there_is(polynomials):
     [
         ({"metric": "exact_mach"}, "Did you mean 'exact_match'"),
         ({"suite": "test"}, "exact_match was not measured on 'test'"),
-        ({"part": "depth=2"}, r"Slices of exact_match: all of it .*; operations=1\|2"),
+        (
+            {"slice_": "depth=2"},
+            r"Slices of exact_match: all of it .*; operations=1\|2",
+        ),
     ],
 )
 def test_wrong_measures_list_the_right_ones(polynomials, wanted, told):
@@ -77,7 +80,7 @@ def test_names_of_slices_that_are_columns_as_well(results):
     found = view(stories, query, "slice.tokens", panel="scale")
     assert found.rows["slice.tokens"].unique().sort().to_list() == ["seen", "unseen"]
     query = Query(where=["books_parts=0"], metric=f"test_seen/{metric}")
-    assert view(stories, query, "tokens", panel="scale").along
+    assert view(stories, query, "tokens", panel="scale").is_curves
 
 
 def test_several_tasks_are_refused(results):
@@ -247,7 +250,7 @@ def test_numbers_of_evaluation_examples_do_not_part_runs(tmp_path):
     assert found.rows["value"].unique().to_list() == [0.5]
     _, table = field_figure(found)
     assert table["seeds"].to_list() == [5, 5]
-    assert "125 to 500 examples an evaluation" in facts_of(found)
+    assert "125 to 500 examples an evaluation" in describe_view(found)
     pictures, reasons = overviews(frame)
     assert (len(pictures), reasons) == (1, [])
-    assert "500 to 2000 examples in the last evaluation" in pictures[0].facts
+    assert "500 to 2000 examples in the last evaluation" in pictures[0].training

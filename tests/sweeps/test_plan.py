@@ -8,7 +8,7 @@ import pytest
 
 from sweeps import costs
 from sweeps.commands import PlanCommand
-from sweeps.plan import format_count, plan
+from sweeps.plan import plan
 from sweeps.survey import survey
 from sweeps.throughput import default_throughput
 from synth.config import ModelConfig
@@ -198,11 +198,3 @@ def test_a_plan_draws_a_few_of_the_fixed_stories(monkeypatch):
     assert sum(drawn) < 2000
     with pytest.raises(ValueError, match="fewer than one row of context 4096"):
         StoriesConfig(fixed_stories=3).build().require_rows(4096)
-
-
-def test_counts_in_words():
-    assert [format_count(n) for n in (950, 31.46e6, 26.2144e9)] == [
-        "950",
-        "31.5M",
-        "26.2B",
-    ]
