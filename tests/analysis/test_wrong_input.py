@@ -79,7 +79,7 @@ def test_words_that_no_run_has(tables, command, words, said, refused):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("plot good --x value", "No field is called 'value'. Near it: scale."),
+        ("plot good --x value", "No field is called 'value'. Nearest: scale."),
         ("plot good --hue seed", "seed tells the runs of one cell apart"),
         ("plot good --figures file", "file: File exists. Choose another name"),
         ("plot good --hue tokens", "--hue tokens is no field of a run"),
