@@ -22,8 +22,9 @@ from sweeps.packs import PackRuns
 from sweeps.process import WorkerProcess
 from synth.config import RunConfig
 from synth.run import code_copy as snapshot
+from synth.run.claim import RunBusy
 from synth.run.progress import Event, Outcome
-from synth.run.store import RunBusy, RunFolder
+from synth.run.store import RunFolder
 
 TICK_SECONDS = 0.1
 RECHECK_SECONDS = 0.5

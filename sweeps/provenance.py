@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from synth.config import RunConfig
+from synth.disk.files import write_atomically
 from synth.families import plugins
 from synth.run import code_copy as snapshot
-from synth.run.store import write_atomically
 
 PACKAGES = ("synth", "slurm", "sweeps")
 FOLDER = ".sweep"

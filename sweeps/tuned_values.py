@@ -8,7 +8,7 @@ from typing import Any
 
 from sweeps.cells import cell_key, seeds_of
 from synth.config import RunConfig
-from synth.run.store import write_atomically
+from synth.disk.files import write_atomically
 
 TABLE = "tuned.json"
 RATE = "learning_rate"

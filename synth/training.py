@@ -24,10 +24,11 @@ from synth.run.checkpoint import Checkpoint
 from synth.run.defining_code import refuse_other_code
 from synth.run.execution import Execution
 from synth.run.interruption import Interruption
+from synth.run.metrics_file import RunGone
 from synth.run.progress import Event, Kind, Outcome, Progress
 from synth.run.resume import by_step, claim_unfinished
 from synth.run.spans import span
-from synth.run.store import RunFolder, RunGone, failure_message
+from synth.run.store import RunFolder, failure_message
 from synth.run.tracking import followed
 from synth.tasks.task import EvaluationSet
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from synth.cli.run_names import SomeRuns
-from synth.run.store import RunBusy, RunFolder
+from synth.run.claim import RunBusy
+from synth.run.store import RunFolder
 from synth.run.trackers import missing_package
 from synth.run.tracking import Curve
 

@@ -65,17 +65,20 @@ def against_exact(
     (largest q) and `calibration_error` (confidence against accuracy, 15 bins).
     """
     sums: dict[tuple[str, str], _Sums] = {}
-    exact = [task.distributions_of(chosen.rows, said) for said in model.predictions]
+    exact = [
+        task.distributions_of(chosen.rows, prediction)
+        for prediction in model.predictions
+    ]
     for part, logs_NRTV in log_probabilities(model, chosen.rows):
-        for number_of_head, said in enumerate(model.predictions):
-            role_RT = task.role_of(chosen, said)[part]
+        for number_of_head, prediction in enumerate(model.predictions):
+            role_RT = task.role_of(chosen, prediction)[part]
             p_RTV, logs_RTV = exact[number_of_head][part], logs_NRTV[number_of_head]
-            target_RT = np.roll(chosen.rows.tokens_RT[part], -said.offset, axis=1)
+            target_RT = np.roll(chosen.rows.tokens_RT[part], -prediction.offset, axis=1)
             known_RT = np.isfinite(p_RTV[..., 0])
             for number in np.unique(role_RT[known_RT & (role_RT >= 0)]):
                 here = known_RT & (role_RT == number)
                 compared = compare(p_RTV[here], logs_RTV[here], target_RT[here])
-                key = (said.label, task.roles[number])
+                key = (prediction.label, task.roles[number])
                 entry = sums.setdefault(key, _Sums({name: [] for name in compared}))
                 for name, values in compared.items():
                     entry.values[name].append(values)

@@ -120,15 +120,19 @@ def _objective_parts(
     targets = make_targets(tokens, example, answer, objective)
     states = model.head_states(model.run_trunk(tokens), tokens)
     for index, (head, state) in enumerate(zip(model.plan, states, strict=True)):
-        said = head.prediction
+        prediction = head.prediction
         wanted_KN = targets.tokens_NKBT[index].flatten(1)
         weight_N = head.weight * targets.weights_NKBT[index].flatten()
         logits_KNV = model.unembed(state).flatten(1, 2)
         loss_N = token_losses(logits_KNV, wanted_KN)[0] * weight_N
-        role_N = torch.from_numpy(task.role_of(chosen, said).reshape(-1)).to(device)
+        role_N = torch.from_numpy(task.role_of(chosen, prediction).reshape(-1)).to(
+            device
+        )
         for number in torch.unique(role_N[(weight_N > 0) & (role_N >= 0)]).tolist():
             here = (weight_N > 0) & (role_N == number)
-            yield _Part(said, task.roles[number], int(here.sum()), loss_N[here].sum())
+            yield _Part(
+                prediction, task.roles[number], int(here.sum()), loss_N[here].sum()
+            )
 
 
 def _gradient(loss: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:

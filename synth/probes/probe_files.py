@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synth.config import RunConfig
+from synth.disk.files import write_atomically
 from synth.metrics import Measurement, Score, to_lines
 from synth.run.checkpoint import saved_steps
 from synth.run.finding import find_run
-from synth.run.store import RunFolder, write_atomically
+from synth.run.store import RunFolder
 
 
 def steps_to_measure(folder: Path, step: int | None, every: bool) -> list[int | None]:

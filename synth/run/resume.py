@@ -8,10 +8,11 @@ from pathlib import Path
 from synth.config import RunConfig
 from synth.run import checkpoint as checkpoints
 from synth.run.checkpoint import CorruptCheckpoint
+from synth.run.claim import RunBusy
 from synth.run.progress import Outcome
 from synth.run.result_file import verify
 from synth.run.standing import how_to_renew
-from synth.run.store import RunBusy, RunFolder
+from synth.run.store import RunFolder
 
 Run = tuple[RunConfig, RunFolder]
 

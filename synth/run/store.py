@@ -39,16 +39,14 @@ from synth.disk.files import (
     make_folder,
     read_object,
     seal,
+    write_atomically,
 )
-from synth.disk.files import write_atomically as write_atomically
 from synth.families import plugins
 from synth.metrics import Measurement
 from synth.run import result_file
-from synth.run.claim import RunBusy as RunBusy
 from synth.run.claim import hold, is_locked
 from synth.run.git import unrepeated
-from synth.run.metrics_file import MetricsFile, sha256_of
-from synth.run.metrics_file import RunGone as RunGone
+from synth.run.metrics_file import MetricsFile, RunGone, sha256_of
 from synth.run.states import State
 from synth.tasks.task import ItemCounts
 

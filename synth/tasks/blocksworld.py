@@ -14,7 +14,7 @@ A.BC.D > A.BCD > AD.BC      D onto C, then D onto A
 - Test: states without an edge between them, with one path of length 2 to 6 for each.
 
 The source does not say how paths are drawn, nor whether pairs of the test occur in
-training; settled so: paths start anywhere and go to uniform unvisited neighbours, two may
+training. Chosen here: paths start anywhere and go to uniform unvisited neighbours, two may
 be equal; half of the pairs without an edge (a hash of `path_seed` and pair decides) are
 never start and end of a training row, and an eighth of these are for validation. Any walk
 of up to 7 states counts as an answer; no two states are further apart. Rows, decoding,

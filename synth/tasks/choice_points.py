@@ -17,15 +17,14 @@ kind     .  c  c   f  f  f  f  D  =  =  =   ~   c           stretch 4, variation
   that a wrong branch makes every one of them wrong;
 - inconsequential variation (~): `variations` uniform symbols that determine nothing.
 
-Kinds are known by construction, never read off a loss: a variation is hard, and of no
-consequence. Within an example everything but clues, slips and variation is determined,
-so the distribution of any token given any prefix has a closed form.
+Kinds are known by construction, not inferred from losses: a variation is hard to predict
+and has no consequences. Within an example everything but clues, slips and variation is
+determined, so the distribution of any token given any prefix has a closed form.
 
-Train and test are disjoint: an example goes by the hash of all its draws (clues,
-branches, variation), one in eight to the test side, another to that of validation. The
-exact distributions are those of the generator before this split. Sharper ones exist only
-for a predictor that knows the hash, and the smallest configuration allowed has 2^16
-problems.
+Train and test are disjoint by the hash of all draws (clues, branches, variation): an
+eighth of the problems is for testing, another for validation. The exact distributions are
+those of the generator before this split. Sharper ones exist only for a predictor that
+knows the hash, and the smallest configuration allowed has 2^16 problems.
 """
 
 from dataclasses import dataclass, replace

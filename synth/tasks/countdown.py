@@ -27,8 +27,8 @@ tokens    3 20 7 4 70 | 20 * 4 = 80 , 80 - 7 = 73 , 73 - 3 = 70
   three in four are `-` and the floor is 0.20, since there is little choice.
 - Pause tokens (`.`) stand before `|`, if any.
 
-Train and test are disjoint: a problem goes by the hash of its target and of its numbers
-in ascending order; one in eight belongs to the test side, another to validation.
+Train and test are disjoint by the hash of the target and of the numbers in ascending
+order: an eighth of the problems is for testing, another for validation.
 """
 
 from collections.abc import Mapping

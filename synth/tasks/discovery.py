@@ -24,10 +24,10 @@ line        e w y c a : 8 0 | 3 8        the edges of one directed line, shuffle
 
 Of G strings that are generated, C keep to the rule; N of these are not in the training
 set; D of these are different. `coherence` is C / G, `novelty` N / C, `uniqueness` D / N,
-and `creativity` their product D / G. Who copies the training set has novelty 0, who
-writes noise coherence 0, who repeats one find uniqueness 1 / N. `creativity_ceiling` is
-min(1, different strings outside of the training set / G), exactly: compare numbers at
-equal G only.
+and `creativity` their product D / G. A model that copies the training set has novelty 0,
+one that writes noise coherence 0, one that repeats a string uniqueness 1 / N.
+`creativity_ceiling` is min(1, different strings outside of the training set / G), exactly:
+compare numbers at equal G only.
 
 `loss` is that of strings of the side held out (an eighth by hash for testing, another for
 validation) after random prefixes, which say nothing about them. No training string is

@@ -1,8 +1,8 @@
 """Tasks that draw examples of one length; and those that state exact distributions.
 
 The distribution of the token h places ahead, given the tokens of the same example so
-far, is the yardstick of the probes: no model can have a lower expected loss, and the
-distance to it is what a model has still to learn.
+far, is the reference of the probes: no model can have a lower expected loss, and the
+distance to it is what a model has yet to learn.
 
 Letters in names: E examples of length L, R rows, T positions, V vocabulary, N horizons,
 D draws.
@@ -166,29 +166,33 @@ class ExactTask(DrawnTask):
             p_RTV[:, t] = self.after(tokens_RT[:, : t + 1], horizon)
         return p_RTV
 
-    def distributions_of(self, rows: Rows, said: Prediction) -> np.ndarray:
+    def distributions_of(self, rows: Rows, prediction: Prediction) -> np.ndarray:
         """`distributions` of a prediction, which may have been given more tokens."""
-        nearer = self.distributions(rows, said.offset - said.given)
-        return _ahead(nearer, said.given, np.nan)
+        nearer = self.distributions(rows, prediction.offset - prediction.given)
+        return ahead(nearer, prediction.given, np.nan)
 
     @abstractmethod
     def role(self, chosen: EvaluationSet, horizon: int) -> np.ndarray:
         """Number of the role of predicting t+horizon from t, (R, T); -1 is none."""
 
-    def role_of(self, chosen: EvaluationSet, said: Prediction) -> np.ndarray:
+    def role_of(self, chosen: EvaluationSet, prediction: Prediction) -> np.ndarray:
         """Number of the role of each prediction, (R, T); -1 is none.
 
         One that is given tokens t+1..t+g is that of position t+g, g places nearer.
         """
-        return _ahead(self.role(chosen, said.offset - said.given), said.given, -1)
+        return ahead(
+            self.role(chosen, prediction.offset - prediction.given),
+            prediction.given,
+            -1,
+        )
 
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
         """Loss, accuracy, exact floor and excess by prediction and role, and accuracy by
         position.
 
-        The floor is what the exact distribution itself would have scored on the same
-        tokens, so the excess is free of the luck of the draw. Without a slice: the
-        excess of head 1 over all tokens that have an exact distribution.
+        The floor is what the exact distribution itself scores on the same tokens, so the
+        excess does not depend on which examples were drawn. Without a slice: the excess
+        of head 1 over all tokens that have an exact distribution.
         """
         excess_RT = scores.loss_NRT[0] - self._floor_of(chosen.rows, 1)
         known_RT = scores.valid_NRT[0] & np.isfinite(excess_RT)
@@ -196,16 +200,16 @@ class ExactTask(DrawnTask):
         result = [Score(chosen.suite, "excess_loss", "", mean, int(known_RT.sum()))]
         example_RT = chosen.rows.example_RT
         position_RT = number_positions(example_RT, example_RT > 0)
-        for said, loss, correct, valid in scores.by_prediction():
-            role_RT = self.role_of(chosen, said)
-            floor_RT = _ahead(
-                self._floor_of(chosen.rows, said.offset - said.given),
-                said.given,
+        for prediction, loss, correct, valid in scores.by_prediction():
+            role_RT = self.role_of(chosen, prediction)
+            floor_RT = ahead(
+                self._floor_of(chosen.rows, prediction.offset - prediction.given),
+                prediction.given,
                 np.nan,
             )
             for number, name in enumerate(self.roles):
                 there = valid & (role_RT == number)
-                label = f"{said.label},role={name}"
+                label = f"{prediction.label},role={name}"
                 if not there.any():
                     continue
                 values = {"loss": loss[there], "accuracy": correct[there]}
@@ -217,7 +221,9 @@ class ExactTask(DrawnTask):
                     Score(chosen.suite, metric, label, float(np.mean(v)), len(v))
                     for metric, v in values.items()
                 ]
-            result += position_scores(chosen.suite, said, position_RT, correct, valid)
+            result += position_scores(
+                chosen.suite, prediction, position_RT, correct, valid
+            )
         return result
 
     def _floor_of(self, rows: Rows, horizon: int) -> np.ndarray:
@@ -233,14 +239,13 @@ class ExactTask(DrawnTask):
     def floor(self, rows: Rows, horizon: int) -> np.ndarray:
         """-log p of each realised token under the exact distribution, nats, (R, T)."""
         p_RTV = self.distributions(rows, horizon)
-        target_RT = np.zeros(rows.tokens_RT.shape, np.int64)
-        target_RT[:, :-horizon] = rows.tokens_RT[:, horizon:]
+        target_RT = ahead(rows.tokens_RT.astype(np.int64), horizon, 0)
         chosen_RT = np.take_along_axis(p_RTV, target_RT[..., None], -1)[..., 0]
         with np.errstate(divide="ignore"):
             return -np.log(chosen_RT)
 
 
-def _ahead(values_RT: np.ndarray, places: int, fill: float) -> np.ndarray:
+def ahead(values_RT: np.ndarray, places: int, fill: float) -> np.ndarray:
     """Entry t holds what stood at t+places; `fill` beyond the end of the row."""
     if not places:
         return values_RT

@@ -10,7 +10,7 @@ degrees and verification are those of `synth.tasks.path_task`.
 - Test and validation: of the other pairs, those without an edge between them, whose row
   would be known from training. One in eight of them is for validation.
 
-Not stated in the source, and settled so: a path is sampled from its start on, each step
+Not stated in the source and chosen here: a path is sampled from its start on, each step
 uniform among the successors from which the target can be reached with at most
 `longest` nodes in all (0.1 % of the paths would be longer at the default), so short
 paths are likelier than others; equal paths of a pair count as often as they were

@@ -18,11 +18,11 @@ answer                                x      x      x
 - `k` is a token of its own (`>2`), so k and labels are not confused.
 - Induction heads of k hops (arXiv 2402.09268) follow repeated symbols instead; there, how
   often a symbol occurs changes what a guess scores. Here the floor is exact:
-  1 / (n - 1) for who knows the nodes. Later queries can be guessed slightly better by
-  who excludes the answers given before; `query=1` cannot.
+  1 / (n - 1) for a model that knows the nodes. In later queries a guess that excludes
+  the answers given before is slightly better; in `query=1` there are none to exclude.
 
-Train and test are disjoint: an example goes by the hash of its cycle, whatever its
-queries; one in eight belongs to the test side, another to that of validation.
+Train and test are disjoint by the hash of the cycle, whatever the queries: an eighth of
+the cycles is for testing, another for validation.
 """
 
 from collections.abc import Mapping

@@ -27,11 +27,11 @@ The walk is determined by the map but for the routes, so from the goal token on 
 token of the walk has an exact distribution; the question has none. Any walk along edges
 from start to goal is a right answer; they all have as many cells. So a model is also
 asked to walk by itself, greedily, and its walks are verified ("verified"): they are right
-or derailed. Beside it stands "walk", for which it is shown the walk drawn so far.
+or derailed. The score "walk" is teacher-forced: the model is shown the walk drawn so far.
 
-Train and test are disjoint: a maze goes by the hash of its map up to the names' roles
-(neither the order of edges, of dead ends or of routes counts, nor the route taken), one
-in eight to the test side, another to that of validation.
+Train and test are disjoint by the hash of the map, in which the order of edges, of dead
+ends and of routes does not count, nor the route taken: an eighth of the mazes is for
+testing, another for validation.
 """
 
 from dataclasses import dataclass

@@ -177,7 +177,7 @@ def score_mentions(chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
     second_token_by_story   the mean over stories of each story's accuracy
     second_token_loss       nats at these tokens
     second_token_oracle, second_token_floor, second_token_majority, unseen_share
-                            references: what rules score that know no language
+                            references: scores of rules that know no language
     first_token_accuracy, first_token_loss      the same for the first token
     loss                    mean over all tokens, horizon=i
     accuracy                of all tokens, by position
@@ -186,9 +186,9 @@ def score_mentions(chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
     suite, labels = chosen.suite, chosen.labels
     result = prediction_scores(chosen, scores, ("loss",))
     if "nats_RT" in labels:
-        told = np.roll(scores.valid_NRT[0], 1, axis=1)
-        told[:, 0] = False
-        floor = labels["nats_RT"][told]
+        predicted = np.roll(scores.valid_NRT[0], 1, axis=1)
+        predicted[:, 0] = False
+        floor = labels["nats_RT"][predicted]
         result.append(Score(suite, "loss_floor", "", float(floor.mean()), floor.size))
     row_M, at_M = labels["row_M"], labels["at_M"]
     if len(row_M) == 0:
@@ -267,7 +267,7 @@ def _slices(chosen: EvaluationSet) -> dict[str, np.ndarray]:
 
 
 def _standard_error(right_R: np.ndarray, number_R: np.ndarray) -> float:
-    """Of a ratio of sums over stories: the mentions of one story hang together."""
+    """Of a ratio of sums over stories, since mentions of one story are correlated."""
     count = len(number_R)
     if count < 2:
         return float("nan")

@@ -13,18 +13,18 @@ answer                         x           x
 - Queries stand at even gaps g = 0, 1, ... after the pairs, drawn without replacement with
   p(g) proportional to (g + 1)^(power - 1): 0.01, the default, is the power law of
   repetitions in text, 1 is uniform. Gaps go to the keys in the order of the draw.
-- The value is written after its query, as in language. In the source it is only a label,
-  which no next-token loss can have, and heads beyond the first would have no target.
+- The value is written after its query, as in language. In the source it is only a label:
+  a next-token loss would not see it, and heads beyond the first would have no target.
 - The filler is a token of its own. Drawn from the vocabulary, as the source does by
   default, it repeats keys and values, and some queries have two answers.
 
-What is written can be used. A model that has read the values, but not whose they are, is
-right once in `pairs`; one that also leaves out the values given so far is right at query
-q of P with 1 / (P - q + 1). The floor is the latter, by query, and (1 + 1/2 + ... + 1/P)
-/ P over all of them: 0.34 for 8 pairs.
+A model that knows the values but not their keys is right with probability 1 / P for P
+pairs; one that also excludes the values given so far, with 1 / (P - q + 1) at query q. The
+floor is the latter, by query, and (1 + 1/2 + ... + 1/P) / P over all queries: 0.34 for 8
+pairs.
 
-Train and test are disjoint: an example goes by the hash of its pairs, whatever their
-order; one in eight belongs to the test side, another to that of validation.
+Train and test are disjoint by the hash of the pairs, whatever their order: an eighth of
+the problems is for testing, another for validation.
 """
 
 from collections.abc import Mapping

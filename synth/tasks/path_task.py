@@ -48,8 +48,8 @@ PATH_METRICS = (
     Metric("accuracy", "share", "higher", floor=0.0),
     Metric("loss", "nats", "lower"),
 )
-"""What every task of paths measures. Most pairs have several paths, of which teacher-forced
-scores know one: they have no known optimum."""
+"""What every task of paths measures. Most pairs have several paths, and teacher-forced
+scores count one of them as right, so their optimum is unknown."""
 
 
 def split_pairs(

@@ -29,7 +29,7 @@ def number_positions(example_RT: np.ndarray, counted_RT: np.ndarray) -> np.ndarr
 
 def position_scores(
     suite: str,
-    said: Prediction,
+    prediction: Prediction,
     position_RT: np.ndarray,
     correct_RT: np.ndarray,
     scored_RT: np.ndarray,
@@ -40,15 +40,15 @@ def position_scores(
     `position_RT` numbers the tokens. `horizon=2,position=3` is the second head's
     prediction of the third token, `position=24` is of tokens 17 to 24.
     """
-    row_S, at_S = scored_RT[:, : -said.offset].nonzero()
-    bin_S = np.searchsorted(BINS, position_RT[row_S, at_S + said.offset])
+    row_S, at_S = scored_RT[:, : -prediction.offset].nonzero()
+    bin_S = np.searchsorted(BINS, position_RT[row_S, at_S + prediction.offset])
     count_P = np.bincount(bin_S)
     hits_P = np.bincount(bin_S, correct_RT[row_S, at_S])
     return [
         Score(
             suite,
             "accuracy",
-            f"{said.label},position={BINS[place]}",
+            f"{prediction.label},position={BINS[place]}",
             float(hits_P[place] / count_P[place]),
             int(count_P[place]),
         )

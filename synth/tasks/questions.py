@@ -52,8 +52,8 @@ class QuestionTask(DrawnTask):
     def draw(
         self, rng: np.random.Generator, count: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As `DrawnTask.draw`: equal problems have equal draws, whatever in their
-        examples does not matter."""
+        """As `DrawnTask.draw`: equal problems have equal draws, even if their examples
+        differ in what does not matter, such as the order of edges."""
 
     def describe(self, tokens_L: np.ndarray) -> Mapping[str, Any]:
         """An example in words, for the record of a sample."""
@@ -77,7 +77,7 @@ class QuestionTask(DrawnTask):
             sides.append(self.trained_on(side_of(problem_ED)))
         tokens_EL = np.concatenate(parts)[:count]
         answer_EL = self.alone(tokens_EL).answer_RT
-        found = []
+        samples = []
         for tokens_L, answer_L, trained in zip(
             tokens_EL, answer_EL, np.concatenate(sides)[:count], strict=True
         ):
@@ -87,8 +87,8 @@ class QuestionTask(DrawnTask):
                 "tokens": words,
                 "split": "train" if trained else self.split,
             }
-            found.append(Sample(record, words, answer_L.tolist()))
-        return found
+            samples.append(Sample(record, words, answer_L.tolist()))
+        return samples
 
     def _pool_of(self, data_seed: int) -> np.ndarray:
         """The training pool of a data seed, (P, L); drawn once."""

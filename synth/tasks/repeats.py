@@ -3,7 +3,8 @@
 A B C D A B C D A B ...: no token of a segment occurs twice in it, and segments are
 random, so nothing but the row itself tells what follows. From the second token of the
 second round on, everything follows by induction: what came after this token last time?
-It forms within some hundred steps, and so checks any trunk or objective in seconds.
+Induction forms within a few hundred steps, so the task checks any trunk or objective in
+seconds.
 
 Letters in names: R rows, T positions, P positions of a segment.
 """

@@ -1,7 +1,7 @@
 """Plain language modelling of the user's own text: losses, and nothing scored.
 
-With characters as tokens and the last tenth held out this is the set-up in which small
-GPTs are known on Tiny Shakespeare; see `TextConfig`.
+With characters as tokens and the last tenth held out this is the usual set-up for small
+GPTs on Tiny Shakespeare; see `TextConfig`.
 """
 
 from collections.abc import Iterator
@@ -115,7 +115,7 @@ class RunningText(Task):
         self.vocabulary = self.tokenizer.vocabulary
 
     def judged_on(self, split: Split) -> Self:
-        """The same text, divided anew."""
+        """The same text, split for another use."""
         task = super().judged_on(split)
         for name in ("_parts", "_source"):
             vars(task).pop(name, None)

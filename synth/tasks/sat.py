@@ -31,8 +31,8 @@ Measured over 2,000 test formulas:
     majority                     0.29    0.16    0.11    0.04
     one assignment satisfies     33 %    27 %    21 %    16 %
 
-Train and test are disjoint: a formula goes by the hash of its sorted clauses; one in
-eight belongs to the test side, another to that of validation.
+Train and test are disjoint by the hash of the sorted clauses: an eighth of the formulas
+is for testing, another for validation.
 """
 
 from collections.abc import Mapping

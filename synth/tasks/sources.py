@@ -24,9 +24,8 @@ token on, coupled); for hidden sources they are exact for each prefix.
 
 Test sequences, and those of validation, come from random streams of their own and are not
 disjoint from training by construction: what is learnt here is a distribution, not a set
-of problems, and a model that had the training sequences by heart would lose, not gain, on
-fresh ones. The stream never repeats, so a whole sequence comes twice only by the source's
-own chance.
+of problems, and a model that memorised training sequences would score worse on new ones.
+The stream never repeats, so a sequence recurs only if the source emits it twice.
 """
 
 from collections.abc import Sequence
@@ -38,7 +37,7 @@ import numpy as np
 from synth.identity import identity
 from synth.metrics import Metric
 from synth.seeding import generator
-from synth.tasks.exact import EXACT_METRICS, ExactTask
+from synth.tasks.exact import EXACT_METRICS, ExactTask, ahead
 from synth.tasks.machines import Information, Machine
 from synth.tasks.task import EvaluationSet, Rows, Split, TaskConfig
 
@@ -188,10 +187,7 @@ class Sources(ExactTask):
 
     def role(self, chosen: EvaluationSet, horizon: int) -> np.ndarray:
         """The part that the predicted token is."""
-        part_RT = chosen.labels["part"]
-        role_RT = np.full(part_RT.shape, -1)
-        role_RT[:, :-horizon] = part_RT[:, horizon:]
-        return role_RT
+        return ahead(chosen.labels["part"], horizon, -1)
 
     def beliefs(self, tokens_RT: np.ndarray) -> np.ndarray:
         """Exact distribution over the machine's states after tokens 0..t, (R, T, S)."""

@@ -19,9 +19,9 @@ position                                            1 2 3
 - A question has 3E + 3 tokens for E = d (l - 1) edges, which point away from the source;
   an answer has l tokens, the source included.
 - Position 1 copies the source and position 2 is the choice; from there on an edge leads
-  to the next node. Who knows the true path so far need not search, so teacher-forced
-  accuracy hides a first hop that is guessed: `first_hop` stands alone, and `accuracy` is
-  given by position.
+  to the next node. A model that is shown the true path so far need not search, so mean
+  teacher-forced accuracy hides a first hop that is guessed: `first_hop` is a score of its
+  own, and `accuracy` is given by position.
 - `answers="reversed"` writes the path from goal to source: every token has one
   predecessor, and nothing is left to choose. It is the positive control.
 - New graphs for ever, or a `pool` of training graphs (200,000 in the source).
@@ -33,8 +33,8 @@ itself, by position, and all of them together; `arm` whether it went along edges
 source at all. A model that knows edges but guesses the arm has `arm` 1 and `path` 1/d,
 the floor; one below the floor has not learnt to follow an edge.
 
-Train and test are disjoint: a graph goes by the hash of its arms, whatever the order of
-its edges; one in eight belongs to the test side, another to that of validation.
+Train and test are disjoint by the hash of the arms, whatever the order of the edges: an
+eighth of the graphs is for testing, another for validation.
 
 `test_file` adds the suite `file`: graphs of a file in the form of the source, a line a
 graph, `8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,4,1`. Every line is checked. Nothing keeps its graphs

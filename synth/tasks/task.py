@@ -120,12 +120,12 @@ class EvaluationSet:
 
 @dataclass(frozen=True)
 class TokenScores:
-    """What a model said of every token of an evaluation set, teacher-forced.
+    """A model's loss and hit at every token of an evaluation set, teacher-forced.
 
-    Entry [i, r, t] is about head i+1's prediction at position t of row r; what that
-    predicts from which tokens is in `predictions`, the next token first. `valid_NRT` is
-    false where the target lies outside the example that holds t; the other two mean
-    nothing there. Losses are in nats.
+    Entry [i, r, t] is head i+1's prediction at position t of row r; `predictions` says
+    what each head predicts from which tokens, the next token first. `valid_NRT` is false
+    where the target lies outside the example that holds t; loss and hit are meaningless
+    there. Losses are in nats.
     """
 
     loss_NRT: np.ndarray
@@ -135,8 +135,8 @@ class TokenScores:
 
     def __post_init__(self) -> None:
         if not self.predictions:  # multi-token prediction from x[..t]
-            said = tuple(Prediction(1 + i) for i in range(len(self.loss_NRT)))
-            object.__setattr__(self, "predictions", said)
+            default = tuple(Prediction(1 + i) for i in range(len(self.loss_NRT)))
+            object.__setattr__(self, "predictions", default)
 
     def by_prediction(
         self,
@@ -159,27 +159,27 @@ def prediction_scores(
     found, rows = [], chosen.rows
     counted_RT = rows.answer_RT if answers else rows.example_RT > 0
     position_RT = number_positions(rows.example_RT, counted_RT)
-    for said, loss_RT, correct_RT, valid_RT in scores.by_prediction():
+    for prediction, loss_RT, correct_RT, valid_RT in scores.by_prediction():
         inside_RT = valid_RT.copy()
-        inside_RT[:, : -said.offset] &= counted_RT[:, said.offset :]
+        inside_RT[:, : -prediction.offset] &= counted_RT[:, prediction.offset :]
         if not inside_RT.any():
             continue
         values_RT = {"loss": loss_RT, "accuracy": correct_RT}
-        found += [
-            Score.mean(chosen.suite, name, said.label, values_RT[name][inside_RT])
-            for name in metrics
-        ]
-        found += position_scores(chosen.suite, said, position_RT, correct_RT, inside_RT)
+        for name in metrics:
+            values = values_RT[name][inside_RT]
+            found.append(Score.mean(chosen.suite, name, prediction.label, values))
+        found += position_scores(
+            chosen.suite, prediction, position_RT, correct_RT, inside_RT
+        )
     return found
 
 
 @dataclass(frozen=True)
 class ItemCounts:
-    """What a score is made of, item by item (stories): the score is a ratio of sums.
+    """The right and the scored tokens of each item (story): their sums make the score.
 
-    Items are the independent parts of a test set, so they can be drawn again to see how
-    much a score owes to the items it was measured on. Items without a scored token
-    count 0 of 0.
+    Items are the independent parts of a test set, so resampling them shows how much a
+    score depends on the items drawn. An item without a scored token counts 0 of 0.
     """
 
     suite: str
@@ -236,9 +236,9 @@ class Task(ABC):
         """
 
     def require_rows(self, context: int) -> None:
-        """Refuse a context of which there are no rows (`ValueError`), before training.
+        """Raise `ValueError` before training if there are no rows of this context.
 
-        Here: by drawing the first block. Tasks override it where that takes long.
+        Draws the first block; a task whose blocks are slow overrides it.
         """
         self.train_rows(0, 0, context)
 
@@ -253,12 +253,12 @@ class Task(ABC):
     def samples(self, seed: int, count: int) -> list[Sample]:
         """`count` examples to look at; fewer are a prefix of more.
 
-        Here: the first of the training stream, as their tokens. Tasks override it where
-        a record can say more.
+        The first of the training stream, as tokens; a task whose records can say more
+        overrides it.
         """
-        found: list[Sample] = []
+        samples: list[Sample] = []
         block = 0
-        while len(found) < count:
+        while len(samples) < count:
             rows, block = self.train_rows(seed, block, SAMPLE_CONTEXT), block + 1
             for tokens, example, answer in zip(
                 rows.tokens_RT, rows.example_RT, rows.answer_RT, strict=True
@@ -267,33 +267,33 @@ class Task(ABC):
                     inside = example == number
                     words = [self.vocabulary[token] for token in tokens[inside]]
                     record = {"tokens": words, "split": "train"}
-                    found.append(Sample(record, words, answer[inside].tolist()))
-                if len(found) >= count:
+                    samples.append(Sample(record, words, answer[inside].tolist()))
+                if len(samples) >= count:
                     break
-        return found[:count]
+        return samples[:count]
 
     def asked(self, question: Sequence[int]) -> EvaluationSet | None:
-        """A question of a person's own as a set of one row, made whole where a person
-        leaves the end out; `None` where the task has no such questions.
+        """A user's question as a set of one row; `None` if the task has no questions.
 
-        The row's answer is the right one where the task knows it, else padding.
+        An end that the user left out (`=`) is added. The row's answer is the right one
+        if the task knows it, else padding.
 
         Raises
         ------
         ValueError
-            When it is no question of the task; says why.
+            Says why it is not a question of the task.
         """
         return None
 
     def report(self) -> dict[str, Any]:
-        """What is known of the data before training; tasks of text say much more."""
+        """Facts about the data that are known before training; text tasks report more."""
         return {"vocabulary": len(self.vocabulary)}
 
     def verify(self, chosen: EvaluationSet, decoded_RT: np.ndarray) -> list[Score]:
-        """Scores of what a model answered by itself, greedily, where more is right.
+        """Scores of answers that a model decoded greedily, if several can be right.
 
         `decoded_RT` are the rows of `chosen` with the answers as decoded. Evaluation
-        decodes for tasks that define this; without it there is one right answer, which
+        decodes for tasks that define this; the others have one right answer, which
         `score` judges without decoding.
         """
         return []
@@ -310,9 +310,9 @@ class Task(ABC):
     def count_items(
         self, chosen: EvaluationSet, scores: TokenScores
     ) -> list[ItemCounts]:
-        """Scores of `score` item by item, where scored tokens of an item hang together.
+        """The counts behind a score item by item, if an item has several scored tokens.
 
-        Here: none, since the items of most tasks are scored once each.
+        None for most tasks, whose items are scored once each.
         """
         return []
 

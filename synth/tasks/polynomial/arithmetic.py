@@ -2,7 +2,7 @@
 
 The task of section 4.2 and appendix K of arXiv 2404.19737, which state the ring
 F_7[X]/(X^5), the four operations, uniform coefficients and operators, m uniform in 1..5
-in training and 2000 test samples for each m. What they leave open is settled so:
+in training and 2000 test samples for each m. What they leave open is chosen here:
 
 - Syntax: infix, fully parenthesised (`synth.tasks.polynomial.infix`), because
   composition after truncation is not associative. m counts operators, a negation as one.

@@ -10,7 +10,8 @@ import shutil
 import pytest
 
 from synth.run.execution import Execution
-from synth.run.store import RunFolder, RunGone
+from synth.run.metrics_file import RunGone
+from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
 from tests.synth.run.test_power_cuts import OFTEN, RUNS, TinyPack, content

@@ -8,9 +8,11 @@ import sys
 
 import pytest
 
+from synth.disk.files import write_atomically
 from synth.metrics import SCHEMA, Measurement, Score, from_line, to_lines
+from synth.run.claim import RunBusy
 from synth.run.result_file import verify
-from synth.run.store import RunBusy, RunFolder, write_atomically
+from synth.run.store import RunFolder
 from tests.conftest import tiny_run
 
 
