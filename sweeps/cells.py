@@ -5,7 +5,7 @@ it declares.
 """
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
@@ -26,6 +26,29 @@ def cell_key(config: RunConfig, without: Iterable[str] = ()) -> str:
     for name in without:
         values["training"].pop(name, None)
     return digest(values)[:16]
+
+
+def first_of_cells(
+    configs: Iterable[RunConfig], without: Iterable[str]
+) -> list[tuple[str, RunConfig]]:
+    """The name and the first run of each cell, in order; `without` as for `cell_key`."""
+    names = list(without)
+    first: dict[str, RunConfig] = {}
+    for config in configs:
+        first.setdefault(cell_key(config, names), config)
+    runs = list(first.values())
+    return list(zip(cell_names(runs), runs, strict=True))
+
+
+def trial_run(example: RunConfig, seed: int, values: Mapping[str, Any]) -> RunConfig:
+    """A run like `example` with other training values, judged on validation data."""
+    return replace(
+        example,
+        training=replace(example.training, **values),
+        seed=seed,
+        data_seed=None,
+        split="validation",
+    )
 
 
 def seeds_of(configs: Iterable[RunConfig]) -> set[int]:

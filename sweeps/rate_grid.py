@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from sweeps.cells import cell_key, cell_names, seeds_of
+from sweeps.cells import cell_key, first_of_cells, seeds_of, trial_run
 from sweeps.sweep_metric import Better
 from sweeps.tuned_values import RATE, round_value
 from synth.config import RunConfig
@@ -124,13 +124,7 @@ class RateGrid:
     def trials(self) -> list[RunConfig]:
         """A run for each rate and seed, with validation data held out of training."""
         return [
-            dataclasses.replace(
-                self.example,
-                training=dataclasses.replace(self.example.training, learning_rate=rate),
-                seed=seed,
-                data_seed=None,
-                split="validation",
-            )
+            trial_run(self.example, seed, {RATE: rate})
             for rate in self.rates
             for seed in self.seeds
         ]
@@ -152,15 +146,11 @@ def build_grids(
     configs: Sequence[RunConfig], rates: Sequence[float], seeds: int
 ) -> list[RateGrid]:
     """Build the grid of every cell of a sweep, with seeds that no run of it uses."""
-    first: dict[str, RunConfig] = {}
-    for config in configs:
-        first.setdefault(cell_key(config, [RATE]), config)
     start = max(FIRST_SEED, 1 + max(seeds_of(configs)))
     own = tuple(range(start, start + seeds))
-    names = cell_names(list(first.values()))
     return [
         RateGrid(name, config, tuple(rates) or default_rates(config), own)
-        for name, config in zip(names, first.values(), strict=True)
+        for name, config in first_of_cells(configs, [RATE])
     ]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.cells import cell_key, cell_names, seeds_of
+from sweeps.cells import cell_key, first_of_cells, seeds_of, trial_run
 from sweeps.tuned_values import RATE, round_value
 from synth.config import RunConfig, TrainingConfig
 from synth.identity import nearest, require
@@ -103,17 +103,8 @@ class SearchCell:
 
     def run(self, values: dict[str, Any]) -> RunConfig:
         """The trial run with these values, rounded to three digits, on validation data."""
-        rounded: dict[str, Any] = {
-            name: round_value(value) for name, value in values.items()
-        }
-        training = dataclasses.replace(self.example.training, **rounded)
-        return dataclasses.replace(
-            self.example,
-            training=training,
-            seed=self.seed,
-            data_seed=None,
-            split="validation",
-        )
+        rounded = {name: round_value(value) for name, value in values.items()}
+        return trial_run(self.example, self.seed, rounded)
 
 
 def search_cells(
@@ -132,11 +123,7 @@ def search_cells(
             f"--seed {seed} is a seed of the sweep itself. Search on another seed, so "
             "that values are not chosen on the runs that use them."
         )
-    first: dict[str, RunConfig] = {}
-    for config in configs:
-        names = [text.partition("=")[0] for text in fields]
-        first.setdefault(cell_key(config, names), config)
-    names = cell_names(list(first.values()))
+    names = [text.partition("=")[0] for text in fields]
     return [
         SearchCell(
             name,
@@ -144,5 +131,5 @@ def search_cells(
             tuple(Range.parse(text, config.training) for text in fields),
             seed,
         )
-        for name, config in zip(names, first.values(), strict=True)
+        for name, config in first_of_cells(configs, names)
     ]

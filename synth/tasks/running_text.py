@@ -41,7 +41,13 @@ from synth.tasks.text.reading import (
 )
 from synth.tasks.text.tokenizer import Tokenizer
 from synth.tasks.text.vocabularies import TokenizerConfig
-from synth.tasks.text.windows import ShuffledWindows, Windows, block_rows
+from synth.tasks.text.windows import (
+    ShuffledWindows,
+    Windows,
+    block_rows,
+    first_tokens,
+    unmarked_windows,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,14 +190,8 @@ class RunningText(Task):
                 f"TextConfig.evaluation_length = {length}. Use a longer text."
             )
         start = generator(0, "text", self.split).integers(0, last + 1, examples)
-        index = start[:, None] + np.arange(length)
-        first_S = np.zeros(len(test.tokens_S), bool)
-        first_S[test.starts_D[:-1]] = True
-        first = first_S[index]
-        first[:, 0] = True
-        example = np.cumsum(first, axis=1, dtype=np.int32)
-        marks = np.zeros(index.shape, np.uint8)
-        windows = Windows(np.asarray(test.tokens_S[index]), marks, example)
+        first_S = first_tokens(test.starts_D)
+        windows = unmarked_windows(test.tokens_S, first_S, start, length)
         return [EvaluationSet(self.suite("test"), _rows(windows))]
 
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:

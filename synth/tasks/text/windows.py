@@ -88,14 +88,29 @@ class EndlessStories(WindowSource):
         wanted = count * context
         tokens = np.concatenate([part.tokens_S for part in drawn])[:wanted]
         marks = np.concatenate([part.mark_S for part in drawn])[:wanted]
-        first = np.concatenate([_firsts(part) for part in drawn])[:wanted]
+        first = np.concatenate([first_tokens(part.starts_D) for part in drawn])[:wanted]
         return cut(tokens, marks, first, context)
 
 
-def _firsts(stories: StoryBatch) -> np.ndarray:
-    first_S = np.zeros(len(stories.tokens_S), bool)
-    first_S[stories.starts_D[:-1]] = True
+def first_tokens(starts_D: np.ndarray) -> np.ndarray:
+    """Whether each token is the first of a document, (S,); the last start ends all."""
+    first_S = np.zeros(starts_D[-1], bool)
+    first_S[starts_D[:-1]] = True
     return first_S
+
+
+def unmarked_windows(
+    tokens_S: np.ndarray, first_S: np.ndarray, start_R: np.ndarray, context: int
+) -> Windows:
+    """Windows that begin anywhere in a text without names."""
+    index_RT = start_R[:, None] + np.arange(context)
+    first_RT = first_S[index_RT]
+    first_RT[:, 0] = True
+    return Windows(
+        np.asarray(tokens_S[index_RT]),
+        np.zeros(index_RT.shape, np.uint8),
+        np.cumsum(first_RT, axis=1, dtype=np.int32),
+    )
 
 
 class FixedDocuments(WindowSource):
@@ -252,8 +267,7 @@ class ShuffledWindows(WindowSource):
 
     def __init__(self, tokens_S: np.ndarray, starts_D: np.ndarray) -> None:
         self.tokens_S = tokens_S
-        self._first_S = np.zeros(len(tokens_S), bool)
-        self._first_S[np.asarray(starts_D)[:-1]] = True
+        self._first_S = first_tokens(starts_D)
         self._order = lru_cache(maxsize=2)(self._draw_order)
 
     def windows(self, seed: int, block: int, count: int, context: int) -> Windows:
@@ -272,14 +286,7 @@ class ShuffledWindows(WindowSource):
             offset, order = self._order(seed, chosen, per_epoch, context)
             here = epoch == chosen
             start[here] = offset + order[window[here]] * context
-        index = start[:, None] + np.arange(context)
-        first = self._first_S[index]
-        first[:, 0] = True
-        return Windows(
-            np.asarray(self.tokens_S[index]),
-            np.zeros(index.shape, np.uint8),
-            np.cumsum(first, axis=1, dtype=np.int32),
-        )
+        return unmarked_windows(self.tokens_S, self._first_S, start, context)
 
     @staticmethod
     def _draw_order(
