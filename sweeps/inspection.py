@@ -12,6 +12,7 @@ from sweeps.collected_runs import TABLES
 from sweeps.provenance import TypedCommand, last_command
 from sweeps.selected_runs import Choice, SweepSelection
 from sweeps.survey import folder_of_runs, last_metrics, survey
+from sweeps.sweep_lookup import sweeps_in_file
 from synth.cli.run_names import OneRun
 from synth.identity import require
 from synth.run.standing import Standing, Survey, folders_in, standing
@@ -28,8 +29,10 @@ MOST_LINES = 20
 
 @dataclass(frozen=True, kw_only=True)
 class List:
-    """List the sweeps of the catalogue: what each answers, its figure, its runs."""
+    """List sweeps: what each answers, its figure, its runs."""
 
+    file: tyro.conf.Positional[str | None] = None
+    """A file of yours (path/to/my_sweep.py); the catalogue if not given."""
     json: bool = False
     """Print JSON."""
 
@@ -37,7 +40,8 @@ class List:
         """Print three lines a sweep, or one JSON object."""
         from sweeps.catalogue import CATALOGUE
 
-        for name, sweep in CATALOGUE.items():
+        listed = sweeps_in_file(self.file) if self.file else CATALOGUE
+        for name, sweep in listed.items():
             runs = {scale: len(sweep(scale)) for scale in sweep.scales}
             if self.json:
                 row = {

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.collected_runs import mark_collected
+from sweeps.sweep_metric import values_by_name
 from synth.config import RunConfig
 from synth.disk.files import size_of
+from synth.metrics import HEADLINE_SLICES
 from synth.run.standing import Standing, Survey, look
 from synth.run.store import RunFolder
 
@@ -77,7 +79,7 @@ def read_configs(root: Path) -> tuple[list[RunConfig], list[str]]:
 
 
 def last_metrics(folder: RunFolder) -> dict[str, Any]:
-    """The last whole-suite metrics of a run, from its result or its metrics file."""
+    """The last numbers of whole suites and of the next token, from result or metrics."""
     result = folder.read_json("result.json")
     if result is not None:
         headline = result.get("headline")
@@ -87,11 +89,11 @@ def last_metrics(folder: RunFolder) -> dict[str, Any]:
     while not whole and not (rows and rows[0]["step"] != rows[-1]["step"]):
         rows, whole = _last_rows(folder.metrics_path, length)
         length *= 8
-    return {
-        f"{row['suite']}/{row['metric']}": row["value"]
+    return values_by_name(
+        row
         for row in rows
-        if row["step"] == rows[-1]["step"] and row["slice"] == ""
-    }
+        if row["step"] == rows[-1]["step"] and row["slice"] in HEADLINE_SLICES
+    )
 
 
 def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:

@@ -23,11 +23,7 @@ def find_sweep(name: str) -> Sweep:
     if not colon or not path.endswith(".py"):
         path, chosen = name, ""
     if path.endswith(".py"):
-        try:
-            file = Path(expand(path))
-        except ValueError as error:
-            raise ValueError(f"The path of a sweep {error}.") from None
-        return _choose(_sweeps_in_file(file), path, chosen)
+        return _choose(sweeps_in_file(path), path, chosen)
     from sweeps.catalogue import CATALOGUE
 
     if name not in CATALOGUE:
@@ -39,11 +35,6 @@ def find_sweep(name: str) -> Sweep:
 
 
 def _choose(sweeps: dict[str, Sweep], path: str, chosen: str) -> Sweep:
-    if not sweeps:
-        raise ValueError(
-            f"{path} holds no sweep. Decorate a function of the scale that yields "
-            "RunConfig objects with `@sweep(...)` from sweeps.sweep."
-        )
     if not chosen and len(sweeps) == 1:
         return next(iter(sweeps.values()))
     if chosen not in sweeps:
@@ -55,12 +46,23 @@ def _choose(sweeps: dict[str, Sweep], path: str, chosen: str) -> Sweep:
     return sweeps[chosen]
 
 
-def _sweeps_in_file(path: Path) -> dict[str, Sweep]:
-    """The sweeps that a file defines (not those that it imports from the catalogue)."""
+def sweeps_in_file(path: str) -> dict[str, Sweep]:
+    """The sweeps that a file defines (not those that it imports from the catalogue).
+
+    Raises
+    ------
+    ValueError
+        When the file fails to import, holds no sweep, or takes the name of a sweep of
+        the catalogue.
+    """
     from sweeps.catalogue import CATALOGUE
 
+    try:
+        file = Path(expand(path))
+    except ValueError as error:
+        raise ValueError(f"The path of a sweep {error}.") from None
     with contextlib.redirect_stdout(sys.stderr):  # stdout may hold JSON for a program
-        module = load(path)
+        module = load(file)
     shipped = set(map(id, CATALOGUE.values()))
     values = [value for value in vars(module).values() if isinstance(value, Sweep)]
     sweeps = {value.name: value for value in values if id(value) not in shipped}
@@ -69,5 +71,10 @@ def _sweeps_in_file(path: Path) -> dict[str, Sweep]:
         raise ValueError(
             f"{path} defines a sweep {min(clashes)!r}, a name of the catalogue; their "
             "folders would mix. Give it another name."
+        )
+    if not sweeps:
+        raise ValueError(
+            f"{path} holds no sweep. Decorate a function of the scale that yields "
+            "RunConfig objects with `@sweep(...)` from sweeps.sweep."
         )
     return sweeps

@@ -68,7 +68,7 @@ def measured_metric(metric: str, config: RunConfig) -> str:
     return "/".join(filter(None, (suite, name, slice_)))
 
 
-def values_by_name(rows: Rows) -> dict[str, float | None]:
+def values_by_name(rows: Iterable[dict[str, Any]]) -> dict[str, float | None]:
     """The last value of each `suite/metric` and `suite/metric/slice`."""
     keys = ("suite", "metric", "slice")
     return {"/".join(filter(None, (r[k] for k in keys))): r["value"] for r in rows}

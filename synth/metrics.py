@@ -14,6 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+HEADLINE_SLICES = ("", "horizon=1")
+"""A whole suite, and the next token: what stands for a run in a line or a result."""
 SCHEMA: dict[str, type] = {
     "run_id": str,
     "step": int,  # optimiser steps taken when the number was measured
@@ -121,6 +123,11 @@ class Measurement:
     slice: str
     value: float | None
     count: int
+
+    @property
+    def name(self) -> str:
+        """`suite/metric`, or `suite/metric/slice`."""
+        return "/".join(filter(None, (self.suite, self.metric, self.slice)))
 
     @classmethod
     def of(cls, score: Score, run_id: str, step: int, tokens: int) -> "Measurement":

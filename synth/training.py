@@ -17,6 +17,7 @@ from typing import Any
 from synth.config import RunConfig, require_one_pack
 from synth.fast.numerics import numerics
 from synth.fast.precision import advice
+from synth.metrics import HEADLINE_SLICES
 from synth.pack import Pack
 from synth.run import checkpoint as checkpoints
 from synth.run import vocabulary_file
@@ -103,7 +104,7 @@ class _Session:
         self.saved: int | None = step
         self.clock: dict[str, float] = defaultdict(float)
         self.headline: list[dict[str, float | None]] = []
-        """The `suite/metric` numbers of each lane at the last row of metrics."""
+        """Each lane's numbers of `HEADLINE_SLICES` at the last row of metrics, by name."""
         self._built: Pack | None = None
 
     @property
@@ -251,7 +252,7 @@ class _Session:
                 for lane, scored in enumerate(self.pack.evaluate(examples)):
                     rows[lane] += scored
             self.headline = [
-                {f"{r.suite}/{r.metric}": r.value for r in lane_rows if r.slice == ""}
+                {r.name: r.value for r in lane_rows if r.slice in HEADLINE_SLICES}
                 for lane_rows in rows
             ]
             for lane in alive:

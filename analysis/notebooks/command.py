@@ -25,10 +25,16 @@ class Notebooks:
 
     def run(self) -> int:
         """Execute and write, from any directory."""
-        import nbformat
+        try:
+            import nbformat
 
+            from analysis.notebooks.display import HERE, execute, execute_all
+        except ModuleNotFoundError as missing:
+            raise ValueError(
+                f"Notebooks need the package {missing.name}. Install the extra in the "
+                "folder of synth: pip install --editable '.[notebooks]'."
+            ) from None
         from analysis.load_sweep import load_sweep
-        from analysis.notebooks.display import HERE, execute, execute_all
 
         if self.sweep is None:
             require(self.to is None, "--to", "given with SWEEP", str(self.to))

@@ -23,6 +23,7 @@ from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.objective import ObjectiveConfig
 from synth.run.execution import Execution
 from synth.run.store import RunFolder
+from synth.tasks.export import ExportSplit, held_out_samples
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.task import TaskConfig
 from synth.tasks.text.story_draws import StoryConfig
@@ -107,7 +108,9 @@ class SampleExamples(Aimed):
     count: int = 5
     """Examples to print."""
     seed: int = 0
-    """Random seed."""
+    """Random seed of training examples; the other splits are fixed."""
+    split: ExportSplit = "train"
+    """Examples of a held-out split are spread evenly over its sets."""
     operations: int | None = None
     """Number of operations of each expression (polynomial only)."""
     objective: ObjectiveConfig = field(
@@ -133,7 +136,11 @@ class SampleExamples(Aimed):
             report = built.report()
             print(json.dumps(report) if self.json else "\n".join(_lines(report)))
             return 0
-        for sample in built.samples(self.seed, self.count):
+        if self.split == "train":
+            samples = built.samples(self.seed, self.count)
+        else:
+            samples = held_out_samples(built, self.split, self.count)
+        for sample in samples:
             if self.json:
                 print(json.dumps(sample.record))
             elif sample.text:

@@ -36,8 +36,8 @@ tags:
 
 # {run.run_id}
 
-A small decoder that `synth` trained on a task whose right answers are known, converted
-to `LlamaForCausalLM`. It answers this task and nothing else.
+A small decoder that `synth` trained on the task below, and on nothing else, converted to
+`LlamaForCausalLM`.
 
 - **Task** `{config.task.kind}`: {task.purpose()}
 - **Data**: generator version {task.version}, data seed {config.resolved_data_seed}; \

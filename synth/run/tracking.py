@@ -138,8 +138,7 @@ def _values(rows: Iterator[Measurement]) -> dict[str, float]:
     values: dict[str, float] = {}
     for row in rows:
         if row.value is not None:
-            tag = "/".join(filter(None, (row.suite, row.metric, row.slice)))
-            values |= {tag: row.value, "tokens": row.tokens}
+            values |= {row.name: row.value, "tokens": row.tokens}
     return values
 
 

@@ -13,7 +13,14 @@ import pyarrow as pa
 
 from synth.tasks.exact import ExactTask, alone
 from synth.tasks.symbols import Symbols
-from synth.tasks.task import EvaluationSet, Rows, Split, Task
+from synth.tasks.task import (
+    SAMPLE_CONTEXT,
+    EvaluationSet,
+    Rows,
+    Sample,
+    Split,
+    Task,
+)
 
 ExportSplit = Literal["train", "validation", "test"]
 
@@ -63,6 +70,33 @@ def batches(
                 yield _batch(judged, _part(chosen, rows), split)
     if not found:
         raise ValueError(f"The task has no {split} set; it has {', '.join(known)}.")
+
+
+def held_out_samples(task: Task, split: ExportSplit, count: int) -> list[Sample]:
+    """`count` examples of a held-out split to look at, spread evenly over its sets.
+
+    Raises
+    ------
+    ValueError
+        When the task has no such split.
+    """
+    rows = [
+        row
+        for batch in batches(task, split, count, 0, SAMPLE_CONTEXT)
+        for row in batch.to_pylist()
+    ]
+    places = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)
+    samples = []
+    for row in (rows[place] for place in places):
+        words = [task.vocabulary[token] for token in row["tokens"]]
+        said = {
+            "split": split,
+            "suite": row["suite"],
+            **json.loads(row["labels"] or "{}"),
+        }
+        text = row["text"] if task.tokenizer else ""
+        samples.append(Sample({"tokens": words, **said}, words, row["answers"], text))
+    return samples
 
 
 def _training(

@@ -7,6 +7,7 @@ import pytest
 from sweeps.catalogue import CATALOGUE
 from sweeps.catalogue.polynomial import polynomial, polynomial_pause, polynomial_sizes
 from sweeps.cells import cell_key
+from sweeps.inspection import List
 from sweeps.sweep import SCALES, sweep
 from sweeps.sweep_lookup import find_sweep
 from synth.config import RunConfig
@@ -149,6 +150,12 @@ def test_a_sweep_of_a_users_own_file(sweep_file):
     assert all(isinstance(config, RunConfig) for config in configs)
     assert find_sweep(f"{path}:depths")("quick") == configs
     assert found.folder("small") == "depths-small"
+
+
+def test_the_sweeps_of_a_file_are_listed(sweep_file, capsys):
+    assert List(file=str(sweep_file(seeds=2)), json=True).run() == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["runs"] == {"quick": 8, "small": 28}
 
 
 @pytest.mark.parametrize(

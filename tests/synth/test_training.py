@@ -21,8 +21,10 @@ from synth.metrics import SCHEMA, from_line
 from synth.optimizer import rate_at
 from synth.run.execution import Execution
 from synth.run.store import RunFolder
+from synth.tasks.running_text import TextConfig
 from synth.tasks.stories import StoriesConfig
 from synth.tasks.stream import RowStream
+from synth.tasks.text.vocabularies import TokenizerConfig
 from synth.training import train
 from tests.conftest import PATIENCE_S, Brake, tiny_run, with_training
 
@@ -104,6 +106,22 @@ def test_single_scored_items_leave_no_counts(tmp_path):
     folder = RunFolder(tmp_path, config.run_id)
     assert not (folder.path / "items.jsonl").exists()
     assert folder.read_json("result.json")["vocabulary"] > 3
+
+
+def test_the_result_of_a_run_on_text_has_its_scores(tmp_path):
+    corpus = tmp_path / "a.txt"
+    corpus.write_text("the cat sat on the mat. " * 400)
+    task = TextConfig(
+        corpus=str(corpus),
+        tokenizer=TokenizerConfig(tokens="characters"),
+        evaluation_length=32,
+    )
+    config = dataclasses.replace(tiny_run(), task=task)
+    trained(tmp_path, config)
+    result = RunFolder(tmp_path, config.run_id).read_json("result.json")
+    last = {r.name: r.value for r in metrics(tmp_path, config)}
+    for name in ("test/loss/horizon=1", "test/accuracy/horizon=1"):
+        assert result["headline"][name] == last[name]
 
 
 def test_a_diverged_lane_leaves_its_neighbours_alone(tmp_path, monkeypatch):

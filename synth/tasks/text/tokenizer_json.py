@@ -36,8 +36,8 @@ def parse_tokenizer(stored: str) -> dict[str, Any]:
         raise ValueError(f"This is {_kind(content)}, no tokenizer.json. {_ADVICE}")
     if model.get("type") == "WordPiece":
         raise ValueError(
-            "A WordPiece tokeniser lower-cases and drops spaces, so names cannot "
-            "be told from words. Use a byte-level BPE."
+            "A WordPiece tokeniser lower-cases and drops spaces, so no text can be "
+            "restored from its tokens. Use a byte-level BPE."
         )
     return content
 

@@ -244,3 +244,18 @@ def test_another_objective_brings_its_own_options(capsys):
         run(capsys, "describe", "--objective", "chain", "--horizon", "2")
     assert caught.value.code == 2
     assert "--horizon" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["polynomial", "star", "sources", "text"])
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_sample_of_a_held_out_split(capsys, tmp_path, kind, split):
+    corpus = tmp_path / "a.txt"
+    corpus.write_text("the cat sat on the mat. " * 400)
+    text = ["--corpus", str(corpus), "--tokens", "characters"]
+    words = ["sample", kind, "--split", split, "--count", "3", "--json"]
+    assert main(words + (text if kind == "text" else [])) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(records) == 3
+    assert {record["split"] for record in records} == {split}
+    if kind == "polynomial":  # spread over the sets, not their beginning alone
+        assert len({record["operations"] for record in records}) == 3
