@@ -11,42 +11,42 @@ from typing import Annotated
 import tyro
 
 from analysis.collect import Collected, collect
-from analysis.parquet import alone, read_all, results_folder, write
+from analysis.parquet import lock_folder, read_all, results_folder, write
 from synth.disk.files import make_folder, write_atomically
 from synth.identity import nearest
 
-FIGURES = Path("figures")
-"""Where figures are written."""
+FIGURES_FOLDER = Path("figures")
+"""The default folder for figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collect:
-    """Gather the run folders of sweeps into one parquet file each.
+    """Collect the run folders of each sweep into one parquet file.
 
-    A table that is there already is added to: runs that it has, and no folder, stay.
+    An existing file is added to: its runs whose folder is gone stay.
     """
 
     sweeps: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[SWEEP ...]")
     ] = ()
-    """Folders of runs below --runs; all of them if none is given."""
+    """Sweeps to collect: folders of runs below --runs. If not given, all."""
     runs: Path = Path("runs")
-    """Where the folders of runs lie."""
+    """Folder of the sweeps."""
     results: Path = Path("analysis/results")
-    """Where the parquet files go."""
+    """Folder for the parquet files."""
     full: bool = False
-    """Read every folder again, also those that did not change."""
+    """Also read folders that did not change."""
     drop_missing: bool = False
-    """Drop runs from a table that have no folder any more."""
+    """Drop runs whose folder is gone."""
     replace: bool = False
-    """Where the table has another result of a run, take the one of the folder."""
+    """Where file and folder have different results of a run, take the folder's."""
     json: bool = False
     """Print one JSON object a sweep."""
 
     def run(self) -> int:
-        """Collect and say what was found; status 2 if a sweep or a run was refused."""
+        """Collect and print a line a sweep; status 2 if a sweep or a run was refused."""
         if not self.runs.is_dir():
-            raise ValueError(f"{self.runs} is no folder. Train a sweep: make quick.")
+            raise ValueError(f"{self.runs} is not a folder. Train a sweep: make quick.")
         names = self.sweeps or tuple(
             path.name for path in sorted(self.runs.glob("*")) if _holds_runs(path)
         )
@@ -55,8 +55,8 @@ class Collect:
                 f"{self.runs} holds no sweep. Train one first: make quick."
             )
         refused: list[str] = []
-        with alone(self.results):
-            for name in names:  # what is wrong with one sweep does not stop the others
+        with lock_folder(self.results):
+            for name in names:  # an error in one sweep does not stop the others
                 try:
                     refused += self._collect(name)
                 except ValueError as error:
@@ -66,8 +66,8 @@ class Collect:
         return 2 if refused else 0
 
     def _collect(self, name: str) -> list[str]:
-        """Collect one sweep; what was refused of it."""
-        if (path := Path(name)).parent == self.runs:  # as a shell completes it
+        """Collect one sweep; returns errors about runs with two results."""
+        if (path := Path(name)).parent == self.runs:  # a path completed by the shell
             name = path.name
         if Path(name).name != name or name.startswith("."):
             raise ValueError(
@@ -75,7 +75,7 @@ class Collect:
             )
         path = self.results / f"{name}.parquet"
         try:
-            found = collect(
+            collected = collect(
                 self.runs / name,
                 name,
                 path if path.exists() else None,
@@ -85,19 +85,19 @@ class Collect:
             )
         except OSError as error:
             raise ValueError(f"{error.filename}: {error.strerror}.") from None
-        if found.changed:
-            write(found.frame, path)
+        if collected.changed:
+            write(collected.frame, path)
         if self.json:
-            print(json.dumps({"sweep": name, "states": found.states} | _facts(found)))
-            return found.errors
-        print(f"{name}: {summary(found)} -> {path}")
-        if found.from_table:
-            print(
-                f"  {found.from_table} of these runs have no folder; kept as collected"
-            )
-        for run_id, problem in found.problems.items():
+            names = ("states", "rows", "reread", "from_table", "problems", "errors")
+            facts = {key: getattr(collected, key) for key in names}
+            print(json.dumps({"sweep": name} | facts))
+            return collected.errors
+        print(f"{name}: {count_states(collected)} -> {path}")
+        if gone := collected.from_table:
+            print(f"  {gone} of these runs have no folder; kept as collected")
+        for run_id, problem in collected.problems.items():
             print(f"  {run_id}: {problem}")
-        return [f"{path}: {error}" for error in found.errors]
+        return [f"{path}: {error}" for error in collected.errors]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ class Merge:
     """The merged table: a name below --results, or a parquet file. One that exists must
     be among the tables."""
     results: Path = field(default_factory=results_folder)
-    """Where the tables lie."""
+    """Folder of the tables."""
 
     def run(self) -> int:
         """Merge and write; two different results of one run are an error."""
@@ -133,7 +133,7 @@ class Merge:
             raise ValueError(
                 f"{to} exists. Name it among the tables, or choose another name."
             )
-        with alone(to.parent):
+        with lock_folder(to.parent):
             tables = {name: load_sweep(name, self.results) for name in self.tables}
             merged = merge_tables(tables)
             write(merged, to)
@@ -148,9 +148,9 @@ class Quick:
     """The tables and the figure of `make quick`, from the run folders of its sweeps."""
 
     runs: Path = Path("runs")
-    """Where the sweeps lie; those that are not there are left out."""
-    figures: Path = FIGURES
-    """Where quick.png, quick.pdf and quick.csv go."""
+    """Folder of the sweeps; missing ones are left out."""
+    figures: Path = FIGURES_FOLDER
+    """Folder for quick.png, quick.pdf and quick.csv."""
 
     def run(self) -> int:
         """Collect, print the tables, draw."""
@@ -160,26 +160,27 @@ class Quick:
         from analysis.plots import style
         from analysis.plots.quick import quick_figure
 
-        shown = {
-            "quick": tables.polynomial_text,
-            "repeats": tables.induction_text,
-            "choices": tables.choices_text,
+        renderers = {
+            "quick": tables.render_polynomial,
+            "repeats": tables.render_induction,
+            "choices": tables.render_choices,
         }
         frames = []
-        for name in shown:
+        for name, render in renderers.items():
             if (self.runs / name).is_dir():
-                found = collect(self.runs / name)
-                print(f"{self.runs / name}: {summary(found)}")
-                frames.append(found.frame)
-                if found.states.get("done"):
-                    tables.show(shown[name](found.frame))
+                collected = collect(self.runs / name)
+                print(f"{self.runs / name}: {count_states(collected)}")
+                frames.append(collected.frame)
+                if collected.states.get("done"):
+                    tables.print_table(render(collected.frame))
         if not frames:
             raise ValueError(
-                f"{self.runs} holds none of {', '.join(shown)}: make quick."
+                f"{self.runs} holds none of {', '.join(renderers)}. Train them first: "
+                "make quick."
             )
         figure, table = quick_figure(pl.concat(frames))
-        written = style.save(figure, table, self.figures / "quick")
-        print("written:", *written)
+        files = style.save(figure, table, self.figures / "quick")
+        print("written:", *files)
         return 0
 
 
@@ -193,9 +194,9 @@ class Claims:
     only: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[CLAIM ...]")
     ] = ()
-    """Claims to show, such as C7; all of them if none is given."""
+    """Claims to judge, such as C7. If not given, all."""
     results: Path = field(default_factory=results_folder)
-    """Where the tables lie."""
+    """Folder of the tables."""
     tests: bool = False
     """Also print the exploratory tables, which decide nothing."""
     json: bool = False
@@ -204,39 +205,39 @@ class Claims:
     def run(self) -> int:
         """Judge and print."""
         from analysis.statements import CLAIMS, judge_all
-        from analysis.tables import claims_text, exploratory_text, show
+        from analysis.tables import print_table, render_claims, render_exploratory
 
-        known = [claim.id for claim in CLAIMS]
+        ids = [claim.id for claim in CLAIMS]
         for name in self.only:
-            if name not in known:
-                raise ValueError(f"No claim {name!r}. {nearest(name, known)}")
+            if name not in ids:
+                raise ValueError(f"No claim {name!r}. {nearest(name, ids)}")
         judgements = judge_all(read_all(self.results), self.only)
         if self.json:
             for judgement in judgements:
                 print(json.dumps(judgement.to_dict()))
             return 0
-        show(claims_text(judgements))
+        print_table(render_claims(judgements))
         for judgement in judgements if self.tests or self.only else []:
             if judgement.beside:
-                show(exploratory_text(judgement))
+                print_table(render_exploratory(judgement))
         return 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """Rebuild every figure that the collected tables have data for."""
+    """Draw every figure for which the tables have data."""
 
     only: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[FIGURE ...]")
     ] = ()
-    """Figures to draw, such as layer-law; all of them if none is given."""
+    """Figures to draw, such as layer-law. If not given, all."""
     results: Path = field(default_factory=results_folder)
-    """Where the tables lie."""
-    figures: Path = FIGURES
-    """Where PNG, PDF and the plotted tables go."""
+    """Folder of the tables."""
+    figures: Path = FIGURES_FOLDER
+    """Folder for PNG, PDF and the plotted numbers as CSV."""
 
     def run(self) -> int:
-        """Draw; say what is left out, and why."""
+        """Draw, and print the reason for each figure that is left out."""
         from analysis.plots import style
         from analysis.plots.families import FIGURES
         from analysis.plots.overview import all_pictures
@@ -248,10 +249,11 @@ class Figures:
         frame = read_all(self.results)
         check_writable(self.figures)
         pictures, reasons = all_pictures(frame, self.only)
-        for one in pictures:
-            style.save(one.figure, one.table, self.figures / one.name)
-            files = f"{one.name}: {self.figures / one.name}.png, .pdf, .csv"
-            print(append_label(files, one.label))
+        for picture in pictures:
+            path = self.figures / picture.name
+            style.save(picture.figure, picture.table, path)
+            files = f"{picture.name}: {path}.png, .pdf, .csv"
+            print(append_label(files, picture.label))
         for reason in reasons:
             print(reason)
         return 0
@@ -262,24 +264,24 @@ class Report:
     """One self-contained HTML page: verdicts, figures, runs, provenance."""
 
     results: Path = field(default_factory=results_folder)
-    """Where the tables lie."""
-    output: Path = FIGURES / "report.html"
-    """The page."""
+    """Folder of the tables."""
+    output: Path = FIGURES_FOLDER / "report.html"
+    """The file to write."""
 
     def run(self) -> int:
         """Write the page."""
-        from analysis.report import report
+        from analysis.report import build_page
 
         frame = read_all(self.results)
         check_writable(self.output.parent)
-        page = report(frame)
+        page = build_page(frame)
         write_atomically(self.output, page.encode())
         print(f"{self.output}: {len(page) / 1e6:.1f} MB; open it in a browser")
         return 0
 
 
 def check_writable(folder: Path) -> None:
-    """Create `folder` if need be and try to write there, before work that takes minutes.
+    """Create `folder` if needed and try to write there, before work that takes minutes.
 
     Raises
     ------
@@ -293,28 +295,18 @@ def check_writable(folder: Path) -> None:
         raise type(error)(error.errno, error.strerror, str(folder)) from None
 
 
-def summary(found: Collected) -> str:
-    """How many runs are in which state, and how many rows there are."""
-    states = ", ".join(f"{count} {state}" for state, count in found.states.items())
-    return f"{sum(found.states.values())} runs ({states}), {found.rows:,} rows"
-
-
-def _facts(found: Collected) -> dict[str, object]:
-    return {
-        "rows": found.rows,
-        "reread": found.reread,
-        "from_table": found.from_table,
-        "problems": found.problems,
-        "errors": found.errors,
-    }
+def count_states(collected: Collected) -> str:
+    """The number of runs, in all and by state, and of rows, in words."""
+    states = ", ".join(f"{count} {state}" for state, count in collected.states.items())
+    return f"{sum(collected.states.values())} runs ({states}), {collected.rows:,} rows"
 
 
 def _holds_runs(path: Path) -> bool:
-    """Whether a folder below --runs is a sweep: one of its entries is a run."""
+    """Whether a folder below --runs holds a run folder."""
     try:
         children = list(path.iterdir())
     except PermissionError:
-        return True  # and is named by whoever reads it
+        return True  # reading it raises an error that names it
     except OSError:
         return False
     return any(os.access(child / "config.json", os.F_OK) for child in children)

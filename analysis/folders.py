@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from analysis.cost import flops_per_token
-from analysis.schema import RUN_SCHEMA, configured, fits
+from analysis.schema import RUN_SCHEMA, fits, read_columns
 from synth.disk.files import read_object
 from synth.families import plugins
 from synth.identity import canonical_json
@@ -76,7 +76,7 @@ def read_run(path: Path, sweep: str, stamp: str, state: str) -> dict[str, Any]:
             unread.append(str(error))
         # Paths of plugins are not a setting, and a table must not name code to import.
         config = {k: v for k, v in config.items() if k != plugins.FOLDER}
-        columns, wrong = configured(config)
+        columns, wrong = read_columns(config)
         run |= columns | _derived(config, result, columns["scale"], wrong)
         unread += wrong
     else:

@@ -50,16 +50,16 @@ def render_table(table: pl.DataFrame, form: Form) -> str:
     return "\n".join(lines)
 
 
-def as_text(table: pl.DataFrame, title: str) -> Table:
+def render_text(table: pl.DataFrame, title: str) -> Table:
     """Render a table for a terminal, without columns that have no value."""
-    shown = Table(title=title)
+    text = Table(title=title)
     kept = [name for name in table.columns if table[name].null_count() < table.height]
     for name in kept:
         numeric = table.schema[name].is_numeric()
-        shown.add_column(name, justify="right" if numeric else "left")
+        text.add_column(name, justify="right" if numeric else "left")
     for row in table.select(kept).iter_rows():
-        shown.add_row(*map(_cell, row))
-    return shown
+        text.add_row(*map(_cell, row))
+    return text
 
 
 def _cell(value: Any) -> str:

@@ -16,12 +16,12 @@ import numpy as np
 import polars as pl
 
 from analysis.folders import add_problem
-from analysis.schema import ITEMS, MEASURED, ORDER, fits
+from analysis.schema import ITEM_SCHEMA, METRIC_SCHEMA, ORDER, fits
 from synth.metrics import SCHEMA
 
 BATCH_BYTES = 64 << 20
 """Bytes parsed at a time."""
-ITEM_COLUMNS = {name: MEASURED[name] for name in ORDER} | ITEMS
+ITEM_COLUMNS = {name: METRIC_SCHEMA[name] for name in ORDER} | ITEM_SCHEMA
 """The columns that name a score, and its counts by test item."""
 
 
@@ -75,7 +75,7 @@ def _parse_batch(batch: list[Lines]) -> pl.DataFrame | None:
     """All rows of the files; None unless every line is a row of the file's own run."""
     content = b"".join(lines.content for lines in batch)
     try:
-        frame = pl.read_ndjson(io.BytesIO(content), schema=MEASURED)
+        frame = pl.read_ndjson(io.BytesIO(content), schema=METRIC_SCHEMA)
     except pl.exceptions.PolarsError:
         return None
     counts = [lines.content.count(b"\n") for lines in batch]
@@ -107,7 +107,7 @@ def _parse_lines(lines: Lines) -> pl.DataFrame:
             rows.append({name: row[name] for name in SCHEMA})
     _report(lines, bad, "unreadable lines")
     _report(lines, foreign, "lines of another run")
-    return pl.DataFrame(rows, schema=MEASURED, orient="row")
+    return pl.DataFrame(rows, schema=METRIC_SCHEMA, orient="row")
 
 
 def _report(lines: Lines, number: int, what: str) -> None:
@@ -125,7 +125,7 @@ def _check(row: dict[str, Any], names: Iterable[str], optional: Iterable[str]) -
     """
     for name in names:
         missing = row[name] is None and name not in optional
-        if missing or not fits(row[name], MEASURED[name]):
+        if missing or not fits(row[name], METRIC_SCHEMA[name]):
             raise ValueError(f"{name} is {row[name]!r:.60}")
 
 
@@ -172,7 +172,7 @@ def in_order(measured: pl.DataFrame) -> pl.DataFrame:
 
     Names are sorted as ranks, which is several times faster than as text.
     """
-    names = [name for name in ORDER if MEASURED[name] == pl.String()]
+    names = [name for name in ORDER if METRIC_SCHEMA[name] == pl.String()]
     ranks = [
         pl.col(name).cast(pl.Enum(measured[name].drop_nulls().unique().sort()))
         for name in names

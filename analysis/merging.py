@@ -11,12 +11,12 @@ from analysis.lines import ITEM_COLUMNS, Lines, in_order, parse, parse_items
 from analysis.parquet import (
     PROBE,
     TableSource,
-    differences,
-    first_copies,
+    find_differences,
     load,
-    whole_and_best,
+    rank_copies,
+    take_best_copies,
 )
-from analysis.schema import MEASURED, ORDER, RUN_SCHEMA, SWEEP_SCHEMA
+from analysis.schema import METRIC_SCHEMA, ORDER, RUN_SCHEMA, SWEEP_SCHEMA
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def merge(
     earlier = old.filter(here)
     if replace:
         earlier = earlier.filter(pl.col("suite").str.starts_with(PROBE))
-    more = _keep_unmeasured(earlier, measured).select(*MEASURED)
+    more = _keep_unmeasured(earlier, measured).select(*METRIC_SCHEMA)
     if more.height:
         measured = in_order(pl.concat([measured, more]))
     table = pl.concat([whole.filter(~here), _join_runs(fresh, measured, items)])
@@ -78,14 +78,14 @@ def merge_tables(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         When two tables, named by their keys, hold different results of one run.
     """
     names, frames = list(tables), list(tables.values())
-    whole, best = whole_and_best(frames)
+    whole, best = rank_copies(frames)
     done = best.filter(pl.col("done")).select("run_id", "table")
     for place, name in enumerate(names):
         here = done.filter(pl.col("table") == place)["run_id"]
         for other in range(place + 1, len(names)):
             there = done.filter(pl.col("table") == other)["run_id"]
             both = pl.col("run_id").is_in(sorted({*here} & {*there}))
-            unequal = differences(
+            unequal = find_differences(
                 frames[place].filter(both), frames[other].filter(both)
             )
             for run_id, where in unequal.items():
@@ -93,7 +93,7 @@ def merge_tables(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
                     f"{name} and {names[other]} hold different results of the run "
                     f"{run_id} ({where}). Remove one of them, then merge again."
                 )
-    chosen = first_copies(whole, best)
+    chosen = take_best_copies(whole, best)
     more = _keep_unmeasured(whole.drop("table"), chosen)
     more = more.unique(ORDER, keep="first", maintain_order=True)
     own = [name for name in RUN_SCHEMA if name != "run_id"]
@@ -128,7 +128,9 @@ def _find_conflicts(
     both = [run["run_id"] for run in runs if run["run_id"] in done - left_out.keys()]
     twice = pl.col("run_id").is_in(both)
     errors = []
-    for run_id, where in differences(old.filter(twice), measured.filter(twice)).items():
+    for run_id, where in find_differences(
+        old.filter(twice), measured.filter(twice)
+    ).items():
         left_out[run_id] = "its result differs from the table's: left out"
         errors.append(
             f"the table and the folder {run_id} hold different results of one run "
@@ -141,7 +143,7 @@ def _parse_files(lines: Sequence[Lines]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Sorted rows of measurements, and counts by test item."""
     suite = pl.col("suite").str.replace("^", PROBE)
     plain = parse(one for one in lines if one.name == "metrics.jsonl")
-    frames = [pl.DataFrame(schema=MEASURED), *plain]
+    frames = [pl.DataFrame(schema=METRIC_SCHEMA), *plain]
     probed = parse(one for one in lines if is_probe(one.name))
     frames += [rows.with_columns(suite) for rows in probed]
     items = [parse_items(one) for one in lines if one.name == "items.jsonl"]

@@ -24,7 +24,7 @@ from analysis.statistics import are_shares, share_bounds, share_interval, t_quan
 from synth.identity import require
 from synth.scales import format_count
 
-FEWEST = 4
+MIN_SEEDS = 4
 """Seeds of an arm below which it is not split in halves."""
 
 
@@ -57,7 +57,7 @@ def noise_floor(values_S: Sequence[float]) -> NoiseFloor:
         return NoiseFloor(math.nan, math.nan, count, None, None)
     spread = float(values.std(ddof=1))
     halves = halves_band = None
-    if count >= FEWEST:
+    if count >= MIN_SEEDS:
         half = count // 2
         halves = float(values[:half].mean() - values[half : 2 * half].mean())
         halves_band = _band(spread, half, count)
@@ -76,7 +76,7 @@ def noise_band(
     >>> noise_band([0.50, 0.54, 0.52], span=1.0) is None
     True
     """
-    if len(values_S) < FEWEST or lower_group_size(values_S, span) is not None:
+    if len(values_S) < MIN_SEEDS or lower_group_size(values_S, span) is not None:
         return None
     band, mean = noise_floor(values_S).band, float(np.mean(values_S))
     if share and are_shares(values_S):

@@ -16,63 +16,62 @@ import polars as pl
 from analysis.schema import ORDER, REQUIRED, SWEEP_SCHEMA
 from synth.disk.files import make_folder, write_atomically
 
-Read = TypeVar("Read")
+Result = TypeVar("Result")
 TableSource = Path | pl.DataFrame
-"""A sweep's table: its file, or its content."""
+"""A sweep's table: its file, or the frame."""
 PROBE = "probe/"
-"""What the suites of probes get in front: they measure other examples than training,
-under the same names."""
-PATIENCE_S = 60.0
-"""How long a collection waits for another that writes into the same folder."""
+"""Prefix of the suites of probes, which measure other examples under the same names."""
+LOCK_TIMEOUT_S = 60.0
+"""How long a collection waits for another one that writes into the same folder."""
 
 
 def results_folder() -> Path:
-    """`analysis/results` here, or else the tables that come with the suite."""
+    """`analysis/results` in the current folder, or else the tables of the package."""
     here = Path("analysis/results")
     return here if here.is_dir() else Path(__file__).parent / "results"
 
 
-def encode(frame: pl.DataFrame) -> bytes:
-    """The content of a table's file; equal tables give equal bytes."""
+def encode_table(frame: pl.DataFrame) -> bytes:
+    """Encode a table as parquet; equal tables give equal bytes."""
     buffer = io.BytesIO()
     frame.write_parquet(buffer, compression="zstd", statistics=False)
     return buffer.getvalue()
 
 
 def write(frame: pl.DataFrame, path: Path) -> None:
-    """Write a table; on any failure (a full disk, say) the file there stays as it was."""
+    """Write a table atomically: on an error, such as a full disk, an old file stays."""
     make_folder(path.parent)
-    write_atomically(path, encode(frame))
+    write_atomically(path, encode_table(frame))
 
 
 def scan(path: Path) -> pl.LazyFrame:
-    """A sweep's table, to be read in part; columns added since it was written are null.
+    """Scan a table lazily; columns that it lacks, and values that are not finite, are null.
 
     Raises
     ------
     ValueError
-        When there is no such file, or its columns are not those of a table.
+        When the file does not exist, or is no table of a sweep.
     """
     if not path.exists():
         raise ValueError(
             f"{path} does not exist. Collect a sweep first: python -m analysis collect."
         )
-    return _reading(path, lambda: _scan(path))
+    return _read_or_explain(path, lambda: _scan(path))
 
 
 def read(path: Path) -> pl.DataFrame:
-    """The whole of a sweep's table.
+    """Read a sweep's table; see `scan`.
 
     Raises
     ------
     ValueError
-        When there is no such file, or its content is not that of a table.
+        When the file does not exist, or is no table of a sweep.
     """
     table = scan(path)
-    return _reading(path, lambda: _checked(table.collect()))
+    return _read_or_explain(path, lambda: _require_valid_rows(table.collect()))
 
 
-def _checked(table: pl.DataFrame) -> pl.DataFrame:
+def _require_valid_rows(table: pl.DataFrame) -> pl.DataFrame:
     for name in ("run_id", "state"):
         if table[name].null_count():
             raise ValueError(f"{name!r} is missing in some rows")
@@ -83,12 +82,12 @@ def _checked(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def load(table: TableSource) -> pl.DataFrame:
-    """The whole of a table."""
+    """Read a table, unless it is a frame already."""
     return read(table) if isinstance(table, Path) else table
 
 
 def read_runs(table: TableSource) -> dict[str, dict[str, Any]]:
-    """Of each run its id, state, stamp, problem and number of rows, nothing else read.
+    """Read id, state, stamp, problem and number of rows of each run, by id.
 
     Raises
     ------
@@ -102,8 +101,8 @@ def read_runs(table: TableSource) -> dict[str, dict[str, Any]]:
     def call() -> pl.DataFrame:
         return runs.collect(engine="streaming")
 
-    found = _reading(table, call) if isinstance(table, Path) else call()
-    return {row["run_id"]: row for row in found.iter_rows(named=True)}
+    collected = _read_or_explain(table, call) if isinstance(table, Path) else call()
+    return {row["run_id"]: row for row in collected.iter_rows(named=True)}
 
 
 def _scan(path: Path) -> pl.LazyFrame:
@@ -122,8 +121,8 @@ def _scan(path: Path) -> pl.LazyFrame:
     return table.select(columns).with_columns(value=finite)
 
 
-def _reading(path: Path, call: Callable[[], Read]) -> Read:
-    """What `call` reads of the file; whatever goes wrong names it."""
+def _read_or_explain(path: Path, call: Callable[[], Result]) -> Result:
+    """Return `call()`; an error in it becomes a `ValueError` that names the file."""
     try:
         return call()
     except (pl.exceptions.PolarsError, ValueError, OSError) as error:
@@ -137,16 +136,15 @@ def _reading(path: Path, call: Callable[[], Read]) -> Read:
 
 
 def read_all(results: Path) -> pl.DataFrame:
-    """All sweeps of a folder in one table; a run that is in two of them counts once.
+    """Read all tables of a folder into one; a run that is in several is taken from one.
 
-    It is taken whole from one table: where it is done, else where it went furthest. A
-    file that is no table is named on standard error and left out, and so is a second,
-    different result of a run.
+    That is the table in which it is done, or else has most steps. Files that are no
+    tables, and second, different results of a run, are reported on standard error.
 
     Raises
     ------
     ValueError
-        When no table can be read.
+        When there is no table, or none can be read.
     """
     tables, paths, errors = [], [], []
     for path in sorted(results.glob("*.parquet")):
@@ -164,18 +162,17 @@ def read_all(results: Path) -> pl.DataFrame:
             f"{results} holds no table. Collect a sweep first: "
             "python -m analysis collect."
         )
-    whole, best = whole_and_best(tables)
+    whole, best = rank_copies(tables)
     for run_id, group in best.filter(pl.col("done")).group_by("run_id"):
         if group.height > 1:
-            _compare_copies(str(run_id[0]), group["table"].to_list(), tables, paths)
-    return first_copies(whole, best)
+            _warn_of_conflict(str(run_id[0]), group["table"].to_list(), tables, paths)
+    return take_best_copies(whole, best)
 
 
-def whole_and_best(tables: Sequence[pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """All rows with the number of their `table`, and each table's copy of each run.
+def rank_copies(tables: Sequence[pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """All rows with the index of their `table`, and the copies of each run, best first.
 
-    The first copy of a run is the best: one that is done, else the one that went
-    furthest.
+    The best copy is one that is done, or else the one with most steps.
     """
     whole = pl.concat(
         [table.with_columns(table=pl.lit(i)) for i, table in enumerate(tables)]
@@ -192,8 +189,8 @@ def whole_and_best(tables: Sequence[pl.DataFrame]) -> tuple[pl.DataFrame, pl.Dat
     return whole, best
 
 
-def first_copies(whole: pl.DataFrame, best: pl.DataFrame) -> pl.DataFrame:
-    """Of each run the rows of its best copy, from `whole_and_best`."""
+def take_best_copies(whole: pl.DataFrame, best: pl.DataFrame) -> pl.DataFrame:
+    """The rows of each run's best copy, from the results of `rank_copies`."""
     first = best.unique("run_id", keep="first", maintain_order=True)
     chosen = whole.join(
         first, on=["run_id", "table"], how="semi", maintain_order="left"
@@ -201,14 +198,14 @@ def first_copies(whole: pl.DataFrame, best: pl.DataFrame) -> pl.DataFrame:
     return chosen.drop("table")
 
 
-def _compare_copies(
+def _warn_of_conflict(
     run_id: str, places: list[int], tables: list[pl.DataFrame], paths: list[Path]
 ) -> None:
-    """Say which tables hold different results of one run."""
+    """Report tables that hold different results of one run."""
     first, *others = places
     for other in others:
         sides = [tables[i].filter(pl.col("run_id") == run_id) for i in (first, other)]
-        difference = differences(*sides).get(run_id)
+        difference = find_differences(*sides).get(run_id)
         if difference:
             print(
                 f"left out: {paths[other]} and {paths[first]} hold different results of "
@@ -217,7 +214,7 @@ def _compare_copies(
             )
 
 
-def differences(one: pl.DataFrame, two: pl.DataFrame) -> dict[str, str]:
+def find_differences(one: pl.DataFrame, two: pl.DataFrame) -> dict[str, str]:
     """Runs of which two tables hold different numbers of training -> where, in words.
 
     A metric or slice that one of them lacks in a suite that it has is no difference: it
@@ -252,25 +249,25 @@ def _lacks_measure(side: str) -> pl.Expr:
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Be the only collection that writes into `folder`; it is created if need be.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock `folder`, which is created if needed, against other collections.
 
-    The lock is the kernel's, on the folder itself: it ends with the process.
+    The lock (`flock` on the folder) ends with the process.
 
     Raises
     ------
     ValueError
-        When another one does not end.
+        When it is not free within `LOCK_TIMEOUT_S`.
     """
     make_folder(folder)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        deadline = time.monotonic() + PATIENCE_S
-        while not _locked(handle):
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        while not _try_lock(handle):
             if time.monotonic() > deadline:
                 raise ValueError(
                     f"Another collection has been writing into {folder} for more than "
-                    f"{PATIENCE_S:.0f} s. Wait for it, or end it, then call again."
+                    f"{LOCK_TIMEOUT_S:.0f} s. Wait for it, or end it, then call again."
                 )
             time.sleep(0.05)
         yield
@@ -278,8 +275,8 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _locked(handle: int) -> bool:
-    """Whether the lock is held now; file systems without locks are not waited for."""
+def _try_lock(handle: int) -> bool:
+    """Whether the lock is held now, or the file system has no locks."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,6 +1,6 @@
-"""One HTML page that holds everything: verdicts first, where it comes from last.
+"""One HTML page with verdicts, figures, costs, runs and provenance.
 
-No script, no font and no image comes from elsewhere; the page opens from disk.
+It loads no script, font or image from elsewhere, so it opens from disk.
 """
 
 import base64
@@ -41,19 +41,19 @@ code,pre{font-size:.82rem;white-space:pre-wrap}
 figure{margin:1.5rem 0}img{max-width:100%;height:auto}
 nav a{margin-right:1rem}
 """
-READABLE = 72
-"""Pixels an inch below which the text of a figure is too small: a narrow screen scrolls
-the figure sideways, not the page."""
+MIN_DPI = 72
+"""Pixels an inch below which the text of a figure is too small. A narrower screen scrolls
+the figure sideways."""
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""What the browser lets the page load: pictures inside it, nothing else."""
+"""The browser loads nothing but the images embedded in the page."""
 NOT_TESTED = "not tested"
-KNOWN_VERDICTS = ("supported", "contradicted", "undecided", NOT_TESTED)
+VERDICTS = ("supported", "contradicted", "undecided", NOT_TESTED)
 
 
-def report(frame: pl.DataFrame, pictures: bool = True) -> str:
-    """The page, from the table of all runs; equal tables give equal pages.
+def build_page(frame: pl.DataFrame, pictures: bool = True) -> str:
+    """Build the page from the table of all runs, with or without figures.
 
-    Without `pictures` it has everything but the figures.
+    Equal tables give equal pages.
     """
     judgements = judge_all(frame)
     entries = replication_rows(frame)
@@ -64,28 +64,28 @@ def report(frame: pl.DataFrame, pictures: bool = True) -> str:
         '<a href="#figures">figures</a>'
         '<a href="#costs">costs</a><a href="#runs">runs</a>'
         '<a href="#provenance">provenance</a></nav>',
-        f"<p>{_lead(frame, judgements)}</p>",
+        f"<p>{_summarize(frame, judgements)}</p>",
         '<h2 id="beside">Published numbers and ours</h2>',
         f"<p>{html.escape(summary(entries))}</p>",
-        _table(verdict_frame(entries)),
-        _table(answered_frame(entries)),
+        _render_table(verdict_frame(entries)),
+        _render_table(answered_frame(entries)),
         '<h2 id="claims">Claims</h2>',
-        *map(_claim, [one for one in judgements if one.verdict != NOT_TESTED]),
-        _untested([one for one in judgements if one.verdict == NOT_TESTED]),
+        *map(_render_claim, [one for one in judgements if one.verdict != NOT_TESTED]),
+        _render_untested([one for one in judgements if one.verdict == NOT_TESTED]),
         f"<details><summary>The rule</summary><pre>{html.escape(RULE)}</pre></details>",
         '<h2 id="figures">Figures</h2>',
-        *map(_figure, figures),
+        *map(_render_figure, figures),
         *(f'<p class="faint">{html.escape(why)}.</p>' for why in left_out),
         '<h2 id="costs">At equal cost</h2>',
         "<p>Every arm minus n = 1 at one size, paired on data seeds, and the "
         "tokens until half of the runs had learned an ability, at a fixed level.</p>",
-        _table(in_words(equal_cost_table(frame), frame)),
-        _table(in_words(events_table(frame), frame)),
+        _render_table(label_settings(equal_cost_table(frame), frame)),
+        _render_table(label_settings(events_table(frame), frame)),
         '<h2 id="runs">Runs</h2>',
-        _table(_runs(frame)),
+        _render_table(_count_runs(frame)),
         '<h2 id="provenance">Provenance</h2>',
-        _table(_provenance(frame)),
-        _problems(frame),
+        _render_table(_count_provenance(frame)),
+        _render_problems(frame),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -98,11 +98,10 @@ def report(frame: pl.DataFrame, pictures: bool = True) -> str:
     )
 
 
-def _lead(frame: pl.DataFrame, judgements: Sequence[Judgement]) -> str:
+def _summarize(frame: pl.DataFrame, judgements: Sequence[Judgement]) -> str:
     done = frame.filter(pl.col("state") == "done")
     counts = [
-        f"{sum(one.verdict == name for one in judgements)} {name}"
-        for name in KNOWN_VERDICTS
+        f"{sum(one.verdict == name for one in judgements)} {name}" for name in VERDICTS
     ]
     largest = done["parameters"].max()
     reach = (
@@ -116,11 +115,11 @@ def _lead(frame: pl.DataFrame, judgements: Sequence[Judgement]) -> str:
     )
 
 
-def _claim(one: Judgement) -> str:
+def _render_claim(one: Judgement) -> str:
     claim, words = one.claim, html.escape
     kind = one.verdict.split()[0]
     caveat = f" {words(claim.caveat)}" if claim.caveat else ""
-    parts = [
+    lines = [
         f'<section class="claim {kind}" id="{claim.id}">',
         f"<p><strong>{claim.id}</strong> {words(claim.says)} "
         f'<span class="faint">{words(claim.source)}</span><br>'
@@ -132,47 +131,48 @@ def _claim(one: Judgement) -> str:
     notes = "".join(
         f" {note}." for note in (one.evidence.notes if one.evidence else ())
     )
-    parts.append(
+    lines.append(
         f'<p class="faint">Contrast: {words(contrast.measure)}; expected '
         f"{contrast.expected}, at {words(contrast.stated_for)}.{power}{words(notes)}</p>"
     )
     if one.beside:
         tests = exploratory_table(one).drop("claim")
         summary = f"exploratory, decides nothing: {tests.height}"
-        parts.append(f"<details><summary>{summary}</summary>{_table(tests)}</details>")
+        lines.append(
+            f"<details><summary>{summary}</summary>{_render_table(tests)}</details>"
+        )
     if one.verdict not in ("supported", "contradicted"):
         command = words(claim.settled_by)
-        parts.append(f'<p class="faint">To settle it: <code>{command}</code></p>')
-    return "".join(parts) + "</section>"
+        lines.append(f'<p class="faint">To settle it: <code>{command}</code></p>')
+    return "".join(lines) + "</section>"
 
 
-def _untested(judgements: Sequence[Judgement]) -> str:
-    """Claims that no run speaks of, folded away."""
+def _render_untested(judgements: Sequence[Judgement]) -> str:
+    """Claims without a test, folded."""
     if not judgements:
         return ""
-    told = ", ".join(one.claim.id for one in judgements)
-    blocks = "".join(map(_claim, judgements))
-    return f"<details><summary>Not tested: {told}</summary>{blocks}</details>"
+    ids = ", ".join(one.claim.id for one in judgements)
+    blocks = "".join(map(_render_claim, judgements))
+    return f"<details><summary>Not tested: {ids}</summary>{blocks}</details>"
 
 
-def in_words(table: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
-    """`table` with the digits of its settings replaced by what tells each apart."""
+def label_settings(table: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
+    """Replace the ids in column `setting`, if there is one, by labels."""
     if "setting" not in table.columns:
         return table
     done = usable(frame).filter(pl.col("state") == "done")
     labels: dict[str, str] = {}
-    for part in done.partition_by("task"):
+    for of_task in done.partition_by("task"):
         for varied in (("arm",), ("scale", "arm")):
-            labels |= setting_labels(part, *varied)
-    known = pl.col("setting").replace(labels)
-    return table.with_columns(setting=known)
+            labels |= setting_labels(of_task, *varied)
+    return table.with_columns(pl.col("setting").replace(labels))
 
 
-def _figure(one: Picture) -> str:
+def _render_figure(one: Picture) -> str:
     data = base64.b64encode(style.as_png(one.figure, dpi=150)).decode()
     name, text = html.escape(one.name), html.escape(one.caption)
     inches = one.figure.get_figwidth()
-    size = f"width:{96 * inches:.0f}px;min-width:{READABLE * inches:.0f}px"
+    size = f"width:{96 * inches:.0f}px;min-width:{MIN_DPI * inches:.0f}px"
     return (
         f'<figure id="{name}"><div class="wide"><img alt="{text}" style="{size}" '
         f'src="data:image/png;base64,{data}"></div>'
@@ -180,12 +180,12 @@ def _figure(one: Picture) -> str:
     )
 
 
-def _table(table: pl.DataFrame) -> str:
+def _render_table(table: pl.DataFrame) -> str:
     if table.is_empty():
         return '<p class="faint">Nothing to show.</p>'
     heads = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
     rows = "".join(
-        "<tr>" + "".join(map(_cell, row)) + "</tr>" for row in table.iter_rows()
+        "<tr>" + "".join(map(_render_cell, row)) + "</tr>" for row in table.iter_rows()
     )
     return (
         f'<div class="wide"><table><thead><tr>{heads}</tr></thead>'
@@ -193,7 +193,7 @@ def _table(table: pl.DataFrame) -> str:
     )
 
 
-def _cell(value: Any) -> str:
+def _render_cell(value: Any) -> str:
     if isinstance(value, bool):
         return f"<td>{'yes' if value else 'no'}</td>"
     if isinstance(value, int | float):
@@ -203,8 +203,8 @@ def _cell(value: Any) -> str:
     return f"<td>{'' if value is None else html.escape(str(value))}</td>"
 
 
-def _runs(frame: pl.DataFrame) -> pl.DataFrame:
-    """What was run: task, size, arm, tokens, seeds, best-known costs."""
+def _count_runs(frame: pl.DataFrame) -> pl.DataFrame:
+    """Runs by sweep, task, size, arm and state, with seeds, tokens and rates."""
     by = ["sweep", "task", "scale", "parameters", "arm", "state"]
     runs = frame.sort("step", nulls_last=True).unique(
         "run_id", keep="last", maintain_order=True
@@ -218,13 +218,13 @@ def _runs(frame: pl.DataFrame) -> pl.DataFrame:
     return sort_rows(table, *by, nulls_last=True)
 
 
-def _provenance(frame: pl.DataFrame) -> pl.DataFrame:
+def _count_provenance(frame: pl.DataFrame) -> pl.DataFrame:
     by = ["sweep", "device", "commit", "precision", "lanes"]
     runs = pl.col("run_id").n_unique().alias("runs")
     return frame.group_by(by).agg(runs).sort(by, nulls_last=True)
 
 
-def _problems(frame: pl.DataFrame) -> str:
+def _render_problems(frame: pl.DataFrame) -> str:
     bad = frame.filter(pl.col("problem").is_not_null())
     rows: Iterable[tuple[str, str]] = (
         bad.select("run_id", "problem").unique().sort("run_id").iter_rows()

@@ -15,7 +15,7 @@ import polars as pl
 from analysis.comparisons import cluster_bootstrap
 from analysis.statistics import Interval
 
-FEWEST = 20
+MIN_ITEMS = 20
 """Below so many items with a scored token there is no interval."""
 
 
@@ -37,7 +37,7 @@ def items_interval(
         return None
     number_I = np.asarray(known[0], np.float64)
     told = number_I > 0
-    if told.sum() < FEWEST:
+    if told.sum() < MIN_ITEMS:
         return None
     right = np.asarray([list(r or ()) for r in right_RI], np.float64)
     weighted_I = np.asarray(weights_R, np.float64) @ right

@@ -1,8 +1,8 @@
 """Scaling: a power law of a score against parameters, tokens or FLOP.
 
-value = offset + factor * x^-exponent, with offset, factor and exponent not negative; of
-what should rise, the distance from the ceiling is fitted, since that is what falls. A law
-has three numbers, so fewer than five sizes are refused: they would fit anything.
+value = offset + factor * x^-exponent, with offset, factor and exponent not negative. For a
+metric that should rise, its distance from the ceiling is fitted. Three parameters would
+fit any few sizes, so fewer than five are refused.
 
 Letters in names: S seeds, X sizes, B bootstrap draws.
 """
@@ -19,10 +19,10 @@ from analysis.selection import at_end
 from analysis.settings import name_settings, setting_labels, with_setting
 from analysis.statistics import t_quantile
 
-AXES = ("parameters", "tokens", "flops")
-"""What a law can be in."""
-FEWEST = 5
-"""Sizes below which nothing is fitted."""
+VARIABLES = ("parameters", "tokens", "flops")
+"""What x can be."""
+MIN_SIZES = 5
+"""Fewer sizes have no law."""
 DRAWS = 200
 NORMAL = 1.96
 """The 97.5 % quantile of a normal variable."""
@@ -41,9 +41,9 @@ class PowerLaw:
     offset_high: float
     sizes: int
     seeds: int
-    """The fewest that a size has."""
-    worst: float
-    """Largest relative distance of a size's mean from the law."""
+    """The number of seeds of the size that has fewest."""
+    max_error: float
+    """The largest relative error of the law, over the means of sizes."""
     draws_B: tuple[tuple[float, float, float], ...]
     """Offset, factor and exponent of each bootstrap draw, for bands."""
 
@@ -72,16 +72,19 @@ def fit_power_law(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> PowerLaw:
-    """Fit a law to the means over seeds of each size, relative errors weighing alike.
+    """Fit a law to the means over seeds, by least squares in the log of the value.
 
-    The bootstrap draws the seeds of each size anew and fits again. Raises ValueError with
-    fewer than five sizes, with values that are not positive, or where a size has one seed
-    (then nothing is known of the noise).
+    The bounds come from a bootstrap over the seeds of each size.
+
+    Raises
+    ------
+    ValueError
+        For fewer than five sizes, a size with one seed, or a mean that is not positive.
     """
     x = np.asarray(x_X, np.float64)
-    if len(np.unique(x)) < FEWEST:
+    if len(np.unique(x)) < MIN_SIZES:
         raise ValueError(
-            f"A power law needs at least {FEWEST} sizes; there are {len(np.unique(x))}. "
+            f"A power law needs at least {MIN_SIZES} sizes; there are {len(np.unique(x))}. "
             "Train more sizes, or compare the sizes that are there pair by pair."
         )
     fewest = min(len(values) for values in values_XS)
@@ -90,19 +93,20 @@ def fit_power_law(
     means = np.array([np.mean(values) for values in values_XS])
     if not (means > 0).all() or not (x > 0).all():
         raise ValueError(
-            "A power law needs positive values; a mean over seeds is not. Fit a loss, or a "
-            "score below its ceiling."
+            "A power law needs positive values, but a mean over seeds is 0 or negative. "
+            "Fit a loss, or a score below its ceiling."
         )
     best = _fit(x, means, with_offset)
-    # Means of n draws from n seeds vary too little, by the root; and each of the three
-    # numbers rests on the noise of a third of the sizes, which few seeds show badly.
+    # The bootstrap of n seeds has (n - 1) / n of the variance of their mean, and few seeds
+    # estimate it badly, hence the t quantile. Its degrees of freedom are those of a third
+    # of the sizes, since the law has three parameters.
     degrees = (fewest - 1) * len(x) / 3
     wider = np.sqrt(fewest / (fewest - 1)) * t_quantile(0.975, degrees) / NORMAL
     rng = np.random.default_rng([seed, len(x)])
     drawn = []
     for _ in range(draws):
-        apart = [np.mean(rng.choice(v, len(v))) - np.mean(v) for v in values_XS]
-        resampled = means + wider * np.array(apart)
+        shifts = [np.mean(rng.choice(v, len(v))) - np.mean(v) for v in values_XS]
+        resampled = means + wider * np.array(shifts)
         if (resampled > 0).all():
             drawn.append(_fit(x, resampled, with_offset, start=best))
     bounds = np.quantile(np.array(drawn), [0.025, 0.975], axis=0)
@@ -115,7 +119,7 @@ def fit_power_law(
         offset_high=float(bounds[1, 0]),
         sizes=len(x),
         seeds=fewest,
-        worst=float(np.abs(means / law - 1).max()),
+        max_error=float(np.abs(means / law - 1).max()),
         draws_B=tuple(drawn),
     )
 
@@ -126,7 +130,7 @@ def _fit(
     with_offset: bool,
     start: tuple[float, float, float] | None = None,
 ) -> tuple[float, float, float]:
-    """Least squares in log value, from several starts (or from one that is near)."""
+    """Least squares in log value, from `start` or else from several points."""
     middle = float(np.exp(np.log(x).mean()))
     target = np.log(means)
 
@@ -161,7 +165,7 @@ def _fit(
     if start is not None:
         offset, factor, exponent = start
         starts = [(offset, float(np.log(factor)) - exponent * np.log(middle), exponent)]
-    found = [
+    fits = [
         optimize.least_squares(
             residuals,
             np.clip(one, [0.0, -60.0, 0.0], [least, 60.0, 10.0]),
@@ -172,7 +176,7 @@ def _fit(
         )
         for one in starts
     ]
-    offset, log_factor, exponent = min(found, key=lambda fit: fit.cost).x
+    offset, log_factor, exponent = min(fits, key=lambda fit: fit.cost).x
     factor = np.exp(log_factor + exponent * np.log(middle))
     return float(offset * with_offset), float(factor), float(exponent)
 
@@ -183,32 +187,32 @@ def scaling_table(
     with_offset: bool = True,
     ceiling: float | None = None,
 ) -> tuple[pl.DataFrame, list[str]]:
-    """A row an arm and setting: exponent, offset and factor; and why others have none.
+    """A row an arm and setting with its law, and the reasons of those without one.
 
-    Settings differ in more than size, arm and seeds (and, on the axes of tokens and FLOP,
-    training steps).
+    Runs of one setting differ only in size, arm and seeds, and for tokens and FLOP also in
+    training steps.
 
     Parameters
     ----------
     rows
-        All evaluations of one metric; their last are taken.
+        All evaluations of one metric; the last of each run counts.
     ceiling
-        Of a metric that should rise: what is fitted is its distance from there.
+        The value from which the distance is fitted, for a metric that should rise.
 
     Raises
     ------
     ValueError
-        When the axis is unknown, its values are unknown for all runs, or no arm has a law.
+        For another axis, if no run has a value of it, and if no arm has a law.
     """
-    if axis not in AXES:
-        raise ValueError(f"axis must be one of {', '.join(AXES)}; got {axis!r}.")
+    if axis not in VARIABLES:
+        raise ValueError(f"axis must be one of {', '.join(VARIABLES)}; got {axis!r}.")
     rows = at_end(with_costs(rows)).drop_nulls([axis, "value"])
     if rows.is_empty():
-        raise ValueError(f"No finished run has the metric against {axis}.")
+        raise ValueError(f"No finished run has both a value and its {axis}.")
     if ceiling is not None:
         rows = rows.with_columns(value=ceiling - pl.col("value"))
     varied = ("scale", "arm") if axis == "parameters" else ("scale", "arm", "steps")
-    found: list[dict[str, object]] = []
+    laws: list[dict[str, object]] = []
     refused: dict[str, list[str]] = {}
     labels = setting_labels(rows, *varied)
     cells = with_setting(rows, *varied).partition_by("task", "setting", "arm")
@@ -224,20 +228,20 @@ def scaling_table(
             refused.setdefault(str(error), []).append(", ".join(filter(None, words)))
             continue
         named = {name: getattr(law, name) for name in _NUMBERS}
-        found.append(key | named | {"sizes": law.sizes, "seeds": law.seeds})
+        laws.append(key | named | {"sizes": law.sizes, "seeds": law.seeds})
     schema: dict[str, pl.DataType] = {name: pl.String() for name in _KEY} | {
         name: pl.Float64() for name in _NUMBERS
     }
     schema |= {"sizes": pl.Int64(), "seeds": pl.Int64()}
     reasons = [f"{'; '.join(cells)}: {reason}" for reason, cells in refused.items()]
-    if not found:
+    if not laws:
         raise ValueError(" ".join(reasons))
-    table = pl.DataFrame(found, schema=schema, orient="row")
+    table = pl.DataFrame(laws, schema=schema, orient="row")
     return name_settings(table, labels), reasons
 
 
 _KEY = ("task", "setting", "arm")
 _NUMBERS = (
     *("exponent", "exponent_low", "exponent_high"),
-    *("offset", "offset_low", "offset_high", "factor", "worst"),
+    *("offset", "offset_low", "offset_high", "factor", "max_error"),
 )

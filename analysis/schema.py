@@ -1,7 +1,7 @@
-"""The columns of a sweep's parquet file, declared once.
+"""The columns of a sweep's parquet file.
 
-One row per measured number, with the columns of its run beside it. A run without a
-number has one row whose measurement columns are null, so that no run goes missing.
+A row is one measured number, with the columns of its run. A run without numbers has one
+row, whose measurement columns are null.
 """
 
 from typing import Any
@@ -17,7 +17,9 @@ _TYPES: dict[type, pl.DataType] = {
     float: pl.Float64(),
 }
 
-MEASURED: dict[str, pl.DataType] = {name: _TYPES[kind] for name, kind in SCHEMA.items()}
+METRIC_SCHEMA: dict[str, pl.DataType] = {
+    name: _TYPES[kind] for name, kind in SCHEMA.items()
+}
 """Columns of `metrics.jsonl`."""
 
 CONFIGURED: dict[str, tuple[str, pl.DataType]] = {
@@ -45,12 +47,12 @@ CONFIGURED: dict[str, tuple[str, pl.DataType]] = {
     "stories_parts": ("task.stories_parts", pl.Int64()),
     "books_parts": ("task.books_parts", pl.Int64()),
 }
-"""Columns read from `config.json`, by dotted path; null where a run has no such field.
+"""Columns read from `config.json`: dotted path and type; null where a run lacks the field.
 
-`arm` is the word of the objective, and stands for all of its fields but `scored`.
+`arm` is the name of the objective. It stands for all of its fields but `scored`.
 """
 
-FOUND: dict[str, pl.DataType] = {
+COLLECTED: dict[str, pl.DataType] = {
     "sweep": pl.String(),
     "state": pl.String(),
     "problem": pl.String(),  # the message of failure.json, or what could not be read
@@ -64,52 +66,53 @@ FOUND: dict[str, pl.DataType] = {
     "config": pl.String(),  # the whole configuration as canonical JSON
     "stamp": pl.String(),  # sizes and times of the files, for incremental collection
 }
-"""Columns about a run that are neither configured nor measured."""
+"""Columns of a run that are in neither `config.json` nor `metrics.jsonl`."""
 
 RUN_SCHEMA: dict[str, pl.DataType] = {
-    "sweep": FOUND["sweep"],
+    "sweep": COLLECTED["sweep"],
     "run_id": pl.String(),
     **{name: kind for name, (_, kind) in CONFIGURED.items()},
-    **{name: kind for name, kind in FOUND.items() if name != "sweep"},
+    **{name: kind for name, kind in COLLECTED.items() if name != "sweep"},
 }
-"""One run."""
+"""The columns of a run."""
 
-ITEMS: dict[str, pl.DataType] = {
+ITEM_SCHEMA: dict[str, pl.DataType] = {
     "items_right": pl.List(pl.UInt32()),  # scored tokens that were right, by test item
     "items_number": pl.List(pl.UInt32()),  # scored tokens, by test item (story)
 }
-"""What a number is the ratio of sums of, where the run kept it (`items.jsonl`)."""
+"""Counts by test item (`items.jsonl`), null where the run kept none. The value is the
+ratio of their sums."""
 
 SWEEP_SCHEMA: dict[str, pl.DataType] = (
     RUN_SCHEMA
-    | {name: kind for name, kind in MEASURED.items() if name != "run_id"}
-    | ITEMS
+    | {name: kind for name, kind in METRIC_SCHEMA.items() if name != "run_id"}
+    | ITEM_SCHEMA
 )
-"""One row of a sweep's parquet file."""
+"""All columns of a sweep's parquet file."""
 
-REQUIRED = ("sweep", "run_id", "arm", "state", "config", *MEASURED)
-"""Columns without which a parquet file is no table of a sweep."""
+REQUIRED = ("sweep", "run_id", "arm", "state", "config", *METRIC_SCHEMA)
+"""Columns that a parquet file must have to be the table of a sweep."""
 
 ORDER = ("run_id", "step", "suite", "metric", "slice")
-"""Rows are sorted by these, which together name one number."""
+"""The sort order of rows; together these columns identify a number."""
 
 
 def arm_of(config: dict[str, Any]) -> str | None:
-    """The arm of a stored configuration, or its kind where that is defined elsewhere.
+    """The arm of a stored configuration; the kind, if its class is not known here.
 
-    None where it has no objective, or one whose fields this code refuses.
+    None if it has no objective, or one with invalid fields.
     """
     stored = config.get("objective")
     try:
         return str(member("objective", stored, "objective").arm)
     except (ValueError, TypeError):
         kind = stored.get("kind") if isinstance(stored, dict) else None
-        elsewhere = isinstance(kind, str) and kind not in members("objective")
-        return kind if elsewhere and fits(kind, pl.String()) else None
+        unknown = isinstance(kind, str) and kind not in members("objective")
+        return kind if unknown and fits(kind, pl.String()) else None
 
 
 def fits(value: Any, kind: pl.DataType) -> bool:
-    """Whether a column of that kind can hold a value read from JSON; null always does."""
+    """Whether a column of type `kind` can hold a value read from JSON, or null."""
     if value is None:
         return True
     if isinstance(value, bool):
@@ -122,7 +125,7 @@ def fits(value: Any, kind: pl.DataType) -> bool:
 
 
 def _encodable(text: str) -> bool:
-    """Whether it is Unicode: JSON can hold half of a surrogate pair."""
+    """Whether it is valid Unicode: JSON can hold half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -130,16 +133,16 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def configured(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The `CONFIGURED` columns of one configuration, and what is wrong with it.
+def read_columns(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The `CONFIGURED` columns of one configuration, and error messages.
 
-    A column is null for what the configuration does not have, or has of another type.
+    A column is null if the field is missing, or of another type, which is an error.
     """
-    found: dict[str, Any] = {"task": None, "arm": arm_of(config)}
-    wrong = []
+    columns: dict[str, Any] = {"task": None, "arm": arm_of(config)}
+    errors = []
     objective = config.get("objective")
-    if found["arm"] is None and objective is not None:
-        wrong.append(f"config.json: objective is {objective!r:.60}")
+    if columns["arm"] is None and objective is not None:
+        errors.append(f"config.json: objective is {objective!r:.60}")
     for name, (path, kind) in CONFIGURED.items():
         if name == "arm":
             continue
@@ -147,11 +150,10 @@ def configured(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         for key in path.split("."):
             value = value.get(key) if isinstance(value, dict) else None
         if not fits(value, kind):
-            wrong.append(f"config.json: {path} is {value!r:.60}")
+            errors.append(f"config.json: {path} is {value!r:.60}")
             value = None
-        found[name] = (
-            float(value) if kind == pl.Float64() and value is not None else value
-        )
+        whole = kind == pl.Float64() and value is not None
+        columns[name] = float(value) if whole else value
     if config.get("data_seed") is None:  # as RunConfig.resolved_data_seed
-        found["data_seed"] = found["seed"]
-    return found, wrong
+        columns["data_seed"] = columns["seed"]
+    return columns, errors

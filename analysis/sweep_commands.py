@@ -8,8 +8,8 @@ from typing import Literal
 import polars as pl
 import tyro
 
-from analysis.commands import FIGURES, check_writable
-from analysis.formats import as_text, choose_form, render_table
+from analysis.commands import FIGURES_FOLDER, check_writable
+from analysis.formats import choose_form, render_table, render_text
 from analysis.load_sweep import load_sweep
 from analysis.measures import Measure
 from analysis.parquet import results_folder
@@ -29,7 +29,7 @@ class MetricCommand:
     where: tuple[str, ...] = ()
     """Runs to take, such as --where tree=split context=64 or mixer=rwkv,mamba2."""
     results: Path = field(default_factory=results_folder)
-    """Where the tables lie."""
+    """Folder of the tables."""
     json: bool = False
     """Print one JSON object a row."""
     csv: bool = False
@@ -53,11 +53,11 @@ class MetricCommand:
 
     def print_table(self, table: pl.DataFrame, title: str, notes: list[str]) -> None:
         """Print a table in the chosen form; notes go to stderr unless it is text."""
-        from analysis.tables import show
+        from analysis.tables import print_table
 
         form = choose_form(self.json, self.csv, self.latex)
         if form == "text":
-            show(as_text(table, title))
+            print_table(render_text(table, title))
         else:
             print(render_table(table, form))
         for note in notes:
@@ -77,7 +77,7 @@ class Plot(MetricCommand):
     """One panel for each value of this FIELD, or for each suite."""
     heat: str | None = None
     """Draw a heat map instead: this FIELD (or step) against --x, the metric as colour."""
-    figures: Path = FIGURES
+    figures: Path = FIGURES_FOLDER
     """Folder for PNG, PDF and CSV, named after what they show."""
 
     def run(self) -> int:
@@ -114,7 +114,7 @@ class Compare(MetricCommand):
     """Fields that may also differ, such as batch_rows when --vary is context."""
     plot: bool = False
     """Also draw the differences with their intervals."""
-    figures: Path = FIGURES
+    figures: Path = FIGURES_FOLDER
     """Folder for PNG, PDF and CSV of --plot."""
 
     def run(self) -> int:

@@ -17,12 +17,12 @@ from analysis.trajectories import learned_level
 from synth.tasks.choice_points import ROLES
 
 
-def percent(mean: float | None, low: float | None, high: float | None) -> str:
-    """A share with its interval, in per cent.
+def format_share(mean: float | None, low: float | None, high: float | None) -> str:
+    """A share and its interval in per cent.
 
-    >>> percent(0.5, 0.412, 0.588)
+    >>> format_share(0.5, 0.412, 0.588)
     '50.0 [41.2, 58.8]'
-    >>> percent(0.5, None, None)
+    >>> format_share(0.5, None, None)
     '50.0'
     """
     if mean is None:
@@ -32,8 +32,8 @@ def percent(mean: float | None, low: float | None, high: float | None) -> str:
     return f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def polynomial_text(frame: pl.DataFrame) -> Table:
-    """Exact match per size, arm and m, in per cent, guess floor below."""
+def render_polynomial(frame: pl.DataFrame) -> Table:
+    """A row a size and arm: exact match by m in per cent; the guess floor below."""
     rows = polynomial_table(frame)
     operations = rows[OPERATIONS].unique().sort().to_list()
     table = Table(
@@ -46,15 +46,15 @@ def polynomial_text(frame: pl.DataFrame) -> Table:
         table.add_column(f"m = {m}", justify="right")
     for key, group in rows.group_by(["scale", "arm"], maintain_order=True):
         cells = {row[OPERATIONS]: row for row in group.iter_rows(named=True)}
-        shown = [
-            percent(*(cells[m][name] for name in ("mean", "low", "high")))
+        shares = [
+            format_share(*(cells[m][name] for name in ("mean", "low", "high")))
             + ("*" if cells[m]["at_floor"] else "")
             if m in cells
             else "-"
             for m in operations
         ]
         seeds = str(group["seeds"].min())
-        table.add_row(str(key[0]), arm_name(str(key[1])), seeds, *shown)
+        table.add_row(str(key[0]), arm_name(str(key[1])), seeds, *shares)
     table.add_section()
     floors = dict(
         rows.group_by(OPERATIONS).agg(pl.col("guess_floor").mean()).iter_rows()
@@ -63,16 +63,16 @@ def polynomial_text(frame: pl.DataFrame) -> Table:
         "any",
         "guess floor",
         "",
-        *[percent(floors.get(m), None, None) for m in operations],
+        *[format_share(floors.get(m), None, None) for m in operations],
     )
     return table
 
 
-def induction_text(frame: pl.DataFrame) -> Table:
-    """A row a run: when induction formed, how far it got, what each head looks for.
+def render_induction(frame: pl.DataFrame) -> Table:
+    """A row a run: when induction formed, final accuracy, prefix matching of each head.
 
-    The score of a head is the attention that it puts on what came after this token last
-    time, on rows of random tokens (`synth probe induction --save`).
+    The prefix-matching score of a head is its attention to the token after the previous
+    occurrence of the current one, on random tokens (`synth probe induction --save`).
     """
     rows = induction_rows(frame)
     last = sort_rows(at_end(rows), "arm", "seed")
@@ -102,14 +102,14 @@ def induction_text(frame: pl.DataFrame) -> Table:
             arm_name(run["arm"]),
             str(run["seed"]),
             step,
-            percent(run["value"], None, None),
-            percent(run["floor"], None, None),
+            format_share(run["value"], None, None),
+            format_share(run["floor"], None, None),
             *cells,
         )
     return table
 
 
-def choices_text(frame: pl.DataFrame) -> Table:
+def render_choices(frame: pl.DataFrame) -> Table:
     """A row an arm: excess loss of head 1 by the role of the predicted token."""
     rows = at_end(frame.filter(pl.col("task") == "choice-points"))
     rows = measured(rows, "excess_loss", "test").filter(
@@ -125,41 +125,42 @@ def choices_text(frame: pl.DataFrame) -> Table:
         table.add_column(name, justify="right")
     for key, group in means.group_by(["scale", "arm"], maintain_order=True):
         by_role = {row["role"]: row for row in group.iter_rows(named=True)}
-        cells = [_nats(by_role[name]) if name in by_role else "-" for name in names]
+        cells = [
+            _format_nats(by_role[name]) if name in by_role else "-" for name in names
+        ]
         seeds = str(group["seeds"].min())
         table.add_row(str(key[0]), arm_name(str(key[1])), seeds, *cells)
     return table
 
 
-def _nats(row: dict[str, float | None]) -> str:
+def _format_nats(row: dict[str, float | None]) -> str:
     if row["low"] is None:
         return f"{row['mean']:.2f}"
     return f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
-def claims_text(judgements: Sequence[Judgement]) -> Table:
-    """A row a claim: verdict, why, its contrast, seeds, and what would settle it."""
+def render_claims(judgements: Sequence[Judgement]) -> Table:
+    """A row a claim: verdict, reason, contrast, seeds, and what would settle it."""
     table = Table(title="what the runs say about the papers' claims")
     for name in ("claim", "verdict", "because", "contrast", "seeds", "to settle it"):
         table.add_column(name, overflow="fold")
-    for one in judgements:
-        claim, contrast = one.claim, one.claim.contrast
-        notes = one.evidence.notes if one.evidence else ()
+    for judgement in judgements:
+        claim, contrast = judgement.claim, judgement.claim.contrast
+        notes = judgement.evidence.notes if judgement.evidence else ()
+        seeds = judgement.seeds_needed
         table.add_row(
             f"{claim.id} {claim.says}",
-            one.verdict,
-            "; ".join([one.reason, *notes]),
+            judgement.verdict,
+            "; ".join([judgement.reason, *notes]),
             f"{contrast.measure}: {contrast.expected}, at {contrast.stated_for}",
-            f"{one.seeds_needed} resolve {contrast.effect:g}"
-            if one.seeds_needed
-            else "-",
+            f"{seeds} resolve {contrast.effect:g}" if seeds else "-",
             claim.settled_by,
         )
     return table
 
 
-def exploratory_text(judgement: Judgement) -> Table:
-    """A row a test beside one claim's contrast; none decides anything."""
+def render_exploratory(judgement: Judgement) -> Table:
+    """A row for each exploratory test of a claim; none has an effect on its verdict."""
     title = f"{judgement.claim.id} {judgement.claim.says} Exploratory: decides nothing"
     table = Table(title=title)
     table.add_column("test", overflow="fold")
@@ -171,8 +172,8 @@ def exploratory_text(judgement: Judgement) -> Table:
         table.add_row(
             row["test"],
             f"{row['mean']:+.3g}",
-            _bounds(row["low"], row["high"]),
-            _bounds(row["items_low"], row["items_high"]),
+            _format_bounds(row["low"], row["high"]),
+            _format_bounds(row["items_low"], row["items_high"]),
             str(row["seeds"]),
             f"{row['p_holm']:.2g}",
             row["expected"],
@@ -181,12 +182,12 @@ def exploratory_text(judgement: Judgement) -> Table:
     return table
 
 
-def _bounds(low: float | None, high: float | None) -> str:
+def _format_bounds(low: float | None, high: float | None) -> str:
     return "-" if low is None else f"[{low:+.3g}, {high:+.3g}]"
 
 
-def show(table: Table) -> None:
-    """Print a table; wide enough for its columns when nobody watches."""
+def print_table(table: Table) -> None:
+    """Print a table, 200 columns wide if the output is not a terminal."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)

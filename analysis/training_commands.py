@@ -8,7 +8,7 @@ from typing import Literal
 import polars as pl
 import tyro
 
-from analysis.commands import FIGURES, check_writable
+from analysis.commands import FIGURES_FOLDER, check_writable
 from analysis.events import IN_A_ROW, Better
 from analysis.parquet import results_folder
 from analysis.sweep_commands import MetricCommand
@@ -20,9 +20,9 @@ class Events(MetricCommand):
     """When runs reach a level: P(learned), median tokens, log-rank against n = 1."""
 
     level: float | None = None
-    """The level; the one that the task declares if not given."""
+    """The level to reach. If not given, the one that the task declares."""
     in_a_row: int = IN_A_ROW
-    """Evaluations in a row that must be at the level."""
+    """Consecutive evaluations that must reach the level."""
 
     def run(self) -> int:
         """Count, compare and print."""
@@ -42,10 +42,8 @@ class Events(MetricCommand):
         times = timed_runs(rows, level, better, self.in_a_row)
         table = event_rows(times, ["setting", "parameters", "scale"])
         table = name_settings(table, setting_labels(rows, "scale", "arm"))
-        word = "at least" if higher else "at most"
-        title = (
-            f"{measure.title} {word} {level:g}, {self.in_a_row} evaluations in a row"
-        )
+        bound = f"at {'least' if higher else 'most'} {level:g}"
+        title = f"{measure.title} {bound}, {self.in_a_row} evaluations in a row"
         notes.append(
             "low, high: 95 % interval of P(learned) (Wilson). tokens: by which half of the "
             "runs had learned it. p: log-rank against n = 1, over arrangements of runs."
@@ -61,35 +59,36 @@ class Learned:
     sweep: tyro.conf.Positional[str]
     """A table below --results, a parquet file, or a folder of runs or of tables."""
     in_a_row: int = IN_A_ROW
-    """Evaluations in a row that must be at the level that the task declares."""
+    """Consecutive evaluations that must reach the level that the task declares."""
     plot: bool = False
     """Also draw the matrix."""
     results: Path = field(default_factory=results_folder)
-    """Where the tables lie."""
-    figures: Path = FIGURES
-    """Where PNG, PDF and CSV of --plot go."""
+    """Folder of the tables."""
+    figures: Path = FIGURES_FOLDER
+    """Folder for PNG, PDF and CSV of --plot."""
     json: bool = False
     """Print one JSON object a cell."""
 
     def run(self) -> int:
         """Count, print, and draw if asked to."""
-        from analysis.formats import as_text, render_table
+        from analysis.formats import render_table, render_text
         from analysis.load_sweep import load_sweep
         from analysis.plots import style
         from analysis.plots.heat import matrix_figure
-        from analysis.tables import show
+        from analysis.tables import print_table
         from analysis.trajectories import learned_matrix
 
         table = learned_matrix(load_sweep(self.sweep, self.results), self.in_a_row)
         if table.is_empty():
             raise ValueError(
-                f"No finished run of {self.sweep} is of a task that says from which level "
-                "it counts as learned (Metric.learned)."
+                f"No finished run of {self.sweep} has a value of a metric whose task says "
+                "from which level it counts as learned (Metric.learned)."
             )
         if self.json:
             print(render_table(table, "json"))
         else:
-            show(as_text(matrix(table), "learned, of all runs (95 % of P, Wilson)"))
+            title = "learned, of all runs (95 % of P, Wilson)"
+            print_table(render_text(pivot_learned(table), title))
             levels = table.unique("place", maintain_order=True)
             for row in levels.iter_rows(named=True):
                 level = f"{row['suite']}/{row['metric']} {row['level']:g}"
@@ -97,24 +96,24 @@ class Learned:
         if self.plot:
             check_writable(self.figures)
             name = f"{Path(self.sweep).stem}-learned"
-            written = style.save(*matrix_figure(table), self.figures / name)
-            places = ", ".join(map(str, written))
-            print(f"Written: {places}", file=sys.stderr if self.json else sys.stdout)
+            files = style.save(*matrix_figure(table), self.figures / name)
+            text = f"Written: {', '.join(map(str, files))}"
+            print(text, file=sys.stderr if self.json else sys.stdout)
         return 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionMaps(OneRun):
-    """Draw where every attention head of a run looks."""
+    """Draw the attention map of every head of a run."""
 
     prompt: str | None = None
-    """A text, or a question of the task; if not given, a random segment that is repeated,
+    """A text, or a question of the task. If not given, a random segment that is repeated,
     with the line on which induction heads attend."""
-    figures: Path = FIGURES
-    """Where PNG, PDF and CSV go."""
+    figures: Path = FIGURES_FOLDER
+    """Folder for PNG, PDF and CSV."""
 
     def run(self) -> int:
-        """Draw the maps of all layers on the way to the next-token prediction."""
+        """Draw the maps of all layers up to the next-token prediction."""
         import synth
         from analysis.plots import style
         from analysis.plots.attention import attention_figure
@@ -129,14 +128,14 @@ class AttentionMaps(OneRun):
         words = [run.text([token]) for token in rows[0].tolist()]
         run_id = run.config.run_id
         title = f"{run_id}, step {run.step}"
-        drawn = attention_figure(run.attention(rows), words, title, period)
-        written = style.save(*drawn, self.figures / f"attention-{run_id}")
-        print(f"Written: {', '.join(map(str, written))}")
+        figure, table = attention_figure(run.attention(rows), words, title, period)
+        files = style.save(figure, table, self.figures / f"attention-{run_id}")
+        print(f"Written: {', '.join(map(str, files))}")
         return 0
 
 
-def matrix(table: pl.DataFrame) -> pl.DataFrame:
-    """A `learned_matrix` as text: an arm a row, a task a column."""
+def pivot_learned(table: pl.DataFrame) -> pl.DataFrame:
+    """The cells of a `learned_matrix` as text: an arm a row, a task a column."""
     cell = pl.format(
         "{}/{} ({}-{})",
         "learned",
@@ -151,12 +150,12 @@ def matrix(table: pl.DataFrame) -> pl.DataFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(MetricCommand):
-    """The difference between arms that means nothing, and what sizes predict."""
+    """How much an arm differs from itself by chance; whether small sizes predict large."""
 
     baseline: str = "n1"
-    """The arm that is compared with itself."""
+    """The arm to compare with itself."""
     decisions: bool = False
-    """In its place: how often a smaller size orders two arms as a larger one does."""
+    """Show instead how often a smaller size orders two arms as a larger one does."""
 
     def run(self) -> int:
         """Measure and print."""
@@ -180,27 +179,28 @@ class Noise(MetricCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling(MetricCommand):
-    """Power laws of a metric, arm by arm, where there are five sizes or more."""
+    """Fit a power law to each arm that has five sizes or more."""
 
     x: Literal["parameters", "tokens", "flops"] = "parameters"
-    """What the law is in."""
+    """The variable of the law."""
     offset: bool = True
-    """Whether the law has an offset: what remains at infinite size."""
+    """Fit an offset, the value at infinite size."""
 
     def run(self) -> int:
-        """Fit and print; say what is refused, and why."""
+        """Fit and print, with the reason for each arm without a law."""
         from analysis.scaling import scaling_table
 
         rows, measure, notes = self.evaluations()
-        ceiling = measure.definition.ceiling if measure.definition else None
-        if measure.higher_is_better and not isinstance(ceiling, float):
-            raise ValueError(
-                f"The task gives {measure.metric} no ceiling to fall short of."
-            )
-        known = float(ceiling) if isinstance(ceiling, float) else None
-        top = known if measure.higher_is_better else None
-        table, refused = scaling_table(rows, self.x, self.offset, top)
-        what = f"{top:g} - {measure.title}" if top is not None else measure.title
-        title = f"{what} = offset + factor * {self.x}^-exponent, 95 % over seeds"
-        self.print_table(table, title, [*notes, *refused])
+        ceiling, fitted = None, measure.title
+        if measure.higher_is_better:
+            declared = measure.definition.ceiling if measure.definition else None
+            if not isinstance(declared, float):
+                raise ValueError(
+                    f"{measure.metric} should rise, and its task declares no ceiling from "
+                    "which to measure the distance. Fit a loss: --metric loss."
+                )
+            ceiling, fitted = declared, f"{declared:g} - {measure.title}"
+        table, reasons = scaling_table(rows, self.x, self.offset, ceiling)
+        title = f"{fitted} = offset + factor * {self.x}^-exponent, 95 % over seeds"
+        self.print_table(table, title, [*notes, *reasons])
         return 0

@@ -15,7 +15,7 @@ from analysis.beside.published import Published, published_tables
 from analysis.beside.replication import ReplicationRow, replication_rows
 from analysis.beside.verdict import MEANINGS
 from analysis.parquet import read_all, results_folder
-from analysis.tables import show
+from analysis.tables import print_table
 from synth.identity import nearest
 
 LABELS = {
@@ -32,7 +32,7 @@ class Beside:
     only: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[TABLE ...]")
     ] = ()
-    """Tables to show, such as graph-paths; all of them if none is given."""
+    """Tables to print_table, such as graph-paths; all of them if none is given."""
     results: Path = field(default_factory=results_folder)
     """The folder of the collected tables."""
     all: bool = False
@@ -73,7 +73,7 @@ def show_table(
         print(f"{head}: {len(entries)} numbers, not run; {sweep}.")
         return
     print(f"{head}\n  Source: {table.setting}.\n  Ours: {table.ours}.")
-    show(entries_table(entries if all_rows else answered, solved=table.solved))
+    print_table(entries_table(entries if all_rows else answered, solved=table.solved))
     if (rest := len(entries) - len(answered)) and not all_rows:
         print(f"{rest} more numbers of this table have no run here; --all shows them.")
 

@@ -21,7 +21,7 @@ class Notebooks:
     to: Path | None = None
     """The notebook to write for SWEEP; SWEEP.ipynb here if not given."""
     results: Path = field(default_factory=results_folder)
-    """Where the tables lie."""
+    """Folder of the tables."""
 
     def run(self) -> int:
         """Execute and write, from any directory."""

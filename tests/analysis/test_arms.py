@@ -14,7 +14,7 @@ from analysis.parquet import read_all
 from analysis.plots import style
 from analysis.plots.families import FIGURES
 from analysis.statements import judge_all
-from analysis.tables import choices_text, polynomial_text
+from analysis.tables import render_choices, render_polynomial
 from analysis.trajectories import curve_rows, equal_cost_table, events_table
 from synth.objectives.chain import ChainConfig
 from synth.objectives.multi_token import MultiTokenConfig
@@ -175,7 +175,7 @@ def test_legends_name_the_arms_in_order(frame):
 def test_tables_and_report_have_a_row_an_arm(frame, folder, tmp_path):
     assert arms_of(equal_cost_table(frame)) == list(GAINS)[1:]
     assert arms_of(events_table(frame)) == list(GAINS)
-    for table, column in ((polynomial_text(frame), 1), (choices_text(frame), 1)):
+    for table, column in ((render_polynomial(frame), 1), (render_choices(frame), 1)):
         cells = list(table.columns[column].cells)
         assert [one for one in cells if one != "guess floor"] == [
             arm_name(arm) for arm in GAINS

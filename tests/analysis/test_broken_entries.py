@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from analysis.__main__ import main
 from analysis.collect import collect
-from analysis.parquet import encode, read, read_all, write
+from analysis.parquet import encode_table, read, read_all, write
 from analysis.schema import CONFIGURED, REQUIRED, SWEEP_SCHEMA
 from analysis.statements import judge_all
 from synth.disk.files import seal
@@ -253,7 +253,7 @@ def tables(sweep, tmp_path):
 
 
 def spoil(path, how, sound):
-    content = encode(sound)
+    content = encode_table(sound)
     if how == "torn":
         path.write_bytes(content[: len(content) // 2])
     elif how == "empty":

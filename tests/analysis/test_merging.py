@@ -14,7 +14,7 @@ import pytest
 from analysis.__main__ import main
 from analysis.collect import collect
 from analysis.merging import merge_tables
-from analysis.parquet import alone, read, write
+from analysis.parquet import lock_folder, read, write
 from analysis.schema import ORDER
 from tests.analysis.conftest import (
     other_seed,
@@ -199,11 +199,11 @@ def test_collections_at_once_take_turns_and_lose_nothing(tmp_path):
 def test_a_collection_that_hangs_is_not_waited_for_for_ever(
     sweep, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("analysis.parquet.PATIENCE_S", 0.1)
+    monkeypatch.setattr("analysis.parquet.LOCK_TIMEOUT_S", 0.1)
     held, done = threading.Event(), threading.Event()
 
     def hold():
-        with alone(tmp_path / "results"):
+        with lock_folder(tmp_path / "results"):
             held.set()
             done.wait(20)
 

@@ -8,7 +8,7 @@ from analysis.collect import collect
 from analysis.parquet import read, results_folder
 from analysis.plots.quick import induction_rows, quick_figure
 from analysis.rate_curves import rate_curves
-from analysis.tables import choices_text, induction_text
+from analysis.tables import render_choices, render_induction
 from sweeps.catalogue.induction import repeats
 from sweeps.catalogue.quick import choices, quick
 from synth.metrics import Measurement, Score, to_lines
@@ -99,7 +99,7 @@ def test_a_panel_a_sweep_with_what_they_show(runs):
 
 
 def test_induction_table_has_a_row_a_run(runs):
-    rows = printed(induction_text(collect(runs / "repeats").frame))
+    rows = printed(render_induction(collect(runs / "repeats").frame))
     assert [row[1:5] for row in rows] == [
         *[["n = 1", str(seed), "200", "90.0"] for seed in range(5)],
         *[["n = 2", str(seed), "300", "90.0"] for seed in range(4)],
@@ -112,12 +112,12 @@ def test_induction_table_needs_no_probe(runs, tmp_path):
     write_repeats(tmp_path)
     for path in tmp_path.glob("*/probe-*"):
         path.unlink()
-    rows = printed(induction_text(collect(tmp_path).frame))
+    rows = printed(render_induction(collect(tmp_path).frame))
     assert {len(row) for row in rows} == {6}
 
 
 def test_choices_table_has_means_over_seeds(runs):
-    table = choices_text(collect(runs / "choices").frame)
+    table = render_choices(collect(runs / "choices").frame)
     assert [column.header for column in table.columns][3:] == ["forced", "choice"]
     first, second = printed(table)
     assert first[1:4] == ["n = 1", "3", "0.00 [0.00, 0.00]"]

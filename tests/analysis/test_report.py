@@ -12,7 +12,7 @@ import pytest
 from analysis.__main__ import main
 from analysis.parquet import read_all
 from analysis.plots.gallery import Entry
-from analysis.report import POLICY, report
+from analysis.report import POLICY, build_page
 from analysis.statements import CLAIMS
 from tests.conftest import PATIENCE_S
 
@@ -70,8 +70,8 @@ def test_claims_come_first_and_provenance_last(page):
 
 def test_equal_tables_give_equal_pages(results):
     frame = read_all(results)
-    first = report(frame, pictures=False)
-    assert first == report(
+    first = build_page(frame, pictures=False)
+    assert first == build_page(
         frame.sample(fraction=1, shuffle=True, seed=1), pictures=False
     )
 
@@ -89,15 +89,15 @@ def test_any_number_of_settings_is_drawn_without_a_word_on_open_figures(
 
     monkeypatch.setattr(Entry, "pictures", pictures)
     before = len(plt.get_fignums())
-    assert report(read_all(results)).count("<img") > 0
+    assert build_page(read_all(results)).count("<img") > 0
     assert set(open_at_once) == {before}
 
 
 def test_text_of_runs_is_escaped(results):
     frame = read_all(results)
     bad = frame.with_columns(problem=pl.lit("<b>&oops"))
-    assert "&lt;b&gt;&amp;oops" in report(bad, pictures=False)
-    assert "<b>&oops" not in report(bad, pictures=False)
+    assert "&lt;b&gt;&amp;oops" in build_page(bad, pictures=False)
+    assert "<b>&oops" not in build_page(bad, pictures=False)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium to render the page")

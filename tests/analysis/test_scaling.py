@@ -26,7 +26,7 @@ def test_known_laws_are_found(offset, exponent):
     found = fit_power_law(SIZES, measured(1e-6, **law), draws=5)
     assert found.exponent == pytest.approx(exponent, rel=1e-2)
     assert found.offset == pytest.approx(offset, abs=0.02)
-    assert found.worst < 1e-3
+    assert found.max_error < 1e-3
     noisy = fit_power_law(SIZES, measured(0.01, **law), draws=60)
     assert noisy.exponent_low < exponent < noisy.exponent_high
     low, high = noisy.band(SIZES)
