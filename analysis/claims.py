@@ -1,9 +1,8 @@
 """Verdicts on the claims of the papers, by one stated rule.
 
-A claim has one primary contrast, fixed in the code beside it: what is compared, at which
-sizes, and which sign is claimed. It is measured on the claim's own runs: of each size
-the setting that was trained on most tokens. A data seed gives one value, the mean over
-sizes.
+A claim has one primary contrast, fixed in the code: what is compared, at which sizes, and
+which sign is claimed. It is measured on the claim's own runs: of each size the setting
+that was trained on most tokens. A data seed gives one value, the mean over sizes.
 
 above, below  supported: the 95 % t interval over seeds lies on the claimed side of zero;
               contradicted: it lies on the other side;
@@ -15,13 +14,13 @@ undecided     otherwise, and always with fewer than five seeds. Also if not ever
               `python -m sweeps tune`). Exempt are claims about parts of the same runs
               (C3, C21, C28): no arm can gain there by its rate.
 
-Where counts by test item are known, the 95 % interval over items must say the same.
+Where counts by test item are known, the 95 % interval over items must agree.
 There is no verdict ("not tested") without runs of the sizes that the claim speaks of,
 where both sides are at the floor or at the ceiling, and where seeds fall into two groups,
 whose mean describes neither.
 
 The exploratory table has every other arm, size and part, with p values adjusted after
-Holm over the table. It decides nothing.
+Holm over the table. It does not affect verdicts.
 """
 
 import math
@@ -41,7 +40,7 @@ Direction = Literal["above", "below", "within"]
 RULE = (__doc__ or "").partition("\n\n")[2].strip()
 """The rule in words, for the report."""
 LEVEL, ENOUGH_SEEDS, MARGIN = 0.05, 5, 0.03
-"""Error rate of a claim; seeds for a verdict; three points of accuracy are nothing."""
+"""Error rate of a claim; seeds for a verdict; the margin of "within", in accuracy."""
 ANY_SIZE = (0.0, math.inf)
 
 
@@ -64,8 +63,8 @@ class Evidence:
     over_items: Interval | None = None
     """Interval of the mean over seeds for other test items."""
     tuned: bool = False
-    """Whether all runs are of tuned sweeps: each arm and size has its own best rate."""
-    barred: str = ""
+    """Whether each arm and size has its own best rate (`rates_are_tuned`)."""
+    obstacle: str = ""
     """Why these runs allow no verdict; "" if they do."""
     notes: tuple[str, ...] = ()
     """Remarks on these runs."""
@@ -90,7 +89,7 @@ class Contrast:
     """False only if both sides are parts of the same runs. Between arms, or against a
     fixed level, another learning rate may reverse any result, even a gradient's share."""
 
-    def of_sizes(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def select_sizes(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The runs of these sizes, from 20 % below to 30 % above, as sizes are nominal."""
         low, high = self.sizes
         inside = pl.col("parameters").is_between(0.8 * low, 1.3 * high)
@@ -108,17 +107,14 @@ class Contrast:
 
 
 @dataclass(frozen=True)
-class Test:
-    """A row of the exploratory table, with a value for each data seed."""
-
-    __test__ = False  # not a test class of pytest
+class ExploratoryTest:
+    """A row of the exploratory table."""
 
     about: str
     """The contrast, with size, arm and setting."""
     direction: Direction
     values_S: tuple[float, ...]
-    parameters: int
-    """Non-embedding parameters of the (larger) model."""
+    """A value for each data seed."""
     over_items: Interval | None = None
     """Interval of the mean over seeds for other test items."""
     note: str = ""
@@ -138,7 +134,7 @@ class Claim:
     says: str
     source: str
     contrast: Contrast
-    beside: Callable[[pl.DataFrame], Iterable[Test]]
+    explore: Callable[[pl.DataFrame], Iterable[ExploratoryTest]]
     """Yields the rows of the exploratory table."""
     settled_by: str
     """The commands that train the runs to settle it."""
@@ -156,13 +152,13 @@ class Judgement:
     evidence: Evidence | None = None
     seeds_needed: int | None = None
     """Seeds that would resolve the claim's effect at the observed spread."""
-    beside: tuple[Test, ...] = field(default=(), repr=False)
+    exploratory: tuple[ExploratoryTest, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, object]:
         """The judgement as JSON values."""
         claim, evidence = self.claim, self.evidence
         interval = Difference.of(evidence.values_S).interval if evidence else None
-        known = interval if interval is not None and interval.count > 1 else None
+        bounds = interval if interval is not None and interval.count > 1 else None
         return {
             "claim": claim.id,
             "says": claim.says,
@@ -176,8 +172,8 @@ class Judgement:
             "runs": evidence.runs if evidence else None,
             "seeds": evidence.seeds if evidence else 0,
             "mean": interval.mean if interval and interval.count else None,
-            "low": known.low if known else None,
-            "high": known.high if known else None,
+            "low": bounds.low if bounds else None,
+            "high": bounds.high if bounds else None,
             "z": evidence.events.z if evidence and evidence.events else None,
             "p": _p_value(evidence) if evidence and evidence.seeds else None,
             "seeds_needed": self.seeds_needed,
@@ -192,13 +188,13 @@ def judge(claim: Claim, frame: pl.DataFrame) -> Judgement:
     """Judge a claim from the runs in `frame`."""
     contrast = claim.contrast
     try:
-        beside = tuple(test for test in claim.beside(frame) if test.values_S)
-        sized = contrast.of_sizes(frame)
+        exploratory = tuple(t for t in claim.explore(frame) if t.values_S)
+        sized = contrast.select_sizes(frame)
         evidence = contrast.evidence(sized)
         others = None
         if evidence is None and sized.height < frame.height:
             others = contrast.evidence(frame)
-    except ValueError as error:  # about these runs; the other claims are still judged
+    except ValueError as error:  # concerns this claim; the others are still judged
         reason = f"its runs cannot be compared ({str(error).rstrip('.')})"
         return Judgement(claim, "not tested", reason)
     if evidence is None:
@@ -206,13 +202,13 @@ def judge(claim: Claim, frame: pl.DataFrame) -> Judgement:
         if others is not None and others.parameters:
             largest = format_count(max(others.parameters))
             reason = f"stated for {contrast.stated_for}; runs reach {largest}"
-        return Judgement(claim, "not tested", reason, beside=beside)
+        return Judgement(claim, "not tested", reason, exploratory=exploratory)
     needed = _seeds_needed(contrast, evidence)
-    if evidence.barred:
-        reason = f"{evidence.barred} ({evidence.runs})"
-        return Judgement(claim, "not tested", reason, evidence, needed, beside)
+    if evidence.obstacle:
+        reason = f"{evidence.obstacle} ({evidence.runs})"
+        return Judgement(claim, "not tested", reason, evidence, needed, exploratory)
     verdict, reason = read_contrast(contrast, evidence)
-    return Judgement(claim, verdict, reason, evidence, needed, beside)
+    return Judgement(claim, verdict, reason, evidence, needed, exploratory)
 
 
 def read_contrast(contrast: Contrast, evidence: Evidence) -> tuple[Verdict, str]:
@@ -231,7 +227,7 @@ def read_contrast(contrast: Contrast, evidence: Evidence) -> tuple[Verdict, str]
         return "undecided", f"{reason}; rates were not tuned arm by arm"
     verdict = _judge_seeds(contrast, evidence)
     if verdict != "undecided" and not _items_agree(contrast, evidence):
-        return "undecided", f"{reason}; other test items may say otherwise"
+        return "undecided", f"{reason}; the interval over test items disagrees"
     return verdict, reason
 
 
@@ -258,7 +254,7 @@ def _p_value(evidence: Evidence) -> float:
 
 
 def _items_agree(contrast: Contrast, evidence: Evidence) -> bool:
-    """Whether the interval over test items lies on the same side."""
+    """Whether the interval over test items, if known, lies on the same side."""
     items = evidence.over_items
     if items is None:
         return True
@@ -282,12 +278,11 @@ def _seeds_needed(contrast: Contrast, evidence: Evidence) -> int | None:
 
 def exploratory_table(judgement: Judgement) -> pl.DataFrame:
     """The exploratory table of a claim, a row a test, without verdicts."""
-    tests = judgement.beside
-    differences = [test.difference for test in tests]
-    adjusted = holm([one.p_value for one in differences])
+    tests = judgement.exploratory
+    adjusted = holm([test.difference.p_value for test in tests])
     rows = []
-    for test, one, p_holm in zip(tests, differences, adjusted, strict=True):
-        interval, items = one.interval, test.over_items
+    for test, p_holm in zip(tests, adjusted, strict=True):
+        interval, items = test.difference.interval, test.over_items
         many = interval.count > 1
         rows.append(
             {

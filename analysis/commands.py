@@ -218,7 +218,7 @@ class Claims:
             return 0
         print_table(render_claims(judgements))
         for judgement in judgements if self.tests or self.only else []:
-            if judgement.beside:
+            if judgement.exploratory:
                 print_table(render_exploratory(judgement))
         return 0
 

@@ -135,7 +135,7 @@ def _render_claim(one: Judgement) -> str:
         f'<p class="faint">Contrast: {words(contrast.measure)}; expected '
         f"{contrast.expected}, at {words(contrast.stated_for)}.{power}{words(notes)}</p>"
     )
-    if one.beside:
+    if one.exploratory:
         tests = exploratory_table(one).drop("claim")
         summary = f"exploratory, decides nothing: {tests.height}"
         lines.append(

@@ -1,1 +1,1 @@
-"""What each claim is tested on: from the table of all runs to tests, by family."""
+"""The evidence of each claim, from the table of all runs, by family."""

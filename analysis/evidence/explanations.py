@@ -7,46 +7,49 @@ import numpy as np
 import polars as pl
 
 from analysis.arm_names import BASELINE, arm_name, arms_of, sort_rows
-from analysis.claims import Evidence, Test
+from analysis.claims import Evidence, ExploratoryTest
 from analysis.evidence.pairs import (
     CELL,
-    against_next_token,
-    finished,
-    groups,
-    in_settings,
-    multi_token,
-    of_arms,
-    parameters,
+    add_settings,
+    compare_with_next_token,
+    final_rows,
+    select_arms,
+    select_multi_token,
+    split_groups,
 )
 from analysis.evidence.pooling import (
     STRATUM,
-    arms_apart,
-    event_apart,
-    pool,
-    strata_of,
-    with_task,
+    add_strata,
+    compare_arms,
+    compare_events,
+    pool_strata,
+    select_task,
 )
 from analysis.selection import CHOICE, at_end, measured, slice_value
+from analysis.settings import append_label
 from analysis.trajectories import curve_rows, learned_level
 from synth.scales import format_count
 
 FOUR = "n4"
-"""The arm of the claims about choice points: every scale of their sweeps trains it."""
+"""The arm of the claims about choice points: every scale of their sweeps has it."""
 PAPERS_TEXT = {"branches": 5, "consequences": [1, 3, 7]}
-"""The choice points of the sweep; others are easier, and are shown."""
+"""The choice points of the claims; those of other sweeps are easier."""
 OPTIMUM = 0.02
 """Nats of excess loss that leave nothing to gain."""
+LAW = "probe/prediction-law"
+NEAR = 0.01
+"""Forced shares that differ by no more than this count as equal."""
 
 
 def _choice_points(rows: pl.DataFrame) -> pl.DataFrame:
-    return with_task(rows.filter(pl.col("task") == "choice-points"), **PAPERS_TEXT)
+    return select_task(rows.filter(pl.col("task") == "choice-points"), **PAPERS_TEXT)
 
 
 def gradient_at_choices(frame: pl.DataFrame) -> Evidence | None:
     """C12: the choice points' share of the gradient, n = 4 minus n = 1."""
-    rows = _choice_points(finished(frame, "choice-points"))
+    rows = _choice_points(final_rows(frame, "choice-points"))
     rows = rows.filter(pl.col("slice") == "role=choice-point")
-    return arms_apart(measured(rows, "gradient_share", "probe/test"), FOUR)
+    return compare_arms(measured(rows, "gradient_share", "probe/test"), FOUR)
 
 
 def choices_learned(frame: pl.DataFrame) -> Evidence | None:
@@ -55,58 +58,58 @@ def choices_learned(frame: pl.DataFrame) -> Evidence | None:
     if rows.is_empty():
         return None
     level = learned_level(rows, "excess_loss")
-    return event_apart(in_settings(rows), level, "lower", (FOUR,))
+    return compare_events(add_settings(rows), level, "lower", (FOUR,))
 
 
 def gain_with_information(frame: pl.DataFrame) -> Evidence | None:
     """C14: gain of n = 4 in excess loss of X at coupling 1, minus that at 0."""
-    rows = finished(frame, "sources")
+    rows = final_rows(frame, "sources")
     cells = _gap_rows(rows, *(f"horizon=1,role=X,coupling={c}" for c in (0, 1)))
-    found = arms_apart(cells, FOUR)
-    if found is not None and cells["worst"].to_numpy().mean() < OPTIMUM:
-        found = replace(found, barred=f"nothing to gain: less than {OPTIMUM} nats left")
-    return found
+    evidence = compare_arms(cells, FOUR)
+    if evidence is not None and cells["worst"].to_numpy().mean() < OPTIMUM:
+        obstacle = f"nothing to gain: less than {OPTIMUM} nats left"
+        evidence = replace(evidence, obstacle=obstacle)
+    return evidence
 
 
 def gap_at_equal_forced(frame: pl.DataFrame) -> Evidence | None:
     """C15: free-running gap of n = 4 minus that of n = 1 at equal forced share."""
-    points = of_arms(_running_points(frame), (BASELINE, FOUR))
-    rows = strata_of(_choice_points(points))
-    found = []
+    points = select_arms(_running_points(frame), (BASELINE, FOUR))
+    rows = add_strata(_choice_points(points))
+    gaps = []
     by = [*STRATUM, "data_seed"]
     for key, pair in rows.group_by(by, maintain_order=True):
         one, many = (pair.filter(pl.col("arm") == arm) for arm in (BASELINE, FOUR))
         gap = _gap_at_equal(one, many) if one.height and many.height else None
         if gap is not None:
-            found.append((*key, gap))
+            gaps.append((*key, gap))
     schema = {name: rows.schema[name] for name in by} | {"difference": pl.Float64()}
-    return pool(
-        pl.DataFrame(found, schema=schema, orient="row"), rows, "n = 4 minus n = 1"
-    )
+    differences = pl.DataFrame(gaps, schema=schema, orient="row")
+    return pool_strata(differences, rows, "n = 4 minus n = 1")
 
 
 def _loss_while_learning(frame: pl.DataFrame) -> pl.DataFrame:
-    """One row a run with n heads: minus its mean excess loss at choices over training.
+    """For each run with n heads, minus its mean excess loss at choices over training.
 
     A run that learns the choices earlier scores higher. Evaluations lie at equal steps.
     """
-    curves = in_settings(curve_rows(frame, "excess_loss", "test", CHOICE))
+    curves = add_settings(curve_rows(frame, "excess_loss", "test", CHOICE))
     value = -pl.col("value").mean()
     rows = curves.group_by("run_id", maintain_order=True).agg(
         pl.exclude("value").last(), value.alias("value")
     )
     lengths = pl.col("config").str.json_path_match("$.task.consequences")
-    return strata_of(multi_token(rows).with_columns(lengths=lengths), "lengths")
+    return add_strata(select_multi_token(rows).with_columns(lengths=lengths), "lengths")
 
 
 def best_n(frame: pl.DataFrame) -> Evidence | None:
     """C18: the best n between the ends, minus the better end.
 
-    For each data seed, the n in between and the end are those that are best on the other
-    seeds, so choosing does not flatter. Needs n = 1 and three others.
+    Both are chosen on the other data seeds, so that the choice does not bias the
+    difference. Needs n = 1 and three other arms.
     """
     rows = _loss_while_learning(frame)
-    parts = []
+    differences = []
     for cell in rows.partition_by("setting", maintain_order=True):
         arms = arms_of(cell)
         if len(arms) < 4 or BASELINE not in arms:
@@ -120,28 +123,29 @@ def best_n(frame: pl.DataFrame) -> Evidence | None:
             inside, ends = arms[1:-1], (arms[0], arms[-1])
             middle, end = (max(some, key=means.__getitem__) for some in (inside, ends))
             row = cell.filter(pl.col("data_seed") == own["data_seed"]).head(1)
-            parts.append(row.with_columns(difference=pl.lit(own[middle] - own[end])))
-    if not parts:
+            differences.append(
+                row.with_columns(difference=pl.lit(own[middle] - own[end]))
+            )
+    if not differences:
         return None
-    return pool(pl.concat(parts), rows, "better end minus best n between")
+    return pool_strata(pl.concat(differences), rows, "better end minus best n between")
 
 
-def arms_at_choices(frame: pl.DataFrame) -> Iterator[Test]:
+def arms_at_choices(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
     """C18: excess loss at choices, mean over training, n = 1 minus every other n."""
     rows = _loss_while_learning(frame)
     what = "gain in excess nats at choices, mean over training"
-    yield from against_next_token(rows, ["lengths"], what, "above")
+    yield from compare_with_next_token(rows, ["lengths"], what, "above")
 
 
 def bend_of_the_law(frame: pl.DataFrame) -> Evidence | None:
     """C21: how much the residual's decline bends, less a tenth of its fall; n = 1.
 
-    Of each run a parabola through log10 of the one-hot residual at layers 1 to L: `bend`
-    is how far it leaves its own chord half-way, `fall` how far the line goes down in all,
-    both in decades. Below zero: it falls, and bends by less than a tenth of that. One-hot
-    targets do not depend on how tokens are numbered.
+    A parabola is fitted to log10 of the one-hot residual at layers 1 to L of each run.
+    The bend is its distance from its chord half-way, the fall that of the chord from end
+    to end, both in decades. One-hot targets do not depend on the numbering of tokens.
     """
-    rows = in_settings(at_end(frame).filter(pl.col("suite") == LAW))
+    rows = add_settings(at_end(frame).filter(pl.col("suite") == LAW))
     rows = measured(rows, "one_hot").filter(
         pl.col("slice").str.contains("^path=head 1,layer=[0-9]+,target=t[+]1$"),
         pl.col("arm") == BASELINE,
@@ -150,11 +154,13 @@ def bend_of_the_law(frame: pl.DataFrame) -> Evidence | None:
     rows = _choice_points(rows.with_columns(slice_value("layer", pl.Int64())))
     runs = [
         run.head(1).with_columns(difference=pl.lit(bend - fall / 10))
-        for run in strata_of(rows).partition_by("run_id", maintain_order=True)
+        for run in add_strata(rows).partition_by("run_id", maintain_order=True)
         for bend, fall in (_bend_and_fall(run),)
     ]
     return (
-        pool(pl.concat(runs), names="bend less a tenth of the fall") if runs else None
+        pool_strata(pl.concat(runs), names="bend less a tenth of the fall")
+        if runs
+        else None
     )
 
 
@@ -166,15 +172,12 @@ def _bend_and_fall(run: pl.DataFrame) -> tuple[float, float]:
     return abs(float(square)), -2 * float(slope)
 
 
-LAW = "probe/prediction-law"
-
-
-def choice_shares(frame: pl.DataFrame) -> Iterator[Test]:
+def choice_shares(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
     """C12: the choice point's share of gradient and of loss, n minus 1.
 
-    Its share of terms is a count, and given as a remark.
+    The note has its share of loss terms, which is a count.
     """
-    rows = finished(frame, "choice-points")
+    rows = final_rows(frame, "choice-points")
     rows = rows.filter(pl.col("slice") == "role=choice-point")
     terms = measured(rows, "term_share", "probe/test").select(
         "run_id", terms=pl.col("value")
@@ -182,9 +185,9 @@ def choice_shares(frame: pl.DataFrame) -> Iterator[Test]:
 
     def remark(both: pl.DataFrame) -> str:
         shares = both.group_by("arm").agg(pl.col("terms").mean()).drop_nulls()
-        known = sort_rows(shares, "arm").iter_rows()
+        by_arm = sort_rows(shares, "arm").iter_rows()
         return ", ".join(
-            f"{terms:.1%} of the terms at {arm_name(arm)}" for arm, terms in known
+            f"{terms:.1%} of the terms at {arm_name(arm)}" for arm, terms in by_arm
         )
 
     for metric in ("gradient_share", "loss_share"):
@@ -192,58 +195,58 @@ def choice_shares(frame: pl.DataFrame) -> Iterator[Test]:
             terms, on="run_id", how="left", maintain_order="left"
         )
         what = f"{metric.replace('_', ' ')} of choice points"
-        yield from against_next_token(here, [], what, "above", remark)
+        yield from compare_with_next_token(here, [], what, "above", remark)
 
 
-def _gains(rows: pl.DataFrame, first: str, second: str, what: str) -> Iterator[Test]:
+def _compare_gains(
+    rows: pl.DataFrame, first: str, second: str, what: str
+) -> Iterator[ExploratoryTest]:
     """Gain in excess loss of n over 1 at slice `second` minus that at `first`."""
     cells = _gap_rows(rows, first, second)
-    yield from against_next_token(cells, [], what, "above")
+    yield from compare_with_next_token(cells, [], what, "above")
 
 
 def _gap_rows(rows: pl.DataFrame, first: str, second: str) -> pl.DataFrame:
-    """One row a run: excess loss at slice `first` minus that at `second`, and the worst."""
+    """For each run, excess loss at slice `first` minus that at `second`, and the larger."""
     excess = measured(rows, "excess_loss", "test")
-    parts = []
-    for part in (first, second):
-        here = excess.filter(pl.col("slice") == part)
-        parts.append(here.select("run_id", value=pl.col("value")))
-    both = (
-        parts[0]
-        .join(parts[1], on="run_id", suffix="_second")
-        .select(
-            "run_id",
-            gap=pl.col("value") - pl.col("value_second"),
-            worst=pl.max_horizontal("value", "value_second"),
-        )
+    one, other = (
+        excess.filter(pl.col("slice") == name).select("run_id", "value")
+        for name in (first, second)
+    )
+    both = one.join(other, on="run_id", suffix="_second").select(
+        "run_id",
+        value=pl.col("value") - pl.col("value_second"),
+        worst=pl.max_horizontal("value", "value_second"),
     )
     runs = rows.unique("run_id", keep="first", maintain_order=True).drop("value")
-    return runs.join(both, on="run_id").rename({"gap": "value"})
+    return runs.join(both, on="run_id")
 
 
-def right_decisions(frame: pl.DataFrame) -> Iterator[Test]:
+def right_decisions(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
     """C13: nats of excess loss of head 1 gained at choices minus at forced positions."""
-    rows = finished(frame, "choice-points")
+    rows = final_rows(frame, "choice-points")
     what = "gain in excess nats at choices minus at forced positions"
-    yield from _gains(rows, "horizon=1,role=forced", "horizon=1,role=choice", what)
+    yield from _compare_gains(
+        rows, "horizon=1,role=forced", "horizon=1,role=choice", what
+    )
 
 
-def informed_symbols(frame: pl.DataFrame) -> Iterator[Test]:
+def informed_symbols(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
     """C14: gain in excess loss of X where I(X;Y) is highest minus where it is zero."""
-    rows = finished(frame, "sources")
+    rows = final_rows(frame, "sources")
     what = "gain in excess nats on X, coupling 1 minus coupling 0"
     low, high = (f"horizon=1,role=X,coupling={c}" for c in (0, 1))
-    yield from _gains(rows, low, high, what)
+    yield from _compare_gains(rows, low, high, what)
 
 
-def running_gap(frame: pl.DataFrame) -> Iterator[Test]:
+def running_gap(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
     """C15: forced minus free share of possible tokens at equal forced share.
 
-    Each run is a curve through its probed steps: gap against forced share. The two runs
-    of a seed are compared where their forced shares overlap; where they do not, their
-    last gaps are shown, and are no evidence: a better model has a smaller gap anyway.
+    The probed steps of a run give a curve, gap against forced share. The two runs of a
+    seed are compared where their forced shares overlap. If no pair overlaps, the test has
+    the last gaps, which are no evidence: a better model has a smaller gap anyway.
     """
-    rows = multi_token(_running_points(frame))
+    rows = select_multi_token(_running_points(frame))
     for arm in arms_of(rows):
         if arm == BASELINE:
             continue
@@ -257,37 +260,28 @@ def running_gap(frame: pl.DataFrame) -> Iterator[Test]:
                         matched.append(gap)
                     unmatched.append(many["gap"][-1] - one["gap"][-1])
             cell = dict(zip(CELL, key, strict=True))
-            names = f"{arm_name(arm)} minus {arm_name(BASELINE)}"
-            where = f"{names}, {cell['scale']} ({cell['setting']})"
-            found = f"{len(matched)} of {len(unmatched)} pairs overlap"
-            if matched:
-                what = "forced minus free share of possible tokens, equal forced share"
-                values = tuple(matched)
-            else:
-                what = "forced minus free share of possible tokens, not matched"
-                values = tuple(unmatched)
-            yield Test(
-                f"{what}, {where}",
+            how = "equal forced share" if matched else "not matched"
+            about = (
+                f"forced minus free share of possible tokens, {how}, {arm_name(arm)} "
+                f"minus {arm_name(BASELINE)}, {cell['scale']}"
+            )
+            yield ExploratoryTest(
+                append_label(about, str(cell["label"])),
                 "below",
-                values,
-                parameters(cell),
-                note=found,
+                tuple(matched or unmatched),
+                note=f"{len(matched)} of {len(unmatched)} pairs overlap",
             )
 
 
-NEAR = 0.01
-"""Forced shares as near as this count as equal."""
-
-
 def _running_points(frame: pl.DataFrame) -> pl.DataFrame:
-    """One row a run and probed step: forced share and gap."""
+    """For each run and probed step, `forced` share and `gap`."""
     done = frame.filter(pl.col("state") == "done", pl.col("task") == "choice-points")
-    probed = in_settings(done.filter(pl.col("suite") == "probe/test-sampled"))
+    probed = add_settings(done.filter(pl.col("suite") == "probe/test-sampled"))
     forced = measured(probed, "possible").filter(pl.col("slice") == "running=forced")
     gap = measured(probed, "gap").select("run_id", "step", gap=pl.col("value"))
     both = forced.rename({"value": "forced"}).join(gap, on=["run_id", "step"])
-    known = both.drop_nulls(["forced", "gap"])
-    return sort_rows(known, *CELL, "arm", "data_seed", "step")
+    both = both.drop_nulls(["forced", "gap"])
+    return sort_rows(both, *CELL, "arm", "data_seed", "step")
 
 
 def _gap_at_equal(one: pl.DataFrame, many: pl.DataFrame) -> float | None:
@@ -304,20 +298,18 @@ def _gap_at_equal(one: pl.DataFrame, many: pl.DataFrame) -> float | None:
     return float((second - first).mean())
 
 
-def straight_law(frame: pl.DataFrame) -> Iterator[Test]:
-    """C21: slope in decades a layer, of token ids as they are and of one-hot targets."""
-    rows = in_settings(at_end(frame).filter(pl.col("suite") == LAW))
+def straight_law(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
+    """C21: slope in decades a layer, for token ids and for one-hot targets."""
+    rows = add_settings(at_end(frame).filter(pl.col("suite") == LAW))
     by = [*CELL, "task", "arm"]
     for target in ("residual", "one_hot"):
-        part = f"path=head 1,of={target},target=t+1"
-        here = measured(rows, "fit_slope").filter(pl.col("slice") == part)
+        name = f"path=head 1,of={target},target=t+1"
+        here = measured(rows, "fit_slope").filter(pl.col("slice") == name)
         here = here.with_columns(difference="value")
-        for key, values, _ in groups(sort_rows(here, *by, "data_seed"), by):
-            yield Test(
+        for key, values, _ in split_groups(sort_rows(here, *by, "data_seed"), by):
+            about = (
                 f"slope of {target.replace('_', '-')}, {key['task']}, "
-                f"{arm_name(str(key['arm']))}, {key['scale']} "
-                f"({format_count(parameters(key))}) ({key['setting']})",
-                "below",
-                values,
-                parameters(key),
+                f"{arm_name(key['arm'])}, {key['scale']} "
+                f"({format_count(key['parameters'])})"
             )
+            yield ExploratoryTest(append_label(about, key["label"]), "below", values)

@@ -1,7 +1,7 @@
 """Evidence on induction in stories: C1 to C6.
 
-The runs of a cell are measured on the same stories, so their last scores have, beside
-the t interval over seeds, a bootstrap interval over stories.
+The runs of a cell are measured on the same stories, so their last scores have a
+bootstrap interval over stories besides the t interval over seeds.
 """
 
 import math
@@ -12,25 +12,24 @@ import numpy as np
 import polars as pl
 
 from analysis.arm_names import arm_name, sort_rows
-from analysis.claims import MARGIN, Direction, Evidence, Test
+from analysis.claims import MARGIN, Direction, Evidence, ExploratoryTest
 from analysis.comparisons import paired
 from analysis.events import event_times
 from analysis.evidence.pairs import (
     CELL,
     TWO_TOKENS,
-    against_next_token,
-    finished,
-    groups,
-    in_settings,
-    multi_token,
-    of_arms,
-    parameters,
+    add_settings,
+    compare_with_next_token,
+    final_rows,
+    select_arms,
+    select_multi_token,
+    split_groups,
 )
 from analysis.evidence.pooling import (
     STRATUM,
-    arms_apart,
-    pool,
-    strata_of,
+    add_strata,
+    compare_arms,
+    pool_strata,
 )
 from analysis.selection import (
     NAMES_SUITE,
@@ -42,17 +41,18 @@ from analysis.selection import (
     measured,
     slice_value,
 )
+from analysis.settings import append_label
 from analysis.trajectories import curve_rows, floor_of, learned_level
 
 
 def _stories(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
     """Second-token accuracy at the last step."""
-    rows = finished(frame, "stories", *varied)
+    rows = final_rows(frame, "stories", *varied)
     rows = measured(rows, SECOND_TOKEN, NAMES_SUITE).filter(pl.col("slice") == "")
     return rows.drop_nulls("value")
 
 
-def _oracle(frame: pl.DataFrame) -> pl.DataFrame:
+def _best(frame: pl.DataFrame) -> pl.DataFrame:
     """Second-token accuracy at the best evaluation of each run, as the paper chose."""
     done = frame.filter(pl.col("state") == "done", pl.col("task") == "stories")
     rows = measured(done, SECOND_TOKEN, NAMES_SUITE).filter(pl.col("slice") == "")
@@ -60,33 +60,30 @@ def _oracle(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _validated(frame: pl.DataFrame) -> pl.DataFrame:
-    """Second-token accuracy at the step that validation names and stories choose."""
+    """Second-token accuracy at the step that is best on the validation split."""
     done = frame.filter(pl.col("state") == "done", pl.col("task") == "stories")
     rows = measured(done, SECOND_TOKEN).filter(pl.col("slice") == "")
-    by_names = measured(rows, SECOND_TOKEN, "validation")
-    found = at_step_of(measured(rows, SECOND_TOKEN, NAMES_SUITE), best_step(by_names))
-    return _without_items(found)
+    best = best_step(measured(rows, SECOND_TOKEN, "validation"))
+    return _without_items(at_step_of(measured(rows, SECOND_TOKEN, NAMES_SUITE), best))
 
 
 def _without_items(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of several steps: only those of the last one had counts by story."""
-    nothing = [
+    """Add settings; drop counts by story, which only rows of last steps have."""
+    missing = [
         pl.lit(None, rows.schema[name]).alias(name)
         for name in ("items_right", "items_number")
     ]
-    return in_settings(rows.with_columns(nothing))
+    return add_settings(rows.with_columns(missing))
 
 
 _STORIES_BY = ["open_names", "books_parts"]
-
-
 SMALL = 5_000_000
-"""C5: the two smallest sizes of the paper, 1M and 3M, lie below."""
+"""C5: parameters above the paper's two smallest sizes, 1M and 3M."""
 OPEN, ALONE = pl.col("open_names") == 1, pl.col("books_parts") == 0
 
 
 def _with_ends(frame: pl.DataFrame, suite: str = NAMES_SUITE) -> pl.DataFrame:
-    """Last second-token accuracies with floor and ceiling: the commonest name, and 1."""
+    """Last second-token accuracies; their floor is guessing the commonest name."""
     majority = measured(at_end(frame), "second_token_majority", suite)
     floors = majority.select("run_id", floor="value").unique("run_id")
     return (
@@ -98,34 +95,34 @@ def _with_ends(frame: pl.DataFrame, suite: str = NAMES_SUITE) -> pl.DataFrame:
 
 def gain_of_two(frame: pl.DataFrame) -> Evidence | None:
     """C1, C2: n = 2 minus n = 1 at the last step, stories alone, open names."""
-    return arms_apart(_with_ends(frame).filter(OPEN & ALONE), "n2")
+    return compare_arms(_with_ends(frame).filter(OPEN & ALONE), "n2")
 
 
 def seen_over_unseen(frame: pl.DataFrame) -> Evidence | None:
     """C3: n = 1, accuracy on second tokens that training showed, minus others."""
-    rows = measured(finished(frame, "stories"), SECOND_TOKEN, "test")
+    rows = measured(final_rows(frame, "stories"), SECOND_TOKEN, "test")
     rows = rows.filter(is_slice_of("tokens"), OPEN & ALONE, pl.col("arm") == "n1")
     floors = measured(at_end(frame), "second_token_majority", "test")
     rows = rows.join(
         floors.select("run_id", floor="value"), on="run_id", how="left"
     ).with_columns(side=slice_value("tokens"), ceiling=pl.lit(1.0))
-    rows = strata_of(rows)
+    rows = add_strata(rows)
     differences = paired(rows, STRATUM, "side", "unseen", "seen")
-    return pool(differences, rows, "seen minus unseen")
+    return pool_strata(differences, rows, "seen minus unseen")
 
 
 def gain_of_books(frame: pl.DataFrame) -> Evidence | None:
     """C4: n = 1, nine to one minus stories alone, at the end."""
-    rows = strata_of(_stories(frame, "books_parts").filter(pl.col("arm") == "n1"))
+    rows = add_strata(_stories(frame, "books_parts").filter(pl.col("arm") == "n1"))
     differences = paired(rows, STRATUM, "books_parts", 0, 9)
-    return pool(differences, rows, "nine to one minus stories alone")
+    return pool_strata(differences, rows, "nine to one minus stories alone")
 
 
 def gain_by_size(frame: pl.DataFrame) -> Evidence | None:
     """C5: gain of n = 2 on the mix below 5M minus its gain above."""
     rows = _with_ends(frame).filter(~ALONE)
     small = pl.col("parameters") < SMALL
-    low, high = (arms_apart(rows.filter(side), "n2") for side in (small, ~small))
+    low, high = (compare_arms(rows.filter(side), "n2") for side in (small, ~small))
     if low is None or high is None:
         return None
     large = dict(zip(high.data_seeds_S, high.values_S, strict=True))
@@ -139,50 +136,51 @@ def gain_by_size(frame: pl.DataFrame) -> Evidence | None:
         values_S=tuple(gaps.values()),
         data_seeds_S=tuple(gaps),
         over_items=None,
-        barred=low.barred and high.barred,
+        obstacle=low.obstacle and high.obstacle,
     )
 
 
 def gap_after_forming(frame: pl.DataFrame) -> Evidence | None:
-    """C6: the gap of the losses once both have formed induction, open names."""
+    """C6: n = 2 minus n = 1 once both have formed induction, open names."""
     gaps = _gaps(frame).filter(OPEN & ALONE)
-    rows = strata_of(of_arms(_with_ends(frame), TWO_TOKENS))
-    return pool(strata_of(gaps), rows, "n = 2 minus n = 1")
+    rows = add_strata(select_arms(_with_ends(frame), TWO_TOKENS))
+    return pool_strata(add_strata(gaps), rows, "n = 2 minus n = 1")
 
 
-def induction_small(frame: pl.DataFrame) -> Iterator[Test]:
-    """C1: n = 2 minus n = 1 at 1M to 30M: at the last step, the best, the validated."""
-    for rows, chosen in (
+def induction_small(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
+    """C1: n = 2 minus n = 1 at 1M to 30M, at three steps: last, best, validated."""
+    for rows, step in (
         (_stories(frame), "last step"),
-        (_oracle(frame), "best step"),
+        (_best(frame), "best step"),
         (_validated(frame), "step chosen on validation names"),
     ):
-        alone = of_arms(rows.filter(pl.col("books_parts") == 0), TWO_TOKENS)
-        what = f"second-token accuracy at the {chosen}"
-        yield from against_next_token(alone, _STORIES_BY, what, "above")
+        alone = select_arms(rows.filter(pl.col("books_parts") == 0), TWO_TOKENS)
+        what = f"second-token accuracy at the {step}"
+        yield from compare_with_next_token(alone, _STORIES_BY, what, "above")
 
 
-def induction_large(frame: pl.DataFrame) -> Iterator[Test]:
+def induction_large(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
     """C2: the same difference from 100M on."""
     rows = _stories(frame).filter(pl.col("books_parts") == 0)
-    rows = of_arms(rows, TWO_TOKENS)
+    rows = select_arms(rows, TWO_TOKENS)
     what = "second-token accuracy at the last step"
-    yield from against_next_token(rows, _STORIES_BY, what, "below")
+    yield from compare_with_next_token(rows, _STORIES_BY, what, "below")
 
 
-def unseen_names(frame: pl.DataFrame) -> Iterator[Test]:
-    """C3: accuracy on second tokens that training never showed is zero, others not.
+def unseen_names(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
+    """C3: accuracy on second tokens in training minus others, and of others alone.
 
-    Where seen ones are no better than guessing the commonest name of the story, nothing
-    has been learnt that could be capped.
+    Where those in training are no better than guessing the commonest name of the story,
+    nothing has been learnt that could be capped, and the note says so.
     """
-    rows = multi_token(measured(finished(frame, "stories"), SECOND_TOKEN, "test"))
-    part = slice_value("tokens").alias("part")
-    rows = rows.filter(is_slice_of("tokens")).with_columns(part)
+    rows = select_multi_token(
+        measured(final_rows(frame, "stories"), SECOND_TOKEN, "test")
+    )
+    rows = rows.filter(is_slice_of("tokens")).with_columns(slice_value("tokens"))
     by = [*CELL, "arm", *_STORIES_BY]
-    wide = rows.select(*by, "data_seed", "run_id", "part", "value")
-    seen = wide.filter(pl.col("part") == "seen")
-    unseen = wide.filter(pl.col("part") == "unseen").select("run_id", "value")
+    wide = rows.select(*by, "data_seed", "run_id", "tokens", "value")
+    seen = wide.filter(pl.col("tokens") == "seen")
+    unseen = wide.filter(pl.col("tokens") == "unseen").select("run_id", "value")
     both = seen.join(unseen, on="run_id", suffix="_unseen")
     both = sort_rows(both, *by, "data_seed")
     gap = both.with_columns(difference=pl.col("value") - pl.col("value_unseen"))
@@ -191,26 +189,26 @@ def unseen_names(frame: pl.DataFrame) -> Iterator[Test]:
         ("seen minus unseen second tokens", "above", gap),
         ("unseen second tokens", "within", level),
     )
-    for what, direction, frame_ in tests:
-        for key, values, cell in groups(frame_, by):
+    for what, direction, differences in tests:
+        for key, values, cell in split_groups(differences, by):
             runs = frame.filter(pl.col("run_id").is_in(cell["run_id"].to_list()))
             guess = floor_of(runs, SECOND_TOKEN, "test")
-            remark = _at_an_end(cell, guess, "value", "value_unseen")
-            yield Test(
-                f"second-token accuracy, {what}, {arm_name(str(key['arm']))}, "
-                f"{key['scale']}, open names {key['open_names']} ({key['setting']})",
+            about = (
+                f"second-token accuracy, {what}, {arm_name(key['arm'])}, "
+                f"{key['scale']}, open names {key['open_names']}"
+            )
+            yield ExploratoryTest(
+                append_label(about, key["label"]),
                 direction,
                 values,
-                parameters(key),
-                note=remark,
+                note=_remark_at_ends(cell, guess, "value", "value_unseen"),
             )
 
 
-def _at_an_end(cell: pl.DataFrame, guess: float, *sides: str) -> str:
-    """A remark where no side is above guessing (`guess`), or all have next to all right.
+def _remark_at_ends(cell: pl.DataFrame, guess: float, *sides: str) -> str:
+    """A note where no side is above the score `guess`, or all are nearly at 1.
 
-    No difference says anything there: what beats no rule that knows no language has not
-    learnt what could be capped.
+    A difference is no evidence there.
     """
     means = [mean for mean in (cell[side].mean() for side in sides) if mean is not None]
     levels = [mean for mean in means if isinstance(mean, float)]
@@ -221,10 +219,9 @@ def _at_an_end(cell: pl.DataFrame, guess: float, *sides: str) -> str:
     return ""
 
 
-def books_mix(frame: pl.DataFrame) -> Iterator[Test]:
+def books_mix(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
     """C4: nine to one minus stories alone, at the end."""
-    varied = ("books_parts",)
-    final = multi_token(_stories(frame, *varied))
+    final = select_multi_token(_stories(frame, "books_parts"))
     by = [*CELL, "arm", "open_names"]
     pairs = [
         final.filter(pl.col("books_parts") == parts).select(
@@ -236,84 +233,80 @@ def books_mix(frame: pl.DataFrame) -> Iterator[Test]:
         pairs[1], on=[*by, "data_seed"], suffix="_mix", nulls_equal=True
     )
     higher = both.with_columns(difference=pl.col("value_mix") - pl.col("value"))
-    tests: tuple[tuple[str, Direction, pl.DataFrame], ...] = (
-        ("second-token accuracy", "above", higher),
-    )
-    for what, direction, frame_ in tests:
-        for key, values, _ in groups(sort_rows(frame_, *by, "data_seed"), by):
-            yield Test(
-                f"{what}, nine to one minus stories alone, {arm_name(str(key['arm']))}, "
-                f"{key['scale']} ({key['setting']})",
-                direction,
-                values,
-                parameters(key),
-            )
+    for key, values, _ in split_groups(sort_rows(higher, *by, "data_seed"), by):
+        about = (
+            "second-token accuracy, nine to one minus stories alone, "
+            f"{arm_name(key['arm'])}, {key['scale']}"
+        )
+        yield ExploratoryTest(append_label(about, key["label"]), "above", values)
 
 
-def mix_by_size(frame: pl.DataFrame) -> Iterator[Test]:
+def mix_by_size(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
     """C5: on the mix, n = 2 minus n = 1: above at 1M and 3M, nothing from 10M on."""
     rows = _stories(frame).filter(pl.col("books_parts") > 0)
-    rows = of_arms(rows, TWO_TOKENS)
-    small = pl.col("parameters") < 5_000_000
+    rows = select_arms(rows, TWO_TOKENS)
+    small = pl.col("parameters") < SMALL
     what = "second-token accuracy on the mix"
     tests: tuple[tuple[pl.Expr, Direction], ...] = (
         (small, "above"),
         (~small, "within"),
     )
-    for part, direction in tests:
-        here = rows.filter(part)
-        yield from against_next_token(here, _STORIES_BY, what, direction)
+    for sizes, direction in tests:
+        here = rows.filter(sizes)
+        yield from compare_with_next_token(here, _STORIES_BY, what, direction)
 
 
 def _gaps(frame: pl.DataFrame) -> pl.DataFrame:
-    """One row a data seed of a cell in which both losses formed induction.
+    """A row for each pair of runs, n = 1 and n = 2 of a data seed, that formed induction.
 
-    `difference` is n = 2 minus n = 1, mean over the later half of the time that the two
-    runs have left after that; `first_gap` that at the start of this time.
+    `first_gap` is n = 2 minus n = 1 when the later of the two formed it, `difference` its
+    mean over the later half of the remaining training.
     """
     alone = frame.filter(pl.col("task") == "stories")
-    curves = in_settings(curve_rows(alone, SECOND_TOKEN, NAMES_SUITE))
-    formed = _formed(curves) if curves.height else {}
+    curves = add_settings(curve_rows(alone, SECOND_TOKEN, NAMES_SUITE))
+    formed = _times_to_form(curves) if curves.height else {}
     by = [*CELL, "steps", "batch_rows", "context", *_STORIES_BY, "data_seed"]
     gaps: list[tuple[object, ...]] = []
-    of_claim = of_arms(curves, TWO_TOKENS)
-    for cell, group in of_claim.group_by(by, maintain_order=True):
+    pairs = select_arms(curves, TWO_TOKENS)
+    for cell, group in pairs.group_by(by, maintain_order=True):
         runs = {run["arm"][0]: run for run in group.partition_by("run_id")}
         if runs.keys() >= set(TWO_TOKENS):
             first, second = (runs[arm] for arm in TWO_TOKENS)
             start = max(
                 formed.get(run["run_id"][0], math.inf) for run in (first, second)
             )
-            found = _gap_after(first, second, start)
-            if found is not None:
-                gaps.append((*cell, *found))
+            gap = _gap_after(first, second, start)
+            if gap is not None:
+                gaps.append((*cell, *gap))
     schema = {name: curves.schema[name] for name in by}
     schema |= {"first_gap": pl.Float64(), "difference": pl.Float64()}
     return pl.DataFrame(gaps, schema=schema, orient="row").sort(by)
 
 
-def formed_induction(frame: pl.DataFrame) -> Iterator[Test]:
-    """C6: the gap between the losses along training, once both have formed induction.
+def formed_induction(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
+    """C6: n = 2 minus n = 1 after both have formed induction.
 
     A run has formed it when its accuracy reaches the level that the task declares. The
-    remark gives the gap at the start of the time, to see whether it closes.
+    note has the gap at that time, which tells whether the gap closes.
     """
     table = _gaps(frame)
-    for key, values, group in groups(table, [*CELL, *_STORIES_BY]):
-        gaps_here = group["first_gap"].to_list()
-        yield Test(
+    for key, values, group in split_groups(table, [*CELL, *_STORIES_BY]):
+        about = (
             "second-token accuracy over the later half of the time after both formed "
             f"induction, n = 2 minus n = 1, {key['scale']}, open names "
-            f"{key['open_names']}, books {key['books_parts']} ({key['setting']})",
+            f"{key['open_names']}, books {key['books_parts']}"
+        )
+        first_gap = np.mean(group["first_gap"].to_list())
+        yield ExploratoryTest(
+            append_label(about, key["label"]),
             "within",
             values,
-            parameters(key),
-            note=f"gap when the later one formed: {np.mean(gaps_here):+.3f}",
+            note=f"gap when the later one formed: {first_gap:+.3f}",
         )
 
 
-def _formed(curves: pl.DataFrame) -> dict[str, float]:
-    """Run -> tokens at which induction had formed; infinite where it never did."""
+def _times_to_form(curves: pl.DataFrame) -> dict[str, float]:
+    """The tokens at which each run had formed induction; infinite if it never did."""
     times = event_times(curves, learned_level(curves, SECOND_TOKEN))
     return {
         run_id: tokens if happened else math.inf
@@ -324,10 +317,10 @@ def _formed(curves: pl.DataFrame) -> dict[str, float]:
 def _gap_after(
     first: pl.DataFrame, second: pl.DataFrame, start: float
 ) -> tuple[float, float] | None:
-    """Gap of two curves at `start`, and its mean over the later half of the time left.
+    """`second` minus `first` at `start`, and its mean over the later half of the rest.
 
-    At the evaluations of `first`, `second` interpolated; None with fewer than two
-    evaluations in that half.
+    Evaluated at the evaluations of `first`, with `second` interpolated. None if that half
+    has fewer than two evaluations.
     """
     first, second = first.sort("step"), second.sort("step")
     x, y = first["tokens"].to_numpy(), second["tokens"].to_numpy()

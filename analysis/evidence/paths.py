@@ -5,104 +5,114 @@ from collections.abc import Iterator
 import polars as pl
 
 from analysis.arm_names import BASELINE, arms_of
-from analysis.claims import Evidence, Test
+from analysis.claims import Evidence, ExploratoryTest
 from analysis.evidence.pairs import (
-    against_next_token,
-    finished,
-    in_settings,
+    CELL,
+    add_settings,
+    compare_with_next_token,
+    final_rows,
+    split_groups,
 )
-from analysis.evidence.pooling import event_apart, pool, strata_of, with_task
+from analysis.evidence.pooling import (
+    add_strata,
+    compare_events,
+    pool_strata,
+    select_task,
+)
 from analysis.selection import at_end, measured, slice_value
+from analysis.settings import append_label
 from analysis.trajectories import curve_rows, learned_level
 
 FOLLOWED = 0.9
-"""Share of decoded paths along edges from which a model counts as following them."""
+"""A run follows edges if at least this share of its decoded paths goes along edges."""
 
 
 def _star(frame: pl.DataFrame, metric: str, answers: str) -> pl.DataFrame:
-    """One row a finished run with n = 1: `metric`, `difference`, `follows`, `graph`.
+    """A row for each finished run with n = 1: the metric as `value`, and three columns.
 
-    `difference` is the metric minus 1/d; `follows` the share of decoded paths that go
-    along edges.
+    `difference` is the metric minus 1/d, `follows` the share of decoded paths that go
+    along edges, `graph` the text G(d, l).
     """
-    rows = with_task(finished(frame, "star"), answers=answers)
+    rows = select_task(final_rows(frame, "star"), answers=answers)
     rows = rows.filter(pl.col("slice") == "", pl.col("arm") == BASELINE)
-    found = measured(rows, metric, "test")
-    for name, part in (("guess", "arm_floor"), ("follows", "arm")):
-        values = measured(rows, part, "test").select(
+    scores = measured(rows, metric, "test")
+    for name, other in (("guess", "arm_floor"), ("follows", "arm")):
+        values = measured(rows, other, "test").select(
             "run_id", pl.col("value").alias(name)
         )
-        found = found.join(values, on="run_id", how="left")
+        scores = scores.join(values, on="run_id", how="left")
     graph = pl.col("config").str.json_path_match("$.task.degree")
     length = pl.col("config").str.json_path_match("$.task.length")
-    found = found.with_columns(
+    scores = scores.with_columns(
         graph=pl.format("G({}, {})", graph, length),
         difference=pl.col("value") - pl.col("guess"),
     )
-    return strata_of(found, "graph")
+    return add_strata(scores, "graph")
 
 
 def first_hop(frame: pl.DataFrame) -> Evidence | None:
     """C24: first hop minus 1/d with n = 1, of runs that follow edges."""
     rows = _star(frame, "first_hop", "forward")
-    follow = rows.filter(pl.col("follows") >= FOLLOWED)
-    return pool(follow, follow, "first hop minus 1/d, n = 1")
+    rows = rows.filter(pl.col("follows") >= FOLLOWED)
+    return pool_strata(rows, rows, "first hop minus 1/d, n = 1")
 
 
 def reversed_paths(frame: pl.DataFrame) -> Evidence | None:
     """C25: path accuracy minus 1/d with n = 1 and reversed answers."""
     rows = _star(frame, "path", "reversed")
-    return pool(rows, rows, "path accuracy minus 1/d, n = 1, reversed")
+    return pool_strata(rows, rows, "path accuracy minus 1/d, n = 1, reversed")
 
 
-def _solved(
+def _compare_times_to_solve(
     frame: pl.DataFrame,
     graphs: tuple[tuple[int, int], ...],
     second: str | None,
     first: str,
 ) -> Evidence | None:
-    """Whether `second` solves star graphs earlier than `first`."""
+    """Whether `second` solves star graphs earlier than `first`, by log-rank."""
     star = frame.filter(pl.col("task") == "star")
     parts = [
-        with_task(star, answers="forward", degree=degree, length=length)
+        select_task(star, answers="forward", degree=degree, length=length)
         for degree, length in graphs
     ]
-    rows = in_settings(curve_rows(pl.concat(parts), "path", "test"))
+    rows = add_settings(curve_rows(pl.concat(parts), "path", "test"))
     if rows.is_empty() or second is None:
         return None
     level = learned_level(rows, "path")
-    return event_apart(rows, level, "higher", (second,), (first,))
+    return compare_events(rows, level, "higher", (second,), (first,))
 
 
 def four_heads_over_two(frame: pl.DataFrame) -> Evidence | None:
     """C26: when G(3, 5) is solved, n = 4 against n = 2."""
-    return _solved(frame, ((3, 5),), "n4_added", "n2_added")
+    return _compare_times_to_solve(frame, ((3, 5),), "n4_added", "n2_added")
 
 
 def token_order_over_heads(frame: pl.DataFrame) -> Evidence | None:
     """C27: when G(5, 5) is solved, the first token-order arm against n = 4."""
     arms = [arm for arm in arms_of(frame) if arm.startswith("top")]
-    return _solved(frame, ((5, 5),), arms[0] if arms else None, "n4_added")
+    return _compare_times_to_solve(
+        frame, ((5, 5),), arms[0] if arms else None, "n4_added"
+    )
 
 
-def star_arms(frame: pl.DataFrame) -> Iterator[Test]:
+def star_arms(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
     """Path accuracy of every arm minus n = 1 on star graphs."""
-    rows = measured(finished(frame, "star"), "path", "test")
+    rows = measured(final_rows(frame, "star"), "path", "test")
     rows = rows.filter(pl.col("slice") == "")
-    yield from against_next_token(rows, [], "path accuracy", "above")
+    yield from compare_with_next_token(rows, [], "path accuracy", "above")
 
 
 def loss_by_offset(frame: pl.DataFrame) -> Evidence | None:
     """C28: rise of loss from one head of n = 4 to the next, on text.
 
-    For each data seed, of the step that is smallest on the other seeds: the smallest of
-    its own would be below zero by noise alone.
+    For each data seed, the rise between the two heads that rise least on the other
+    seeds. The least rise on the seed itself would be below zero by noise alone.
     """
-    rows = measured(finished(frame, "text"), "loss").filter(pl.col("arm") == "n4")
+    rows = measured(final_rows(frame, "text"), "loss").filter(pl.col("arm") == "n4")
     heads = pl.col("slice").str.contains("^horizon=[0-9]+$") & (
         pl.col("suite") == "test"
     )
-    rows = strata_of(rows.filter(heads)).with_columns(
+    rows = add_strata(rows.filter(heads)).with_columns(
         slice_value("horizon", pl.Int64())
     )
     rise = pl.col("value").diff().over("run_id")
@@ -118,12 +128,12 @@ def loss_by_offset(frame: pl.DataFrame) -> Evidence | None:
                 parts.append(smallest.with_columns(difference="rise"))
     if not parts:
         return None
-    return pool(pl.concat(parts), rows, "heads of n = 4")
+    return pool_strata(pl.concat(parts), rows, "heads of n = 4")
 
 
-def offsets_in_order(frame: pl.DataFrame) -> Iterator[Test]:
-    """Smallest rise of loss between heads, on every task with several heads."""
-    rows = in_settings(at_end(frame)).filter(pl.col("metric") == "loss")
+def offsets_in_order(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
+    """C28: the smallest rise of loss from head to head, on every task."""
+    rows = add_settings(at_end(frame)).filter(pl.col("metric") == "loss")
     heads = rows.filter(
         pl.col("slice").str.contains("^horizon=[0-9]+$"), pl.col("suite") != "train"
     )
@@ -131,16 +141,10 @@ def offsets_in_order(frame: pl.DataFrame) -> Iterator[Test]:
     heads = heads.sort("run_id", "suite", "horizon")
     rise = pl.col("value").diff().over("run_id", "suite")
     steps = heads.with_columns(rise=rise).drop_nulls("rise")
-    by = ["task", "suite", "setting", "scale", "parameters", "arm"]
+    by = ["task", "suite", *CELL, "arm"]
     runs = steps.group_by([*by, "run_id", "data_seed"]).agg(pl.col("rise").min())
-    cells = runs.sort(*by, "data_seed")
-    for key, cell in cells.group_by(by, maintain_order=True):
-        task, suite, setting, scale, size, arm = key
-        assert isinstance(size, int)
-        yield Test(
-            f"smallest rise of loss between heads, {task}, {suite}, {arm}, {scale} "
-            f"({setting})",
-            "above",
-            tuple(cell["rise"].to_list()),
-            size,
-        )
+    cells = runs.sort(*by, "data_seed").rename({"rise": "difference"})
+    for key, values, _ in split_groups(cells, by):
+        names = [key[name] for name in ("task", "suite", "arm", "scale")]
+        about = ", ".join(["smallest rise of loss between heads", *names])
+        yield ExploratoryTest(append_label(about, key["label"]), "above", values)

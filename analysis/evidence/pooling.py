@@ -1,4 +1,4 @@
-"""From rows of runs to the evidence of a claim's one contrast."""
+"""Evidence of a claim's contrast, pooled over sizes, from rows of runs."""
 
 import json
 from collections.abc import Sequence
@@ -12,24 +12,24 @@ from analysis.events import Better, Times, event_times, log_rank
 from analysis.evidence.pairs import CELL, difference_over_items
 from analysis.execution_paths import path_difference
 from analysis.modes import lower_group_size, span_of
-from analysis.settings import rates_are_tuned
+from analysis.settings import append_label, rates_are_tuned
 from analysis.statistics import Interval
 
 STRATUM = ["stratum", *CELL, "budget"]
-"""A size (or another part that is pooled), its setting, and its training tokens."""
+"""Columns of a stratum: a size (or another pooled condition), its setting and tokens."""
 
 
-def strata_of(rows: pl.DataFrame, *parts: str) -> pl.DataFrame:
-    """Transformers alone, with `budget` and `stratum`: the size, and the `parts`."""
-    names = [pl.col("scale"), *(pl.format(f"{p} {{}}", pl.col(p)) for p in parts)]
+def add_strata(rows: pl.DataFrame, *conditions: str) -> pl.DataFrame:
+    """Rows of transformers with `budget` and `stratum`: the size and the `conditions`."""
+    names = [pl.col("scale"), *(pl.format(f"{c} {{}}", pl.col(c)) for c in conditions)]
     return rows.filter(~pl.col("scale").str.contains(" ")).with_columns(
         budget=pl.col("steps") * pl.col("batch_rows") * pl.col("context"),
         stratum=pl.concat_str(names, separator=", "),
     )
 
 
-def with_task(rows: pl.DataFrame, **fields: object) -> pl.DataFrame:
-    """The runs whose task has these fields."""
+def select_task(rows: pl.DataFrame, **fields: object) -> pl.DataFrame:
+    """The rows of runs whose task has these fields."""
     kept = []
     for config in rows["config"].drop_nulls().unique().to_list():
         task = json.loads(config).get("task", {})
@@ -38,42 +38,40 @@ def with_task(rows: pl.DataFrame, **fields: object) -> pl.DataFrame:
     return rows.filter(pl.col("config").is_in(kept))
 
 
-def arms_apart(
-    rows: pl.DataFrame, second: str, first: str = BASELINE, *parts: str
+def compare_arms(
+    rows: pl.DataFrame, second: str, first: str = BASELINE, *conditions: str
 ) -> Evidence | None:
     """`value` of the arm `second` minus that of `first`, paired by data seed.
 
-    `rows` has one row a run with its setting, and where there are any, the `floor` and
-    `ceiling` of the value. None without a pair.
+    `rows` has one row a run with its setting, and the `floor` and `ceiling` of the value
+    if there are any. None without a pair.
     """
-    rows = strata_of(rows.filter(pl.col("arm").is_in([first, second])), *parts)
+    rows = add_strata(rows.filter(pl.col("arm").is_in([first, second])), *conditions)
     differences = paired(rows, STRATUM, "arm", first, second)
     names = f"{arm_name(second)} minus {arm_name(first)}"
-    return pool(differences, rows, names)
+    return pool_strata(differences, rows, names)
 
 
-def pool(
+def pool_strata(
     differences: pl.DataFrame, rows: pl.DataFrame | None = None, names: str = ""
 ) -> Evidence | None:
     """One value a data seed: the mean over strata of `difference`.
 
-    Of each stratum the setting with the largest budget counts, then the one with most
-    seeds. Strata of fewer than five seeds do not count where others have them. `rows`
-    are those of the runs that were compared, for floors, items and execution paths.
+    Each stratum has the setting with the largest budget, then with most seeds. Strata of
+    fewer than five seeds do not count where others have five. `rows` are those of the
+    compared runs, for floors, items and execution paths.
     """
     differences = differences.drop_nulls("difference")
     if differences.is_empty():
         return None
-    chosen, crowded = _settings(differences)
+    chosen, tie = _choose_settings(differences)
     kept = differences.join(chosen, on=["stratum", "setting"], how="semi")
     strata = kept["stratum"].n_unique()
     means = kept.group_by("data_seed").agg(pl.col("difference").mean(), pl.len())
     whole = means.filter(pl.col("len") == strata).sort("data_seed")
     cells = chosen.sort("parameters")
-    words = ", ".join(
-        f"{stratum} ({setting})"
-        for stratum, setting in cells.select("stratum", "setting").iter_rows()
-    )
+    names_and_labels = cells.select("stratum", "label").iter_rows()
+    words = ", ".join(append_label(*pair) for pair in names_and_labels)
     used = (
         None
         if rows is None
@@ -87,14 +85,14 @@ def pool(
         data_seeds_S=tuple(whole["data_seed"].to_list()),
         over_items=_over_items(kept.join(whole, on="data_seed", how="semi"), used),
         tuned=used is not None and rates_are_tuned(used),
-        barred=crowded or ("" if used is None else _barred(used)),
-        notes=() if used is None else _notes(used),
+        obstacle=tie or ("" if used is None else _find_obstacle(used)),
+        notes=() if used is None else _remarks(used),
     )
 
 
-def _settings(rows: pl.DataFrame) -> tuple[pl.DataFrame, str]:
-    """The setting of each stratum, and why none can be chosen."""
-    counts = rows.group_by("stratum", "setting", "parameters", "budget").agg(
+def _choose_settings(rows: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """The setting of each stratum, and a message where several tie."""
+    counts = rows.group_by("stratum", "setting", "label", "parameters", "budget").agg(
         pl.col("data_seed").n_unique().alias("seeds")
     )
     ranked = counts.sort(
@@ -104,16 +102,17 @@ def _settings(rows: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     tied = ranked.join(
         first.select("stratum", "budget", "seeds"), on=["stratum", "budget", "seeds"]
     )
-    crowded = ""
+    message = ""
     several = tied.filter(pl.len().over("stratum") > 1)
     if several.height:
         stratum = several["stratum"][0]
-        ids = several.filter(pl.col("stratum") == stratum)["setting"].to_list()
-        crowded = f"{stratum} was trained at several settings of one budget: " + (
-            f"{', '.join(ids)}; keep one, such as the tuned one"
+        labels = several.filter(pl.col("stratum") == stratum)["label"].to_list()
+        message = (
+            f"{stratum} was trained at several settings of one budget: "
+            f"{', or '.join(labels)}; keep one, such as the tuned one"
         )
     full = first.filter(pl.col("seeds") >= ENOUGH_SEEDS)
-    return (full if full.height else first), crowded
+    return (full if full.height else first), message
 
 
 def _over_items(pairs: pl.DataFrame, used: pl.DataFrame | None) -> Interval | None:
@@ -123,11 +122,11 @@ def _over_items(pairs: pl.DataFrame, used: pl.DataFrame | None) -> Interval | No
     return difference_over_items(used, pairs)
 
 
-def _barred(rows: pl.DataFrame) -> str:
-    """Why a mean over seeds says nothing; empty if it says something.
+def _find_obstacle(rows: pl.DataFrame) -> str:
+    """Why a mean over seeds is no evidence; empty if it is.
 
-    Every side of every stratum is at the floor (its mean no further than the margin from
-    it, or below), every one is at the ceiling, or the seeds of one fall into two groups.
+    All sides of all strata are at the floor (their means below it, or above by the margin
+    at most), all are at the ceiling, or the seeds of one fall into two groups.
     """
     sides = [name for name in ("stratum", "arm", "side") if name in rows.columns]
     for name, sign in (("floor", 1), ("ceiling", -1)):
@@ -152,12 +151,12 @@ def _barred(rows: pl.DataFrame) -> str:
     return ""
 
 
-def _notes(rows: pl.DataFrame) -> tuple[str, ...]:
+def _remarks(rows: pl.DataFrame) -> tuple[str, ...]:
     paths = path_difference(rows)
     return (f"the arms trained through different paths: {paths}",) if paths else ()
 
 
-def event_apart(
+def compare_events(
     curves: pl.DataFrame,
     level: float,
     better: Better,
@@ -170,26 +169,26 @@ def event_apart(
     """
     if curves.is_empty():
         return None
-    rows = strata_of(curves.filter(pl.col("arm").is_in([*first, *second])))
+    rows = add_strata(curves.filter(pl.col("arm").is_in([*first, *second])))
     side = pl.col("arm").is_in(list(second)).alias("second")
     runs = rows.unique("run_id", maintain_order=True).drop("tokens")
     times = runs.join(event_times(rows, level, better), on="run_id").with_columns(side)
     both = times.filter(pl.col("second").n_unique().over("stratum", "setting") == 2)
     if both.is_empty():
         return None
-    chosen, crowded = _settings(both)
+    chosen, tie = _choose_settings(both)
     kept = both.join(chosen, on=["stratum", "setting"], how="semi")
-    parts = kept.partition_by("stratum", maintain_order=True)
+    frames = kept.partition_by("stratum", maintain_order=True)
     strata = [
-        (Times.of(part.filter(~pl.col("second"))), Times.of(part.filter("second")))
-        for part in parts
+        (Times.of(rows.filter(~pl.col("second"))), Times.of(rows.filter("second")))
+        for rows in frames
     ]
-    seeds = min(len(one.tokens_S) for pair in strata for one in pair)
+    seeds = min(len(times.tokens_S) for pair in strata for times in pair)
     counts = [
         f"{arm_name(arm)} {cell['happened'].sum()} of {cell.height}"
         for (arm,), cell in kept.group_by("arm", maintain_order=True)
     ]
-    where = ", ".join(f"{part['stratum'][0]} ({part['setting'][0]})" for part in parts)
+    where = ", ".join(append_label(f["stratum"][0], f["label"][0]) for f in frames)
     return Evidence(
         runs=f"reached it: {', '.join(sorted(counts))}, at {where}",
         seeds=seeds,
@@ -197,6 +196,6 @@ def event_apart(
         events=log_rank(strata),
         happened_share=float(kept["happened"].to_numpy().mean()),
         tuned=rates_are_tuned(kept),
-        barred=crowded,
-        notes=_notes(kept),
+        obstacle=tie,
+        notes=_remarks(kept),
     )

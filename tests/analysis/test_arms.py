@@ -202,7 +202,7 @@ def test_arms_that_a_claim_does_not_name_leave_its_verdict_alone(frame):
     for name in alone:
         assert beside[name].verdict == alone[name].verdict
         assert beside[name].reason == alone[name].reason
-    shown = [test.about for test in beside["C13"].beside]
+    shown = [test.about for test in beside["C13"].exploratory]
     assert [text.split(", ", 1)[1].split(" minus")[0] for text in shown] == [
         *("chain 1", "n = 4", "n = 4, anticausal", "top4")
     ]
@@ -213,4 +213,4 @@ def test_without_its_arms_a_claim_is_not_tested(frame):
     (found,) = judge_all(other, ["C13"])
     assert found.verdict == "not tested"
     assert found.evidence is None
-    assert len(found.beside) == 1
+    assert len(found.exploratory) == 1

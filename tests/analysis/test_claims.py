@@ -11,11 +11,19 @@ import pytest
 from scipy import stats
 
 from analysis.__main__ import main
-from analysis.claims import RULE, Claim, Contrast, Evidence, Test, judge, read_contrast
+from analysis.claims import (
+    RULE,
+    Claim,
+    Contrast,
+    Evidence,
+    ExploratoryTest,
+    judge,
+    read_contrast,
+)
 from analysis.collect import collect
 from analysis.comparisons import seeds_to_resolve
 from analysis.events import Times, log_rank
-from analysis.evidence.pooling import pool
+from analysis.evidence.pooling import pool_strata
 from analysis.modes import lower_group_size
 from analysis.parquet import read_all, write
 from analysis.selection import SECOND_TOKEN
@@ -165,6 +173,7 @@ def differences(**cells):
             {
                 "stratum": name.partition("_")[0],
                 "setting": name,
+                "label": name,
                 "scale": "1M",
                 "parameters": 1_000_000,
                 "budget": budget,
@@ -178,7 +187,7 @@ def differences(**cells):
 
 
 def test_a_seed_gives_the_mean_over_sizes_of_the_longest_setting():
-    found = pool(
+    found = pool_strata(
         differences(
             a_long=(200, [1, 2, 3, 4, 5]),
             a_short=(100, [9, 9, 9, 9, 9, 9]),
@@ -188,11 +197,11 @@ def test_a_seed_gives_the_mean_over_sizes_of_the_longest_setting():
     )
     assert found.values_S == (2, 3, 4, 5, 6)
     assert found.data_seeds_S == (0, 1, 2, 3, 4)
-    assert (found.barred, found.seeds) == ("", 5)
+    assert (found.obstacle, found.seeds) == ("", 5)
     assert found.runs == "a (a_long), b (b_long)"
-    tied = pool(differences(a_one=(1, [1] * 5), a_two=(1, [2] * 5)))
-    assert "several settings of one budget: a_one, a_two" in tied.barred
-    assert pool(differences(c_few=(200, [50, 60]))).values_S == (50, 60)
+    tied = pool_strata(differences(a_one=(1, [1] * 5), a_two=(1, [2] * 5)))
+    assert "several settings of one budget: a_one, or a_two" in tied.obstacle
+    assert pool_strata(differences(c_few=(200, [50, 60]))).values_S == (50, 60)
 
 
 def test_seeds_are_counted_that_would_resolve_the_effect():
@@ -238,7 +247,7 @@ def test_an_unrelated_sweep_changes_nothing(tmp_path):
         assert alone[name].verdict == "supported", name
         assert beside[name].evidence == alone[name].evidence, name
         assert beside[name].reason == alone[name].reason, name
-    assert len(beside["C13"].beside) > len(alone["C13"].beside), (
+    assert len(beside["C13"].exploratory) > len(alone["C13"].exploratory), (
         "shown, deciding nothing"
     )
 
@@ -297,9 +306,9 @@ def test_below_the_claimed_scale_or_on_another_ring_there_is_none(tmp_path):
     for name in ("C7", "C8", "C9", "C10", "C11"):
         assert found[name].verdict == "not tested"
         assert "stated for 30M to 100M parameters" in found[name].reason
-    assert len(found["C7"].beside) == 2, "a test each m"
+    assert len(found["C7"].exploratory) == 2, "a test each m"
     stories = judged(tmp_path / "s", only=("C1",))["C1"]
-    assert stories.beside == ()
+    assert stories.exploratory == ()
     write_stories_sweep(tmp_path / "b", sizes=("100k",), seeds=2)
     reason = judged(tmp_path / "b", only=("C1",))["C1"].reason
     assert reason == "stated for 1M to 30M parameters; runs reach 96k"
@@ -418,7 +427,7 @@ def test_gaps_of_unequal_forced_quality_are_no_evidence(tmp_path):
     )
     (found,) = judge_all(last, only=("C15",))
     assert found.verdict == "not tested"
-    assert "not matched" in found.beside[0].about
+    assert "not matched" in found.exploratory[0].about
     (matched,) = judge_all(frame, only=("C15",))
     assert np.mean(matched.evidence.values_S) == pytest.approx(-0.075, abs=0.02)
 
@@ -448,7 +457,7 @@ def test_a_gap_at_the_end_that_closes_is_seen_in_the_remark(tmp_path):
     write_stories_sweep(tmp_path, sizes=("1M",), gain=0.0, end=0.85, rise=40)
     found = judged(tmp_path, only=("C6",))["C6"]
     assert found.verdict == "supported"
-    assert found.beside[0].note.startswith("gap when the later one formed:")
+    assert found.exploratory[0].note.startswith("gap when the later one formed:")
 
 
 def test_a_gap_before_both_have_formed_it_is_no_evidence_against_c6(tmp_path):
@@ -607,7 +616,7 @@ def test_the_exploratory_table_is_corrected_and_decides_nothing(tmp_path):
     found = judged(tmp_path, only=("C12",))["C12"].to_dict()
     assert {"p_holm", "mean"} <= found["tests"][0].keys()
     assert not {"result", "verdict"} & found["tests"][0].keys()
-    loud = Test("loud", "above", draws(-5.0), 1)
+    loud = ExploratoryTest("loud", "above", draws(-5.0))
     quiet = contrast("above")
     claim = Claim("X", "says", "source", quiet, lambda frame: [loud], "make")
     frame = pl.DataFrame(schema={"parameters": pl.Int64()})

@@ -3,6 +3,7 @@
 import errno
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -262,7 +263,7 @@ def test_what_a_notebook_has_set_stays_as_it_is(sweep):
 
 
 def test_tables_of_the_suite_are_found_from_any_directory(tmp_path):
-    command = ["-m", "analysis", "claims", "C12", "--json"]
+    command = ["-m", "analysis", "claims", "C3", "C12", "--json"]
     done = subprocess.run(
         [sys.executable, *command],
         cwd=tmp_path,
@@ -273,6 +274,8 @@ def test_tables_of_the_suite_are_found_from_any_directory(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert '"verdict": "supported"' in done.stdout
+    assert "seen minus unseen at 30k (p open 1), 100k (p open 1)" in done.stdout
+    assert not re.search(r"\b[0-9a-f]{8}\b", done.stdout), "settings have words"
 
 
 @pytest.mark.parametrize("command", ["figures", "report", "notebooks"])

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.collect import collect
 from analysis.comparisons import paired
-from analysis.evidence.pairs import in_settings
+from analysis.evidence.pairs import add_settings
 from analysis.parquet import read_all
 from analysis.plots.families import FIGURES
 from analysis.settings import (
@@ -161,13 +161,15 @@ def test_tests_name_the_size_of_recurrent_models_with_their_mixer():
     frame = pl.DataFrame(
         {
             "config": [canonical_json(config.to_dict()) for config in configs],
+            "run_id": ["a", "b"],
+            "task": "polynomial",
             "scale": "10k",
             "arm": "n1",
             "learning_rate": 1e-3,
             "weight_decay": 0.1,
         }
     )
-    found = in_settings(frame)
+    found = add_settings(frame)
     assert found["scale"].to_list() == ["10k", "10k rwkv"]
     assert found["setting"].n_unique() == 2
 

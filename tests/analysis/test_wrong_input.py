@@ -80,9 +80,9 @@ def test_words_that_no_run_has(tables, command, words, said, refused):
     ("words", "said"),
     [
         ("plot good --x value", "No field is called 'value'. Nearest: scale."),
-        ("plot good --hue seed", "seed tells the runs of one cell apart"),
+        ("plot good --hue seed", "seed differs between the runs of one cell"),
         ("plot good --figures file", "file: File exists. Choose another name"),
-        ("plot good --hue tokens", "--hue tokens is no field of a run"),
+        ("plot good --hue tokens", "--hue tokens is not a field of a run"),
         ("compare one-run", "All finished runs have arm=n1: there is nothing"),
         ("compare good --baseline n9", "No finished run has arm=n9 as a baseline."),
         (
