@@ -21,33 +21,33 @@ SETTLED = 0.02
 """Share of the span within which a score is at its floor or ceiling."""
 LEVEL = 0.05
 WILCOXON = 6
-"""Pairs from which on Wilcoxon's test can fall below the level."""
+"""With fewer pairs Wilcoxon's test cannot fall below the level."""
 
 
 def judge_differences(
     pairs: pl.DataFrame, span: float, measure: Measure
 ) -> dict[str, Any]:
-    """The numbers of one contrast.
+    """Test the differences of one contrast; returns its columns by name.
 
-    `noise`: two means of the baseline, at as many seeds each, differ by less in 95 %;
-    None below four pairs and for two groups of seeds.
+    `noise`: in 95 % of cases two means of the baseline, of as many seeds each, differ by
+    less. It is None for fewer than four pairs, and for seeds in two groups.
     """
     first, second = pairs["first"].to_list(), pairs["second"].to_list()
     differences = pairs["difference"].to_list()
     grouped = lower_group_size(first, span) or lower_group_size(second, span)
     middle = np.median if grouped else np.mean
-    found: dict[str, Any] = {
+    columns: dict[str, Any] = {
         "pairs": len(differences),
         "baseline": float(middle(first)),
         "value": float(middle(second)),
     }
     higher = sum(one > 0 for one in differences)
     if grouped:
-        found |= _without_distribution(differences)
+        columns |= _test_without_distribution(differences)
     else:
         one = Difference.of(differences)
         many = one.interval.count > 1
-        found |= {
+        columns |= {
             "difference": one.interval.mean,
             "low": one.interval.low if many else None,
             "high": one.interval.high if many else None,
@@ -56,35 +56,37 @@ def judge_differences(
             "resolves_with": seeds_to_resolve(one.interval.spread, one.interval.mean),
         }
     band = noise_band(first, span)
-    found["noise"] = None if band is None else (band[1] - band[0]) / 2
-    found["higher"] = f"{higher} of {len(differences)}"
-    found["settled"] = _settled(pairs, (found["baseline"], found["value"]), measure)
-    return found
+    columns["noise"] = None if band is None else (band[1] - band[0]) / 2
+    columns["higher"] = f"{higher} of {len(differences)}"
+    columns["settled"] = _find_saturation(
+        pairs, (columns["baseline"], columns["value"]), measure
+    )
+    return columns
 
 
-def _without_distribution(differences: Sequence[float]) -> dict[str, Any]:
+def _test_without_distribution(differences: Sequence[float]) -> dict[str, Any]:
     """Median difference, its exact interval from order statistics, and a test."""
     ordered, count = sorted(differences), len(differences)
     moved = [abs(one) for one in ordered if one != 0]
     ties = len(set(moved)) < count
-    found: dict[str, Any] = {"difference": float(np.median(ordered)), "low": None}
-    found |= {"high": None, "resolves_with": None}
+    columns: dict[str, Any] = {"difference": float(np.median(ordered)), "low": None}
+    columns |= {"high": None, "resolves_with": None}
     # The k-th smallest and largest of n hold the median with 1 - 2 P(B(n, 1/2) < k).
     inside = int(stats.binom.ppf(LEVEL / 2, count, 0.5))
     if stats.binom.cdf(inside - 1, count, 0.5) <= LEVEL / 2 and inside >= 1:
-        found |= {"low": ordered[inside - 1], "high": ordered[-inside]}
+        columns |= {"low": ordered[inside - 1], "high": ordered[-inside]}
     if count >= WILCOXON and not ties:
         p = stats.wilcoxon(ordered, method="exact").pvalue
-        return found | {"p": float(p), "test": "Wilcoxon"}
+        return columns | {"p": float(p), "test": "Wilcoxon"}
     above = sum(one > 0 for one in ordered)
     p = stats.binomtest(above, len(moved)).pvalue if moved else 1.0
-    return found | {"p": float(p), "test": "sign"}
+    return columns | {"p": float(p), "test": "sign"}
 
 
-def _settled(
+def _find_saturation(
     pairs: pl.DataFrame, sides: tuple[float, float], measure: Measure
 ) -> str | None:
-    """Where both sides are at an end of the scale, where no difference can show."""
+    """Words for two sides that are both at the floor or the ceiling, else None."""
     rising = measure.higher_is_better
     if rising is None:
         return None

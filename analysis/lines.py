@@ -1,7 +1,7 @@
 """Parses files of measurements (one JSON object a line) into typed, sorted tables.
 
-Files are parsed whole; if that fails, line by line, so that only bad lines are lost, and
-their number is reported.
+Many files are parsed at once. A batch with a bad line is parsed line by line, so that only
+bad lines are lost; their number is reported.
 """
 
 import io
@@ -167,7 +167,7 @@ def _counts(values: Any) -> list[int]:
     return counts.tolist()
 
 
-def in_order(measured: pl.DataFrame) -> pl.DataFrame:
+def sort_measurements(measured: pl.DataFrame) -> pl.DataFrame:
     """Sort by `ORDER`, and keep the last written of rows with equal keys.
 
     Names are sorted as ranks, which is several times faster than as text.

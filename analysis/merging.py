@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from analysis.folders import is_probe
-from analysis.lines import ITEM_COLUMNS, Lines, in_order, parse, parse_items
+from analysis.lines import ITEM_COLUMNS, Lines, parse, parse_items, sort_measurements
 from analysis.parquet import (
     PROBE,
     TableSource,
@@ -61,7 +61,7 @@ def merge(
         earlier = earlier.filter(pl.col("suite").str.starts_with(PROBE))
     more = _keep_unmeasured(earlier, measured).select(*METRIC_SCHEMA)
     if more.height:
-        measured = in_order(pl.concat([measured, more]))
+        measured = sort_measurements(pl.concat([measured, more]))
     table = pl.concat([whole.filter(~here), _join_runs(fresh, measured, items)])
     return Merged(table.sort("run_id", maintain_order=True), taken, left_out, errors)
 
@@ -148,7 +148,7 @@ def _parse_files(lines: Sequence[Lines]) -> tuple[pl.DataFrame, pl.DataFrame]:
     frames += [rows.with_columns(suite) for rows in probed]
     items = [parse_items(one) for one in lines if one.name == "items.jsonl"]
     counts = [pl.DataFrame(schema=ITEM_COLUMNS), *items]
-    return in_order(pl.concat(frames)), pl.concat(counts)
+    return sort_measurements(pl.concat(frames)), pl.concat(counts)
 
 
 def _join_runs(

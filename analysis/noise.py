@@ -1,9 +1,8 @@
-"""The noise floor: the difference between two arms that means nothing.
+"""The noise floor: how much means over seeds differ by chance.
 
-An A/A comparison sets an arm against itself, with other seeds. Its spread is that of
-chance alone, so an effect has to leave the band that it spans. Any sweep carries one: the
-seeds of its baseline, split in halves; more seeds of it (`sweeps run --arms n1 --seeds
-16`) make the band surer.
+An A/A comparison sets an arm against itself, with other seeds, so its spread is chance
+alone: an effect must exceed it. Every sweep has one, the seeds of its baseline split in
+halves. More seeds (`sweeps run --arms n1 --seeds 16`) estimate it better.
 
 Letters in names: S seeds, A arms.
 """
@@ -30,18 +29,18 @@ MIN_SEEDS = 4
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """What seeds alone do to a comparison of an arm with itself."""
+    """The noise of one arm, from its values over seeds."""
 
     spread: float
     """Standard deviation over seeds."""
     band: float
-    """Two means of `seeds` runs each, of one arm, differ by less in 95 % of cases."""
+    """In 95 % of cases two means of this arm, of `seeds` runs each, differ by less."""
     seeds: int
     """Runs behind `spread`."""
     halves: float | None
     """Mean of the first half of the seeds minus that of the second; None below four."""
     halves_band: float | None
-    """What such a difference of halves stays below in 95 % of cases."""
+    """In 95 % of cases such a difference is smaller."""
 
 
 def noise_floor(values_S: Sequence[float]) -> NoiseFloor:
@@ -67,7 +66,7 @@ def noise_floor(values_S: Sequence[float]) -> NoiseFloor:
 def noise_band(
     values_S: Sequence[float], span: float, share: bool = False
 ) -> tuple[float, float] | None:
-    """Between which bounds the mean of as many other runs of the arm lies, in 95 %.
+    """Bounds that hold the mean of as many other runs of the arm in 95 % of cases.
 
     The mean of `values_S` plus and minus `NoiseFloor.band`, for shares on the logit
     scale (`statistics.share_bounds`). None below four seeds, and where they fall into
@@ -92,12 +91,12 @@ def _band(spread: float, runs: int, seeds: int) -> float:
 def noise_table(rows: pl.DataFrame, baseline: str = BASELINE) -> pl.DataFrame:
     """A row a setting and size: noise of the baseline, and signal of the arms against it.
 
-    `rows` has all evaluations of one metric; their last are taken. `signal` is the
-    largest minus the smallest mean of an arm, `ratio` that over the spread over seeds,
-    pooled over arms: below about one, no number of seeds within reach tells arms apart.
-    `apart` lists arms whose mean leaves the band around the baseline; none where the
-    spread is 0, as at the floor, or where the seeds of the baseline fall into two groups,
-    which is said.
+    `rows` has all evaluations of one metric, of which the last of each run counts.
+    `signal` is the largest minus the smallest mean of an arm, `ratio` is signal over the
+    spread over seeds, pooled over arms; below about one, no practical number of seeds
+    resolves the arms. `apart` lists arms whose mean is outside the band around the
+    baseline. It lists none where the spread is 0, as at the floor, and says where the
+    seeds of the baseline fall into two groups.
 
     Raises
     ------
@@ -109,7 +108,7 @@ def noise_table(rows: pl.DataFrame, baseline: str = BASELINE) -> pl.DataFrame:
     require(
         baseline in arms, "baseline", f"an arm of the runs: {', '.join(arms)}", baseline
     )
-    found = []
+    table_rows = []
     by = ["task", "setting", "parameters", "scale"]
     for key, cell in last.group_by(by, maintain_order=True):
         values = {arm: _values(cell, arm) for arm in arms_of(cell)}
@@ -129,7 +128,7 @@ def noise_table(rows: pl.DataFrame, baseline: str = BASELINE) -> pl.DataFrame:
         ]
         if lower_group_size(values[baseline], span) is not None:
             apart = [f"seeds of {arm_name(baseline)} in two groups"]
-        found.append(
+        table_rows.append(
             dict(zip(by, key, strict=True))
             | {"seeds": floor.seeds, "spread": floor.spread, "band": floor.band}
             | {"halves": floor.halves, "halves_band": floor.halves_band}
@@ -141,7 +140,7 @@ def noise_table(rows: pl.DataFrame, baseline: str = BASELINE) -> pl.DataFrame:
     schema: dict[str, pl.DataType] = {name: last.schema[name] for name in by}
     schema |= {"seeds": pl.Int64(), "arms": pl.Int64(), "apart": pl.String()}
     schema |= {name: pl.Float64() for name in numbers}
-    table = pl.DataFrame(found, schema=schema, orient="row").fill_nan(None)
+    table = pl.DataFrame(table_rows, schema=schema, orient="row").fill_nan(None)
     order = [*by, "seeds", "spread", "band", "halves", "halves_band", "arms"]
     ordered = table.select(*order, "signal", "ratio", "apart").sort(by)
     return name_settings(ordered.drop("parameters"), setting_labels(last, "arm"))
@@ -150,9 +149,9 @@ def noise_table(rows: pl.DataFrame, baseline: str = BASELINE) -> pl.DataFrame:
 def decision_table(rows: pl.DataFrame) -> pl.DataFrame:
     """Whether a smaller model predicts a larger one: one row a setting and pair of sizes.
 
-    Of all pairs of arms that both sizes have, `agree` is how many differ with the same
-    sign at both, `share` that over `pairs`, with Wilson's interval; one half is chance.
-    (Pairs share arms, so the interval is too short where there are few.)
+    Of the `pairs` of arms that both sizes have, `agree` differ with the same sign at
+    both; `share` is agree over pairs, with Wilson's interval. Chance is one half. Pairs
+    share arms, so the interval is too short where there are few.
 
     Raises
     ------
@@ -160,7 +159,7 @@ def decision_table(rows: pl.DataFrame) -> pl.DataFrame:
         When no two sizes of one setting share two arms.
     """
     last = _last(rows, "scale")
-    found = []
+    table_rows = []
     for key, cell in last.group_by("task", "setting", maintain_order=True):
         means = {
             (size, arm): float(np.mean(_values(part, str(arm))))
@@ -181,7 +180,7 @@ def decision_table(rows: pl.DataFrame) -> pl.DataFrame:
             agree = sum(sign > 0 for sign in signs)
             low, high = share_interval(agree, len(signs))
             sides = (format_count(small), format_count(large), len(signs), agree)
-            found.append((*key, *sides, agree / len(signs), low, high))
+            table_rows.append((*key, *sides, agree / len(signs), low, high))
     schema = {
         "task": pl.String(),
         "setting": pl.String(),
@@ -193,12 +192,12 @@ def decision_table(rows: pl.DataFrame) -> pl.DataFrame:
         "low": pl.Float64(),
         "high": pl.Float64(),
     }
-    if not found:
+    if not table_rows:
         raise ValueError(
             "No two sizes of one setting share two arms, so no size predicts another. "
             "Train the same arms at two sizes or more."
         )
-    table = pl.DataFrame(found, schema=schema, orient="row")
+    table = pl.DataFrame(table_rows, schema=schema, orient="row")
     return name_settings(table, setting_labels(last, "scale", "arm"))
 
 

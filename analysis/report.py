@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from analysis.arm_names import sort_rows
-from analysis.beside.command import answered_frame, summary, verdict_frame
+from analysis.beside.command import answered_frame, count_verdicts, verdict_frame
 from analysis.beside.replication import replication_rows
 from analysis.claims import RULE, Judgement, exploratory_table
 from analysis.plots import style
@@ -66,7 +66,7 @@ def build_page(frame: pl.DataFrame, pictures: bool = True) -> str:
         '<a href="#provenance">provenance</a></nav>',
         f"<p>{_summarize(frame, judgements)}</p>",
         '<h2 id="beside">Published numbers and ours</h2>',
-        f"<p>{html.escape(summary(entries))}</p>",
+        f"<p>{html.escape(count_verdicts(entries))}</p>",
         _render_table(verdict_frame(entries)),
         _render_table(answered_frame(entries)),
         '<h2 id="claims">Claims</h2>',

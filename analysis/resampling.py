@@ -1,10 +1,10 @@
-"""What a score owes to the items it was measured on: the bootstrap over stories.
+"""Bootstrap intervals over test items (stories).
 
-Seeds and stories are two samples. The t interval over seeds says what other seeds would
-give on the same test set, and is the main one everywhere. The intervals here keep the
-runs and draw other test items: all runs of a sweep are measured on the same stories, so
-each draw takes whole stories, with what every run got right of them. A statement about
-new seeds and new stories needs both. Letters in names: R runs, I items.
+Seeds and stories are two samples. The t interval over seeds, the main one everywhere,
+covers other seeds on the same test set. The intervals here cover other test items for the
+same runs: all runs of a sweep are measured on the same stories, so a draw takes whole
+stories, with the counts of every run. A claim about new seeds and new stories needs both.
+Letters in names: R runs, I items.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from analysis.comparisons import cluster_bootstrap
 from analysis.statistics import Interval
 
 MIN_ITEMS = 20
-"""Below so many items with a scored token there is no interval."""
+"""With fewer items that have a scored token there is no interval."""
 
 
 def items_interval(
@@ -30,25 +30,25 @@ def items_interval(
     difference over S seeds. None when a run has no counts, when runs were not measured
     on the same items, or when there are too few of them.
     """
-    known = [n for n in number_RI if n is not None]
-    if not known or len(known) < len(number_RI) or None in right_RI:
+    numbers = [n for n in number_RI if n is not None]
+    if not numbers or len(numbers) < len(number_RI) or None in right_RI:
         return None
-    if any(list(n) != list(known[0]) for n in known[1:]):
+    if any(list(n) != list(numbers[0]) for n in numbers[1:]):
         return None
-    number_I = np.asarray(known[0], np.float64)
-    told = number_I > 0
-    if told.sum() < MIN_ITEMS:
+    number_I = np.asarray(numbers[0], np.float64)
+    scored = number_I > 0
+    if scored.sum() < MIN_ITEMS:
         return None
     right = np.asarray([list(r or ()) for r in right_RI], np.float64)
     weighted_I = np.asarray(weights_R, np.float64) @ right
-    shares, weights = weighted_I[told] / number_I[told], number_I[told]
+    shares, weights = weighted_I[scored] / number_I[scored], number_I[scored]
     return cluster_bootstrap(shares.tolist(), weights.tolist())
 
 
-def over_items(
+def add_items_interval(
     rows: pl.DataFrame, table: pl.DataFrame, by: Sequence[str]
 ) -> pl.DataFrame:
-    """`table`, one row a group of `by`, with the interval over items of the mean.
+    """Add the interval over items of the mean to `table`, one row a group of `by`.
 
     Columns `items_low`, `items_high` and `items` (their number); null where a run of
     the group kept no counts.
@@ -59,7 +59,7 @@ def over_items(
         "items": pl.Int64(),
     }
     keys = {name: table.schema[name] for name in by}
-    found = []
+    intervals = []
     kept = "items_right" in rows.columns and rows["items_right"].null_count() < len(
         rows
     )
@@ -73,6 +73,6 @@ def over_items(
             )
             if interval is not None:
                 numbers = (interval.low, interval.high, interval.count)
-                found.append((*key, *numbers))
-    added = pl.DataFrame(found, schema=keys | kinds, orient="row")
+                intervals.append((*key, *numbers))
+    added = pl.DataFrame(intervals, schema=keys | kinds, orient="row")
     return table.join(added, on=list(by), how="left", maintain_order="left")

@@ -57,12 +57,12 @@ class Beside:
             return 0
         for name in names:
             own = [entry for entry in entries if entry.table == name]
-            show_table(tables[name], own, all_rows=self.all)
-        print(summary(entries))
+            print_published(tables[name], own, all_rows=self.all)
+        print(count_verdicts(entries))
         return 0
 
 
-def show_table(
+def print_published(
     table: Published, entries: Sequence[ReplicationRow], all_rows: bool
 ) -> None:
     """Print the rows of a table that were run, or all; one line if none was run."""
@@ -73,40 +73,40 @@ def show_table(
         print(f"{head}: {len(entries)} numbers, not run; {sweep}.")
         return
     print(f"{head}\n  Source: {table.setting}.\n  Ours: {table.ours}.")
-    print_table(entries_table(entries if all_rows else answered, solved=table.solved))
+    print_table(render_entries(entries if all_rows else answered, solved=table.solved))
     if (rest := len(entries) - len(answered)) and not all_rows:
         print(f"{rest} more numbers of this table have no run here; --all shows them.")
 
 
-def entries_table(entries: Sequence[ReplicationRow], solved: float | None) -> Table:
+def render_entries(entries: Sequence[ReplicationRow], solved: float | None) -> Table:
     """Rows for a terminal: levels or shares of solved runs, differences, verdicts."""
-    shown = Table()
+    table = Table()
     names = ["printed"] if solved is not None else []
     kind = f", solved (from {solved:g} on)" if solved is not None else ""
     names += [f"published{kind}", f"ours{kind}", "pairs"]
     for name in ("setting", "", "arm"):
-        shown.add_column(name)
+        table.add_column(name)
     for name in (*names, "published diff.", "our diff. [95 %]"):
-        shown.add_column(name, justify="right")
-    shown.add_column("verdict")
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
     for entry in entries:
-        printed = [_number(entry.printed)] if solved is not None else []
-        shown.add_row(
+        printed = [_format_number(entry.printed)] if solved is not None else []
+        table.add_row(
             ", ".join(filter(None, (entry.column, entry.setting))),
             entry.row,
             entry.arm or "no such arm",
             *printed,
-            _number(entry.published),
-            _number(entry.value),
+            _format_number(entry.published),
+            _format_number(entry.value),
             str(entry.pairs),
-            _number(entry.published_difference, signed=True),
-            _difference(entry),
-            _verdict(entry),
+            _format_number(entry.published_difference, signed=True),
+            _format_difference(entry),
+            _format_verdict(entry),
         )
-    return shown
+    return table
 
 
-def summary(entries: Sequence[ReplicationRow]) -> str:
+def count_verdicts(entries: Sequence[ReplicationRow]) -> str:
     """The number of published differences by verdict, with the meaning of each."""
     counts = Counter(entry.verdict for entry in entries if entry.verdict)
     words = "; ".join(
@@ -158,17 +158,17 @@ def answered_frame(entries: Sequence[ReplicationRow]) -> pl.DataFrame:
     )
 
 
-def _verdict(entry: ReplicationRow) -> str:
+def _format_verdict(entry: ReplicationRow) -> str:
     why = f" ({entry.why})" if entry.why else ""
     return f"{entry.verdict or 'baseline'}{why}"
 
 
-def _number(value: float | None, signed: bool = False) -> str:
+def _format_number(value: float | None, signed: bool = False) -> str:
     return "-" if value is None else f"{value:{'+' if signed else ''}.3f}"
 
 
-def _difference(entry: ReplicationRow) -> str:
+def _format_difference(entry: ReplicationRow) -> str:
     if entry.difference is None:
         return "-"
-    low, high = _number(entry.low, True), _number(entry.high, True)
-    return f"{_number(entry.difference, True)} [{low}, {high}]"
+    low, high = _format_number(entry.low, True), _format_number(entry.high, True)
+    return f"{_format_number(entry.difference, True)} [{low}, {high}]"

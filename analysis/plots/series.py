@@ -17,7 +17,7 @@ from analysis.fields import sort_distinct, value_label
 from analysis.modes import span_of, summarize_seeds
 from analysis.noise import noise_band
 from analysis.plots import style
-from analysis.resampling import over_items
+from analysis.resampling import add_items_interval
 
 DODGE = 0.16
 """Share of the distance between two x over which the series are spread."""
@@ -65,11 +65,11 @@ def series_figure(
         Name of the floor in the legend.
 
     Returns the figure and the plotted table: summaries of seeds (`summarize_seeds`) with
-    intervals over test items (`resampling.over_items`).
+    intervals over test items (`resampling.add_items_interval`).
     """
     is_share, is_line = limits == SHARE_LIMITS, rows[x].dtype.is_numeric() and x != hue
     span, noise, by = span_of(rows), False, list(dict.fromkeys((panel, x, hue)))
-    table = over_items(rows, summarize_seeds(rows, by, span, is_share), by)
+    table = add_items_interval(rows, summarize_seeds(rows, by, span, is_share), by)
     looks, panels = looks_of(rows, hue), rows[panel].unique(maintain_order=True)
     with style.house_style():
         figure, grid = style.wrapped_panels(len(panels), unit)

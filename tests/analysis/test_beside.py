@@ -10,7 +10,7 @@ import pytest
 
 import analysis
 from analysis.__main__ import main
-from analysis.beside.command import summary, verdict_frame
+from analysis.beside.command import count_verdicts, verdict_frame
 from analysis.beside.published import from_dict, published_tables
 from analysis.beside.replication import ReplicationRow, replication_rows
 from analysis.beside.verdict import MEANINGS, judge
@@ -247,7 +247,7 @@ def test_verdicts_are_counted():
     entries = [
         ReplicationRow(table="t", verdict=verdict, **common) for verdict in verdicts
     ]
-    counts = summary(entries)
+    counts = count_verdicts(entries)
     assert "2 replicates (our interval has the published sign" in counts
     assert "1 not run (" in counts
     frame = verdict_frame(entries)

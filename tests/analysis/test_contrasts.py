@@ -81,13 +81,13 @@ def test_six_events_get_wilcoxon_and_the_interval_of_their_median():
 
 
 def test_intervals_of_medians_hold_it_as_often_as_they_say():
-    from analysis.differences import _without_distribution
+    from analysis.differences import _test_without_distribution
 
     rng = np.random.default_rng(3)
     for count in (6, 9, 12):
         inside = []
         for _ in range(120):
-            found = _without_distribution(rng.exponential(size=count).tolist())
+            found = _test_without_distribution(rng.exponential(size=count).tolist())
             inside.append(found["low"] <= np.log(2) <= found["high"])
         assert np.mean(inside) > 0.9
 

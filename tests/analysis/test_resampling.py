@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis.resampling import items_interval, over_items
+from analysis.resampling import add_items_interval, items_interval
 from analysis.statistics import t_interval
 
 STORIES, MENTIONS = 80, 6
@@ -87,8 +87,8 @@ def test_tables_have_null_bounds_where_runs_kept_nothing():
         }
     )
     table = pl.DataFrame({"n": [1, 2]})
-    found = over_items(counts, table, ["n"])
+    found = add_items_interval(counts, table, ["n"])
     assert found["items"].to_list() == [30, None]
     assert found["items_low"].to_list() == [0.75, None]
-    without = over_items(counts.select("n"), table, ["n"])
+    without = add_items_interval(counts.select("n"), table, ["n"])
     assert without["items_low"].null_count() == 2
