@@ -238,6 +238,7 @@ class Figures:
 
     def run(self) -> int:
         """Draw, and print the reason for each figure that is left out."""
+        from analysis.load_sweep import load_tables
         from analysis.plots import style
         from analysis.plots.families import FIGURES
         from analysis.plots.overview import all_pictures
@@ -246,7 +247,7 @@ class Figures:
         for name in self.only:
             if name not in FIGURES:
                 raise ValueError(f"No figure {name!r}. {nearest(name, FIGURES)}")
-        frame = read_all(self.results)
+        frame = load_tables(self.results)
         check_writable(self.figures)
         pictures, reasons = all_pictures(frame, self.only)
         for picture in pictures:
@@ -270,9 +271,10 @@ class Report:
 
     def run(self) -> int:
         """Write the page."""
+        from analysis.load_sweep import load_tables
         from analysis.report import build_page
 
-        frame = read_all(self.results)
+        frame = load_tables(self.results)
         check_writable(self.output.parent)
         page = build_page(frame)
         write_atomically(self.output, page.encode())

@@ -1,15 +1,27 @@
-"""Loads the table of a sweep by name or by path."""
+"""Loads tables, by name or by path, and what run folders recorded of their tasks."""
 
+import json
 from pathlib import Path
 
 import polars as pl
 
 from analysis.collect import collect
 from analysis.parquet import read, read_all
+from synth.families import plugins
+from synth.families.family import members
 from synth.identity import nearest
 
+RUNS = Path("runs")
 
-def load_sweep(name: str, results: Path, runs: Path = Path("runs")) -> pl.DataFrame:
+
+def load_tables(results: Path, runs: Path = RUNS) -> pl.DataFrame:
+    """All tables of a folder, with the tasks that run folders here define."""
+    frame = read_all(results)
+    _import_recorded_tasks(frame, runs)
+    return frame
+
+
+def load_sweep(name: str, results: Path, runs: Path = RUNS) -> pl.DataFrame:
     """Load a parquet file, a folder of tables or of runs, a table in `results`, or a sweep.
 
     Folders of runs are read in their current state; nothing is written.
@@ -20,13 +32,15 @@ def load_sweep(name: str, results: Path, runs: Path = Path("runs")) -> pl.DataFr
         When nothing has that name.
     """
     path = Path(name)
-    if path.suffix == ".parquet" and path.is_file():
-        return read(path)
     if name and path.is_dir():
-        return read_all(path) if any(path.glob("*.parquet")) else collect(path).frame
-    table = results / f"{name}.parquet"
+        is_results = any(path.glob("*.parquet"))
+        return load_tables(path, runs) if is_results else collect(path).frame
+    is_file = path.suffix == ".parquet" and path.is_file()
+    table = path if is_file else results / f"{name}.parquet"
     if table.is_file():
-        return read(table)
+        frame = read(table)
+        _import_recorded_tasks(frame, runs)
+        return frame
     if (runs / name).is_dir():
         return collect(runs / name).frame
     tables = [path.stem for path in sorted(results.glob("*.parquet"))]
@@ -36,3 +50,20 @@ def load_sweep(name: str, results: Path, runs: Path = Path("runs")) -> pl.DataFr
         f"{name!r} is neither a table in {results}, nor a parquet file or a folder. "
         f"{nearest(name, known) if known else 'There are no tables yet: make collect.'}"
     )
+
+
+def _import_recorded_tasks(frame: pl.DataFrame, runs: Path) -> None:
+    """Import tasks that are not known here from the folders of runs that are.
+
+    A table names no code to import; the folder of a run does, and is checked.
+    """
+    unknown = set(frame["task"].drop_nulls()) - members("task").keys()
+    for kind in sorted(unknown):
+        of_kind = frame.filter(pl.col("task") == kind).unique("run_id")
+        for sweep, run_id in of_kind.select("sweep", "run_id").sort("run_id").rows():
+            record = runs / sweep / run_id / "config.json"
+            try:
+                plugins.prepare(json.loads(record.read_bytes())["config"], record)
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # no folder, or none that defines it
+            break

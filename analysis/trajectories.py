@@ -52,7 +52,7 @@ def learned_level(rows: pl.DataFrame, metric: str) -> float:
     if meant is None or meant.learned is None:
         raise ValueError(
             f"No task of these runs says from which level {metric!r} counts as learned. "
-            "Name a level."
+            "Name one: --level 0.9. A task declares it as Metric(..., learned=0.9)."
         )
     return meant.learned
 

@@ -8,6 +8,7 @@ import tyro
 from analysis.commands import check_writable
 from analysis.parquet import results_folder
 from synth.disk.files import write_atomically
+from synth.families import plugins
 from synth.identity import require
 
 
@@ -46,8 +47,12 @@ class Notebooks:
         require(to.suffix == ".ipynb", "--to", "a path that ends in .ipynb", str(to))
         load_sweep(self.sweep, self.results)  # what is wrong with it is told at once
         check_writable(to.absolute().parent)
-        given = {"sweep": self.sweep, "results": str(self.results)}
-        notebook = execute(HERE / "yours.py", Path.cwd(), given)
+        parameters = {
+            "sweep": self.sweep,
+            "results": str(self.results),
+            "plugins": plugins.given,
+        }
+        notebook = execute(HERE / "yours.py", Path.cwd(), parameters)
         write_atomically(to, (nbformat.writes(notebook) + "\n").encode())
         print(to)
         return 0

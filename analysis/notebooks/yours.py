@@ -23,12 +23,16 @@ from pathlib import Path
 from analysis.load_sweep import load_sweep
 from analysis.notebooks.display import learning, overview, paired, rates
 from analysis.parquet import results_folder
+from synth.families.plugins import load
 
 # %% tags=["parameters"]
 sweep = "repeats"
 results = ""  # the folder of tables, if not the usual one
+plugins: list[str] = []  # files that define tasks of your own
 
 # %%
+for file in plugins:
+    load(Path(file))
 frame = load_sweep(sweep, Path(results) if results else results_folder())
 
 # %% [markdown]

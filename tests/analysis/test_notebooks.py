@@ -73,7 +73,8 @@ def test_command_executes_yours_on_a_table_from_any_folder(
     assert capsys.readouterr().out == "mine.ipynb\n"
     notebook = nbformat.read("mine.ipynb", as_version=4)
     (given,) = (c for c in notebook.cells if "parameters" in c.metadata.get("tags", ()))
-    assert given.source.startswith("sweep = 'mine.parquet'\nresults = ")
+    sweep, _, files = given.source.splitlines()
+    assert (sweep, files) == ("sweep = 'mine.parquet'", "plugins = []")
     assert all(c.execution_count for c in notebook.cells if c.cell_type == "code")
 
 
