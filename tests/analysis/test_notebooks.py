@@ -29,7 +29,8 @@ def test_executes_on_the_fixture(script, results, monkeypatch):
     monkeypatch.setenv("SYNTH_RESULTS", str(results))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("MPLBACKEND", raising=False)
-    given = {"sweep": str(results), "results": ""} if script.stem == "yours" else {}
+    of_yours = {"sweep": str(results), "results": "", "plugins": []}
+    given = of_yours if script.stem == "yours" else {}
     notebook = execute(script, ROOT, given)
     outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
     assert not [o for o in outputs if o.output_type == "error"]
