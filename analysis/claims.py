@@ -236,8 +236,8 @@ def _judge_seeds(contrast: Contrast, evidence: Evidence) -> Verdict:
         interval = Difference.of(evidence.values_S).interval
         if -contrast.margin < interval.low and interval.high < contrast.margin:
             return "supported"
-        apart = interval.low > contrast.margin or interval.high < -contrast.margin
-        return "contradicted" if apart else "undecided"
+        outside = interval.low > contrast.margin or interval.high < -contrast.margin
+        return "contradicted" if outside else "undecided"
     if _p_value(evidence) >= LEVEL:
         return "undecided"
     if evidence.events is not None:
@@ -260,8 +260,8 @@ def _items_agree(contrast: Contrast, evidence: Evidence) -> bool:
         return True
     if contrast.expected == "within":
         inside = -contrast.margin < items.low and items.high < contrast.margin
-        apart = items.low > contrast.margin or items.high < -contrast.margin
-        return inside or apart
+        outside = items.low > contrast.margin or items.high < -contrast.margin
+        return inside or outside
     return items.low > 0 if sum(evidence.values_S) > 0 else items.high < 0
 
 

@@ -94,8 +94,8 @@ class Fields:
 
     def varying(self, configs: Iterable[str] | None = None) -> list[str]:
         """Fields, but for seeds, that differ between configurations: all, or some."""
-        chosen = self._by_config if configs is None else configs
-        fields = [self._by_config[config] for config in chosen]
+        configs = self._by_config if configs is None else configs
+        fields = [self._by_config[config] for config in configs]
         kinds = {str(values.get("task.kind")) for values in fields}
         seeds = {path for kind in kinds for path in seed_paths(kind)}
         return [

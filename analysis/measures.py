@@ -218,14 +218,14 @@ def choose_measure(
 
 def _choose_suites(rows: pl.DataFrame, metric: str, suite: str | None) -> list[str]:
     """The named suite alone, or all suites of test sets, `test` first."""
-    known = rows["suite"].unique().sort().to_list()
+    suites = rows["suite"].unique().sort().to_list()
     if suite is not None:
-        if suite not in known:
+        if suite not in suites:
             raise ValueError(
-                f"{metric} was not measured on {suite!r}. {nearest(suite, known)}"
+                f"{metric} was not measured on {suite!r}. {nearest(suite, suites)}"
             )
         return [suite]
-    tested = rows.filter(_is_evaluation())["suite"].unique().sort().to_list() or known
+    tested = rows.filter(_is_evaluation())["suite"].unique().sort().to_list() or suites
     return sorted(tested, key=lambda name: (name != "test", "validation" in name))
 
 

@@ -154,9 +154,9 @@ def induction_small(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
         (_best(frame), "best step"),
         (_validated(frame), "step chosen on validation names"),
     ):
-        alone = select_arms(rows.filter(pl.col("books_parts") == 0), TWO_TOKENS)
+        no_books = select_arms(rows.filter(pl.col("books_parts") == 0), TWO_TOKENS)
         what = f"second-token accuracy at the {step}"
-        yield from compare_with_next_token(alone, _STORIES_BY, what, "above")
+        yield from compare_with_next_token(no_books, _STORIES_BY, what, "above")
 
 
 def induction_large(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
@@ -210,11 +210,12 @@ def _remark_at_ends(cell: pl.DataFrame, guess: float, *sides: str) -> str:
 
     A difference is no evidence there.
     """
-    means = [mean for mean in (cell[side].mean() for side in sides) if mean is not None]
-    levels = [mean for mean in means if isinstance(mean, float)]
-    if levels and max(levels) <= max(MARGIN, guess):
+    means = cell.select(pl.col(*sides).mean()).row(0)
+    if None in means:
+        return ""
+    if max(means) <= max(MARGIN, guess):
         return "both at the floor"
-    if levels and min(levels) >= 1 - MARGIN:
+    if min(means) >= 1 - MARGIN:
         return "both at the ceiling"
     return ""
 
@@ -223,17 +224,8 @@ def books_mix(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
     """C4: nine to one minus stories alone, at the end."""
     final = select_multi_token(_stories(frame, "books_parts"))
     by = [*CELL, "arm", "open_names"]
-    pairs = [
-        final.filter(pl.col("books_parts") == parts).select(
-            *by, "data_seed", "run_id", "value"
-        )
-        for parts in (0, 9)
-    ]
-    both = pairs[0].join(
-        pairs[1], on=[*by, "data_seed"], suffix="_mix", nulls_equal=True
-    )
-    higher = both.with_columns(difference=pl.col("value_mix") - pl.col("value"))
-    for key, values, _ in split_groups(sort_rows(higher, *by, "data_seed"), by):
+    differences = paired(final, by, "books_parts", 0, 9)
+    for key, values, _ in split_groups(sort_rows(differences, *by, "data_seed"), by):
         about = (
             "second-token accuracy, nine to one minus stories alone, "
             f"{arm_name(key['arm'])}, {key['scale']}"
@@ -262,8 +254,8 @@ def _gaps(frame: pl.DataFrame) -> pl.DataFrame:
     `first_gap` is n = 2 minus n = 1 when the later of the two formed it, `difference` its
     mean over the later half of the remaining training.
     """
-    alone = frame.filter(pl.col("task") == "stories")
-    curves = add_settings(curve_rows(alone, SECOND_TOKEN, NAMES_SUITE))
+    stories = frame.filter(pl.col("task") == "stories")
+    curves = add_settings(curve_rows(stories, SECOND_TOKEN, NAMES_SUITE))
     formed = _times_to_form(curves) if curves.height else {}
     by = [*CELL, "steps", "batch_rows", "context", *_STORIES_BY, "data_seed"]
     gaps: list[tuple[object, ...]] = []

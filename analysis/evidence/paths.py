@@ -71,11 +71,11 @@ def _compare_times_to_solve(
 ) -> Evidence | None:
     """Whether `second` solves star graphs earlier than `first`, by log-rank."""
     star = frame.filter(pl.col("task") == "star")
-    parts = [
+    frames = [
         select_task(star, answers="forward", degree=degree, length=length)
         for degree, length in graphs
     ]
-    rows = add_settings(curve_rows(pl.concat(parts), "path", "test"))
+    rows = add_settings(curve_rows(pl.concat(frames), "path", "test"))
     if rows.is_empty() or second is None:
         return None
     level = learned_level(rows, "path")
@@ -117,7 +117,7 @@ def loss_by_offset(frame: pl.DataFrame) -> Evidence | None:
     )
     rise = pl.col("value").diff().over("run_id")
     steps = rows.sort("run_id", "horizon").with_columns(rise=rise).drop_nulls("rise")
-    parts = []
+    differences = []
     for cell in steps.partition_by("setting", maintain_order=True):
         for seed in cell["data_seed"].unique().sort().to_list():
             own = cell.filter(pl.col("data_seed") == seed)
@@ -125,10 +125,10 @@ def loss_by_offset(frame: pl.DataFrame) -> Evidence | None:
             means = others.agg(pl.col("rise").mean()).sort("rise", "horizon")
             if means.height:
                 smallest = own.filter(pl.col("horizon") == means["horizon"][0])
-                parts.append(smallest.with_columns(difference="rise"))
-    if not parts:
+                differences.append(smallest.with_columns(difference="rise"))
+    if not differences:
         return None
-    return pool_strata(pl.concat(parts), rows, "heads of n = 4")
+    return pool_strata(pl.concat(differences), rows, "heads of n = 4")
 
 
 def offsets_in_order(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:

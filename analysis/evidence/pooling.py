@@ -136,13 +136,13 @@ def _find_obstacle(rows: pl.DataFrame) -> str:
             rows.drop_nulls(["value", name])
             .group_by(sides)
             .agg(
-                apart=sign * (pl.col("value") - pl.col(name)).mean(),
-                least=pl.col("end_margin").first()
+                distance=sign * (pl.col("value") - pl.col(name)).mean(),
+                margin=pl.col("end_margin").first()
                 if "end_margin" in rows.columns
                 else pl.lit(MARGIN),
             )
         )
-        if ends.height and (ends["apart"] <= ends["least"]).all():
+        if ends.height and (ends["distance"] <= ends["margin"]).all():
             return f"both sides are at the {name}"
     if {"floor", "ceiling"} <= set(rows.columns):
         for _, cell in rows.drop_nulls(["value", "floor"]).group_by(sides):

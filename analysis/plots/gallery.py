@@ -31,7 +31,7 @@ Draw = Callable[[pl.DataFrame], Drawn]
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of one setting, ready to be saved or shown."""
+    """A figure of one setting with its name, caption and plotted table."""
 
     name: str
     """Of its files: the figure, and its setting if there are several."""

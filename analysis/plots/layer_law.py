@@ -40,12 +40,12 @@ def law_rows(frame: pl.DataFrame) -> pl.DataFrame:
     """log10 of the residual: a row for each run, layer and target (of `TARGETS`)."""
     rows = at_end(frame).filter(is_slice_of("path", "layer", "target"), HEAD)
     rows = rows.filter(pl.col("suite") == SUITE, pl.col("value") > 0)
-    parts = [
+    tables = [
         rows.filter(metric=metric).filter(slice_value("target") == target)
         .with_columns(target=pl.lit(name))
         for name, (metric, target) in TARGETS.items()
     ]  # fmt: skip
-    rows = pl.concat(parts).with_columns(
+    rows = pl.concat(tables).with_columns(
         slice_value("layer", pl.Int64()), value=pl.col("value").log10()
     )
     return sort_rows(rows, "scale", "arm", "seed", "target", "layer")
@@ -59,12 +59,12 @@ def law_lines(frame: pl.DataFrame) -> pl.DataFrame:
     lines = slope.rename({"value": "slope"}).join(
         intercept.select("run_id", "slice", intercept="value"), on=["run_id", "slice"]
     )
-    parts = [
+    tables = [
         lines.filter(slice_value("of") == metric, slice_value("target") == target)
         .with_columns(target=pl.lit(name))
         for name, (metric, target) in TARGETS.items()
     ]  # fmt: skip
-    return pl.concat(parts)
+    return pl.concat(tables)
 
 
 def law_figure(frame: pl.DataFrame, panel: str) -> tuple[Figure, pl.DataFrame]:

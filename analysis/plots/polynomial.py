@@ -125,8 +125,8 @@ def draw_panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> bool:
         axes.plot(x, means["mean"], color=color, zorder=3)
         axes.vlines(x, means["low"], means["high"], color=color, lw=0.8, zorder=2)
         for guessing, fill, edge in ((False, color, "white"), (True, "white", color)):
-            chosen = (means["at_floor"].fill_null(False) == guessing).to_numpy()
-            points, values = x[chosen], means["mean"].to_numpy()[chosen]
+            is_drawn = (means["at_floor"].fill_null(False) == guessing).to_numpy()
+            points, values = x[is_drawn], means["mean"].to_numpy()[is_drawn]
             mark: dict[str, Any] = {
                 "marker": marker,
                 "mfc": fill,

@@ -18,7 +18,7 @@ EXPLANATIONS = (
         ),
         explanations.choice_shares,
         settling_command("choice-points", "night", "choice-points {}"),
-        "The terms are a count; tested is whether the share of the gradient rises with it.",
+        "The number of terms is a fact; tests whether the share of the gradient rises too.",
     ),
     Claim(
         "C13",
@@ -33,7 +33,7 @@ EXPLANATIONS = (
         ),
         explanations.right_decisions,
         settling_command("choice-points", "night"),
-        "n = 4 leaves n = 1 three layers more; rates are equal unless tuned.",
+        "Head 1 has three layers more with n = 1; rates are equal unless tuned.",
     ),
     Claim(
         "C14",
@@ -47,7 +47,7 @@ EXPLANATIONS = (
         ),
         explanations.informed_symbols,
         settling_command("information", "small"),
-        "n = 4 stands for n = 2, since every scale trains it.",
+        "Uses n = 4 in place of n = 2, since every scale trains it.",
     ),
     Claim(
         "C15",
@@ -63,7 +63,7 @@ EXPLANATIONS = (
         ),
         explanations.running_gap,
         settling_command("choice-points", "night", "choice-points {} --every-step"),
-        "From the probed steps of two runs of a seed, where their forced shares overlap.",
+        "Compares two runs of a seed at probed steps where their forced shares overlap.",
     ),
     Claim(
         "C18",
@@ -79,8 +79,8 @@ EXPLANATIONS = (
         ),
         explanations.arms_at_choices,
         settling_command("best-horizon", "night"),
-        "An interior optimum is tested; that it moves with the consequences is not. Heads "
-        "take their layers from the trunk, so n = 8 leaves head 1 seven layers fewer.",
+        "Tests for an interior optimum, not whether it moves with the consequences. Heads "
+        "take their layers from the trunk, so head 1 has seven layers fewer with n = 8.",
     ),
     Claim(
         "C21",

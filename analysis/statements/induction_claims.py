@@ -20,7 +20,8 @@ INDUCTION = (
         ),
         induction.induction_small,
         settling_command("induction", "paper"),
-        "Generated stories; below the rule of the commonest name nothing is induction.",
+        "Generated stories. Scores below those of guessing the commonest name show no "
+        "induction.",
     ),
     Claim(
         "C2",
@@ -66,7 +67,7 @@ INDUCTION = (
         ),
         induction.books_mix,
         settling_command("induction-books", "paper"),
-        "Higher is tested, earlier is not; the amount of story data changes with quality.",
+        "Tests higher, not earlier. With books, the amount of story data differs too.",
     ),
     Claim(
         "C5",
@@ -82,7 +83,7 @@ INDUCTION = (
         ),
         induction.mix_by_size,
         settling_command("induction-books", "paper"),
-        "Tested is that it helps small models more, not that it helps others nothing.",
+        "Tests that small models gain more, not that larger ones gain nothing.",
     ),
     Claim(
         "C6",
@@ -98,7 +99,7 @@ INDUCTION = (
         ),
         induction.formed_induction,
         settling_command("induction", "paper"),
-        "Formed: three of four second tokens right. Tested is the mean gap over the later "
-        "half of the time after both have formed it.",
+        "Formed: three of four second tokens right. Tests the mean gap over the later half "
+        "of the time after both have formed it.",
     ),
 )

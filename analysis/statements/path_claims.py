@@ -19,7 +19,7 @@ PATHS = (
         ),
         paths.star_arms,
         settling_command("star", "night", arms="n1"),
-        "A run that has not learned to follow edges does not count.",
+        "Runs that have not learned to follow edges do not count.",
     ),
     Claim(
         "C25",
@@ -36,7 +36,7 @@ PATHS = (
     ),
     Claim(
         "C26",
-        "The heads that are needed grow with path length and degree.",
+        "The number of heads that are needed grows with path length and degree.",
         f"{TOP}, table 5",
         Contrast(
             "tokens until 90 % of paths on G(3, 5) are right, n = 4 against n = 2, heads "

@@ -1,4 +1,4 @@
-"""Sources, ranges of sizes and effects that the claims name."""
+"""Sources, ranges of sizes and effects that several claims share."""
 
 import math
 
@@ -8,4 +8,4 @@ SMALL, LARGE = (1e6, 30e6), (100e6, math.inf)
 FROM_1M, FIGURE_8 = (1e6, math.inf), (30e6, 100e6)
 """Non-embedding parameters, from and to."""
 POINTS = 0.05
-"""Five points of accuracy: the smallest difference that would matter."""
+"""Five points of accuracy: the smallest effect of interest."""
