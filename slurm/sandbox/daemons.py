@@ -140,10 +140,10 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
     return True
 
 
-def tail(path: Path, num_lines: int = 15) -> str:
+def tail(path: Path) -> str:
     """The last lines of a log file, after its path."""
     try:
-        lines = path.read_text(errors="replace").splitlines()[-num_lines:]
+        lines = path.read_text(errors="replace").splitlines()[-15:]
     except OSError:
         return f"({path} cannot be read)"
     return "\n".join([f"--- {path}", *lines])

@@ -28,21 +28,22 @@ from synth.tasks.sources import SourcesConfig
 from synth.tasks.task import TaskConfig
 
 HEADS = (1, 2, 4)
+QUICK_TRAINING = TrainingConfig(
+    steps=800,
+    batch_rows=16,
+    context=128,
+    learning_rate=3e-3,
+    warmup_steps=50,
+    evaluate_every_steps=100,
+    evaluation_examples=128,
+    final_examples=500,
+)
 DESIGNS = {
     "quick": Factorial(
         models=sized_models("100k"),
         arms=heads((1, 4)),
         seeds=5,
-        training=TrainingConfig(
-            steps=800,
-            batch_rows=16,
-            context=128,
-            learning_rate=3e-3,
-            warmup_steps=50,
-            evaluate_every_steps=100,
-            evaluation_examples=128,
-            final_examples=500,
-        ),
+        training=QUICK_TRAINING,
     ),
     # Ten core-hours for choice points: 10M tokens a run, evaluated often, since the
     # measurement is when a run leaves its plateau.
@@ -50,16 +51,7 @@ DESIGNS = {
         models=sized_models("30k", "100k", "300k"),
         arms=heads(HEADS, ("parallel", "anticausal")),
         seeds=8,
-        training=TrainingConfig(
-            steps=4900,
-            batch_rows=16,
-            context=128,
-            learning_rate=3e-3,
-            warmup_steps=50,
-            evaluate_every_steps=100,
-            evaluation_examples=128,
-            final_examples=500,
-        ),
+        training=replace(QUICK_TRAINING, steps=4900),
     ),
     "small": Factorial(
         models=sized_models("1M", "10M"),

@@ -115,10 +115,9 @@ def size_of(path: Path) -> int:
 
 def read_regular(
     path: Path,
-    most: int = MAX_JSON_BYTES,
     inspect: Callable[[os.stat_result], None] | None = None,
 ) -> bytes:
-    """The content of a regular file of at most `most` bytes; never blocks.
+    """The content of a regular file of at most `MAX_JSON_BYTES`; never blocks.
 
     `inspect` sees the owner and the mode of what is read, and raises to refuse it.
 
@@ -133,10 +132,10 @@ def read_regular(
         _require_regular(path, status)
         if inspect is not None:
             inspect(status)
-        if status.st_size > most:
+        if status.st_size > MAX_JSON_BYTES:
             raise ValueError(
-                f"{path} has {status.st_size:,} bytes, more than the {most:,} that such a "
-                "file can have: it is damaged, or another program wrote it."
+                f"{path} has {status.st_size:,} bytes, more than the {MAX_JSON_BYTES:,} "
+                "that such a file can have: it is damaged, or another program wrote it."
             )
     except BaseException:
         os.close(handle)
@@ -145,7 +144,7 @@ def read_regular(
         return file.read()
 
 
-def read_object(path: Path, most: int = MAX_JSON_BYTES) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises
@@ -156,7 +155,7 @@ def read_object(path: Path, most: int = MAX_JSON_BYTES) -> dict[str, Any]:
         When there is no such file.
     """
     try:
-        value = json.loads(read_regular(path, most))
+        value = json.loads(read_regular(path))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}).") from None
     if not isinstance(value, dict):

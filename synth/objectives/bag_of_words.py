@@ -31,14 +31,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from synth.identity import identity
-from synth.objectives.objective import Head, ObjectiveConfig, Readout
+from synth.objectives.objective import OneHeadConfig, Readout
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class BagOfWordsConfig(ObjectiveConfig):
+class BagOfWordsConfig(OneHeadConfig):
     """Predict the next token, and which tokens come soon after it."""
 
     kind: ClassVar[str] = "bag-of-words"
@@ -63,14 +63,6 @@ class BagOfWordsConfig(ObjectiveConfig):
         """`bag8` for a window of 8, `bag` for the whole example; other weights named."""
         weight = "" if self.weight == 1 else f"_w{self.weight:g}"
         return f"bag{self.window or ''}{weight}"
-
-    def heads(self) -> tuple[Head, ...]:
-        """The next token, by one layer, as for `n1`."""
-        return (Head(offset=1),)
-
-    def trunk_layers(self, layers: int) -> int:
-        """All but the head's."""
-        return layers - 1
 
     def readouts(self) -> tuple[Readout, ...]:
         """The bag."""

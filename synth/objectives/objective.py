@@ -326,6 +326,19 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
         return {"kind": self.kind} | super().canonical()
 
 
+@dataclass(frozen=True, kw_only=True)
+class OneHeadConfig(ObjectiveConfig):
+    """An objective whose only head is that of `n1`: the next token, by one layer."""
+
+    def heads(self) -> tuple[Head, ...]:
+        """The next token."""
+        return (Head(offset=1),)
+
+    def trunk_layers(self, layers: int) -> int:
+        """All but the head's."""
+        return layers - 1
+
+
 def _either(ways: list[str]) -> str:
     """Alternatives as a sentence lists them."""
     return " or ".join(filter(None, (", ".join(ways[:-1]), *ways[-1:])))

@@ -33,14 +33,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from synth.identity import identity
-from synth.objectives.objective import Head, ObjectiveConfig, Registers
+from synth.objectives.objective import Head, OneHeadConfig, Registers
 
 MAX_FURTHEST = 64
 """Further than any published model; almost surely a typo."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegistersConfig(ObjectiveConfig):
+class RegistersConfig(OneHeadConfig):
     """Predict the next token, and by registers one that is further ahead."""
 
     kind: ClassVar[str] = "registers"
@@ -67,10 +67,6 @@ class RegistersConfig(ObjectiveConfig):
     def heads(self) -> tuple[Head, ...]:
         """The next token, by one layer, as for `n1`."""
         return (Head(offset=1, weight=1 - self.weight),)
-
-    def trunk_layers(self, layers: int) -> int:
-        """All but the head's."""
-        return layers - 1
 
     def registers(self) -> Registers:
         """One after every token."""

@@ -24,7 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from synth.objectives.objective import Head, ObjectiveConfig
+from synth.objectives.objective import OneHeadConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +33,7 @@ DUMMY = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class TeacherlessConfig(ObjectiveConfig):
+class TeacherlessConfig(OneHeadConfig):
     """Predict each token of an answer from the question alone."""
 
     kind: ClassVar[str] = "teacherless"
@@ -44,14 +44,6 @@ class TeacherlessConfig(ObjectiveConfig):
     def arm(self) -> str:
         """One arm."""
         return "teacherless"
-
-    def heads(self) -> tuple[Head, ...]:
-        """The next token, by one layer, as for `n1`."""
-        return (Head(offset=1),)
-
-    def trunk_layers(self, layers: int) -> int:
-        """All but the head's."""
-        return layers - 1
 
     def inputs(self, tokens_KBT: Tensor, answer_KBT: Tensor) -> Tensor:
         """The tokens with dummies in the place of answers."""

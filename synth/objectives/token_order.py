@@ -30,14 +30,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from synth.identity import identity
-from synth.objectives.objective import Head, ObjectiveConfig, Readout
+from synth.objectives.objective import OneHeadConfig, Readout
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenOrderConfig(ObjectiveConfig):
+class TokenOrderConfig(OneHeadConfig):
     """Predict the next token, and rank all tokens by when they come."""
 
     kind: ClassVar[str] = "token-order"
@@ -58,14 +58,6 @@ class TokenOrderConfig(ObjectiveConfig):
         """`top4` for a window of 4, `top` for the whole row; another weight is named."""
         weight = "" if self.weight == 1 else f"_w{self.weight:g}"
         return f"top{self.window or ''}{weight}"
-
-    def heads(self) -> tuple[Head, ...]:
-        """The next token, by one layer, as for `n1`."""
-        return (Head(offset=1),)
-
-    def trunk_layers(self, layers: int) -> int:
-        """All but the head's."""
-        return layers - 1
 
     def readouts(self) -> tuple[Readout, ...]:
         """The ranking."""

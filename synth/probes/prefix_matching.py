@@ -23,28 +23,26 @@ PERIOD, ROUNDS, ROWS = 24, 3, 16
 
 
 def repeated_segments(
-    vocabulary: int, period: int = PERIOD, rounds: int = ROUNDS, rows: int = ROWS
+    vocabulary: int, rounds: int = ROUNDS, rows: int = ROWS
 ) -> tuple[Tensor, int]:
     """Rows of a random segment of distinct tokens, repeated, (B, T), and its length.
 
     A small vocabulary has shorter segments.
     """
     rng = generator(0, "probe", SUITE)
-    length = min(period, vocabulary)
+    length = min(PERIOD, vocabulary)
     segments = np.stack([rng.permutation(vocabulary)[:length] for _ in range(rows)])
     return torch.from_numpy(np.tile(segments, rounds)), length
 
 
 @torch.no_grad()
-def prefix_matching(
-    model: PredictionModel, period: int = PERIOD, rounds: int = ROUNDS, rows: int = ROWS
-) -> Tensor:
+def prefix_matching(model: PredictionModel) -> Tensor:
     """Score of every attention head on the way to prediction head 1, (K, L, H).
 
     Rows are random tokens of the model's vocabulary, the same on every call, so any
     model can be measured, whatever it was trained on.
     """
-    tokens, length = repeated_segments(model.vocab_size, period, rounds, rows)
+    tokens, length = repeated_segments(model.vocab_size)
     tokens = tokens.to(model.embedding_KVD.device)
     x = model.embed(tokens.expand(model.num_lanes, -1, -1))
     at = torch.arange(length, tokens.shape[1], device=tokens.device)
@@ -65,9 +63,9 @@ def prefix_matching(
     return torch.stack(scores, dim=1)
 
 
-def prefix_scores(model: PredictionModel, lane: int = 0) -> list[Score]:
-    """One score for every attention head of a lane, and the largest of them."""
-    scores_LH = prefix_matching(model)[lane].cpu()
+def prefix_scores(model: PredictionModel) -> list[Score]:
+    """One score for every attention head of a model of one lane, and the largest."""
+    scores_LH = prefix_matching(model)[0].cpu()
     count = ROWS * (ROUNDS - 1) * min(PERIOD, model.vocab_size)
     scores = [
         Score(SUITE, "attention", f"layer={layer},head={head}", float(value), count)

@@ -164,10 +164,10 @@ class Machine:
         return float(entropy(weights_WS.sum(1)))
 
 
-def entropy(p_V: np.ndarray, axis: int = -1) -> np.ndarray:
-    """-sum p log p in nats, with 0 log 0 = 0."""
+def entropy(p_V: np.ndarray) -> np.ndarray:
+    """-sum p log p over the last axis in nats, with 0 log 0 = 0."""
     logs = np.log(p_V, out=np.zeros_like(p_V), where=p_V > 0)
-    return -(p_V * logs).sum(axis)
+    return -(p_V * logs).sum(-1)
 
 
 def mean_information(pairs_BVV: np.ndarray, weights_B: np.ndarray) -> Information:

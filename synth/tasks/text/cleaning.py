@@ -67,12 +67,13 @@ def is_mostly_notices(text: str) -> bool:
     return len(_NOTICE.findall(text)) > MOST_NOTICES
 
 
-def chunks(text: str, least: int = 200, most: int = 400) -> Iterator[str]:
-    """Cut a text of more than `most` words into pieces of `least` to `most` words.
+def chunks(text: str) -> Iterator[str]:
+    """Cut a text of more than 400 words into pieces of 200 to 400 words.
 
-    Pieces are whole paragraphs; a paragraph of more than `most` words is cut at ends of
-    sentences. A remainder below `least` words is dropped.
+    Pieces are whole paragraphs; a paragraph of more than 400 words is cut at ends of
+    sentences. A remainder below 200 words is dropped.
     """
+    least, most = 200, 400
     if len(text.split()) <= most:
         yield text
         return

@@ -91,9 +91,9 @@ def describe_passed_over(names: tuple[str, ...]) -> str:
     return f"passed over {count}: {_few(names)}"
 
 
-def _few(names: tuple[str, ...] | list[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(sorted(names)[:most]) + more
+def _few(names: tuple[str, ...] | list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(sorted(names)[:5]) + more
 
 
 def corpus_digest(path: Path) -> str:

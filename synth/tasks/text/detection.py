@@ -44,6 +44,8 @@ LEAST_IN_TEXT = 2
 """An ordinary word is a name in a text that uses it as one at least so often."""
 LOOK_BACK = 40
 """Characters that hold the two words before a name."""
+MOST_NAMES = 4
+"""Names of a text that are replaced, the most frequent ones."""
 SHOWN = 12
 """Words of each kind that a report shows."""
 
@@ -218,12 +220,11 @@ def rename_texts(
     names: NameSource,
     tokenizer: Tokenizer,
     rng: np.random.Generator,
-    most_names: int = 4,
 ) -> Iterator[tuple[list[int], list[int]]]:
     """Every text that has names, its most frequent ones replaced by random names."""
     for text in texts:
         mentions = words.in_text(text)
-        kept = sorted(mentions, key=lambda name: -len(mentions[name]))[:most_names]
+        kept = sorted(mentions, key=lambda name: -len(mentions[name]))[:MOST_NAMES]
         if not kept:
             continue
         drawn = names.draw(rng, np.array([len(kept)]), len(kept))[0]

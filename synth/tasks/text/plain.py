@@ -31,11 +31,11 @@ def syllable_names(rng: random.Random, count: int) -> list[str]:
 
 
 def plain_stories(
-    rng: random.Random, source: Grammar, names: Sequence[str], characters: int = 3
+    rng: random.Random, source: Grammar, names: Sequence[str]
 ) -> Iterator[str]:
-    """Stories without end, of one episode and the given number of characters."""
+    """Stories without end, of one episode and three characters."""
     while True:
-        yield _Telling(rng, source, names, characters).text()
+        yield _Telling(rng, source, names).text()
 
 
 def _one(rng: random.Random, options: Sequence[_T]) -> _T:
@@ -44,14 +44,12 @@ def _one(rng: random.Random, options: Sequence[_T]) -> _T:
 
 
 class _Telling:
+    characters = 3
+
     def __init__(
-        self,
-        rng: random.Random,
-        source: Grammar,
-        names: Sequence[str],
-        characters: int,
+        self, rng: random.Random, source: Grammar, names: Sequence[str]
     ) -> None:
-        self.rng, self.source, self.characters = rng, source, characters
+        self.rng, self.source = rng, source
         self.names: list[str] = []
         while len(self.names) < MOST_CHARACTERS:
             name = _one(rng, names)
