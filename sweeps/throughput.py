@@ -38,6 +38,9 @@ EAGER_SECONDS = 1e-5
 """Extra time of a token with eager operations, over native passes."""
 MIXER_FACTOR = 0.6
 """Throughput of recurrent mixers, which have no native passes, over eager attention."""
+REGISTERS_SECONDS = 4e-5
+"""Extra time of a token with registers, whose attention has no native form: 30 to 100 us
+at 30k and 300k, in rows of 18 and 128 tokens."""
 RUNS_PER_CELL = 3
 """Runs of a cell whose throughput is read."""
 
@@ -86,6 +89,8 @@ def default_throughput(config: RunConfig, execution: Execution) -> float | None:
         return MIXER_FACTOR / (seconds + EAGER_SECONDS)
     if step_form(execution, tokens(config), flops_per_token(config)) != "native":
         seconds += EAGER_SECONDS
+    if config.objective.registers() is not None:
+        seconds += REGISTERS_SECONDS
     return 1 / seconds
 
 

@@ -68,6 +68,9 @@ class CrossSetting:
     context: int
     steps: int
     answers: bool = False
+    examples: int = 128
+    """Of each test set, at each of twenty evaluations."""
+    final_examples: int = 500
     model: ModelConfig = sized_models("100k")[0]
 
     def runs(
@@ -87,8 +90,8 @@ class CrossSetting:
                 learning_rate=4e-3,
                 warmup_steps=self.steps // 20,
                 evaluate_every_steps=self.steps // 20,
-                evaluation_examples=128,
-                final_examples=500,
+                evaluation_examples=self.examples,
+                final_examples=self.final_examples,
             ),
         ).runs()
 
@@ -117,11 +120,17 @@ def night_settings() -> tuple[CrossSetting, ...]:
         CrossSetting(KHopConfig(hops=2), 64, 42, 1500, answers=True),
         CrossSetting(CHOICES, 16, 64, 1500),
         CrossSetting(POLYNOMIALS, 16, 64, 3000, answers=True),
-        CrossSetting(StoriesConfig(names=names), 16, 128, 1500, answers=True),
+        # Four test sets of stories, four times as long as a training row.
+        CrossSetting(
+            *(StoriesConfig(names=names), 16, 128, 1500),
+            answers=True,
+            examples=8,
+            final_examples=96,
+        ),
         CrossSetting(
             StarConfig(degree=2, length=3, labels=8), 128, 18, 1500, answers=True
         ),
-        CrossSetting(MazeConfig(cells=20), 32, 58, 1500, answers=True),
+        CrossSetting(MazeConfig(cells=20), 32, 58, 1500, answers=True, examples=96),
         CrossSetting(
             CountdownConfig(numbers=3, largest_given=10, largest=50),
             128,

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from synth.config import ModelConfig, RunConfig
 from synth.objectives.objective import ObjectiveConfig
 from synth.shapes.counts import Counts, head_counts, layer_counts
@@ -89,20 +91,27 @@ def unembeddings_per_token(
 
     Once for each head and readout, unless the loss is on answers alone and the vocabulary
     is large: then heads unembed scored positions alone, whose share is that of the first
-    block of rows. Readouts always unembed every position.
+    block of rows. So do registers, whose offsets are equally frequent. Readouts unembed
+    every position.
     """
     large = len(task.vocabulary) >= SPARSE_VOCABULARY
     if objective.scored != "answer" or not large:
         return objective.unembeddings()
     rows = task.train_rows(0, 0, context)
-    example, scored = rows.example_RT, 0.0
-    for head in objective.heads():
-        here, there = example[:, : -head.offset], example[:, head.offset :]
-        answer = rows.answer_RT[:, head.offset :]
-        counted = (here == there) & (there > 0) & answer
-        scored += head.unembeddings * int(counted.sum())
+
+    def scored(offset: int) -> np.ndarray:
+        example_RT = rows.example_RT
+        same = example_RT[:, :-offset] == example_RT[:, offset:]
+        return same & (example_RT[:, offset:] > 0) & rows.answer_RT[:, offset:]
+
+    heads = sum(h.unembeddings * int(scored(h.offset).sum()) for h in objective.heads())
+    registers, own = objective.registers(), 0.0
+    if registers is not None:
+        for ahead in range(1, registers.furthest + 1):
+            far = scored(ahead)
+            own += int((far & scored(1)[:, : far.shape[1]]).sum()) / registers.furthest
     readouts = sum(readout.unembeddings for readout in objective.readouts())
-    return scored / example.size + readouts
+    return (heads + own) / rows.tokens_RT.size + readouts
 
 
 def describe_run(config: RunConfig) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from sweeps.survey import survey
 from sweeps.throughput import default_throughput
 from synth.config import ModelConfig
 from synth.models.describe import describe_run
+from synth.objectives.registers import RegistersConfig
 from synth.run.execution import Execution
 from synth.run.states import NOT_DONE
 from synth.run.store import RunFolder
@@ -198,3 +199,12 @@ def test_a_plan_draws_a_few_of_the_fixed_stories(monkeypatch):
     assert sum(drawn) < 2000
     with pytest.raises(ValueError, match="fewer than one row of context 4096"):
         StoriesConfig(fixed_stories=3).build().require_rows(4096)
+
+
+def test_registers_take_longer_than_their_arithmetic():
+    one = tiny_run(1, scale="30k")
+    registers = dataclasses.replace(one, objective=RegistersConfig())
+    rate, slower = (default_throughput(run, Execution()) for run in (one, registers))
+    more = costs.flops_per_token(registers) / costs.flops_per_token(one)
+    assert 1.9 < more < 2.1
+    assert slower < 0.4 * rate

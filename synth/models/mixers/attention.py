@@ -115,12 +115,11 @@ class Attention(nn.Module):
             part[place_B1T] for part in self.rotary.table(2 * time, q)
         )
         q_own, k_own = (rotate(part, cos_B1TC, sin_B1TC) for part in (q_own, k_own))
-        rate = q.shape[-1] ** -0.5
-        later_TT = at_T > at_T[:, None]
-        scores = (q_own @ k.transpose(-1, -2) * rate).masked_fill(later_TT, -torch.inf)
-        own = (q_own * k_own).sum(-1, keepdim=True) * rate
-        weight = torch.cat((scores, own), -1).softmax(-1)
-        mixed_own = weight[..., :-1] @ v + weight[..., -1:] * v_own
+        earlier_TT = at_T <= at_T[:, None]
+        seen_TS = torch.cat((earlier_TT, at_T == at_T[:, None]), 1)
+        mixed_own = functional.scaled_dot_product_attention(
+            q_own, torch.cat((k, k_own), -2), torch.cat((v, v_own), -2), seen_TS
+        )
         return torch.cat((mixed, mixed_own)).transpose(1, 2).flatten(2)
 
     def _mix(

@@ -15,6 +15,7 @@ from synth.models.weights import gain, matrix
 from synth.objectives.batch.targets import make_targets
 from synth.objectives.chain import ChainConfig
 from synth.objectives.multi_token import MultiTokenConfig
+from synth.objectives.registers import RegistersConfig
 from synth.optimizer import LaneOptimizer
 from synth.tasks.polynomial import PolynomialConfig
 
@@ -210,3 +211,17 @@ def test_unembeddings_are_the_positions_that_training_scores(monkeypatch, horizo
     assert saved == pytest.approx((horizon - share) * weights)
     every = MultiTokenConfig(horizon=horizon, scored="all")
     assert unembeddings_per_token(task.build(), every, 64) == horizon
+
+
+def test_unembeddings_of_registers_are_those_of_offsets_that_rows_draw(monkeypatch):
+    monkeypatch.setattr("synth.models.describe.SPARSE_VOCABULARY", 1)
+    task = PolynomialConfig(modulus=2, degree=2, max_operations=2).build()
+    rows = task.train_rows(0, 0, 64)
+    arrays = (rows.tokens_RT, rows.example_RT, rows.answer_RT)
+    objective = RegistersConfig(furthest=3, scored="answer")
+    targets = make_targets(*(torch.tensor(x[None]) for x in arrays), objective)
+    scored = (targets.weights_NKBT > 0).sum() + (
+        targets.registers.weights_KBT > 0
+    ).sum()
+    share = scored.item() / rows.tokens_RT.size
+    assert unembeddings_per_token(task, objective, 64) == pytest.approx(share, rel=0.02)

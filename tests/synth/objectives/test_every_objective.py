@@ -113,6 +113,35 @@ def test_a_lane_equals_itself_alone_bit_for_bit(objective, dtype):
 
 
 @pytest.mark.parametrize("objective", ARMS, ids=lambda objective: objective.arm)
+def test_a_loss_on_answers_unembeds_answers_alone(monkeypatch, objective):
+    """Where the vocabulary is large; readouts need whole rows, and unembed them."""
+    monkeypatch.setattr("synth.models.backward.SPARSE_VOCABULARY", VOCAB)
+    objective = dataclasses.replace(objective, scored="answer")
+    model, _ = build(objective, scale="d16-L6-h2")
+    tokens = torch.randint(1, VOCAB, (1, 3, 12), generator=torch.Generator())
+    example, answer = torch.ones_like(tokens), torch.zeros_like(tokens).bool()
+    answer[..., 7:] = True
+    targets = make_targets(tokens, example, answer, objective)
+    unembedded, rows, whole = [], model.unembed_rows, model.unembed
+
+    def of_rows(states):
+        unembedded.extend(map(len, states))
+        return rows(states)
+
+    def of_readouts(states, frozen=False):
+        assert frozen, "a head unembeds every position"
+        return whole(states, frozen)
+
+    monkeypatch.setattr(model, "unembed_rows", of_rows)
+    monkeypatch.setattr(model, "unembed", of_readouts)
+    loss_and_backward(model, targets)
+    scored = (targets.weights_NKBT > 0).sum()
+    if targets.registers is not None:
+        scored += (targets.registers.weights_KBT > 0).sum()
+    assert sum(unembedded) == scored
+
+
+@pytest.mark.parametrize("objective", ARMS, ids=lambda objective: objective.arm)
 def test_a_gpu_could_record_its_step(objective):
     """No part of it asks the device for a value or takes a tensor of the host along."""
     pack = Pack([run_of(objective)], Execution(compile="off"), None)
