@@ -130,10 +130,11 @@ def file_name(view: View, where: tuple[str, ...] = ()) -> str:
         words.append(f"by-{_last_word(view.x)}")
     words += [f"per-{_last_word(view.hue)}"] if view.hue != "arm" else []
     words += [f"panels-{_last_word(view.panel)}"] if view.panel != WHOLE else []
-    words += [condition.rpartition(".")[2] for condition in where]
+    chosen = dict(condition.split("=", 1) for condition in where)
+    words += [f"{_last_word(name)}-{value}" for name, value in chosen.items()]
     for column, before in (("scale", ""), ("context", "ctx")):
         values = rows[column].unique().to_list()
-        if len(values) == 1 and column not in (view.x, view.hue, view.panel):
+        if len(values) == 1 and column not in (view.x, view.hue, view.panel, *chosen):
             words.append(f"{before}{values[0]}")
     return "_".join(re.sub(r"[^\w.+-]+", "-", word.replace("_", "-")) for word in words)
 

@@ -98,7 +98,7 @@ def precision_curves(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     table = curve_differences(frame)
     arms = arms_of(table)
     with style.house_style():
-        figure = style.empty_figure(style.PANEL_WIDTH * len(arms) + 1.4, 4.2)
+        figure = style.empty_figure(style.PANEL_WIDTH * len(arms), 4.2)
         grid = figure.subplots(
             2,
             len(arms),
@@ -118,8 +118,8 @@ def precision_curves(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
             style.short_numbers(below)
         grid[0][0].set_ylabel("training loss of head 1, nats")
         grid[1][0].set_ylabel("bf16 - fp32, nats")
-        figure.supxlabel("training tokens", fontsize=8.5)
-        figure.legend(handles=_curve_keys(), loc="outside right upper")
+        style.label_x(figure, "training tokens")
+        style.legend_below(figure, _curve_keys())
         figure.align_ylabels(grid[:, 0])
     return figure, table
 

@@ -36,6 +36,8 @@ ARMS = {
 OTHER_COLORS = ("#7a5195", "#56b4e9", "#8c8c00", "#e69f00", "#a05a2c", "#d62f6b")
 OTHER_MARKERS = ("P", "X", "<", ">", "p", "h", "*", "d")
 """Colours and markers of other arms, chosen by their names."""
+OTHER_ARMS = {"latent1": (OTHER_COLORS[0], "h"), "top": (OTHER_COLORS[2], "d")}
+"""Arms of one figure that would look alike by their names."""
 LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 """Styles of lines for a second field beside the arm, such as the mixer."""
 
@@ -127,8 +129,8 @@ def lines_in_order(values: Sequence[Any]) -> dict[Any, Any]:
 
 def _look(arm: str) -> tuple[str, str]:
     """Colour and marker of an arm, independent of the other arms of a figure."""
-    if arm in ARMS:
-        return ARMS[arm]
+    if arm in ARMS or arm in OTHER_ARMS:
+        return (ARMS | OTHER_ARMS)[arm]
     number = zlib.crc32(arm.encode())
     row, column = divmod(number, len(OTHER_COLORS))
     return OTHER_COLORS[column], OTHER_MARKERS[row % len(OTHER_MARKERS)]

@@ -146,7 +146,10 @@ def test_a_forest_has_a_line_a_contrast(polynomials):
 def test_names_of_files_are_words(polynomials):
     found = view(polynomials, Query(where=["pause_tokens=0", "scale=10k"]), "tokens")
     assert file_name(found, ("task.pause_tokens=0", "scale=10k")) == (
-        "polynomial-exact-match_by-tokens_pause-tokens-0_scale-10k_10k_ctx64"
+        "polynomial-exact-match_by-tokens_pause-tokens-0_scale-10k_ctx64"
+    )
+    assert file_name(found, ("training.learning_rate=0.003",)) == (
+        "polynomial-exact-match_by-tokens_learning-rate-0.003_10k_ctx64"
     )
 
 
