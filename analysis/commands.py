@@ -11,7 +11,8 @@ from typing import Annotated
 import tyro
 
 from analysis.collect import Collected, collect
-from analysis.parquet import lock_folder, read_all, results_folder, write
+from analysis.load_sweep import load_table, load_tables
+from analysis.parquet import lock_folder, results_folder, write
 from synth.disk.files import make_folder, write_atomically
 from synth.identity import nearest
 
@@ -118,7 +119,6 @@ class Merge:
         """Merge and write; two different results of one run are an error."""
         import polars as pl
 
-        from analysis.load_sweep import load_sweep
         from analysis.merging import merge_tables
 
         if len(self.tables) < 2:
@@ -134,7 +134,7 @@ class Merge:
                 f"{to} exists. Name it among the tables, or choose another name."
             )
         with lock_folder(to.parent):
-            tables = {name: load_sweep(name, self.results) for name in self.tables}
+            tables = {name: load_table(name, self.results) for name in self.tables}
             merged = merge_tables(tables)
             write(merged, to)
         runs = merged.unique("run_id")
@@ -211,7 +211,7 @@ class Claims:
         for name in self.only:
             if name not in ids:
                 raise ValueError(f"No claim {name!r}. {nearest(name, ids)}")
-        judgements = judge_all(read_all(self.results), self.only)
+        judgements = judge_all(load_tables(self.results), self.only)
         if self.json:
             for judgement in judgements:
                 print(json.dumps(judgement.to_dict()))
@@ -238,7 +238,6 @@ class Figures:
 
     def run(self) -> int:
         """Draw, and print the reason for each figure that is left out."""
-        from analysis.load_sweep import load_tables
         from analysis.plots import style
         from analysis.plots.families import FIGURES
         from analysis.plots.overview import all_pictures
@@ -271,7 +270,6 @@ class Report:
 
     def run(self) -> int:
         """Write the page."""
-        from analysis.load_sweep import load_tables
         from analysis.report import build_page
 
         frame = load_tables(self.results)

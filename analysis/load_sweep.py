@@ -1,5 +1,6 @@
 """Loads tables, by name or by path, and what run folders recorded of their tasks."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import polars as pl
 
 from analysis.collect import collect
 from analysis.parquet import read, read_all
+from analysis.superseded import drop_superseded
 from synth.families import plugins
 from synth.families.family import members
 from synth.identity import nearest
@@ -15,13 +17,31 @@ RUNS = Path("runs")
 
 
 def load_tables(results: Path, runs: Path = RUNS) -> pl.DataFrame:
-    """All tables of a folder, with the tasks that run folders here define."""
+    """All tables of a folder, for answers: without superseded runs of tuned sweeps.
+
+    Tasks that folders of the runs define are imported.
+    """
     frame = read_all(results)
     _import_recorded_tasks(frame, runs)
-    return frame
+    return drop_superseded(frame, frame)
 
 
 def load_sweep(name: str, results: Path, runs: Path = RUNS) -> pl.DataFrame:
+    """Load what `load_table` does, without superseded runs of tuned sweeps.
+
+    The trials of a table or folder `NAME-tuned` are those of `NAME-tuning` beside it.
+    """
+    frame = load_table(name, results, runs)
+    stem = name.removesuffix(".parquet").removesuffix("-tuned")
+    if not name.startswith(f"{stem}-tuned"):
+        return drop_superseded(frame, frame)
+    for trials in (f"{stem}-tuning.parquet", f"{stem}-tuning"):
+        with contextlib.suppress(ValueError):
+            return drop_superseded(frame, load_table(trials, results, runs))
+    return frame
+
+
+def load_table(name: str, results: Path, runs: Path = RUNS) -> pl.DataFrame:
     """Load a parquet file, a folder of tables or of runs, a table in `results`, or a sweep.
 
     Folders of runs are read in their current state; nothing is written.

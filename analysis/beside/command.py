@@ -14,7 +14,8 @@ from rich.table import Table
 from analysis.beside.published import Published, published_tables
 from analysis.beside.replication import ReplicationRow, replication_rows
 from analysis.beside.verdict import MEANINGS
-from analysis.parquet import read_all, results_folder
+from analysis.load_sweep import load_tables
+from analysis.parquet import results_folder
 from analysis.tables import print_table
 from synth.identity import nearest
 
@@ -49,7 +50,7 @@ class Beside:
                     f"No published table {name!r}. {nearest(name, list(tables))}"
                 )
         names = self.only or tuple(tables)
-        rows = replication_rows(read_all(self.results))
+        rows = replication_rows(load_tables(self.results))
         entries = [row for row in rows if row.table in names]
         if self.json:
             for entry in entries:

@@ -20,10 +20,10 @@
 import os
 from pathlib import Path
 
+from analysis.load_sweep import load_tables
 from analysis.notebooks.display import draw, show, tests_of, verdicts
-from analysis.parquet import read_all
 
-frame = read_all(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
+frame = load_tables(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
 
 # %% [markdown]
 # Every picture is of one setting, named above it: task, tokens, loss, learning rate and

@@ -21,11 +21,11 @@
 import os
 from pathlib import Path
 
+from analysis.load_sweep import load_tables
 from analysis.notebooks.display import draw, show, tests_of, verdicts
-from analysis.parquet import read_all
 from analysis.trajectories import equal_cost_table, events_table
 
-frame = read_all(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
+frame = load_tables(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
 mine = frame.filter(frame["task"] == "polynomial")
 
 # %% [markdown]

@@ -1,0 +1,86 @@
+"""Runs of tuned sweeps at a rate that later trials did not choose.
+
+A sweep that is tuned again, with more seeds or another grid, may train a cell at another
+rate. The earlier runs stay in its table, but an answer is about one rate a cell.
+"""
+
+import contextlib
+import json
+from collections.abc import Container
+
+import polars as pl
+
+from analysis.configurations import strip_fields
+from analysis.selection import IS_TRIAL, at_end
+from sweeps.catalogue import CATALOGUE
+from sweeps.rate_grid import RateCurve
+from sweeps.sweep_metric import Better, validation_metric, value_of, values_by_name
+from synth.config import RunConfig
+from synth.identity import digest
+
+RUN = ("run_id", "sweep", "config", "learning_rate", "state")
+
+
+def drop_superseded(frame: pl.DataFrame, trials: pl.DataFrame) -> pl.DataFrame:
+    """`frame` without runs of tuned sweeps whose rate is not the choice of all trials.
+
+    Trials choose as `sweeps tune` does: by the metric of their sweep, else by the first
+    one with a direction that their task declares. A cell without a finished run at the
+    chosen rate keeps all its runs.
+    """
+    tuned = frame.filter(pl.col("sweep").str.ends_with("-tuned"), ~IS_TRIAL)
+    runs = [
+        (run_id, _cell(config), rate, state)
+        for run_id, _, config, rate, state in _unique_runs(tuned)
+    ]
+    rates: dict[str, set[float]] = {}
+    for _, cell, rate, _ in runs:
+        rates.setdefault(cell, set()).add(rate)
+    several = {cell for cell, tried in rates.items() if len(tried) > 1}
+    best = _best_rates(trials.filter(IS_TRIAL), several) if several else {}
+    finished = {(cell, rate) for _, cell, rate, state in runs if state == "done"}
+    superseded = [
+        run_id
+        for run_id, cell, rate, _ in runs
+        if rate != best.get(cell) and (cell, best.get(cell)) in finished
+    ]
+    return frame.filter(~pl.col("run_id").is_in(superseded)) if superseded else frame
+
+
+def _best_rates(trials: pl.DataFrame, cells: Container[str]) -> dict[str, float]:
+    """The rate with the best mean over seeds, for those of the cells that have trials."""
+    keys = ("suite", "metric", "slice", "value")
+    ends = at_end(trials).partition_by("run_id", as_dict=True)
+    values: dict[tuple[str, Better], dict[float, list[float | None]]] = {}
+    for run_id, sweep, config, rate, state in _unique_runs(trials):
+        cell = _cell(config)
+        if cell not in cells or state not in ("done", "failed"):
+            continue
+        with contextlib.suppress(ValueError):  # a task or metric that is unknown here
+            run = RunConfig.from_dict(json.loads(config))
+            metric, better = validation_metric(_metric_of(sweep), run)
+            rows = ends[(run_id,)].select(keys).to_dicts() if state == "done" else []
+            by_rate = values.setdefault((cell, better), {})
+            by_rate.setdefault(rate, []).append(value_of(values_by_name(rows), metric))
+    best = {
+        cell: RateCurve.of(by_rate, better).best
+        for (cell, better), by_rate in values.items()
+    }
+    return {cell: rate for cell, rate in best.items() if rate is not None}
+
+
+def _unique_runs(frame: pl.DataFrame) -> list[tuple[str, str, str, float, str]]:
+    """The columns of `RUN`, a row for each run whose configuration could be read."""
+    runs = frame.unique("run_id").select(RUN).drop_nulls()
+    return runs.sort("run_id").rows()
+
+
+def _metric_of(sweep: str) -> str:
+    """The metric of a sweep of the catalogue by the name of its trials; "" if unknown."""
+    name = sweep.removesuffix("-tuning").rpartition("-")[0]
+    return CATALOGUE[name].metric if name in CATALOGUE else ""
+
+
+def _cell(config: str) -> str:
+    """Equal for runs and trials that differ in rate and seeds alone."""
+    return digest(strip_fields(config, ("learning_rate", "split")))
