@@ -83,16 +83,17 @@ def collect(
         When `folder` does not exist or has no run, or `previous` cannot be read.
     """
     sweep = folder.resolve().name if sweep is None else sweep
-    known = {} if previous is None else read_runs(previous)
-    folders = _read_folders(folder, sweep, {} if full else known)
-    missing = known.keys() - folders.runs.keys() - folders.left_out.keys()
-    kept = [name for name in known if not (drop_missing and name in missing)]
-    runs = {name: known[name] for name in kept}
+    earlier = {} if previous is None else read_runs(previous)
+    folders = _read_folders(folder, sweep, {} if full else earlier)
+    missing = earlier.keys() - folders.runs.keys() - folders.left_out.keys()
+    kept = [name for name in earlier if not (drop_missing and name in missing)]
+    runs = {name: earlier[name] for name in kept}
     errors: list[str] = []
     read: Callable[[], pl.DataFrame]
-    changed = bool(folders.fresh) or len(kept) < len(known) or previous is None
+    changed = bool(folders.fresh) or len(kept) < len(earlier) or previous is None
     if previous is not None and not changed:
-        read, rows = partial(load, previous), sum(run["rows"] for run in known.values())
+        read = partial(load, previous)
+        rows = sum(run["rows"] for run in earlier.values())
     else:
         merged = folders.merge_into(previous, kept, replace)
         folders.left_out |= merged.left_out
@@ -145,9 +146,9 @@ class _Folders:
 
 
 def _read_folders(
-    folder: Path, sweep: str, known: dict[str, dict[str, Any]]
+    folder: Path, sweep: str, earlier: dict[str, dict[str, Any]]
 ) -> _Folders:
-    """Read the folders that changed; `known` are the runs of an earlier collection.
+    """Read the folders that changed; `earlier` are the runs of an earlier collection.
 
     Raises
     ------
@@ -163,7 +164,7 @@ def _read_folders(
     for path in sorted(folder.iterdir()):
         hidden = path.name.startswith(".")
         try:
-            entry = None if hidden else _read_entry(path, sweep, known)
+            entry = None if hidden else _read_entry(path, sweep, earlier)
         except (OSError, ValueError) as error:
             dangling = path.is_symlink() and not path.exists()
             why = f"the link is dangling: {path.readlink()}" if dangling else f"{error}"
@@ -183,7 +184,7 @@ def _read_folders(
 
 
 def _read_entry(
-    path: Path, sweep: str, known: dict[str, dict[str, Any]]
+    path: Path, sweep: str, earlier: dict[str, dict[str, Any]]
 ) -> _Entry | None:
     """Read one entry of a folder of runs; None if it is not a run.
 
@@ -197,7 +198,7 @@ def _read_entry(
         if files:
             raise ValueError("it has no config.json")
         return None
-    stamp, run = stamp_of(files), known.get(path.name)
+    stamp, run = stamp_of(files), earlier.get(path.name)
     same = run is not None and run["stamp"] == stamp
     if run is not None and same and run["state"] in SETTLED:
         return _Entry(path, run, None)

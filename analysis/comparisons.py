@@ -134,7 +134,7 @@ def _drawn_clusters(count: int, draws: int, seed: int) -> np.ndarray:
     return rng.multinomial(count, np.full(count, 1 / count), size=draws)
 
 
-def paired(
+def pair_by_seed(
     rows: pl.DataFrame, by: list[str], between: str, first: Any, second: Any
 ) -> pl.DataFrame:
     """Pair two cells by data seed: `value` of the cell `second` minus that of `first`.
@@ -170,28 +170,28 @@ def paired(
     return joined.with_columns(difference).sort(keys)
 
 
-def paired_arms(
+def pair_arms(
     rows: pl.DataFrame, by: list[str], baseline: str = BASELINE
 ) -> pl.DataFrame:
-    """Pair every other arm with the baseline, as `paired`; `arm` is the other arm.
+    """Pair every other arm with the baseline, as `pair_by_seed`; `arm` is the other arm.
 
     Raises
     ------
     ValueError
-        As `paired`.
+        As `pair_by_seed`.
     """
     others = [arm for arm in arms_of(rows) if arm != baseline]
     pairs = [
-        paired(rows, by, "arm", baseline, arm).with_columns(arm=pl.lit(arm))
+        pair_by_seed(rows, by, "arm", baseline, arm).with_columns(arm=pl.lit(arm))
         for arm in others
     ]
     if pairs:
         return pl.concat(pairs)
-    empty = paired(rows.clear(), by, "arm", baseline, baseline)
+    empty = pair_by_seed(rows.clear(), by, "arm", baseline, baseline)
     return empty.with_columns(arm=pl.lit(None, pl.String()))
 
 
-def compared(differences: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+def summarize_pairs(differences: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     """Mean paired difference, interval, p value (plain and Holm) and power, by group.
 
     `resolves_with` is the number of seeds that detect a difference of the observed size
@@ -226,10 +226,10 @@ def compared(differences: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     )
 
 
-def interaction(
+def subtract_pairs(
     first: pl.DataFrame, second: pl.DataFrame, by: list[str]
 ) -> pl.DataFrame:
-    """Difference of differences of two results of `paired`: `second` minus `first`."""
+    """Subtract pairs from pairs by seed: the differences in `second` minus `first`."""
     keys = [*by, "data_seed"]
     joined = first.select(*keys, pl.col("difference").alias("first")).join(
         second.select(*keys, pl.col("difference").alias("second")),
@@ -261,22 +261,22 @@ def at_equal_cost(
     """
     if cost not in COSTS:
         raise ValueError(f"cost must be one of {', '.join(COSTS)}; got {cost!r}.")
-    known = with_costs(curves).drop_nulls([cost, "value"]).sort("run_id", "step")
+    curves = with_costs(curves).drop_nulls([cost, "value"]).sort("run_id", "step")
     keys = [*by, "data_seed"]
     rows = []
-    for _, group in known.group_by(keys, maintain_order=True):
+    for _, group in curves.group_by(keys, maintain_order=True):
         runs = group.partition_by("run_id", maintain_order=True)
         if group[between].n_unique() < 2:
             continue
         reach = min(float(run[cost].to_numpy().max()) for run in runs)
         for run in runs:
-            known_costs = run[cost].to_numpy()
-            if reach < known_costs[0]:  # its first evaluation is later
+            costs = run[cost].to_numpy()
+            if reach < costs[0]:  # its first evaluation is later
                 continue
-            value = np.interp(reach, known_costs, run["value"].to_numpy())
-            named = {name: run[name][0] for name in (*keys, between, "run_id")}
-            rows.append(named | {cost: reach, "value": float(value)})
-    schema = {name: known.schema[name] for name in (*keys, between, "run_id")}
+            value = np.interp(reach, costs, run["value"].to_numpy())
+            names = {name: run[name][0] for name in (*keys, between, "run_id")}
+            rows.append(names | {cost: reach, "value": float(value)})
+    schema = {name: curves.schema[name] for name in (*keys, between, "run_id")}
     schema |= {cost: pl.Float64(), "value": pl.Float64()}
     table = pl.DataFrame(rows, schema=schema, orient="row")
     return table.sort(*keys, between)
@@ -299,14 +299,13 @@ def matched_table(
     rows, arms = with_setting(curves, "arm"), arms_of(curves)
     two_arms = (rows.filter(pl.col("arm").is_in([baseline, arm])) for arm in arms)
     at = (at_equal_cost(two, by, "arm", cost) for two in two_arms)
-    pairs = pl.concat(paired_arms(both, by, baseline) for both in at)
+    pairs = pl.concat(pair_arms(both, by, baseline) for both in at)
     if pairs.is_empty():
-        known = ", ".join(arms)
         raise ValueError(
             f"No arm shares a setting and a data seed with {baseline!r}. Finished runs "
-            f"have the arms {known}."
+            f"have the arms {', '.join(arms)}."
         )
-    table = compared(pairs, [*by, "arm"])
+    table = summarize_pairs(pairs, [*by, "arm"])
     paths = [
         path_difference(
             rows.filter(

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from analysis.arm_names import BASELINE, in_arm_order
-from analysis.comparisons import at_equal_cost, holm, paired
+from analysis.comparisons import at_equal_cost, holm, pair_by_seed
 from analysis.configurations import format_value
 from analysis.differences import LEVEL, judge_differences
 from analysis.execution_paths import PATHS
@@ -78,22 +78,22 @@ def compute_contrasts(
     values = sort_distinct(rows[column])
     values = in_arm_order(values) if column == "arm" else values
     first = _choose_baseline(runs, values, vary, baseline)
-    apart = [name for name in ("scale", "arm") if _is_equal_in_pairs(name, column)]
+    keys = [name for name in ("scale", "arm") if _is_equal_in_pairs(name, column)]
     ended = at_end(rows)
     span = span_of(ended)
     differences, notes = [], runs.notes
-    for setting in settings_of(rows, column, *apart, *others):
+    for setting in settings_of(rows, column, *keys, *others):
         by = {"where": setting.label or None}
         for value in (one for one in values if one != first):
-            pairs = _pairs(setting.frame, apart, column, (first, value), at)
-            for key, group in pairs.group_by(apart, maintain_order=True):
-                where = by | dict(zip(apart, key, strict=True)) | {column: value}
+            pairs = _pairs(setting.frame, keys, column, (first, value), at)
+            for key, group in pairs.group_by(keys, maintain_order=True):
+                where = by | dict(zip(keys, key, strict=True)) | {column: value}
                 differences.append(where | judge_differences(group, span, measure))
                 notes += _note_differences(runs.fields, rows, group, column)
     if not differences:
         raise ValueError(_explain_no_pairs(runs, column, first, values))
     return Contrasts(
-        _table(differences, rows.schema, apart, column, measure.higher_is_better),
+        _table(differences, rows.schema, keys, column, measure.higher_is_better),
         measure,
         column,
         first,
@@ -142,7 +142,7 @@ def _choose_baseline(
 
 def _pairs(
     rows: pl.DataFrame,
-    apart: list[str],
+    keys: list[str],
     column: str,
     values: tuple[Any, Any],
     at: str | None,
@@ -150,25 +150,25 @@ def _pairs(
     """Paired values of one setting, with the bounds of the metric."""
     two = rows.filter(pl.col(column).is_in(list(values)))
     ends = at_end(two)
-    read = at_equal_cost(two, apart, column, at) if at else ends
-    pairs = paired(read, apart, column, *values)
-    bounds = ends.group_by([*apart, "data_seed"]).agg(pl.col(*BOUNDS).mean())
+    read = at_equal_cost(two, keys, column, at) if at else ends
+    pairs = pair_by_seed(read, keys, column, *values)
+    bounds = ends.group_by([*keys, "data_seed"]).agg(pl.col(*BOUNDS).mean())
     return pairs.join(
-        bounds, on=[*apart, "data_seed"], how="left", maintain_order="left"
+        bounds, on=[*keys, "data_seed"], how="left", maintain_order="left"
     )
 
 
 def _table(
     differences: list[dict[str, Any]],
     schema: pl.Schema,
-    apart: Sequence[str],
+    keys: Sequence[str],
     column: str,
     rising: bool | None,
 ) -> pl.DataFrame:
     """The table of contrasts, with Holm's correction over all rows and the results."""
     numbers = ("baseline", "value", "difference", "low", "high", "p")
     kinds: dict[str, Any] = {"where": pl.String()}
-    kinds |= {name: schema[name] for name in (*apart, column)}
+    kinds |= {name: schema[name] for name in (*keys, column)}
     kinds |= {"pairs": pl.Int64()} | dict.fromkeys((*numbers, "noise"), pl.Float64())
     kinds |= {"test": pl.String(), "higher": pl.String()}
     kinds |= {"resolves_with": pl.Int64(), "settled": pl.String()}
@@ -185,7 +185,7 @@ def _table(
         .otherwise(pl.lit("not told apart"))
     )
     table = table.with_columns(result=pl.coalesce("settled", result)).drop("settled")
-    first = ["where", *apart, column, "pairs", "baseline", "value", "difference"]
+    first = ["where", *keys, column, "pairs", "baseline", "value", "difference"]
     last = ["low", "high", "noise", "p", "p_holm", "test", "higher", "result"]
     return table.select(*first, *last, "resolves_with")
 
@@ -233,8 +233,8 @@ def _explain_no_pairs(
     fewest: list[str] | None = None
     for one in sides[0]["config"].unique().sort():
         for two in sides[1]["config"].unique().sort():
-            apart = fields.varying([one, two])
-            own = [p for p in apart if not _belongs_to(p, column)]
+            differing = fields.varying([one, two])
+            own = [p for p in differing if not _belongs_to(p, column)]
             if fewest is None or len(own) < len(fewest):
                 fewest = own
     reason = "they have no data seed in common"

@@ -92,7 +92,7 @@ def _find_saturation(
         return None
     bounds = {name: pairs[name].drop_nulls().to_numpy() for name in BOUNDS}
     floor, ceiling = (
-        float(known.mean()) if len(known) else None for known in bounds.values()
+        float(values.mean()) if len(values) else None for values in bounds.values()
     )
     if floor is None or ceiling is None:
         return None

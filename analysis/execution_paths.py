@@ -30,10 +30,10 @@ def path_difference(rows: pl.DataFrame) -> str:
             arm: rows.filter(pl.col("arm") == arm)[column].drop_nulls().unique().sort()
             for arm in arms_of(rows)
         }
-        paths = {arm: [str(value) for value in known] for arm, known in used.items()}
-        if all(paths.values()) and len({tuple(known) for known in paths.values()}) > 1:
+        paths = {arm: [str(value) for value in values] for arm, values in used.items()}
+        if all(paths.values()) and len({tuple(some) for some in paths.values()}) > 1:
             by_arm = (
-                f"{arm_name(arm)} {' or '.join(known)}" for arm, known in paths.items()
+                f"{arm_name(arm)} {' or '.join(some)}" for arm, some in paths.items()
             )
             notes.append(f"{word}: {', '.join(by_arm)}")
     return "; ".join(notes)

@@ -13,7 +13,7 @@ import polars as pl
 
 from analysis.arm_names import arm_name, sort_rows
 from analysis.claims import MARGIN, Direction, Evidence, ExploratoryTest
-from analysis.comparisons import paired
+from analysis.comparisons import pair_by_seed
 from analysis.events import event_times
 from analysis.evidence.pairs import (
     CELL,
@@ -107,14 +107,14 @@ def seen_over_unseen(frame: pl.DataFrame) -> Evidence | None:
         floors.select("run_id", floor="value"), on="run_id", how="left"
     ).with_columns(side=slice_value("tokens"), ceiling=pl.lit(1.0))
     rows = add_strata(rows)
-    differences = paired(rows, STRATUM, "side", "unseen", "seen")
+    differences = pair_by_seed(rows, STRATUM, "side", "unseen", "seen")
     return pool_strata(differences, rows, "seen minus unseen")
 
 
 def gain_of_books(frame: pl.DataFrame) -> Evidence | None:
     """C4: n = 1, nine to one minus stories alone, at the end."""
     rows = add_strata(_stories(frame, "books_parts").filter(pl.col("arm") == "n1"))
-    differences = paired(rows, STRATUM, "books_parts", 0, 9)
+    differences = pair_by_seed(rows, STRATUM, "books_parts", 0, 9)
     return pool_strata(differences, rows, "nine to one minus stories alone")
 
 
@@ -224,7 +224,7 @@ def books_mix(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
     """C4: nine to one minus stories alone, at the end."""
     final = select_multi_token(_stories(frame, "books_parts"))
     by = [*CELL, "arm", "open_names"]
-    differences = paired(final, by, "books_parts", 0, 9)
+    differences = pair_by_seed(final, by, "books_parts", 0, 9)
     for key, values, _ in split_groups(sort_rows(differences, *by, "data_seed"), by):
         about = (
             "second-token accuracy, nine to one minus stories alone, "

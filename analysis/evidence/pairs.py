@@ -9,7 +9,7 @@ import polars as pl
 
 from analysis.arm_names import BASELINE, arm_name, arms_of
 from analysis.claims import Direction, ExploratoryTest
-from analysis.comparisons import paired_arms
+from analysis.comparisons import pair_arms
 from analysis.resampling import items_interval
 from analysis.selection import at_end
 from analysis.settings import append_label, setting_labels, with_setting
@@ -85,7 +85,7 @@ def compare_with_next_token(
     Where runs kept counts by test item, the test has the bootstrap interval over items
     of the mean difference. `remark` maps the rows of both arms to the test's note.
     """
-    pairs = paired_arms(rows, [*CELL, *by])
+    pairs = pair_arms(rows, [*CELL, *by])
     for key, values, group in split_groups(pairs, ["arm", *CELL, *by]):
         arm = key.pop("arm")
         names = f"{arm_name(arm)} minus {arm_name(BASELINE)}"

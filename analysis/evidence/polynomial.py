@@ -7,7 +7,7 @@ import polars as pl
 
 from analysis.arm_names import BASELINE, arm_name, sort_rows
 from analysis.claims import Evidence, ExploratoryTest
-from analysis.comparisons import paired, paired_arms
+from analysis.comparisons import pair_arms, pair_by_seed
 from analysis.evidence.pairs import (
     CELL,
     TWO_TOKENS,
@@ -126,7 +126,7 @@ def gain_by_pauses(frame: pl.DataFrame) -> Evidence | None:
         rows = _mean_over_m(_polynomial(frame, True, pauses, "pause_tokens"))
         rows = add_strata(select_arms(rows, TWO_TOKENS), "pause_tokens")
         by = [*STRATUM, "pause_tokens"]
-        sides.append((rows, paired(rows, by, "arm", BASELINE, "n2")))
+        sides.append((rows, pair_by_seed(rows, by, "arm", BASELINE, "n2")))
     (plain, gain), (paused, gain_paused) = sides
     keys = ["setting", "scale", "data_seed"]
     gains = gain_paused.join(gain.select(*keys, without="difference"), on=keys)
@@ -240,7 +240,7 @@ def _mean_gain(rows: pl.DataFrame) -> pl.DataFrame:
     by = [*CELL, "modulus", "pause_tokens"]
     cell = [*by, "arm", "data_seed"]
     means = rows.group_by(cell).agg(pl.col("value").mean()).sort(cell)
-    return paired_arms(means, by).select(*by, "data_seed", "difference", "arm")
+    return pair_arms(means, by).select(*by, "data_seed", "difference", "arm")
 
 
 def loss_against_size(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:

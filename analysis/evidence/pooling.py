@@ -7,7 +7,7 @@ import polars as pl
 
 from analysis.arm_names import BASELINE, arm_name
 from analysis.claims import ENOUGH_SEEDS, MARGIN, Evidence
-from analysis.comparisons import paired
+from analysis.comparisons import pair_by_seed
 from analysis.events import Better, Times, event_times, log_rank
 from analysis.evidence.pairs import CELL, difference_over_items
 from analysis.execution_paths import path_difference
@@ -47,7 +47,7 @@ def compare_arms(
     if there are any. None without a pair.
     """
     rows = add_strata(rows.filter(pl.col("arm").is_in([first, second])), *conditions)
-    differences = paired(rows, STRATUM, "arm", first, second)
+    differences = pair_by_seed(rows, STRATUM, "arm", first, second)
     names = f"{arm_name(second)} minus {arm_name(first)}"
     return pool_strata(differences, rows, names)
 

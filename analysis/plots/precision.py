@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.arm_names import BASELINE, arm_label, arm_name, arms_of, sort_rows
-from analysis.comparisons import compared, interaction, paired_arms
+from analysis.comparisons import pair_arms, subtract_pairs, summarize_pairs
 from analysis.events import event_times
 from analysis.plots import style
 from analysis.selection import TRAIN, measured
@@ -151,12 +151,12 @@ def arm_effects(frame: pl.DataFrame) -> pl.DataFrame:
     rows = _outcomes(twins(frame))
     by = ["measure", "precision", "arm"]
     sides = [
-        paired_arms(rows.filter(pl.col("precision") == kind), ["measure"])
+        pair_arms(rows.filter(pl.col("precision") == kind), ["measure"])
         for kind in PRECISIONS
     ]
     if any(side.is_empty() for side in sides):
         raise ValueError(f"twins have no arm to compare with {arm_name(BASELINE)}")
-    gap = interaction(sides[0], sides[1], ["measure", "arm"])
+    gap = subtract_pairs(sides[0], sides[1], ["measure", "arm"])
     names = (*PRECISIONS, GAP)
     columns = ["measure", "arm", "data_seed", "difference"]
     rows = pl.concat(
@@ -165,7 +165,9 @@ def arm_effects(frame: pl.DataFrame) -> pl.DataFrame:
     )
     order = pl.col("precision").cast(pl.Enum(names))
     ordered = sort_rows(rows.with_columns(order), "arm", "precision", "measure")
-    return compared(ordered.with_columns(pl.col("precision").cast(pl.String())), by)
+    return summarize_pairs(
+        ordered.with_columns(pl.col("precision").cast(pl.String())), by
+    )
 
 
 def _outcomes(rows: pl.DataFrame) -> pl.DataFrame:

@@ -13,12 +13,12 @@ from analysis.comparisons import (
     Difference,
     at_equal_cost,
     cluster_bootstrap,
-    compared,
     holm,
-    interaction,
     matched_table,
-    paired,
+    pair_by_seed,
     seeds_to_resolve,
+    subtract_pairs,
+    summarize_pairs,
     t_test,
 )
 from analysis.execution_paths import path_difference
@@ -41,9 +41,9 @@ def exact_match(frame):
 
 def test_pairing_removes_what_seeds_share(sweep):
     rows = exact_match(at_end(collect(sweep).frame))
-    pairs = paired(rows, ["setting", "slice"], "arm", "n1", "n2")
+    pairs = pair_by_seed(rows, ["setting", "slice"], "arm", "n1", "n2")
     assert pairs.height == 4 * 5
-    table = compared(pairs, ["slice"])
+    table = summarize_pairs(pairs, ["slice"])
     assert table["pairs"].to_list() == [5] * 4
     assert table["difference"].to_list() == pytest.approx([0.2] * 4, abs=0.02)
     spread_of_scores = rows.filter(
@@ -59,14 +59,14 @@ def test_pairing_refuses_two_runs_of_a_cell():
         {"arm": ["n1", "n1", "n2"], "data_seed": [0, 0, 0], "value": [0.1, 0.2, 0.3]}
     )
     with pytest.raises(ValueError, match="several runs"):
-        paired(rows, [], "arm", "n1", "n2")
+        pair_by_seed(rows, [], "arm", "n1", "n2")
 
 
 def test_only_common_seeds_are_compared():
     rows = pl.DataFrame(
         {"n": [1, 1, 2, 2], "data_seed": [0, 1, 1, 2], "value": [0.1, 0.2, 0.5, 0.9]}
     )
-    pairs = paired(rows, [], "n", 1, 2)
+    pairs = pair_by_seed(rows, [], "n", 1, 2)
     assert pairs["data_seed"].to_list() == [1]
     assert pairs["difference"].to_list() == pytest.approx([0.3])
 
@@ -153,7 +153,7 @@ def test_bootstrap_over_stories_covers_the_truth_and_single_mentions_do_not():
 def test_interaction_is_a_difference_of_differences():
     first = pl.DataFrame({"data_seed": [0, 1], "difference": [0.1, 0.2]})
     second = pl.DataFrame({"data_seed": [1, 0], "difference": [0.5, 0.1]})
-    found = interaction(first, second, [])
+    found = subtract_pairs(first, second, [])
     assert found["difference"].to_list() == pytest.approx([0.0, 0.3])
 
 

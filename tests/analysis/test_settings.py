@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from analysis.collect import collect
-from analysis.comparisons import paired
+from analysis.comparisons import pair_by_seed
 from analysis.evidence.pairs import add_settings
 from analysis.parquet import read_all
 from analysis.plots.families import FIGURES
@@ -188,5 +188,5 @@ def test_graphs_are_seeds_and_arms_are_paired_graph_by_graph(tmp_path):
     frame = collect(tmp_path).frame
     assert with_setting(frame, "arm")["setting"].n_unique() == 1
     assert with_setting(frame)["setting"].n_unique() == 2
-    pairs = paired(frame, [], "arm", "n1", "n2")
+    pairs = pair_by_seed(frame, [], "arm", "n1", "n2")
     assert pairs["difference"].to_list() == pytest.approx([0.05] * 3)
