@@ -124,8 +124,8 @@ def night_settings() -> tuple[CrossSetting, ...]:
         CrossSetting(
             *(StoriesConfig(names=names), 16, 128, 1500),
             answers=True,
-            examples=8,
-            final_examples=96,
+            examples=6,
+            final_examples=64,
         ),
         CrossSetting(
             StarConfig(degree=2, length=3, labels=8), 128, 18, 1500, answers=True

@@ -157,7 +157,7 @@ def induction_books(scale: str) -> Iterator[RunConfig]:
             training,
             evaluate_every_steps=125,
             evaluation_examples=8,
-            final_examples=64,
+            final_examples=48,
         )
     return replace(design, tasks=tasks, training=training).runs()
 
