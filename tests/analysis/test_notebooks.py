@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +15,7 @@ pytest.importorskip("ipykernel")
 from analysis.__main__ import main  # noqa: E402
 from analysis.claims import Verdict  # noqa: E402
 from analysis.notebooks import display as display_module  # noqa: E402
+from analysis.notebooks.command import Notebooks  # noqa: E402
 from analysis.notebooks.display import execute, scripts  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -101,3 +103,9 @@ def test_a_parameter_that_the_command_does_not_have_is_refused(capsys):
         main(["notebooks", "--swep", "repeats"])
     assert end.value.code == 2
     assert "--swep" in capsys.readouterr().err
+
+
+def test_notebooks_without_their_packages_say_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nbformat", None)
+    with pytest.raises(ValueError, match=r"nbformat.*'\.\[notebooks\]'"):
+        Notebooks(sweep="repeats").run()
