@@ -30,9 +30,6 @@ from synth.models.layer import MLP, Layer
 from synth.models.mixers.attention import Attention
 from synth.models.norm import RMSNorm
 
-NARROW = {torch.float32: 128, torch.bfloat16: 48}
-"""Widest layers whose products are native; in bf16 they are fp32 products within."""
-
 
 class LaneWeight:
     """One weight (K, E, D) of every lane, with its gradient."""
@@ -290,7 +287,7 @@ def fuse(model: PredictionModel, native: Native) -> FusedLoss:
     `native` must hold the passes for the type of the model's parameters.
     """
     attends = model.config.mixer == "attention"
-    narrow = model.config.shape.width <= NARROW[model.embedding_KVD.dtype]
+    narrow = model.config.shape.width <= native.widest
     if attends and narrow and model.trunk:
         model.fused_trunk = FusedLayers([*model.trunk], native)  # type: ignore[list-item]
     for layer in model.layers():

@@ -66,6 +66,9 @@ class Native:
         }
         self.block: int = ctypes.c_long.in_dll(library, "block").value
         """Positions of a block."""
+        widest = (ctypes.c_long * len(_TYPES)).in_dll(library, "widest")
+        self.widest: int = widest[_TYPES.index(dtype)]
+        """The widest layers that are faster in one call than with products of torch."""
 
     def __call__(self, name: str, *arguments: Any) -> Any:
         """Run one function; `None` is the null pointer, and what most return."""

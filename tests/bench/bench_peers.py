@@ -214,13 +214,16 @@ def rungs(
 FLOORS = ("floor: products", "floor: products and attention")
 
 
-def bf16_table(scales: Sequence[str], rounds: int) -> None:
-    """Steps in bf16: products cost what the processor's units make of them, the rest of
-    a native step costs about the same on any."""
-    variants = ("plain eager", "eager bf16", "native bf16", "native")
+def bf16_table(scales: Sequence[str], slow: Sequence[str], rounds: int) -> None:
+    """Steps in bf16 and fp32 against plain ones and against their floors; `slow` are
+    compiled plain blocks."""
+    variants = ("plain eager", *slow, "eager bf16", "native bf16", "native")
     floors = ("floor bf16", "floor")
-    head = ["rung", "tokens a step", *variants, "native bf16 / plain"]
-    head += ["native bf16 / eager bf16", "floor bf16", "floor"]
+    pairs = [("native", "plain eager"), ("native bf16", "plain eager")]
+    pairs += [("native bf16", name) for name in slow]
+    pairs += [("native bf16", "floor bf16"), ("native", "floor")]
+    head = ["rung", "tokens a step", *variants, *floors]
+    head += [f"{fast} / {than}" for fast, than in pairs]
     head += ["outside products, bf16", "outside products, fp32"]
     table("bf16: V = 64, tokens a second and core; seconds are a step's", head)
     for sizes, context in ((TINY, 128), (LADDER, 256)):
@@ -230,9 +233,8 @@ def bf16_table(scales: Sequence[str], rounds: int) -> None:
             found = compete([Contender(v, scale, rows, context) for v in names], rounds)
             cells = [scale, str(rows * context)]
             cells += [f"{found[v]:,.0f}" for v in variants]
-            cells.append(f"**{found.ratio('native bf16', 'plain eager'):.2f}**")
-            cells.append(f"{found.ratio('native bf16', 'eager bf16'):.2f}")
             cells += [f"{found[v]:,.0f}" for v in floors]
+            cells += [f"**{found.ratio(*pair):.2f}**" for pair in pairs]
             for form, floor in zip(("native bf16", "native"), floors, strict=True):
                 rest = rows * context * (1 / found[form] - 1 / found[floor])
                 cells.append(f"{rest * 1000:.1f} ms")
@@ -350,7 +352,7 @@ def main() -> None:
         if part in given.parts and chosen:
             rungs(chosen, context, ["plain eager", *slow, *ours], given.rounds)
     if "bf16" in given.parts:
-        bf16_table(given.scales or [*TINY, *LADDER], given.rounds)
+        bf16_table(given.scales or [*TINY, *LADDER], slow, given.rounds)
     for part, show in (
         ("lanes", lanes_table),
         ("processes", processes_table),

@@ -6,6 +6,8 @@
 // N positions and P channels in whole blocks; rows of pairs end in 2.
 #pragma once
 
+#include <initializer_list>
+
 #include "bf16_products.h"
 #include "rows.h"
 
@@ -28,28 +30,32 @@ static inline void rotate_row(const E* from, const float* cos_C, const float* si
     }
 }
 
-// Sizes of one head, and the ways between its rows and rooms that are filled up with
-// zeros to whole blocks.
+// Sizes of the heads of a sequence, and the ways between its rows and rooms that are filled
+// up with zeros to whole blocks. Rows of queries, keys and values are `row` apart, those of
+// outputs `mixed_row`.
 struct HeadRows {
-    long T, C, D, N, P;
+    long T, H, C, D, N, P, row, mixed_row;
     const float *cos_TC, *sin_TC;
 
-    HeadRows(long T, long H, long C, const float* cos_TC, const float* sin_TC)
-        : T(T), C(C), D(H * C), N((T + WIDE - 1) / WIDE * WIDE),
-          P((C + DEPTH - 1) / DEPTH * DEPTH), cos_TC(cos_TC), sin_TC(sin_TC) {}
+    HeadRows(long T, long H, long C, long row, long mixed_row, const float* cos_TC,
+             const float* sin_TC)
+        : T(T), H(H), C(C), D(H * C), N((T + WIDE - 1) / WIDE * WIDE),
+          P((C + DEPTH - 1) / DEPTH * DEPTH), row(row), mixed_row(mixed_row),
+          cos_TC(cos_TC), sin_TC(sin_TC) {}
 
-    void read(const Half* from, long row, Half* to_NP) const {
-        for (long t = 0; t < T; t++) std::memcpy(to_NP + t * P, from + t * row, 2 * C);
+    void read(const Half* from, long from_row, Half* to_NP) const {
+        for (long t = 0; t < T; t++)
+            std::memcpy(to_NP + t * P, from + t * from_row, 2 * C);
     }
     void read_rotated(const Half* from, float scale, Half* to_NP) const {
         for (long t = 0; t < T; t++)
-            rotate_row(from + 3 * t * D, cos_TC + t * C, sin_TC + t * C, C, 1.0f, scale,
+            rotate_row(from + t * row, cos_TC + t * C, sin_TC + t * C, C, 1.0f, scale,
                        to_NP + t * P);
     }
     void write_rotated_back(const float* from_NP, float scale, Half* to) const {
         for (long t = 0; t < T; t++)
             rotate_row(from_NP + t * P, cos_TC + t * C, sin_TC + t * C, C, -1.0f, scale,
-                       to + 3 * t * D);
+                       to + t * row);
     }
     float scale() const { return 1.0f / std::sqrt((float)C); }
 };
@@ -94,43 +100,160 @@ static void softmax(float* score_NW, long i, Half* share_NW2, float* most_W,
     }
 }
 
+// Attention of one sequence after another, each with all its heads.
+struct Attend : HeadRows {
+    Scratch memory;
+    Half *q_NP, *k_NP, *v_NP, *q_PN2, *v_NP2, *v_PN, *share_NW2;
+    float *score_NW, *mixed_PW;
+
+    explicit Attend(const HeadRows& rows)
+        : HeadRows(rows), memory(3 * N * P + (2 * N + P) * WIDE) {
+        auto take = [&](long halves) { return (Half*)memory.take(halves / 2); };
+        for (Half** room : {&q_NP, &k_NP, &v_NP, &q_PN2, &v_NP2, &v_PN})
+            *room = take(N * P);
+        share_NW2 = take(N * WIDE);
+        score_NW = memory.take(N * WIDE), mixed_PW = memory.take(P * WIDE);
+    }
+
+    // softmax_H2N keeps what the backward pass needs.
+    void operator()(const Half* qkv, Half* mixed, float* softmax_H2N) const {
+        for (long h = 0; h < H; h++)
+            one_head(qkv + h * C, mixed + h * C, softmax_H2N + 2 * h * N);
+    }
+
+    void one_head(const Half* qkv, Half* mixed, float* most_N) const {
+        float* inverse_N = most_N + N;
+        read_rotated(qkv, scale(), q_NP);
+        read_rotated(qkv + D, 1.0f, k_NP);
+        read(qkv + 2 * D, row, v_NP);
+        turn_pairs(q_NP, P, N, P / 2, q_PN2, 2 * N);
+        pair_rows(v_NP, P, N, P, v_NP2, 2 * P);
+        turn_pairs(v_NP2, 2 * P, N / 2, P, v_PN, N);
+        for (long i = 0; i < N; i += WIDE) {
+            long seen = i + WIDE;
+            bf16_product(seen, WIDE, P, k_NP, P, q_PN2 + 2 * i, 2 * N, score_NW, WIDE);
+            softmax(score_NW, i, share_NW2, most_N + i, inverse_N + i);
+            bf16_product(P, WIDE, seen, v_PN, N, share_NW2, 2 * WIDE, mixed_PW, WIDE);
+            for (long at = 0; at < C * WIDE; at += LANES) {
+                Vector inverse = load(inverse_N + i + at % WIDE);
+                store(mixed_PW + at, load(mixed_PW + at) * inverse);
+            }
+            from_blocks(mixed_PW, T - i < WIDE ? T - i : WIDE, C, mixed + i * mixed_row,
+                        mixed_row);
+        }
+    }
+};
+
+// Its gradient; `myopic` as in `Head`.
+struct AttendBackward : HeadRows {
+    bool myopic;
+    Scratch memory;
+    Half *q_NP, *k_NP, *v_NP, *g_NP, *q_PN2, *g_PN2, *q_NP2, *k_NP2, *g_NP2, *k_PN;
+    Half *share_WN, *slope_WN, *slope_NN2;
+    float *dq_NP, *dk_NP, *dv_NP, *along_N, *dq_PW, *share_WW, *slope_WW;
+
+    AttendBackward(const HeadRows& rows, bool myopic)
+        : HeadRows(rows), myopic(myopic),
+          memory(8 * N * P + N * (1 + N / 2 + WIDE) + (P + 2 * WIDE) * WIDE) {
+        auto take = [&](long halves) { return (Half*)memory.take(halves / 2); };
+        for (Half** room : {&q_NP, &k_NP, &v_NP, &g_NP, &q_PN2, &g_PN2, &q_NP2, &k_NP2,
+                            &g_NP2, &k_PN})
+            *room = take(N * P);
+        share_WN = take(WIDE * N), slope_WN = take(WIDE * N), slope_NN2 = take(N * N);
+        dq_NP = memory.take(N * P), dk_NP = memory.take(N * P);
+        dv_NP = memory.take(N * P), along_N = memory.take(N);
+        dq_PW = memory.take(P * WIDE), share_WW = memory.take(WIDE * WIDE);
+        slope_WW = memory.take(WIDE * WIDE);
+    }
+
+    void operator()(const Half* qkv, const Half* mixed, const float* softmax_H2N,
+                    const Half* grad, Half* to_qkv) const {
+        for (long h = 0; h < H; h++)
+            one_head(qkv + h * C, mixed + h * C, softmax_H2N + 2 * h * N, grad + h * C,
+                     to_qkv + h * C);
+    }
+
+    void one_head(const Half* qkv, const Half* mixed, const float* most_N,
+                  const Half* grad, Half* to_qkv) const {
+        read_rotated(qkv, scale(), q_NP);
+        read_rotated(qkv + D, 1.0f, k_NP);
+        read(qkv + 2 * D, row, v_NP);
+        read(grad, mixed_row, g_NP);
+        turn_pairs(q_NP, P, N, P / 2, q_PN2, 2 * N);
+        turn_pairs(g_NP, P, N, P / 2, g_PN2, 2 * N);
+        pair_rows(q_NP, P, N, P, q_NP2, 2 * P);
+        pair_rows(k_NP, P, N, P, k_NP2, 2 * P);
+        pair_rows(g_NP, P, N, P, g_NP2, 2 * P);
+        turn_pairs(k_NP2, 2 * P, N / 2, P, k_PN, N);
+        for (long t = 0; t < T; t++) {
+            Vector sum{};
+            for (long c = 0; c < C; c += LANES)
+                sum += load_first(grad + t * mixed_row + c, first(C - c)) *
+                       load_first(mixed + t * mixed_row + c, first(C - c));
+            along_N[t] = _mm512_reduce_add_ps((__m512)sum);
+        }
+        for (long j = 0; j < N; j += WIDE) {
+            for (long i = j; i < N; i += WIDE) slopes(i, j, most_N);
+            if (myopic)
+                for (long r = 0; r < WIDE; r++)
+                    for (long i = j; i < N; i++)
+                        if (i != j + r)
+                            share_WN[r * N + i] = slope_WN[r * N + i] = Half{0};
+            bf16_product(WIDE, P, N - j, share_WN + j, N, g_NP2 + j * P, 2 * P,
+                         dv_NP + j * P, P);
+            bf16_product(WIDE, P, N - j, slope_WN + j, N, q_NP2 + j * P, 2 * P,
+                         dk_NP + j * P, P);
+        }
+        for (long i = 0; i < N; i += WIDE) {
+            bf16_product(P, WIDE, i + WIDE, k_PN, N, slope_NN2 + 2 * i, 2 * N, dq_PW,
+                         WIDE);
+            from_blocks(dq_PW, WIDE, P, dq_NP + i * P, P);
+        }
+        write_rotated_back(dq_NP, scale(), to_qkv);
+        write_rotated_back(dk_NP, 1.0f, to_qkv + D);
+        for (long t = 0; t < T; t++)
+            for (long c = 0; c < C; c += LANES)
+                store_first(load(dv_NP + t * P + c), to_qkv + t * row + 2 * D + c,
+                            first(C - c));
+    }
+
+    // Of the block of keys at j and that of queries at i: shares, and slopes of the scores,
+    // keys by queries; the slopes once more as pairs.
+    void slopes(long i, long j, const float* most_N) const {
+        const float* inverse_N = most_N + N;
+        bf16_product(WIDE, WIDE, P, k_NP + j * P, P, q_PN2 + 2 * i, 2 * N, share_WW, WIDE);
+        bf16_product(WIDE, WIDE, P, v_NP + j * P, P, g_PN2 + 2 * i, 2 * N, slope_WW, WIDE);
+        for (long w = 0; w < WIDE; w += LANES) {
+            Vector most = load(most_N + i + w), inverse = load(inverse_N + i + w);
+            Vector along = load(along_N + i + w);
+            for (long r = 0; r < WIDE; r += 2) {
+                __m256i two[2];
+                for (long key = r; key < r + 2; key++) {
+                    long at = key * WIDE + w;
+                    Vector score = load(share_WW + at) * LOG2_E - most;
+                    if (i == j) score += hidden(key, w);
+                    Vector share = fast_exp2(score) * inverse;
+                    Vector slope = share * (load(slope_WW + at) - along);
+                    two[key - r] = to_bf16(slope);
+                    store_row(to_bf16(share), share_WN + key * N + i + w);
+                    store_row(two[key - r], slope_WN + key * N + i + w);
+                }
+                store_pairs(two[0], two[1], slope_NN2 + (j + r) * N + 2 * (i + w));
+            }
+        }
+    }
+};
+
 // Like `attend`.
 static void bf16_attend(const Half* qkv_ST3HC, const float* cos_TC, const float* sin_TC,
                         Half* mixed_STHC, float* softmax_SH2N, long S, long T, long H,
                         long C) {
     TileShapes shapes;
-    HeadRows head(T, H, C, cos_TC, sin_TC);
-    long N = head.N, P = head.P, D = head.D;
-    Scratch memory(3 * N * P + (2 * N + P) * WIDE);
-    auto take = [&](long halves) { return (Half*)memory.take(halves / 2); };
-    Half *q_NP = take(N * P), *k_NP = take(N * P), *v_NP = take(N * P);
-    Half *q_PN2 = take(N * P), *v_NP2 = take(N * P), *v_PN = take(N * P);
-    float *score_NW = memory.take(N * WIDE), *mixed_PW = memory.take(P * WIDE);
-    Half* share_NW2 = take(N * WIDE);
+    long D = H * C;
+    Attend attend(HeadRows(T, H, C, 3 * D, D, cos_TC, sin_TC));
     for (long s = 0; s < S; s++)
-        for (long h = 0; h < H; h++) {
-            const Half* qkv = qkv_ST3HC + 3 * s * T * D + h * C;
-            head.read_rotated(qkv, head.scale(), q_NP);
-            head.read_rotated(qkv + D, 1.0f, k_NP);
-            head.read(qkv + 2 * D, 3 * D, v_NP);
-            turn_pairs(q_NP, N, P / 2, q_PN2);
-            pair_rows(v_NP, N, P, v_NP2);
-            turn_pairs(v_NP2, N / 2, P, v_PN);
-            float *most_N = softmax_SH2N + (s * H + h) * 2 * N, *inverse_N = most_N + N;
-            for (long i = 0; i < N; i += WIDE) {
-                long seen = i + WIDE;
-                bf16_product(seen, WIDE, P, k_NP, P, q_PN2 + 2 * i, 2 * N, score_NW,
-                             WIDE);
-                softmax(score_NW, i, share_NW2, most_N + i, inverse_N + i);
-                bf16_product(P, WIDE, seen, v_PN, N, share_NW2, 2 * WIDE, mixed_PW, WIDE);
-                for (long at = 0; at < C * WIDE; at += LANES) {
-                    Vector inverse = load(inverse_N + i + at % WIDE);
-                    store(mixed_PW + at, load(mixed_PW + at) * inverse);
-                }
-                from_blocks(mixed_PW, T - i < WIDE ? T - i : WIDE, C,
-                            mixed_STHC + (s * T + i) * D + h * C, D);
-            }
-        }
+        attend(qkv_ST3HC + 3 * s * T * D, mixed_STHC + s * T * D,
+               softmax_SH2N + s * H * 2 * attend.N);
 }
 
 // Like `attend_backward`.
@@ -140,92 +263,13 @@ static void bf16_attend_backward(const Half* qkv_ST3HC, const float* cos_TC,
                                  Half* grad_qkv_ST3HC, long S, long T, long H, long C,
                                  long myopic) {
     TileShapes shapes;
-    HeadRows head(T, H, C, cos_TC, sin_TC);
-    long N = head.N, P = head.P, D = head.D;
-    Scratch memory(8 * N * P + N * (1 + N / 2 + WIDE) + (P + 2 * WIDE) * WIDE);
-    auto take = [&](long halves) { return (Half*)memory.take(halves / 2); };
-    Half *q_NP = take(N * P), *k_NP = take(N * P), *v_NP = take(N * P);
-    Half *g_NP = take(N * P), *q_PN2 = take(N * P), *g_PN2 = take(N * P);
-    Half *q_NP2 = take(N * P), *k_NP2 = take(N * P), *g_NP2 = take(N * P);
-    Half *k_PN = take(N * P), *share_WN = take(WIDE * N), *slope_WN = take(WIDE * N);
-    Half* slope_NN2 = take(N * N);
-    float *dq_NP = memory.take(N * P), *dk_NP = memory.take(N * P);
-    float *dv_NP = memory.take(N * P), *along_N = memory.take(N);
-    float *dq_PW = memory.take(P * WIDE), *share_WW = memory.take(WIDE * WIDE);
-    float* slope_WW = memory.take(WIDE * WIDE);
-    for (long s = 0; s < S; s++)
-        for (long h = 0; h < H; h++) {
-            const Half* qkv = qkv_ST3HC + 3 * s * T * D + h * C;
-            const Half* grad = grad_STHC + s * T * D + h * C;
-            const Half* mixed = mixed_STHC + s * T * D + h * C;
-            head.read_rotated(qkv, head.scale(), q_NP);
-            head.read_rotated(qkv + D, 1.0f, k_NP);
-            head.read(qkv + 2 * D, 3 * D, v_NP);
-            head.read(grad, D, g_NP);
-            turn_pairs(q_NP, N, P / 2, q_PN2);
-            turn_pairs(g_NP, N, P / 2, g_PN2);
-            pair_rows(q_NP, N, P, q_NP2);
-            pair_rows(k_NP, N, P, k_NP2);
-            pair_rows(g_NP, N, P, g_NP2);
-            turn_pairs(k_NP2, N / 2, P, k_PN);
-            for (long t = 0; t < T; t++) {
-                Vector sum{};
-                for (long c = 0; c < C; c += LANES)
-                    sum += load_first(grad + t * D + c, first(C - c)) *
-                           load_first(mixed + t * D + c, first(C - c));
-                along_N[t] = _mm512_reduce_add_ps((__m512)sum);
-            }
-            const float *most_N = softmax_SH2N + (s * H + h) * 2 * N;
-            const float* inverse_N = most_N + N;
-            for (long j = 0; j < N; j += WIDE) {
-                for (long i = j; i < N; i += WIDE) {
-                    bf16_product(WIDE, WIDE, P, k_NP + j * P, P, q_PN2 + 2 * i, 2 * N,
-                                 share_WW, WIDE);
-                    bf16_product(WIDE, WIDE, P, v_NP + j * P, P, g_PN2 + 2 * i, 2 * N,
-                                 slope_WW, WIDE);
-                    for (long w = 0; w < WIDE; w += LANES) {
-                        Vector most = load(most_N + i + w);
-                        Vector inverse = load(inverse_N + i + w);
-                        Vector along = load(along_N + i + w);
-                        for (long r = 0; r < WIDE; r += 2) {
-                            __m256i slopes[2];
-                            for (long row = r; row < r + 2; row++) {
-                                long at = row * WIDE + w;
-                                Vector score = load(share_WW + at) * LOG2_E - most;
-                                if (i == j) score += hidden(row, w);
-                                Vector share = fast_exp2(score) * inverse;
-                                Vector slope = share * (load(slope_WW + at) - along);
-                                slopes[row - r] = to_bf16(slope);
-                                store_row(to_bf16(share), share_WN + row * N + i + w);
-                                store_row(slopes[row - r], slope_WN + row * N + i + w);
-                            }
-                            store_pairs(slopes[0], slopes[1],
-                                        slope_NN2 + (j + r) * N + 2 * (i + w));
-                        }
-                    }
-                }
-                if (myopic)  // see `Head`
-                    for (long r = 0; r < WIDE; r++)
-                        for (long i = j; i < N; i++)
-                            if (i != j + r)
-                                share_WN[r * N + i] = slope_WN[r * N + i] = Half{0};
-                bf16_product(WIDE, P, N - j, share_WN + j, N, g_NP2 + j * P, 2 * P,
-                             dv_NP + j * P, P);
-                bf16_product(WIDE, P, N - j, slope_WN + j, N, q_NP2 + j * P, 2 * P,
-                             dk_NP + j * P, P);
-            }
-            for (long i = 0; i < N; i += WIDE) {
-                bf16_product(P, WIDE, i + WIDE, k_PN, N, slope_NN2 + 2 * i, 2 * N, dq_PW,
-                             WIDE);
-                from_blocks(dq_PW, WIDE, P, dq_NP + i * P, P);
-            }
-            Half* to = grad_qkv_ST3HC + 3 * s * T * D + h * C;
-            head.write_rotated_back(dq_NP, head.scale(), to);
-            head.write_rotated_back(dk_NP, 1.0f, to + D);
-            for (long t = 0; t < T; t++)
-                for (long c = 0; c < C; c += LANES)
-                    store_first(load(dv_NP + t * P + c), to + (3 * t + 2) * D + c,
-                                first(C - c));
-        }
+    long D = H * C;
+    AttendBackward backward(HeadRows(T, H, C, 3 * D, D, cos_TC, sin_TC), myopic != 0);
+    for (long s = 0; s < S; s++) {
+        long at = s * T * D;
+        backward(qkv_ST3HC + 3 * at, mixed_STHC + at,
+                 softmax_SH2N + s * H * 2 * backward.N, grad_STHC + at,
+                 grad_qkv_ST3HC + 3 * at);
+    }
 }
 #endif

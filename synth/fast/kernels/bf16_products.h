@@ -81,8 +81,10 @@ static void bf16_product(long rows, long columns, long depth, const Half* a, lon
         }
 }
 
-// Rows of bf16 numbers as rows of pairs. `rows` is even, `columns` a multiple of DEPTH.
-static void pair_rows(const Half* from, long rows, long columns, Half* to) {
+// Rows of bf16 numbers as rows of pairs. `rows` is even, `columns` a multiple of DEPTH;
+// each row of pairs begins `to_row` numbers after the last.
+static void pair_rows(const Half* from, long from_row, long rows, long columns, Half* to,
+                      long to_row) {
     alignas(64) static const uint16_t order[32] = {
         0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
         8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
@@ -90,10 +92,10 @@ static void pair_rows(const Half* from, long rows, long columns, Half* to) {
     __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
     for (long r = 0; r < rows; r += 2)
         for (long c = 0; c < columns; c += DEPTH) {
-            const Half* at = from + r * columns + c;
+            const Half* at = from + r * from_row + c;
             __m512i a = _mm512_loadu_si512((const void*)at);
-            __m512i b = _mm512_loadu_si512((const void*)(at + columns));
-            Half* pairs = to + r * columns + 2 * c;
+            __m512i b = _mm512_loadu_si512((const void*)(at + from_row));
+            Half* pairs = to + r / 2 * to_row + 2 * c;
             _mm512_storeu_si512(pairs, _mm512_permutex2var_epi16(a, low, b));
             _mm512_storeu_si512(pairs + DEPTH, _mm512_permutex2var_epi16(a, high, b));
         }
@@ -101,11 +103,32 @@ static void pair_rows(const Half* from, long rows, long columns, Half* to) {
 
 // Transposes a matrix of pairs, rows x columns, both multiples of 16. Rows of numbers
 // become the right factor that is their transpose, rows of pairs the left one.
-static void turn_pairs(const Half* from, long rows, long columns, Half* to) {
+static void turn_pairs(const Half* from, long from_row, long rows, long columns, Half* to,
+                       long to_row) {
     for (long r = 0; r < rows; r += 16)
         for (long c = 0; c < columns; c += 16)
-            transpose_square((const float*)(from + 2 * (r * columns + c)), columns, 16,
-                             (float*)(to + 2 * (c * rows + r)), rows);
+            transpose_square((const float*)(from + r * from_row + 2 * c), from_row / 2, 16,
+                             (float*)(to + c * to_row + 2 * r), to_row / 2);
+}
+
+// Right factors in panels: DEPTH columns of pairs each, so that what one panel holds lies
+// together in the cache. From their rows (depth x columns), or from those of the transpose.
+static void pair_panels(const Half* from, long depth, long columns, Half* to) {
+    for (long n = 0; n < columns; n += DEPTH)
+        pair_rows(from + n, columns, depth, DEPTH, to + n * depth, 2 * DEPTH);
+}
+static void turn_panels(const Half* from, long depth, long columns, Half* to) {
+    for (long n = 0; n < columns; n += DEPTH)
+        turn_pairs(from + n * depth, depth, DEPTH, depth / 2, to + n * depth, 2 * DEPTH);
+}
+
+// out (rows x columns) (+)= a b, b in panels; all sizes are multiples of DEPTH.
+static void panel_product(long rows, long columns, long depth, const Half* a, long a_row,
+                          const Half* panels, float* out, long out_row, bool add) {
+    for (long n = 0; n < columns; n += DEPTH)
+        for (long m = 0; m < rows; m += DEPTH)
+            tile_product<2, 2>(depth, a + m * a_row, a_row, panels + n * depth, 2 * DEPTH,
+                               out + m * out_row + n, out_row, add);
 }
 
 // 2^x to 5e-5 relative, a fiftieth of the rounding of bf16, and 0 for x below -120.
@@ -147,5 +170,20 @@ static inline void store_first(Vector value, Half* to, __mmask16 mask) {
 static inline void store_pairs(__m256i even, __m256i odd, Half* to) {
     __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16);
     _mm512_storeu_si512(to, _mm512_or_si512(high, _mm512_cvtepu16_epi32(even)));
+}
+
+// Like `panel_product`, rounded to bf16.
+static void rounded_product(long rows, long columns, long depth, const Half* a, long a_row,
+                            const Half* panels, Half* out, long out_row) {
+    alignas(64) float square[DEPTH * DEPTH];
+    for (long n = 0; n < columns; n += DEPTH)
+        for (long m = 0; m < rows; m += DEPTH) {
+            tile_product<2, 2>(depth, a + m * a_row, a_row, panels + n * depth, 2 * DEPTH,
+                               square, DEPTH, false);
+            for (long r = 0; r < DEPTH; r++)
+                for (long c = 0; c < DEPTH; c += LANES)
+                    store_row(to_bf16(load(square + r * DEPTH + c)),
+                              out + (m + r) * out_row + n + c);
+        }
 }
 #endif

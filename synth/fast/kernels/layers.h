@@ -193,6 +193,7 @@ static void layer_backward(const LayerShape& s, const Layout& layout,
 }
 
 // Floats that `layers` keeps for `layers_backward`.
+template <class E>
 static long kept_by_layers(const LayerShape* shape) {
     Layout layout(shape->S, shape->T);
     return shape->K * layout.groups * shape->layers *

@@ -7,27 +7,28 @@
 //
 // Activations, weights and their gradients are fp32 or bf16 (E); what is computed from
 // them is fp32 until it is stored, and so are losses, rates and rotation tables. The
-// products of bf16 attention alone have bf16 factors, where the processor is faster so.
+// products of bf16 attention and bf16 layers have bf16 factors, where the processor is
+// faster so.
 
-#include "bf16_attention.h"
-#include "layers.h"
+#include "bf16_layers.h"
 
 #ifdef BF16_PRODUCTS
 #define IN_BF16(PASS) tiles_allowed ? (void*)bf16_##PASS : (void*)PASS<Half>
 #else
+constexpr bool tiles_allowed = false;
 #define IN_BF16(PASS) (void*)PASS<Half>
 #endif
 
 // In the order of `synth.fast.native`: each pass for fp32 and for bf16.
 #define BOTH(PASS) {(void*)PASS<float>, (void*)PASS<Half>}
+#define OWN(PASS) {(void*)PASS<float>, IN_BF16(PASS)}
 extern "C" {
 void* passes[][2] = {
-    BOTH(unit_rms),        BOTH(unit_rms_backward),
-    BOTH(gated),           BOTH(gated_backward),
-    {(void*)attend<float>, IN_BF16(attend)},
-    {(void*)attend_backward<float>, IN_BF16(attend_backward)},
-    BOTH(cross_entropy),   BOTH(layers),
-    BOTH(layers_backward), {(void*)kept_by_layers, (void*)kept_by_layers},
+    BOTH(unit_rms), BOTH(unit_rms_backward), BOTH(gated),  BOTH(gated_backward),
+    OWN(attend),    OWN(attend_backward),    BOTH(cross_entropy),
+    OWN(layers),    OWN(layers_backward),    OWN(kept_by_layers),
 };
 long block = WIDE;
+// The widest layers that are faster in one call than with products of torch.
+long widest[2] = {128, tiles_allowed ? 256 : 48};
 }

@@ -86,7 +86,7 @@ def test_losses_and_gradients_equal_those_of_eager_mode(
     monkeypatch, scale, time, narrow, layout
 ):
     """Whole layers natively, and those whose products are torch's (`narrow` 0)."""
-    monkeypatch.setitem(fused.NARROW, torch.float32, narrow)
+    monkeypatch.setattr(native.load(), "widest", narrow)
     model, flat = built(scale, layout)
     _, targets = batch(2, 3, time, 2, scored="answer")
     flat.zero_grad()
