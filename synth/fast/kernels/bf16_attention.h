@@ -62,9 +62,8 @@ struct HeadRows {
 
 // -1e30 where key j of a block is hidden from 16 queries of it, of which w is the first.
 static inline Vector hidden(long j, long w) {
-    Vector query;
-    for (int i = 0; i < LANES; i++) query[i] = w + i;
-    return query < Vector{} + (float)j ? Vector{} - 1e30f : Vector{};
+    __mmask16 later = j > w ? first(j - w) : 0;
+    return (Vector)_mm512_maskz_mov_ps(later, _mm512_set1_ps(-1e30f));
 }
 
 // Of scores (keys x queries) of the block of queries at i: exponentials as pairs, the
@@ -91,8 +90,7 @@ static void softmax(float* score_NW, long i, Half* share_NW2, float* most_W,
             Vector even = fast_exp2(load(at) * LOG2_E - most[w]);
             Vector odd = fast_exp2(load(at + WIDE) * LOG2_E - most[w]);
             total[w] += even + odd;
-            store_pairs(to_bf16(even), to_bf16(odd),
-                        share_NW2 + j * WIDE + 2 * w * LANES);
+            store_pairs(round_two(even, odd), share_NW2 + j * WIDE + 2 * w * LANES);
         }
     for (long w = 0; w < PARTS_W; w++) {
         store(most_W + w * LANES, most[w]);
@@ -205,9 +203,12 @@ struct AttendBackward : HeadRows {
                          dk_NP + j * P, P);
         }
         for (long i = 0; i < N; i += WIDE) {
-            bf16_product(P, WIDE, i + WIDE, k_PN, N, slope_NN2 + 2 * i, 2 * N, dq_PW,
+            bf16_product(P, WIDE, i + WIDE, k_PN, N, slope_NN2 + i * N, 2 * WIDE, dq_PW,
                          WIDE);
-            from_blocks(dq_PW, WIDE, P, dq_NP + i * P, P);
+            for (long w = 0; w < WIDE; w += LANES)
+                for (long c = 0; c < P; c += LANES)
+                    transpose_square(dq_PW + c * WIDE + w, WIDE, LANES,
+                                     dq_NP + (i + w) * P + c, P);
         }
         write_rotated_back(dq_NP, scale(), to_qkv);
         write_rotated_back(dk_NP, 1.0f, to_qkv + D);
@@ -218,7 +219,7 @@ struct AttendBackward : HeadRows {
     }
 
     // Of the block of keys at j and that of queries at i: shares, and slopes of the scores,
-    // keys by queries; the slopes once more as pairs.
+    // keys by queries; the slopes once more as pairs, in panels of WIDE queries.
     void slopes(long i, long j, const float* most_N) const {
         const float* inverse_N = most_N + N;
         bf16_product(WIDE, WIDE, P, k_NP + j * P, P, q_PN2 + 2 * i, 2 * N, share_WW, WIDE);
@@ -226,19 +227,22 @@ struct AttendBackward : HeadRows {
         for (long w = 0; w < WIDE; w += LANES) {
             Vector most = load(most_N + i + w), inverse = load(inverse_N + i + w);
             Vector along = load(along_N + i + w);
+            Half *share_N = share_WN + i + w, *slope_N = slope_WN + i + w;
+            Half* pairs = slope_NN2 + i * N + j * WIDE + 2 * w;
             for (long r = 0; r < WIDE; r += 2) {
-                __m256i two[2];
-                for (long key = r; key < r + 2; key++) {
-                    long at = key * WIDE + w;
+                Vector share[2], slope[2];
+                for (long odd = 0; odd < 2; odd++) {
+                    long at = (r + odd) * WIDE + w;
                     Vector score = load(share_WW + at) * LOG2_E - most;
-                    if (i == j) score += hidden(key, w);
-                    Vector share = fast_exp2(score) * inverse;
-                    Vector slope = share * (load(slope_WW + at) - along);
-                    two[key - r] = to_bf16(slope);
-                    store_row(to_bf16(share), share_WN + key * N + i + w);
-                    store_row(two[key - r], slope_WN + key * N + i + w);
+                    if (i == j) score += hidden(r + odd, w);
+                    share[odd] = fast_exp2(score) * inverse;
+                    slope[odd] = share[odd] * (load(slope_WW + at) - along);
                 }
-                store_pairs(two[0], two[1], slope_NN2 + (j + r) * N + 2 * (i + w));
+                __m512i slopes = round_two(slope[0], slope[1]);
+                store_rows(round_two(share[0], share[1]), share_N, share_N + N);
+                store_rows(slopes, slope_N, slope_N + N);
+                store_pairs(slopes, pairs);
+                share_N += 2 * N, slope_N += 2 * N, pairs += 2 * WIDE;
             }
         }
     }

@@ -17,22 +17,6 @@ static bool runs_on_tiles(const LayerShape* shape) {
     return tiles_allowed && shape->D >= NARROWEST_ON_TILES;
 }
 
-// Rooms for one group that no call reads again.
-struct TileSpace {
-    Scratch memory;
-    Half *normed, *inner, *rounded, *to_both, *to_mixed, *to_qkv, *left_PR, *panel_RW;
-    float *to_normed, *stripe;
-
-    explicit TileSpace(const TileSizes& z)
-        : memory(z.R * (3 * z.P + z.U / 2 + 3 * z.Q / 2 + DEPTH / 2) + DEPTH * z.Q) {
-        auto take = [&](long halves) { return (Half*)memory.take(halves / 2); };
-        normed = take(z.R * z.P), rounded = take(z.R * z.P), to_mixed = take(z.R * z.P);
-        left_PR = take(z.R * z.P), inner = take(z.R * z.Q), to_both = take(z.R * 2 * z.Q);
-        to_qkv = take(z.R * z.U), panel_RW = take(z.R * DEPTH);
-        to_normed = memory.take(z.R * z.P), stripe = memory.take(DEPTH * z.Q);
-    }
-};
-
 static void tile_layer_forward(const TileSizes& z, const Attend& attend,
                                const TileWeights& weights, const TileActivations& a,
                                long sequences, float* out_RP, const TileSpace& space) {
@@ -52,13 +36,11 @@ static void tile_layer_forward(const TileSizes& z, const Attend& attend,
     panel_product(z.R, z.P, z.Q, space.inner, z.Q, weights.down, out_RP, z.P, true);
 }
 
-// grad_RP: the gradient for the layer's output, replaced by that for its input.
-static void tile_layer_backward(const TileSizes& z, const AttendBackward& attend,
-                                const TileWeights& weights, const TileActivations& a,
-                                long sequences, float* grad_RP, const TileSums& sums,
-                                const TileSpace& space) {
-    long T = z.s.T, P = z.P, Q = z.Q;
-    Half *left = space.left_PR, *panel = space.panel_RW;
+// grad_RP: the gradient for the output of y + MLP(y), replaced by that for y.
+static void tile_mlp_backward(const TileSizes& z, const TileWeights& weights,
+                              const TileActivations& a, float* grad_RP,
+                              const TileSums& sums, const TileSpace& space) {
+    long P = z.P, Q = z.Q;
     round_rows(grad_RP, z.R * P, space.rounded);
     for (long r = 0; r < z.R; r += DEPTH) {
         panel_product(DEPTH, Q, P, space.rounded + r * P, P, weights.down, space.stripe, Q,
@@ -66,15 +48,23 @@ static void tile_layer_backward(const TileSizes& z, const AttendBackward& attend
         tile_gate_backward(DEPTH, Q, a.both + r * 2 * Q, space.stripe,
                            space.to_both + r * 2 * Q, space.inner + r * Q);
     }
-    add_over_rows(z, space.rounded, space.inner, Q, sums.down_PQ, left, panel);
+    add_over_rows(z, space.rounded, space.inner, Q, sums.down_PQ, space);
     panel_product(z.R, P, 2 * Q, space.to_both, 2 * Q, weights.gate_up, space.to_normed, P,
                   false);
     tile_norm_backward(z, a.y, weights.mlp_gain, a.mlp_rate, space.to_normed, grad_RP,
-                       sums.mlp_gain, space.normed, space.rounded);
-    add_over_rows(z, space.normed, space.to_both, 2 * Q, sums.gate_up_P2Q, left, panel);
+                       sums.mlp_gain, space.normed);
+    add_over_rows(z, space.normed, space.to_both, 2 * Q, sums.gate_up_P2Q, space);
+}
 
+// The same of x + attention(x).
+static void tile_attention_backward(const TileSizes& z, const AttendBackward& attend,
+                                    const TileWeights& weights, const TileActivations& a,
+                                    long sequences, float* grad_RP, const TileSums& sums,
+                                    const TileSpace& space) {
+    long T = z.s.T, P = z.P;
+    round_rows(grad_RP, z.R * P, space.rounded);
     rounded_product(z.R, P, P, space.rounded, P, weights.out, space.to_mixed, P);
-    add_over_rows(z, space.rounded, a.mixed, P, sums.out_PP, left, panel);
+    add_over_rows(z, space.rounded, a.mixed, P, sums.out_PP, space);
     for (long s = 0; s < sequences; s++)
         attend(a.qkv + s * T * z.U, a.mixed + s * T * P,
                a.softmax + s * z.s.H * 2 * attend.N, space.to_mixed + s * T * P,
@@ -83,8 +73,8 @@ static void tile_layer_backward(const TileSizes& z, const AttendBackward& attend
     std::memset(space.to_qkv + written * z.U, 0, (z.R - written) * z.U * 2);
     panel_product(z.R, P, z.U, space.to_qkv, z.U, weights.qkv, space.to_normed, P, false);
     tile_norm_backward(z, a.x, weights.gain, a.rate, space.to_normed, grad_RP, sums.gain,
-                       space.normed, space.rounded);
-    add_over_rows(z, space.normed, space.to_qkv, z.U, sums.qkv_PU, left, panel);
+                       space.normed);
+    add_over_rows(z, space.normed, space.to_qkv, z.U, sums.qkv_PU, space);
 }
 
 // Between the rows of a group, D numbers each, and the residual stream.
@@ -155,15 +145,23 @@ static void bf16_layers_backward(const LayerShape* shape, const Half* const* wei
     for (long k = 0; k < z.s.K; k++)
         for (long l = z.s.layers - 1; l >= 0; l--) {
             layer_weights.read(z, weights + l * PARTS, k, false);
+            auto kept_of = [&](long g) {
+                return TileActivations(
+                    kept + ((k * z.groups + g) * z.s.layers + l) * count, z);
+            };
+            auto rows = [&](long g) { return z.sequences(g) * z.s.T; };
+            auto start = [&](long g) { return (k * z.s.S + g * z.together) * length; };
+            auto grad = [&](long g) { return streams.data + g * z.R * z.P; };
+            // Two rounds, since the sums of half a layer stay in the cache.
             for (long g = 0; g < z.groups; g++) {
-                long start = (k * z.s.S + g * z.together) * length;
-                long rows = z.sequences(g) * z.s.T, at = k * z.groups + g;
-                float* grad = streams.data + g * z.R * z.P;
-                if (l + 1 == z.s.layers) to_stream(grad_KSTD + start, rows, z, grad);
-                TileActivations a(kept + (at * z.s.layers + l) * count, z);
-                tile_layer_backward(z, attend, layer_weights, a, z.sequences(g), grad, sums,
-                                    space);
-                if (l == 0) from_stream(grad, rows, z, to_x_KSTD + start);
+                if (l + 1 == z.s.layers)
+                    to_stream(grad_KSTD + start(g), rows(g), z, grad(g));
+                tile_mlp_backward(z, layer_weights, kept_of(g), grad(g), sums, space);
+            }
+            for (long g = 0; g < z.groups; g++) {
+                tile_attention_backward(z, attend, layer_weights, kept_of(g),
+                                        z.sequences(g), grad(g), sums, space);
+                if (l == 0) from_stream(grad(g), rows(g), z, to_x_KSTD + start(g));
             }
             sums.put_away(z, grads + l * PARTS, k);
         }

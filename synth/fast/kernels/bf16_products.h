@@ -28,6 +28,8 @@ struct TileShapes {
             uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
             uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
         } shapes;
+        // The compiler's intrinsic says that 8 of its 64 bytes are read.
+        asm volatile("" : : "r"(&shapes) : "memory");
         _tile_loadconfig(&shapes);
     }
     ~TileShapes() { _tile_release(); }
@@ -167,9 +169,21 @@ static inline void store_first(Vector value, Half* to, __mmask16 mask) {
     _mm256_mask_storeu_epi16(to, mask, to_bf16(value));
 }
 
-static inline void store_pairs(__m256i even, __m256i odd, Half* to) {
-    __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16);
-    _mm512_storeu_si512(to, _mm512_or_si512(high, _mm512_cvtepu16_epi32(even)));
+// Two rows of numbers, rounded.
+static inline __m512i round_two(Vector even, Vector odd) {
+    return (__m512i)_mm512_cvtne2ps_pbh((__m512)odd, (__m512)even);
+}
+static inline void store_rows(__m512i two, Half* even, Half* odd) {
+    _mm256_storeu_si256((__m256i*)even, _mm512_castsi512_si256(two));
+    _mm256_storeu_si256((__m256i*)odd, _mm512_extracti64x4_epi64(two, 1));
+}
+// Numbers of the first row next to those of the second.
+static inline void store_pairs(__m512i two, Half* to) {
+    alignas(64) static const uint16_t order[32] = {
+        0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    __m512i pairs = _mm512_permutexvar_epi16(_mm512_load_si512(order), two);
+    _mm512_storeu_si512(to, pairs);
 }
 
 // Like `panel_product`, rounded to bf16.

@@ -90,6 +90,22 @@ struct TileWeights {
     }
 };
 
+// Rooms for one group that no call reads again.
+struct TileSpace {
+    Scratch memory;
+    Half *normed, *inner, *rounded, *to_both, *to_mixed, *to_qkv, *left_PR, *panel_RW;
+    float *to_normed, *stripe;
+
+    explicit TileSpace(const TileSizes& z)
+        : memory(z.R * (3 * z.P + z.U / 2 + 3 * z.Q / 2 + DEPTH / 2) + DEPTH * z.Q) {
+        auto take = [&](long halves) { return (Half*)memory.take(halves / 2); };
+        normed = take(z.R * z.P), rounded = take(z.R * z.P), to_mixed = take(z.R * z.P);
+        left_PR = take(z.R * z.P), inner = take(z.R * z.Q), to_both = take(z.R * 2 * z.Q);
+        to_qkv = take(z.R * z.U), panel_RW = take(z.R * DEPTH);
+        to_normed = memory.take(z.R * z.P), stripe = memory.take(DEPTH * z.Q);
+    }
+};
+
 static void round_rows(const float* from, long count, Half* to) {
     for (long at = 0; at < count; at += LANES) store_row(to_bf16(load(from + at)), to + at);
 }
@@ -110,12 +126,11 @@ static void tile_norm(const TileSizes& z, const float* x_RP, const float* gain_P
     }
 }
 
-// grad_RP += the gradient for x of `tile_norm`, and is rounded to `rounded`; sum_P += that of
-// the gain. normed_RP: the output once more.
+// grad_RP += the gradient for x of `tile_norm`; sum_P += that of the gain. normed_RP: the
+// output once more.
 static void tile_norm_backward(const TileSizes& z, const float* x_RP, const float* gain_P,
                                const float* rate_R, const float* to_normed_RP,
-                               float* grad_RP, float* sum_P, Half* normed_RP,
-                               Half* rounded_RP) {
+                               float* grad_RP, float* sum_P, Half* normed_RP) {
     for (long r = 0; r < z.R; r++) {
         const float *x = x_RP + r * z.P, *to_normed = to_normed_RP + r * z.P;
         float *grad = grad_RP + r * z.P, rate = rate_R[r];
@@ -126,16 +141,17 @@ static void tile_norm_backward(const TileSizes& z, const float* x_RP, const floa
         for (long c = 0; c < z.P; c += LANES) {
             Vector unit = load(x + c) * rate, slope = load(to_normed + c);
             Vector gain = load(gain_P + c);
-            Vector sum = load(grad + c) + slope * gain * rate - unit * along;
-            store(grad + c, sum);
+            store(grad + c, load(grad + c) + slope * gain * rate - unit * along);
             store(sum_P + c, load(sum_P + c) + slope * unit);
             store_row(to_bf16(unit * gain), normed_RP + r * z.P + c);
-            store_row(to_bf16(sum), rounded_RP + r * z.P + c);
         }
     }
 }
 
-static inline Vector sigmoid(Vector x) { return 1.0f / (1.0f + fast_exp2(x * -LOG2_E)); }
+// To 6e-5 relative, a fiftieth of the rounding of bf16.
+static inline Vector sigmoid(Vector x) {
+    return (Vector)_mm512_rcp14_ps((__m512)(1.0f + fast_exp2(x * -LOG2_E)));
+}
 
 static void tile_gate(const TileSizes& z, const Half* both_R2Q, Half* out_RQ) {
     for (long r = 0; r < z.R; r++, both_R2Q += 2 * z.Q, out_RQ += z.Q)
@@ -160,7 +176,8 @@ static void tile_gate_backward(long rows, long Q, const Half* both, const float*
 
 // sum (P x columns) += the sum over rows of left and right.
 static void add_over_rows(const TileSizes& z, const Half* left_RP, const Half* right,
-                          long columns, float* sum, Half* left_PR, Half* panel_RW) {
+                          long columns, float* sum, const TileSpace& space) {
+    Half *left_PR = space.left_PR, *panel_RW = space.panel_RW;
     for (long c = 0; c < z.P; c += DEPTH) {
         pair_rows(left_RP + c, z.P, z.R, DEPTH, panel_RW, 2 * DEPTH);
         turn_pairs(panel_RW, 2 * DEPTH, z.R / 2, DEPTH, left_PR + c * z.R, z.R);
