@@ -231,12 +231,21 @@ def test_scores_far_apart_and_lost_lanes():
 @needs_compiler
 @pytest.mark.filterwarnings("ignore:TrainingConfig.precision is 'bf16'")
 @pytest.mark.parametrize(
-    ("horizon", "precision"), [(1, "fp32"), (2, "fp32"), (2, "bf16")]
+    ("horizon", "precision", "scale"),
+    [
+        (1, "fp32", "d16-L4-h2"),
+        (2, "fp32", "d16-L4-h2"),
+        (2, "bf16", "d16-L4-h2"),
+        (2, "bf16", "d40-L4-h2"),
+    ],
 )
 def test_a_native_run_in_a_pack_equals_itself_alone_bit_for_bit(
-    tmp_path, horizon, precision
+    tmp_path, horizon, precision, scale
 ):
-    runs = [tiny_run(horizon, seed=seed, precision=precision) for seed in (0, 1, 2)]
+    runs = [
+        tiny_run(horizon, seed=seed, precision=precision, scale=scale)
+        for seed in (0, 1, 2)
+    ]
     together = trained(tmp_path / "pack", *runs, execution=NATIVE)
     alone = [trained(tmp_path / "alone", r, execution=NATIVE)[0] for r in runs]
     assert together == alone

@@ -92,7 +92,7 @@ def test_losses_and_gradients_equal_positions_on_their_own(form):
 @needs_compiler
 @pytest.mark.parametrize("narrow", [0, 128])
 def test_native_gradients_equal_eager_ones_over_several_blocks(monkeypatch, narrow):
-    monkeypatch.setattr(native.load(), "widest", narrow)
+    monkeypatch.setattr(load(torch.float32), "widest", narrow)
     objective = MyopicConfig(horizon=2)
     model, flat = build(objective, 2)
     targets = make_targets(*batch(2, time=70), objective)
