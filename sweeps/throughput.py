@@ -17,6 +17,7 @@ import numpy as np
 from sweeps.costs import executed_flops_per_token, flops_per_token, tokens
 from synth.config import RunConfig
 from synth.fast.compilation import step_form
+from synth.fast.precision import bf16_speed
 from synth.run.execution import Execution
 from synth.run.standing import Standing, Survey
 from synth.run.store import RunFolder
@@ -87,10 +88,13 @@ def default_throughput(config: RunConfig, execution: Execution) -> float | None:
     seconds = 1 / _interpolate(executed_flops_per_token(config))
     if config.model.mixer != "attention":
         return MIXER_FACTOR / (seconds + EAGER_SECONDS)
-    if step_form(execution, tokens(config), flops_per_token(config)) != "native":
+    form = step_form(execution, tokens(config), flops_per_token(config))
+    if form != "native":
         seconds += EAGER_SECONDS
     if config.objective.registers() is not None:
         seconds += REGISTERS_SECONDS
+    if config.training.precision == "bf16":
+        seconds /= bf16_speed(form, config.model.shape.width)
     return 1 / seconds
 
 

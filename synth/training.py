@@ -7,7 +7,6 @@ be killed at any instant; called again, it goes on from the last checkpoint.
 import contextlib
 import math
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +15,6 @@ from typing import Any
 
 from synth.config import RunConfig, require_one_pack
 from synth.fast.numerics import numerics
-from synth.fast.precision import advice
 from synth.metrics import HEADLINE_SLICES
 from synth.pack import Pack
 from synth.run import checkpoint as checkpoints
@@ -63,8 +61,6 @@ def train(
     progress = followed(progress, root, execution.track)
     require_one_pack(configs)
     sets = configs[0].require_evaluation()
-    if word := advice(configs[0].training.precision, execution.device):
-        warnings.warn(word, stacklevel=2)
     with contextlib.ExitStack() as stack:
         stack.enter_context(numerics(execution))
         mine, outcomes = claim_unfinished(configs, root, stack)

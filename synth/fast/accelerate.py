@@ -7,6 +7,7 @@ import torch
 from synth.fast import native
 from synth.fast.compilation import StepForm
 from synth.fast.fused import fuse
+from synth.fast.precision import advice
 from synth.models.backward import PieceLoss
 from synth.models.decoder import PredictionModel
 
@@ -27,7 +28,10 @@ def accelerate(
         usable, reason = native.prepare_torch_compile(device)
     if not usable:
         warnings.warn(f"The step is not compiled: {reason}.", stacklevel=2)
-        return "eager", None
+        form = "eager"
+    precision = "fp32" if model.embedding_KVD.dtype == torch.float32 else "bf16"
+    if word := advice(precision, form, device, model.config.shape.width):
+        warnings.warn(word, stacklevel=2)
     if form == "native":
         if scorer is not model:
             fuse(scorer, native.load(torch.float32))

@@ -1,7 +1,7 @@
 """The passes of `kernels/`, compiled on first use and kept in the user's cache.
 
 The library is built with the machine's own C++ compiler (`$CXX`, else c++, g++ or
-clang++), in about three seconds, once for each processor type and compiler; any number of
+clang++), in about five seconds, once for each processor type and compiler; any number of
 processes may ask for it at once. `available` says whether, and if not why not. Nothing
 is compiled or loaded at import.
 """
@@ -152,10 +152,10 @@ def _build(compiler: str, folder: Path) -> None:
             [*command, "-o", str(folder / "native.so")],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
     except subprocess.TimeoutExpired as error:
-        raise OSError(f"{compiler} took more than two minutes") from error
+        raise OSError(f"{compiler} took more than ten minutes") from error
     if done.returncode:
         words = done.stderr.strip().splitlines()
         raise OSError(f"{compiler} failed: {words[-1] if words else 'no message'}")

@@ -14,6 +14,9 @@ FORMS = {
     "fp32": ("-U__AVX512BF16__",),
 }
 """Compiler flags that hide what the processor has."""
+FORM_PARAMETERS = [
+    pytest.param(n, marks=[pytest.mark.slow] if f else []) for n, f in FORMS.items()
+]
 
 
 class Shape(NamedTuple):
@@ -45,11 +48,7 @@ def attend(qkv: Tensor, grad: Tensor, shape: Shape, myopic: bool) -> list[Tensor
     return [mixed, to_qkv]
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(n, marks=[pytest.mark.slow] if f else []) for n, f in FORMS.items()
-    ]
-)
+@pytest.fixture(params=FORM_PARAMETERS)
 def form(request, monkeypatch):
     """The library as a processor of this form would build it."""
     monkeypatch.setattr(native, "FLAGS", (*native.FLAGS, *FORMS[request.param]))

@@ -5,20 +5,18 @@ import torch
 
 from synth.fast import native
 from synth.fast.fused import fuse
-from synth.objectives.loss.backward import loss_and_backward
-from tests.synth.fast.test_bf16_attention import FORMS
+from synth.models.backward import loss_and_backward
+from tests.synth.fast.test_bf16_attention import FORM_PARAMETERS, FORMS
 from tests.synth.fast.test_native import batch, built, far, needs_compiler
 
 PARTS = 0
 """The widest layer in one call, where none is: passes with torch's products between."""
 
 
-@pytest.fixture(autouse=True, params=[*FORMS, "parts"])
+@pytest.fixture(autouse=True, params=[*FORM_PARAMETERS, "parts"])
 def form(request, monkeypatch):
     """The library as a processor of this form would build it, or used in parts."""
-    monkeypatch.setattr(
-        native, "FLAGS", (*native.FLAGS, *FORMS.get(request.param, ()))
-    )
+    monkeypatch.setattr(native, "FLAGS", (*native.FLAGS, *FORMS.get(request.param, ())))
     native.load.cache_clear()
     if request.param == "parts":
         monkeypatch.setattr(native.load(torch.bfloat16), "widest", PARTS)
@@ -53,9 +51,7 @@ def test_losses_and_gradients_are_those_of_fp32_up_to_rounding(
     scale, rows, time, myopic
 ):
     losses, found = gradients(scale, rows, time, myopic=myopic)
-    exact, expected = gradients(
-        scale, rows, time, dtype=torch.float32, myopic=myopic
-    )
+    exact, expected = gradients(scale, rows, time, dtype=torch.float32, myopic=myopic)
     torch.testing.assert_close(losses, exact, rtol=0, atol=5e-3)
     for name, gradient in expected.items():
         assert 0 < far(found[name], gradient) < 2.5e-2, name

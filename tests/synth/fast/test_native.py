@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from synth.config import ModelConfig
-from synth.fast import fused, native
+from synth.fast import native
 from synth.fast.compilation import nominal_seconds, step_form
 from synth.fast.fused import fuse
 from synth.fast.memory import keep_freed_memory
@@ -374,13 +374,23 @@ def test_the_step_and_the_plan_agree_on_the_form():
     assert planned == "native"
 
 
-def test_bf16_is_advised_against_where_it_is_slow(monkeypatch):
-    monkeypatch.setattr("synth.fast.precision.bf16_speed", lambda: 0.5)
-    assert advice("fp32", "cpu") is None
-    assert advice("bf16", "cuda") is None
-    assert "0.5 x the speed" in advice("bf16", "cpu")
-    monkeypatch.setattr("synth.fast.precision.bf16_speed", lambda: 8.0)
-    assert advice("bf16", "cpu") is None
+@pytest.mark.parametrize("tiles", [False, True])
+def test_advice_on_precision_follows_the_processor_and_the_width(monkeypatch, tiles):
+    monkeypatch.setattr("synth.fast.precision.has_tiles", lambda: tiles)
+    monkeypatch.setattr("synth.fast.precision.product_speed", lambda: 0.5)
+    assert advice("fp32", "eager", "cpu", 128) is None
+    assert advice("bf16", "native", "cuda", 128) is None
+    assert advice("bf16", "native", "cpu", 24) is None
+    assert "0.6 x the speed" in advice("bf16", "eager", "cpu", 128)
+    if tiles:
+        assert advice("bf16", "native", "cpu", 128) is None
+        assert advice("fp32", "native", "cpu", 24) is None
+        assert "--precision bf16" in advice("fp32", "native", "cpu", 128)
+    else:
+        assert "--precision fp32" in advice("bf16", "native", "cpu", 128)
+        assert advice("fp32", "native", "cpu", 128) is None
+        monkeypatch.setattr("synth.fast.precision.product_speed", lambda: 2.5)
+        assert "1.6 x the speed" in advice("fp32", "native", "cpu", 128)
 
 
 def test_the_allocator_takes_the_thresholds():
