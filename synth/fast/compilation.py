@@ -1,7 +1,7 @@
 """The rule that chooses the form of a run's training step.
 
     eager     torch's own operations; the reference
-    native    on one CPU thread: the passes of `synth.fast.native` (3 s to build, once)
+    native    on one CPU thread: the passes of `synth.fast.native` (5 s to build, once)
     torch     torch.compile, layer by layer (tens of seconds, in every process again)
     graph     torch, and the whole step as one launch (`synth.fast.replay`); CUDA
 

@@ -30,5 +30,5 @@ void* passes[][2] = {
 };
 long block = WIDE;
 // The widest layers that are faster in one call than with products of torch.
-long widest[2] = {128, tiles_allowed ? 256 : 48};
+long widest[2] = {128, tiles_allowed ? 128 : 48};
 }
