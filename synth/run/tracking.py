@@ -134,10 +134,13 @@ class Curve:
 
 
 def _values(rows: Iterator[Measurement]) -> dict[str, float]:
-    """The finite numbers of a step, by `suite/metric/slice`, and the tokens seen."""
+    """The finite numbers of a step, by `suite/metric/slice`, and the tokens seen.
+
+    Those of single positions are left out: they make a heat map, not dozens of curves.
+    """
     values: dict[str, float] = {}
     for row in rows:
-        if row.value is not None:
+        if row.value is not None and "position=" not in row.slice:
             values |= {row.name: row.value, "tokens": row.tokens}
     return values
 
