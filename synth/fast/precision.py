@@ -9,8 +9,6 @@ about thirty milliseconds.
 import functools
 import time
 
-import torch
-
 from synth.fast.compilation import StepForm
 
 GAIN_ON_TILES = ((40, 1.3), (64, 1.8), (128, 2.7))
@@ -24,6 +22,8 @@ WORTH_SAYING = 1.5
 @functools.cache
 def product_speed() -> float:
     """Speed of a matrix product in bf16 relative to fp32, on this CPU."""
+    import torch  # takes a second or more, which plans of fp32 runs do not spend
+
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
         a, b = torch.ones(512, 384, dtype=dtype), torch.ones(384, 1152, dtype=dtype)
@@ -38,6 +38,8 @@ def product_speed() -> float:
 
 def has_tiles() -> bool:
     """Whether this CPU multiplies bf16 on tiles."""
+    import torch
+
     return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 

@@ -98,7 +98,7 @@ def test_the_figure_marks_the_best_rate_of_each_curve(frame):
     (rates,) = pictures  # no other figure shows trials, or says that it leaves them out
     (no_runs,) = reasons
     assert no_runs.startswith("no finished run is for ")
-    assert "8 seeds" not in rates.facts
+    assert "8 seeds" not in rates.training
     (axes,) = rates.figure.axes
     assert axes.get_legend().get_texts()[0].get_text() == "n = 1: 0.2"
     assert [t.get_text() for t in axes.get_xticklabels()][:2] == ["0.001", "0.002"]
