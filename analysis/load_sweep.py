@@ -53,8 +53,11 @@ def load_table(name: str, results: Path, runs: Path = RUNS) -> pl.DataFrame:
     """
     path = Path(name)
     if name and path.is_dir():
-        is_results = any(path.glob("*.parquet"))
-        return load_tables(path, runs) if is_results else collect(path).frame
+        if not any(path.glob("*.parquet")):
+            return collect(path).frame
+        frame = read_all(path)
+        _import_recorded_tasks(frame, runs)
+        return frame
     is_file = path.suffix == ".parquet" and path.is_file()
     table = path if is_file else results / f"{name}.parquet"
     if table.is_file():

@@ -59,7 +59,7 @@ def _best_rates(trials: pl.DataFrame, cells: Container[str]) -> dict[str, float]
         with contextlib.suppress(ValueError):  # a task or metric that is unknown here
             run = RunConfig.from_dict(json.loads(config))
             metric, better = validation_metric(_metric_of(sweep), run)
-            rows = ends[(run_id,)].select(keys).to_dicts() if state == "done" else []
+            rows = ends[(run_id,)].select(keys).to_dicts() if (run_id,) in ends else []
             by_rate = values.setdefault((cell, better), {})
             by_rate.setdefault(rate, []).append(value_of(values_by_name(rows), metric))
     best = {
