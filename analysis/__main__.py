@@ -57,10 +57,7 @@ def commands() -> dict[str, type]:
 def parse(arguments: list[str] | None = None) -> Any:
     """Parse the words into a command; misspelt ones end the process with status 2.
 
-    Raises
-    ------
-    ValueError
-        For a command or an option that was replaced; names the new one.
+    Raises `ValueError` for a command or an option that was replaced; names the new one.
     """
     from synth.cli.parsing import parse as parse_words
 

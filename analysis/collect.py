@@ -77,10 +77,8 @@ def collect(
     replace
         Where `previous` has another result of a run, take that of the folder.
 
-    Raises
-    ------
-    ValueError
-        When `folder` does not exist or has no run, or `previous` cannot be read.
+    Raises `ValueError` when `folder` does not exist or has no run, or `previous` cannot
+    be read.
     """
     sweep = folder.resolve().name if sweep is None else sweep
     earlier = {} if previous is None else read_runs(previous)
@@ -150,10 +148,7 @@ def _read_folders(
 ) -> _Folders:
     """Read the folders that changed; `earlier` are the runs of an earlier collection.
 
-    Raises
-    ------
-    ValueError
-        When there is no such folder, or no run in it.
+    Raises `ValueError` when there is no such folder, or no run in it.
     """
     if not folder.is_dir():
         raise ValueError(
@@ -188,8 +183,6 @@ def _read_entry(
 ) -> _Entry | None:
     """Read one entry of a folder of runs; None if it is not a run.
 
-    Raises
-    ------
     OSError, ValueError
         When it is a run folder and nothing of it can be used.
     """

@@ -283,10 +283,7 @@ class Report:
 def check_writable(folder: Path) -> None:
     """Create `folder` if needed and try to write there, before work that takes minutes.
 
-    Raises
-    ------
-    OSError
-        Names the folder.
+    Raises `OSError`, naming the folder.
     """
     make_folder(folder)
     try:

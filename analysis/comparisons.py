@@ -104,10 +104,8 @@ def cluster_bootstrap(
     Clusters are stories where scores by story are known, since mentions within a story
     are correlated. Too few clusters, such as seeds, are refused.
 
-    Raises
-    ------
-    ValueError
-        For fewer than 20 clusters, for which the intervals are too short.
+    Raises `ValueError` for fewer than 20 clusters, for which the intervals are too
+    short.
     """
     values = np.asarray(values_C, np.float64)
     count = len(values)
@@ -143,10 +141,7 @@ def pair_by_seed(
     columns `by`, `data_seed`, `first`, `second` and `difference`; if rows have a
     `run_id`, also `first_run` and `second_run`.
 
-    Raises
-    ------
-    ValueError
-        When a cell has two runs of one seed.
+    Raises `ValueError` when a cell has two runs of one seed.
     """
     keys = [*by, "data_seed"]
     sides = []
@@ -175,10 +170,7 @@ def pair_arms(
 ) -> pl.DataFrame:
     """Pair every other arm with the baseline, as `pair_by_seed`; `arm` is the other arm.
 
-    Raises
-    ------
-    ValueError
-        As `pair_by_seed`.
+    Raises `ValueError` as `pair_by_seed` does.
     """
     others = [arm for arm in arms_of(rows) if arm != baseline]
     pairs = [
@@ -254,10 +246,7 @@ def at_equal_cost(
     are interpolated linearly. A run whose first evaluation is later has no row. Runs of
     equal `by` and data seed are matched across the values of `between`.
 
-    Raises
-    ------
-    ValueError
-        For an unknown cost.
+    Raises `ValueError` for an unknown cost.
     """
     if cost not in COSTS:
         raise ValueError(f"cost must be one of {', '.join(COSTS)}; got {cost!r}.")
@@ -290,10 +279,7 @@ def matched_table(
     Each pair is matched at the largest cost that both have reached, independently of
     other arms. `paths` describes differences between the execution paths of the two.
 
-    Raises
-    ------
-    ValueError
-        When no arm shares a setting and a data seed with the baseline.
+    Raises `ValueError` when no arm shares a setting and a data seed with the baseline.
     """
     by = ["task", "scale", "setting"]
     rows, arms = with_setting(curves, "arm"), arms_of(curves)

@@ -64,10 +64,8 @@ def compute_contrasts(
     beside
         Fields that may also differ.
 
-    Raises
-    ------
-    ValueError
-        When no runs form pairs; names the fields in which they also differ.
+    Raises `ValueError` when no runs form pairs; names the fields in which they also
+    differ.
     """
     runs = select(frame, query)
     column = _require_comparable(runs, vary, "--vary")

@@ -51,10 +51,8 @@ class Fields:
     def resolve(self, name: str, columns: Iterable[str] = ()) -> str:
         """The column or dotted path that a name means; `columns` are further ones.
 
-        Raises
-        ------
-        ValueError
-            For a name that no field has, or that several have; lists the nearest ones.
+        Raises `ValueError` for a name that no field has, or that several have; lists
+        the nearest ones.
         """
         columns = [*GROUPS, *MEASURED, *columns]
         word = name.replace("-", "_")
@@ -131,10 +129,8 @@ class Fields:
     ) -> pl.DataFrame:
         """The rows of runs that meet every condition `FIELD=VALUE` (or `=VALUE,VALUE`).
 
-        Raises
-        ------
-        ValueError
-            For a condition of another form, an unknown field, or a value no run has.
+        Raises `ValueError` for a condition of another form, an unknown field, or a
+        value no run has.
         """
         for condition in conditions:
             name, equals, words = condition.partition("=")

@@ -36,12 +36,9 @@ def is_probe(name: str) -> bool:
 def files_of(path: Path) -> dict[str, os.stat_result]:
     """The files of a run that collection reads, sorted by name.
 
-    Raises
-    ------
-    OSError
-        When the folder cannot be read, as with a dangling link.
-    ValueError
-        Names an entry that is not a regular file; reading a pipe would block.
+    Raises `OSError` when the folder cannot be read, as with a dangling link. Raises
+    `ValueError`, naming an entry that is not a regular file; reading a pipe would
+    block.
     """
     files: dict[str, os.stat_result] = {}
     with contextlib.suppress(NotADirectoryError), os.scandir(path) as entries:

@@ -18,10 +18,7 @@ _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
 def choose_form(json_: bool, csv: bool, latex: bool) -> Form:
     """The output form chosen by the options `--json`, `--csv` and `--latex`.
 
-    Raises
-    ------
-    ValueError
-        When more than one is given.
+    Raises `ValueError` when more than one is given.
     """
     options: dict[Form, bool] = {"json": json_, "csv": csv, "latex": latex}
     chosen = [name for name, given in options.items() if given]

@@ -118,10 +118,7 @@ def _report(lines: Lines, number: int, what: str) -> None:
 def _check(row: dict[str, Any], names: Iterable[str], optional: Iterable[str]) -> None:
     """Check that values fit their columns.
 
-    Raises
-    ------
-    ValueError
-        Names the column and the value.
+    Raises `ValueError`, naming the column and the value.
     """
     for name in names:
         missing = row[name] is None and name not in optional
@@ -152,10 +149,7 @@ def parse_items(lines: Lines) -> pl.DataFrame:
 def _counts(values: Any) -> list[int]:
     """Check and return a list of counts.
 
-    Raises
-    ------
-    ValueError
-        For anything but non-negative integers below 2^32.
+    Raises `ValueError` for anything but non-negative integers below 2^32.
     """
     counts = np.asarray(values)
     if counts.size == 0:

@@ -46,10 +46,7 @@ def load_table(name: str, results: Path, runs: Path = RUNS) -> pl.DataFrame:
 
     Folders of runs are read in their current state; nothing is written.
 
-    Raises
-    ------
-    ValueError
-        When nothing has that name.
+    Raises `ValueError` when nothing has that name.
     """
     path = Path(name)
     if name and path.is_dir():

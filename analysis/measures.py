@@ -141,10 +141,7 @@ def _slice_name(column: str) -> str:
 def first_metric(done: pl.DataFrame) -> str:
     """The first measured metric that the task declares with a direction.
 
-    Raises
-    ------
-    ValueError
-        When the task is not known here; lists the metrics.
+    Raises `ValueError` when the task is not known here; lists the metrics.
     """
     kinds = done["task"].drop_nulls().unique().sort().to_list()
     tested = done.filter(_is_evaluation())
@@ -179,10 +176,8 @@ def choose_measure(
 
     `keys` are names of slices that are axes; with `over_suites` the suite is one too.
 
-    Raises
-    ------
-    ValueError
-        For a metric, suite or slice that no finished run has; lists those they have.
+    Raises `ValueError` for a metric, suite or slice that no finished run has; lists
+    those they have.
     """
     metric = first_metric(done) if metric is None else metric
     ended = at_end(done).drop_nulls("value")

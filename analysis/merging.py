@@ -72,10 +72,8 @@ def merge_tables(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     Of several copies of a run the finished one is taken, else the one with the most
     steps, together with probes and metrics that only other copies have.
 
-    Raises
-    ------
-    ValueError
-        When two tables, named by their keys, hold different results of one run.
+    Raises `ValueError` when two tables, named by their keys, hold different results of
+    one run.
     """
     names, frames = list(tables), list(tables.values())
     whole, best = rank_copies(frames)

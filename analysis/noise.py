@@ -98,10 +98,7 @@ def noise_table(rows: pl.DataFrame, baseline: str = BASELINE) -> pl.DataFrame:
     baseline. It lists none where the spread is 0, as at the floor, and says where the
     seeds of the baseline fall into two groups.
 
-    Raises
-    ------
-    ValueError
-        When no run has the arm `baseline`.
+    Raises `ValueError` when no run has the arm `baseline`.
     """
     last, span = _last(rows), span_of(rows)
     arms = arms_of(last)
@@ -153,10 +150,7 @@ def decision_table(rows: pl.DataFrame) -> pl.DataFrame:
     both; `share` is agree over pairs, with Wilson's interval. Chance is one half. Pairs
     share arms, so the interval is too short where there are few.
 
-    Raises
-    ------
-    ValueError
-        When no two sizes of one setting share two arms.
+    Raises `ValueError` when no two sizes of one setting share two arms.
     """
     last = _last(rows, "scale")
     table_rows = []

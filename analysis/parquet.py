@@ -47,10 +47,7 @@ def write(frame: pl.DataFrame, path: Path) -> None:
 def scan(path: Path) -> pl.LazyFrame:
     """Scan a table lazily; columns that it lacks, and values that are not finite, are null.
 
-    Raises
-    ------
-    ValueError
-        When the file does not exist, or is no table of a sweep.
+    Raises `ValueError` when the file does not exist, or is no table of a sweep.
     """
     if not path.exists():
         raise ValueError(
@@ -62,10 +59,7 @@ def scan(path: Path) -> pl.LazyFrame:
 def read(path: Path) -> pl.DataFrame:
     """Read a sweep's table; see `scan`.
 
-    Raises
-    ------
-    ValueError
-        When the file does not exist, or is no table of a sweep.
+    Raises `ValueError` when the file does not exist, or is no table of a sweep.
     """
     table = scan(path)
     return _read_or_explain(path, lambda: _require_valid_rows(table.collect()))
@@ -89,10 +83,7 @@ def load(table: TableSource) -> pl.DataFrame:
 def read_runs(table: TableSource) -> dict[str, dict[str, Any]]:
     """Read id, state, stamp, problem and number of rows of each run, by id.
 
-    Raises
-    ------
-    ValueError
-        As `read`.
+    Raises `ValueError` as `read` does.
     """
     lazy = scan(table) if isinstance(table, Path) else table.lazy()
     facts = [pl.col(name).first() for name in ("state", "stamp", "problem")]
@@ -141,10 +132,7 @@ def read_all(results: Path) -> pl.DataFrame:
     That is the table in which it is done, or else has most steps. Files that are no
     tables, and second, different results of a run, are reported on standard error.
 
-    Raises
-    ------
-    ValueError
-        When there is no table, or none can be read.
+    Raises `ValueError` when there is no table, or none can be read.
     """
     tables, paths, errors = [], [], []
     for path in sorted(results.glob("*.parquet")):
@@ -254,10 +242,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
     The lock (`flock` on the folder) ends with the process.
 
-    Raises
-    ------
-    ValueError
-        When it is not free within `LOCK_TIMEOUT_S`.
+    Raises `ValueError` when it is not free within `LOCK_TIMEOUT_S`.
     """
     make_folder(folder)
     handle = os.open(folder, os.O_RDONLY)

@@ -76,10 +76,8 @@ def fit_power_law(
 
     The bounds come from a bootstrap over the seeds of each size.
 
-    Raises
-    ------
-    ValueError
-        For fewer than five sizes, a size with one seed, or a mean that is not positive.
+    Raises `ValueError` for fewer than five sizes, a size with one seed, or a mean that
+    is not positive.
     """
     x = np.asarray(x_X, np.float64)
     if len(np.unique(x)) < MIN_SIZES:
@@ -199,10 +197,8 @@ def scaling_table(
     ceiling
         The value from which the distance is fitted, for a metric that should rise.
 
-    Raises
-    ------
-    ValueError
-        For another axis, if no run has a value of it, and if no arm has a law.
+    Raises `ValueError` for another axis, if no run has a value of it, and if no arm has
+    a law.
     """
     if axis not in VARIABLES:
         raise ValueError(f"axis must be one of {', '.join(VARIABLES)}; got {axis!r}.")

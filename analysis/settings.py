@@ -168,10 +168,7 @@ def append_label(text: str, label: str) -> str:
 def check_one_setting(frame: pl.DataFrame, *varied: str) -> None:
     """Refuse runs of several settings: a mean over them would pass for one over seeds.
 
-    Raises
-    ------
-    ValueError
-        Names two runs and what they differ in.
+    Raises `ValueError`, naming two runs and what they differ in.
     """
     settings = settings_of(frame, *varied) if frame.height else []
     if len(settings) > 1:

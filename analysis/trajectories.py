@@ -43,10 +43,7 @@ def declared(rows: pl.DataFrame, metric: str) -> Metric | None:
 def learned_level(rows: pl.DataFrame, metric: str) -> float:
     """The level at which the tasks of these runs call a metric learned.
 
-    Raises
-    ------
-    ValueError
-        When they declare none.
+    Raises `ValueError` when they declare none.
     """
     meant = declared(rows, metric)
     if meant is None or meant.learned is None:

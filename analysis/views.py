@@ -51,11 +51,9 @@ class Runs:
     def measure(self, query: Query, columns: Sequence[str]) -> Measure:
         """The measure of a query whose axes are `columns`.
 
-        Raises
-        ------
-        ValueError
-            When no run has measured it, and when the query names a metric alone that
-            was measured on several test sets, none of which is called `test`.
+        Raises `ValueError` when no run has measured it, and when the query names a
+        metric alone that was measured on several test sets, none of which is called
+        `test`.
         """
         measure = choose_measure(
             self.done,
@@ -97,10 +95,8 @@ class Runs:
 def select(frame: pl.DataFrame, query: Query, one_task: bool = True) -> Runs:
     """The finished runs that a query is about.
 
-    Raises
-    ------
-    ValueError
-        When no run is finished, none meets the conditions, or there are several tasks.
+    Raises `ValueError` when no run is finished, none meets the conditions, or there are
+    several tasks.
     """
     notes = []
     done = usable(frame).filter(pl.col("state") == "done")
@@ -159,11 +155,8 @@ def view(
     several evaluations, else the series side by side. In a `heat` map `hue` is the second
     axis, which may be a column of `PROGRESS` too.
 
-    Raises
-    ------
-    ValueError
-        For an unknown field or measure, and where runs of equal x, hue and panel differ
-        in more than their seeds; names the fields.
+    Raises `ValueError` for an unknown field or measure, and where runs of equal x, hue
+    and panel differ in more than their seeds; names the fields.
     """
     runs = _drop_repeats(select(frame, query, one_task="task" not in (x, hue, panel)))
     x = runs.column(x) if x else None

@@ -69,11 +69,8 @@ def ask(
 ) -> "subprocess.CompletedProcess[str]":
     """Run one of SLURM's programs; `text` is its standard input.
 
-    Raises
-    ------
-    QueueUnavailable
-        When the program is not installed or does not answer in time. A client waits
-        9 s or more for a controller that is down.
+    Raises `QueueUnavailable` when the program is not installed or does not answer in
+    time. A client waits 9 s or more for a controller that is down.
     """
     try:
         return subprocess.run(

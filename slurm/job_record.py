@@ -65,10 +65,7 @@ class JobRecord:
 def read_record(root: Path, run_id: str) -> JobRecord | None:
     """Read the job record of a run; None when it was never submitted.
 
-    Raises
-    ------
-    ValueError
-        Names a file that is not a job record, and what to do with it.
+    Raises `ValueError`, naming a file that is not a job record, and what to do with it.
     """
     path = root / run_id / RECORD
     try:
@@ -101,10 +98,8 @@ def failure_stamp(root: Path, run_id: str) -> int | None:
 def parse_fields(kind: type[T], values: Mapping[str, Any]) -> T:
     """Build a dataclass from the values of a file; unknown keys are ignored.
 
-    Raises
-    ------
-    ValueError
-        Names the field that is missing or has a value of another type.
+    Raises `ValueError`, naming the field that is missing or has a value of another
+    type.
     """
     types = field_types(kind)
     given = {n: coerce(v, types[n], n) for n, v in values.items() if n in types}

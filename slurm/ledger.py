@@ -107,10 +107,7 @@ class SubmittedArray:
     def read(cls, folder: Path) -> "SubmittedArray":
         """Read the launch of a folder.
 
-        Raises
-        ------
-        ValueError
-            Names a `launch.json` that cannot be read.
+        Raises `ValueError`, naming a `launch.json` that cannot be read.
         """
         path = folder / "launch.json"
         try:
@@ -137,10 +134,7 @@ class SubmittedArray:
     def configs(self, element: int) -> list[dict[str, Any]]:
         """The configurations of the runs of one element, as plain data.
 
-        Raises
-        ------
-        ValueError
-            When `packs.jsonl` does not hold them.
+        Raises `ValueError` when `packs.jsonl` does not hold them.
         """
         path = self.folder / PACKS
         with path.open("rb") as file:
@@ -294,10 +288,7 @@ def _find_job_id(launch: SubmittedArray, queue: Mapping[str, QueueEntry]) -> str
 def lock_launches(root: Path) -> Iterator[None]:
     """Allow one launcher at a time to submit jobs for a runs folder.
 
-    Raises
-    ------
-    ValueError
-        When another launcher holds the lock.
+    Raises `ValueError` when another launcher holds the lock.
     """
     from filelock import FileLock, Timeout
 

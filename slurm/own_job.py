@@ -32,10 +32,7 @@ def own_state() -> str:
 def requeue() -> None:
     """Put this job back into the queue, unless SLURM has done so.
 
-    Raises
-    ------
-    RuntimeError
-        When the requeue was refused for another reason.
+    Raises `RuntimeError` when the requeue was refused for another reason.
     """
     # SLURM may meanwhile send TERM to every process of the step; the child inherits
     # ignored signals, but not handlers.

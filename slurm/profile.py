@@ -234,11 +234,8 @@ def available_profiles() -> dict[str, Path]:
 def load_profile(name: str) -> Profile:
     """Load the profile called `name`, or the one in the file `name`.
 
-    Raises
-    ------
-    ValueError
-        For an invalid file (names file, key, value and what is allowed), or an unknown
-        name (names the nearest profile).
+    Raises `ValueError` for an invalid file (names file, key, value and what is
+    allowed), or an unknown name (names the nearest profile).
     """
     if name.endswith(".toml"):
         path = _expand_path(name, "--profile")

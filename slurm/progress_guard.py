@@ -24,10 +24,8 @@ def claim_runs(
     Skips runs that are done, cancelled, or submitted by a later launch. An unreadable
     folder does not stop the other runs.
 
-    Raises
-    ------
-    RuntimeError
-        When the job was restarted `max_idle_restarts` times in a row without progress.
+    Raises `RuntimeError` when the job was restarted `max_idle_restarts` times in a row
+    without progress.
     """
     claimed: list[RunConfig] = []
     idle: list[int] = []

@@ -74,10 +74,7 @@ def is_job_id(word: object) -> bool:
 def read_queue(ask: Ask = ask, users: Collection[int] = ()) -> dict[str, QueueEntry]:
     """Read the jobs of this user and of `users` from the controller, by element.
 
-    Raises
-    ------
-    QueueUnavailable
-        With the message of squeue.
+    Raises `QueueUnavailable` with the message of squeue.
     """
     wanted = ",".join(map(str, sorted({os.getuid(), *users})))
     columns = _MARK.join(("%i", "%T", "%r", "%N", "%U", "%j"))

@@ -41,10 +41,8 @@ def render_script(
 ) -> str:
     """The sbatch script of an array whose launch is in `folder`.
 
-    Raises
-    ------
-    ValueError
-        For a path that a script cannot contain, or an unknown `$VAR` in [sbatch].
+    Raises `ValueError` for a path that a script cannot contain, or an unknown `$VAR` in
+    [sbatch].
     """
     if any(letter in str(folder) for letter in "\\\n\r"):
         raise ValueError(

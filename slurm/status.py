@@ -216,10 +216,7 @@ def cancel(
 
     Runs that share a job end together, so whole packs are returned.
 
-    Raises
-    ------
-    QueueUnavailable
-        When scancel does not answer.
+    Raises `QueueUnavailable` when scancel does not answer.
     """
     root = root.absolute()
     requested = read_status(root, run_ids, ask)

@@ -103,16 +103,11 @@ def submit(
 
     `execution` defaults to the profile's.
 
-    Raises
-    ------
-    QueueUnavailable
-        When the scheduler does not answer, so that the queue is unknown.
-    SubmissionRefused
-        With sbatch's message; arrays submitted before stay recorded.
-    ValueError
-        Inside an array job, while another launcher runs, for a profile that cannot be
-        rendered, or when another version of the code began a run and that is not
-        accepted.
+    Raises `QueueUnavailable` when the scheduler does not answer, so that the queue is
+    unknown. Raises `SubmissionRefused` with sbatch's message; arrays submitted before
+    stay recorded. Raises `ValueError` inside an array job, while another launcher runs,
+    for a profile that cannot be rendered, or when another version of the code began a
+    run and that is not accepted.
     """
     refuse_inside_job(os.environ)
     root = root.absolute()

@@ -16,8 +16,6 @@ def stored_config(root: Path, run_id: str) -> RunConfig:
 
     If the job never started, it is read from the launch instead of the run folder.
 
-    Raises
-    ------
     OSError, ValueError, IndexError
         When there is none, or when it describes another run.
     """

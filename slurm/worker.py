@@ -101,10 +101,7 @@ class Worker:
     def read(cls, folder: Path, element: int) -> "Worker":
         """Build the worker of an element from the folder of its launch.
 
-        Raises
-        ------
-        ValueError
-            Names a file that cannot be read.
+        Raises `ValueError`, naming a file that cannot be read.
         """
         from slurm.ledger import SubmittedArray
 
@@ -114,10 +111,8 @@ class Worker:
     def __call__(self, signals: PendingSignals) -> None:
         """Train the unfinished runs of the pack.
 
-        Raises
-        ------
-        PackFailed
-            Names each failed run with its error; SLURM shows the job as failed.
+        Raises `PackFailed`, naming each failed run with its error; SLURM shows the job
+        as failed.
         """
         print(f"{now()} {self.launch.name} element {self.element}: job "
               f"{own_job_id()} on {socket.gethostname()}, restart {restarts()}",

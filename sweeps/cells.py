@@ -64,11 +64,8 @@ def select_runs(
 ) -> list[RunConfig]:
     """Select runs by arm and size (all if none is named), with `seeds` seeds a cell.
 
-    Raises
-    ------
-    ValueError
-        For an arm or a size that no run has (lists the valid ones), or if no run has
-        both one of the arms and one of the sizes.
+    Raises `ValueError` for an arm or a size that no run has (lists the valid ones), or
+    if no run has both one of the arms and one of the sizes.
     """
     kept = list(configs)
     for option, names, name_of in (

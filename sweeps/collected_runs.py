@@ -62,10 +62,7 @@ def _tables(folder: Path) -> list[Path]:
 def _done_runs(path: Path, wanted: Collection[str]) -> set[str]:
     """The wanted runs that are done in a table.
 
-    Raises
-    ------
-    ValueError
-        For a file that is not a table.
+    Raises `ValueError` for a file that is not a table.
     """
     import polars as pl
 

@@ -49,11 +49,8 @@ def refuse_impossible(configs: Sequence[RunConfig]) -> None:
 
     Tasks that differ only in their own seeds (graphs, for instance) are checked once.
 
-    Raises
-    ------
-    ValueError
-        When a task has no rows of a run's context, or evaluation rows that are longer
-        than the model's positions. Such runs would fail only after hours.
+    Raises `ValueError` when a task has no rows of a run's context, or evaluation rows
+    that are longer than the model's positions. Such runs would fail only after hours.
     """
     seen: set[tuple[object, ...]] = set()
     for config in configs:

@@ -29,10 +29,7 @@ def direction(
 ) -> Literal["minimize", "maximize"]:
     """The direction that the tasks declare; "maximize" if none declares the metric.
 
-    Raises
-    ------
-    ValueError
-        When two of the tasks disagree.
+    Raises `ValueError` when two of the tasks disagree.
     """
     directions = set()
     for task in dict.fromkeys(config.task for config in configs):
@@ -73,10 +70,7 @@ def build_study(
 def serve(study: "optuna.Study", host: str, port: int) -> None:
     """Show the study in a browser until the process is interrupted.
 
-    Raises
-    ------
-    ValueError
-        When optuna-dashboard is not installed.
+    Raises `ValueError` when optuna-dashboard is not installed.
     """
     try:
         from optuna_dashboard import run_server

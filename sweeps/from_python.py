@@ -24,11 +24,8 @@ def train_here(
     Finished runs are skipped and stopped runs continue, as with `python -m sweeps run`.
     In a notebook the progress table is drawn below the cell.
 
-    Raises
-    ------
-    ValueError
-        For an unknown scale or an impossible run, or if another version of the code
-        began some of the runs.
+    Raises `ValueError` for an unknown scale or an impossible run, or if another version
+    of the code began some of the runs.
     """
     return launch(
         sweep.name,

@@ -21,10 +21,7 @@ class _KernelLock(JournalFileOpenLock):
     def acquire(self) -> bool:
         """Acquire the lock, waiting at most `PATIENCE_SECONDS`.
 
-        Raises
-        ------
-        ValueError
-            Names the lock when another process still holds it.
+        Raises `ValueError` when another process still holds it; names the lock.
         """
         try:
             self._lock.acquire()
@@ -45,10 +42,7 @@ class _KernelLock(JournalFileOpenLock):
 def open_journal(path: Path) -> JournalStorage:
     """Open the journal file as a storage; several processes may have it open.
 
-    Raises
-    ------
-    ValueError
-        When the file cannot be read as a journal, or stays locked.
+    Raises `ValueError` when the file cannot be read as a journal, or stays locked.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = path.absolute()

@@ -49,11 +49,9 @@ def launch(
 ) -> list[Outcome]:
     """Train the missing runs, or queue them.
 
-    Raises
-    ------
-    ValueError
-        When another version of the code began unfinished runs and that is not accepted,
-        when the queue cannot be read, or when an executor refuses to start.
+    Raises `ValueError` when another version of the code began unfinished runs and that
+    is not accepted, when the queue cannot be read, or when an executor refuses to
+    start.
     """
     linked = 0 if options.dry_run else link_shared(configs, root)
     standings = survey(root, configs, queue=executor.remote, tables=options.tables)

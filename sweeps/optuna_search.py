@@ -122,11 +122,8 @@ def search(
     `metric` is written as in `sweep_metric`; its suite may be named by the test or by the
     validation split, and is measured on validation. The task declares its direction.
 
-    Raises
-    ------
-    ValueError
-        When the task has no validation split or no such metric, or, after the first
-        trial, when the runs do not measure it.
+    Raises `ValueError` when the task has no validation split or no such metric, or,
+    after the first trial, when the runs do not measure it.
     """
     for cell in cells:  # check the metric before anything is trained
         validation_metric(metric, cell.example)

@@ -122,11 +122,8 @@ def plan(
 
     `most`: see `packs.cut_packs`; `flops_per_second`: what one slot sustains, if known.
 
-    Raises
-    ------
-    ValueError
-        When a run is impossible, `lanes` or `slots` is below 1, or the rate is not a
-        positive number.
+    Raises `ValueError` when a run is impossible, `lanes` or `slots` is below 1, or the
+    rate is not a positive number.
     """
     require(lanes is None or lanes >= 1, "--lanes", "at least 1", lanes)
     require(slots >= 1, "--workers", "at least 1", slots)

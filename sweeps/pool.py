@@ -71,10 +71,8 @@ class Launch:
     def train(self) -> None:
         """Train until every run has ended, or a signal has stopped the workers.
 
-        Raises
-        ------
-        ValueError
-            When a worker cannot train at all, for instance without the requested GPU.
+        Raises `ValueError` when a worker cannot train at all, for instance without the
+        requested GPU.
         """
         try:
             while self._has_packs() or self.held or any(w.active for w in self.workers):

@@ -163,10 +163,8 @@ def default_rates(config: RunConfig) -> tuple[float, ...]:
 def check_rates(rates: Sequence[float], owner: str) -> None:
     """Check that a grid has an inside.
 
-    Raises
-    ------
-    ValueError
-        For fewer than three rates, or unless they are positive, finite and rising.
+    Raises `ValueError` for fewer than three rates, or unless they are positive, finite
+    and rising.
     """
     rising = all(a < b for a, b in itertools.pairwise(rates))
     if not (len(rates) >= 3 and rates[0] > 0 and rising and rates[-1] < math.inf):

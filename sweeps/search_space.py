@@ -38,10 +38,8 @@ class Range:
     def parse(cls, text: str, default: TrainingConfig) -> "Range":
         """Parse `weight_decay`, `weight_decay=1e-3:1` or `beta2=0.9:0.999:linear`.
 
-        Raises
-        ------
-        ValueError
-            For a field that is not a number, or an empty or impossible range.
+        Raises `ValueError` for a field that is not a number, or an empty or impossible
+        range.
         """
         name, _, given = text.partition("=")
         if name == RATE:
@@ -112,11 +110,8 @@ def search_cells(
 ) -> list[SearchCell]:
     """The cells of a sweep, in order, with their search spaces.
 
-    Raises
-    ------
-    ValueError
-        When the trials' seed is a seed of the sweep: values would be chosen on the runs
-        that use them.
+    Raises `ValueError` when the trials' seed is a seed of the sweep: values would be
+    chosen on the runs that use them.
     """
     if seed in seeds_of(configs):
         raise ValueError(

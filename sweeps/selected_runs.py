@@ -42,10 +42,7 @@ class Choice:
     def refuse_options(self, why: str) -> None:
         """Refuse selection options where no sweep is named.
 
-        Raises
-        ------
-        ValueError
-            Names the options that were given.
+        Raises `ValueError`, naming the options that were given.
         """
         names = ("scale", "arms", "sizes", "seeds", "tuned", "unsettled")
         given = [f"--{n}" for n in names if getattr(self, n) not in (None, (), False)]

@@ -24,11 +24,8 @@ class OnCluster(Executor):
     def carry_out(self, work: Work) -> list[Outcome]:
         """Submit the packs.
 
-        Raises
-        ------
-        ValueError
-            When the controller does not answer or refuses an array; arrays submitted
-            before it stay recorded.
+        Raises `ValueError` when the controller does not answer or refuses an array;
+        arrays submitted before it stay recorded.
         """
         try:
             submission = submit(
@@ -69,10 +66,7 @@ def _outcomes(submission: Submission) -> list[Outcome]:
 def profile_named(name: str | None) -> Profile:
     """Load the profile that --profile names.
 
-    Raises
-    ------
-    ValueError
-        Without a name, or for an invalid profile.
+    Raises `ValueError` without a name, or for an invalid profile.
     """
     if name is None:
         names = ", ".join(available_profiles())

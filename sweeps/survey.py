@@ -33,10 +33,7 @@ def survey(
     With `queue`, SLURM is asked about the runs if any were ever submitted from `root`.
     With `tables`, runs without a folder are done if a table in that folder has them.
 
-    Raises
-    ------
-    ValueError
-        Names a root that cannot be read.
+    Raises `ValueError`, naming a root that cannot be read.
     """
     standings: Survey[Standing] = look(root, configs)
     if queue and (root / ".slurm").is_dir():
@@ -59,10 +56,7 @@ def folder_of_runs(name: str) -> Path | None:
 def read_configs(root: Path) -> tuple[list[RunConfig], list[str]]:
     """The configurations of the runs in a folder, and a sentence for each unreadable one.
 
-    Raises
-    ------
-    ValueError
-        When the folder has no run.
+    Raises `ValueError` when the folder has no run.
     """
     from slurm.submitted_runs import stored_config
 
@@ -99,10 +93,7 @@ def last_metrics(folder: RunFolder) -> dict[str, Any]:
 def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
     """Read the rows of `metrics.jsonl`; an incomplete last line is skipped.
 
-    Raises
-    ------
-    ValueError
-        Names a file that cannot be read.
+    Raises `ValueError`, naming a file that cannot be read.
     """
     return _last_rows(folder.metrics_path, None)[0]
 
@@ -110,10 +101,8 @@ def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
 def _last_rows(path: Path, length: int | None) -> tuple[list[dict[str, Any]], bool]:
     """The rows in the last `length` bytes of a file, and whether that is the whole file.
 
-    Raises
-    ------
-    ValueError
-        Names a file that cannot be read, or whose lines are not rows of metrics.
+    Raises `ValueError`, naming a file that cannot be read, or whose lines are not rows
+    of metrics.
     """
     try:
         size = size_of(path)

@@ -81,11 +81,8 @@ class Sweep:
     def __call__(self, scale: str) -> list[RunConfig]:
         """The runs of a scale.
 
-        Raises
-        ------
-        ValueError
-            For an unknown scale, an impossible run, a run that is yielded twice, no run
-            at all, or a function that raises.
+        Raises `ValueError` for an unknown scale, an impossible run, a run that is
+        yielded twice, no run at all, or a function that raises.
         """
         if scale not in self.scales:
             raise ValueError(

@@ -13,11 +13,8 @@ from synth.identity import nearest
 def find_sweep(name: str) -> Sweep:
     """The sweep called `name` in the catalogue, or in a file: `my_sweep.py[:name]`.
 
-    Raises
-    ------
-    ValueError
-        When there is no such sweep, when the file fails to import, or when it defines
-        several and the name chooses none.
+    Raises `ValueError` when there is no such sweep, when the file fails to import, or
+    when it defines several and the name chooses none.
     """
     path, colon, chosen = name.rpartition(":")
     if not colon or not path.endswith(".py"):
@@ -49,11 +46,8 @@ def _choose(sweeps: dict[str, Sweep], path: str, chosen: str) -> Sweep:
 def sweeps_in_file(path: str) -> dict[str, Sweep]:
     """The sweeps that a file defines (not those that it imports from the catalogue).
 
-    Raises
-    ------
-    ValueError
-        When the file fails to import, holds no sweep, or takes the name of a sweep of
-        the catalogue.
+    Raises `ValueError` when the file fails to import, holds no sweep, or takes the name
+    of a sweep of the catalogue.
     """
     from sweeps.catalogue import CATALOGUE
 

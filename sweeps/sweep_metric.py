@@ -27,10 +27,8 @@ def validation_metric(metric: str, config: RunConfig) -> tuple[str, Better]:
 
     An empty `metric` means the default of the run's task.
 
-    Raises
-    ------
-    ValueError
-        When the task does not declare the metric, or declares it without a direction.
+    Raises `ValueError` when the task does not declare the metric, or declares it
+    without a direction.
     """
     task = type(config.task)
     given, metric = metric, metric or default_metric(config.task)

@@ -27,10 +27,7 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 def read_table(path: Path) -> list[dict[str, Any]]:
     """Read the rows of a table.
 
-    Raises
-    ------
-    ValueError
-        When the file is not such a table.
+    Raises `ValueError` when the file is not such a table.
     """
     try:
         table: list[dict[str, Any]] = json.loads(path.read_bytes())
@@ -75,11 +72,8 @@ def apply_tuned(
     Runs that differ only in tuned values become one. `say` prints every cell whose rate
     is not settled; without it such cells are an error.
 
-    Raises
-    ------
-    ValueError
-        When the table cannot be read, lacks a cell, was tuned on a seed of a run, or has
-        an unsettled rate and `say` is not given.
+    Raises `ValueError` when the table cannot be read, lacks a cell, was tuned on a seed
+    of a run, or has an unsettled rate and `say` is not given.
     """
     unsettled: dict[str, str] = {}
     rows = {row["cell"]: row for row in read_table(path)}

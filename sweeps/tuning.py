@@ -153,10 +153,7 @@ class GridResult:
     ) -> "GridResult":
         """The result from the last values of each run that ended, empty if it failed.
 
-        Raises
-        ------
-        ValueError
-            When a finished trial did not measure the metric.
+        Raises `ValueError` when a finished trial did not measure the metric.
         """
         metric, better = validation_metric(metric, grid.example)
         values: dict[float, list[float | None]] = {rate: [] for rate in grid.rates}

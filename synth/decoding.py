@@ -110,10 +110,7 @@ def continue_greedily(
 
     They are the same with `speculate`, from fewer passes.
 
-    Raises
-    ------
-    ValueError
-        When the model is to speculate and has nothing to draft with.
+    Raises `ValueError` when the model is to speculate and has nothing to draft with.
     """
     if speculate and (reason := why_no_drafts(model.objective)):
         raise ValueError(f"{reason}. Decode without speculation.")
@@ -294,10 +291,7 @@ def speculate(
 ) -> tuple[np.ndarray, DraftCounts]:
     """What `greedy_decode` returns, decoded by self-speculation, and how drafts fared.
 
-    Raises
-    ------
-    ValueError
-        When the model has nothing to draft with: see `why_no_drafts`.
+    Raises `ValueError` when the model has nothing to draft with: see `why_no_drafts`.
     """
     return _decode_rows(model, rows, device, end_token, speculate=True)
 

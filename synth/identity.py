@@ -123,10 +123,8 @@ class Part:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Build from JSON values; unknown names and other versions are refused.
 
-        Raises
-        ------
-        ValueError
-            Names the unknown field and its nearest match, or the two versions.
+        Raises `ValueError`, naming the unknown field and its nearest match, or the two
+        versions.
         """
         given = dict(values)
         version = given.pop("version", cls.version)
@@ -155,10 +153,8 @@ class Part:
 def coerce_fields(owner: Any) -> None:
     """Bring the fields of a dataclass to their declared types.
 
-    Raises
-    ------
-    ValueError
-        Names the field, its type and the value, where something would be lost.
+    Raises `ValueError`, naming the field, its type and the value, where something would
+    be lost.
     """
     for name, hint in field_types(type(owner)).items():
         place = f"{type(owner).__name__}.{name}"
@@ -240,10 +236,8 @@ _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or 
 def coerce(value: Any, hint: Any, owner: str) -> Any:
     """`value` as the type `hint` declares it: 1 to 1.0, a list to a tuple.
 
-    Raises
-    ------
-    ValueError
-        Names `owner`, what is allowed, and the value, where something would be lost.
+    Raises `ValueError`, naming `owner`, what is allowed, and the value, where something
+    would be lost.
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:

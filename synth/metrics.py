@@ -60,10 +60,7 @@ def metric_of(by_task: Iterable[Sequence[Metric]], name: str) -> Metric | None:
 
     `by_task` holds the metrics that each task declares.
 
-    Raises
-    ------
-    ValueError
-        When two of the tasks measure other things under this name.
+    Raises `ValueError` when two of the tasks measure other things under this name.
     """
     of_tasks = [one for metrics in by_task for one in metrics if one.name == name]
     declared = of_tasks or [one for one in TRAINING_METRICS if one.name == name]

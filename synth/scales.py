@@ -57,10 +57,8 @@ def resolve(name: str) -> tuple[str, Scale]:
     >>> resolve("d128-L5-h4")
     ('1M', Scale(width=128, layers=5, heads=4))
 
-    Raises
-    ------
-    ValueError
-        For an unknown name, or a width that the heads do not divide into even parts.
+    Raises `ValueError` for an unknown name, or a width that the heads do not divide
+    into even parts.
     """
     if name in SCALES:
         return name, SCALES[name]

@@ -50,12 +50,9 @@ def train(
     folder and in the outcome, never raised. `build` makes the program that trains them
     (data-parallel training has one of its own).
 
-    Raises
-    ------
-    ValueError
-        When the runs cannot share a pack, a run is given twice, their evaluation rows
-        are longer than the learned positions, or one would go on from a checkpoint of
-        other code and `execution.accept_code_change` is not set.
+    Raises `ValueError` when the runs cannot share a pack, a run is given twice, their
+    evaluation rows are longer than the learned positions, or one would go on from a
+    checkpoint of other code and `execution.accept_code_change` is not set.
     """
     execution = execution or Execution()
     progress = followed(progress, root, execution.track)

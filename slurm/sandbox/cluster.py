@@ -89,10 +89,8 @@ def why_unavailable(with_accounting: bool = False) -> str | None:
 def up(options: ClusterOptions) -> ClusterStatus:
     """Start the missing daemons of the cluster; returns when it accepts jobs.
 
-    Raises
-    ------
-    ClusterError
-        Names what is missing or did not start, with the ends of the logs.
+    Raises `ClusterError`, naming what is missing or did not start, with the ends of the
+    logs.
     """
     reason = why_unavailable(options.accounting)
     if reason:
@@ -228,10 +226,8 @@ def _refuse_taken_ports(options: ClusterOptions) -> None:
 def _lock(state: Path) -> Iterator[None]:
     """Allow one caller at a time to change the cluster in `state`.
 
-    Raises
-    ------
-    ClusterError
-        When another process holds the lock for longer than `LOCK_PATIENCE_S`.
+    Raises `ClusterError` when another process holds the lock for longer than
+    `LOCK_PATIENCE_S`.
     """
     from filelock import FileLock, Timeout
 

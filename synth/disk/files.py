@@ -100,10 +100,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 def size_of(path: Path) -> int:
     """Size in bytes of a regular file, 0 if there is none.
 
-    Raises
-    ------
-    ValueError
-        When something else lies there: a FIFO, a device, a folder.
+    Raises `ValueError` when something else lies there: a FIFO, a device, a folder.
     """
     try:
         status = path.stat()
@@ -121,10 +118,8 @@ def read_regular(
 
     `inspect` sees the owner and the mode of what is read, and raises to refuse it.
 
-    Raises
-    ------
-    ValueError
-        Names a file that is larger, or that is a FIFO, a device or a folder.
+    Raises `ValueError`, naming a file that is larger, or that is a FIFO, a device or a
+    folder.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -147,12 +142,8 @@ def read_regular(
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
-    Raises
-    ------
-    ValueError
-        Names a file that is no JSON, or JSON of another shape.
-    FileNotFoundError
-        When there is no such file.
+    Raises `ValueError`, naming a file that is no JSON, or JSON of another shape. Raises
+    `FileNotFoundError` when there is no such file.
     """
     try:
         value = json.loads(read_regular(path))
@@ -177,10 +168,8 @@ def unseal(
 
     Files of older code have no digest; they have no entries but those in `unsealed`.
 
-    Raises
-    ------
-    ValueError
-        Names the file when its entries are not those that were written.
+    Raises `ValueError` when its entries are not those that were written; names the
+    file.
     """
     rest = {name: entry for name, entry in value.items() if name != SEAL}
     if SEAL in value:

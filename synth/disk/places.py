@@ -15,10 +15,8 @@ VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
 def expand(word: str) -> str:
     """A path as a shell reads it. One that exists as it is typed may hold a `$`.
 
-    Raises
-    ------
-    ValueError
-        Names a variable that is not set, or a `~` that stands for no home folder.
+    Raises `ValueError`, naming a variable that is not set, or a `~` that stands for no
+    home folder.
     """
     if not word.startswith("~") and ("$" not in word or os.path.lexists(word)):
         return word
@@ -42,10 +40,8 @@ def cache_folder() -> Path:
 
     A user without a home folder (in a container) has one among the temporary files.
 
-    Raises
-    ------
-    ValueError
-        When `$SYNTH_CACHE` names no path, or there is no folder that is the user's own.
+    Raises `ValueError` when `$SYNTH_CACHE` names no path, or there is no folder that is
+    the user's own.
     """
     for name, below in (("SYNTH_CACHE", ""), ("XDG_CACHE_HOME", "synth")):
         if given := os.environ.get(name):

@@ -48,10 +48,7 @@ class Family:
 def register(cls: type[Family]) -> None:
     """Make a class the member of its kind.
 
-    Raises
-    ------
-    ValueError
-        When another class has the kind.
+    Raises `ValueError` when another class has the kind.
     """
     members = _MEMBERS[cls._member_of]
     other = members.get(cls.kind)
@@ -123,10 +120,8 @@ def find(family: str, kind: str) -> type[Family] | None:
 def member(family: str, values: Any, owner: str) -> Any:
     """The configuration that `values` (JSON with a `kind`) describe.
 
-    Raises
-    ------
-    ValueError
-        When there is no kind, or no member of that kind; names the nearest.
+    Raises `ValueError` when there is no kind, or no member of that kind; names the
+    nearest.
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{owner} must be an object with a 'kind'; got {values!r}.")

@@ -50,10 +50,7 @@ _imported: dict[frozenset[str], list[type[Family]]] = {}
 def take_options(arguments: Sequence[str]) -> list[str]:
     """Import the file of each `--plugin FILE`; returns the other words.
 
-    Raises
-    ------
-    ValueError
-        When a file is missing or fails.
+    Raises `ValueError` when a file is missing or fails.
     """
     rest, words = [], iter(arguments)
     given.clear()
@@ -77,10 +74,7 @@ def load(path: Path) -> ModuleType:
 
     Files beside it can be imported by it. One in a package is imported as part of it.
 
-    Raises
-    ------
-    ValueError
-        When there is no such file, or when it fails, with the line.
+    Raises `ValueError` when there is no such file, or when it fails, with the line.
     """
     if not path.is_file():
         raise ValueError(f"There is no file {path}.")
@@ -144,11 +138,8 @@ def prepare(values: Mapping[str, Any], record: Path | None) -> None:
     `record` is the file that `values` were read from (`config.json`, or lines of lists
     of configurations); with `None` the caller answers for them.
 
-    Raises
-    ------
-    ValueError
-        When a file is nowhere to be had as it was, or cannot be trusted; says why for
-        each place, and what to do.
+    Raises `ValueError` when a file is nowhere to be had as it was, or cannot be
+    trusted; says why for each place, and what to do.
     """
     entries = values.get(FOLDER)
     if not entries:

@@ -35,10 +35,7 @@ def recorded_content(
 
     `entry` is one of those that `record`, a file, was read to hold (`said`).
 
-    Raises
-    ------
-    ValueError
-        When it is nowhere to be had as it was; says why of each place.
+    Raises `ValueError` when it is nowhere to be had as it was; says why of each place.
     """
     path, digest = Path(entry["path"]), entry["sha256"]
     name = copy_name(entry["path"], digest)

@@ -21,10 +21,7 @@ from synth.tasks.text.corpus_files import format_of
 def load_language_model(name: str, device: str = "cpu") -> tuple[Any, Any]:
     """Model and tokeniser by name or path, in fp32.
 
-    Raises
-    ------
-    ValueError
-        When `transformers` is missing, or the model cannot be loaded.
+    Raises `ValueError` when `transformers` is missing, or the model cannot be loaded.
     """
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -44,10 +41,8 @@ def load_language_model(name: str, device: str = "cpu") -> tuple[Any, Any]:
 def read_corpus(path: Path) -> list[str]:
     """Texts of a file: each row of .jsonl or .parquet, a .txt divided by blank lines.
 
-    Raises
-    ------
-    ValueError
-        When the file is missing, damaged, has no text, or a row is not as expected.
+    Raises `ValueError` when the file is missing, damaged, has no text, or a row is not
+    as expected.
     """
     if not path.is_file():
         raise ValueError(f"--corpus {path} is not a file.")

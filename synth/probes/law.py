@@ -121,10 +121,8 @@ def measure_law(
 
     `floor` (see `residual_floor`) is carried into the report.
 
-    Raises
-    ------
-    ValueError
-        When no position has all targets, or fewer positions than two are left.
+    Raises `ValueError` when no position has all targets, or fewer positions than two
+    are left.
     """
     options = options or LawOptions()
     sums = _Accumulator(source, options)

@@ -64,10 +64,7 @@ def load_readable(
 ) -> Run:
     """A run, named as for `load`, whose model may read the answers.
 
-    Raises
-    ------
-    ValueError
-        When it was trained without reading them.
+    Raises `ValueError` when it was trained without reading them.
     """
     run = load(name, step=step, device=device, moved=moved)
     if run.config.objective.decodes_at_once:

@@ -47,10 +47,7 @@ class Residuals:
 def residuals(moments: Moments) -> Residuals:
     """In-sample residuals of every target of `moments`.
 
-    Raises
-    ------
-    ValueError
-        When a target does not vary: it has no variance to explain.
+    Raises `ValueError` when a target does not vary: it has no variance to explain.
     """
     squares_M = moments.target_squares_M
     if moments.count < 2 or not bool((squares_M > 0).all()):
@@ -142,10 +139,7 @@ class LawFit:
 def fit_law(residuals_L: Sequence[float] | np.ndarray) -> LawFit:
     """Fit the law to the residuals of layers 1..L (the embedding left out).
 
-    Raises
-    ------
-    ValueError
-        With fewer than two layers, or a residual that has no logarithm.
+    Raises `ValueError` with fewer than two layers, or a residual that has no logarithm.
 
     >>> fit = fit_law([0.4, 0.2, 0.1, 0.05])
     >>> round(fit.factor, 6), round(fit.r_squared, 6)

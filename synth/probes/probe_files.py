@@ -15,10 +15,8 @@ from synth.run.store import RunFolder
 def steps_to_measure(folder: Path, step: int | None, every: bool) -> list[int | None]:
     """The chosen checkpoint of a run (None: its newest whole one), or all in order.
 
-    Raises
-    ------
-    ValueError
-        When the folder holds no run or no checkpoint, or when both are asked for.
+    Raises `ValueError` when the folder holds no run or no checkpoint, or when both are
+    asked for.
     """
     if every and step is not None:
         raise ValueError("Give either --step or --every-step.")

@@ -78,10 +78,7 @@ def save(folder: RunFolder, checkpoint: Checkpoint, keep_every: int = 0) -> None
     Of older ones at multiples of `keep_every` the weights stay. Without moments (the end
     of a run) it cannot be resumed, only evaluated. The metrics must be synced before.
 
-    Raises
-    ------
-    RunGone
-        When the run's folder was removed while it trained.
+    Raises `RunGone` when the run's folder was removed while it trained.
     """
     folder.require_present()
     if not folder.checkpoints.is_dir():
@@ -116,10 +113,8 @@ def save(folder: RunFolder, checkpoint: Checkpoint, keep_every: int = 0) -> None
 def load(folder: RunFolder, step: int) -> Checkpoint:
     """Read the checkpoint of a step.
 
-    Raises
-    ------
-    CorruptCheckpoint
-        When a file is missing, cut short or changed; the message names it.
+    Raises `CorruptCheckpoint` when a file is missing, cut short or changed; the message
+    names it.
     """
     place, names = _checked(folder, step)
     tensors: dict[str, dict[str, Tensor]] = {_WEIGHTS: {}, _MOMENTS: {}}
@@ -135,10 +130,8 @@ def load(folder: RunFolder, step: int) -> Checkpoint:
 def fill(weights: dict[str, Tensor], saved: Checkpoint, what: str) -> None:
     """Copy the saved weights into those of a model.
 
-    Raises
-    ------
-    ValueError
-        Names the first weight that only one of them has, or that has another shape.
+    Raises `ValueError`, naming the first weight that only one of them has, or that has
+    another shape.
     """
     ours = {name: weight.shape for name, weight in weights.items()}
     theirs = {name: weight.shape for name, weight in saved.weights.items()}
@@ -155,10 +148,8 @@ def fill(weights: dict[str, Tensor], saved: Checkpoint, what: str) -> None:
 def check(folder: RunFolder, step: int) -> Place:
     """Compare the files of a checkpoint with their digests; returns its place.
 
-    Raises
-    ------
-    CorruptCheckpoint
-        When a file is missing, cut short or changed; the message names it.
+    Raises `CorruptCheckpoint` when a file is missing, cut short or changed; the message
+    names it.
     """
     return _checked(folder, step)[0]
 

@@ -21,12 +21,8 @@ class RunBusy(RuntimeError):
 def hold(path: Path, run_id: str) -> Iterator[int]:
     """Hold the lock of a run and write into its file who does; gives the open file.
 
-    Raises
-    ------
-    RunBusy
-        When another process holds it; the message says which.
-    ValueError
-        When the lock is no regular file, or its file system has no locks.
+    Raises `RunBusy` when another process holds it; the message says which. Raises
+    `ValueError` when the lock is no regular file, or its file system has no locks.
     """
     handle = _open(path)
     try:

@@ -78,10 +78,8 @@ def check(copy: Path) -> None:
 
     Compiled files are removed: Python would trust them without a look at the source.
 
-    Raises
-    ------
-    CopyChanged
-        Names a file that was changed, is gone, or was put there by somebody else.
+    Raises `CopyChanged`, naming a file that was changed, is gone, or was put there by
+    somebody else.
     """
     for cache in copy.rglob("__pycache__"):
         shutil.rmtree(cache, ignore_errors=True)

@@ -68,10 +68,7 @@ def refuse_other_code(root: Path, configs: Sequence[RunConfig]) -> None:
 
     Runs without a checkpoint start afresh, so nothing is mixed.
 
-    Raises
-    ------
-    ValueError
-        Names how many, the first, what differs, and the ways out.
+    Raises `ValueError`, naming how many, the first, what differs, and the ways out.
     """
     other = []
     for config in configs:

@@ -21,10 +21,7 @@ def find_run(
     A path from here comes first, then names of folders below `runs`, two levels deep. A
     pattern (`*`, `?`, `[...]`) and the beginning of an id must fit a single run.
 
-    Raises
-    ------
-    ValueError
-        When no run fits, or several do; names the first of them.
+    Raises `ValueError` when no run fits, or several do; names the first of them.
     """
     word = expand(os.fspath(name))
     if word and any((Path(word) / mark).is_file() for mark in marks):
@@ -52,10 +49,7 @@ def find_runs(
     A pattern, or a folder of runs (from here or below `runs`), may name many; any other
     word names one, as for `find_run`.
 
-    Raises
-    ------
-    ValueError
-        When a name fits no run, or is the beginning of several ids.
+    Raises `ValueError` when a name fits no run, or is the beginning of several ids.
     """
     folders: dict[Path, Path] = {}
     for name in names:

@@ -126,10 +126,8 @@ def _names(listed: bytes) -> str | None:
 def _git(root: Path, *arguments: str) -> bytes:
     """What git prints.
 
-    Raises
-    ------
-    GitFailed
-        With git's message. Unsafe ownership, which a person can fix, also warns.
+    Raises `GitFailed` with git's message. Unsafe ownership, which a person can fix,
+    also warns.
     """
     settings = [word for item in _SETTINGS.items() for word in ("-c", "=".join(item))]
     try:

@@ -25,10 +25,7 @@ class MetricsFile:
     def append(self, measurements: list[Measurement]) -> int:
         """Append whole lines and return the length of the file in bytes.
 
-        Raises
-        ------
-        RunGone
-            When the file is not as long as this process left it.
+        Raises `RunGone` when the file is not as long as this process left it.
         """
         present = size_of(self.path)
         if present != self._length:
@@ -55,10 +52,7 @@ class MetricsFile:
     def sync_whole(self) -> str:
         """`sync` at the end of a run, which reads the file again; its sha256.
 
-        Raises
-        ------
-        RunGone
-            When the file does not hold what this process wrote.
+        Raises `RunGone` when the file does not hold what this process wrote.
         """
         _, expected = self.sync()
         if sha256_of(self.path) != expected:
@@ -86,10 +80,7 @@ class MetricsFile:
     def cut(self, length: int) -> None:
         """Cut back to the `length` bytes that a checkpoint counts.
 
-        Raises
-        ------
-        ValueError
-            When some of them are missing.
+        Raises `ValueError` when some of them are missing.
         """
         if damage := self.damage(length):
             raise ValueError(f"{damage} Move the folder away to train this run afresh.")

@@ -101,10 +101,8 @@ def usable_steps(folder: RunFolder) -> set[int]:
     Damaged ones are skipped, and so are those that count more metrics than there are: they
     are left from before the run went back to an earlier step.
 
-    Raises
-    ------
-    CorruptCheckpoint
-        When there are checkpoints, but none is usable; says why the newest is not.
+    Raises `CorruptCheckpoint` when there are checkpoints, but none is usable; says why
+    the newest is not.
     """
     good: set[int] = set()
     newest: CorruptCheckpoint | None = None

@@ -183,10 +183,8 @@ class Profiler:
     def breakdown(self) -> Breakdown:
         """The parts of the time from the start until the last span.
 
-        Raises
-        ------
-        ValueError
-            When no step was trained: the run was done before, or it failed at once.
+        Raises `ValueError` when no step was trained: the run was done before, or it
+        failed at once.
         """
         if self._first is None:
             raise ValueError("There is nothing to profile: no step was trained.")

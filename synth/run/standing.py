@@ -82,10 +82,7 @@ def folders_in(path: Path) -> list[str]:
 
     A link that leads nowhere, or round in a circle, is none.
 
-    Raises
-    ------
-    ValueError
-        Names a path that cannot be read as a folder.
+    Raises `ValueError`, naming a path that cannot be read as a folder.
     """
     try:
         with os.scandir(path) as entries:
@@ -109,10 +106,7 @@ def look(
     One directory listing a run at most: ten thousand folders are looked through in about
     a second. Nothing is written.
 
-    Raises
-    ------
-    ValueError
-        Names a root that cannot be read.
+    Raises `ValueError`, naming a root that cannot be read.
     """
     present = set(folders_in(root))
     if configs is None:

@@ -83,10 +83,8 @@ class RunFolder:
     def open(self, config: RunConfig) -> None:
         """Create the folder with its configuration, or check that it is the same run.
 
-        Raises
-        ------
-        ValueError
-            When `config.json` holds another configuration (edited by hand, say).
+        Raises `ValueError` when `config.json` holds another configuration (edited by
+        hand, say).
         """
         make_folder(self.path)
         stored = self.read_json("config.json")
@@ -134,10 +132,8 @@ class RunFolder:
     def config(self) -> RunConfig:
         """The configuration of the run.
 
-        Raises
-        ------
-        ValueError
-            When the folder has none, or one that this code cannot build.
+        Raises `ValueError` when the folder has none, or one that this code cannot
+        build.
         """
         stored = self.read_json("config.json")
         if stored is None:
@@ -167,10 +163,7 @@ class RunFolder:
     def failure(self) -> str:
         """Why a failed run failed, as one message for people.
 
-        Raises
-        ------
-        ValueError
-            Names `failure.json` when it cannot be read.
+        Raises `ValueError`, naming `failure.json` when it cannot be read.
         """
         if (self.path / "result.json").exists():
             return result_file.damaged(self.path, "it is empty or cut short")
@@ -180,12 +173,8 @@ class RunFolder:
     def claim(self) -> Iterator[None]:
         """Hold the run for this process.
 
-        Raises
-        ------
-        RunBusy
-            When another process holds it; the message says which.
-        ValueError
-            When `claim` is no regular file, or its file system has no locks.
+        Raises `RunBusy` when another process holds it; the message says which. Raises
+        `ValueError` when `claim` is no regular file, or its file system has no locks.
         """
         make_folder(self.path)
         with hold(self.path / "claim", self.run_id) as handle:
@@ -204,10 +193,7 @@ class RunFolder:
     def require_present(self) -> None:
         """Check that the folder is still the one that this process claimed.
 
-        Raises
-        ------
-        RunGone
-            When it was removed, or another one stands in its place.
+        Raises `RunGone` when it was removed, or another one stands in its place.
         """
         if self._claim is None:
             return
@@ -229,10 +215,8 @@ class RunFolder:
     def read_json(self, name: str) -> Any:
         """The object in a JSON file of the folder; `None` when there is no file.
 
-        Raises
-        ------
-        ValueError
-            Names a file that is no regular file, no JSON, or no object.
+        Raises `ValueError`, naming a file that is no regular file, no JSON, or no
+        object.
         """
         try:
             return read_object(self.path / name)
@@ -264,10 +248,7 @@ class RunFolder:
     def append_metrics(self, measurements: list[Measurement]) -> int:
         """Append whole lines and return the length of the file in bytes.
 
-        Raises
-        ------
-        RunGone
-            When the folder was removed, or the file changed meanwhile.
+        Raises `RunGone` when the folder was removed, or the file changed meanwhile.
         """
         self.require_present()
         return self.metrics.append(measurements)
@@ -275,10 +256,7 @@ class RunFolder:
     def write_result(self, result: dict[str, Any]) -> None:
         """Write `result.json`, which makes the run done, with the digests of its files.
 
-        Raises
-        ------
-        RunGone
-            When the folder or its metrics are not what this process wrote.
+        Raises `RunGone` when the folder or its metrics are not what this process wrote.
         """
         self.require_present()
         digests = {"metrics_sha256": self.metrics.sync_whole()}

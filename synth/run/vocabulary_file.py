@@ -57,10 +57,7 @@ def _files(tokenizer: Tokenizer | Symbols) -> dict[str, bytes]:
 def read(folder: RunFolder) -> Tokenizer | Symbols | None:
     """The tokeniser or the symbols of a run; `None` in folders of older code.
 
-    Raises
-    ------
-    ValueError
-        Names a file that was changed after it was written.
+    Raises `ValueError`, naming a file that was changed after it was written.
     """
     path = folder.path / NAME
     stored = folder.read_json(NAME)

@@ -31,10 +31,7 @@ class EmbeddingConfig(Part):
     def require_positions(self, length: int, context: int) -> None:
         """Refuse a row that is longer than the positions that the model learns.
 
-        Raises
-        ------
-        ValueError
-            Names both lengths and what to do.
+        Raises `ValueError`, naming both lengths and what to do.
         """
         if self.positions == "learned" and length > context:
             raise ValueError(

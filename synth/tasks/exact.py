@@ -292,10 +292,8 @@ def alone(tokens_EL: np.ndarray, answer_start: int) -> Rows:
 def stack_until(batch: Callable[[int], np.ndarray], count: int) -> np.ndarray:
     """The first `count` examples of batches 0, 1, 2, ..., whatever their sizes.
 
-    Raises
-    ------
-    ValueError
-        When many batches in a row are empty: the problem space is too small.
+    Raises `ValueError` when many batches in a row are empty: the problem space is too
+    small.
     """
     too_small = (
         f"Fewer than {count} examples to evaluate on were found: the problem space of "

@@ -47,10 +47,8 @@ def batches(
 
     Training examples are those of neither the test nor the validation side.
 
-    Raises
-    ------
-    ValueError
-        When the task has no such split, or no training example is found.
+    Raises `ValueError` when the task has no such split, or no training example is
+    found.
     """
     config = getattr(task, "config", None)
     known: tuple[Split, ...] = getattr(config, "splits", ("test",))
@@ -75,10 +73,7 @@ def batches(
 def held_out_samples(task: Task, split: ExportSplit, count: int) -> list[Sample]:
     """`count` examples of a held-out split to look at, spread evenly over its sets.
 
-    Raises
-    ------
-    ValueError
-        When the task has no such split.
+    Raises `ValueError` when the task has no such split.
     """
     rows = [
         row

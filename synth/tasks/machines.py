@@ -80,10 +80,7 @@ class Machine:
     def beliefs(self, tokens_RT: np.ndarray) -> np.ndarray:
         """Exact distribution over states after tokens 0..t, (R, T, S).
 
-        Raises
-        ------
-        ValueError
-            For a sequence that the machine cannot emit.
+        Raises `ValueError` for a sequence that the machine cannot emit.
         """
         rows, length = tokens_RT.shape
         beliefs_RTS = np.empty((rows, length, self.num_states))

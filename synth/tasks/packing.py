@@ -44,10 +44,7 @@ def pack_rows(
     longest
         The longest example that the task can draw, named when one does not fit.
 
-    Raises
-    ------
-    ValueError
-        If an example is longer than the context.
+    Raises `ValueError` if an example is longer than the context.
     """
     offsets = _checked(tokens_S, offsets)
     lengths_N = np.diff(offsets)

@@ -228,10 +228,8 @@ class Sources(ExactTask):
         markov: in the stationary state, the context known. coupled: before X, the clues
         known, for one coupling.
 
-        Raises
-        ------
-        ValueError
-            For hidden sources, which have none: see `Machine.entropy_bounds`.
+        Raises `ValueError` for hidden sources, which have none: see
+        `Machine.entropy_bounds`.
         """
         if self.config.family == "hidden":
             raise ValueError(

@@ -189,10 +189,8 @@ class Star(QuestionTask):
     def read(self, lines: Sequence[str], path: str) -> np.ndarray:
         """Graphs in the form of the source, (E, L).
 
-        Raises
-        ------
-        ValueError
-            Names the line that is no graph of this size with its path.
+        Raises `ValueError`, naming the line that is no graph of this size with its
+        path.
         """
         config, edges = self.config, self.edges
         size = f"G({config.degree}, {config.length}) of labels below {config.labels}"

@@ -157,10 +157,8 @@ class StoriesConfig(TaskConfig):
     def build(self) -> "Stories":
         """The task, with its tokeniser trained or read from the cache.
 
-        Raises
-        ------
-        ValueError
-            If words, frames or plots are not those that the configuration was made with.
+        Raises `ValueError` if words, frames or plots are not those that the
+        configuration was made with.
         """
         self.check(
             self.grammar_digest == grammar("book").digest,
@@ -220,10 +218,8 @@ class Stories(Task):
         Of the validation split: the same suites by their names there, with names and
         documents that neither training nor the test split has.
 
-        Raises
-        ------
-        ValueError
-            For a corpus without a test document in which a name is said twice.
+        Raises `ValueError` for a corpus without a test document in which a name is said
+        twice.
         """
         split, own = self.split, self._corpus is None
         few = min(examples, PAPER_STORIES) if split == "test" else examples

@@ -33,10 +33,7 @@ class Symbols:
         """The ids of a text; spaces divide symbols, and are needed only where two
         would read as one.
 
-        Raises
-        ------
-        ValueError
-            Names the first place where no symbol begins.
+        Raises `ValueError`, naming the first place where no symbol begins.
         """
         tokens: list[int] = []
         for word in text.split():

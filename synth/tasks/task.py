@@ -278,10 +278,7 @@ class Task(ABC):
         An end that the user left out (`=`) is added. The row's answer is the right one
         if the task knows it, else padding.
 
-        Raises
-        ------
-        ValueError
-            Says why it is not a question of the task.
+        Raises `ValueError`, saying why it is not a question of the task.
         """
         return None
 
@@ -337,10 +334,8 @@ def drawn_until(
 ) -> list[Batch]:
     """Batches 0, 1, 2, ..., whatever their sizes, until they hold `count` examples.
 
-    Raises
-    ------
-    ValueError
-        `too_small`, when so many batches hold too few: the problem space is too small.
+    Raises `ValueError` (`too_small`) when so many batches hold too few: the problem
+    space is too small.
     """
     parts: list[Batch] = []
     for index in range(64 * (1 + count // 256)):

@@ -63,11 +63,8 @@ def sample(
 
     Given an end token, those after it are padding.
 
-    Raises
-    ------
-    ValueError
-        When the model decodes answers in one pass, in which tokens do not depend on
-        those before them.
+    Raises `ValueError` when the model decodes answers in one pass, in which tokens do
+    not depend on those before them.
     """
     if model.objective.decodes_at_once:
         raise ValueError(
@@ -122,10 +119,7 @@ def write(
 
     Greedy continuations are all the same, so there is one.
 
-    Raises
-    ------
-    ValueError
-        When the prompt is empty, or the model cannot be sampled from.
+    Raises `ValueError` when the prompt is empty, or the model cannot be sampled from.
     """
     if not prompt:
         raise ValueError("The prompt has no tokens. Give at least one.")
@@ -172,10 +166,7 @@ def _drafts(
 def questions(task: Task, count: int) -> list[EvaluationSet]:
     """The first questions of the task's first test set, a set of one row each.
 
-    Raises
-    ------
-    ValueError
-        When its rows are not each a question and an answer.
+    Raises `ValueError` when its rows are not each a question and an answer.
     """
     chosen = task.evaluation_sets(count)[0]
     if reason := why_not_decoded(chosen.rows):

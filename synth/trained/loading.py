@@ -60,10 +60,8 @@ def load(
     runs
         Where run folders lie, two levels deep.
 
-    Raises
-    ------
-    ValueError
-        When no run or several fit, or the folder cannot be used; says why.
+    Raises `ValueError` when no run or several fit, or the folder cannot be used; says
+    why.
     """
     return Run(find_run(name, Path(runs)), step, device, moved)
 
@@ -88,11 +86,8 @@ def train(
     progress
         Receives the news; `True` shows them here, in a notebook or on a terminal.
 
-    Raises
-    ------
-    RuntimeError
-        When the run failed, was interrupted, or is trained by another process; says
-        which. After an interruption the same call goes on.
+    Raises `RuntimeError` when the run failed, was interrupted, or is trained by another
+    process; says which. After an interruption the same call goes on.
     """
     from synth.training import train as train_pack  # not needed to read a run
 
@@ -139,10 +134,8 @@ class Run:
     def tokenizer(self) -> Tokenizer | Symbols:
         """Text to tokens and back.
 
-        Raises
-        ------
-        ValueError
-            When the folder, of older code, holds no vocabulary and its corpus is gone.
+        Raises `ValueError` when the folder, of older code, holds no vocabulary and its
+        corpus is gone.
         """
         stored = vocabulary_file.read(self.folder)
         if stored is not None:
@@ -174,11 +167,8 @@ class Run:
 
         Checkpoints that cannot be used are passed over and named on standard error.
 
-        Raises
-        ------
-        ValueError
-            When there is no such checkpoint, with the steps there are, or none that can
-            be used, with the reason.
+        Raises `ValueError` when there is no such checkpoint, with the steps there are,
+        or none that can be used, with the reason.
         """
         return self._restored[0]
 
@@ -214,10 +204,8 @@ class Run:
     def attention(self, tokens_BT: Tensor, head: int = 1) -> dict[str, Tensor]:
         """Attention weights on the way to a head, by layer, each (B, H, T, T).
 
-        Raises
-        ------
-        ValueError
-            When the layers mix positions by something other than attention.
+        Raises `ValueError` when the layers mix positions by something other than
+        attention.
         """
         mixer = self.config.model.mixer
         if mixer != "attention":
@@ -270,10 +258,7 @@ class Run:
         count
             Samples of a prompt, or questions of the test set.
 
-        Raises
-        ------
-        ValueError
-            When the prompt cannot be read, or a text has none.
+        Raises `ValueError` when the prompt cannot be read, or a text has none.
         """
         for name, value in (("most", most), ("count", count)):
             require(value >= 1, name, "at least 1", value)

@@ -26,11 +26,8 @@ def restore(
     It is the newest checkpoint that can be used, or the one of `step`. Those that cannot
     be used are passed over and named on standard error.
 
-    Raises
-    ------
-    ValueError
-        When there is no such checkpoint, with the steps there are, or none that can be
-        used, with the reason.
+    Raises `ValueError` when there is no such checkpoint, with the steps there are, or
+    none that can be used, with the reason.
     """
     steps = checkpoints.saved_steps(folder)
     if not steps:
@@ -63,10 +60,8 @@ def restore(
 def with_files_at(config: RunConfig, moved: Mapping[str, str]) -> RunConfig:
     """The configuration with other places of its task's files, by field name.
 
-    Raises
-    ------
-    ValueError
-        Names an option that does not apply to the run, or files of other content.
+    Raises `ValueError`, naming an option that does not apply to the run, or files of
+    other content.
     """
     task: Any = config.task
     for name, path in moved.items():

@@ -136,10 +136,8 @@ def text(tokens: Sequence[int] | np.ndarray, names: Sequence[str]) -> str:
 def value_of(tokens: Sequence[int], ring: Ring) -> np.ndarray:
     """The value of a printed expression, its k coefficients.
 
-    Raises
-    ------
-    ValueError
-        Says what an expression has where this one has something else.
+    Raises `ValueError`, saying what an expression has where this one has something
+    else.
     """
     rest = list(tokens)[::-1]
 

@@ -36,11 +36,8 @@ def read_documents(path: Path, field: str = "") -> Iterator[Document]:
     first of `text`, `story` and `content` that is not empty. Rows without text are
     passed over. `.txt` and `.jsonl` may be packed: `.xz`, `.gz`.
 
-    Raises
-    ------
-    ValueError
-        For a path that does not exist, an unknown ending, a file that is damaged or no
-        UTF-8, a row without the field, or a corpus without any text.
+    Raises `ValueError` for a path that does not exist, an unknown ending, a file that
+    is damaged or no UTF-8, a row without the field, or a corpus without any text.
     """
     files = find_corpus_files(path)
     if line := describe_passed_over(files.passed_over):
@@ -131,10 +128,8 @@ _READERS = {".txt": _text, ".jsonl": _json_lines, ".parquet": _parquet}
 def document_of(row: Any, place: str, field: str = "") -> Document | None:
     """A document from a row of named fields; `None` if its text is empty or null.
 
-    Raises
-    ------
-    ValueError
-        Says which fields the row has, or what stands in place of text.
+    Raises `ValueError`, saying which fields the row has, or what stands in place of
+    text.
     """
     fields = [name for name in _fields(field) if isinstance(row, dict) and name in row]
     if not fields:

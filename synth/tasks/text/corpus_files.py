@@ -32,10 +32,8 @@ def find_corpus_files(path: Path) -> CorpusFiles:
     Hidden files and folders (`.ipynb_checkpoints`, `._a.txt`) are copies that programs
     make for themselves, and are passed over.
 
-    Raises
-    ------
-    ValueError
-        For a path that does not exist, an unknown ending, a folder without texts.
+    Raises `ValueError` for a path that does not exist, an unknown ending, a folder
+    without texts.
     """
     if path.is_file():
         format_of(path)
@@ -124,10 +122,7 @@ def is_corpus_file(path: Path) -> bool:
 def format_of(path: Path) -> tuple[str, str]:
     """The ending that decides how a file is read, and that of its packing or "".
 
-    Raises
-    ------
-    ValueError
-        For an unknown ending, with what to do.
+    Raises `ValueError` for an unknown ending, with what to do.
     """
     endings = _format(path)
     if endings is None:

@@ -119,10 +119,7 @@ class CorpusText:
     def encode(self, tokenizer: Tokenizer, text: str, number: int) -> list[int]:
         """The tokens of a text that is its document `number`, counted from 1.
 
-        Raises
-        ------
-        ValueError
-            Names the file and the document, if it cannot be encoded.
+        Raises `ValueError`, naming the file and the document, if it cannot be encoded.
         """
         try:
             return tokenizer.encode(text)

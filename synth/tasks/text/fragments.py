@@ -132,10 +132,8 @@ class _Pieces:
 def compile_grammar(source: Grammar, tokenizer: Tokenizer) -> Fragments:
     """The arrays of a grammar.
 
-    Raises
-    ------
-    ValueError
-        When a part of a story has no plot for some number of characters.
+    Raises `ValueError` when a part of a story has no plot for some number of
+    characters.
     """
     asides = ("aside", "aside two")  # at the end, so that their frames are neighbours
     names = [*(name for name in source.beats if name not in asides), *asides, "<end>"]

@@ -67,12 +67,9 @@ def grammar(profile: str) -> Grammar:
 def read_grammar(*folders: Path) -> Grammar:
     """Read words.txt, frames.txt and plots.txt of each folder; later ones add to it.
 
-    Raises
-    ------
-    ValueError
-        Names file and line of an unknown slot, class, beat or plot part, an empty
-        section, a slot that is not preceded by a space or is followed by a letter, a
-        paragraph that may open with a slot, a frame that occurs twice.
+    Raises `ValueError`, naming file and line of an unknown slot, class, beat or plot
+    part, an empty section, a slot that is not preceded by a space or is followed by a
+    letter, a paragraph that may open with a slot, a frame that occurs twice.
     """
     source = Grammar()
     for folder in folders:

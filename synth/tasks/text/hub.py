@@ -67,11 +67,8 @@ def hub_documents(
 ) -> Iterator[Document]:
     """The training split of a data set, streamed; `load` stands in for the library.
 
-    Raises
-    ------
-    ValueError
-        If `datasets` is not installed, the hub cannot be reached, it holds no such set,
-        or a row has no text field.
+    Raises `ValueError` if `datasets` is not installed, the hub cannot be reached, it
+    holds no such set, or a row has no text field.
     """
     data_set = HubPlace.parse(place)
     if data_set.file is not None and field:

@@ -91,10 +91,8 @@ def candidates(
     Pieces are taken in order of their hash too, so a larger number adds to the smaller
     set. First pieces and names that are words of `known` (lower case) are left out.
 
-    Raises
-    ------
-    ValueError
-        If the tokeniser yields fewer than 16 names: characters, for instance.
+    Raises `ValueError` if the tokeniser yields fewer than 16 names: characters, for
+    instance.
     """
     pieces = list(tokenizer.vocabulary)
     firsts = [i for i, p in enumerate(pieces) if _FIRST.fullmatch(p)]

@@ -50,10 +50,7 @@ def _ending(path: str) -> str:
 def check_reading(stored: str, rule: str, field: str) -> None:
     """Refuse files that this code reads in another way than the configuration says.
 
-    Raises
-    ------
-    ValueError
-        Names the field, both rules and what to do.
+    Raises `ValueError`, naming the field, both rules and what to do.
     """
     if stored != rule:
         raise ValueError(
@@ -84,10 +81,8 @@ def filled_digest(
     So a stored configuration can be read where its corpus is absent, and a new one is
     complete once it is built.
 
-    Raises
-    ------
-    ValueError
-        If nothing lies at `path` and no digest is given, or if they disagree.
+    Raises `ValueError` if nothing lies at `path` and no digest is given, or if they
+    disagree.
     """
     if path.startswith(PREFIX):
         # The revision is a hash of the content already; nothing is downloaded here.

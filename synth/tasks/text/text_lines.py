@@ -21,10 +21,8 @@ _BROKEN = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 def text_lines(path: Path) -> Iterator[str]:
     """The lines of a file with their line ends, each as a newline character.
 
-    Raises
-    ------
-    ValueError
-        Names a file that is damaged, truncated or no UTF-8, and what to do about it.
+    Raises `ValueError`, naming a file that is damaged, truncated or no UTF-8, and what
+    to do about it.
     """
     try:
         yield from _decoded(path)

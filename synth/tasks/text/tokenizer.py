@@ -98,11 +98,8 @@ class BytePairs(Tokenizer):
     def __init__(self, stored: str) -> None:
         """From the content of a tokenizer.json.
 
-        Raises
-        ------
-        ValueError
-            If it is another file, has no end-of-text token, ids that no vocabulary
-            reaches, or is a WordPiece (which loses capitals).
+        Raises `ValueError` if it is another file, has no end-of-text token, ids that no
+        vocabulary reaches, or is a WordPiece (which loses capitals).
         """
         import tokenizers
 
@@ -163,10 +160,8 @@ class BytePairs(Tokenizer):
     def encode(self, text: str) -> list[int]:
         """The ids of a text.
 
-        Raises
-        ------
-        ValueError
-            If the library fails, or the tokeniser has no token for a character.
+        Raises `ValueError` if the library fails, or the tokeniser has no token for a
+        character.
         """
         # Tiktoken's regular expressions have a stack of a million characters.
         if self._fast is None or (len(text) > 500_000 and _LONG_GAP.search(text)):
@@ -212,10 +207,7 @@ def library_errors(what: str) -> Iterator[None]:
 def read_tokenizer(path: Path) -> BytePairs:
     """The tokeniser of a tokenizer.json.
 
-    Raises
-    ------
-    ValueError
-        Names the file, says what it is instead, or what it lacks.
+    Raises `ValueError`, naming the file, says what it is instead, or what it lacks.
     """
     try:
         return BytePairs(path.read_bytes().decode("utf-8-sig"))
@@ -232,10 +224,8 @@ def read_tokenizer(path: Path) -> BytePairs:
 def train_byte_pairs(texts: Iterable[str], vocab_size: int) -> BytePairs:
     """Byte-level BPE on whole documents; equal documents give equal bytes.
 
-    Raises
-    ------
-    ValueError
-        If the texts hold too few different words to fill the vocabulary.
+    Raises `ValueError` if the texts hold too few different words to fill the
+    vocabulary.
     """
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers, trainers

@@ -19,10 +19,7 @@ _OTHER_FILES = (
 def parse_tokenizer(stored: str) -> dict[str, Any]:
     """The content of a tokenizer.json.
 
-    Raises
-    ------
-    ValueError
-        Says which other file of a model it is, if it is one.
+    Raises `ValueError`, saying which other file of a model it is, if it is one.
     """
     try:
         content = json.loads(stored)
