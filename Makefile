@@ -8,7 +8,7 @@ RUN = $(VENV)/bin/python
 READY = $(VENV)/.ready
 RECENT = import sys; sys.exit(sys.version_info < (3, 11))
 WHERE = --on $(ON) $(if $(filter slurm,$(ON)),--profile $(PROFILE))
-PART = $(if $(SCALE),--scale $(SCALE)) $(if $(ARMS),--arms $(ARMS)) $(if $(SIZES),--sizes $(SIZES)) $(if $(SEEDS),--seeds $(SEEDS))
+PART = $(if $(SCALE),--scale $(SCALE)) $(if $(ARMS),--arms $(ARMS)) $(if $(SIZES),--sizes $(SIZES)) $(if $(WHERE),--where $(WHERE)) $(if $(SEEDS),--seeds $(SEEDS))
 CHOSEN = $(SWEEP) $(PART) $(if $(TUNED),--tuned $(TUNED)) $(if $(UNSETTLED),--unsettled)
 
 .DEFAULT_GOAL := help
@@ -49,7 +49,7 @@ format: $(READY) ## let ruff format the code
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-sweep: $(READY) ## run a sweep: make sweep SWEEP=polynomial SCALE=small ON=local [TUNED=FILE] [SEEDS=8 ARMS='n1 n2' SIZES=1M]
+sweep: $(READY) ## run a sweep: make sweep SWEEP=polynomial SCALE=small ON=local [TUNED=FILE] [SEEDS=8 ARMS='n1 n2' SIZES=1M WHERE=degree=2]
 	$(RUN) -m sweeps run $(CHOSEN) $(WHERE)
 
 plan: $(READY) ## what a sweep would do; nothing is executed

@@ -1,7 +1,7 @@
 """Cells of a sweep (runs that differ only in their seeds), and selection among them.
 
-A launch may take some arms, some sizes or the first seeds of a sweep, or more seeds than
-it declares.
+A launch may take some arms, some sizes, some values of any field or the first seeds of a
+sweep, or more seeds than it declares.
 """
 
 import contextlib
@@ -61,11 +61,12 @@ def select_runs(
     arms: Sequence[str] = (),
     sizes: Sequence[str] = (),
     seeds: int | None = None,
+    where: Sequence[str] = (),
 ) -> list[RunConfig]:
-    """Select runs by arm and size (all if none is named), with `seeds` seeds a cell.
+    """Select runs by arm, size and fields (all if none is named), `seeds` seeds a cell.
 
-    Raises `ValueError` for an arm or a size that no run has (lists the valid ones), or
-    if no run has both one of the arms and one of the sizes.
+    Raises `ValueError` for an arm, a size, a field or a value that no run has (lists the
+    valid ones), or if no run has both one of the arms and one of the sizes.
     """
     kept = list(configs)
     for option, names, name_of in (
@@ -82,7 +83,36 @@ def select_runs(
             f"No run has an arm of --arms {' '.join(arms)} and a size of --sizes "
             f"{' '.join(sizes)}."
         )
+    for condition in where:
+        kept = _where(kept, condition)
     return kept if seeds is None else _with_seeds(kept, seeds)
+
+
+def _where(configs: Sequence[RunConfig], condition: str) -> list[RunConfig]:
+    """The runs that meet `FIELD=VALUE` or `FIELD=VALUE,VALUE`."""
+    name, equals, words = condition.partition("=")
+    require(bool(equals), "--where", "FIELD=VALUE", condition)
+    fields = [flat_fields(config) for config in configs]
+    path = _field_called(name.replace("-", "_"), fields)
+    values = [str(values.get(path)).lower() for values in fields]
+    wanted = words.lower().split(",")
+    valid = f"{path}=VALUE, VALUE one of {', '.join(dict.fromkeys(values))}"
+    require(set(wanted) <= set(values), "--where", valid, condition)
+    return [c for c, value in zip(configs, values, strict=True) if value in wanted]
+
+
+def _field_called(name: str, fields: Sequence[Mapping[str, Any]]) -> str:
+    """The dotted name of a field that is named whole, or by its unambiguous end."""
+    paths = list(dict.fromkeys(path for values in fields for path in values))
+    ends = [path for path in paths if path == name or path.endswith(f".{name}")]
+    vary = [p for p in ends if len({str(values.get(p)) for values in fields}) > 1]
+    found = vary if len(vary) == 1 else ends
+    if len(found) != 1:
+        what = (
+            "several fields: " + ", ".join(found) if found else "no field of the runs"
+        )
+        raise ValueError(f"--where: {name} is {what}. Name one of {', '.join(paths)}.")
+    return found[0]
 
 
 def _canonical_size(size: str) -> str:

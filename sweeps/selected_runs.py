@@ -30,6 +30,8 @@ class Choice:
     """Only these arms, for instance n1 n4."""
     sizes: tuple[str, ...] = ()
     """Only these model sizes, for instance 30k 100k."""
+    where: tuple[str, ...] = ()
+    """Only runs with these values of fields, for instance degree=2 mixer=rwkv,mamba2."""
     seeds: int | None = None
     """Seeds of each cell; more than the sweep declares continue its numbering."""
     tuned: tuple[Path, ...] = ()
@@ -44,7 +46,7 @@ class Choice:
 
         Raises `ValueError`, naming the options that were given.
         """
-        names = ("scale", "arms", "sizes", "seeds", "tuned", "unsettled")
+        names = ("scale", "arms", "sizes", "where", "seeds", "tuned", "unsettled")
         given = [f"--{n}" for n in names if getattr(self, n) not in (None, (), False)]
         if given:
             raise ValueError(f"{', '.join(given)} must be left out {why}.")
@@ -70,7 +72,7 @@ class SweepSelection(Choice):
         folders_in(self.runs)  # fails early if it cannot be read, as a dangling link
         scale = self.scale or sweep.scales[0]
         configs, folder = sweep(scale), sweep.folder(scale)
-        configs = select_runs(configs, self.arms, self.sizes, self.seeds)
+        configs = select_runs(configs, self.arms, self.sizes, self.seeds, self.where)
         fits = bool(self.tuned) or not self.unsettled
         require(fits, "--unsettled", "given with --tuned", self.unsettled)
         for table in self.tuned:
@@ -83,7 +85,7 @@ class SweepSelection(Choice):
     def words(self) -> str:
         """The arguments that select the same runs again."""
         words = [self.sweep]
-        for name in ("scale", "arms", "sizes", "seeds", "tuned"):
+        for name in ("scale", "arms", "sizes", "where", "seeds", "tuned"):
             value = getattr(self, name)
             if value not in (None, ()):
                 values = value if isinstance(value, tuple) else (value,)

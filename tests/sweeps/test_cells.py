@@ -43,6 +43,35 @@ def test_some_arms_and_sizes_are_chosen_in_the_order_of_the_sweep():
     assert select_runs(configs, arms=["n2", "n1"]) == configs
 
 
+def test_runs_are_chosen_by_any_field():
+    configs = grid()
+    (wide,) = {c.model.scale for c in select_runs(configs, where=["scale=30k"])}
+    assert wide == configs[-1].model.scale
+    assert select_runs(configs, where=["horizon=1,2", "seed=0,1"]) == configs
+    both = select_runs(configs, where=["horizon=2", "seed=1"])
+    assert summary(both) == [("d16-L4-h2", "n2", 1), ("30k", "n2", 1)]
+    assert select_runs(configs, where=["data-seed=none"]) == configs
+    more = select_runs(configs, where=["objective.horizon=1"], seeds=3)
+    assert [c.seed for c in more] == [0, 1, 2] * 2
+
+
+@pytest.mark.parametrize(
+    ("condition", "answer"),
+    [
+        ("horizon", "--where must be FIELD=VALUE; got 'horizon'"),
+        ("horizon=4", "must be objective.horizon=VALUE, VALUE one of 1, 2; got 'hor"),
+        ("horizon=", "must be objective.horizon=VALUE, VALUE one of 1, 2; got 'hor"),
+        ("hue=1", "hue is no field of the runs. Name one of version, task.kind"),
+        ("kind=x", "kind is several fields: task.kind, objective.kind. Name one"),
+    ],
+)
+def test_a_field_or_value_that_no_run_has_is_answered_with_those_there_are(
+    condition, answer
+):
+    with pytest.raises(ValueError, match=answer.replace(".", r"\.")):
+        select_runs(grid(), where=[condition])
+
+
 def test_fewer_seeds_are_the_first_and_more_continue_the_numbering():
     configs = grid()
     assert [c.seed for c in select_runs(configs, seeds=1)] == [0] * 4
@@ -126,7 +155,7 @@ def test_the_key_of_a_cell_forgets_seeds_and_what_it_is_told_to():
 def test_every_command_takes_a_part(tmp_path, monkeypatch, capsys):
     path = str(write_sweep(tmp_path, seeds=1, layers=(3,)))
     monkeypatch.chdir(tmp_path)
-    part = [path, "--arms", "n2", "--seeds", "2"]
+    part = [path, "--arms", "n2", "--where", "layout=parallel", "--seeds", "2"]
     assert main(["run", *part, "--workers", "0"]) == 0
     capsys.readouterr()
     assert main(["status", *part, "--json"]) == 0
