@@ -183,8 +183,7 @@ def _read_entry(
 ) -> _Entry | None:
     """Read one entry of a folder of runs; None if it is not a run.
 
-    OSError, ValueError
-        When it is a run folder and nothing of it can be used.
+    Raises `OSError` or `ValueError` when it is a run folder and nothing of it can be used.
     """
     files = files_of(path)
     if "config.json" not in files:

@@ -16,8 +16,8 @@ def stored_config(root: Path, run_id: str) -> RunConfig:
 
     If the job never started, it is read from the launch instead of the run folder.
 
-    OSError, ValueError, IndexError
-        When there is none, or when it describes another run.
+    Raises `OSError`, `ValueError` or `IndexError` when there is none, or when it describes
+    another run.
     """
     folder = RunFolder(root, run_id)
     config = None
