@@ -40,7 +40,6 @@ class LocalPool(Executor):
         self.slots, self.fail_fast = slots, fail_fast
 
     def carry_out(self, work: Work) -> list[Outcome]:
-        """Train the packs in worker processes."""
         launch = Launch(self, work)
         with counting_signals(launch):
             launch.train()

@@ -76,7 +76,6 @@ class Search(SweepSelection):
         return 0 if len(best) == len(cells) else 1
 
     def words(self) -> str:
-        """The arguments that continue this search."""
         words = ["--fields", *self.fields, "--trials", str(self.trials)]
         if self.metric is not None:
             words += ["--metric", self.metric]

@@ -92,7 +92,6 @@ class Tune(RunCommand):
         return {run_id: values_by_name(measured) for run_id, measured in rows.items()}
 
     def words(self) -> str:
-        """The arguments that continue this tuning."""
         words = ["--rates", *map(str, self.rates)] if self.rates else []
         words += ["--metric", self.metric] if self.metric else []
         return f"{super().words()} {shlex.join(words)}".rstrip()

@@ -96,7 +96,6 @@ class TrainingConfig(Part):
     """Examples of each test group in the last evaluation."""
 
     def validate(self) -> None:
-        """Refuse values outside their range."""
         for name in ("steps", "batch_rows", "evaluate_every_steps"):
             self.check(getattr(self, name) >= 1, name, "at least 1")
         self.check_ranges(
@@ -155,7 +154,6 @@ class RunConfig(Part):
     something, as in `sweeps tune`."""
 
     def validate(self) -> None:
-        """Refuse impossible combinations."""
         self.check(self.seed >= 0, "seed", "at least 0")
         if self.data_seed is not None:
             self.check(self.data_seed >= 0, "data_seed", "at least 0")

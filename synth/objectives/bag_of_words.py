@@ -50,7 +50,6 @@ class BagOfWordsConfig(OneHeadConfig):
     """Weight of the bag's loss beside that of the next token."""
 
     def validate(self) -> None:
-        """Refuse windows that hold nothing and weights that train nothing."""
         self.check(
             self.window == 0 or self.window >= 2,
             "window",
@@ -65,7 +64,6 @@ class BagOfWordsConfig(OneHeadConfig):
         return f"bag{self.window or ''}{weight}"
 
     def readouts(self) -> tuple[Readout, ...]:
-        """The bag."""
         return (Readout(name="bag", weight=self.weight),)
 
     def readout_scored(

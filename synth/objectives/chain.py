@@ -59,7 +59,6 @@ class ChainConfig(WeightedHeadsConfig):
     "None" is the plain sum."""
 
     def validate(self) -> None:
-        """Refuse impossible depths and weights; one module is nobody else's."""
         self.check_ranges(depth=(1, MAX_DEPTH))
         self.check_weights(self.depth + 1)
         if self.depth == 1:  # one module has no other to share with
@@ -97,5 +96,4 @@ class ChainConfig(WeightedHeadsConfig):
         return layers - round(modules * (1 + MERGE))
 
     def shallower(self, layers: int) -> list[str]:
-        """Modules on top."""
         return ["budget 'added'"]

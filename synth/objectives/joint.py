@@ -54,7 +54,6 @@ class JointConfig(WeightedHeadsConfig):
     plain sum."""
 
     def validate(self) -> None:
-        """Refuse impossible depths and weights."""
         self.check_ranges(depth=(1, MAX_DEPTH))
         self.check_weights(self.depth + 1)
 

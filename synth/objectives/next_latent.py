@@ -62,7 +62,6 @@ class NextLatentConfig(ObjectiveConfig):
     """Weight of the mean divergence of their next-token distributions."""
 
     def validate(self) -> None:
-        """Refuse impossible depths and weights that train nothing."""
         self.check_ranges(depth=(1, MAX_DEPTH))
         self.check(self.latent_weight >= 0, "latent_weight", "at least 0")
         self.check(

@@ -331,11 +331,9 @@ class OneHeadConfig(ObjectiveConfig):
     """An objective whose only head is that of `n1`: the next token, by one layer."""
 
     def heads(self) -> tuple[Head, ...]:
-        """The next token."""
         return (Head(offset=1),)
 
     def trunk_layers(self, layers: int) -> int:
-        """All but the head's."""
         return layers - 1
 
 

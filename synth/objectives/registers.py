@@ -54,7 +54,6 @@ class RegistersConfig(OneHeadConfig):
     """Weight of the registers' loss (a); the next token's has 1 - a."""
 
     def validate(self) -> None:
-        """Refuse impossible offsets and weights that leave one loss out."""
         self.check_ranges(furthest=(1, MAX_FURTHEST))
         self.check(0 < self.weight < 1, "weight", "between 0 and 1")
 
@@ -69,5 +68,4 @@ class RegistersConfig(OneHeadConfig):
         return (Head(offset=1, weight=1 - self.weight),)
 
     def registers(self) -> Registers:
-        """One after every token."""
         return Registers(furthest=self.furthest, weight=self.weight)

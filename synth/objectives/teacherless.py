@@ -42,7 +42,6 @@ class TeacherlessConfig(OneHeadConfig):
 
     @property
     def arm(self) -> str:
-        """One arm."""
         return "teacherless"
 
     def inputs(self, tokens_KBT: Tensor, answer_KBT: Tensor) -> Tensor:

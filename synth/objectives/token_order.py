@@ -49,7 +49,6 @@ class TokenOrderConfig(OneHeadConfig):
     """Weight of the ranking's loss beside that of the next token."""
 
     def validate(self) -> None:
-        """Refuse negative windows and weights that rank nothing."""
         self.check(self.window >= 0, "window", "at least 0 (0 is the whole row)")
         self.check(self.weight > 0, "weight", "above 0")
 
@@ -60,7 +59,6 @@ class TokenOrderConfig(OneHeadConfig):
         return f"top{self.window or ''}{weight}"
 
     def readouts(self) -> tuple[Readout, ...]:
-        """The ranking."""
         return (Readout(name="order", weight=self.weight),)
 
     def readout_scored(

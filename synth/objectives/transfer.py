@@ -60,7 +60,6 @@ class TransferConfig(WeightedHeadsConfig):
     """Transfer heads also read the next token, added to the trunk's state."""
 
     def validate(self) -> None:
-        """Refuse impossible numbers of heads and layers."""
         self.check_ranges(horizon=(2, MAX_HORIZON), depth=(0, MAX_DEPTH))
         self.check_weights(self.horizon)
 

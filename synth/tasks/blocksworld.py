@@ -62,12 +62,10 @@ class BlocksworldConfig(TaskConfig):
     """Seed of the paths and of the split."""
 
     def validate(self) -> None:
-        """Refuse numbers that are no paths."""
         self.check_ranges(paths=(1, 100_000))
         self.check(self.path_seed >= 0, "path_seed", "at least 0")
 
     def build(self) -> PathTask:
-        """The task, with all its paths drawn."""
         return _drawn(self)
 
 

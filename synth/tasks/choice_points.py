@@ -113,7 +113,6 @@ class ChoicePointsConfig(TaskConfig):
     """Probability of a wrong branch."""
 
     def validate(self) -> None:
-        """Refuse what leaves no choice, or too few problems to split."""
         self.check_ranges(branches=(2, 64), stretch=(0, 64), variations=(0, 16))
         self.check(
             0 < len(self.consequences) <= 64
@@ -132,7 +131,6 @@ class ChoicePointsConfig(TaskConfig):
             )
 
     def build(self) -> "ChoicePoints":
-        """The task itself, ready to draw from."""
         return ChoicePoints(self)
 
 

@@ -87,7 +87,6 @@ class CountdownConfig(TaskConfig):
     """Problems to train on, again and again; 0 draws new ones for ever."""
 
     def validate(self) -> None:
-        """Refuse games without a choice, or too large for an exact floor."""
         self.check_ranges(
             numbers=(3, 5),
             largest=(8, 10_000),
@@ -98,7 +97,6 @@ class CountdownConfig(TaskConfig):
         self.check(8 <= self.largest_given <= self.largest, "largest_given", allowed)
 
     def build(self) -> "Countdown":
-        """The task itself, ready to draw from."""
         return Countdown(self)
 
 
@@ -210,7 +208,6 @@ class Countdown(QuestionTask):
         return found_R
 
     def describe(self, tokens_L: np.ndarray) -> Mapping[str, Any]:
-        """Numbers, target and the derivation in words."""
         word = [self.vocabulary[token] for token in tokens_L]
         numbers = self.config.numbers
         return {

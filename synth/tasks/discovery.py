@@ -138,7 +138,6 @@ class DiscoveryConfig(TaskConfig):
         return self.labels or 0
 
     def build(self) -> "Discovery":
-        """The task itself, ready to draw from."""
         return Discovery(self)
 
 
@@ -231,7 +230,6 @@ class Discovery(QuestionTask):
         return [EvaluationSet(self.suite("test"), rows)]
 
     def describe(self, tokens_L: np.ndarray) -> Mapping[str, Any]:
-        """Prefix and string in words."""
         word = [self.vocabulary[token] for token in tokens_L]
         prefix = self.config.prefix
         return {

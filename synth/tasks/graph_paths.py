@@ -66,7 +66,6 @@ class GraphPathsConfig(TaskConfig):
     """Seed of the graph, its paths and its split; another graph is another task."""
 
     def validate(self) -> None:
-        """Refuse graphs in which there is nothing to plan."""
         self.check_ranges(nodes=(8, MAX_NODES), paths=(1, 1000))
         self.check(0 < self.edge_probability <= 1, "edge_probability", "in (0, 1]")
         self.check(0 < self.trained_pairs < 1, "trained_pairs", "in (0, 1)")
@@ -74,7 +73,6 @@ class GraphPathsConfig(TaskConfig):
         self.check(self.graph_seed >= 0, "graph_seed", "at least 0")
 
     def build(self) -> PathTask:
-        """The task, with its graph and all its paths drawn."""
         return _drawn(self)
 
 

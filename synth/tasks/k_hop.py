@@ -73,7 +73,6 @@ class KHopConfig(TaskConfig):
     """Cycles to train on, again and again; 0 draws new ones for ever."""
 
     def validate(self) -> None:
-        """Refuse cycles that k steps go round, or with more nodes than labels."""
         self.check_ranges(nodes=(4, 1024), pool=(0, MAX_POOL))
         n = self.nodes
         self.check(
@@ -85,7 +84,6 @@ class KHopConfig(TaskConfig):
         self.check(1 <= self.queries <= n, "queries", f"from 1 to nodes = {n}")
 
     def build(self) -> "KHop":
-        """The task itself, ready to draw from."""
         return KHop(self)
 
 

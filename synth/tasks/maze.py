@@ -84,7 +84,6 @@ class MazeConfig(TaskConfig):
     """Names that cells can have."""
 
     def validate(self) -> None:
-        """Refuse mazes without turns, or with more cells than names."""
         known = bool(self.turns) and set(self.turns) <= {"c", "i"}
         self.check(known, "turns", "one or more of the letters c and i")
         least = {"branches": 2, "routes": 2, "arm": 1, "corridor": 1}
@@ -99,7 +98,6 @@ class MazeConfig(TaskConfig):
         self.check(enough, "cells", f"at least {needed}, the maze's cells")
 
     def build(self) -> "Maze":
-        """The task itself, ready to draw from."""
         return Maze(self)
 
 

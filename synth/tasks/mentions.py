@@ -51,7 +51,7 @@ DISTANCES = (1, 16, 32, 64, 128, 256, 512, 1 << 20)
 COUNTED = ("", "guess=none")
 """Slices whose counts are kept story by story."""
 MAX_ITEMS = 4096
-"""Of larger sets, neighbouring stories are counted together: a bound on the file."""
+"""Bounds the file: in larger sets, neighbouring stories are counted together."""
 
 
 def story_set(
@@ -100,7 +100,7 @@ def story_set(
 
 
 def _names_in_row(mark_RT: np.ndarray) -> np.ndarray:
-    """How many different names each row holds."""
+    """Number of different names in each row."""
     most = int(mark_RT.max(initial=0))
     return sum(
         (
@@ -117,14 +117,14 @@ def references(
     """Whether three fixed rules get each mention right.
 
     Oracle: the token that followed the same first token last time. Floor: the second
-    token of the name mentioned last, whatever the first token is. Majority: the second
-    token seen most often so far, which also takes no look at the first token.
+    token of the latest name. Majority: the most frequent second token so far. Floor and
+    majority ignore the first token.
     """
     target_M = tokens_RT[row_M, at_M]
     before_M = _last_equal(tokens_RT)[row_M, at_M - 1]
     oracle = (before_M >= 0) & (tokens_RT[row_M, before_M + 1] == target_M)
     second_RT = (role_RT > 0) & (role_RT % 2 == 0)
-    # What was named before the first token of this mention, which stands at at_M - 1.
+    # The latest name before the first token of this mention, which is at at_M - 1.
     place_RT = np.where(second_RT, np.arange(tokens_RT.shape[1]), -1)
     latest_M = np.maximum.accumulate(place_RT, axis=1)[row_M, at_M - 2]
     known_M = (at_M >= 2) & (latest_M >= 0)
@@ -267,7 +267,7 @@ def _slices(chosen: EvaluationSet) -> dict[str, np.ndarray]:
 
 
 def _standard_error(right_R: np.ndarray, number_R: np.ndarray) -> float:
-    """Of a ratio of sums over stories, since mentions of one story are correlated."""
+    """Standard error of a ratio of sums over stories: mentions of a story correlate."""
     count = len(number_R)
     if count < 2:
         return float("nan")

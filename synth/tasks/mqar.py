@@ -75,7 +75,6 @@ class MqarConfig(TaskConfig):
     """Examples to train on, again and again; 0 draws new ones for ever."""
 
     def validate(self) -> None:
-        """Refuse what leaves no room for the queries, or too few pairs."""
         self.check_ranges(pairs=(2, 1024), pool=(0, MAX_POOL))
         least = 4 * self.pairs
         self.check(
@@ -92,7 +91,6 @@ class MqarConfig(TaskConfig):
         self.check(0 < self.power <= 1, "power", "above 0 and at most 1")
 
     def build(self) -> "Mqar":
-        """The task itself, ready to draw from."""
         return Mqar(self)
 
 
@@ -142,7 +140,6 @@ class Mqar(QueryTask):
         return found_EL
 
     def describe(self, tokens_L: np.ndarray) -> Mapping[str, Any]:
-        """The pairs in words."""
         words = [self.vocabulary[token] for token in tokens_L[: self.answer_start]]
         return {
             "pairs": " ".join(map("=".join, zip(words[::2], words[1::2], strict=True)))

@@ -122,13 +122,11 @@ class QueryTask(QuestionTask):
         """No single question: an example has several."""
 
     def packed(self, tokens_EL: np.ndarray, context: int) -> Rows:
-        """Examples side by side in rows of `context` tokens."""
         rows = super().packed(tokens_EL, context)
         marks = super().packed(self.answers(tokens_EL).view(np.int8), context)
         return Rows(rows.tokens_RT, rows.example_RT, marks.tokens_RT == 1)
 
     def alone(self, tokens_EL: np.ndarray) -> Rows:
-        """One example a row."""
         rows = super().alone(tokens_EL)
         return Rows(rows.tokens_RT, rows.example_RT, self.answers(tokens_EL))
 

@@ -56,7 +56,6 @@ class RepeatsConfig(TaskConfig):
     """Tokens of the longest segment; the length is uniform."""
 
     def validate(self) -> None:
-        """Refuse segments that cannot be."""
         self.check_ranges(symbols=(16, 1 << 16))
         self.check(self.min_period >= 3, "min_period", "at least 3")
         self.check(
@@ -66,7 +65,6 @@ class RepeatsConfig(TaskConfig):
         )
 
     def build(self) -> "Repeats":
-        """The task."""
         return Repeats(self)
 
 

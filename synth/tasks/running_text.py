@@ -1,7 +1,7 @@
-"""Plain language modelling of the user's own text: losses, and nothing scored.
+"""Language modelling of the user's own text: losses and accuracy, no other metric.
 
-With characters as tokens and the last tenth held out this is the usual set-up for small
-GPTs on Tiny Shakespeare; see `TextConfig`.
+With characters as tokens and the last tenth held out, this is the usual set-up for small
+GPTs on Tiny Shakespeare.
 """
 
 from collections.abc import Iterator
@@ -52,10 +52,7 @@ from synth.tasks.text.windows import (
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig(TaskConfig):
-    """Model a running text of one's own, by characters or tokens.
-
-    A text to learn, and the part of it that is held out.
-    """
+    """Model a running text of one's own, by characters or tokens."""
 
     kind: ClassVar[str] = "text"
     version: ClassVar[int] = 1
@@ -101,7 +98,6 @@ class TextConfig(TaskConfig):
         )
 
     def build(self) -> "RunningText":
-        """The task, with the text encoded or read from the cache."""
         return RunningText(self)
 
 
@@ -121,7 +117,7 @@ class RunningText(Task):
         self.vocabulary = self.tokenizer.vocabulary
 
     def judged_on(self, split: Split) -> Self:
-        """The same text, split for another use."""
+        """As `Task.judged_on`, with the text divided anew."""
         task = super().judged_on(split)
         for name in ("_parts", "_source"):
             vars(task).pop(name, None)

@@ -84,7 +84,6 @@ class SatConfig(TaskConfig):
     """Formulas to train on, again and again; 0 draws new ones for ever."""
 
     def validate(self) -> None:
-        """Refuse formulas that cannot be tried in full, or are hardly ever satisfiable."""
         self.check_ranges(variables=(4, 12), ratio=(1, 6), pool=(0, MAX_POOL))
 
     @property
@@ -93,7 +92,6 @@ class SatConfig(TaskConfig):
         return round(self.ratio * self.variables)
 
     def build(self) -> "Sat":
-        """The task itself, ready to draw from."""
         return Sat(self)
 
 

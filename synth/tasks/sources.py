@@ -81,7 +81,6 @@ class SourcesConfig(TaskConfig):
     """Seed of the probabilities or tables."""
 
     def validate(self) -> None:
-        """Refuse sources that do not exist, and settings that would be ignored."""
         self.check_ranges(
             symbols=(2, 64), order=(1, 24), states=(2, 4096), length=(2, 1 << 16)
         )
@@ -120,7 +119,6 @@ class SourcesConfig(TaskConfig):
         return 1 + len(self.couplings) * (1 + self.symbols * 3)
 
     def build(self) -> "Sources":
-        """The task itself, ready to draw from."""
         return Sources(self)
 
 

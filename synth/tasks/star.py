@@ -108,7 +108,6 @@ class StarConfig(TaskConfig):
     """Hex sha256 of its content; filled in if not given."""
 
     def validate(self) -> None:
-        """Refuse graphs without a choice, or with more nodes than labels."""
         self.check_ranges(degree=(2, 64), length=(2, 64), pool=(0, MAX_POOL))
         self.check(self.labels <= MAX_LABELS, "labels", f"at most {MAX_LABELS}")
         needed = 1 + self.degree * (self.length - 1)
@@ -124,7 +123,6 @@ class StarConfig(TaskConfig):
             object.__setattr__(self, "test_file_digest", filled)
 
     def build(self) -> "Star":
-        """The task itself, ready to draw from."""
         return Star(self)
 
 
@@ -233,7 +231,6 @@ class Star(QuestionTask):
         return path_EW[:, ::-1] if self.config.answers == "reversed" else path_EW
 
     def describe(self, tokens_L: np.ndarray) -> Mapping[str, Any]:
-        """Source, goal, path and edges in words."""
         word = [self.vocabulary[token] for token in tokens_L]
         start = self.answer_start
         path = self._written(np.array([word[start:]]))[0]

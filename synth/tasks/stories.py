@@ -1,9 +1,9 @@
 """Induction in children's stories: the second token of a name that was said before.
 
 Section 4.1 and figure 7 of arXiv 2404.19737, and appendix J for the mixture with books.
-A character's name is two random tokens. Its first token depends on what the story
-means; the second follows from the first mention alone, by induction. Scored is the
-second token of every mention but a name's first one: head 1, teacher-forced, top 1.
+A character's name is two random tokens. Which name comes next depends on the story; the
+second token of a name is known from its first mention, by induction. The score is the
+accuracy of head 1, teacher-forced, on the second token of every repeated mention.
 
 Letters in names: R rows, T positions, V vocabulary, M repeated mentions, D documents.
 """
@@ -60,14 +60,14 @@ from synth.tasks.text.windows import STORIES_PER_DRAW, block_rows
 PAPER_STORIES = 100
 """Test stories of the paper's protocol."""
 MAX_STORIES = 1 << 26
-"""Of an epoch: its order is drawn as one permutation."""
+"""Limit of `fixed_stories`: the order of an epoch is one permutation."""
 MAX_PARTS = 1 << 16
-"""Windows in a group of the mixture, which is drawn as one."""
+"""Limit of each part: a group of the mixture is drawn as a whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoriesConfig(TaskConfig):
-    """Read children's stories, in which every name is said more than once."""
+    """Read children's stories, in which every name occurs more than once."""
 
     kind: ClassVar[str] = "stories"
     version: ClassVar[int] = 1
@@ -145,7 +145,7 @@ class StoriesConfig(TaskConfig):
 
     @property
     def rule(self) -> str:
-        """How this code reads the given files, and finds the names of a corpus."""
+        """The rules by which this code reads the files and finds the names of a corpus."""
         reading = reading_rule(
             self.corpus,
             self.books,
@@ -284,7 +284,7 @@ class Stories(Task):
         return samples
 
     def report(self) -> dict[str, Any]:
-        """Sizes of the name pools; share, size and leakage of what is read in training."""
+        """Sizes of the name pools; share, size and leakage of the training text."""
         test = self.names.any("test")
         seen = self._seen_V[test.tokens_P2].all(axis=1)
         sizes = {
@@ -307,13 +307,13 @@ class Stories(Task):
 
     @cached_property
     def _stories(self) -> StoryGenerator | Corpus:
-        """What is read in training beside books."""
+        """The training text besides books."""
         story, names = self.config.story, self.names.training
         return self._corpus or StoryGenerator(story, self.tokenizer, names)
 
     @cached_property
     def _text(self) -> TrainingText:
-        """What is read in training."""
+        """The training text, books included."""
         config = self.config
         books: Corpus | StoryGenerator | None = None
         if config.books_parts:

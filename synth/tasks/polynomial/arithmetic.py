@@ -118,7 +118,6 @@ class PolynomialConfig(TaskConfig):
     """Copies of the pause symbol between the question and `=` (appendix K)."""
 
     def validate(self) -> None:
-        """Refuse rings, ranges and operators that the task has no meaning for."""
         p, most = self.modulus, MAX_OPERATIONS
         small = 2 <= p <= MAX_MODULUS
         self.check(
@@ -145,7 +144,6 @@ class PolynomialConfig(TaskConfig):
         object.__setattr__(self, "operators", chosen)
 
     def build(self) -> "Polynomial":
-        """The task itself, ready to draw from."""
         return Polynomial(self)
 
 

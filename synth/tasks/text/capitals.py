@@ -1,7 +1,7 @@
-"""Counts how texts write each word: in lower case, or with a capital, and where.
+"""Counts of each word in lower case and with a capital, by what precedes it.
 
-Within a sentence an ordinary word has no capital, so the share of capitals there tells
-names from words. Where a sentence may begin, a capital means nothing.
+Within a sentence only names have a capital, so the share of capitals there separates
+names from words. Where a sentence may begin, any word has one.
 """
 
 from collections import Counter
@@ -71,7 +71,7 @@ class WordCounts:
 
     @property
     def in_sentences(self) -> int:
-        """Occurrences within sentences, where a capital means something."""
+        """Occurrences within sentences."""
         named = self.within + self.joined + self.inside + self.date
         return named + self.determined + self.lower
 

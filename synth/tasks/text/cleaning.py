@@ -10,7 +10,7 @@ from typing import Literal
 from synth.tasks.text.corpus import SEPARATOR, Document
 
 CLEANING_VERSION = 2
-"""Raised when a file would be cleaned differently: part of identity and cache."""
+"""Raised when cleaning changes; part of identities and cache keys."""
 
 TextSplit = Literal["train", "validation", "test"]
 """Of documents and of names."""
@@ -116,7 +116,7 @@ def words_of(text: str) -> list[str]:
 
 
 def exact_digest(text: str) -> bytes:
-    """16 bytes of sha256: equal for equal texts alone."""
+    """16 bytes of sha256; compares texts exactly, unlike `fingerprint`."""
     return hashlib.sha256(text.encode()).digest()[:16]
 
 
@@ -134,9 +134,10 @@ def fingerprint(text: str) -> int:
 
 
 def split_of(document: Document) -> TextSplit:
-    """By a hash of the title, or of the text: one in twenty for each held-out split.
+    """The split of a document, by a hash of its title, or of its text without one.
 
-    So versions of one tale under the same title have the same split.
+    One in twenty is in each held-out split. Versions of a tale under one title are in
+    the same split.
     """
     place = fingerprint(document.title.strip() or document.text) % 20
     return "test" if place == 0 else "validation" if place == 1 else "train"
@@ -144,7 +145,7 @@ def split_of(document: Document) -> TextSplit:
 
 @dataclass(frozen=True)
 class Leakage:
-    """How much of held-out text occurs in training."""
+    """Overlap of held-out documents with the training text."""
 
     documents: int
     too_short: int
@@ -156,7 +157,7 @@ class Leakage:
 
 
 def leakage(train: Iterable[str], held_out: Iterable[str], n: int = 13) -> Leakage:
-    """Look for the n-grams of words of held-out texts in the training texts."""
+    """Count the n-grams of words that held-out and training texts share."""
     grams: list[set[int]] = [_grams(text, n) for text in held_out]
     wanted = set().union(*grams) if grams else set()
     seen: set[int] = set()

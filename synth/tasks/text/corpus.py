@@ -60,7 +60,7 @@ def read_documents(path: Path, field: str = "") -> Iterator[Document]:
 
 @lru_cache(maxsize=64)
 def _tell(line: str) -> None:
-    """Print a line once in a process, since a corpus is read several times."""
+    """Print a line once, although a corpus is read several times."""
     print(line, file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""Which files are read as a corpus, in which order, and the digest of their content."""
+"""The files of a corpus, their order, and the digest of their content."""
 
 import hashlib
 import os
@@ -29,8 +29,8 @@ class CorpusFiles:
 def find_corpus_files(path: Path) -> CorpusFiles:
     """The files behind a path: itself, or those of a folder with a known ending.
 
-    Hidden files and folders (`.ipynb_checkpoints`, `._a.txt`) are copies that programs
-    make for themselves, and are passed over.
+    Hidden files and folders (`.ipynb_checkpoints`, `._a.txt`) are copies made by programs
+    and are passed over.
 
     Raises `ValueError` for a path that does not exist, an unknown ending, a folder
     without texts.

@@ -1,10 +1,10 @@
 """Finds names in real prose by rule, and replaces them by two-token names.
 
 A word is a name if most of its occurrences within sentences are capitalised and follow
-no article (`synth.tasks.text.capitals`), unless a list says that it names nobody or it
-often follows "in". A word that is ordinary in most texts (Rose, Will, Mark) is a name in
-a text that writes it as one at least twice. Only shares count, so a longer corpus of the
-same kind has the same names.
+no article (`synth.tasks.text.capitals`), unless `never_names` lists it or it often
+follows "in". A word that is ordinary in most texts (Rose, Will, Mark) is a name in a text
+that writes it as one at least twice. The rules compare shares, never counts, so a longer
+corpus of the same kind has the same names.
 """
 
 from collections import Counter
@@ -31,17 +31,17 @@ NAME_RULE = 2
 """Raised when other words would be taken for names: part of a run's identity."""
 SHARE = 0.5
 """At least this share of a name's occurrences in sentences look like a name."""
-SHARE_OF_LOUD = 0.95
-"""The same for a word that is always written in capitals: TIM, but not CHAPTER."""
+SHARE_IF_CAPITALS = 0.95
+"""The same for a word that is always in capitals: keeps TIM, drops CHAPTER."""
 SHARE_OF_PLACES = 0.25
-"""A word that follows "in" or "into" more often than this is a place."""
+"""A word with a larger share after "in" or "into" is a place."""
 LOWER = "mostly in lower case"
 DETERMINED = "mostly after an article or a possessive"
 MONTHS = "months"
 UNSURE = (LOWER, DETERMINED, MONTHS)
-"""Reasons that a single text can override: Rose, Will and Mark, not Mrs or Monday."""
+"""Reasons that one text can overrule, as for Rose, Will and Mark."""
 LEAST_IN_TEXT = 2
-"""An ordinary word is a name in a text that uses it as one at least so often."""
+"""Uses as a name that make an ordinary word a name in that text."""
 LOOK_BACK = 40
 """Characters that hold the two words before a name."""
 MOST_NAMES = 4
@@ -57,13 +57,13 @@ class NameWords:
     words: frozenset[str]
     """Names wherever they stand."""
     sometimes: frozenset[str] = frozenset()
-    """Names in some texts only, decided text by text."""
+    """Names in some texts only; `names_here` decides for each text."""
     left: dict[str, Counter[str]] = field(default_factory=dict, compare=False)
-    """Capitalised words that are no names, counted, by the reason."""
+    """Occurrences of the capitalised words that are not names, by reason."""
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> "NameWords":
-        """Sort the capitalised words of all texts into names and others."""
+        """Decide for every capitalised word of the texts whether it is a name."""
         words: set[str] = set()
         sometimes: set[str] = set()
         left: dict[str, Counter[str]] = {}
@@ -86,16 +86,16 @@ class NameWords:
 
     @classmethod
     def restored(cls, stored: dict[str, list[str]]) -> "NameWords":
-        """The names that were stored, without the words that were left."""
+        """The names that were stored; `left` is not stored."""
         return cls(frozenset(stored["words"]), frozenset(stored["sometimes"]))
 
     @cached_property
     def _name_of(self) -> dict[str, str]:
-        """The name that a capitalised word mentions: LILY is Lily."""
+        """The name that each written form stands for: LILY for Lily."""
         names = sorted(self.words | self.sometimes)
-        # In this order LILY is Lily even if LILY alone would be a name, too.
-        loud = {name.upper(): name for name in names}
-        same = {form: name for form, name in loud.items() if len(form) == len(name)}
+        # Sorted, LILY comes before Lily and is overwritten: both forms mean Lily.
+        capitals = {name.upper(): name for name in names}
+        same = {c: name for c, name in capitals.items() if len(c) == len(name)}
         return {name: name for name in names} | same
 
     def in_text(self, text: str) -> dict[str, list[int]]:
@@ -114,7 +114,10 @@ class NameWords:
         return starts
 
     def report(self, mentions: Iterable[dict[str, list[int]]]) -> dict[str, Any]:
-        """What was taken and left, with counts; `mentions` are those of every text."""
+        """Words taken as names and words left, with counts.
+
+        `mentions` has the result of `in_text` for every text.
+        """
         taken: Counter[str] = Counter()
         for starts in mentions:
             taken.update({name: len(at) for name, at in starts.items()})
@@ -131,8 +134,8 @@ class NameWords:
 def names_here(text: str, words: frozenset[str]) -> set[str]:
     """Which of the words, ordinary elsewhere, are names in this text.
 
-    Those that stand alone within a sentence at least twice, never after an article, and
-    at least as often as the word in lower case.
+    A name stands alone within a sentence at least twice, at least as often as the word
+    in lower case, and never after an article.
     """
     alone: Counter[str] = Counter()
     dates: Counter[str] = Counter()
@@ -154,7 +157,7 @@ def names_here(text: str, words: frozenset[str]) -> set[str]:
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
-    """Whether a word is not part of a phrase: "Rose Garden", "the old Witch"."""
+    """Whether a word is outside of phrases such as "Rose Garden" or "the old Witch"."""
     if text[end : end + 1] == " " and text[end + 1 : end + 2].isupper():
         return False
     before = text[max(0, start - LOOK_BACK) : start].lower().split(" ")[-3:-1]
@@ -162,12 +165,12 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
 
 
 def _reason_against(word: str, seen: WordCounts) -> str:
-    """Why a word is no name, by its counts; empty if it may be one."""
+    """Why the counts of a word exclude it as a name; empty if they do not."""
     if seen.capitals == seen.start:
         return "only where a sentence may begin"
     if word.lower() in MONTHS_AND_NAMES:
         return MONTHS
-    if named_share(word, seen) < (SHARE_OF_LOUD if word.isupper() else SHARE):
+    if named_share(word, seen) < (SHARE_IF_CAPITALS if word.isupper() else SHARE):
         return LOWER if seen.lower >= seen.determined else DETERMINED
     if seen.inside > SHARE_OF_PLACES * (seen.in_sentences - seen.lower):
         return "places, often after in"
@@ -221,7 +224,7 @@ def rename_texts(
     tokenizer: Tokenizer,
     rng: np.random.Generator,
 ) -> Iterator[tuple[list[int], list[int]]]:
-    """Every text that has names, its most frequent ones replaced by random names."""
+    """The texts that mention names, with the most frequent ones replaced at random."""
     for text in texts:
         mentions = words.in_text(text)
         kept = sorted(mentions, key=lambda name: -len(mentions[name]))[:MOST_NAMES]

@@ -77,7 +77,7 @@ class Corpus:
     texts: dict[TextSplit, list[str]]
     """The first documents of each split as text."""
     names: NameWords
-    """The words taken to be names."""
+    """The words that count as names."""
     tokenizer: Tokenizer
 
     def text_of(self, split: TextSplit, number: int) -> str:
@@ -100,7 +100,7 @@ class CorpusText:
 
     @property
     def key(self) -> list[str]:
-        """What determines the documents, for keys of cache entries."""
+        """The part of cache keys that determines the documents."""
         return [self.content, self.field, self.rule]
 
     def documents(self) -> Iterator[Document]:
@@ -222,7 +222,7 @@ def _describe(
     dtype: str,
     left_out: Counter[str],
 ) -> None:
-    """Names, words, leakage and sizes, from the documents kept as text."""
+    """Write names, words, leakage and sizes, from the documents kept as text."""
     every = [text for split in SPLITS for text in texts[split]]
     names = NameWords.of(every)
     named = [names.in_text(text) for text in texts["train"]]
@@ -250,12 +250,12 @@ def _describe(
 def sampled_texts(
     sources: Iterable[CorpusText], most: int = 50_000_000
 ) -> Iterator[str]:
-    """Training documents to train a tokeniser on, whole: at most `most` characters each.
+    """Whole training documents for a tokeniser: at most `most` characters a source.
 
-    Which of a larger corpus are taken depends on each document's hash alone.
+    Of a larger corpus, the hash of each document decides whether it is taken.
     """
     for source in sources:
-        # Packed text is about four times as long; a larger guess only takes fewer.
+        # Packed text is about four times as long; a guess too large takes fewer documents.
         share = min(1.0, most / max(1, 4 * source.size()))
         left = most
         for split, text in cleaned_documents(source, chunked=False):

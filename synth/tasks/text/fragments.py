@@ -1,4 +1,4 @@
-"""A grammar as arrays: what `synth.tasks.text.story_generator` gathers from.
+"""A grammar as arrays, from which `synth.tasks.text.story_generator` gathers.
 
 Every fixed text, and every word in every form that some frame uses, becomes a *piece*:
 a run of token ids in one pool. A fixed text that begins a frame has three pieces, for

@@ -1,4 +1,4 @@
-"""What a story is made of, one piece at a time: words, segments, frames, plots."""
+"""The pieces of a story: words, segments, frames, plots."""
 
 import re
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ _SLOT = re.compile(r"\{([^{}]*)\}")
 
 @dataclass
 class Grammar:
-    """Everything a story is made of."""
+    """Words, frames and plots of a profile."""
 
     classes: dict[str, tuple[Word, ...]] = field(default_factory=dict)
     bindings: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -86,7 +86,7 @@ def read_grammar(*folders: Path) -> Grammar:
 
 
 def _check_cast(source: Grammar) -> None:
-    """Refuse an opening that need not name each of its characters."""
+    """Check that every opening names each of its characters, whatever frames are drawn."""
     for plot in source.plots:
         for character in range(plot.cast if plot.part == "opening" else 0):
             if not any(
@@ -192,7 +192,7 @@ def _slot(slot: str, source: Grammar, place: str) -> Segment:
         if pronoun in source.pronouns:
             return Segment("pronoun", pronoun, character=character)
         raise ValueError(
-            f"{place}: {{{slot}}} is no pronoun of {list(source.pronouns)}."
+            f"{place}: {{{slot}}} is not one of the pronouns {list(source.pronouns)}."
         )
     form, key = "", slot
     if slot.startswith(("a ", "An ")):

@@ -1,8 +1,8 @@
-"""Names of exactly two tokens: candidates, splits, pools, and how a story draws them.
+"""Names of exactly two tokens: candidates, splits, pools, and drawing them for a story.
 
 A name is a capitalised first piece and a lower-case second piece, ` Zor` + `bel`, that
-the tokeniser splits in exactly this way after a space. What follows a word can never
-change its tokens; what precedes it can, so a name always stands after a space.
+the tokeniser splits in exactly this way after a space. Text after a word never changes
+its tokens but text before it can, so a name always stands after a space.
 
 Letters in names: P pairs of a pool, C characters, D documents.
 """
@@ -22,7 +22,7 @@ from synth.tasks.text.tokenizer import Tokenizer
 _FIRST = re.compile(r" [A-Z][a-z]{1,5}")
 _SECOND = re.compile(r"[a-z]{2,4}")
 MOST_NAMES = 1 << 17
-"""More than there are pairs of tokens that read like names."""
+"""Upper limit of the fields; there are fewer pairs of tokens that read like names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,6 @@ class NameConfig(Part):
     """Length of the open pool; 0 takes every training pair of the pieces."""
 
     def validate(self) -> None:
-        """Refuse values outside their range."""
         self.check(0 <= self.p_open <= 1, "p_open", "between 0 and 1")
         self.check(self.zipf >= 0, "zipf", "at least 0")
         pieces = ("first_pieces", "second_pieces", "closed_names")
@@ -71,14 +70,14 @@ class NamePairs:
         return NamePairs(self.tokens_P2[index], tuple(self.text[i] for i in index))
 
 
-def order(text: str) -> int:
-    """A fixed pseudo-random place for a string; the same for every tokeniser."""
+def hash_order(text: str) -> int:
+    """A hash by which strings are sorted, whatever the tokeniser."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 def split_of(name: str) -> TextSplit:
     """The split of a name, by its hash: one in ten for validation, one for test."""
-    place = order("split:" + name) % 10
+    place = hash_order("split:" + name) % 10
     return "test" if place == 0 else "validation" if place == 1 else "train"
 
 
@@ -98,8 +97,8 @@ def candidates(
     firsts = [i for i, p in enumerate(pieces) if _FIRST.fullmatch(p)]
     firsts = [i for i in firsts if pieces[i][1:].lower() not in known]
     seconds = [i for i, p in enumerate(pieces) if _SECOND.fullmatch(p)]
-    firsts = sorted(firsts, key=lambda i: order(pieces[i]))[:first_pieces]
-    seconds = sorted(seconds, key=lambda i: order(pieces[i]))[:second_pieces]
+    firsts = sorted(firsts, key=lambda i: hash_order(pieces[i]))[:first_pieces]
+    seconds = sorted(seconds, key=lambda i: hash_order(pieces[i]))[:second_pieces]
     names: list[tuple[str, int, int]] = []
     for first in firsts:
         for second in seconds:
@@ -108,7 +107,7 @@ def candidates(
                 continue
             if tokenizer.encode(text) == [first, second]:
                 names.append((text[1:], first, second))
-    names.sort(key=lambda entry: order(entry[0]))
+    names.sort(key=lambda entry: hash_order(entry[0]))
     if len(names) < 16:
         raise ValueError(
             f"The tokeniser yields {len(names)} names of exactly two tokens; at least "
@@ -189,9 +188,9 @@ class NameSource:
     def nats(self, names_DC: np.ndarray, used_D: np.ndarray) -> np.ndarray:
         """-log p of the first `used_D` names of a row, by token: (D, C, 2).
 
-        The second entry is the cost of the second token given the first. What is shared
-        by a story's names (the pool, the normaliser) is split evenly among their first
-        tokens, so that sums over a story are exact.
+        The second entry is -log p of the second token given the first. The terms that a
+        story's names share (pool, normaliser) are split evenly among their first tokens,
+        so that sums over a story are exact.
         """
         pool_D = np.searchsorted(self.first, names_DC[:, 0], side="right") - 1
         result = np.zeros((*names_DC.shape, 2))

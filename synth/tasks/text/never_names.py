@@ -1,7 +1,7 @@
-"""Capitalised words that are no names: titles, kin, days, months, holidays, peoples.
+"""Capitalised words that are not names: titles, kin, days, months, holidays, peoples.
 
-Short lists of English, in lower case, of words that are capitalised everywhere, so that
-shares of capitals cannot tell them from names.
+Lists of English words in lower case. They are capitalised everywhere, so the share of
+capitals cannot tell them from names.
 """
 
 import re
@@ -14,7 +14,7 @@ def _words(text: str) -> frozenset[str]:
 STOPPED = _words(
     "mr mrs ms mx dr st prof rev fr sr jr messrs mme mlle capt col gen lt sgt maj hon"
 )
-"""Titles that end in a full stop, which ends no sentence."""
+"""Titles whose full stop does not end a sentence."""
 
 _TITLES = STOPPED | _words(
     "miss mister missus missis master mistress madam madame mademoiselle monsieur "
@@ -60,19 +60,19 @@ GRAMMAR = _words(
     "four five six seven eight nine ten first second third such only even just once "
     "again still also too very more most other another else yes"
 )
-"""Words that are never names; will, may and mark are not among them."""
+"""Words that are never names. It lacks will, may and mark, which can be."""
 DETERMINERS = _words(
     "the a an this that these those my thy your his her its our their no some any every "
     "each"
 )
-"""What stands before ordinary nouns, and before epithets: the Lion, his Majesty."""
+"""Words before nouns and epithets: the Lion, his Majesty."""
 BEFORE_PLACES = _words("in into")
 BEFORE_DATES = _words(
     "of on last next early late mid since until till from by during through"
 )
-"""What stands before months, beside `BEFORE_PLACES`."""
+"""Words before months, besides `BEFORE_PLACES`."""
 MONTHS_AND_NAMES = _words("april may june august")
-"""Months that are first names too: decided text by text, ignoring dates."""
+"""Months that are also first names: decided for each text, ignoring dates."""
 _ACRONYMS = _words(
     "TV OK USA UK US EU UN UFO AM PM AD BC BCE CE ID PE NASA SOS VIP ABC IOU DIY ATM "
     "CIA FBI RIP AKA"
@@ -92,7 +92,7 @@ _REASON_OF = {word: reason for reason, words in REASONS.items() for word in word
 
 
 def reason_never(word: str) -> str:
-    """Why a capitalised word is no name wherever it stands; empty if it may be one.
+    """Why a capitalised word is never a name; empty if it may be one.
 
     >>> reason_never("Mrs"), reason_never("TV"), reason_never("Rose")
     ('titles', 'acronyms and numerals', '')

@@ -1,8 +1,7 @@
-"""Stories in plain Python: one string at a time, word by word.
+"""Stories as text in plain Python, to train a tokeniser on.
 
-The same grammar as `synth.tasks.text.story_generator` uses, without its speed. Writes the
-text that a tokeniser is trained on, before there are any tokens; tests and a benchmark
-compare the fast generator with it.
+Uses the grammar of `synth.tasks.text.story_generator`, which needs a tokeniser already;
+tests and a benchmark compare the two.
 """
 
 import random
@@ -35,7 +34,7 @@ def plain_stories(
 ) -> Iterator[str]:
     """Stories without end, of one episode and three characters."""
     while True:
-        yield _Telling(rng, source, names).text()
+        yield _Story(rng, source, names).text()
 
 
 def _one(rng: random.Random, options: Sequence[_T]) -> _T:
@@ -43,7 +42,7 @@ def _one(rng: random.Random, options: Sequence[_T]) -> _T:
     return options[int(rng.random() * len(options))]
 
 
-class _Telling:
+class _Story:
     characters = 3
 
     def __init__(

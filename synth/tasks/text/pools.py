@@ -16,7 +16,7 @@ from synth.tasks.text.names import (
 from synth.tasks.text.tokenizer import Tokenizer
 
 PIECES = (256, 1024)
-"""First and second pieces of the names that may be any: of tests, and of books."""
+"""Number of first and second pieces of the names in tests and in books."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class NamePools:
         return NameSource([of_split(self._all, "train")], [1.0])
 
     def any(self, split: TextSplit) -> NameSource:
-        """Names of the split, of whatever pieces."""
+        """Names of the split, made of any pieces."""
         return NameSource([of_split(self._all, split)], [1.0])
 
     def seen(

@@ -48,7 +48,7 @@ def _ending(path: str) -> str:
 
 
 def check_reading(stored: str, rule: str, field: str) -> None:
-    """Refuse files that this code reads in another way than the configuration says.
+    """Check that this code reads the files as the configuration says.
 
     Raises `ValueError`, naming the field, both rules and what to do.
     """
@@ -62,10 +62,10 @@ def check_reading(stored: str, rule: str, field: str) -> None:
 
 
 def absolute(path: str) -> str:
-    """A path that holds from any folder, `~` and `$VAR` replaced; "" and `hub:` stay."""
+    """An absolute path with `~` and `$VAR` replaced; "" and `hub:` stay as they are."""
     if not path or path.startswith(PREFIX):
         return path
-    with contextlib.suppress(ValueError):  # one that a run was given, from elsewhere
+    with contextlib.suppress(ValueError):  # stored by a run on another machine
         path = expand(path)
     return os.path.abspath(path)
 
@@ -76,10 +76,10 @@ def filled_digest(
     field: str,
     measure: Callable[[Path], str] = corpus_digest,
 ) -> str:
-    """The digest of the content of `path`; the one given if there is nothing.
+    """The digest of the content of `path`; the given one if nothing lies at `path`.
 
-    So a stored configuration can be read where its corpus is absent, and a new one is
-    complete once it is built.
+    So a stored configuration can be read where its corpus is missing, and a new one has
+    all its fields once it is built.
 
     Raises `ValueError` if nothing lies at `path` and no digest is given, or if they
     disagree.
@@ -100,7 +100,7 @@ def filled_digest(
     if given and actual != given:
         raise ValueError(
             f"{field} {path!r} has the sha256 {actual}, but the digest given is "
-            f"{given}: the content has changed. Leave the digest out to use it so."
+            f"{given}: the content has changed. To use the new content, omit the digest."
         )
     return actual
 

@@ -1,4 +1,4 @@
-"""Whole documents whose characters bear given names: generated, or of a corpus.
+"""Whole documents with given names for their characters: generated, or of a corpus.
 
 Each is a pair of arrays: tokens, and marks (0, or 2c+1 and 2c+2 on the first and second
 token of the c-th name). The first documents are the same whatever their number.
@@ -28,11 +28,10 @@ def story_documents(
     seed: int,
     nats: list[np.ndarray] | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """`count` stories of a generator, whose -log p by token is added to `nats`, if given;
-    or documents of a corpus in which somebody is named twice, with their names replaced.
+    """`count` stories of a generator, or documents of a corpus with their names replaced.
 
-    Those of a corpus are of the split that the name of the stream holds, else of the test
-    split.
+    -log p of generated stories by token is appended to `nats`, if given. Documents of a
+    corpus name somebody twice and are of the split that `stream` mentions, or of "test".
     """
     if isinstance(source, Corpus):
         split: TextSplit = next((s for s in SPLITS if s in stream), "test")

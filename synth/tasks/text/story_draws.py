@@ -36,7 +36,6 @@ class StoryConfig(Part):
     """Up to so many sentences without names after each one: longer distances."""
 
     def validate(self) -> None:
-        """Refuse values outside their range."""
         self.check_ranges(
             characters=(1, MOST_CHARACTERS),
             episodes=(1, 64),
@@ -56,7 +55,7 @@ BOOK = StoryConfig(profile="book", characters=4, min_characters=2, episodes=6, a
 
 @dataclass(frozen=True)
 class Cast:
-    """Who is in each story: `size_D` characters, and the words bound to their episodes."""
+    """The `size_D` characters of each story, and the words bound to its episodes."""
 
     size_D: np.ndarray
     gender_DC: np.ndarray
@@ -81,7 +80,7 @@ class Beats:
 
 @dataclass(frozen=True)
 class Frames:
-    """Frames in a row; `mode_F` says what stands before each (see `fragments.LEADS`).
+    """Frames in a row; `mode_F` is the lead before each (an index of `fragments.LEADS`).
 
     `nats_F`: -log p of the choice of the frame, and of the number of extras before it.
     """
@@ -95,7 +94,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class Segments:
-    """What fills each segment: the piece of the pool, and for names and pronouns whose.
+    """The piece that fills each segment; of names and pronouns also the character `who_G`.
 
     `source_G` is the segment's frame, `row_G` its row in the table of segments.
     """
@@ -230,7 +229,7 @@ def _add_extras(
     options_F = np.where(aside_F, beats.asides[cast.size_D[story_F]], beats.fillers)
     first_F = np.where(aside_F, beats.first_aside, beats.first_filler)
     extra_F = first_F + (uniform_F * options_F).astype(np.int64)
-    # How many extras follow a sentence shows in whatever comes after it.
+    # The number of extras after a sentence is known once the next frame is read.
     own_F = np.where(added_F, np.log(options_F), frames.nats_F[source_F])
     more = np.log((config.asides + 1) * (config.fillers + 1))
     after_F = np.where(~added_F & inside[source_F], more, 0.0)
@@ -246,7 +245,7 @@ def _add_extras(
 def _draw_segments(
     parts: Fragments, cast: Cast, frames: Frames, stream: Stream
 ) -> Segments:
-    """What fills every segment."""
+    """Choose the piece of every segment."""
     rows, frame_F = parts.segments, frames.frame_F
     source_G, within_G = ragged(parts.frames.length[frame_F])
     row_G = parts.frames.first[frame_F][source_G] + within_G

@@ -1,8 +1,8 @@
-"""The story generator: what `story_draws` chooses, as tokens, all in numpy.
+"""The story generator: turns the choices of `story_draws` into tokens, in numpy.
 
 Every fixed text and every word, with the space before it, is encoded once; a block of
 stories is then one gather over a ragged pool. Frames are cut only where the tokeniser
-cuts as well, so the tokens equal those of the joined text.
+cuts too, so the tokens equal those of the joined text.
 
 Letters in names: D stories, C characters; in one row over all stories G segments, S tokens.
 """

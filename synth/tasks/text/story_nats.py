@@ -1,7 +1,7 @@
-"""What a story costs to tell: -log p of every choice of the generator, by token.
+"""Negative log-probability of the generator's choices, by token.
 
-Summed over a story this is exactly -log p of the story (where no two choices give the
-same text, and an upper bound otherwise), so its mean is a floor for any model's loss.
+The sum over a story is -log p of the story, or an upper bound of it where several choices
+give the same text. So the mean is a lower bound of any model's expected loss.
 
 Letters in names: see `synth.tasks.text.story_draws`; S tokens in one row.
 """

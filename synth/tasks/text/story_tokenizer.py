@@ -25,7 +25,7 @@ def text_of(config: "StoriesConfig", name: str) -> CorpusText | None:
 
 
 def story_tokenizer(config: "StoriesConfig") -> Tokenizer:
-    """The tokeniser, trained on the files and on what is generated beside them."""
+    """The tokeniser, trained on the files and on generated stories or books."""
     files = [text for name in ("corpus", "books") if (text := text_of(config, name))]
     profiles = [] if config.corpus_digest else ["story", "book"]
     if config.books_parts and not config.books_digest and config.corpus_digest:

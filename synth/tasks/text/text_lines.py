@@ -19,7 +19,7 @@ _BROKEN = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 
 def text_lines(path: Path) -> Iterator[str]:
-    """The lines of a file with their line ends, each as a newline character.
+    """The lines of a file, each with a newline character at its end.
 
     Raises `ValueError`, naming a file that is damaged, truncated or no UTF-8, and what
     to do about it.
@@ -60,8 +60,7 @@ def _unpacked(path: Path) -> Any:
 
 def _refuse_utf16(head: bytes, path: Path) -> None:
     marked = head.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
-    # Without its mark, UTF-16 of Latin letters is valid UTF-8 with a zero every second
-    # byte.
+    # UTF-16 of Latin letters without its mark is valid UTF-8: every second byte is zero.
     if marked or head.count(0) > len(head) // 4:
         raise ValueError(
             f"{path} is UTF-16 or binary, not UTF-8. If it is text, convert it first: "

@@ -35,7 +35,7 @@ _LONG_GAP = re.compile(r"\s{100000}")
 
 
 class Tokenizer(ABC):
-    """Encodes text without ever producing the end-of-text token."""
+    """Encodes text; never produces the end-of-text token."""
 
     vocabulary: tuple[str, ...]
     """The text of each token id; id 0 is padding in those trained here."""
@@ -55,7 +55,7 @@ class Tokenizer(ABC):
     def __len__(self) -> int:
         return len(self.vocabulary)
 
-    # Tokenisers of one digest are equal: caches of derived arrays rely on it.
+    # Equal by digest, since caches of derived arrays are keyed by the tokeniser.
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tokenizer) and other.digest == self.digest
 
@@ -84,7 +84,6 @@ class Characters(Tokenizer):
             ) from None
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """The text of ids."""
         return "".join(self.vocabulary[token] for token in tokens)
 
 
@@ -98,8 +97,8 @@ class BytePairs(Tokenizer):
     def __init__(self, stored: str) -> None:
         """From the content of a tokenizer.json.
 
-        Raises `ValueError` if it is another file, has no end-of-text token, ids that no
-        vocabulary reaches, or is a WordPiece (which loses capitals).
+        Raises `ValueError` for another kind of file, a WordPiece (which loses capitals),
+        no end-of-text token, or an id above `MOST_TOKENS`.
         """
         import tokenizers
 
@@ -143,7 +142,7 @@ class BytePairs(Tokenizer):
 
     @cached_property
     def _fast(self) -> Any:
-        """The same merges in tiktoken; None where it is absent or they would differ."""
+        """The same merges in tiktoken; None if it is not installed or would differ."""
         if not self._fast_agrees:
             return None
         try:
@@ -182,7 +181,6 @@ class BytePairs(Tokenizer):
             return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """The text of ids."""
         if not self._byte_level:
             return self._tokenizer.decode(list(tokens), skip_special_tokens=False)
         return b"".join(self._bytes[token] for token in tokens).decode(
@@ -194,7 +192,7 @@ class BytePairs(Tokenizer):
 def library_errors(what: str) -> Iterator[None]:
     """Turn errors of a library in Rust into a `ValueError` that begins with `what`.
 
-    Its panics are not derived from `Exception`, so no other handler would catch them.
+    Panics of Rust do not derive from `Exception`, so other handlers miss them.
     """
     try:
         yield
@@ -207,7 +205,7 @@ def library_errors(what: str) -> Iterator[None]:
 def read_tokenizer(path: Path) -> BytePairs:
     """The tokeniser of a tokenizer.json.
 
-    Raises `ValueError`, naming the file, says what it is instead, or what it lacks.
+    Raises `ValueError` that names the file and says what it is instead, or what it lacks.
     """
     try:
         return BytePairs(path.read_bytes().decode("utf-8-sig"))

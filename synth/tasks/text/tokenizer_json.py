@@ -26,11 +26,11 @@ def parse_tokenizer(stored: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         merges = " (a merges.txt or vocab.txt, perhaps)" if stored[:1] != "{" else ""
         raise ValueError(
-            f"This is no JSON, so no tokenizer.json{merges}: {error}. {_ADVICE}"
+            f"This is not JSON, so not a tokenizer.json{merges}: {error}. {_ADVICE}"
         ) from None
     model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, dict) or "vocab" not in model:
-        raise ValueError(f"This is {_kind(content)}, no tokenizer.json. {_ADVICE}")
+        raise ValueError(f"This is {_kind(content)}, not a tokenizer.json. {_ADVICE}")
     if model.get("type") == "WordPiece":
         raise ValueError(
             "A WordPiece tokeniser lower-cases and drops spaces, so no text can be "
@@ -107,8 +107,8 @@ def _merges(described: Mapping[str, Any]) -> Iterator[list[str]]:
 
 
 def lost_bytes(described: Mapping[str, Any], pieces: Iterable[bytes]) -> frozenset[int]:
-    """Bytes that a byte-level BPE would drop silently: neither they nor unknown bytes
-    have a token."""
+    """Bytes that a byte-level BPE would drop silently, as it has no token for them and
+    none for unknown bytes."""
     model = described["model"]
     if model.get("type") != "BPE" or model.get("unk_token"):
         return frozenset()

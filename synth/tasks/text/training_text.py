@@ -1,4 +1,4 @@
-"""What a run on stories reads in training: stories, or stories and books in exact parts.
+"""The training text of a run on stories: stories, or stories and books in exact parts.
 
 Letters in names: V vocabulary.
 """
@@ -21,7 +21,7 @@ from synth.tasks.text.windows import (
 )
 
 SEEN_OFTEN = 20
-"""A token is seen if the training text (or a sample of it) holds it so often."""
+"""Occurrences in the training text, or in a sample, from which a token counts as seen."""
 SAMPLE_STORIES = 4000
 SAMPLE_BOOKS = SAMPLE_STORIES // 8
 
@@ -34,11 +34,11 @@ class TrainingText:
     books: StoryGenerator | Corpus | None
     parts: tuple[int, int]
     fixed_stories: int
-    """Generated stories that recur in epochs; 0 never repeats one."""
+    """Number of generated stories that recur in epochs; 0 never repeats one."""
 
     @cached_property
     def source(self) -> WindowSource:
-        """Where training windows come from."""
+        """The source of the training windows."""
         stories = self.stories_source
         if self.books is None:
             return stories

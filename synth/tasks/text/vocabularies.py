@@ -30,7 +30,7 @@ TRAINING_VERSION = 1
 GENERATED_CHARACTERS = 3_000_000
 SYLLABLE_NAMES = 20_000
 FILLED = 23_000
-"""Tokens that generated stories fill; a larger vocabulary takes a list of names too."""
+"""Largest vocabulary that generated stories fill; beyond it names are added."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,6 @@ class TokenizerConfig(Part):
     """Hex sha256 of that file; filled in if not given."""
 
     def validate(self) -> None:
-        """Refuse impossible sizes, and files that are absent or would be ignored."""
         self.check(300 <= self.vocab_size <= 1 << 17, "vocab_size", "300 to 131072")
         if self.tokens == "file":
             object.__setattr__(self, "tokenizer_file", absolute(self.tokenizer_file))
@@ -108,11 +107,10 @@ def _read(folder: Path) -> str:
 
 
 def generated_texts(profiles: Sequence[str], vocab_size: int = 0) -> Iterator[str]:
-    """Stories with made-up names of two syllables, to train a tokeniser from nothing.
+    """Stories with made-up names of two syllables, to train a tokeniser without files.
 
-    Plain stories alone would fill a vocabulary of about 1,000 tokens, with too few
-    pieces that can be put together to names. Up to `FILLED` tokens, the texts are the
-    same for every size.
+    Stories with ordinary names would fill about 1,000 tokens, of which too few combine
+    to new names. Up to `FILLED` tokens the texts do not depend on the size.
     """
     for profile in profiles:
         rng = random.Random(20240430)

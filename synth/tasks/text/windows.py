@@ -1,4 +1,4 @@
-"""Where training rows come from: endless stories, a fixed set in epochs, files, mixes.
+"""Sources of training rows: endless stories, a fixed set in epochs, files, mixtures.
 
 Documents follow one another and are cut into windows of `context` tokens, without
 regard to where they begin or end. `windows(seed, block, count, context)` is a function
@@ -128,7 +128,7 @@ class FixedDocuments(WindowSource):
         self.tokens_S, self.mark_S = tokens_S, mark_S
         self.starts_D = np.asarray(starts_D)
         self.length_D = np.diff(self.starts_D)
-        self._laid = lru_cache(maxsize=2)(self._lay)
+        self._order = lru_cache(maxsize=2)(self._draw_order)
 
     @classmethod
     def of(cls, encoded: Encoded) -> "FixedDocuments":
@@ -157,7 +157,7 @@ class FixedDocuments(WindowSource):
             at, count = at + number, count - number
         return concatenate(parts)
 
-    def _lay(self, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    def _draw_order(self, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The order of the documents in an epoch, and where each ends in its row."""
         order = generator(seed, "epoch", epoch).permutation(len(self.length_D))
         return order, np.cumsum(self.length_D[order])
@@ -165,7 +165,7 @@ class FixedDocuments(WindowSource):
     def _slice(
         self, seed: int, epoch: int, first: int, number: int, context: int
     ) -> Windows:
-        order, ends = self._laid(seed, epoch)
+        order, ends = self._order(seed, epoch)
         low, high = first * context, (first + number) * context
         begin = int(np.searchsorted(ends, low, side="right"))
         stop = int(np.searchsorted(ends, high, side="left")) + 1
@@ -187,7 +187,7 @@ class FixedDocuments(WindowSource):
 
 
 class FixedStories(WindowSource):
-    """So many generated stories, a function of the data seed, in epochs."""
+    """A fixed number of generated stories in epochs; the data seed determines them."""
 
     def __init__(self, stories: StoryGenerator, count: int) -> None:
         self._stories, self._count = stories, count
@@ -260,7 +260,7 @@ def block_rows(context: int, group: int, tokens: int = 1 << 16) -> int:
 
 
 class ShuffledWindows(WindowSource):
-    """One running text: every window once an epoch, in a new order and offset.
+    """One running text: every window once an epoch, at a new offset in a new order.
 
     For texts too long to be shuffled as documents, such as a single file.
     """

@@ -84,7 +84,7 @@ def test_articles(word, shown):
         ("The {castle} of {A}.", "frames.txt, line 2: .castle. is neither"),
         ('He saw "{A}".', "no space before"),
         ("The {home}s of {A}.", "must end where a word ends"),
-        ("Then {A.them} came to {A}.", "is no pronoun"),
+        ("Then {A.them} came to {A}.", "is not one of the pronouns"),
         ("{A} came.", "cannot open a paragraph"),
         ("Then came the {home}.", "may leave out character A"),
     ],

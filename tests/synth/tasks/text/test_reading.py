@@ -136,5 +136,5 @@ def test_a_tokenizer_file_is_not_taken_for_a_corpus(tmp_path):
     chosen = TokenizerConfig(tokens="file", tokenizer_file=str(path))
     text = tmp_path / "a.txt"
     text.write_text("The fox ran.")
-    with pytest.raises(ValueError, match=r"merges\.txt: This is no JSON"):
+    with pytest.raises(ValueError, match=r"merges\.txt: This is not JSON"):
         TextConfig(corpus=str(text), tokenizer=chosen).build()

@@ -238,7 +238,7 @@ def test_what_a_library_raises_is_told_as_a_value_error():
         ),
         ("#version: 0.2\nt h\n", r"merges\.txt or vocab\.txt"),
         ("[1]", "This is a JSON list"),
-        ("[" * 100_000, "no JSON"),
+        ("[" * 100_000, "not JSON"),
         ('{"model": {"type": "BPE"}}', "JSON without a model and its vocabulary"),
         ('{"model": {"type": "BPE", "vocab": 5}}', "The tokeniser cannot be read"),
         (b"\x0a\xff\x00", "is binary.* SentencePiece"),
