@@ -71,7 +71,7 @@ SCALES = {
         models=sized_models("d128-L6-h4"),
         arms=ARMS,
         seeds=5,
-        training=replace(TRAINING, context=129, learning_rate=2e-3),
+        training=replace(TRAINING, context=129, learning_rate=2e-3, precision="bf16"),
     ),
     # 32 rows of 256 predicted characters; the source does not state warm-up and decay.
     "paper": Factorial(
