@@ -49,17 +49,19 @@ def refuse_impossible(configs: Sequence[RunConfig]) -> None:
 
     Tasks that differ only in their own seeds (graphs, for instance) are checked once.
 
-    Raises `ValueError` when a task has no rows of a run's context, or evaluation rows
-    that are longer than the model's positions. Such runs would fail only after hours.
+    Raises `ValueError` when the files of a text cannot be used, a task has no rows of a
+    run's context, or evaluation rows are longer than the model's positions. Such runs
+    would fail only in their jobs, some after hours.
     """
     seen: set[tuple[object, ...]] = set()
     for config in configs:
         first = replace(config, task=_with_first_seeds(config.task))
-        same = (first.task, first.split, first.model, first.training)
+        training, learned = first.training, first.model.positions == "learned"
+        examples = (training.evaluation_examples, training.final_examples)
+        same = (first.task, first.split, learned, training.context, *examples)
         try:
             if same not in seen:
-                first.task.build().require_rows(first.training.context)
-                first.require_evaluation()
+                first.require_data()
             seen.add(same)
         except ValueError as error:
             raise ValueError(f"Run {config.run_id} is impossible: {error}") from error

@@ -53,7 +53,7 @@ class Reproduce:
         if not self.json:
             form = row.get("step_form") or "unrecorded"
             tell(f"{path}: {form} steps on {row['device']}, at {row['commit']}")
-            progress = shown_on(Screen())
+            progress = shown_on(Screen(), ending=False)
         (outcome,) = train([config], self.runs, execution, progress)
         if outcome.state != "done":
             tell(f"{self.run_id}: {outcome.state}, {outcome.message}")

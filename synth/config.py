@@ -170,6 +170,16 @@ class RunConfig(Part):
         self.objective.require_trunk(self.model.scale, self.model.shape.layers)
         self.objective.require_parts(self.model.mixer, self.model.positions)
 
+    def require_data(self) -> None:
+        """Check that the task has data for the run, before anything is written.
+
+        Raises `ValueError` when the files of a text cannot be used, or there are no rows
+        of the context or none to evaluate on; an `OSError` when files cannot be read.
+        """
+        self.build_task().require_rows(self.training.context)
+        if not self.require_evaluation():
+            self.build_task().evaluation_sets(self._most_examples)
+
     def require_evaluation(self) -> dict[int, list[EvaluationSet]]:
         """Refuse learned positions that are fewer than evaluation needs (`ValueError`).
 
@@ -178,13 +188,16 @@ class RunConfig(Part):
         """
         if self.model.positions != "learned":
             return {}
-        training = self.training
-        examples = max(training.evaluation_examples, training.final_examples)
-        sets = self.build_task().evaluation_sets(examples)
+        sets = self.build_task().evaluation_sets(self._most_examples)
         for chosen in sets:
             longest = int((chosen.rows.example_RT > 0).sum(1).max(initial=0))
-            self.model.require_positions(longest, training.context)
-        return {examples: sets}
+            self.model.require_positions(longest, self.training.context)
+        return {self._most_examples: sets}
+
+    @property
+    def _most_examples(self) -> int:
+        """The examples of the largest evaluation."""
+        return max(self.training.evaluation_examples, self.training.final_examples)
 
     @property
     def resolved_data_seed(self) -> int:
@@ -192,7 +205,11 @@ class RunConfig(Part):
         return self.seed if self.data_seed is None else self.data_seed
 
     def build_task(self) -> Task:
-        """The task, with the split that the run holds out."""
+        """The task, with the split that the run holds out; built once."""
+        return self._task
+
+    @cached_property
+    def _task(self) -> Task:
         return self.task.build().judged_on(self.split)
 
     @cached_property

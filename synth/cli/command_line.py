@@ -136,7 +136,7 @@ _ADVICE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room, then call agai
 _ADVICE[errno.EEXIST] = "Choose another name, or move what is there."
 _ADVICE |= dict.fromkeys(
     (errno.EACCES, errno.EPERM, errno.EROFS),
-    "Choose a folder that you may write, or ask for the right to.",
+    "Choose a place that you may read and write, or ask for the right to.",
 )
 
 

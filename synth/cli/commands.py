@@ -201,13 +201,14 @@ class Train(Aimed):
         )
         folder = RunFolder(self.runs, config.run_id)
         if folder.state() != "done":
+            config.require_data()
             folder.require_writable()
         began = time.monotonic()
         from synth.run.progress import Screen, shown_on
         from synth.run.spans import Profiler
         from synth.training import train
 
-        progress = None if self.json else shown_on(Screen())
+        progress = None if self.json else shown_on(Screen(), ending=False)
         timing = Profiler(began) if self.timing else None
         with timing or contextlib.nullcontext():
             (outcome,) = train([config], self.runs, self.execution, progress)

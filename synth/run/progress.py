@@ -118,9 +118,9 @@ def in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-def shown_on(screen: Screen) -> Progress:
-    """Shows the news of one pack: its runs, a bar or a line at each log interval, and
-    how it ended."""
+def shown_on(screen: Screen, ending: bool = True) -> Progress:
+    """Shows the news of one pack: its runs, a bar or a line at each log interval, and,
+    unless the caller prints it (`ending`), how it ended."""
 
     def show(event: Event) -> None:
         if event.kind == "begin" and screen.redraws:
@@ -136,7 +136,8 @@ def shown_on(screen: Screen) -> Progress:
             screen.say(f"step {event.step}/{event.steps}  {describe(event)}")
         elif event.kind == "end":
             screen.close()
-            screen.say(event.message)
+            if ending:
+                screen.say(event.message)
 
     return show
 

@@ -36,6 +36,7 @@ from synth.tasks.text.reading import (
     absolute,
     check_reading,
     filled_digest,
+    naming,
     reading_rule,
     verified,
 )
@@ -174,6 +175,11 @@ class RunningText(Task):
         count = block_rows(context, 1)
         return _rows(self._source.windows(data_seed, block, count, context))
 
+    def require_rows(self, context: int) -> None:
+        """Draw the first block; the message names the corpus."""
+        with naming(self.config.corpus):
+            super().require_rows(context)
+
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
         """Random windows of the held-out text, the same for every run."""
         test, length = self._parts[1], self.config.evaluation_length
@@ -182,8 +188,9 @@ class RunningText(Task):
         last = len(test.tokens_S) - length
         if last < 0:
             raise ValueError(
-                f"The held-out text has {len(test.tokens_S)} tokens, fewer than "
-                f"TextConfig.evaluation_length = {length}. Use a longer text."
+                f"{self.config.corpus!r}: its held-out text has {len(test.tokens_S)} "
+                f"tokens, fewer than TextConfig.evaluation_length = {length}. Use a "
+                "longer text, or a smaller --evaluation-length."
             )
         start = generator(0, "text", self.split).integers(0, last + 1, examples)
         first_S = first_tokens(test.starts_D)

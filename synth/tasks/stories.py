@@ -44,6 +44,7 @@ from synth.tasks.text.reading import (
     absolute,
     check_reading,
     filled_digest,
+    naming,
     reading_rule,
     verified,
 )
@@ -203,7 +204,8 @@ class Stories(Task):
         try:
             few.build().train_rows(0, 0, context)
         except ValueError:
-            super().require_rows(context)
+            with naming(config.corpus or config.books):
+                super().require_rows(context)
 
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
         """Four suites (more with a corpus), one story a row.

@@ -86,8 +86,10 @@ def train(
     progress
         Receives the news; `True` shows them here, in a notebook or on a terminal.
 
-    Raises `RuntimeError` when the run failed, was interrupted, or is trained by another
-    process; says which. After an interruption the same call goes on.
+    Raises `ValueError` when the task has no data for the run, such as a corpus that cannot
+    be read; nothing is written then. Raises `RuntimeError` when the run failed, was
+    interrupted, or is trained by another process; says which. After an interruption the
+    same call goes on.
     """
     from synth.training import train as train_pack  # not needed to read a run
 
@@ -95,6 +97,8 @@ def train(
         shown = shown_on(Screen()) if progress else None
     else:
         shown = progress
+    if RunFolder(Path(runs), config.run_id).state() != "done":
+        config.require_data()
     (outcome,) = train_pack([config], Path(runs), execution, shown)
     if outcome.state != "done":
         raise RuntimeError(f"{outcome.run_id} is {outcome.state}: {outcome.message}")

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from synth.disk.places import expand
@@ -119,6 +119,17 @@ def verified(
         )
     filled_digest(path, expected, field, measure)
     return path
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Begin the message of a `ValueError` with a path that it does not name."""
+    try:
+        yield
+    except ValueError as error:
+        if path in str(error):
+            raise
+        raise ValueError(f"{path!r}: {error}") from None
 
 
 def tokenizer_file_digest(path: Path) -> str:

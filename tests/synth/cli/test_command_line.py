@@ -90,8 +90,8 @@ def test_a_refusal_keeps_its_own_words():
         ),
         (
             PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/etc/x"),
-            "error: /etc/x: Permission denied. Choose a folder that you may write, or "
-            "ask for the right to.\n",
+            "error: /etc/x: Permission denied. Choose a place that you may read "
+            "and write, or ask for the right to.\n",
         ),
     ],
 )

@@ -80,7 +80,7 @@ def test_a_folder_that_may_not_be_written_is_a_mistake(tmp_path, capsys):
     (tmp_path / "shut").mkdir(mode=0o500)
     assert main([*TINY, str(tmp_path / "shut")]) == 2
     assert str(tmp_path / "shut") in (said := capsys.readouterr().err)
-    assert "Choose a folder that you may write" in said
+    assert "Choose a place that you may" in said
 
 
 def test_a_folder_where_none_can_be_is_a_mistake(tmp_path, capsys):
