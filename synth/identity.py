@@ -43,10 +43,10 @@ def location(default: Any = "") -> Any:
 def require(condition: bool, field: str, allowed: str, value: object) -> None:
     """Raise a `ValueError` that names the field, what is allowed, and the value."""
     if not condition:
-        raise ValueError(f"{field} must be {allowed}; got {_shown(value)}.")
+        raise ValueError(f"{field} must be {allowed}; got {_safe_repr(value)}.")
 
 
-def _shown(value: object) -> str:
+def _safe_repr(value: object) -> str:
     try:
         return repr(value)
     except ValueError:  # an integer that Python refuses to write in decimals

@@ -10,17 +10,20 @@ points of the group `synth.plugins`, each a module; those of files, by
 import importlib
 import importlib.util
 import pkgutil
+import re
 import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from synth.identity import nearest
+from synth.identity import nearest, require
 
 _PACKAGES = {"task": "synth.tasks", "objective": "synth.objectives"}
 _MEMBERS: dict[str, dict[str, type]] = {name: {} for name in _PACKAGES}
 _LOADED: set[str] = set()
 ENTRY_POINTS = "synth.plugins"
+PLAIN_WORD = re.compile(r"[A-Za-z0-9_.-]+")
+"""What kinds and arms consist of: they are words of run ids, and so of folders."""
 recorded_modules: set[str] = set()
 """Modules that were imported because a run recorded them; all others override them."""
 
@@ -48,8 +51,9 @@ class Family:
 def register(cls: type[Family]) -> None:
     """Make a class the member of its kind.
 
-    Raises `ValueError` when another class has the kind.
+    Raises `ValueError` when another class has the kind, or it is not a plain word.
     """
+    require_word(f"{cls.__qualname__}.kind", cls.kind)
     members = _MEMBERS[cls._member_of]
     other = members.get(cls.kind)
     if other is None or other.__module__ in recorded_modules:
@@ -64,6 +68,12 @@ def register(cls: type[Family]) -> None:
             "them another kind."
         )
     members[cls.kind] = cls
+
+
+def require_word(owner: str, word: object) -> None:
+    """Raise `ValueError` for a word that run ids cannot contain."""
+    plain = isinstance(word, str) and PLAIN_WORD.fullmatch(word) is not None
+    require(plain, owner, "a word of letters, digits, _ . -", word)
 
 
 def _same_source(one: type, other: type) -> bool:

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from synth.families.family import Family
+from synth.families.family import Family, require_word
 from synth.identity import Part, identity, require
 from synth.scales import SCALES
 
@@ -170,7 +170,7 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
     @property
     @abstractmethod
     def arm(self) -> str:
-        """The word that run ids, plans, legends and comparisons use; letters, digits, _."""
+        """The word that run ids, plans, legends and comparisons use (`PLAIN_WORD`)."""
 
     @abstractmethod
     def heads(self) -> tuple[Head, ...]:
@@ -253,7 +253,8 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
         return heads[head - 1].given > (heads[parent - 1].given if parent else 0)
 
     def require_heads(self) -> None:
-        """Raise `ValueError` where `heads` breaks the contract, with the head."""
+        """Raise `ValueError` where `arm` or `heads` break the contract, with the head."""
+        require_word(f"{type(self).__name__}.arm", self.arm)
         owner, heads = f"{type(self).__name__}.heads()", self.heads()
         listed = isinstance(heads, tuple) and all(
             isinstance(one, Head) for one in heads

@@ -140,6 +140,12 @@ def test_two_tasks_of_one_kind_are_refused(run, tmp_path):
         plugins.load(tmp_path / "other.py")
 
 
+def test_a_kind_that_names_no_folder_is_refused(run, tmp_path):
+    (tmp_path / "other.py").write_text(TASK.replace('"tiny"', '"ti/ny"'))
+    with pytest.raises(ValueError, match=r"TinyConfig\.kind must be a word .*'ti/ny'"):
+        plugins.load(tmp_path / "other.py")
+
+
 def test_the_option_is_taken_off_the_words(run, tmp_path):
     file = str(tmp_path / "tiny.py")
     words = ["train", "--plugin", file, "tiny", f"--plugin={file}"]

@@ -18,14 +18,14 @@ def build(monkeypatch):
     """Builds a run whose objective has the given heads."""
     known = dict(family._MEMBERS["objective"])
 
-    def built(heads, decorate=CONFIGURATION):
+    def built(heads, decorate=CONFIGURATION, word="listed"):
         class Listed(ObjectiveConfig):
             kind: ClassVar[str] = "listed"
             ignored: int = identity(1)
 
             @property
             def arm(self):
-                return "listed"
+                return word
 
             def heads(self):
                 return heads
@@ -62,6 +62,13 @@ def test_heads_that_break_the_contract_are_refused(build, heads, words):
         build(heads)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["far 3", "far/3", "", 3])
+def test_an_arm_that_names_no_folder_is_refused(build, word):
+    with pytest.raises(ValueError, match=r"Listed\.arm must be a word .*; got"):
+        build((NEXT,), word=word)
+    assert build((NEXT,), word="far3_w0.5").run_id.startswith("polynomial-far3_w0.5-")
 
 
 def test_heads_in_order_are_taken(build):
