@@ -55,7 +55,7 @@ def commands() -> dict[str, type]:
 
 
 def parse(arguments: list[str] | None = None) -> Any:
-    """Parse the words into a command; misspelt ones end the process with status 2.
+    """Parse the words into a command; misspelt ones are a `ValueError`.
 
     Raises `ValueError` for a command or an option that was replaced; names the new one.
     """

@@ -24,7 +24,7 @@ def commands() -> dict[str, type]:
 
 
 def parse(arguments: list[str] | None = None) -> Any:
-    """Parse a command line; unknown words exit with status 2."""
+    """Parse the words into a command; misspelt ones are a `ValueError`."""
     from tyro.conf import ConsolidateSubcommandArgs
 
     from synth.cli.parsing import parse as parse_words

@@ -40,7 +40,7 @@ def commands(words: Sequence[str] = ()) -> dict[str, type]:
 
 
 def parse(arguments: list[str] | None = None) -> Any:
-    """Parse the words into a command; misspelt ones end the process with status 2."""
+    """Parse the words into a command; misspelt ones are a `ValueError`."""
     from tyro.conf import CascadeSubcommandArgs
 
     from synth.cli.commands import require_task

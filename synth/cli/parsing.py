@@ -9,7 +9,7 @@ import shutil
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
+from synth.cli.usage_errors import UsageError, describe_mistake, usage_errors_raised
 from synth.disk.places import expand
 
 PLUGIN_HELP = (
@@ -44,14 +45,14 @@ def parse(
     arguments: list[str] | None,
     *more: Any,
 ) -> Any:
-    """Parse the words into a command; misspelt ones end the process with status 2.
+    """Parse the words into a command.
 
     `commands` are dataclasses by name, `more` further settings of tyro.
 
     Raises
     ------
     ValueError
-        When a configuration refuses a value.
+        For a misspelt word, or when a configuration refuses a value.
     """
     settings = (
         tyro.conf.OmitArgPrefixes,
@@ -61,20 +62,30 @@ def parse(
     )
     registry = ConstructorRegistry()
     registry.primitive_rule(_number)
+    registry.primitive_rule(_numbers)
     registry.primitive_rule(_path)
     registry.primitive_rule(_plainly_named)
     registry.struct_rule(_configuration)
-    try:
-        with registry, _wide_enough():
-            return tyro.cli(
-                choice_of(commands),
-                prog=_as_called(prog),
-                description=f"{description}\n\n{PLUGIN_HELP}",
-                args=arguments,
-                config=settings,
-            )
-    except Refused as refused:
-        raise ValueError(str(refused)) from None
+    words = sys.argv[1:] if arguments is None else arguments
+
+    def read(words: Sequence[str]) -> Any:
+        return tyro.cli(
+            choice_of(commands),
+            prog=_as_called(prog),
+            description=f"{description}\n\n{PLUGIN_HELP}",
+            args=words,
+            config=settings,
+        )
+
+    with registry, _wide_enough():
+        try:
+            with usage_errors_raised():
+                return read(words)
+        except UsageError as error:
+            message = describe_mistake(error, read, words)
+        except Refused as refused:
+            message = str(refused)
+    raise ValueError(message)
 
 
 def choice_of(commands: Mapping[str, type]) -> Any:
@@ -131,6 +142,22 @@ def _number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     )
 
 
+def _numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Any number of int or float, with the errors of one."""
+    kind, *rest = typing.get_args(info.type) or (None,)
+    if info.type_origin is not tuple or kind not in (int, float) or rest != [...]:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar=f"{kind.__name__.upper()} ...",
+        instance_from_str=lambda words: tuple(
+            read_number(word, kind) for word in _some(words)
+        ),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda values: [str(value) for value in values],
+    )
+
+
 def _plainly_named(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     """Optional values and lists as tyro reads them, shown as `STR` and `PATH ...`.
 
@@ -148,7 +175,18 @@ def _plainly_named(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | N
         return None
     metavar = usual.metavar.replace("{None}|", "").replace("{None,", "{")
     metavar = re.sub(r"^\[(.*) \[(\1 )?\.\.\.\]\]$", r"\1 ...", metavar)
-    return dataclasses.replace(usual, metavar=metavar)
+    return dataclasses.replace(
+        usual,
+        metavar=metavar,
+        instance_from_str=lambda words: usual.instance_from_str(_some(words)),
+    )
+
+
+def _some(words: list[str]) -> list[str]:
+    """The words; an option that is followed by none would read as the empty list."""
+    if not words:
+        raise ValueError("needs a value.")
+    return words
 
 
 def read_number(word: str, kind: type) -> Any:

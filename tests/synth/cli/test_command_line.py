@@ -2,12 +2,16 @@
 
 import errno
 import os
+import re
+import sys
 from dataclasses import dataclass, field
 
 import pytest
+import tyro
 
 from synth.cli.command_line import status
 from synth.cli.parsing import parse
+from synth.cli.usage_errors import usage_errors_raised
 
 
 @dataclass(frozen=True)
@@ -60,14 +64,24 @@ def test_numbers_with_and_without_none():
         ("--share much", "a number; got 'much'."),
     ],
 )
-def test_what_is_no_number_is_said_plainly(words, said, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    with pytest.raises(SystemExit) as caught:
+def test_what_is_no_number_is_said_plainly(words, said):
+    message = f"{words.split()[0]} must be {said} Help: prog command --help"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         read(words)
+
+
+@pytest.mark.parametrize("option", ["--rates", "--limit"])
+def test_an_option_without_a_value_is_not_the_empty_list(option):
+    with pytest.raises(ValueError, match=f"^{option} needs a value. Help: "):
+        read(option)
+
+
+def test_a_parser_without_the_hook_prints_its_own_words(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tyro._errors", None)
+    with usage_errors_raised(), pytest.raises(SystemExit) as caught:
+        tyro.cli(int, args=["--nope"], default=1)
     assert caught.value.code == 2
-    assert (
-        f"Error parsing {words.split()[0]}: must be {said}" in capsys.readouterr().err
-    )
+    assert "--nope" in capsys.readouterr().err
 
 
 def test_a_refusal_keeps_its_own_words():

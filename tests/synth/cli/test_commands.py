@@ -160,11 +160,8 @@ def test_mistakes_are_one_message_and_status_2(capsys, words, expected):
     ],
 )
 def test_misspelt_words_name_the_right_ones(capsys, words, expected):
-    with pytest.raises(SystemExit) as caught:
-        main(words.split())
-    assert caught.value.code == 2
-    captured = capsys.readouterr()
-    assert expected in captured.out + captured.err
+    assert main(words.split()) == 2
+    assert expected in capsys.readouterr().err
 
 
 def test_train_then_again_then_evaluate(capsys, tmp_path):
@@ -240,10 +237,8 @@ def test_another_objective_brings_its_own_options(capsys):
     assert (status, json.loads(out)["arm"]) == (0, "chain2")
     status, _, err = run(capsys, "describe", "--objective=chian")
     assert (status, "Did you mean 'chain'?" in err) == (2, True)
-    with pytest.raises(SystemExit) as caught:
-        run(capsys, "describe", "--objective", "chain", "--horizon", "2")
-    assert caught.value.code == 2
-    assert "--horizon" in capsys.readouterr().err
+    status, _, err = run(capsys, "describe", "--objective", "chain", "--horizon", "2")
+    assert (status, "no option --horizon" in err) == (2, True)
 
 
 @pytest.mark.parametrize("kind", ["polynomial", "star", "sources", "text"])
