@@ -1,15 +1,18 @@
 """The command reproduce: train a run of a collected table again, compare the numbers."""
 
+import fnmatch
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from sweeps.collected_runs import TABLES
 from sweeps.commands import STOPPED
+from synth.cli.run_names import FITS
 from synth.config import RunConfig
+from synth.disk.places import expand
 from synth.identity import require
 from synth.run.execution import Execution
 from synth.run.progress import Screen, shown_on, tell
@@ -26,8 +29,11 @@ PROCESSORS = ("x86_64", "AMD64", "aarch64", "arm64")
 class Reproduce:
     """Train a run of a collected table again, and compare every number."""
 
-    run_id: tyro.conf.Positional[str]
-    """The id of a run in a table."""
+    name: Annotated[
+        str,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="RUN", help=f"A run in a table: {FITS}."),
+    ]
     table: Path | None = None
     """The table; if not given, the first in analysis/results that has the run."""
     runs: Path = Path("runs/reproduced")
@@ -42,11 +48,12 @@ class Reproduce:
         path, rows = self._find_rows()
         row = rows.row(0, named=True)
         config = RunConfig.from_dict(json.loads(row["config"]))
+        run_id = str(row["run_id"])
         require(
-            config.run_id == self.run_id,
-            "RUN_ID",
+            config.run_id == run_id,
+            "RUN",
             f"a run whose id is the same in this version, not {config.run_id}",
-            self.run_id,
+            run_id,
         )
         execution = _recorded_execution(row)
         progress = None
@@ -56,9 +63,9 @@ class Reproduce:
             progress = shown_on(Screen(), ending=False)
         (outcome,) = train([config], self.runs, execution, progress)
         if outcome.state != "done":
-            tell(f"{self.run_id}: {outcome.state}, {outcome.message}")
+            tell(f"{run_id}: {outcome.state}, {outcome.message}")
             return STOPPED if outcome.state == "stopped" else 1
-        comparison = Comparison.of(rows, self.runs / self.run_id)
+        comparison = Comparison.of(rows, self.runs / run_id)
         if self.json:
             print(json.dumps(vars(comparison)))
         else:
@@ -70,15 +77,27 @@ class Reproduce:
         import polars as pl
 
         paths = [self.table] if self.table else sorted(TABLES.glob("*.parquet"))
-        for path in paths:
-            here = (pl.col("run_id") == self.run_id) & (pl.col("state") == "done")
-            rows = pl.scan_parquet(path).filter(here).collect()
-            if len(rows):
-                return path, rows
+        done = [pl.scan_parquet(path).filter(state="done") for path in paths]
+        ids = [set(rows.select("run_id").collect()["run_id"]) for rows in done]
+        run_id = self._fitting(set().union(*ids))
+        place = next(place for place, known in enumerate(ids) if run_id in known)
+        return paths[place], done[place].filter(run_id=run_id).collect()
+
+    def _fitting(self, ids: set[str]) -> str:
+        """The id that the name fits, or `ValueError`: none or several do."""
+        word = Path(expand(self.name)).name  # a run folder is named by the id
+        fitting = [word] if word in ids else fnmatch.filter(sorted(ids), f"{word}*")
+        if len(fitting) == 1:
+            return fitting[0]
         where = str(self.table) if self.table else f"any table of {TABLES}"
+        if fitting:
+            raise ValueError(
+                f"{self.name} fits {len(fitting)} done runs of {where}: "
+                f"{', '.join(fitting[:5])}. Give a whole run id."
+            )
         raise ValueError(
-            f"{self.run_id} is not among the done runs of {where}. "
-            f"`python -m analysis compare SWEEP` and `sweeps show SWEEP` name runs."
+            f"{self.name} is not among the done runs of {where}. `python -m sweeps "
+            "status SWEEP --json` lists the runs of a sweep."
         )
 
 
