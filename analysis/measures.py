@@ -13,7 +13,7 @@ from analysis.fields import list_values
 from analysis.modes import BOUNDS
 from analysis.parquet import PROBE
 from analysis.schema import SWEEP_SCHEMA
-from analysis.selection import at_end, measured, slice_value
+from analysis.selection import at_end, select_metric, slice_value
 from analysis.trajectories import declared
 from synth.families.family import members
 from synth.identity import nearest
@@ -79,7 +79,7 @@ class Measure:
         return rows.sort("run_id", "step", "suite", "slice")
 
     def _select(self, frame: pl.DataFrame) -> pl.DataFrame:
-        rows = measured(frame, self.metric, *self.suites)
+        rows = select_metric(frame, self.metric, *self.suites)
         slices = _matching_slices(rows, self.fixed, self.keys)
         return rows.filter(pl.col("slice").is_in(slices))
 
@@ -91,7 +91,7 @@ class Measure:
         if not isinstance(bound, str):
             return rows.with_columns(pl.lit(bound, pl.Float64()).alias(name))
         at = ["run_id", "step", "suite"]
-        bounds = measured(frame, bound).drop_nulls("value")
+        bounds = select_metric(frame, bound).drop_nulls("value")
         by_slice = bounds.select(*at, "slice", pl.col("value").alias(name))
         rows = rows.join(by_slice, on=[*at, "slice"], how="left", maintain_order="left")
         if self.fixed or self.keys:

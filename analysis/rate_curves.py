@@ -7,7 +7,7 @@ that hold out the validation split count, so that no test set chooses a rate.
 import polars as pl
 
 from analysis.arm_names import sort_rows
-from analysis.selection import IS_TRIAL, at_end, usable
+from analysis.selection import IS_TRIAL, at_end, drop_unreadable
 from analysis.settings import with_setting
 from analysis.statistics import mean_interval
 from analysis.trajectories import declared
@@ -44,7 +44,9 @@ def rate_curves(frame: pl.DataFrame) -> pl.DataFrame:
     Cells are task, setting, size and arm; metrics are those with a direction (slice ""
     is a whole suite). Empty when the table holds no trials.
     """
-    trials = usable(frame).filter(IS_TRIAL, pl.col("state").is_in(["done", "failed"]))
+    trials = drop_unreadable(frame).filter(
+        IS_TRIAL, pl.col("state").is_in(["done", "failed"])
+    )
     if trials.is_empty():
         return pl.DataFrame(schema=SCHEMA)
     trials = with_setting(trials, "scale", "arm", "learning_rate")

@@ -17,7 +17,7 @@ from analysis.claims import RULE, Judgement, exploratory_table
 from analysis.plots import style
 from analysis.plots.gallery import Picture
 from analysis.plots.overview import all_pictures
-from analysis.selection import usable
+from analysis.selection import drop_unreadable
 from analysis.settings import setting_labels
 from analysis.statements import judge_all
 from analysis.trajectories import equal_cost_table, events_table
@@ -160,7 +160,7 @@ def label_settings(table: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
     """Replace the ids in column `setting`, if there is one, by labels."""
     if "setting" not in table.columns:
         return table
-    done = usable(frame).filter(pl.col("state") == "done")
+    done = drop_unreadable(frame).filter(pl.col("state") == "done")
     labels: dict[str, str] = {}
     for of_task in done.partition_by("task"):
         for varied in (("arm",), ("scale", "arm")):

@@ -38,7 +38,7 @@ def is_slice_of(*names: str) -> pl.Expr:
     return pl.col("slice").str.contains(f"^{pattern}$")
 
 
-def measured(frame: pl.DataFrame, metric: str, *suites: str) -> pl.DataFrame:
+def select_metric(frame: pl.DataFrame, metric: str, *suites: str) -> pl.DataFrame:
     """Rows of one metric, of all suites or of the named ones."""
     chosen = frame.filter(pl.col("metric") == metric)
     return chosen.filter(pl.col("suite").is_in(suites)) if suites else chosen
@@ -47,8 +47,8 @@ def measured(frame: pl.DataFrame, metric: str, *suites: str) -> pl.DataFrame:
 NEEDED = ("config", "parameters", "scale", "arm", "seed", "data_seed", "steps")
 
 
-def usable(frame: pl.DataFrame) -> pl.DataFrame:
-    """Without runs whose configuration could not be read: they belong to no cell."""
+def drop_unreadable(frame: pl.DataFrame) -> pl.DataFrame:
+    """Drop runs whose configuration could not be read: they belong to no cell."""
     known = pl.all_horizontal(pl.col(name).is_not_null() for name in NEEDED)
     counted = pl.col("metric").is_null() | pl.col("count").is_not_null()
     return frame.filter(known & counted)

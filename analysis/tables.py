@@ -11,7 +11,13 @@ from analysis.claims import Judgement, exploratory_table
 from analysis.events import event_times
 from analysis.plots.polynomial import polynomial_table
 from analysis.plots.quick import induction_rows
-from analysis.selection import OPERATIONS, at_end, is_slice_of, measured, slice_value
+from analysis.selection import (
+    OPERATIONS,
+    at_end,
+    is_slice_of,
+    select_metric,
+    slice_value,
+)
 from analysis.statistics import over_seeds
 from analysis.trajectories import learned_level
 from synth.tasks.choice_points import ROLES
@@ -78,7 +84,7 @@ def render_induction(frame: pl.DataFrame) -> Table:
     last = sort_rows(at_end(rows), "arm", "seed")
     formed = event_times(rows, learned_level(rows, "accuracy"))
     formed = formed.select("run_id", "happened", formed="tokens")
-    heads = measured(frame, "attention", "probe/prefix_matching").with_columns(
+    heads = select_metric(frame, "attention", "probe/prefix_matching").with_columns(
         slice_value("layer", pl.Int64()), slice_value("head", pl.Int64())
     )
     heads = heads.drop_nulls("head").sort("layer", "head")
@@ -112,7 +118,7 @@ def render_induction(frame: pl.DataFrame) -> Table:
 def render_choices(frame: pl.DataFrame) -> Table:
     """A row an arm: excess loss of head 1 by the role of the predicted token."""
     rows = at_end(frame.filter(pl.col("task") == "choice-points"))
-    rows = measured(rows, "excess_loss", "test").filter(
+    rows = select_metric(rows, "excess_loss", "test").filter(
         pl.col("slice").str.starts_with("horizon=1,"), is_slice_of("horizon", "role")
     )
     rows = rows.with_columns(slice_value("role"))

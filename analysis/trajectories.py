@@ -19,8 +19,8 @@ from analysis.selection import (
     NAMES_SUITE,
     SECOND_TOKEN,
     at_end,
-    measured,
-    usable,
+    drop_unreadable,
+    select_metric,
 )
 from analysis.settings import with_setting
 from analysis.statistics import share_interval
@@ -58,8 +58,10 @@ def curve_rows(
     frame: pl.DataFrame, metric: str, suite: str, part: str = ""
 ) -> pl.DataFrame:
     """All evaluations of one metric of runs that are done."""
-    done = usable(frame).filter(pl.col("state") == "done", pl.col("slice") == part)
-    return measured(done, metric, suite).drop_nulls("value").sort("run_id", "step")
+    done = drop_unreadable(frame).filter(
+        pl.col("state") == "done", pl.col("slice") == part
+    )
+    return select_metric(done, metric, suite).drop_nulls("value").sort("run_id", "step")
 
 
 def floor_of(frame: pl.DataFrame, metric: str, suite: str, part: str = "") -> float:
@@ -68,12 +70,12 @@ def floor_of(frame: pl.DataFrame, metric: str, suite: str, part: str = "") -> fl
     0 too for what should fall, like a loss.
     """
     ended = at_end(frame)
-    meant = declared(measured(ended, metric, suite), metric)
+    meant = declared(select_metric(ended, metric, suite), metric)
     if meant is None or meant.better != "higher":
         return 0.0
     if not isinstance(meant.floor, str):
         return meant.floor or 0.0
-    rows = measured(ended, meant.floor, suite)
+    rows = select_metric(ended, meant.floor, suite)
     exact = rows.filter(pl.col("slice") == part)
     found = (exact if exact.height else rows)["value"].mean()
     return float(found) if isinstance(found, float) else 0.0
@@ -130,7 +132,7 @@ def events_table(frame: pl.DataFrame, in_a_row: int = IN_A_ROW) -> pl.DataFrame:
     and `p`, the log-rank test against n = 1 of the same setting and size.
     """
     parts = []
-    for kind, metric, suite, part in abilities(usable(frame)):
+    for kind, metric, suite, part in abilities(drop_unreadable(frame)):
         rows = curve_rows(
             frame.filter(pl.col("task") == kind), metric.name, suite, part
         )

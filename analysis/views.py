@@ -9,7 +9,7 @@ from analysis.comparisons import COSTS, with_costs
 from analysis.configurations import EVALUATION_SIZES, read_fields
 from analysis.fields import MEASURED, SCORED, Fields, list_values
 from analysis.measures import Measure, choose_measure, first_metric, slice_keys
-from analysis.selection import at_end, usable
+from analysis.selection import at_end, drop_unreadable
 from synth.identity import canonical_json
 from synth.metrics import split_metric
 
@@ -99,7 +99,7 @@ def select(frame: pl.DataFrame, query: Query, one_task: bool = True) -> Runs:
     several tasks.
     """
     notes = []
-    done = usable(frame).filter(pl.col("state") == "done")
+    done = drop_unreadable(frame).filter(pl.col("state") == "done")
     others = frame.unique("run_id").filter(pl.col("state") != "done")["state"]
     counts = [f"{n} {state}" for state, n in others.value_counts(sort=True).iter_rows()]
     if done.is_empty():

@@ -44,7 +44,7 @@ class Display:
             return
         self._last = now
         if self._screen.redraws:
-            self._screen.draw(draw(progress))
+            self._screen.draw(progress_table(progress))
         else:
             packs = "; ".join(map(describe_pack, progress.active))
             self.say(f"{summarize(progress)}; {packs}")
@@ -52,11 +52,11 @@ class Display:
     def close(self) -> None:
         """Draw the final state and release the screen."""
         if self._progress is not None and self._screen.redraws:
-            self._screen.draw(draw(self._progress))
+            self._screen.draw(progress_table(self._progress))
         self._screen.close()
 
 
-def draw(progress: LaunchProgress) -> "RichTable":
+def progress_table(progress: LaunchProgress) -> "RichTable":
     """The table of the packs that train, with the counts as its title."""
     from rich.table import Table as RichTable
 

@@ -33,7 +33,7 @@ class Beside:
     only: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[TABLE ...]")
     ] = ()
-    """Tables to print_table, such as graph-paths; all of them if none is given."""
+    """Tables to print, such as graph-paths; all of them if none is given."""
     results: Path = field(default_factory=results_folder)
     """The folder of the collected tables."""
     all: bool = False

@@ -21,7 +21,7 @@ from analysis.beside.published import Column, Published, Row, published_tables
 from analysis.beside.verdict import Bounds, Verdict, judge, why_undecided
 from analysis.fields import Fields
 from analysis.modes import lower_group_size, span_of
-from analysis.selection import IS_TRIAL, at_end, usable
+from analysis.selection import IS_TRIAL, at_end, drop_unreadable
 from analysis.settings import rates_are_tuned, settings_of
 from analysis.statistics import share_difference, t_interval
 
@@ -62,7 +62,7 @@ class ReplicationRow:
 
 def replication_rows(frame: pl.DataFrame) -> list[ReplicationRow]:
     """Every published number, with the numbers of the runs in `frame` beside it."""
-    ends = at_end(usable(frame).filter(~IS_TRIAL)).drop_nulls("value")
+    ends = at_end(drop_unreadable(frame).filter(~IS_TRIAL)).drop_nulls("value")
     fields = Fields(ends)
     return [
         _replication_row(table, place, row, setting, runs)

@@ -25,7 +25,7 @@ from analysis.evidence.pooling import (
     pool_strata,
     select_task,
 )
-from analysis.selection import CHOICE, at_end, measured, slice_value
+from analysis.selection import CHOICE, at_end, select_metric, slice_value
 from analysis.settings import append_label
 from analysis.trajectories import curve_rows, learned_level
 from synth.scales import format_count
@@ -49,7 +49,7 @@ def gradient_at_choices(frame: pl.DataFrame) -> Evidence | None:
     """C12: the choice points' share of the gradient, n = 4 minus n = 1."""
     rows = _choice_points(final_rows(frame, "choice-points"))
     rows = rows.filter(pl.col("slice") == "role=choice-point")
-    return compare_arms(measured(rows, "gradient_share", "probe/test"), FOUR)
+    return compare_arms(select_metric(rows, "gradient_share", "probe/test"), FOUR)
 
 
 def choices_learned(frame: pl.DataFrame) -> Evidence | None:
@@ -146,7 +146,7 @@ def bend_of_the_law(frame: pl.DataFrame) -> Evidence | None:
     to end, both in decades. One-hot targets do not depend on the numbering of tokens.
     """
     rows = add_settings(at_end(frame).filter(pl.col("suite") == LAW))
-    rows = measured(rows, "one_hot").filter(
+    rows = select_metric(rows, "one_hot").filter(
         pl.col("slice").str.contains("^path=head 1,layer=[0-9]+,target=t[+]1$"),
         pl.col("arm") == BASELINE,
         pl.col("value") > 0,
@@ -179,7 +179,7 @@ def choice_shares(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
     """
     rows = final_rows(frame, "choice-points")
     rows = rows.filter(pl.col("slice") == "role=choice-point")
-    terms = measured(rows, "term_share", "probe/test").select(
+    terms = select_metric(rows, "term_share", "probe/test").select(
         "run_id", terms=pl.col("value")
     )
 
@@ -191,7 +191,7 @@ def choice_shares(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
         )
 
     for metric in ("gradient_share", "loss_share"):
-        here = measured(rows, metric, "probe/test").join(
+        here = select_metric(rows, metric, "probe/test").join(
             terms, on="run_id", how="left", maintain_order="left"
         )
         what = f"{metric.replace('_', ' ')} of choice points"
@@ -208,7 +208,7 @@ def _compare_gains(
 
 def _gap_rows(rows: pl.DataFrame, first: str, second: str) -> pl.DataFrame:
     """For each run, excess loss at slice `first` minus that at `second`, and the larger."""
-    excess = measured(rows, "excess_loss", "test")
+    excess = select_metric(rows, "excess_loss", "test")
     one, other = (
         excess.filter(pl.col("slice") == name).select("run_id", "value")
         for name in (first, second)
@@ -277,8 +277,10 @@ def _running_points(frame: pl.DataFrame) -> pl.DataFrame:
     """For each run and probed step, `forced` share and `gap`."""
     done = frame.filter(pl.col("state") == "done", pl.col("task") == "choice-points")
     probed = add_settings(done.filter(pl.col("suite") == "probe/test-sampled"))
-    forced = measured(probed, "possible").filter(pl.col("slice") == "running=forced")
-    gap = measured(probed, "gap").select("run_id", "step", gap=pl.col("value"))
+    forced = select_metric(probed, "possible").filter(
+        pl.col("slice") == "running=forced"
+    )
+    gap = select_metric(probed, "gap").select("run_id", "step", gap=pl.col("value"))
     both = forced.rename({"value": "forced"}).join(gap, on=["run_id", "step"])
     both = both.drop_nulls(["forced", "gap"])
     return sort_rows(both, *CELL, "arm", "data_seed", "step")
@@ -304,7 +306,7 @@ def straight_law(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
     by = [*CELL, "task", "arm"]
     for target in ("residual", "one_hot"):
         name = f"path=head 1,of={target},target=t+1"
-        here = measured(rows, "fit_slope").filter(pl.col("slice") == name)
+        here = select_metric(rows, "fit_slope").filter(pl.col("slice") == name)
         here = here.with_columns(difference="value")
         for key, values, _ in split_groups(sort_rows(here, *by, "data_seed"), by):
             about = (

@@ -38,7 +38,7 @@ from analysis.selection import (
     at_step_of,
     best_step,
     is_slice_of,
-    measured,
+    select_metric,
     slice_value,
 )
 from analysis.settings import append_label
@@ -48,23 +48,25 @@ from analysis.trajectories import curve_rows, floor_of, learned_level
 def _stories(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
     """Second-token accuracy at the last step."""
     rows = final_rows(frame, "stories", *varied)
-    rows = measured(rows, SECOND_TOKEN, NAMES_SUITE).filter(pl.col("slice") == "")
+    rows = select_metric(rows, SECOND_TOKEN, NAMES_SUITE).filter(pl.col("slice") == "")
     return rows.drop_nulls("value")
 
 
 def _best(frame: pl.DataFrame) -> pl.DataFrame:
     """Second-token accuracy at the best evaluation of each run, as the paper chose."""
     done = frame.filter(pl.col("state") == "done", pl.col("task") == "stories")
-    rows = measured(done, SECOND_TOKEN, NAMES_SUITE).filter(pl.col("slice") == "")
+    rows = select_metric(done, SECOND_TOKEN, NAMES_SUITE).filter(pl.col("slice") == "")
     return _without_items(best_step(rows))
 
 
 def _validated(frame: pl.DataFrame) -> pl.DataFrame:
     """Second-token accuracy at the step that is best on the validation split."""
     done = frame.filter(pl.col("state") == "done", pl.col("task") == "stories")
-    rows = measured(done, SECOND_TOKEN).filter(pl.col("slice") == "")
-    best = best_step(measured(rows, SECOND_TOKEN, "validation"))
-    return _without_items(at_step_of(measured(rows, SECOND_TOKEN, NAMES_SUITE), best))
+    rows = select_metric(done, SECOND_TOKEN).filter(pl.col("slice") == "")
+    best = best_step(select_metric(rows, SECOND_TOKEN, "validation"))
+    return _without_items(
+        at_step_of(select_metric(rows, SECOND_TOKEN, NAMES_SUITE), best)
+    )
 
 
 def _without_items(rows: pl.DataFrame) -> pl.DataFrame:
@@ -84,7 +86,7 @@ OPEN, ALONE = pl.col("open_names") == 1, pl.col("books_parts") == 0
 
 def _with_ends(frame: pl.DataFrame, suite: str = NAMES_SUITE) -> pl.DataFrame:
     """Last second-token accuracies; their floor is guessing the commonest name."""
-    majority = measured(at_end(frame), "second_token_majority", suite)
+    majority = select_metric(at_end(frame), "second_token_majority", suite)
     floors = majority.select("run_id", floor="value").unique("run_id")
     return (
         _stories(frame)
@@ -100,9 +102,9 @@ def gain_of_two(frame: pl.DataFrame) -> Evidence | None:
 
 def seen_over_unseen(frame: pl.DataFrame) -> Evidence | None:
     """C3: n = 1, accuracy on second tokens that training showed, minus others."""
-    rows = measured(final_rows(frame, "stories"), SECOND_TOKEN, "test")
+    rows = select_metric(final_rows(frame, "stories"), SECOND_TOKEN, "test")
     rows = rows.filter(is_slice_of("tokens"), OPEN & ALONE, pl.col("arm") == "n1")
-    floors = measured(at_end(frame), "second_token_majority", "test")
+    floors = select_metric(at_end(frame), "second_token_majority", "test")
     rows = rows.join(
         floors.select("run_id", floor="value"), on="run_id", how="left"
     ).with_columns(side=slice_value("tokens"), ceiling=pl.lit(1.0))
@@ -174,7 +176,7 @@ def unseen_names(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
     nothing has been learnt that could be capped, and the note says so.
     """
     rows = select_multi_token(
-        measured(final_rows(frame, "stories"), SECOND_TOKEN, "test")
+        select_metric(final_rows(frame, "stories"), SECOND_TOKEN, "test")
     )
     rows = rows.filter(is_slice_of("tokens")).with_columns(slice_value("tokens"))
     by = [*CELL, "arm", *_STORIES_BY]

@@ -19,7 +19,7 @@ from analysis.evidence.pooling import (
     pool_strata,
     select_task,
 )
-from analysis.selection import at_end, measured, slice_value
+from analysis.selection import at_end, select_metric, slice_value
 from analysis.settings import append_label
 from analysis.trajectories import curve_rows, learned_level
 
@@ -35,9 +35,9 @@ def _star(frame: pl.DataFrame, metric: str, answers: str) -> pl.DataFrame:
     """
     rows = select_task(final_rows(frame, "star"), answers=answers)
     rows = rows.filter(pl.col("slice") == "", pl.col("arm") == BASELINE)
-    scores = measured(rows, metric, "test")
+    scores = select_metric(rows, metric, "test")
     for name, other in (("guess", "arm_floor"), ("follows", "arm")):
-        values = measured(rows, other, "test").select(
+        values = select_metric(rows, other, "test").select(
             "run_id", pl.col("value").alias(name)
         )
         scores = scores.join(values, on="run_id", how="left")
@@ -97,7 +97,7 @@ def token_order_over_heads(frame: pl.DataFrame) -> Evidence | None:
 
 def star_arms(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
     """Path accuracy of every arm minus n = 1 on star graphs."""
-    rows = measured(final_rows(frame, "star"), "path", "test")
+    rows = select_metric(final_rows(frame, "star"), "path", "test")
     rows = rows.filter(pl.col("slice") == "")
     yield from compare_with_next_token(rows, [], "path accuracy", "above")
 
@@ -108,7 +108,9 @@ def loss_by_offset(frame: pl.DataFrame) -> Evidence | None:
     For each data seed, the rise between the two heads that rise least on the other
     seeds. The least rise on the seed itself would be below zero by noise alone.
     """
-    rows = measured(final_rows(frame, "text"), "loss").filter(pl.col("arm") == "n4")
+    rows = select_metric(final_rows(frame, "text"), "loss").filter(
+        pl.col("arm") == "n4"
+    )
     heads = pl.col("slice").str.contains("^horizon=[0-9]+$") & (
         pl.col("suite") == "test"
     )

@@ -24,7 +24,7 @@ from analysis.selection import (
     OPERATIONS,
     at_end,
     is_slice_of,
-    measured,
+    select_metric,
     slice_value,
 )
 from analysis.settings import append_label
@@ -39,13 +39,13 @@ def _polynomial(
 ) -> pl.DataFrame:
     """Exact match and floor by operations, in domain or not, with pause tokens or not."""
     rows = final_rows(frame, "polynomial", *varied)
-    rows = measured(rows.filter(is_slice_of(OPERATIONS)), EXACT_MATCH)
+    rows = select_metric(rows.filter(is_slice_of(OPERATIONS)), EXACT_MATCH)
     rows = rows.with_columns(slice_value(OPERATIONS, pl.Int64()))
     domain = pl.col(OPERATIONS) <= pl.col("max_operations")
     paused = pl.col("pause_tokens") > 0
     rows = rows.filter(domain if inside else ~domain, paused if pauses else ~paused)
     final = at_end(frame).with_columns(slice_value(OPERATIONS, pl.Int64()))
-    floor = measured(final, GUESS_FLOOR).select(
+    floor = select_metric(final, GUESS_FLOOR).select(
         "run_id", OPERATIONS, floor=pl.col("value")
     )
     return rows.join(

@@ -16,7 +16,7 @@ from analysis.plots import style
 from analysis.plots.families import FIGURES
 from analysis.plots.learning_rates import rate_figure
 from analysis.plots.overview import overviews
-from analysis.selection import usable
+from analysis.selection import drop_unreadable
 from analysis.statements import judge_all
 from analysis.views import Query
 from synth.disk.files import write_atomically
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 RATE = "training.learning_rate"
 
 
-def draw(name: str, frame: pl.DataFrame) -> None:
+def show_figure(name: str, frame: pl.DataFrame) -> None:
     """Show the figure of that name, once a setting; say why where runs are missing."""
     drawn, reasons = FIGURES[name].pictures(frame)
     for one in drawn:
@@ -36,7 +36,7 @@ def draw(name: str, frame: pl.DataFrame) -> None:
         display(Markdown(f"*{name} is left out: {reason}.*"))
 
 
-def overview(frame: pl.DataFrame, x: str = "parameters") -> None:
+def show_overview(frame: pl.DataFrame, x: str = "parameters") -> None:
     """Show the first metric of each task, at the end against size, or against `x`."""
     for done in _by_task(frame):
         pictures, reasons = overviews(done, x)
@@ -47,12 +47,12 @@ def overview(frame: pl.DataFrame, x: str = "parameters") -> None:
             display(Markdown(f"*{done['task'][0]} is left out: {reason}.*"))
 
 
-def learning(frame: pl.DataFrame) -> None:
+def show_learning_curves(frame: pl.DataFrame) -> None:
     """Show the learning curves of each task, all evaluations against tokens."""
-    overview(frame, "tokens")
+    show_overview(frame, "tokens")
 
 
-def rates(frame: pl.DataFrame) -> None:
+def show_rates(frame: pl.DataFrame) -> None:
     """Show each task against the learning rate, where several were tried in a cell."""
     found = False
     for done in _by_task(frame):
@@ -63,7 +63,7 @@ def rates(frame: pl.DataFrame) -> None:
             with_others = fields.add_column(with_others, path)
         if RATE in fields.varying_within(with_others, others):
             found = True
-            overview(done, RATE)
+            show_overview(done, RATE)
     try:
         figure, table = rate_figure(frame)
     except ValueError as error:  # no trials, which is no news where rates are shown
@@ -75,7 +75,7 @@ def rates(frame: pl.DataFrame) -> None:
     show(table.filter("best"), *names, "interior", "sensitivity")
 
 
-def paired(frame: pl.DataFrame) -> None:
+def show_contrasts(frame: pl.DataFrame) -> None:
     """Show every arm against the baseline, task by task."""
     for done in _by_task(frame):
         try:
@@ -91,13 +91,13 @@ def paired(frame: pl.DataFrame) -> None:
 
 def _by_task(frame: pl.DataFrame) -> list[pl.DataFrame]:
     """The finished runs of each task."""
-    done = usable(frame).filter(pl.col("state") == "done")
+    done = drop_unreadable(frame).filter(pl.col("state") == "done")
     return done.sort("task", maintain_order=True).partition_by(
         "task", maintain_order=True
     )
 
 
-def verdicts(frame: pl.DataFrame, *claims: str) -> list[Judgement]:
+def show_verdicts(frame: pl.DataFrame, *claims: str) -> list[Judgement]:
     """Show the verdict on each claim and what would settle it; return them."""
     judgements = judge_all(frame, claims)
     lines = []

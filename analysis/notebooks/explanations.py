@@ -21,7 +21,7 @@ import os
 from pathlib import Path
 
 from analysis.load_sweep import load_tables
-from analysis.notebooks.display import draw, show, tests_of, verdicts
+from analysis.notebooks.display import show, show_figure, show_verdicts, tests_of
 
 frame = load_tables(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
 
@@ -37,7 +37,7 @@ frame = load_tables(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
 # it, the share of runs that have come under a fixed level.
 
 # %%
-draw("choice-points", frame)
+show_figure("choice-points", frame)
 
 # %% [markdown]
 # ## What weighs on a choice
@@ -45,13 +45,13 @@ draw("choice-points", frame)
 # The share of terms is a count (5.1); loss and gradient are measured on the model.
 
 # %%
-draw("choice-weights", frame)
+show_figure("choice-weights", frame)
 
 # %% [markdown]
 # ## What a symbol says about the next
 
 # %%
-draw("information", frame)
+show_figure("information", frame)
 
 # %% [markdown]
 # ## The residual by layer
@@ -59,13 +59,13 @@ draw("information", frame)
 # A straight falling line is the law: each layer removes the same fraction.
 
 # %%
-draw("layer-law", frame)
+show_figure("layer-law", frame)
 
 # %% [markdown]
 # ## Verdicts
 
 # %%
-judgements = verdicts(frame, "C12", "C13", "C14", "C15", "C21")
+judgements = show_verdicts(frame, "C12", "C13", "C14", "C15", "C21")
 
 # %% [markdown]
 # ## Exploratory tests, which decide nothing

@@ -21,7 +21,7 @@ import os
 from pathlib import Path
 
 from analysis.load_sweep import load_tables
-from analysis.notebooks.display import draw, show, tests_of, verdicts
+from analysis.notebooks.display import show, show_figure, show_verdicts, tests_of
 from analysis.trajectories import equal_cost_table, events_table
 
 frame = load_tables(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
@@ -40,19 +40,19 @@ mine = frame.filter(frame["task"] == "stories")
 # interval over test stories.
 
 # %%
-draw("figure-7-induction", frame)
+show_figure("figure-7-induction", frame)
 
 # %% [markdown]
 # ## With books, nine to one (figure S14)
 
 # %%
-draw("figure-S14-books", frame)
+show_figure("figure-S14-books", frame)
 
 # %% [markdown]
 # ## When the circuit forms
 
 # %%
-draw("curves-induction", frame)
+show_figure("curves-induction", frame)
 
 # %% [markdown]
 # ## At equal cost, and when it forms
@@ -70,7 +70,7 @@ show(events_table(mine).drop("metric", strict=False))
 # ## Verdicts
 
 # %%
-judgements = verdicts(frame, "C1", "C2", "C3", "C4", "C5", "C6")
+judgements = show_verdicts(frame, "C1", "C2", "C3", "C4", "C5", "C6")
 
 # %% [markdown]
 # ## Exploratory tests, which decide nothing

@@ -22,7 +22,7 @@ import os
 from pathlib import Path
 
 from analysis.load_sweep import load_tables
-from analysis.notebooks.display import draw, show, tests_of, verdicts
+from analysis.notebooks.display import show, show_figure, show_verdicts, tests_of
 from analysis.trajectories import equal_cost_table, events_table
 
 frame = load_tables(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
@@ -39,19 +39,19 @@ mine = frame.filter(frame["task"] == "polynomial")
 # Hollow marks are means that the test set cannot tell from guessing the commonest answer.
 
 # %%
-draw("figure-8-polynomial", frame)
+show_figure("figure-8-polynomial", frame)
 
 # %% [markdown]
 # ## Loss against size (figure S16)
 
 # %%
-draw("figure-S16-sizes", frame)
+show_figure("figure-S16-sizes", frame)
 
 # %% [markdown]
 # ## Pause tokens (figure S15)
 
 # %%
-draw("figure-S15-pause-tokens", frame)
+show_figure("figure-S15-pause-tokens", frame)
 
 # %% [markdown]
 # ## When the ability forms
@@ -59,7 +59,7 @@ draw("figure-S15-pause-tokens", frame)
 # Thin lines are runs, thick ones their means; ticks mark when each run learned it.
 
 # %%
-draw("curves-polynomial", frame)
+show_figure("curves-polynomial", frame)
 
 # %% [markdown]
 # ## At equal cost, and when it forms
@@ -77,7 +77,7 @@ show(events_table(mine).drop("metric", strict=False))
 # ## Verdicts
 
 # %%
-judgements = verdicts(frame, "C7", "C8", "C9", "C10", "C11")
+judgements = show_verdicts(frame, "C7", "C8", "C9", "C10", "C11")
 
 # %% [markdown]
 # ## Exploratory tests, which decide nothing

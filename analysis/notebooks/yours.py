@@ -21,7 +21,12 @@
 from pathlib import Path
 
 from analysis.load_sweep import load_sweep
-from analysis.notebooks.display import learning, overview, paired, rates
+from analysis.notebooks.display import (
+    show_contrasts,
+    show_learning_curves,
+    show_overview,
+    show_rates,
+)
 from analysis.parquet import results_folder
 from synth.families.plugins import load
 
@@ -43,13 +48,13 @@ frame = load_sweep(sweep, Path(results) if results else results_folder())
 # seeds in two groups, which have no mean.
 
 # %%
-overview(frame)
+show_overview(frame)
 
 # %% [markdown]
 # ## Along training
 
 # %%
-learning(frame)
+show_learning_curves(frame)
 
 # %% [markdown]
 # ## Learning rates
@@ -58,7 +63,7 @@ learning(frame)
 # best rate.
 
 # %%
-rates(frame)
+show_rates(frame)
 
 # %% [markdown]
 # ## Every arm against next-token prediction
@@ -66,4 +71,4 @@ rates(frame)
 # Paired by data seed, at the end of training; p values after Holm, over all rows of a task.
 
 # %%
-paired(frame)
+show_contrasts(frame)

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from analysis.arm_names import sort_rows
 from analysis.parquet import PROBE
 from analysis.plots import series
-from analysis.selection import at_end, is_slice_of, measured, slice_value
+from analysis.selection import at_end, is_slice_of, select_metric, slice_value
 
 MODES = {"forced": "along the test rows", "free": "free running"}
 """How the probe continues a row, and the title of its panel."""
@@ -22,7 +22,7 @@ def acceptance_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     ValueError
         When no run has a saved probe of it.
     """
-    rows = measured(at_end(frame), "acceptance").drop_nulls("value")
+    rows = select_metric(at_end(frame), "acceptance").drop_nulls("value")
     rows = rows.filter(
         is_slice_of("running", "depth"), pl.col("suite").str.starts_with(PROBE)
     )

@@ -21,7 +21,7 @@ from analysis.selection import (
     at_end,
     by_scale,
     is_slice_of,
-    measured,
+    select_metric,
     slice_value,
 )
 from analysis.trajectories import curve_rows, learned_level, timed_runs
@@ -123,12 +123,12 @@ def figure_s16(frame: pl.DataFrame) -> Drawn:
     Sizes are compared at equal contexts and, as in the paper, each at its largest.
     """
     final = at_end(frame).filter(is_slice_of(OPERATIONS))
-    rows = measured(final, EXACT_MATCH)
+    rows = select_metric(final, EXACT_MATCH)
     by = ["run_id", "suite", "scale", "parameters", "context", "arm", "seed"]
     means = sort_rows(rows.group_by(by).agg(pl.col("value").mean()), *by)
     if means["parameters"].n_unique() < 2:
         raise ValueError("its finished runs have one size only")
-    guessing = measured(final, GUESS_FLOOR).group_by("run_id", "suite")
+    guessing = select_metric(final, GUESS_FLOOR).group_by("run_id", "suite")
     floor = guessing.agg(floor=pl.col("value").mean())
     means = means.join(floor, on=["run_id", "suite"], how="left", maintain_order="left")
     return series.series_figure(
@@ -274,7 +274,7 @@ def information(frame: pl.DataFrame) -> Drawn:
     """Excess loss on X and Y of coupled pairs, against the coupling of Y to X."""
     rows = at_end(frame).filter(is_slice_of("horizon", "role", "coupling"))
     rows = rows.filter(pl.col("slice").str.starts_with("horizon=1,"))
-    rows = measured(rows, "excess_loss", "test").with_columns(
+    rows = select_metric(rows, "excess_loss", "test").with_columns(
         slice_value("coupling", pl.Float64()), slice_value("role"), floor=0.0
     )
     return series.series_figure(

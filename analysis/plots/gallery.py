@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from analysis.fields import Fields
 from analysis.plots import style
-from analysis.selection import IS_TRIAL, usable
+from analysis.selection import IS_TRIAL, drop_unreadable
 from analysis.settings import (
     Setting,
     append_label,
@@ -73,7 +73,7 @@ class Entry:
 
     def pictures(self, frame: pl.DataFrame) -> tuple[list[Picture], list[str]]:
         """A picture for each setting of finished runs, and why others have none."""
-        done = self.select_runs(usable(frame))
+        done = self.select_runs(drop_unreadable(frame))
         if done.is_empty():
             return [], [f"no finished run has {self.missing}"]
 

@@ -10,7 +10,7 @@ from analysis.selection import (
     SECOND_TOKEN,
     at_end,
     is_slice_of,
-    measured,
+    select_metric,
     slice_value,
 )
 
@@ -22,12 +22,12 @@ def induction_figure(frame: pl.DataFrame, panel: str, title: str) -> Drawn:
 
     One guesses the commonest name so far, the other any of the story's k names.
     """
-    last = measured(at_end(frame), SECOND_TOKEN, NAMES_SUITE)
+    last = select_metric(at_end(frame), SECOND_TOKEN, NAMES_SUITE)
     rows = last.filter(pl.col("slice") == "")
     if rows.is_empty():
         raise ValueError("no finished run has a second-token accuracy")
     rows = sort_rows(rows, panel, "parameters", "arm", "seed")
-    majority = measured(at_end(frame), "second_token_majority", NAMES_SUITE)
+    majority = select_metric(at_end(frame), "second_token_majority", NAMES_SUITE)
     by_names = last.filter(is_slice_of("names"))
     chance = pl.col("count") / slice_value("names", pl.Float64())
     mean = chance.sum() / pl.col("count").sum()
@@ -51,7 +51,7 @@ def names_figure(frame: pl.DataFrame) -> Drawn:
 
     A panel for each size and share of stories with open names.
     """
-    rows = measured(at_end(frame), SECOND_TOKEN, NAMES_SUITE)
+    rows = select_metric(at_end(frame), SECOND_TOKEN, NAMES_SUITE)
     rows = rows.filter(is_slice_of("names"))
     if rows.is_empty():
         raise ValueError("no finished run has a second-token accuracy by names")

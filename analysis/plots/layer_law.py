@@ -18,7 +18,7 @@ from analysis.arm_names import arms_of, sort_rows
 from analysis.fields import sort_distinct
 from analysis.modes import summarize_seeds
 from analysis.plots import series, style
-from analysis.selection import at_end, is_slice_of, measured, slice_value
+from analysis.selection import at_end, is_slice_of, select_metric, slice_value
 from analysis.statistics import t_interval
 
 SUITE = "probe/prediction-law"
@@ -55,7 +55,7 @@ def law_lines(frame: pl.DataFrame) -> pl.DataFrame:
     """The lines that the probe fitted: `slope` and `intercept` of each run and target."""
     rows = at_end(frame).filter(is_slice_of("path", "of", "target"), HEAD)
     rows = rows.filter(suite=SUITE)
-    slope, intercept = (measured(rows, f"fit_{n}") for n in ("slope", "intercept"))
+    slope, intercept = (select_metric(rows, f"fit_{n}") for n in ("slope", "intercept"))
     lines = slope.rename({"value": "slope"}).join(
         intercept.select("run_id", "slice", intercept="value"), on=["run_id", "slice"]
     )

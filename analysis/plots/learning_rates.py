@@ -12,7 +12,7 @@ from analysis.arm_names import arm_name, arms_of
 from analysis.measures import first_metric
 from analysis.plots import series, style
 from analysis.rate_curves import rate_curves
-from analysis.selection import by_scale, usable
+from analysis.selection import by_scale, drop_unreadable
 from analysis.trajectories import declared
 
 
@@ -31,7 +31,7 @@ def rate_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     curves = rate_curves(frame)
     if curves.is_empty():
         raise ValueError("no trials of `sweeps tune` are in the table")
-    metric = first_metric(usable(frame))
+    metric = first_metric(drop_unreadable(frame))
     slices = curves.filter(metric=metric)["slice"].unique().sort().to_list()
     table = curves.filter(metric=metric, slice=slices[0])
     suites = table["suite"].unique().sort().to_list()

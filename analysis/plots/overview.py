@@ -14,7 +14,7 @@ from analysis.plots.by_field import MOST_PANELS, describe_view, field_figure, fi
 from analysis.plots.families import FIGURES
 from analysis.plots.gallery import Picture, draw_picture, draw_settings, picture_name
 from analysis.plots.learning_rates import rate_figure
-from analysis.selection import IS_TRIAL, usable
+from analysis.selection import IS_TRIAL, drop_unreadable
 from analysis.settings import Setting, settings_of
 from analysis.views import Query, view
 
@@ -26,7 +26,7 @@ def all_pictures(
 
     One line names all figures that have no runs.
     """
-    done = usable(frame).filter(pl.col("state") == "done")
+    done = drop_unreadable(frame).filter(pl.col("state") == "done")
     pictures, reasons, absent = [], [], []
     drawn_runs: list[str] = []
     for name, entry in FIGURES.items():
@@ -43,7 +43,7 @@ def all_pictures(
             drawn_runs += rows["run_id"].unique().to_list()
     if not only:
         ended = pl.col("state").is_in(["done", "failed"])
-        drawn, why = rate_pictures(usable(frame).filter(IS_TRIAL, ended))
+        drawn, why = rate_pictures(drop_unreadable(frame).filter(IS_TRIAL, ended))
         pictures += drawn
         reasons += [f"rates are left out: {reason}" for reason in why]
         others = done.filter(~pl.col("run_id").is_in(drawn_runs), ~IS_TRIAL)

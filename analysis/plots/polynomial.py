@@ -16,7 +16,7 @@ from analysis.selection import (
     at_end,
     by_scale,
     is_slice_of,
-    measured,
+    select_metric,
     slice_value,
 )
 from analysis.settings import check_one_setting
@@ -30,11 +30,11 @@ def accuracy_by_operations(frame: pl.DataFrame) -> pl.DataFrame:
     """One row for each run and number of operations: exact match, and its floor."""
     final = at_end(frame).filter(is_slice_of(OPERATIONS))
     final = final.with_columns(slice_value(OPERATIONS, pl.Int64()))
-    floor = measured(final, GUESS_FLOOR).select(
+    floor = select_metric(final, GUESS_FLOOR).select(
         "run_id", OPERATIONS, guess_floor=pl.col("value")
     )
     columns = ["scale", "arm", OPERATIONS, "seed", "suite", "value", "count"]
-    rows = measured(final, EXACT_MATCH).join(
+    rows = select_metric(final, EXACT_MATCH).join(
         floor, on=["run_id", OPERATIONS], how="left"
     )
     columns += ["guess_floor", "max_operations", "parameters", "pause_tokens"]

@@ -16,7 +16,7 @@ from analysis.arm_names import BASELINE, arm_label, arm_name, arms_of, sort_rows
 from analysis.comparisons import pair_arms, subtract_pairs, summarize_pairs
 from analysis.events import event_times
 from analysis.plots import style
-from analysis.selection import TRAIN, measured
+from analysis.selection import TRAIN, select_metric
 
 PRECISIONS = ("fp32", "bf16")
 GAP = "bf16 - fp32"
@@ -78,7 +78,9 @@ def _twin_keys(config: str) -> tuple[str, str]:
 
 def curve_differences(frame: pl.DataFrame) -> pl.DataFrame:
     """Training loss of head 1 of twins at each row of metrics: fp32, bf16, difference."""
-    rows = measured(twins(frame), "loss", TRAIN).filter(pl.col("slice") == "horizon=1")
+    rows = select_metric(twins(frame), "loss", TRAIN).filter(
+        pl.col("slice") == "horizon=1"
+    )
     keys = ["arm", "seed", "twin", "step", "tokens"]
     sides = [
         rows.filter(pl.col("precision") == kind).select(
@@ -172,8 +174,8 @@ def arm_effects(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _outcomes(rows: pl.DataFrame) -> pl.DataFrame:
     """The `value` of each run and measure."""
-    accuracy = measured(rows, "accuracy", "test").filter(pl.col("slice") == "")
-    loss = measured(rows, "loss", "test").filter(pl.col("slice") == "horizon=1")
+    accuracy = select_metric(rows, "accuracy", "test").filter(pl.col("slice") == "")
+    loss = select_metric(rows, "loss", "test").filter(pl.col("slice") == "horizon=1")
     if accuracy.is_empty():
         raise ValueError("twins have no test/accuracy")
     keys = ["run_id", "precision", "arm", "data_seed"]

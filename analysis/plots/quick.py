@@ -15,7 +15,7 @@ from analysis.arm_names import arms_of
 from analysis.events import event_times
 from analysis.plots import polynomial, style
 from analysis.plots.curves import draw_curves
-from analysis.selection import CHOICE, EXACT_MATCH, OPERATIONS, by_scale, measured
+from analysis.selection import CHOICE, EXACT_MATCH, OPERATIONS, by_scale, select_metric
 from analysis.statistics import over_seeds
 from analysis.trajectories import curve_rows, learned_level
 
@@ -69,7 +69,9 @@ def quick_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
 def induction_rows(frame: pl.DataFrame) -> pl.DataFrame:
     """Accuracy on repeated segments at every evaluation, and its guess floor."""
     rows = curve_rows(frame.filter(pl.col("task") == "repeats"), "accuracy", "test")
-    floor = measured(frame, "floor", "test").select("run_id", "step", floor="value")
+    floor = select_metric(frame, "floor", "test").select(
+        "run_id", "step", floor="value"
+    )
     return rows.join(floor, on=["run_id", "step"], how="left")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection
 import polars as pl
 
 from analysis.claims import Judgement, judge
-from analysis.selection import IS_TRIAL, usable
+from analysis.selection import IS_TRIAL, drop_unreadable
 from analysis.statements.explanation_claims import EXPLANATIONS
 from analysis.statements.induction_claims import INDUCTION
 from analysis.statements.path_claims import PATHS
@@ -24,5 +24,5 @@ def judge_all(frame: pl.DataFrame, only: Collection[str] = ()) -> list[Judgement
 
     Runs that hold out the validation split are trials of rates and count for no claim.
     """
-    frame = usable(frame).filter(~IS_TRIAL, pl.col("state") == "done")
+    frame = drop_unreadable(frame).filter(~IS_TRIAL, pl.col("state") == "done")
     return [judge(claim, frame) for claim in CLAIMS if not only or claim.id in only]

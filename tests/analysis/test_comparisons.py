@@ -23,7 +23,7 @@ from analysis.comparisons import (
 )
 from analysis.execution_paths import path_difference
 from analysis.parquet import read_all
-from analysis.selection import at_end, measured
+from analysis.selection import at_end, select_metric
 from analysis.settings import with_setting
 from analysis.trajectories import curve_rows
 from tests.analysis.conftest import (
@@ -35,7 +35,7 @@ from tests.analysis.conftest import (
 
 
 def exact_match(frame):
-    rows = measured(with_setting(frame, "arm"), "exact_match")
+    rows = select_metric(with_setting(frame, "arm"), "exact_match")
     return rows.filter(pl.col("slice") != "")
 
 

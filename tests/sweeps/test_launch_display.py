@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from sweeps import launch_display
-from sweeps.launch_display import Display, draw, summarize
+from sweeps.launch_display import Display, progress_table, summarize
 from sweeps.launch_progress import ActivePack, LaunchProgress
 from synth.run.progress import Event, Outcome
 from tests.conftest import PATIENCE_S, tiny_run
@@ -57,7 +57,7 @@ def test_the_table_shows_what_is_asked_for():
     from rich.console import Console
 
     console = Console(width=140, record=True, file=io.StringIO())
-    console.print(draw(board()))
+    console.print(progress_table(board()))
     text = console.export_text()
     run = tiny_run().run_id
     for word in (f"{run} +1", "6/12", "0.500", "0.375", "12.3k", "0:03", "tokens/s"):

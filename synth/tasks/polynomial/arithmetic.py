@@ -282,7 +282,7 @@ class Polynomial(Task):
 
     def _draw(self, rng: np.random.Generator, operations_N: np.ndarray) -> Expressions:
         config = self.config
-        return trees.draw(
+        return trees.draw_expressions(
             rng, operations_N, self.ring.size, config.operators, config.tree
         )
 

@@ -93,7 +93,7 @@ class Expressions:
         return self.take(self.place_N < count)
 
 
-def draw(
+def draw_expressions(
     rng: np.random.Generator,
     operations_N: np.ndarray,
     ring_size: int,
