@@ -21,7 +21,7 @@ from torch.nn import functional
 from synth.metrics import Score
 from synth.objectives.batch.ahead import same_example, shifted
 from synth.probes.layer_states import StateBatch, StateSource
-from synth.probes.least_squares import Moments, Scratch
+from synth.probes.least_squares import Moments
 from synth.probes.prediction_law import (
     LawFit,
     fit_law,
@@ -166,7 +166,6 @@ class _Accumulator:
         self.num_classes = int(self.class_V.max()) + 1 if options.classes else 0
         self.code_VP = _codes(len(counts_V), options.permutations)
         self.num_targets = len(options.offsets) + options.permutations
-        self.scratch = Scratch()
         self.folds: dict[str, list[Moments]] = {
             name: [self._moments() for _ in range(max(1, options.folds))]
             for name in self.names
@@ -233,7 +232,7 @@ class _Accumulator:
         return LayerLaw(name, result.rank, result.count, values)
 
     def _moments(self) -> Moments:
-        return Moments(self.width, self.num_targets, self.num_classes, self.scratch)
+        return Moments(self.width, self.num_targets, self.num_classes)
 
     def _by_target(self, column_M: Tensor) -> dict[str, float]:
         values = column_M.tolist()

@@ -17,24 +17,6 @@ CHUNK = 4096
 """Observations centred and multiplied at once."""
 
 
-class Scratch:
-    """Room for one chunk, shared by the moments of many layers.
-
-    Fresh memory for each chunk costs more than the arithmetic on it (page faults).
-    """
-
-    def __init__(self) -> None:
-        self._flat = torch.empty(0, dtype=torch.float64)
-
-    def rows(self, count: int, columns: int, device: torch.device) -> Tensor:
-        """An uninitialised (count, columns) float64 tensor."""
-        if self._flat.numel() < count * columns or self._flat.device != device:
-            self._flat = torch.empty(
-                CHUNK * columns, dtype=torch.float64, device=device
-            )
-        return self._flat[: count * columns].view(count, columns)
-
-
 class Moments:
     """Count, mean and centred products of features and targets, and sums by class.
 
@@ -48,11 +30,9 @@ class Moments:
         num_features: int,
         num_targets: int,
         num_classes: int = 0,
-        scratch: Scratch | None = None,
     ) -> None:
         columns = num_features + num_targets
         self.num_features = num_features
-        self.scratch = scratch or Scratch()
         self.count = 0
         self.mean_P = torch.zeros(columns, dtype=torch.float64)
         self.products_PP = torch.zeros(columns, columns, dtype=torch.float64)
@@ -65,27 +45,21 @@ class Moments:
         """Take in observations; the moments move to the device they are on."""
         self._move(features_ND.device)
         for start in range(0, len(features_ND), CHUNK):
-            stop = min(start + CHUNK, len(features_ND))
-            rows_NP = self.scratch.rows(
-                stop - start, len(self.mean_P), features_ND.device
-            )
-            rows_NP[:, : self.num_features] = features_ND[start:stop]
-            rows_NP[:, self.num_features :] = targets_NM[start:stop]
+            chunk = slice(start, start + CHUNK)
+            features_CD = features_ND[chunk].double()
             if len(self.class_count_C):
                 assert classes_N is not None, "moments with classes need them"
-                self._add_classes(
-                    rows_NP[:, : self.num_features], classes_N[start:stop]
-                )
-            mean_P = rows_NP.mean(0)
-            rows_NP -= mean_P
-            self._merge(stop - start, mean_P, _gram(rows_NP))
+                self._add_classes(features_CD, classes_N[chunk])
+            rows_CP = torch.cat([features_CD, targets_NM[chunk].double()], 1)
+            mean_P = rows_CP.mean(0)
+            rows_CP -= mean_P
+            self._merge(len(rows_CP), mean_P, _gram(rows_CP))
 
     def __add__(self, other: "Moments") -> "Moments":
         total = Moments(
             self.num_features,
             len(self.mean_P) - self.num_features,
             len(self.class_count_C),
-            self.scratch,
         )
         device = (self if self.count else other).mean_P.device
         total._move(device)

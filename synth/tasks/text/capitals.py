@@ -7,7 +7,7 @@ names from words. Where a sentence may begin, any word has one.
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import regex
 
@@ -19,9 +19,6 @@ from synth.tasks.text.never_names import (
     STOPPED,
     reason_never,
 )
-
-if TYPE_CHECKING:
-    import polars
 
 WordPlace = Literal["start", "within", "joined", "inside", "date", "determined"]
 """Where a capitalised word stands, by what is before it:
@@ -45,8 +42,6 @@ _WITH_BEFORE = regex.compile(rf"(?=\p{{Lu}})(?<=(\S*+) )({_BODY})")
 """The same, with the word before it."""
 _WORDS = r"[\p{L}\p{M}]+(?:['’][\p{L}\p{M}]+)*"
 _POSSESSIVE = ("'s", "’s")
-_BATCH = 4_000_000
-"""Characters that are counted together."""
 _LAST_WORD = regex.compile(r"[\p{L}\p{M}]+(?=\.?$)")
 _INITIAL = regex.compile(r"(?<!\p{L})(?!I)\p{Lu}\.$")
 _HYPHEN = regex.compile("[-‐‑]")
@@ -87,66 +82,26 @@ def named_share(word: str, seen: WordCounts) -> float:
 def count_words(texts: Iterable[str]) -> dict[str, WordCounts]:
     """The counts of every capitalised word, over all texts."""
     pairs: Counter[tuple[str, str]] = Counter()
-    tables = []
-    for batch in _batches(texts):
-        tables.append(_word_counts(batch))
-        for text in batch:
-            pairs.update(_WITH_BEFORE.findall(text))
-    lower = _lower(tables)
-    places: dict[str, WordPlace] = {}
+    lower: Counter[str] = Counter()
+    for text in texts:
+        pairs.update(_WITH_BEFORE.findall(text))
+        lower.update(lower_in(text))
+    places = {before: place_after(before) for before, _ in pairs}
     by_word: dict[str, WordCounts] = {}
     for (before, word), times in pairs.items():
-        place = places.get(before)
-        if place is None:
-            place = places[before] = place_after(before)
-        seen = by_word.get(word)
-        if seen is None:
+        if word not in by_word:
             parts = _HYPHEN.split(word.lower())
-            seen = by_word[word] = WordCounts(lower=min(lower[part] for part in parts))
+            by_word[word] = WordCounts(lower=min(lower[part] for part in parts))
+        seen, place = by_word[word], places[before]
         setattr(seen, place, getattr(seen, place) + times)
     return by_word
 
 
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    size = 0
-    for text in texts:
-        batch.append(text)
-        size += len(text)
-        if size >= _BATCH:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _word_counts(texts: list[str]) -> "polars.DataFrame":
-    """A table of word and count; polars takes half of Python's time."""
-    import polars
-
-    words = polars.Series("word", texts, polars.String).str.extract_all(_WORDS)
-    return words.explode().value_counts()
-
-
-def _lower(tables: "list[polars.DataFrame]") -> Counter[str]:
-    """How often each word is in lower case."""
-    import polars
-
-    counts: Counter[str] = Counter()
-    if tables:
-        total = polars.concat(tables).group_by("word").agg(polars.col("count").sum())
-        for word, times in total.iter_rows():
-            if word is not None and word.islower():
-                counts[word[:-2] if word.endswith(_POSSESSIVE) else word] += times
-    return counts
-
-
 def lower_in(text: str) -> Counter[str]:
-    """How often each word is in lower case in one short text."""
-    words = regex.findall(_WORDS, text)
+    """How often each word is in lower case in a text, possessive endings left out."""
     return Counter(
         word[:-2] if word.endswith(_POSSESSIVE) else word
-        for word in words
+        for word in regex.findall(_WORDS, text)
         if word.islower()
     )
 
