@@ -1,21 +1,30 @@
 """How fast a training step in bf16 is on this CPU, relative to one in fp32.
 
-Precision is part of a run's identity, so it is never changed here. Native layers on tiles
-(AMX) gain by their width; their gains are a table. On other processors, whatever their
-flags say, products in bf16 may be faster or slower than in fp32; they are measured, in
-about thirty milliseconds.
+Precision is part of a run's identity, so it is never changed here. Native layers with bf16
+products (tiles of AMX, vectors of AMD's avx512_bf16) gain by their width; their gains are
+tables. On other processors, whatever their flags say, products in bf16 may be faster or
+slower than in fp32; they are measured, in about thirty milliseconds.
 """
 
 import functools
 import time
+from pathlib import Path
+from typing import Literal
 
 from synth.fast.compilation import StepForm
 
-GAIN_ON_TILES = ((40, 1.3), (64, 1.8), (128, 2.7))
+Units = Literal["tiles", "vectors"]
+GAINS: dict[Units, tuple[tuple[int, float], ...]] = {
+    "tiles": ((40, 1.3), (64, 1.8), (128, 2.7)),
+    "vectors": ((40, 1.2), (64, 1.5), (128, 2.0)),
+}
 """Narrowest width, and how many times as fast a native step is as in fp32
-(`python -m tests.bench.bench_peers bf16`, an Intel Xeon)."""
+(`python -m tests.bench.bench_peers bf16`, an Intel Xeon and an AMD EPYC)."""
 PRODUCTS = 0.65
-"""Share of products in a native fp32 step of width 64 and more."""
+"""Share of products in a step of width 128 and more, and in a native one of 64 and more."""
+NARROW_EAGER = 0.6
+"""The gain of an eager step below width 128, which spends its time between products
+(0.5 at 10k to 0.7 at 300k, the same EPYC)."""
 WORTH_SAYING = 1.5
 
 
@@ -36,20 +45,29 @@ def product_speed() -> float:
     return seconds[torch.float32] / seconds[torch.bfloat16]
 
 
-def has_tiles() -> bool:
-    """Whether this CPU multiplies bf16 on tiles."""
-    import torch
-
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+def bf16_units(cpuinfo: Path = Path("/proc/cpuinfo")) -> Units | None:
+    """What native layers multiply bf16 with on this CPU; None where nothing is fast."""
+    try:
+        words = set(cpuinfo.read_text().split())
+    except OSError:
+        return None
+    if "amx_bf16" in words:
+        return "tiles"
+    amd = "AuthenticAMD" in words and "avx512_bf16" in words
+    return "vectors" if amd else None
 
 
 def bf16_speed(form: StepForm, width: int) -> float:
     """Speed of a step in bf16 relative to fp32, for attention layers of this width."""
-    if form == "native" and has_tiles():
-        gains = [gain for least, gain in GAIN_ON_TILES if width >= least]
-        return gains[-1] if gains else 1.0
-    if form == "native" and width < GAIN_ON_TILES[1][0]:
-        return 1.0  # narrow layers are computed in fp32 either way
+    if form == "native":
+        units = bf16_units()
+        if units is not None:
+            gains = [gain for least, gain in GAINS[units] if width >= least]
+            return gains[-1] if gains else 1.0
+        if width < 64:
+            return 1.0  # narrow layers are computed in fp32 either way
+    elif width < 128:
+        return NARROW_EAGER
     return 1 / (1 - PRODUCTS + PRODUCTS / product_speed())
 
 

@@ -208,3 +208,26 @@ def test_registers_take_longer_than_their_arithmetic():
     more = costs.flops_per_token(registers) / costs.flops_per_token(one)
     assert 1.9 < more < 2.1
     assert slower < 0.4 * rate
+
+
+@pytest.mark.parametrize(
+    ("units", "gains"),
+    [
+        (None, {"30k": 1.0, "1M": 1 / (0.35 + 0.65 / 2)}),
+        ("tiles", {"30k": 1.0, "100k": 1.3, "300k": 1.8, "1M": 2.7}),
+        ("vectors", {"30k": 1.0, "100k": 1.2, "300k": 1.5, "1M": 2.0}),
+    ],
+)
+def test_bf16_runs_are_planned_at_the_gain_of_the_processor(monkeypatch, units, gains):
+    monkeypatch.setattr("synth.fast.precision.bf16_units", lambda: units)
+    monkeypatch.setattr("synth.fast.precision.product_speed", lambda: 2.0)
+    eager = Execution(compile="off")
+    for scale, gain in gains.items():
+        run = tiny_run(scale=scale, steps=10**7)
+        training = dataclasses.replace(run.training, precision="bf16")
+        rounded = dataclasses.replace(run, training=training)
+        rates = [default_throughput(r, CPU) for r in (run, rounded)]
+        assert rates[1] / rates[0] == pytest.approx(gain)
+        rates = [default_throughput(r, eager) for r in (run, rounded)]
+        expected = 1 / (0.35 + 0.65 / 2) if scale == "1M" else 0.6
+        assert rates[1] / rates[0] == pytest.approx(expected)

@@ -14,7 +14,7 @@
 constexpr long NARROWEST_ON_TILES = 32;
 
 static bool runs_on_tiles(const LayerShape* shape) {
-    return tiles_allowed && shape->D >= NARROWEST_ON_TILES;
+    return bf16_is_fast && shape->D >= NARROWEST_ON_TILES;
 }
 
 static void tile_layer_forward(const TileSizes& z, const Attend& attend,

@@ -1,6 +1,6 @@
-// Matrix products with bf16 factors and fp32 sums on tiles (AMX), and the layouts that they
-// ask for. BF16_PRODUCTS is undefined for processors without tiles. Vectors of bf16
-// (avx512_bf16) multiply at half the rate of fp32 on Intel and are not used.
+// Matrix products with bf16 factors and fp32 sums, and the layouts that they ask for: on
+// tiles (AMX), else on vectors (avx512_bf16). BF16_PRODUCTS is undefined for processors
+// with neither; `bf16_is_fast` says whether they beat fp32 here.
 //
 // The left factor lies in rows, the right one in rows of pairs: numbers (2k, n) and
 // (2k + 1, n) are side by side at 2n of row k.
@@ -8,66 +8,18 @@
 
 #include "vectors.h"
 
-#if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__AVX512BW__) && \
-    defined(__AVX512VL__) && defined(__linux__)
+#if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__) && \
+    defined(__linux__)
 #define BF16_PRODUCTS
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-constexpr long DEPTH = 32;  // bf16 numbers of a tile's row; sums run over multiples of it
+constexpr long DEPTH = 32;  // numbers of a tile's row; sizes are multiples of it
 
-// Linux lets a process use tiles only after it has asked (ARCH_REQ_XCOMP_PERM).
-static const bool tiles_allowed = syscall(SYS_arch_prctl, 0x1023, 18) == 0;
-
-// Sets the shape of all tiles, 16 rows of 64 bytes, for one call.
-struct TileShapes {
-    TileShapes() {
-        struct {
-            uint8_t palette = 1, start = 0, reserved[14] = {};
-            uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-            uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-        } shapes;
-        // The compiler's intrinsic says that 8 of its 64 bytes are read.
-        asm volatile("" : : "r"(&shapes) : "memory");
-        _tile_loadconfig(&shapes);
-    }
-    ~TileShapes() { _tile_release(); }
-};
-
-// 16 M x 16 N numbers of the result.
-template <int M, int N>
-static inline void tile_product(long depth, const Half* a, long a_row, const Half* b,
-                                long b_row, float* out, long out_row, bool add) {
-    long a_bytes = 2 * a_row, b_bytes = 2 * b_row, bytes = 4 * out_row;
-    float* below = out + 16 * out_row;
-    asm volatile("" ::: "memory");  // the compiler does not know what tile loads read
-    if (add) {
-        _tile_loadd(0, out, bytes);
-        if (N > 1) _tile_loadd(1, out + 16, bytes);
-        if (M > 1) _tile_loadd(2, below, bytes);
-        if (M > 1 && N > 1) _tile_loadd(3, below + 16, bytes);
-    } else {
-        _tile_zero(0);
-        if (N > 1) _tile_zero(1);
-        if (M > 1) _tile_zero(2);
-        if (M > 1 && N > 1) _tile_zero(3);
-    }
-    for (long k = 0; k < depth; k += DEPTH, a += DEPTH, b += DEPTH / 2 * b_row) {
-        _tile_loadd(6, b, b_bytes);
-        _tile_loadd(4, a, a_bytes);
-        _tile_dpbf16ps(0, 4, 6);
-        if (N > 1) _tile_loadd(7, b + 32, b_bytes);
-        if (N > 1) _tile_dpbf16ps(1, 4, 7);
-        if (M > 1) _tile_loadd(5, a + 16 * a_row, a_bytes);
-        if (M > 1) _tile_dpbf16ps(2, 5, 6);
-        if (M > 1 && N > 1) _tile_dpbf16ps(3, 5, 7);
-    }
-    _tile_stored(0, out, bytes);
-    if (N > 1) _tile_stored(1, out + 16, bytes);
-    if (M > 1) _tile_stored(2, below, bytes);
-    if (M > 1 && N > 1) _tile_stored(3, below + 16, bytes);
-}
+#ifdef __AMX_BF16__
+#include "bf16_tiles.h"
+#else
+#include "bf16_vectors.h"
+#endif
 
 // out (rows x columns) (+)= a b; rows and columns in multiples of 16, depth of DEPTH.
 static void bf16_product(long rows, long columns, long depth, const Half* a, long a_row,

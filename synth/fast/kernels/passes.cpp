@@ -13,9 +13,9 @@
 #include "bf16_layers.h"
 
 #ifdef BF16_PRODUCTS
-#define IN_BF16(PASS) tiles_allowed ? (void*)bf16_##PASS : (void*)PASS<Half>
+#define IN_BF16(PASS) bf16_is_fast ? (void*)bf16_##PASS : (void*)PASS<Half>
 #else
-constexpr bool tiles_allowed = false;
+constexpr bool bf16_is_fast = false;
 #define IN_BF16(PASS) (void*)PASS<Half>
 #endif
 
@@ -30,5 +30,5 @@ void* passes[][2] = {
 };
 long block = WIDE;
 // The widest layers that are faster in one call than with products of torch.
-long widest[2] = {128, tiles_allowed ? 128 : 48};
+long widest[2] = {wide_amd ? 512 : 128, bf16_is_fast ? (wide_amd ? 512 : 128) : 48};
 }

@@ -15,6 +15,13 @@ constexpr int LANES = 4, ROWS = 6;
 #endif
 constexpr int WIDE = 2 * LANES;
 
+// AMD with AVX-512: torch's fp32 products, which are MKL's, do not use its widest vectors.
+#if defined(__AVX512F__)
+static const bool wide_amd = (__builtin_cpu_init(), __builtin_cpu_is("amd"));
+#else
+constexpr bool wide_amd = false;
+#endif
+
 typedef float Vector __attribute__((vector_size(4 * LANES)));
 typedef int32_t Whole __attribute__((vector_size(4 * LANES)));
 typedef float Loose

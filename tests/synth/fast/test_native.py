@@ -17,7 +17,7 @@ from synth.fast import native
 from synth.fast.compilation import nominal_seconds, step_form
 from synth.fast.fused import fuse
 from synth.fast.memory import keep_freed_memory
-from synth.fast.precision import advice
+from synth.fast.precision import advice, bf16_units
 from synth.models.backward import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
@@ -374,15 +374,15 @@ def test_the_step_and_the_plan_agree_on_the_form():
     assert planned == "native"
 
 
-@pytest.mark.parametrize("tiles", [False, True])
-def test_advice_on_precision_follows_the_processor_and_the_width(monkeypatch, tiles):
-    monkeypatch.setattr("synth.fast.precision.has_tiles", lambda: tiles)
+@pytest.mark.parametrize("units", [None, "tiles", "vectors"])
+def test_advice_on_precision_follows_the_processor_and_the_width(monkeypatch, units):
+    monkeypatch.setattr("synth.fast.precision.bf16_units", lambda: units)
     monkeypatch.setattr("synth.fast.precision.product_speed", lambda: 0.5)
     assert advice("fp32", "eager", "cpu", 128) is None
     assert advice("bf16", "native", "cuda", 128) is None
     assert advice("bf16", "native", "cpu", 24) is None
     assert "0.6 x the speed" in advice("bf16", "eager", "cpu", 128)
-    if tiles:
+    if units is not None:
         assert advice("bf16", "native", "cpu", 128) is None
         assert advice("fp32", "native", "cpu", 24) is None
         assert "--precision bf16" in advice("fp32", "native", "cpu", 128)
@@ -391,6 +391,29 @@ def test_advice_on_precision_follows_the_processor_and_the_width(monkeypatch, ti
         assert advice("fp32", "native", "cpu", 128) is None
         monkeypatch.setattr("synth.fast.precision.product_speed", lambda: 2.5)
         assert "1.6 x the speed" in advice("fp32", "native", "cpu", 128)
+    assert "0.6 x the speed" in advice("bf16", "eager", "cpu", 64)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "units"),
+    [
+        ("GenuineIntel", "avx512f avx512_bf16 amx_bf16 amx_tile", "tiles"),
+        ("GenuineIntel", "avx512f avx512_bf16", None),
+        ("AuthenticAMD", "avx512f avx512_bf16", "vectors"),
+        ("AuthenticAMD", "avx2", None),
+    ],
+)
+def test_units_for_bf16_are_read_from_vendor_and_flags(tmp_path, vendor, flags, units):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"vendor_id\t: {vendor}\nflags\t\t: fpu {flags} sse\n")
+    assert bf16_units(cpuinfo) == units
+    assert bf16_units(tmp_path / "missing") is None
+
+
+@needs_compiler
+def test_native_layers_use_those_units():
+    """Without units, bf16 layers wider than 48 leave products to torch."""
+    assert (native.load(torch.bfloat16).widest > 48) == (bf16_units() is not None)
 
 
 def test_the_allocator_takes_the_thresholds():
