@@ -27,6 +27,7 @@ from synth.tasks.export import ExportSplit, held_out_samples
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.task import TaskConfig
 from synth.tasks.text.story_draws import StoryConfig
+from synth.tasks.text.vocabularies import TokenizerConfig
 
 ALIASES = {"stories": ("induction",)}
 """Other names of tasks on the command line."""
@@ -35,6 +36,9 @@ ALIASES = {"stories": ("induction",)}
 # the field: workers read configurations from JSON without importing tyro, which is slow.
 StoryConfig.__annotations__["profile"] = Annotated[
     Literal["story", "book"], tyro.conf.arg(name="story-style")
+]
+TokenizerConfig.__annotations__["tokenizer_file"] = Annotated[
+    str, tyro.conf.arg(aliases=("--tokenizer",))
 ]
 
 if TYPE_CHECKING:

@@ -1,6 +1,9 @@
 """Options of commands that read a run again: where the files of its task lie now."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,7 +14,7 @@ class MovedFiles:
     """Where the run's corpus lies now, if not where it was."""
     books: str = ""
     """Where its books lie now."""
-    tokenizer_file: str = ""
+    tokenizer_file: Annotated[str, tyro.conf.arg(aliases=("--tokenizer",))] = ""
     """Where its tokenizer.json lies now."""
 
     def moved(self) -> dict[str, str]:

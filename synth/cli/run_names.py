@@ -41,7 +41,7 @@ class OneRun(_BelowRuns):
 class SomeRuns(_BelowRuns):
     """Names at least one run."""
 
-    names: SeveralRuns
+    names: SeveralRuns = ()
 
     def find(self, marks: tuple[str, ...] = MARKS) -> list[Path]:
         """The folders of the runs; `ValueError` when a name fits none."""

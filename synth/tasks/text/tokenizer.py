@@ -19,6 +19,7 @@ from synth.tasks.text.tokenizer_json import (
     lost_bytes,
     merges_in_order,
     parse_tokenizer,
+    spells_bytes,
     token_bytes,
 )
 
@@ -97,8 +98,7 @@ class BytePairs(Tokenizer):
     def __init__(self, stored: str) -> None:
         """From the content of a tokenizer.json.
 
-        Raises `ValueError` for another kind of file, a WordPiece (which loses capitals),
-        no end-of-text token, or an id above `MOST_TOKENS`.
+        Raises `ValueError` for another kind of file, no end-of-text token, or an id above `MOST_TOKENS`.
         """
         import tokenizers
 
@@ -128,7 +128,8 @@ class BytePairs(Tokenizer):
             )
         special = {t["content"] for t in described.get("added_tokens") or []}
         raw = [self._tokenizer.id_to_token(i) or "" for i in range(size)]
-        self._bytes = [token_bytes(token, special) for token in raw]
+        spelled = special if spells_bytes(described) else frozenset(raw)
+        self._bytes = [token_bytes(token, spelled) for token in raw]
         self.vocabulary = tuple(
             piece.decode("utf-8", "replace") for piece in self._bytes
         )

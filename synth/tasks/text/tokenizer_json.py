@@ -31,11 +31,6 @@ def parse_tokenizer(stored: str) -> dict[str, Any]:
     model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, dict) or "vocab" not in model:
         raise ValueError(f"This is {_kind(content)}, not a tokenizer.json. {_ADVICE}")
-    if model.get("type") == "WordPiece":
-        raise ValueError(
-            "A WordPiece tokeniser lower-cases and drops spaces, so no text can be "
-            "restored from its tokens. Use a byte-level BPE."
-        )
     return content
 
 
@@ -54,6 +49,12 @@ def _kind(content: Any) -> str:
     if content and all(isinstance(value, int) for value in content.values()):
         return "a vocab.json, which lacks the merges,"
     return "JSON without a model and its vocabulary"
+
+
+def spells_bytes(described: Mapping[str, Any]) -> bool:
+    """Whether tokens are written in GPT-2's stand-ins for bytes."""
+    steps = (described.get("pre_tokenizer"), described.get("decoder"))
+    return "ByteLevel" in json.dumps(steps)
 
 
 def token_bytes(token: str, special: Set[str]) -> bytes:

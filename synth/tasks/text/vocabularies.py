@@ -42,12 +42,14 @@ class TokenizerConfig(Part):
     vocab_size: int = identity(2048)
     """Tokens of a trained BPE."""
     tokenizer_file: str = location()
-    """A tokenizer.json (tokens "file")."""
+    """A tokenizer.json; with one, tokens is "file"."""
     tokenizer_digest: str = identity("")
     """Hex sha256 of that file; filled in if not given."""
 
     def validate(self) -> None:
         self.check(300 <= self.vocab_size <= 1 << 17, "vocab_size", "300 to 131072")
+        if self.tokenizer_file:
+            object.__setattr__(self, "tokens", "file")
         if self.tokens == "file":
             object.__setattr__(self, "tokenizer_file", absolute(self.tokenizer_file))
             filled = filled_digest(
@@ -58,9 +60,8 @@ class TokenizerConfig(Part):
             )
             object.__setattr__(self, "tokenizer_digest", filled)
         else:
-            for name in ("tokenizer_file", "tokenizer_digest"):
-                allowed = f"empty for tokens {self.tokens!r}"
-                self.check(getattr(self, name) == "", name, allowed)
+            allowed = f"empty for tokens {self.tokens!r}"
+            self.check(self.tokenizer_digest == "", "tokenizer_digest", allowed)
 
     def build(
         self, key: Sequence[str], texts: Callable[[], Iterator[str]]

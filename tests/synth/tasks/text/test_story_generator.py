@@ -292,5 +292,5 @@ def test_on_the_command_line_the_style_has_a_flag_of_its_own():
     words = ["train", "stories", "--story-style", "book"]
     command = parse([*words, "--steps", "3", "--warmup-steps", "1"])
     assert command.task.story == StoryConfig(profile="book")
-    with pytest.raises(SystemExit):
+    with pytest.raises(ValueError, match="no option --profile"):
         parse(["sample", "stories", "--profile", "book"])

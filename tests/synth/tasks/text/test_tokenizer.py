@@ -86,10 +86,15 @@ def test_refuses_what_cannot_work(tokenizer):
         train_byte_pairs(["a"], 100)
 
 
-def test_wordpiece_is_refused():
-    model = {"type": "WordPiece", "vocab": {}, "unk_token": "[UNK]"}
-    with pytest.raises(ValueError, match="WordPiece"):
-        BytePairs(json.dumps({"model": model}))
+def test_tokens_of_other_kinds_are_shown_as_they_are_written():
+    """Only byte-level BPE writes bytes as letters: é in its tokens is a byte."""
+    words = {"type": "WordPiece", "unk_token": "[UNK]", "max_input_chars_per_word": 99}
+    words |= {"continuing_subword_prefix": "##"}
+    words |= {"vocab": {"[UNK]": 0, "[SEP]": 1, "été": 2, "##s": 3}}
+    decoder = {"type": "WordPiece", "prefix": "##", "cleanup": True}
+    made = BytePairs(json.dumps({"model": words, "decoder": decoder}))
+    assert made.vocabulary == ("[UNK]", "[SEP]", "été", "##s")
+    assert made.encode("étés") == [2, 3]
 
 
 def test_characters():
