@@ -98,7 +98,8 @@ class BytePairs(Tokenizer):
     def __init__(self, stored: str) -> None:
         """From the content of a tokenizer.json.
 
-        Raises `ValueError` for another kind of file, no end-of-text token, or an id above `MOST_TOKENS`.
+        Raises `ValueError` for another kind of file, no end-of-text token, or an id above
+        `MOST_TOKENS`.
         """
         import tokenizers
 

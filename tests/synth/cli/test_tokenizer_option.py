@@ -1,7 +1,14 @@
 """`--tokenizer FILE`, also of kinds that cannot restore a text: WordPiece, Unigram."""
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
 
 import synth
 from synth.__main__ import main
