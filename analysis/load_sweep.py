@@ -16,32 +16,32 @@ from synth.identity import nearest
 RUNS = Path("runs")
 
 
-def load_tables(results: Path, runs: Path = RUNS) -> pl.DataFrame:
+def load_tables(results: Path) -> pl.DataFrame:
     """All tables of a folder, for answers: without superseded runs of tuned sweeps.
 
     Tasks that folders of the runs define are imported.
     """
     frame = read_all(results)
-    _import_recorded_tasks(frame, runs)
+    _import_recorded_tasks(frame)
     return drop_superseded(frame, frame)
 
 
-def load_sweep(name: str, results: Path, runs: Path = RUNS) -> pl.DataFrame:
+def load_sweep(name: str, results: Path) -> pl.DataFrame:
     """Load what `load_table` does, without superseded runs of tuned sweeps.
 
     The trials of a table or folder `NAME-tuned` are those of `NAME-tuning` beside it.
     """
-    frame = load_table(name, results, runs)
+    frame = load_table(name, results)
     stem = name.removesuffix(".parquet").removesuffix("-tuned")
     if not name.startswith(f"{stem}-tuned"):
         return drop_superseded(frame, frame)
     for trials in (f"{stem}-tuning.parquet", f"{stem}-tuning"):
         with contextlib.suppress(ValueError):
-            return drop_superseded(frame, load_table(trials, results, runs))
+            return drop_superseded(frame, load_table(trials, results))
     return frame
 
 
-def load_table(name: str, results: Path, runs: Path = RUNS) -> pl.DataFrame:
+def load_table(name: str, results: Path) -> pl.DataFrame:
     """Load a parquet file, a folder of tables or of runs, a table in `results`, or a sweep.
 
     Folders of runs are read in their current state; nothing is written.
@@ -53,18 +53,18 @@ def load_table(name: str, results: Path, runs: Path = RUNS) -> pl.DataFrame:
         if not any(path.glob("*.parquet")):
             return collect(path).frame
         frame = read_all(path)
-        _import_recorded_tasks(frame, runs)
+        _import_recorded_tasks(frame)
         return frame
     is_file = path.suffix == ".parquet" and path.is_file()
     table = path if is_file else results / f"{name}.parquet"
     if table.is_file():
         frame = read(table)
-        _import_recorded_tasks(frame, runs)
+        _import_recorded_tasks(frame)
         return frame
-    if (runs / name).is_dir():
-        return collect(runs / name).frame
+    if (RUNS / name).is_dir():
+        return collect(RUNS / name).frame
     tables = [path.stem for path in sorted(results.glob("*.parquet"))]
-    folders = [path.name for path in sorted(runs.glob("*")) if path.is_dir()]
+    folders = [path.name for path in sorted(RUNS.glob("*")) if path.is_dir()]
     known = list(dict.fromkeys([*tables, *folders]))
     raise ValueError(
         f"{name!r} is neither a table in {results}, nor a parquet file or a folder. "
@@ -72,7 +72,7 @@ def load_table(name: str, results: Path, runs: Path = RUNS) -> pl.DataFrame:
     )
 
 
-def _import_recorded_tasks(frame: pl.DataFrame, runs: Path) -> None:
+def _import_recorded_tasks(frame: pl.DataFrame) -> None:
     """Import tasks that are not known here from the folders of runs that are.
 
     A table names no code to import; the folder of a run does, and is checked.
@@ -81,7 +81,7 @@ def _import_recorded_tasks(frame: pl.DataFrame, runs: Path) -> None:
     for kind in sorted(unknown):
         of_kind = frame.filter(pl.col("task") == kind).unique("run_id")
         for sweep, run_id in of_kind.select("sweep", "run_id").sort("run_id").rows():
-            record = runs / sweep / run_id / "config.json"
+            record = RUNS / sweep / run_id / "config.json"
             try:
                 plugins.prepare(json.loads(record.read_bytes())["config"], record)
             except (OSError, ValueError, KeyError, TypeError):

@@ -16,8 +16,6 @@ from synth.metrics import HEADLINE_SLICES
 from synth.run.standing import Standing, Survey, look
 from synth.run.store import RunFolder
 
-TAIL_BYTES = 1 << 18
-"""Bytes read first from the end of a long metrics file."""
 _COLUMNS = {"step", "suite", "metric", "slice", "value"}
 
 
@@ -78,11 +76,7 @@ def last_metrics(folder: RunFolder) -> dict[str, Any]:
     if result is not None:
         headline = result.get("headline")
         return dict(headline) if isinstance(headline, dict) else {}
-    length, whole = TAIL_BYTES, False
-    rows: list[dict[str, Any]] = []
-    while not whole and not (rows and rows[0]["step"] != rows[-1]["step"]):
-        rows, whole = _last_rows(folder.metrics_path, length)
-        length *= 8
+    rows = read_metrics(folder)
     return values_by_name(
         row
         for row in rows
@@ -93,28 +87,16 @@ def last_metrics(folder: RunFolder) -> dict[str, Any]:
 def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
     """Read the rows of `metrics.jsonl`; an incomplete last line is skipped.
 
-    Raises `ValueError`, naming a file that cannot be read.
-    """
-    return _last_rows(folder.metrics_path, None)[0]
-
-
-def _last_rows(path: Path, length: int | None) -> tuple[list[dict[str, Any]], bool]:
-    """The rows in the last `length` bytes of a file, and whether that is the whole file.
-
     Raises `ValueError`, naming a file that cannot be read, or whose lines are not rows
     of metrics.
     """
+    path = folder.metrics_path
     try:
-        size = size_of(path)
-        start = 0 if length is None else max(0, size - length)
-        with path.open("rb") as file:
-            file.seek(start)
-            lines = file.read().split(b"\n")
-        rows = [json.loads(line) for line in lines[bool(start) : -1]]
+        if not size_of(path):  # absent, or nothing is measured yet
+            return []
+        rows = [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
         if not all(row.keys() >= _COLUMNS for row in rows):
             raise ValueError(f"a row lacks one of {', '.join(sorted(_COLUMNS))}")
-        return rows, not start
-    except FileNotFoundError:
-        return [], True
+        return rows
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None

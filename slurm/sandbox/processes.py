@@ -13,7 +13,7 @@ from pathlib import Path
 from slurm.clients import clean_environment
 from slurm.sandbox import accounting
 from slurm.sandbox.cluster_files import ClusterOptions
-from slurm.sandbox.daemons import Daemon, job_processes, path_of, search_path
+from slurm.sandbox.daemons import Daemon, path_of, search_path
 
 
 def cluster_daemons(options: ClusterOptions) -> list[Daemon]:
@@ -81,25 +81,6 @@ def environment(options: ClusterOptions) -> dict[str, str]:
     """This process's environment, with the cluster's configuration in it."""
     own = {"SLURM_CONF": str(options.conf), "PATH": search_path()}
     return clean_environment(os.environ) | own
-
-
-def crash_node(options: ClusterOptions, node: str) -> None:
-    """End a node as a power cut would: daemon and job processes, without warning.
-
-    `scontrol update state=down` alone does not simulate that: the daemon would go on
-    running the job.
-    """
-    pid = node_daemon(options, node).pid()
-    if pid is not None:
-        os.kill(pid, signal.SIGKILL)
-    for _ in range(3):  # a dying slurmstepd may leave a child for the next turn
-        for victim in step_daemons(options, node):
-            kill(victim)
-        for victim, words in job_processes(options.conf):
-            if words.get("SLURMD_NODENAME") == node:
-                kill(victim)
-    update = f"nodename={node}", "state=down", "reason=crash"
-    client(options, "scontrol", "update", *update, timeout_s=10)
 
 
 def step_daemons(options: ClusterOptions, node: str | None = None) -> list[int]:

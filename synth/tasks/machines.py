@@ -122,44 +122,6 @@ class Machine:
         solution: np.ndarray = np.linalg.lstsq(equations, right, rcond=None)[0]
         return solution.clip(min=0) / solution.clip(min=0).sum()
 
-    def information(self, weights_S: np.ndarray) -> Information:
-        """Exact entropies when the prefix reveals the state, drawn with `weights_S`.
-
-        True of Markov chains (the state is the last tokens) and of coupled pairs.
-        """
-        return mean_information(self.pairs(np.eye(self.num_states)), weights_S)
-
-    def entropy_bounds(self, length: int) -> tuple[float, float]:
-        """Bounds on the entropy rate of the stationary machine, in nats.
-
-        H(x[k] | x[<k], first state) <= rate <= H(x[k] | x[<k]) for k = `length`, by
-        enumerating all words (Cover and Thomas, theorem 4.5.1).
-        """
-        words = self.num_tokens**length
-        if words * self.num_states > 20_000_000:
-            raise ValueError(
-                f"{self.num_tokens} tokens have {words} words of length {length}, too "
-                "many to enumerate. Use a smaller length."
-            )
-        start_S = self.stationary()
-        known = [self._word_entropy(row_S, length) for row_S in np.eye(len(start_S))]
-        shorter = [
-            self._word_entropy(row_S, length - 1) for row_S in np.eye(len(start_S))
-        ]
-        low = float(start_S @ (np.array(known) - np.array(shorter)))
-        high = self._word_entropy(start_S, length) - self._word_entropy(
-            start_S, length - 1
-        )
-        return low, high
-
-    def _word_entropy(self, start_S: np.ndarray, length: int) -> float:
-        """Entropy of the first `length` tokens, in nats."""
-        weights_WS = start_S[None]
-        for _ in range(length):
-            weights_WS = np.tensordot(weights_WS, self.transitions_SVS, 1)
-            weights_WS = weights_WS.reshape(-1, self.num_states)
-        return float(entropy(weights_WS.sum(1)))
-
 
 def entropy(p_V: np.ndarray) -> np.ndarray:
     """-sum p log p over the last axis in nats, with 0 log 0 = 0."""

@@ -38,7 +38,7 @@ from synth.identity import identity
 from synth.metrics import Metric
 from synth.seeding import generator
 from synth.tasks.exact import EXACT_METRICS, ExactTask, ahead
-from synth.tasks.machines import Information, Machine
+from synth.tasks.machines import Machine
 from synth.tasks.task import EvaluationSet, Rows, Split, TaskConfig
 
 FIRST = 2
@@ -219,30 +219,6 @@ class Sources(ExactTask):
         p_RTVV = np.zeros((*tokens_RT.shape, size, size))
         p_RTVV[..., FIRST:, FIRST:] = self.machine.pairs(self.beliefs(tokens_RT))
         return p_RTVV
-
-    def information(self, coupling: float | None = None) -> Information:
-        """Closed-form entropies of the next token X and the one after Y, in nats.
-
-        markov: in the stationary state, the context known. coupled: before X, the clues
-        known, for one coupling.
-
-        Raises `ValueError` for hidden sources, which have none: see
-        `Machine.entropy_bounds`.
-        """
-        if self.config.family == "hidden":
-            raise ValueError(
-                "A hidden source has no closed-form entropy. Use "
-                "Machine.entropy_bounds, or average Sources.pairs over prefixes."
-            )
-        if self.config.family == "markov":
-            return self.machine.information(self.machine.stationary())
-        couplings = self.config.couplings
-        if coupling not in couplings:
-            raise ValueError(f"coupling must be one of {couplings}; got {coupling!r}.")
-        weights_S = np.zeros(self.machine.num_states)
-        k, marker = self.config.symbols, couplings.index(coupling)
-        weights_S[[_before_x(k, len(couplings), marker, d) for d in range(k)]] = 1
-        return self.machine.information(weights_S)
 
     def _tokens(self, rng: np.random.Generator, count: int) -> np.ndarray:
         drawn = FIRST + self.machine.sample(rng, count, self.config.length)

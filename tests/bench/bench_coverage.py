@@ -15,6 +15,7 @@ from functools import cache
 from typing import Literal
 
 import numpy as np
+from scipy import stats
 
 from analysis.claims import Contrast, Evidence, read_contrast
 from analysis.comparisons import cluster_bootstrap
@@ -25,7 +26,6 @@ from analysis.statistics import (
     Interval,
     mean_interval,
     share_difference,
-    share_interval,
     t_interval,
 )
 
@@ -82,7 +82,8 @@ def counts(rng: np.random.Generator, draws: int) -> Iterator[Line]:
     """Binomial intervals of P(learned), and Newcombe's of a difference of two."""
     for runs in (3, 5, 10):
         for method in METHODS:
-            bounds = [share_interval(k, runs, method) for k in range(runs + 1)]
+            tests = [stats.binomtest(k, runs) for k in range(runs + 1)]
+            bounds = [test.proportion_ci(0.95, method) for test in tests]
             for share in (*SHARES, None):
                 p = rng.random(draws) if share is None else np.full(draws, share)
                 low, high = np.array(bounds)[rng.binomial(runs, p)].T

@@ -8,12 +8,13 @@ import pytest
 from slurm.__main__ import main
 from slurm.job_record import read_record
 from slurm.sandbox import cluster as private
-from slurm.sandbox.processes import controller_daemon, crash_node
+from slurm.sandbox.processes import controller_daemon
 from slurm.status import cancel, read_status
 from sweeps.__main__ import main as sweeps
 from synth.run.store import RunFolder
 
 from .conftest import tiny, until
+from .faults import crash_node
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

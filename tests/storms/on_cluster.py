@@ -16,12 +16,13 @@ from collections.abc import Callable, Sequence
 from slurm.clients import QueueUnavailable
 from slurm.sandbox import cluster as private
 from slurm.sandbox.daemons import job_processes
-from slurm.sandbox.processes import client, controller_daemon, crash_node
+from slurm.sandbox.processes import client, controller_daemon
 from slurm.status import cancel, read_status
 from slurm.submission import SubmissionRefused
 from synth.config import RunConfig
 from synth.run.code_copy import HERE
 from tests.slurm.conftest import Site, until
+from tests.slurm.faults import crash_node
 
 Packs = Sequence[Sequence[RunConfig]]
 _LAUNCHER = """
