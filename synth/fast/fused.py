@@ -214,6 +214,18 @@ class FusedLayers:
         addresses = ctypes.c_void_p * len(self.parameters)
         self.weights = addresses(*(p.data_ptr() for p in self.parameters))
         self.grads = addresses(*(p.grad.data_ptr() for p in self.parameters))  # type: ignore[union-attr]
+        self.rooms: list[Tensor] = []
+
+    def take_room(self, count: int) -> Tensor:
+        """Memory for activations: that of an earlier step, if it has this size.
+
+        New memory costs a fifth of a step, since the kernel zeroes each of its pages.
+        """
+        while self.rooms:
+            room = self.rooms.pop()
+            if room.numel() == count:
+                return room
+        return torch.empty(count)
 
     def __call__(self, x_KBTD: Tensor) -> Tensor:
         """(K, B, T, D) to (K, B, T, D)."""
@@ -231,7 +243,7 @@ class _Layers(Function):
     def forward(ctx: Any, x_KBTD: Tensor, part: FusedLayers) -> Tensor:
         shape, kept = part.shape(x_KBTD), None
         if ctx.needs_input_grad[0]:
-            kept = torch.empty(part.native("kept_by_layers", shape))
+            kept = part.take_room(part.native("kept_by_layers", shape))
         tables = part.rotary.table(x_KBTD.shape[2], torch.empty(0))
         out = torch.empty_like(x_KBTD)
         part.native("layers", shape, part.weights, *tables, x_KBTD, out, kept)
@@ -244,6 +256,7 @@ class _Layers(Function):
         to_x = torch.empty_like(grad_KBTD)
         given = (ctx.shape, part.weights, part.grads, *ctx.tables)
         part.native("layers_backward", *given, ctx.kept, grad_KBTD, to_x)
+        part.rooms.append(ctx.kept)
         return to_x, None
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from synth.fast.memory import keep_freed_memory
 from synth.run.execution import Execution
 
 
@@ -28,8 +27,6 @@ def numerics(execution: Execution) -> Iterator[None]:
     torch.set_deterministic_debug_mode("error" if execution.device == "cpu" else 0)
     # Every tensor is written before it is read, so filling it first is a wasted pass.
     determinism.fill_uninitialized_memory = False
-    if execution.device == "cpu":
-        keep_freed_memory()
     try:
         with warnings.catch_warnings():
             # Lanes are rows of a flat tensor, so gradients have the parameters' strides.

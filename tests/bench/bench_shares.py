@@ -80,7 +80,7 @@ class Parts:
 
 
 def measured_parts(configs: PackRuns, execution: Execution, folder: Path) -> Parts:
-    """Measure the pieces, with threads and allocator as `train` sets them."""
+    """Measure the pieces, with threads as `train` sets them."""
     with numerics(execution):
         pack, training = Pack(configs, execution, None), configs[0].training
         clock: dict[str, float] = defaultdict(float)

@@ -17,7 +17,7 @@ import pytest
 
 from slurm.__main__ import main as slurm
 from sweeps.packs import memory_per_slot
-from synth.fast import memory, native
+from synth.fast import native
 from synth.run.execution import Execution
 from synth.training import train
 from tests.conftest import tiny_run
@@ -38,10 +38,6 @@ def without_linux_functions(patch, tmp_path):
         for name in names.split():
             patch.delattr(module, name, raising=False)
     patch.setattr(sys, "platform", "darwin")
-
-
-def without_glibc(patch, tmp_path):
-    patch.setattr(memory.ctypes, "CDLL", lambda name: object())
 
 
 def without_proc(patch, tmp_path):
@@ -80,7 +76,6 @@ def without_sync_of_folders(patch, tmp_path):
 
 TAKE_AWAY = (
     without_linux_functions,
-    without_glibc,
     without_proc,
     without_a_compiler,
     with_a_compiler_that_knows_no_flag,
@@ -91,12 +86,9 @@ TAKE_AWAY = (
 @pytest.fixture
 def fresh_caches():
     """What a process finds out once is found out here, and forgotten after it."""
-    caches = (native.load, memory.keep_freed_memory)
-    for cache in caches:
-        cache.cache_clear()
+    native.load.cache_clear()
     yield
-    for cache in caches:
-        cache.cache_clear()
+    native.load.cache_clear()
 
 
 @pytest.mark.filterwarnings("ignore:The step is not compiled")
@@ -105,7 +97,6 @@ def test_a_run_trains_without(take_away, tmp_path, monkeypatch, fresh_caches):
     config = tiny_run()
     eager = Execution(compile="off")
     (whole,) = train([config], tmp_path / "linux", eager)
-    memory.keep_freed_memory.cache_clear()
     take_away(monkeypatch, tmp_path)
     execution = Execution(compile="on") if "compiler" in take_away.__name__ else eager
     (outcome,) = train([config], tmp_path / "other", execution)

@@ -107,16 +107,17 @@ static void bf16_layers(const LayerShape* shape, const Half* const* weights,
     TileWeights layer_weights(z);
     TileSpace space(z);
     Attend attend(z.heads(cos_TC, sin_TC));
-    Scratch dropped(kept ? 0 : z.groups * z.s.layers * count), out(z.R * z.P);
+    long places = kept ? z.s.layers : 2;  // without a backward pass layers take turns
+    Scratch dropped(kept ? 0 : z.groups * places * count), out(z.R * z.P);
     for (long k = 0; k < z.s.K; k++)
         for (long l = 0; l < z.s.layers; l++) {
             layer_weights.read(z, weights + l * PARTS, k, true);
             for (long g = 0; g < z.groups; g++) {
                 long start = (k * z.s.S + g * z.together) * length;
                 long rows = z.sequences(g) * z.s.T;
-                float* base = kept ? kept + k * z.groups * z.s.layers * count : dropped.data;
+                float* base = kept ? kept + k * z.groups * places * count : dropped.data;
                 auto place = [&](long l) {
-                    return TileActivations(base + (g * z.s.layers + l) * count, z);
+                    return TileActivations(base + (g * places + l % places) * count, z);
                 };
                 bool last = l + 1 == z.s.layers;
                 if (l == 0) to_stream(x_KSTD + start, rows, z, place(0).x);

@@ -16,7 +16,6 @@ from synth.config import ModelConfig
 from synth.fast import native
 from synth.fast.compilation import nominal_seconds, step_form
 from synth.fast.fused import fuse
-from synth.fast.memory import keep_freed_memory
 from synth.fast.precision import advice, bf16_units
 from synth.models.backward import loss_and_backward
 from synth.models.decoder import PredictionModel
@@ -230,6 +229,7 @@ def test_scores_far_apart_and_lost_lanes():
 
 @needs_compiler
 @pytest.mark.filterwarnings("ignore:TrainingConfig.precision is 'bf16'")
+@pytest.mark.filterwarnings("ignore:A step in bf16 runs at")
 @pytest.mark.parametrize(
     ("horizon", "precision", "scale"),
     [
@@ -237,6 +237,8 @@ def test_scores_far_apart_and_lost_lanes():
         (2, "fp32", "d16-L4-h2"),
         (2, "bf16", "d16-L4-h2"),
         (2, "bf16", "d40-L4-h2"),
+        (1, "fp32", "d144-L2-h4"),
+        (1, "bf16", "d144-L2-h4"),
     ],
 )
 def test_a_native_run_in_a_pack_equals_itself_alone_bit_for_bit(
@@ -263,11 +265,13 @@ def test_a_native_run_in_a_pack_equals_itself_alone_bit_for_bit(
 
 @needs_compiler
 @pytest.mark.filterwarnings("ignore:TrainingConfig.precision is 'bf16'")
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("precision", "scale"), [("fp32", "d16-L4-h2"), ("bf16", "d40-L4-h2")]
+)
 def test_a_native_run_cut_and_resumed_ends_with_the_same_bits(
-    tmp_path, monkeypatch, precision
+    tmp_path, monkeypatch, precision, scale
 ):
-    config = tiny_run(2, precision=precision)
+    config = tiny_run(2, precision=precision, scale=scale)
     (expected,) = trained(tmp_path / "whole", config, execution=NATIVE)
     often = dataclasses.replace(NATIVE, checkpoint_every_seconds=0.0)
     step = Pack.train_step
@@ -416,7 +420,25 @@ def test_native_layers_use_those_units():
     assert (native.load(torch.bfloat16).widest > 48) == (bf16_units() is not None)
 
 
-def test_the_allocator_takes_the_thresholds():
-    import platform
+@needs_compiler
+def test_steps_share_memory_for_activations_and_passes_under_way_do_not():
+    model, _ = built("d16-L4-h2", lanes=1)
+    fuse(model, native.load())
+    layers = model.fused_trunk
+    drawn = torch.randn(2, 1, 2, 40, 16, generator=torch.Generator().manual_seed(0))
+    inputs = [x.clone().requires_grad_() for x in drawn]
 
-    assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
+    def back(x, out):
+        return torch.autograd.grad(out.square().sum(), x)[0]
+
+    alone = [back(x, layers(x)) for x in inputs]
+    assert len(layers.rooms) == 1
+    outputs = [layers(x) for x in inputs]
+    assert len(layers.rooms) == 0
+    together = [back(x, out) for x, out in zip(inputs, outputs, strict=True)]
+    assert len(layers.rooms) == 2
+    for one, other in zip(alone, together, strict=True):
+        assert torch.equal(one, other)
+    shorter = inputs[0][:, :, :10].detach().requires_grad_()
+    back(shorter, layers(shorter))
+    assert len(layers.rooms) == 1  # those of the other size are given back
