@@ -26,6 +26,21 @@ EVALUATION_SIZES = {
 """Numbers of evaluation examples, and their words. Training does not depend on them, so
 figures may average over runs that differ in them, and say so."""
 
+WORDS = {
+    "scale": "{}",
+    "p_open": "{:.0%} open names",
+    "max_evaluated": "m to {} in tests",
+    "max_operations": "m to {} in training",
+    "pause_tokens": "{} pause tokens",
+    "branches": "{} branches",
+    "consequences": "consequences of {} tokens",
+    "steps": "{} steps",
+    "warmup_steps": "{} warm-up steps",
+    "batch_rows": "{} rows a batch",
+    "context": "rows of {} tokens",
+}
+"""Values of fields, by the ends of their paths, in words; others are `name value`."""
+
 
 def column_path(name: str) -> str:
     """The dotted path of a `CONFIGURED` column; any other name is a path itself."""
@@ -81,6 +96,22 @@ def _complete(stored: Mapping[str, Any]) -> dict[str, Any]:
 def drop_bookkeeping(paths: Sequence[str]) -> list[str]:
     """The paths without those of `BOOKKEEPING`, unless there are no others."""
     return [path for path in paths if not path.endswith(BOOKKEEPING)] or list(paths)
+
+
+def describe_value(path: str, value: Any) -> str:
+    """A value with its field, for titles and captions.
+
+    >>> describe_value("task.p_open", 0.5), describe_value("task.tree", "chain")
+    ('50% open names', 'tree chain')
+    >>> describe_value("task.consequences", [1, 3]), describe_value("model.mixer", "rwkv")
+    ('consequences of 1 3 tokens', 'rwkv')
+    """
+    owner, _, name = path.rpartition(".")
+    if name in ("kind", "mixer") and owner:
+        return format_value(value)
+    if name not in WORDS or value is None:
+        return f"{name.replace('_', ' ')} {format_value(value)}"
+    return WORDS[name].format(value if "%" in WORDS[name] else format_value(value))
 
 
 def format_value(value: Any) -> str:

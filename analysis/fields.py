@@ -16,6 +16,8 @@ from analysis.comparisons import COSTS
 from analysis.configurations import (
     EVALUATION_SIZES,
     SEEDS,
+    WORDS,
+    describe_value,
     drop_bookkeeping,
     format_value,
     read_fields,
@@ -221,6 +223,8 @@ def value_label(column: str, value: Any) -> str:
         return f"{format_count(value)} parameters"
     if column in ("scale", "suite", "task"):
         return format_value(value).replace("_", " ")
+    if column.rpartition(".")[2] in WORDS:
+        return describe_value(column, value)
     return f"{column_label(column)} {format_value(value)}"
 
 

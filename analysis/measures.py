@@ -53,7 +53,7 @@ class Measure:
         unit = self.definition.unit if self.definition else ""
         fixed = [p for p in self.fixed.items() if p not in NEXT_TOKEN.items()]
         words = [self.metric.replace("_", " "), *(f"{k} {v}" for k, v in fixed)]
-        suffix = f" ({unit})" if unit not in ("", "share") else ""
+        suffix = f" ({unit})" if unit else ""
         return ", ".join(words) + suffix
 
     @property

@@ -29,6 +29,8 @@ SCHEMA: dict[str, pl.DataType] = {
     "mean": pl.Float64(),  # over seeds; null where a run diverged
     "low": pl.Float64(),  # interval over seeds; null for one seed
     "high": pl.Float64(),
+    "lowest": pl.Float64(),  # the seeds at the ends
+    "highest": pl.Float64(),
     "seeds": pl.Int64(),  # runs that ended
     "diverged": pl.Int64(),  # runs that failed
     "best": pl.Boolean(),  # whether this is the best rate of its curve
@@ -87,6 +89,8 @@ def _curve(runs: pl.DataFrame, measured: pl.DataFrame) -> list[dict[str, object]
                 "mean": mean,
                 "low": interval.low if bounded else None,
                 "high": interval.high if bounded else None,
+                "lowest": min(ended, default=None),
+                "highest": max(ended, default=None),
                 "seeds": len(ended),
                 "diverged": len(values[rate]) - len(ended),
                 "best": rate == curve.best,

@@ -14,8 +14,8 @@ import polars as pl
 from analysis.configurations import (
     EVALUATION_SIZES,
     column_path,
+    describe_value,
     drop_bookkeeping,
-    format_value,
     read_fields,
     strip_fields,
 )
@@ -120,14 +120,9 @@ def _describe_differences(
     ]
     paths = drop_bookkeeping(differing)
     return [
-        {path: _in_words(path, config[path]) for path in paths} for config in configs
+        {path: describe_value(path, config[path]) for path in paths}
+        for config in configs
     ]
-
-
-def _in_words(path: str, value: Any) -> str:
-    name = path.rpartition(".")[2].replace("_", " ")
-    text = format_value(value)
-    return text if name in ("kind", "mixer") else f"{name} {text}"
 
 
 def _select_fewest(differences: Sequence[dict[str, str]]) -> list[str]:

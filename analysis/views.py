@@ -15,6 +15,8 @@ from synth.metrics import split_metric
 
 PROGRESS = ("step", *COSTS)
 """Columns against which all evaluations are drawn as learning curves."""
+FEWEST_POINTS = 4
+"""With fewer evaluations there is no curve to see."""
 WHOLE = "whole"
 """The panel column of a view that has one panel."""
 
@@ -152,8 +154,8 @@ def view(
     """Select the rows of a figure. No field varies where rows are averaged.
 
     Without `x`: size where there are several, else training tokens where there are
-    several evaluations, else the series side by side. In a `heat` map `hue` is the second
-    axis, which may be a column of `PROGRESS` too.
+    `FEWEST_POINTS` evaluations, else the series side by side. In a `heat` map `hue` is
+    the second axis, which may be a column of `PROGRESS` too.
 
     Raises `ValueError` for an unknown field or measure, and where runs of equal x, hue
     and panel differ in more than their seeds; names the fields.
@@ -198,8 +200,8 @@ def _drop_repeats(runs: Runs) -> Runs:
 def _default_x(runs: Runs, measure: Measure, hue: str) -> str:
     if runs.done["parameters"].n_unique() > 1:
         return "parameters"
-    several = measure.rows(runs.done)["step"].n_unique() > 1
-    return "tokens" if several else hue
+    evaluations = measure.rows(runs.done)["step"].n_unique()
+    return "tokens" if evaluations >= FEWEST_POINTS else hue
 
 
 def _refuse_mixtures(runs: Runs, columns: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.arm_names import sort_rows
+from analysis.arm_names import arm_name, arms_of, sort_rows
 from analysis.fields import column_label, sort_distinct, value_label
 from analysis.measures import NEXT_TOKEN
 from analysis.modes import span_of, summarize_seeds
@@ -46,11 +46,17 @@ def field_figure(view: View, label: str = "") -> tuple[Figure, pl.DataFrame]:
     if view.is_curves:
         figure = _draw_curves(view, rows)
     else:
+        x = view.x
+        if x == "arm":
+            x, names = "objective", {arm: arm_name(arm) for arm in arms_of(rows)}
+            kind = pl.Enum(list(names.values()))
+            arm = pl.col("arm").replace_strict(names, return_dtype=kind)
+            rows = rows.with_columns(objective=arm)
         figure, _ = series.series_figure(
             rows,
-            view.x,
+            x,
             "title",
-            label=column_label(view.x),
+            label=column_label(x),
             hue=view.hue,
             unit=view.measure.label,
             limits=limits_of(view),
@@ -84,13 +90,21 @@ def _cell_columns(view: View) -> list[str]:
 
 
 def describe_view(view: View) -> str:
-    """What was trained (`describe_training`); a cell has one value of each axis."""
+    """What was trained (`describe_training`), and its size where no axis has sizes.
+
+    A cell has one value of each axis.
+    """
     axes = [
         name
         for name in _cell_columns(view)
         if name != "suite" and name not in view.measure.keys
     ]
-    return describe_training(view.rows, *axes)
+    words = describe_training(view.rows, *axes)
+    sizes = view.rows["scale"].unique().to_list()
+    if len(sizes) > 1 or {"scale", "parameters"} & set(axes):
+        return words
+    task, _, rest = words.partition("; ")
+    return "; ".join([task, sizes[0], rest])
 
 
 def _floor_label(view: View) -> str:
@@ -174,19 +188,20 @@ def with_titles(view: View) -> pl.DataFrame:
 def _draw_curves(view: View, rows: pl.DataFrame) -> Figure:
     titles = rows["title"].unique(maintain_order=True).to_list()
     looks, noise = series.looks_of(rows, view.hue), False
+    look = curves.CurveStyle.of(rows, ["title"], view.hue)
     with style.house_style():
         figure, grid = style.wrapped_panels(len(titles), view.measure.label)
         for axes, title in zip(grid, titles, strict=True):
             here = rows.filter(pl.col("title") == title)
             share = view.measure.is_share
             noise |= curves.draw_curves(
-                axes, here, view.x, hue=view.hue, looks=looks, share=share
+                axes, here, view.x, hue=view.hue, looks=looks, share=share, look=look
             )
             axes.set_title(title)
             _set_limits(axes, view, here)
             series.draw_bounds(axes, here.with_columns(place=pl.col(view.x)))
         style.label_x(figure, column_label(view.x))
-        handles = curves.curve_keys(looks, view.hue, noise)
+        handles = curves.curve_keys(looks, view.hue, noise, look)
         style.legend_below(
             figure, [*handles, *series.bound_keys(rows, _floor_label(view))]
         )

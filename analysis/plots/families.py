@@ -3,7 +3,7 @@
 import polars as pl
 from matplotlib.lines import Line2D
 
-from analysis.arm_names import arm_name, arms_of, sort_rows
+from analysis.arm_names import arms_of, sort_rows
 from analysis.fields import sort_distinct
 from analysis.plots import curves, events, layer_law, series, style
 from analysis.plots.acceptance import acceptance_figure
@@ -139,6 +139,7 @@ def figure_s16(frame: pl.DataFrame) -> Drawn:
         unit="exact match, mean over m",
         log=True,
         floor="guess floor, mean over m",
+        skip_flat=True,
     )
 
 
@@ -198,6 +199,7 @@ def choice_points(frame: pl.DataFrame) -> Drawn:
     scales, noise = by_scale(rows), False
     tables: list[pl.DataFrame] = []
     lines = style.lines_in_order(sort_distinct(rows[MIXER]))
+    look = curves.CurveStyle.of(rows, ["scale", MIXER])
     with style.house_style():
         width = max(style.PANEL_WIDTH * len(scales), style.NARROWEST)
         figure = style.empty_figure(width, 2 * style.PANEL_HEIGHT)
@@ -207,7 +209,7 @@ def choice_points(frame: pl.DataFrame) -> Drawn:
             for mixer in sort_distinct(here[MIXER]):
                 has_mixer, line = pl.col(MIXER) == mixer, lines[mixer]
                 noise |= curves.draw_curves(
-                    above, here.filter(has_mixer), "tokens", line=line
+                    above, here.filter(has_mixer), "tokens", line=line, look=look
                 )
                 own = times.filter(has_mixer, scale=scale)
                 table = events.draw_events(below, own, line, len(lines) == 1)
@@ -221,9 +223,9 @@ def choice_points(frame: pl.DataFrame) -> Drawn:
         grid[0][0].set_ylabel("excess loss at choices, nats")
         grid[1][0].set_ylabel(f"share of runs below {level:g}")
         style.label_x(figure, "training tokens")
-        text = f"the source itself (0), and {level:g}"
+        text = f"the optimum (0), and learned ({level:g})"
         reference = Line2D([], [], **series.REFERENCE, label=text)
-        handles = [*curves.curve_keys(arms_of(rows), noise=noise), reference]
+        handles = [*curves.curve_keys(arms_of(rows), noise=noise, look=look), reference]
         if len(lines) > 1:
             handles += [
                 Line2D([], [], color=style.FAINT, ls=line, label=mixer)
@@ -241,26 +243,28 @@ def choice_points(frame: pl.DataFrame) -> Drawn:
 )
 def choice_weights(frame: pl.DataFrame) -> Drawn:
     """Share of loss terms, loss and gradient at choice points, arm by arm."""
-    shares = ["term share", "loss share", "gradient share", "projection share"]
-    share = pl.col("metric").str.replace("_", " ")
+    names = {
+        "term_share": "terms",
+        "loss_share": "loss",
+        "gradient_share": "gradient",
+        "projection_share": "projection",
+    }
     rows = at_end(frame).filter(
         pl.col("slice") == "role=choice-point",
         pl.col("suite") == "probe/test",
-        share.is_in(shares),
+        pl.col("metric").is_in(list(names)),
     )
-    names = {arm: arm_name(arm) for arm in arms_of(rows)}
-    rows = rows.with_columns(
-        share=share.cast(pl.Enum(shares)),
-        objective=pl.col("arm").replace_strict(
-            names, return_dtype=pl.Enum([*names.values()])
-        ),
+    share = pl.col("metric").replace_strict(
+        names, return_dtype=pl.Enum([*names.values()])
     )
+    rows = rows.with_columns(share=share, panel=pl.lit(""))
     return series.series_figure(
         _require(sort_rows(rows, "share", "arm", "seed"), "saved choice-point probes"),
-        "objective",
         "share",
-        label="objective",
-        unit="share of the whole at choice points",
+        "panel",
+        label="of the terms of the loss, the loss, the norm of the gradient, and the "
+        "projection of the gradient",
+        unit="share at choice points",
     )
 
 

@@ -126,7 +126,7 @@ def draw_picture(
     in_label = setting.label.split(", ")
     words = describe_training(setting.frame, *columns).split("; ")
     training = "; ".join(word for word in words if word not in in_label)
-    annotate(figure, training, setting.label)
+    annotate(figure, training, setting.brief)
     name = picture_name(name, setting)
     return Picture(name, about, setting.label, training, figure, table)
 

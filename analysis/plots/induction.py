@@ -43,6 +43,7 @@ def induction_figure(frame: pl.DataFrame, panel: str, title: str) -> Drawn:
         unit=LABEL,
         log=True,
         floor="guess the commonest name",
+        skip_flat=True,
     )
 
 
@@ -69,4 +70,5 @@ def names_figure(frame: pl.DataFrame) -> Drawn:
         "condition",
         label="names in the story, k",
         unit=LABEL,
+        skip_flat=True,
     )

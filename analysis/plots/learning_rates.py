@@ -15,12 +15,15 @@ from analysis.rate_curves import rate_curves
 from analysis.selection import by_scale, drop_unreadable
 from analysis.trajectories import declared
 
+DODGE = 0.04
+"""Factors of ten over which the arms are spread at one rate."""
+
 
 def rate_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     """Draw the first metric of one task against the rate: a panel for each size.
 
-    A ring marks the best rate of a curve, a cross one at the edge of its grid. The box
-    in a panel has what each arm loses within a factor of three of its best rate.
+    A ring marks the best rate of a curve, a cross one at the edge of its grid. The
+    legend has what each arm loses within a factor of three of its best rate.
     Returns the figure and the plotted table, see `rate_curves.rate_curves`.
 
     Raises
@@ -43,7 +46,7 @@ def rate_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
         )
     definition = declared(frame, metric)
     with style.house_style():
-        unit = f"{metric.replace('_', ' ')}, {suites[0]}"
+        unit = f"{metric}, {suites[0]}".replace("_", " ")
         scales = by_scale(table)
         figure, grid = style.wrapped_panels(len(scales), unit)
         for axes, scale in zip(grid, scales, strict=True):
@@ -52,7 +55,9 @@ def rate_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
             if definition is not None and definition.unit == "share":
                 axes.set_ylim(*series.SHARE_LIMITS)
         style.label_x(figure, "learning rate")
-        style.legend_below(figure, _keys(table))
+        lost = "in brackets: lost within a factor of 3 of the best rate"
+        has_lost = table["sensitivity"].drop_nulls().len() > 0
+        style.legend_below(figure, _keys(table), lost if has_lost else None)
     return figure, table
 
 
@@ -63,37 +68,29 @@ def _draw_panel(axes: Axes, table: pl.DataFrame) -> None:
     rates = table["learning_rate"].unique().sort().to_list()
     names = [f"{rate:.2g}" for rate in rates]
     axes.set_xticks(rates, names, **style.slant(names))
-    losses = []
-    for arm in arms_of(table):
+    arms = arms_of(table)
+    shifts = 10 ** style.spread_positions(len(arms), DODGE)
+    for arm, shift in zip(arms, shifts, strict=True):
         color = style.color_of(arm)
         curve = table.filter(arm=arm).sort("learning_rate")
         mark: Any = {"marker": style.marker_of(arm), "color": color, "ms": 4}
-        axes.plot(curve["learning_rate"], curve["mean"], **mark)
-        bars = curve.drop_nulls("low")
-        axes.vlines(
-            bars["learning_rate"], bars["low"], bars["high"], color=color, lw=0.8
-        )
+        place = curve["learning_rate"] * shift
+        axes.plot(place, curve["mean"], **mark)
+        axes.vlines(place, curve["lowest"], curve["highest"], color=color, lw=0.8)
         best = curve.filter("best").drop_nulls("mean")
         for row in best.iter_rows(named=True):
             shape: Any = {"marker": "o" if row["interior"] else "x", "mfc": "none"}
-            axes.plot(row["learning_rate"], row["mean"], color=color, ms=10, **shape)
-        if best.height and best["sensitivity"][0] is not None:
-            text = f"{arm_name(arm)}: {best['sensitivity'][0]:.2g}"
-            losses.append(Line2D([], [], **mark, label=text))
-    if losses:
-        options: Any = {"fontsize": 7.5, "title_fontsize": 7.5, "framealpha": 0.8}
-        title = "lost within a factor of 3"
-        axes.legend(
-            handles=losses, title=title, frameon=True, edgecolor="white", **options
-        )
+            at = row["learning_rate"] * shift
+            axes.plot(at, row["mean"], color=color, ms=10, **shape)
 
 
 def _keys(table: pl.DataFrame) -> list[Line2D]:
     faint: Any = {"color": style.FAINT, "ls": "", "ms": 8}
     handles = series.series_keys(arms_of(table), band=False)
-    if table["low"].drop_nulls().len():
-        text = "mean, 95 % interval"
-        handles.append(Line2D([], [], marker="|", label=text, **faint))
+    for handle, arm in zip(handles, arms_of(table), strict=True):
+        handle.set_label(arm_name(arm) + _lost(table.filter(arm=arm)))
+    text = "mean, lowest and highest seed"
+    handles.append(Line2D([], [], marker="|", label=text, **faint))
     best = table.filter("best").drop_nulls("mean")["interior"].unique()
     if True in best:
         handles.append(
@@ -102,3 +99,14 @@ def _keys(table: pl.DataFrame) -> list[Line2D]:
     if False in best:
         handles.append(Line2D([], [], marker="x", label="best, at the edge", **faint))
     return handles
+
+
+def _lost(table: pl.DataFrame) -> str:
+    """What an arm loses within a factor of three of its best rate, size by size."""
+    best = table.filter("best").drop_nulls("sensitivity").sort("parameters")
+    losses = [f"{loss:.2g}" for loss in best["sensitivity"]]
+    if not losses:
+        return ""
+    if table["scale"].n_unique() == 1:
+        return f" ({losses[0]})"
+    return f" ({', '.join(map(' '.join, zip(best['scale'], losses, strict=True)))})"

@@ -98,7 +98,7 @@ def overviews(
 
     def draw(setting: Setting) -> Picture:
         here = view(setting.frame, Query(), x, panel=panel)
-        figure, table = field_figure(here, setting.label)
+        figure, table = field_figure(here, setting.brief)
         about = f"{here.measure.label} of the task {here.rows['task'][0]}.".capitalize()
         name = picture_name(file_name(here), setting)
         return Picture(name, about, setting.label, describe_view(here), figure, table)

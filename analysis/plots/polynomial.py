@@ -169,10 +169,10 @@ def _draw_floor(axes: Axes, table: pl.DataFrame) -> None:
 
 def legend_keys(arms: list[str]) -> list[Line2D]:
     """Legend entries of `draw_panel`; the last is that of the floor."""
-    faint = style.FAINT
+    faint, floor = style.FAINT, "guess floor, and its sampling error"
     hollow: dict[str, Any] = {"color": faint, "marker": "o", "mfc": "white", "ls": ""}
     return [
         *series.series_keys(arms),
         Line2D([], [], label="may be guessing", **hollow),
-        Line2D([], [], color=faint, ls=(0, (1, 1.2)), lw=1.2, label="guess floor"),
+        Line2D([], [], color=faint, ls=(0, (1, 1.2)), lw=1.2, label=floor),
     ]

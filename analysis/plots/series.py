@@ -29,6 +29,8 @@ BOUND_LINES: Any = {"floor": REFERENCE, "ceiling": REFERENCE | {"ls": (0, (5, 2)
 """Lines at the score of guessing, and at the best possible score."""
 LEVEL_LINES: Any = BOUND_LINES | {"one_of_k": REFERENCE | {"ls": (0, (6, 1.5, 1, 1.5))}}
 """All lines of `draw_bounds`; `one_of_k` is the score of one of a story's k names."""
+FLAT = 0.1
+"""Means of a share that lie closer together, and no higher than guessing, show nothing."""
 NOISE: Any = {"color": "#3b3b3b", "alpha": 0.13, "lw": 0, "zorder": 1}
 """The band of `draw_noise`."""
 BAR = 0.4
@@ -49,6 +51,7 @@ def series_figure(
     log: bool = False,
     limits: tuple[float, float] | None = SHARE_LIMITS,
     floor: str = "guess floor",
+    skip_flat: bool = False,
 ) -> tuple[Figure, pl.DataFrame]:
     """Draw `value` against `x`: a panel for each value of `panel`, in order of appearance.
 
@@ -63,10 +66,14 @@ def series_figure(
         Ends of the y axis.
     floor
         Name of the floor in the legend.
+    skip_flat
+        Leave out panels of a share in which no arm does better than guessing, and name
+        them below the figure.
 
     Returns the figure and the plotted table: summaries of seeds (`summarize_seeds`) with
     intervals over test items (`resampling.add_items_interval`).
     """
+    rows, flat = _split_flat(rows, panel, [x, hue]) if skip_flat else (rows, [])
     is_share, is_line = limits == SHARE_LIMITS, rows[x].dtype.is_numeric() and x != hue
     span, noise, by = span_of(rows), False, list(dict.fromkeys((panel, x, hue)))
     table = add_items_interval(rows, summarize_seeds(rows, by, span, is_share), by)
@@ -94,8 +101,35 @@ def series_figure(
         style.label_x(figure, label)
         handles: list[Artist] = [*series_keys(looks, hue, table=table)]
         handles += [*bound_keys(rows, floor), *[noise_key()] * noise]
-        style.legend_below(figure, handles)
+        style.legend_below(figure, handles, _name_flat([*map(title.format, flat)]))
     return figure, table
+
+
+def _split_flat(
+    rows: pl.DataFrame, panel: str, cell: list[str]
+) -> tuple[pl.DataFrame, list[Any]]:
+    """The rows of panels with something to see, and the other panels.
+
+    There is nothing to see where no mean exceeds the lowest of `LEVEL_LINES` and all
+    means lie within `FLAT` of each other. Raises `ValueError` if all panels are such.
+    """
+    levels = [name for name in ("floor", "one_of_k") if name in rows.columns]
+    means = rows.group_by(panel, *cell).agg(pl.col("value", *levels).mean())
+    value = pl.col("value")
+    at_floor = (value <= pl.min_horizontal(levels)).all()
+    is_flat = at_floor & (value.max() - value.min() <= FLAT)
+    panels = means.group_by(panel).agg(is_flat=is_flat.fill_null(False))
+    flat = panels.filter("is_flat")[panel]
+    if len(flat) == panels.height:
+        raise ValueError("no arm does better than guessing anywhere")
+    shown = rows.filter(~pl.col(panel).is_in(flat.implode()))
+    order = rows[panel].unique(maintain_order=True)
+    return shown, [value for value in order if value in flat]
+
+
+def _name_flat(titles: list[str]) -> str | None:
+    """The line of the legend about panels that are left out."""
+    return f"left out, at guessing or below: {'; '.join(titles)}" if titles else None
 
 
 def looks_of(rows: pl.DataFrame, hue: str) -> dict[Any, tuple[str, str]]:
@@ -170,8 +204,15 @@ def bound_keys(rows: pl.DataFrame, floor: str = "guess floor") -> list[Line2D]:
 
 
 def _tick_places(values: pl.Series, log: bool) -> dict[Any, float]:
-    """The place of each value of x: 0, 1, 2 for names; numbers, or their log10."""
-    ordered = sort_distinct(values.drop_nulls())
+    """The place of each value of x: 0, 1, 2 for names; numbers, or their log10.
+
+    Names of an Enum keep its order.
+    """
+    values = values.drop_nulls()
+    if isinstance(values.dtype, pl.Enum):
+        ordered = values.unique().sort().to_list()
+    else:
+        ordered = sort_distinct(values)
     if not values.dtype.is_numeric():
         return {name: float(place) for place, name in enumerate(ordered)}
     return {value: math.log10(value) if log else float(value) for value in ordered}

@@ -34,7 +34,7 @@ ARMS = {
 }
 """Colour and marker of the usual arms."""
 OTHER_COLORS = ("#7a5195", "#56b4e9", "#8c8c00", "#e69f00", "#a05a2c", "#d62f6b")
-OTHER_MARKERS = ("P", "X", "<", ">", "p", "h", "*", "d")
+OTHER_MARKERS = ("P", "X", "<", ">", "p", "h", "8", "d")
 """Colours and markers of other arms, chosen by their names."""
 OTHER_ARMS = {"latent1": (OTHER_COLORS[0], "h"), "top": (OTHER_COLORS[2], "d")}
 """Arms of one figure that would look alike by their names."""
@@ -178,7 +178,9 @@ def legend_below(
     columns = len(handles)
     while columns > 1 and _legend_width(lengths, columns) > figure.get_figwidth():
         columns -= 1
-    lines = -(-len(handles) // columns) + bool(title)
+    if title is not None:
+        title = textwrap.fill(title, int(15 * figure.get_figwidth()))
+    lines = -(-len(handles) // columns) + (title.count("\n") + 1 if title else 0)
     figure.set_figheight(figure.get_figheight() + 0.19 * lines + 0.1)
     figure.legend(
         # matplotlib fills columns; this order makes the entries read row by row.
@@ -188,6 +190,7 @@ def legend_below(
         columnspacing=1.2,
         handlelength=1.7,
         title=title,
+        title_fontsize=mpl.rcParams["legend.fontsize"],
     )
 
 

@@ -134,7 +134,7 @@ def test_arms_are_compared_in_each_setting(results):
         == [(f"pause tokens {n}", scale) for n in (5, 0) for scale in ("10k", "30k")]
         or table.height == 4
     )
-    assert set(table["where"]) == {"pause tokens 0", "pause tokens 5"}
+    assert set(table["where"]) == {"0 pause tokens", "5 pause tokens"}
     assert table["difference"].to_list() == pytest.approx([0.2] * 4, abs=0.05)
     equal = compute_contrasts(read(results / "p.parquet"), Query(), at="tokens").table
     assert equal["difference"].to_list() == pytest.approx(table["difference"].to_list())

@@ -14,9 +14,9 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.collect import collect
-from analysis.parquet import read_all, write
+from analysis.parquet import read, read_all, results_folder, write
 from analysis.plots import families, style
-from analysis.plots.curves import cost_figure
+from analysis.plots.curves import CurveStyle, cost_figure, curve_keys, draw_curves
 from analysis.plots.gallery import draw_settings
 from analysis.plots.polynomial import polynomial_figure, polynomial_table
 from analysis.settings import Setting
@@ -191,7 +191,7 @@ def test_a_reason_for_leaving_out_is_given_once():
 def test_settings_are_never_averaged_as_if_they_were_seeds(tmp_path):
     write_polynomial_sweep(tmp_path, pauses=(0, 5))
     frame = collect(tmp_path).frame
-    with pytest.raises(ValueError, match="pause tokens 5"):
+    with pytest.raises(ValueError, match="5 pause tokens"):
         polynomial_table(frame)
     one = polynomial_table(frame.filter(pl.col("pause_tokens") == 0))
     assert one["seeds"].unique().to_list() == [5]
@@ -274,7 +274,10 @@ def test_tables_of_the_suite_are_found_from_any_directory(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert '"verdict": "supported"' in done.stdout
-    assert "seen minus unseen at 30k (p open 1), 100k (p open 1)" in done.stdout
+    assert (
+        "seen minus unseen at 30k (100% open names), 100k (100% open names)"
+        in done.stdout
+    )
     assert not re.search(r"\b[0-9a-f]{8}\b", done.stdout), "settings have words"
 
 
@@ -360,3 +363,57 @@ def test_the_layer_law_has_its_line_and_lines_without_the_law(tmp_path):
     mean = one.table.filter(target="token ids", layer=3)
     assert mean["mean"].to_list() == pytest.approx([-0.6])
     assert mean["slope"].to_list() == pytest.approx([-0.2])
+
+
+def test_panels_and_curves_at_guessing_are_left_out_with_a_word():
+    """In the committed table closed names score nothing, open ones something."""
+    frame = read(results_folder() / "induction-quick.parquet")
+    for name, left_out in (
+        ("figure-7-induction", "0% of stories with open names"),
+        ("induction-by-names", "30k, 0% with open names; 100k, 0% with open names"),
+    ):
+        (picture,), reasons = families.FIGURES[name].pictures(frame)
+        assert not reasons
+        titles = [axes.get_title() for axes in picture.figure.axes]
+        assert all("100%" in title for title in titles), titles
+        (legend,) = picture.figure.legends
+        told = " ".join(legend.get_title().get_text().split())
+        assert told == f"left out, at guessing or below: {left_out}"
+    pictures, (reason,) = families.FIGURES["curves-induction"].pictures(frame)
+    assert [one.label for one in pictures] == ["100% open names"]
+    assert reason.startswith(
+        "0% open names: the second token accuracy of no arm exceeds"
+    )
+    closed = frame.filter(pl.col("open_names") == 0)
+    _, (reason,) = families.FIGURES["figure-7-induction"].pictures(closed)
+    assert reason == "no arm does better than guessing anywhere"
+
+
+def test_curves_have_medians_for_two_groups_and_bands_for_many_runs():
+    rows = pl.DataFrame(
+        [
+            ("n1", f"r{seed}", "10k", step, float(seed >= 2) * step / 2)
+            for seed in range(5)
+            for step in (0, 1, 2)
+        ],
+        schema=["arm", "run_id", "scale", "step", "value"],
+        orient="row",
+    )
+    look = CurveStyle.of(rows, ["scale"])
+    assert look == CurveStyle(median=True)
+    assert not CurveStyle.of(rows.filter(pl.col("run_id") > "r1"), ["scale"]).median
+    axes = matplotlib.figure.Figure().subplots()
+    rows = rows.with_columns(tokens=pl.col("step") * 10)
+    draw_curves(axes, rows, "tokens", look=look)
+    *_, middle, _ticks = axes.lines
+    assert list(middle.get_ydata()) == [0.0, 0.5, 1.0], "of 0, 0, 1, 1, 1 at the end"
+    many = pl.concat(rows.with_columns(run_id=pl.col("run_id") + x) for x in "abcdef")
+    look = CurveStyle.of(many, ["scale"])
+    assert look.bands
+    axes = matplotlib.figure.Figure().subplots()
+    draw_curves(axes, many, "tokens", look=look)
+    assert len(axes.lines) == 2, "the median, and no ticks of events"
+    (band,) = axes.collections
+    assert band.get_paths()[0].vertices[:, 1].max() == 1.0
+    labels = [key.get_label() for key in curve_keys(["n1"], look=look)]
+    assert labels == ["n = 1 (next token)", "middle half of runs", "median"]

@@ -92,7 +92,7 @@ def test_signal_and_noise_of_a_sweep(runs):
         ValueError, match="an arm of the runs: n1, n2, n3, n4; got 'n9'"
     ):
         noise_table(rows, baseline="n9")
-    assert small["setting"] == "scale 10k"
+    assert small["setting"] == "10k"
 
 
 def test_no_arm_is_apart_from_a_baseline_without_spread_or_mean(runs):

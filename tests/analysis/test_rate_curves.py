@@ -100,7 +100,9 @@ def test_the_figure_marks_the_best_rate_of_each_curve(frame):
     assert no_runs.startswith("no finished run is for ")
     assert "8 seeds" not in rates.training
     (axes,) = rates.figure.axes
-    assert axes.get_legend().get_texts()[0].get_text() == "n = 1: 0.2"
+    (legend,) = rates.figure.legends
+    assert legend.get_texts()[0].get_text() == "n = 1 (0.2)"
+    assert "lost within a factor of 3" in legend.get_title().get_text()
     assert [t.get_text() for t in axes.get_xticklabels()][:2] == ["0.001", "0.002"]
     rings = [line for line in axes.lines if line.get_markersize() == 10]
     assert [tuple(line.get_xydata()[0]) for line in rings] == [(2e-3, 0.75)]
