@@ -1,5 +1,6 @@
-"""Public names have a docstring; a method may have that of the method it overrides."""
+"""Public names have a docstring (perhaps that of an overridden method); examples hold."""
 
+import doctest
 import importlib
 import inspect
 import pkgutil
@@ -24,14 +25,18 @@ def public(holder: object, module: str) -> list[tuple[str, object]]:
     ]
 
 
+def modules(room):
+    """Every module of a room but notebooks and commands."""
+    package = importlib.import_module(room)
+    for found in pkgutil.walk_packages(package.__path__, f"{room}."):
+        if not found.name.endswith("__main__") and ".notebooks." not in found.name:
+            yield importlib.import_module(found.name)
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_public_names_have_a_docstring(room):
-    package = importlib.import_module(room)
     missing = []
-    for found in pkgutil.walk_packages(package.__path__, f"{room}."):
-        if found.name.endswith("__main__") or ".notebooks." in found.name:
-            continue
-        module = importlib.import_module(found.name)
+    for module in modules(room):
         for name, value in public(module, module.__name__):
             where = f"{module.__name__}.{name}"
             if not inspect.getdoc(value):
@@ -43,3 +48,10 @@ def test_public_names_have_a_docstring(room):
                     if not inspect.getdoc(getattr(value, member))
                 ]
     assert not missing
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_examples_in_docstrings_hold(room):
+    results = [doctest.testmod(module) for module in modules(room)]
+    assert sum(result.failed for result in results) == 0
+    assert sum(result.attempted for result in results) > 0

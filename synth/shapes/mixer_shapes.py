@@ -167,10 +167,9 @@ class RWKVShape:
 def mixer_shape(mixer: Mixer, shape: Scale) -> MixerShape:
     """Inner widths and counts of a mixer at a scale.
 
-        >>> from synth.identity import Part, identity
-    from synth.scales import SCALES
-        >>> mixer_shape("mamba2", SCALES["1M"])
-        MambaShape(width=128, heads=4, channels=32, state=58, chunk=32)
+    >>> from synth.scales import SCALES
+    >>> mixer_shape("mamba2", SCALES["1M"])
+    MambaShape(width=128, heads=4, channels=32, state=58, chunk=32)
     """
     if mixer == "mamba2":
         return MambaShape.of(shape)

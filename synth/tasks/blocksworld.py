@@ -45,10 +45,7 @@ State = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class BlocksworldConfig(TaskConfig):
-    """Plan moves between the 73 configurations of four blocks.
-
-    How many paths the training rows show.
-    """
+    """Plan moves between the 73 configurations of four blocks."""
 
     kind: ClassVar[str] = "blocksworld"
     version: ClassVar[int] = 1

@@ -88,10 +88,7 @@ def roles_of(kind_RT: np.ndarray, governor_RT: np.ndarray, horizon: int) -> np.n
 
 @dataclass(frozen=True, kw_only=True)
 class ChoicePointsConfig(TaskConfig):
-    """Follow branching texts, whose few choices decide the tokens after them.
-
-    How many branches, how far apart, and how long each determines what follows.
-    """
+    """Follow branching texts, whose few choices decide the tokens after them."""
 
     kind: ClassVar[str] = "choice-points"
     metrics: ClassVar[tuple[Metric, ...]] = (

@@ -60,10 +60,7 @@ Step = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class CountdownConfig(TaskConfig):
-    """Reach a target by combining numbers with + - * /.
-
-    How many numbers, how large, and the pause before the answer.
-    """
+    """Reach a target by combining numbers with + - * /."""
 
     kind: ClassVar[str] = "countdown"
     metrics: ClassVar[tuple[Metric, ...]] = (

@@ -67,10 +67,7 @@ USED_BY = {
 
 @dataclass(frozen=True, kw_only=True)
 class DiscoveryConfig(TaskConfig):
-    """Make up strings of one structure that were not trained on.
-
-    The structure, its size, the training set, and the random prefix.
-    """
+    """Make up strings of one structure that were not trained on."""
 
     kind: ClassVar[str] = "discovery"
     metrics: ClassVar[tuple[Metric, ...]] = (

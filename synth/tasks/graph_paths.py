@@ -39,10 +39,7 @@ MAX_NODES = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class GraphPathsConfig(TaskConfig):
-    """Plan paths in a random graph of which only paths are shown.
-
-    The graph, and how much of it the training rows cover.
-    """
+    """Plan paths in a random graph of which only paths are shown."""
 
     kind: ClassVar[str] = "graph-paths"
     version: ClassVar[int] = 1

@@ -47,10 +47,7 @@ EDGE, MAP_END, FIRST_HOPS = 1, 2, 3
 
 @dataclass(frozen=True, kw_only=True)
 class KHopConfig(TaskConfig):
-    """Follow the edges of a cycle for k steps.
-
-    The cycle, its labels, and what is asked about it.
-    """
+    """Follow the edges of a cycle for k steps."""
 
     kind: ClassVar[str] = "k-hop"
     metrics: ClassVar[tuple[Metric, ...]] = (

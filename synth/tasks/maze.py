@@ -56,10 +56,7 @@ MAX_CELLS = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class MazeConfig(TaskConfig):
-    """Walk through mazes in which few turns matter.
-
-    The turns on the way, and the size of what leaves them.
-    """
+    """Walk through mazes in which few turns matter."""
 
     kind: ClassVar[str] = "maze"
     metrics: ClassVar[tuple[Metric, ...]] = (

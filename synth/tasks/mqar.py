@@ -49,10 +49,7 @@ FILLER, FIRST_KEY = 1, 2
 
 @dataclass(frozen=True, kw_only=True)
 class MqarConfig(TaskConfig):
-    """Recall the values of many keys.
-
-    The pairs, how long ago they were shown, and how many symbols there are.
-    """
+    """Recall the values of many keys."""
 
     kind: ClassVar[str] = "mqar"
     metrics: ClassVar[tuple[Metric, ...]] = (

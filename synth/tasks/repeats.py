@@ -34,10 +34,7 @@ BLOCK_TOKENS = 1 << 16
 
 @dataclass(frozen=True, kw_only=True)
 class RepeatsConfig(TaskConfig):
-    """Copy random segments that repeat: induction with nothing else to learn.
-
-    How long the segments are, and of how many symbols.
-    """
+    """Copy random segments that repeat: induction with nothing else to learn."""
 
     kind: ClassVar[str] = "repeats"
     version: ClassVar[int] = 1

@@ -59,10 +59,7 @@ LITERALS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class SatConfig(TaskConfig):
-    """Satisfy random 3-SAT formulas.
-
-    How many variables, and how many clauses for each of them.
-    """
+    """Satisfy random 3-SAT formulas."""
 
     kind: ClassVar[str] = "sat"
     metrics: ClassVar[tuple[Metric, ...]] = (

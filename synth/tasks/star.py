@@ -75,10 +75,7 @@ GRAPH = re.compile(r"\d+,\d+(\|\d+,\d+)*/\d+,\d+=\d+(,\d+)*", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class StarConfig(TaskConfig):
-    """Find the path from the centre of a star graph to the end of one arm.
-
-    The graph G(degree, length), its labels, and how its path is written.
-    """
+    """Find the path from the centre of a star graph to the end of one arm."""
 
     kind: ClassVar[str] = "star"
     metrics: ClassVar[tuple[Metric, ...]] = (

@@ -1,6 +1,5 @@
 """The scheduler's words, and what they mean; no scheduler is asked."""
 
-import doctest
 import os
 import subprocess
 import sys
@@ -116,7 +115,3 @@ def test_clients_see_no_settings_of_the_shell_that_calls(monkeypatch):
 def test_bytes_that_are_no_text_are_shown_somehow():
     script = "import sys; sys.stdout.buffer.write(bytes([120, 255, 10]))"
     assert clients.ask(sys.executable, "-c", script).stdout == "x\ufffd\n"
-
-
-def test_examples_hold():
-    assert doctest.testmod(clients).failed == 0
