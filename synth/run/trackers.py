@@ -22,6 +22,8 @@ class Tracker(Protocol):
 
     rewinds: bool
     """Whether the tool can drop what it has after a step, and be told it anew."""
+    buffers: bool
+    """Whether a kill can lose what was flushed, so that only `close` is certain."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any], after: int) -> None:
         """Go on with the run in `folder`; the tool has its curves up to step `after`."""
@@ -43,7 +45,7 @@ class TensorBoard:
     full disk to itself.
     """
 
-    rewinds = True
+    rewinds, buffers = True, False
 
     def __init__(self, folder: Path, config: Mapping[str, Any], after: int) -> None:
         from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2
@@ -89,7 +91,7 @@ class TensorBoard:
 class Trackio:
     """A trackio run: `trackio show --project FOLDER`, where FOLDER holds the runs."""
 
-    rewinds = False
+    rewinds, buffers = False, False
 
     def __init__(self, folder: Path, config: Mapping[str, Any], after: int) -> None:
         import trackio
@@ -112,7 +114,7 @@ class Trackio:
         self._run.log(dict(values), step=step)
 
     def flush(self) -> None:
-        """trackio's thread writes twice a second."""
+        """trackio's thread writes twice a second; a kill loses what it has not written."""
 
     def close(self) -> None:
         """Wait for what is on its way."""
@@ -122,7 +124,7 @@ class Trackio:
 class WandB:
     """A W&B run, offline unless WANDB_MODE says otherwise: `wandb sync` sends it."""
 
-    rewinds = False
+    rewinds, buffers = False, True
 
     def __init__(self, folder: Path, config: Mapping[str, Any], after: int) -> None:
         import wandb
@@ -147,7 +149,7 @@ class WandB:
         self._run.log(dict(values), step=step)
 
     def flush(self) -> None:
-        """W&B's own process writes."""
+        """W&B's own process writes, tens of kilobytes at a time."""
 
     def close(self) -> None:
         """Wait for that process."""

@@ -100,6 +100,7 @@ class Curve:
         if self._tracker is not None:
             with contextlib.redirect_stdout(sys.stderr):
                 self._tracker.close()
+            self._note()
 
     def _new_rows(self) -> list[Measurement]:
         """The whole lines that were not read yet."""
@@ -124,6 +125,11 @@ class Curve:
                 self._tracker.log(step, _values(measured))
             self._tracker.flush()
         self.sent = new[-1].step
+        if not self._tracker.buffers:
+            self._note()
+
+    def _note(self) -> None:
+        """Write down how far the tracker has the curves."""
         record = self._folder.read_json(RECORD) or {}
         self._folder.write_json(RECORD, record | {self._name: self.sent})
 

@@ -1,6 +1,10 @@
 """Curves in other tools: what they get, when runs go on, and when they are broken."""
 
 import json
+import os
+import signal
+import sqlite3
+import subprocess
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
@@ -162,6 +166,109 @@ def test_track_leaves_out_what_is_in_training(tmp_path, trackio, capsys):
             == 0
         )
     assert trackio.steps(config.run_id) == [0, 5, 10, 12]
+
+
+def test_steps_that_a_kill_may_lose_are_sent_again(tmp_path, trackio, monkeypatch):
+    """W&B writes in large pieces: only a session that ended is known to be there."""
+    monkeypatch.setattr(tracking.TRACKERS["trackio"], "buffers", True)
+    config = tiny_run()
+    with pytest.raises(Stop):
+        train([config], tmp_path, EVERY_STEP, stopping_at(10))
+    (outcome,) = train([config], tmp_path, EVERY_STEP)
+    assert outcome.state == "done"
+    assert trackio.steps(config.run_id) == [0, 5, 10, 0, 5, 10, 12]
+    assert main(["track", str(tmp_path), "--to", "trackio"]) == 0
+    assert len(trackio.points) == 7
+
+
+def wandb_steps(root, run_id):
+    """Step to values in the offline files of W&B, which are records in LevelDB's form."""
+    from wandb.proto import wandb_internal_pb2
+
+    steps = []
+    for path in sorted(root.glob(f".wandb/offline-run-*-{run_id}/*.wandb")):
+        content, at, whole = path.read_bytes(), 7, b""
+        while at + 7 <= len(content):
+            if 32768 - at % 32768 < 7:
+                at += 32768 - at % 32768
+                continue
+            size, kind = (
+                int.from_bytes(content[at + 4 : at + 6], "little"),
+                content[at + 6],
+            )
+            whole, at = whole + content[at + 7 : at + 7 + size], at + 7 + size
+            if kind in (1, 4):  # the only, or the last piece of a record
+                record = wandb_internal_pb2.Record()
+                record.ParseFromString(whole)
+                whole = b""
+                if record.WhichOneof("record_type") == "history":
+                    values = {
+                        item.key or "/".join(item.nested_key): json.loads(
+                            item.value_json
+                        )
+                        for item in record.history.item
+                        if not (item.key or item.nested_key[0]).startswith("_")
+                    }
+                    steps.append((record.history.step.num, values))
+    return steps
+
+
+TRAINER = """
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from synth.run.execution import Execution
+from synth.training import train
+from tests.conftest import tiny_run
+
+
+def progress(event):
+    if event.kind == "evaluation" and event.step == int(sys.argv[3]):
+        time.sleep(2)  # trackio writes twice a second
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+how = Execution(checkpoint_every_seconds=0.0, track=sys.argv[1], compile="off")
+train([tiny_run(2, seed=seed) for seed in (0, 1)], Path(sys.argv[2]), how, progress)
+"""
+
+
+def tracked_by(name, root):
+    """Two runs of a pack, killed at step 10 and resumed, and one tracked afterwards."""
+    train([tiny_run(2, seed=2)], root, replace(EVERY_STEP, track="none"))
+    where = {"TRACKIO_DIR": str(root.parent / "trackio"), "WANDB_MODE": "offline"}
+    for words, status in (
+        (["-c", TRAINER, name, str(root), "10"], -signal.SIGKILL),
+        (["-c", TRAINER, name, str(root), "-1"], 0),
+        (["-m", "synth", "track", str(root), "--to", name], 0),
+    ):
+        done = subprocess.run([sys.executable, *words], env=os.environ | where)
+        assert done.returncode == status
+    return [tiny_run(2, seed=seed) for seed in (0, 1, 2)]
+
+
+def test_wandb_itself_gets_each_number(tmp_path):
+    pytest.importorskip("wandb")
+    root = tmp_path / "curves"
+    for config in tracked_by("wandb", root):
+        got = dict(wandb_steps(root, config.run_id))
+        assert got == points(rows(root, config))
+
+
+def test_trackio_itself_gets_each_number_once(tmp_path):
+    pytest.importorskip("trackio")
+    root = tmp_path / "curves"
+    configs = tracked_by("trackio", root)
+    with sqlite3.connect(tmp_path / "trackio" / "curves.db") as database:
+        for config in configs:
+            query = "select step, metrics from metrics where run_name = ?"
+            found = database.execute(query, (config.run_id,)).fetchall()
+            assert len(found) == 4
+            got = {step: json.loads(values) for step, values in found}
+            assert got == points(rows(root, config))
 
 
 def scalars(folder):
