@@ -10,6 +10,7 @@ from analysis.configurations import EVALUATION_SIZES, read_fields
 from analysis.fields import MEASURED, SCORED, Fields, list_values
 from analysis.measures import Measure, choose_measure, first_metric, slice_keys
 from analysis.selection import at_end, drop_unreadable
+from synth.families.family import members
 from synth.identity import canonical_json
 from synth.metrics import split_metric
 
@@ -117,6 +118,12 @@ def select(frame: pl.DataFrame, query: Query, one_task: bool = True) -> Runs:
         raise ValueError(
             f"The runs are of several tasks: {', '.join(tasks)}. Choose one: --where "
             f"task={tasks[0]}."
+        )
+    if unknown := [kind for kind in tasks if kind not in members("task")]:
+        notes.append(
+            f"The task {list_values(unknown)} is not known here: its metrics have no unit, "
+            "so intervals of shares may leave [0, 1], and no floor is drawn. Name the "
+            "file that defines it: --plugin FILE."
         )
     metrics = done["metric"].drop_nulls().unique().to_list()
     suite, metric, slice_ = split_metric(query.metric or first_metric(done), metrics)

@@ -15,7 +15,7 @@ from analysis.plots.by_field import describe_view, field_figure, file_name, tabl
 from analysis.plots.forest import forest_figure, forest_name
 from analysis.plots.heat import heat_figure
 from analysis.plots.overview import overviews
-from analysis.views import Query, view
+from analysis.views import Query, select, view
 from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
 from tests.analysis.test_contrasts import write_trees
 
@@ -232,6 +232,15 @@ def test_a_metric_has_one_form_in_every_command(results, capsys):
 def test_replaced_options_name_the_new_ones(words, new, capsys):
     assert main(words) == 2
     assert new in capsys.readouterr().err
+
+
+def test_a_task_that_is_not_known_is_named_with_what_follows(polynomials):
+    query = Query(metric="in_domain/exact_match")
+    assert not [note for note in select(polynomials, query).notes if "known" in note]
+    unknown = select(polynomials.with_columns(task=pl.lit("mine")), query)
+    (note,) = [note for note in unknown.notes if "The task mine is not known" in note]
+    assert "--plugin FILE" in note
+    assert not unknown.measure(query, []).is_share
 
 
 def test_numbers_of_evaluation_examples_do_not_part_runs(tmp_path):
