@@ -108,11 +108,19 @@ class DrawnTask(Task):
 
     def packed(self, tokens_EL: np.ndarray, context: int) -> Rows:
         """Examples side by side in rows of `context` tokens."""
-        return packed(tokens_EL, self.answer_start, context)
+        count, length = tokens_EL.shape
+        offsets, starts = (
+            np.arange(count + 1) * length,
+            np.full(count, self.answer_start),
+        )
+        return pack_rows(tokens_EL.reshape(-1), offsets, starts, context, length)
 
     def alone(self, tokens_EL: np.ndarray) -> Rows:
-        """One example a row."""
-        return alone(tokens_EL, self.answer_start)
+        """One example a row, from position 0."""
+        answer_EL = np.zeros(tokens_EL.shape, bool)
+        answer_EL[:, self.answer_start :] = True
+        ones_EL = np.ones(tokens_EL.shape, np.int32)
+        return Rows(tokens_EL.astype(np.int32), ones_EL, answer_EL)
 
 
 class ExactTask(DrawnTask):
@@ -139,7 +147,7 @@ class ExactTask(DrawnTask):
         samples = []
         for sample in super().samples(seed, count):
             ids_RT = np.array([[self.vocabulary.index(word) for word in sample.tokens]])
-            rows = alone(ids_RT, sample.answer.index(True))
+            rows = self.alone(ids_RT)
             chosen = EvaluationSet("sample", rows, self.labels(ids_RT))
             role_T = self.role(chosen, 1)[0, :-1].tolist()
             chance_T = np.exp(-self.floor(rows, 1)[0, :-1]).tolist()
@@ -269,24 +277,6 @@ def problem_hash(draws_ED: np.ndarray) -> np.ndarray:
 def side_of(draws_ED: np.ndarray) -> np.ndarray:
     """The side of the split to which each problem belongs, by its draws."""
     return problem_hash(draws_ED) % np.uint64(SIDES)
-
-
-def packed(tokens_EL: np.ndarray, answer_start: int, context: int) -> Rows:
-    """Examples of one length L, as many as fit side by side in a row."""
-    count, length = tokens_EL.shape
-    offsets = np.arange(count + 1) * length
-    return pack_rows(
-        tokens_EL.reshape(-1), offsets, np.full(count, answer_start), context, length
-    )
-
-
-def alone(tokens_EL: np.ndarray, answer_start: int) -> Rows:
-    """Examples of one length L, one a row, from position 0."""
-    answer_EL = np.zeros(tokens_EL.shape, bool)
-    answer_EL[:, answer_start:] = True
-    return Rows(
-        tokens_EL.astype(np.int32), np.ones(tokens_EL.shape, np.int32), answer_EL
-    )
 
 
 def stack_until(batch: Callable[[int], np.ndarray], count: int) -> np.ndarray:

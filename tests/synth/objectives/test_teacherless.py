@@ -14,16 +14,17 @@ from synth.objectives.teacherless import TeacherlessConfig
 from synth.probes.layer_states import load_readable
 from synth.run.store import RunFolder
 from synth.tasks.choice_points import ChoicePointsConfig
-from synth.tasks.exact import alone
-from synth.tasks.task import EvaluationSet
+from synth.tasks.task import EvaluationSet, Rows
 from tests.synth.objectives.conftest import VOCAB, build
 
 DEVICE = torch.device("cpu")
+WORDS = np.random.default_rng(0).integers(1, VOCAB, (6, 8))
 
 
-def questions():
-    words = np.random.default_rng(0).integers(1, VOCAB, (6, 8))
-    return EvaluationSet("test", alone(words, 5))
+def questions(words=WORDS):
+    """Rows whose answer begins at position 5."""
+    answer_RT = np.broadcast_to(np.arange(8) >= 5, words.shape)
+    return EvaluationSet("test", Rows(words, np.ones_like(words), answer_RT))
 
 
 def batch():
@@ -64,7 +65,7 @@ def test_an_answer_is_decoded_in_one_pass_and_scored_so():
     decoded_KRT = greedy_decode(model, chosen.rows, DEVICE)
     assert not (decoded_KRT == chosen.rows.tokens_RT)[:, chosen.rows.answer_RT].all()
     assert (decoded_KRT == chosen.rows.tokens_RT)[:, ~chosen.rows.answer_RT].all()
-    other = EvaluationSet("test", alone(decoded_KRT[0], 5))
+    other = questions(decoded_KRT[0])
     assert (greedy_decode(model, other.rows, DEVICE) == decoded_KRT).all()
     scored = score_tokens(model, other, DEVICE)[0]
     answers = other.rows.answer_RT

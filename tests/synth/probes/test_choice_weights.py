@@ -254,9 +254,7 @@ class Exactly:
         return [z]
 
     def unembed(self, z):
-        from synth.tasks.exact import alone
-
-        p = self.task.distributions(alone(z[0].numpy(), 1), 1)
+        p = self.task.distributions(self.task.alone(z[0].numpy()), 1)
         return torch.from_numpy(np.nan_to_num(p)).log()[None]
 
 

@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 
-from synth.tasks.exact import alone
 from synth.tasks.machines import Machine, entropy, mean_information
 from synth.tasks.sources import FIRST, SourcesConfig, hidden_machine, markov_machine
 from tests.synth.tasks.enumeration import continuations
@@ -194,7 +193,7 @@ def test_hidden_bounds_close_in_and_hold():
 def test_impossible_sequences_are_refused():
     task = FAMILIES["coupled"].build()
     with pytest.raises(ValueError, match="cannot emit"):
-        task.distributions(alone(np.full((1, task.length), FIRST), 1), 1)
+        task.distributions(task.alone(np.full((1, task.length), FIRST)), 1)
 
 
 def test_training_and_test_sequences_differ_and_repeat(task):
