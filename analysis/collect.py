@@ -60,22 +60,12 @@ def collect(
     drop_missing: bool = False,
     replace: bool = False,
 ) -> Collected:
-    """Collect all run folders directly in `folder`.
+    """Collect all run folders directly in `folder`; other entries are ignored.
 
-    Parameters
-    ----------
-    folder
-        The folder of run folders; other entries are ignored.
-    sweep
-        The name in the column `sweep`; by default the name of the folder.
-    previous
-        The earlier table. Runs without a folder, or with unchanged files, keep its rows.
-    full
-        Read unchanged folders too.
-    drop_missing
-        Drop runs of `previous` that have no folder.
-    replace
-        Where `previous` has another result of a run, take that of the folder.
+    `sweep` is the name in the column `sweep`, by default that of the folder. Runs of the
+    earlier table `previous` keep their rows if they have no folder (unless
+    `drop_missing`) or if its files have not changed (unless `full`). Where `previous` has
+    another result of a run, `replace` takes that of the folder.
 
     Raises `ValueError` when `folder` does not exist or has no run, or `previous` cannot
     be read.

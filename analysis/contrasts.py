@@ -52,17 +52,9 @@ def compute_contrasts(
 ) -> Contrasts:
     """Compare every value of a field with a baseline, at the end or at equal cost.
 
-    Parameters
-    ----------
-    vary
-        The field, or `arm`.
-    baseline
-        One of its values; next-token prediction among arms, else the first.
-    at
-        "tokens" or "flops": both runs of a pair are read at equal cost. None: each run
-        at its end.
-    beside
-        Fields that may also differ.
+    `vary` is the field, or `arm`, and `baseline` one of its values: by default next-token
+    prediction among arms, else the first. With `at` "tokens" or "flops" both runs of a
+    pair are read at equal cost. The fields of `beside` may also differ.
 
     Raises `ValueError` when no runs form pairs; names the fields in which they also
     differ.

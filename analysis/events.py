@@ -61,11 +61,8 @@ def event_times(
     resolution is the distance between evaluations. Columns: `run_id`, `tokens`,
     `happened`.
 
-    Parameters
-    ----------
-    curves
-        Rows of one metric, suite and slice, one an evaluation: `run_id`, `step`,
-        `tokens`, `value`. Evaluations without a value are skipped.
+    `curves` has the columns `run_id`, `step`, `tokens` and `value`, one row an evaluation
+    of one metric, suite and slice. Evaluations without a value are skipped.
     """
     require(in_a_row >= 1, "in_a_row", "at least 1", in_a_row)
     require(math.isfinite(level), "level", "finite", level)

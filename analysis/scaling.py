@@ -188,14 +188,8 @@ def scaling_table(
     """A row an arm and setting with its law, and the reasons of those without one.
 
     Runs of one setting differ only in size, arm and seeds, and for tokens and FLOP also in
-    training steps.
-
-    Parameters
-    ----------
-    rows
-        All evaluations of one metric; the last of each run counts.
-    ceiling
-        The value from which the distance is fitted, for a metric that should rise.
+    training steps. `rows` has all evaluations of one metric, of which the last of each run
+    counts. For a metric that should rise, the distance from `ceiling` is fitted.
 
     Raises `ValueError` for another axis, if no run has a value of it, and if no arm has
     a law.

@@ -30,19 +30,9 @@ def pack_rows(
     tokens    a a a b b 0 / c c c 0 0 0
     example   1 1 1 2 2 0 / 1 1 1 0 0 0
 
-    Parameters
-    ----------
-    tokens_S
-        Token ids of all examples, one after the other.
-    offsets
-        N + 1 positions: example i is `tokens_S[offsets[i]:offsets[i + 1]]`.
-    answer_start_N
-        Index, within its example, of the first answer token; the answer goes from
-        there to the end of the example.
-    context
-        Tokens in a row.
-    longest
-        The longest example that the task can draw, named when one does not fit.
+    Example i is `tokens_S[offsets[i]:offsets[i + 1]]`. Its answer goes from its token
+    `answer_start_N[i]` to its end. `longest` is the longest example that the task can
+    draw, named when one does not fit.
 
     Raises `ValueError` if an example is longer than the context.
     """

@@ -46,19 +46,10 @@ def load(
 ) -> "Run":
     """A run by its id, the beginning of one, its folder, or a pattern that fits it alone.
 
-    Parameters
-    ----------
-    name
-        Folders are looked for here, then ids below `runs`.
-    step
-        The checkpoint; the newest whole one if not given.
-    device
-        Where the model is.
-    moved
-        Where files of the task lie now, by field: `corpus`, `books`, `tokenizer_file`.
-        Only evaluation and new samples of text read them.
-    runs
-        Where run folders lie, two levels deep.
+    Folders are looked for here, then ids below `runs`, two levels deep. `step` is that of
+    the checkpoint, by default the newest whole one. `moved` says where files of the task
+    lie now, by field (`corpus`, `books`, `tokenizer_file`); only evaluation and new
+    samples of text read them.
 
     Raises `ValueError` when no run or several fit, or the folder cannot be used; says
     why.
@@ -75,16 +66,9 @@ def train(
 ) -> "Run":
     """Train a run, or go on with it, and read it; a run that is done is left alone.
 
-    Parameters
-    ----------
-    config
-        What to train.
-    runs
-        Where its folder lies; `config.run_id` is its name.
-    execution
-        Device, threads, compilation: what cannot change the result.
-    progress
-        Receives the news; `True` shows them here, in a notebook or on a terminal.
+    Its folder is `runs/config.run_id`. `execution` sets device, threads and compilation,
+    which cannot change the result. `progress` receives the news; `True` shows them here,
+    in a notebook or on a terminal.
 
     Raises `ValueError` when the task has no data for the run, such as a corpus that cannot
     be read; nothing is written then. Raises `RuntimeError` when the run failed, was
@@ -246,21 +230,11 @@ class Run:
     ) -> list[Written]:
         """What the model writes after a prompt; of a task, answers, judged.
 
-        Parameters
-        ----------
-        prompt
-            A text, or a question of the task; if not given, the first questions of its
-            test set.
-        most
-            Most tokens, where the task does not say how long an answer is.
-        temperature
-            0 takes the likeliest token; with `top_k` alone it is 1.
-        top_k
-            Draw from so many likeliest tokens.
-        seed
-            Of the draws; sample i is the same whatever `count` is.
-        count
-            Samples of a prompt, or questions of the test set.
+        `prompt` is a text or a question of the task, by default the first `count`
+        questions of its test set; of a prompt, `count` samples are drawn. `most` bounds the
+        tokens where the task does not say how long an answer is. At `temperature` 0 the
+        likeliest token is taken; with `top_k` alone, the number of likeliest tokens to
+        draw from, it is 1. Sample i of a `seed` is the same whatever `count` is.
 
         Raises `ValueError` when the prompt cannot be read, or a text has none.
         """
