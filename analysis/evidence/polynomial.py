@@ -101,22 +101,11 @@ def _mean_over_m(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def gain_in_domain(frame: pl.DataFrame) -> Evidence | None:
-    """C7: n = 2 minus n = 1, mean over the m of training."""
-    rows = _mean_over_m(_polynomial(frame, inside=True, pauses=False))
-    return compare_arms(rows, "n2", BASELINE, "context")
-
-
-def gain_out_of_domain(frame: pl.DataFrame) -> Evidence | None:
-    """C8: the same over larger m."""
-    rows = _mean_over_m(_polynomial(frame, inside=False, pauses=False))
-    return compare_arms(rows, "n2", BASELINE, "context")
-
-
-def gain_with_pauses(frame: pl.DataFrame) -> Evidence | None:
-    """C10: the same in domain, mean over numbers of pause tokens."""
-    rows = _mean_over_m(_polynomial(frame, inside=True, pauses=True))
-    return compare_arms(rows, "n2", BASELINE, "pause_tokens")
+def gain(frame: pl.DataFrame, inside: bool, pauses: bool) -> Evidence | None:
+    """C7, C8, C10: n = 2 minus n = 1, mean over m and contexts, or over pause tokens."""
+    rows = _mean_over_m(_polynomial(frame, inside, pauses))
+    condition = "pause_tokens" if pauses else "context"
+    return compare_arms(rows, "n2", BASELINE, condition)
 
 
 def gain_by_pauses(frame: pl.DataFrame) -> Evidence | None:

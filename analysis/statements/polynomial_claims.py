@@ -1,5 +1,7 @@
 """Claims about polynomial arithmetic: C7 to C11 (arXiv 2404.19737, 4.2 and K)."""
 
+from functools import partial
+
 from analysis.claims import Claim, Contrast
 from analysis.evidence import polynomial
 from analysis.statements.settling import settling_command
@@ -13,7 +15,7 @@ POLYNOMIALS = (
         Contrast(
             "exact match on F_7[X]/(X^5), mean over the m of training, n = 2 minus n = 1",
             "above",
-            polynomial.gain_in_domain,
+            partial(polynomial.gain, inside=True, pauses=False),
             effect=POINTS,
             sizes=FIGURE_8,
         ),
@@ -28,7 +30,7 @@ POLYNOMIALS = (
         Contrast(
             "exact match on F_7[X]/(X^5), mean over larger m, n = 2 minus n = 1",
             "above",
-            polynomial.gain_out_of_domain,
+            partial(polynomial.gain, inside=False, pauses=False),
             effect=0.02,
             sizes=FIGURE_8,
         ),
@@ -58,7 +60,7 @@ POLYNOMIALS = (
             "exact match on F_7[X]/(X^5) with pause tokens, mean over the m of training, "
             "n = 2 minus n = 1",
             "above",
-            polynomial.gain_with_pauses,
+            partial(polynomial.gain, inside=True, pauses=True),
             effect=POINTS,
             sizes=FIGURE_8,
         ),
