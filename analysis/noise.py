@@ -131,7 +131,7 @@ def noise_table(rows: pl.DataFrame, baseline: str = BASELINE) -> pl.DataFrame:
             | {"halves": floor.halves, "halves_band": floor.halves_band}
             | {"arms": len(means), "signal": signal if len(means) > 1 else None}
             | {"ratio": signal / pooled if len(means) > 1 and pooled > 0 else None}
-            | {"apart": ", ".join(apart)}
+            | {"apart": "; ".join(apart)}
         )
     numbers = ("spread", "band", "halves", "halves_band", "signal", "ratio")
     schema: dict[str, pl.DataType] = {name: last.schema[name] for name in by}

@@ -1,7 +1,7 @@
 """The commands events, learned, attention, noise and scaling."""
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,10 @@ from synth.cli.run_names import OneRun
 
 @dataclass(frozen=True, kw_only=True)
 class Events(MetricCommand):
-    """When runs reach a level: P(learned), median tokens, log-rank against n = 1."""
+    """When runs reach a level: P(learned), median tokens, log-rank against n = 1.
+
+    Without --metric, the first metric of the task; of choice points, that at choices.
+    """
 
     level: float | None = None
     """The level to reach. If not given, the one that the task declares."""
@@ -27,9 +30,18 @@ class Events(MetricCommand):
     def run(self) -> int:
         """Count, compare and print."""
         from analysis.settings import name_settings, setting_labels
-        from analysis.trajectories import event_rows, learned_level, timed_runs
+        from analysis.trajectories import (
+            DECISIVE,
+            event_rows,
+            learned_level,
+            timed_runs,
+        )
 
         rows, measure, notes = self.evaluations()
+        part = DECISIVE.get(rows["task"][0])
+        if self.metric is None and part is not None:
+            chosen = replace(self, metric=f"{measure.metric}/{part}")
+            rows, measure, notes = chosen.evaluations()
         level = self.level
         if level is None:
             level = learned_level(rows, measure.metric)

@@ -112,8 +112,8 @@ class RateGrid:
     example: RunConfig
     rates: tuple[float, ...]
     seeds: tuple[int, ...]
-    extensions: int = 0
-    """Number of rates added at the edges."""
+    added: tuple[float, ...] = ()
+    """Those of the rates by which the grid was extended, in the order of extension."""
 
     @property
     def key(self) -> str:
@@ -131,15 +131,15 @@ class RateGrid:
 
     def extend(self, curve: RateCurve) -> "RateGrid":
         """The grid with one more rate where the best lies at an edge, up to a maximum."""
-        if curve.edge is None or self.extensions >= MOST_EXTENSIONS:
+        if curve.edge is None or len(self.added) >= MOST_EXTENSIONS:
             return self
         if curve.edge == "low":
             first, second, *_ = self.rates
-            rates = (round_value(first * first / second), *self.rates)
         else:
             *_, second, first = self.rates
-            rates = (*self.rates, round_value(first * first / second))
-        return dataclasses.replace(self, rates=rates, extensions=self.extensions + 1)
+        rate = round_value(first * first / second)
+        rates = tuple(sorted((*self.rates, rate)))
+        return dataclasses.replace(self, rates=rates, added=(*self.added, rate))
 
 
 def build_grids(

@@ -77,6 +77,8 @@ class Tune(RunCommand):
             wider = [cell.extend_grid() for cell in cells]
             if wider == grids:
                 break
+            if not self.json:
+                tell_extensions(cells, wider)
             grids = wider
         return self._write_and_report(root / TABLE, cells)
 
@@ -192,6 +194,7 @@ class GridResult:
             "value": means[self.best or 0.0],
             "seeds": list(self.grid.seeds),
             "edge": self.curve.edge,
+            "added": list(self.grid.added),
             "all_alike": self.curve.flat,
             "sensitivity": self.curve.sensitivity,
             "grid": [
@@ -222,4 +225,16 @@ class GridResult:
             f"{self.best:.3g}  {row['value']:.4f}; {lost} within a factor of "
             f"{SENSITIVITY_FACTOR:.0f}"
         )
-        return ". ".join(filter(None, (words, why_unsettled(row))))
+        added = ", ".join(f"{rate:.3g}" for rate in self.grid.added)
+        grown = f"grid extended by {added}" if added else ""
+        return ". ".join(filter(None, (words, grown, why_unsettled(row))))
+
+
+def tell_extensions(cells: Sequence[GridResult], wider: Sequence[RateGrid]) -> None:
+    """Print which grids are extended before their further trials are trained."""
+    for cell, grid in zip(cells, wider, strict=True):
+        if grid != cell.grid:
+            tell(
+                f"{grid.name}: {cell.best:.3g} is best and at the edge of the grid, which "
+                f"is extended by {grid.added[-1]:.3g}"
+            )

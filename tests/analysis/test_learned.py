@@ -44,3 +44,14 @@ def test_two_of_three_and_none_of_three(tmp_path, capsys):
     assert main([*words, "--json"]) == 0
     cells = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [cell["learned"] for cell in cells] == [2, 0]
+
+
+def test_events_of_choice_points_are_read_at_choices(capsys):
+    """Over all positions, most of which are easy, every run is below the level."""
+    assert main(["events", "choices-tuned", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["arm"], row["learned"]) for row in rows] == [("n1", 0), ("n4", 10)]
+    everywhere = ["--metric", "test/excess_loss", "--json"]
+    assert main(["events", "choices-tuned", *everywhere]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["arm"], row["learned"]) for row in rows] == [("n1", 10), ("n4", 10)]

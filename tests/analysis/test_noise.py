@@ -87,7 +87,7 @@ def test_signal_and_noise_of_a_sweep(runs):
     assert small["halves"] == pytest.approx(-0.005 - 0.015)
     assert (small["signal"], large["signal"]) == pytest.approx((0.20, 0.17))
     assert small["ratio"] == pytest.approx(0.20 / spread)
-    assert small["apart"] == "n = 2, n = 3, n = 4"
+    assert small["apart"] == "n = 2; n = 3; n = 4"
     with pytest.raises(
         ValueError, match="an arm of the runs: n1, n2, n3, n4; got 'n9'"
     ):
@@ -117,7 +117,7 @@ def test_what_a_small_size_says_of_a_larger_one(runs, capsys):
     assert main(["noise", *where, "--decisions", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["agree"] == 5
     assert main(["noise", *where]) == 0
-    assert "n = 2, n = 3, n = 4" in capsys.readouterr().out
+    assert "n = 2; n = 3; n = 4" in capsys.readouterr().out
 
 
 def test_events_of_a_sweep_as_a_command(runs, capsys):

@@ -79,9 +79,10 @@ def test_a_grid_is_extended_where_its_best_lies_at_an_edge():
     for number in range(3):
         grid = grid.extend(curve(*[0.1] * (3 + number), 0.9, rates=grid.rates))
     assert grid.rates == (*RATES, 1.6e-2, 3.2e-2, 6.4e-2)
+    assert grid.added == (1.6e-2, 3.2e-2, 6.4e-2)
     assert grid.extend(curve(*[0.1] * 6, 0.9, rates=grid.rates)) == grid  # enough
     lower = RateGrid("cell", tiny_run(), RATES, (1000,)).extend(curve(1, 0, 0, 0))
-    assert lower.rates == (5e-4, *RATES)
+    assert (lower.rates, lower.added) == ((5e-4, *RATES), (5e-4,))
 
 
 def test_trials_are_runs_of_the_cell_on_seeds_and_a_split_of_their_own():

@@ -87,6 +87,22 @@ def test_a_best_rate_at_the_edge_is_said_plainly(path, tmp_path, capsys, monkeyp
     assert "NOT SETTLED: the best is the highest" in capsys.readouterr().err
 
 
+def test_a_grid_that_grows_says_so_on_the_screen_and_in_the_table(
+    path, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("sweeps.rate_grid.MOST_EXTENSIONS", 1)
+    slow = ("--rates", "1e-6", "2e-6", "4e-6", "--seeds", "1", "--arms", "n1")
+    assert tune(path, *slow) == 0
+    out = capsys.readouterr().out
+    assert (
+        "4e-06 is best and at the edge of the grid, which is extended by 8e-06" in out
+    )
+    assert "grid extended by 8e-06. NOT SETTLED: the best is the highest" in out
+    (row,) = read_table(tmp_path / "runs/depths-quick-tuning" / TABLE)
+    assert row["added"] == [8e-6]
+    assert [point["learning_rate"] for point in row["grid"]] == [1e-6, 2e-6, 4e-6, 8e-6]
+
+
 def test_a_metric_that_chooses_nothing_is_said_plainly(path, capsys):
     few = ("--rates", "1e-6", "2e-6", "4e-6", "--seeds", "1", "--arms", "n1")
     assert tune(path, *few, "--metric", "in_domain/exact_match") == 0
