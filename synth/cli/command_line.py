@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+"""The folder of `synth`."""
 READER_GONE = 128 + signal.SIGPIPE
 """Exit status when the reader of a pipe closed it before the command had finished."""
 
@@ -126,7 +128,15 @@ def _ended_by_ctrl_c() -> Iterator[None]:
 
 
 def _prefer_library() -> None:
-    """Search the standard library first: `-m` puts the current folder before it."""
+    """Search the standard library first: `-m` puts the current folder before it.
+
+    Not searched at all is the current folder, unless this code lies in it: a file of the
+    user's called `numpy.py` would take the place of the package.
+    """
+    with contextlib.suppress(OSError):  # the current folder is gone
+        here, code = os.getcwd(), os.path.dirname(_PACKAGE)
+        if sys.path[0] == here and not os.path.samefile(here, code):
+            del sys.path[0]
     library = os.path.dirname(os.__file__)
     inside = (library, os.path.join(library, "lib-dynload"))
     sys.path.sort(key=lambda path: path not in inside)

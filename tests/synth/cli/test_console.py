@@ -11,6 +11,7 @@ import pytest
 from synth.cli import console
 from synth.run.code_copy import HERE
 
+ROOMS = ("sweeps", "slurm", "analysis")
 SCRIPT = "import sys\nfrom synth.cli.console import main\nsys.exit(main())\n"
 
 
@@ -55,6 +56,27 @@ def test_files_of_the_current_folder_do_no_harm(words, usage, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(usage)
     assert "{None}" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("room", "flags"),
+    [("synth", []), ("sweeps", []), *((r, ["-P"]) for r in ("synth", *ROOMS))],
+)
+def test_modules_of_the_current_folder_do_no_harm_to_python_m(room, flags, tmp_path):
+    """`-m` runs a file that is called like the room itself, `-P -m` does not."""
+    for name in ("json", "numpy", "torch", "tyro", "polars", *(flags and ROOMS)):
+        (tmp_path / f"{name}.py").write_text(
+            "raise SystemExit('MY file was imported')\n"
+        )
+    done = subprocess.run(
+        [sys.executable, *flags, "-m", room, "--help"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(HERE)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: python -m {room}")
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="NO BASH: completion")
