@@ -13,7 +13,7 @@ from sweeps.selected_runs import SelectedRuns, SweepSelection
 from synth.identity import require
 from synth.run.execution import Execution
 from synth.run.progress import tell
-from synth.run.states import LIVE, NOT_DONE, TROUBLED, UNTRIED, State, counted
+from synth.run.states import LIVE, NOT_DONE, TROUBLED, UNTRIED, State, format_counts
 
 if TYPE_CHECKING:
     from sweeps.executor import Executor
@@ -198,7 +198,7 @@ class RunCommand(SweepSelection):
         """The last lines: counts by state, and the next command."""
         if not counts and now["done"] == len(selected.configs):
             return f"{now['done']} runs, all done before, in {selected.root}"
-        line = f"{counted(counts or now)}, in {selected.root}"
+        line = f"{format_counts(counts or now)}, in {selected.root}"
         failed, before = (sum(n[s] for s in TROUBLED) for n in (now, counts))
         if counts and failed > before:
             line += f"; {failed - before} failed before"

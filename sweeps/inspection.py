@@ -16,7 +16,7 @@ from sweeps.sweep_lookup import sweeps_in_file
 from synth.cli.run_names import OneRun
 from synth.identity import require
 from synth.run.standing import Standing, Survey, folders_in, standing
-from synth.run.states import LIVE, STATES, TROUBLED, State, counted
+from synth.run.states import LIVE, STATES, TROUBLED, State, format_counts
 
 if TYPE_CHECKING:
     from slurm.status import RunStatus
@@ -153,7 +153,7 @@ def as_dict(
 
 def as_text(title: str, standings: Survey[Standing], typed: TypedCommand | None) -> str:
     """The states of the runs, as text."""
-    counts = counted(standings.counts)
+    counts = format_counts(standings.counts)
     lines = [f"{title}: {len(standings.runs)} runs: {counts}  ({standings.root})"]
     for kind, count in standings.errors().most_common():
         lines.append(f"  {count} x {kind}")

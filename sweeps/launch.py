@@ -17,7 +17,7 @@ from synth.run.defining_code import refuse_other_code
 from synth.run.execution import Execution
 from synth.run.progress import Outcome
 from synth.run.standing import Standing, Survey
-from synth.run.states import LIVE, UNTRIED, State, counted
+from synth.run.states import LIVE, UNTRIED, State, format_counts
 from synth.run.trackers import missing_package
 
 
@@ -77,8 +77,8 @@ def launch(
         shared = f" ({linked} shared with other sweeps)" if linked else ""
         at_a_time = "" if executor.remote else f", {executor.slots} at a time"
         display.say(
-            f"{len(configs)} runs: {counted(standings.counts)}{shared}; {len(missing)} "
-            f"to train in {len(packs)} packs{at_a_time}, in {root}"
+            f"{len(configs)} runs: {format_counts(standings.counts)}{shared}; "
+            f"{len(missing)} to train in {len(packs)} packs{at_a_time}, in {root}"
         )
         return executor.carry_out(
             Work(

@@ -20,7 +20,7 @@ from synth.identity import require
 from synth.run.execution import Execution
 from synth.run.progress import clock
 from synth.run.standing import Standing, Survey
-from synth.run.states import UNTRIED, State, counted
+from synth.run.states import UNTRIED, State, format_counts
 from synth.scales import format_count
 
 PER_CELL = ("learning_rate", "weight_decay")
@@ -78,7 +78,7 @@ class Plan:
 
     def as_text(self) -> str:
         """The plan as text: counts, a line a cell, totals."""
-        counts = counted(self.counts)
+        counts = format_counts(self.counts)
         width = max([32, *(len(cell.name) for cell in self.cells)]) + 2
         lines = [
             f"{self.title}: {sum(self.counts.values())} runs ({counts}) in {self.root}",

@@ -33,7 +33,7 @@ def torch_seed(seed: int, *name: str | int) -> int:
     return int(stream(seed, *name).generate_state(1, np.uint64)[0] >> 1)
 
 
-def finalised(word_N: np.ndarray) -> np.ndarray:
+def splitmix64(word_N: np.ndarray) -> np.ndarray:
     """Mixed 64-bit words: the output function of splitmix64 (Steele et al. 2014)."""
     word_N = (word_N ^ word_N >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     word_N = (word_N ^ word_N >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)

@@ -99,7 +99,9 @@ def describe_patch(patch: bytes) -> dict[str, Any]:
     }
 
 
-def unrepeated(session: dict[str, Any], earlier: Sequence[Any]) -> dict[str, Any]:
+def drop_repeated_patch(
+    session: dict[str, Any], earlier: Sequence[Any]
+) -> dict[str, Any]:
     """A session's record without a patch that an earlier session of the run holds.
 
     `patch_sha256` says which; so the record of a run that is often interrupted does

@@ -27,6 +27,6 @@ UNTRIED: tuple[State, ...] = tuple(s for s in NOT_DONE if s not in TROUBLED)
 """What a launch trains unless told otherwise: failed runs wait for a person."""
 
 
-def counted(counts: Mapping[State, int]) -> str:
+def format_counts(counts: Mapping[State, int]) -> str:
     """Numbers of runs by state, for people: `3 done, 1 failed`."""
     return ", ".join(f"{counts[s]} {s}" for s in STATES if counts.get(s))

@@ -45,7 +45,7 @@ from synth.families import plugins
 from synth.metrics import Measurement
 from synth.run import result_file
 from synth.run.claim import hold, is_locked
-from synth.run.git import unrepeated
+from synth.run.git import drop_repeated_patch
 from synth.run.metrics_file import MetricsFile, RunGone, sha256_of
 from synth.run.states import State
 from synth.tasks.task import ItemCounts
@@ -295,7 +295,7 @@ class RunFolder:
             aside = self.path / "environment.damaged.json"
             os.replace(self.path / "environment.json", aside)
             sessions = [{"problem": f"{error} Kept as {aside.name}."}]
-        environment = unrepeated(environment, sessions)
+        environment = drop_repeated_patch(environment, sessions)
         self.write_json("environment.json", {"sessions": [*sessions, environment]})
 
     def _stored_id(self, stored: dict[str, Any]) -> str | None:

@@ -223,7 +223,7 @@ class Discovery(QuestionTask):
             turn_E = np.arange(index * BLOCK, (index + 1) * BLOCK) % len(normal_ED)
             return self._tokens(rng, normal_ED[turn_E])
 
-        rows = self.alone(stack_until(batch, examples))
+        rows = self.one_per_row(stack_until(batch, examples))
         return [EvaluationSet(self.suite("test"), rows)]
 
     def describe(self, tokens_L: np.ndarray) -> Mapping[str, Any]:

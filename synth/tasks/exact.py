@@ -17,7 +17,7 @@ import numpy as np
 
 from synth.metrics import Metric, Score
 from synth.objectives.objective import Prediction
-from synth.seeding import finalised, generator
+from synth.seeding import generator, splitmix64
 from synth.tasks.packing import pack_rows
 from synth.tasks.positions import number_positions, position_scores
 from synth.tasks.task import (
@@ -71,7 +71,7 @@ class DrawnTask(Task):
     def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
         """The train side of a block of new examples, packed into rows."""
         rng = generator(data_seed, self.config.kind, "train", block)
-        return self.packed(self.drawn_for_training(rng), context)
+        return self.fill_rows(self.drawn_for_training(rng), context)
 
     def drawn_for_training(self, rng: np.random.Generator) -> np.ndarray:
         """The train side of a block of examples, (E, L)."""
@@ -90,10 +90,10 @@ class DrawnTask(Task):
                 return tokens_EL
             return tokens_EL[self.held_out(side_of(problem_ED))]
 
-        rows = self.alone(stack_until(batch, examples))
+        rows = self.one_per_row(stack_until(batch, examples))
         return [EvaluationSet(self.suite("test"), rows, self.labels(rows.tokens_RT))]
 
-    def asked(self, question: Sequence[int]) -> EvaluationSet | None:
+    def read_question(self, question: Sequence[int]) -> EvaluationSet | None:
         """A whole question, whose answer is not known here."""
         if self.answer_start == 1:  # examples have no question
             return None
@@ -104,9 +104,9 @@ class DrawnTask(Task):
             )
         tokens_1L = np.zeros((1, self.length), np.int64)
         tokens_1L[0, : self.answer_start] = question
-        return EvaluationSet("asked", self.alone(tokens_1L))
+        return EvaluationSet("asked", self.one_per_row(tokens_1L))
 
-    def packed(self, tokens_EL: np.ndarray, context: int) -> Rows:
+    def fill_rows(self, tokens_EL: np.ndarray, context: int) -> Rows:
         """Examples side by side in rows of `context` tokens."""
         count, length = tokens_EL.shape
         offsets, starts = (
@@ -115,7 +115,7 @@ class DrawnTask(Task):
         )
         return pack_rows(tokens_EL.reshape(-1), offsets, starts, context, length)
 
-    def alone(self, tokens_EL: np.ndarray) -> Rows:
+    def one_per_row(self, tokens_EL: np.ndarray) -> Rows:
         """One example a row, from position 0."""
         answer_EL = np.zeros(tokens_EL.shape, bool)
         answer_EL[:, self.answer_start :] = True
@@ -147,7 +147,7 @@ class ExactTask(DrawnTask):
         samples = []
         for sample in super().samples(seed, count):
             ids_RT = np.array([[self.vocabulary.index(word) for word in sample.tokens]])
-            rows = self.alone(ids_RT)
+            rows = self.one_per_row(ids_RT)
             chosen = EvaluationSet("sample", rows, self.labels(ids_RT))
             role_T = self.role(chosen, 1)[0, :-1].tolist()
             chance_T = np.exp(-self.floor(rows, 1)[0, :-1]).tolist()
@@ -177,7 +177,7 @@ class ExactTask(DrawnTask):
     def distributions_of(self, rows: Rows, prediction: Prediction) -> np.ndarray:
         """`distributions` of a prediction, which may have been given more tokens."""
         nearer = self.distributions(rows, prediction.offset - prediction.given)
-        return ahead(nearer, prediction.given, np.nan)
+        return shift_left(nearer, prediction.given, np.nan)
 
     @abstractmethod
     def role(self, chosen: EvaluationSet, horizon: int) -> np.ndarray:
@@ -188,7 +188,7 @@ class ExactTask(DrawnTask):
 
         One that is given tokens t+1..t+g is that of position t+g, g places nearer.
         """
-        return ahead(
+        return shift_left(
             self.role(chosen, prediction.offset - prediction.given),
             prediction.given,
             -1,
@@ -210,7 +210,7 @@ class ExactTask(DrawnTask):
         position_RT = number_positions(example_RT, example_RT > 0)
         for prediction, loss, correct, valid in scores.by_prediction():
             role_RT = self.role_of(chosen, prediction)
-            floor_RT = ahead(
+            floor_RT = shift_left(
                 self._floor_of(chosen.rows, prediction.offset - prediction.given),
                 prediction.given,
                 np.nan,
@@ -247,13 +247,13 @@ class ExactTask(DrawnTask):
     def floor(self, rows: Rows, horizon: int) -> np.ndarray:
         """-log p of each realised token under the exact distribution, nats, (R, T)."""
         p_RTV = self.distributions(rows, horizon)
-        target_RT = ahead(rows.tokens_RT.astype(np.int64), horizon, 0)
+        target_RT = shift_left(rows.tokens_RT.astype(np.int64), horizon, 0)
         chosen_RT = np.take_along_axis(p_RTV, target_RT[..., None], -1)[..., 0]
         with np.errstate(divide="ignore"):
             return -np.log(chosen_RT)
 
 
-def ahead(values_RT: np.ndarray, places: int, fill: float) -> np.ndarray:
+def shift_left(values_RT: np.ndarray, places: int, fill: float) -> np.ndarray:
     """Entry t holds what stood at t+places; `fill` beyond the end of the row."""
     if not places:
         return values_RT
@@ -270,7 +270,7 @@ def problem_hash(draws_ED: np.ndarray) -> np.ndarray:
     """
     state_E = np.full(len(draws_ED), STEP, np.uint64)
     for draw_E in draws_ED.T.astype(np.uint64):
-        state_E = finalised((state_E ^ draw_E) + STEP)
+        state_E = splitmix64((state_E ^ draw_E) + STEP)
     return state_E
 
 

@@ -162,7 +162,7 @@ def _roles(task: Task, tokens_S: np.ndarray, offsets: np.ndarray) -> pa.Array:
         return pa.nulls(number, SCHEMA.field("roles").type)
     tokens_EL = tokens_S.reshape(number, -1)
     labels = task.labels(tokens_EL)
-    chosen = EvaluationSet("", task.alone(tokens_EL), labels)
+    chosen = EvaluationSet("", task.one_per_row(tokens_EL), labels)
     role_EL = np.full(tokens_EL.shape, -1)
     role_EL[:, 1:] = task.role(chosen, 1)[:, :-1]  # that of predicting the token
     names = [*task.roles, None]

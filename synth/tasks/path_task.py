@@ -171,7 +171,7 @@ class PathTask(Task):
         }
         return np.select([wrong[name] for name in FAILURES], range(len(FAILURES)), -1)
 
-    def asked(self, question: Sequence[int]) -> EvaluationSet:
+    def read_question(self, question: Sequence[int]) -> EvaluationSet:
         """Two nodes: where a path begins, and where it should end."""
         if len(question) != 2 or min(question) < FIRST_NODE:
             raise ValueError("A question of this task is two nodes: from and to.")

@@ -64,7 +64,7 @@ class QuestionTask(DrawnTask):
         if not self.pool:
             return super().train_rows(data_seed, block, context)
         places_E = pool_places(data_seed, block, self.pool)
-        return self.packed(self._pool_of(data_seed)[places_E], context)
+        return self.fill_rows(self._pool_of(data_seed)[places_E], context)
 
     def samples(self, seed: int, count: int) -> list[Sample]:
         """Examples of both sides of the split, in tokens and in words."""
@@ -76,7 +76,7 @@ class QuestionTask(DrawnTask):
             parts.append(tokens_EL)
             sides.append(self.trained_on(side_of(problem_ED)))
         tokens_EL = np.concatenate(parts)[:count]
-        answer_EL = self.alone(tokens_EL).answer_RT
+        answer_EL = self.one_per_row(tokens_EL).answer_RT
         samples = []
         for tokens_L, answer_L, trained in zip(
             tokens_EL, answer_EL, np.concatenate(sides)[:count], strict=True
@@ -118,16 +118,16 @@ class QueryTask(QuestionTask):
     def answers(self, tokens_EL: np.ndarray) -> np.ndarray:
         """Whether each token is an answer, (E, L)."""
 
-    def asked(self, question: Sequence[int]) -> None:
+    def read_question(self, question: Sequence[int]) -> None:
         """No single question: an example has several."""
 
-    def packed(self, tokens_EL: np.ndarray, context: int) -> Rows:
-        rows = super().packed(tokens_EL, context)
-        marks = super().packed(self.answers(tokens_EL).view(np.int8), context)
+    def fill_rows(self, tokens_EL: np.ndarray, context: int) -> Rows:
+        rows = super().fill_rows(tokens_EL, context)
+        marks = super().fill_rows(self.answers(tokens_EL).view(np.int8), context)
         return Rows(rows.tokens_RT, rows.example_RT, marks.tokens_RT == 1)
 
-    def alone(self, tokens_EL: np.ndarray) -> Rows:
-        rows = super().alone(tokens_EL)
+    def one_per_row(self, tokens_EL: np.ndarray) -> Rows:
+        rows = super().one_per_row(tokens_EL)
         return Rows(rows.tokens_RT, rows.example_RT, self.answers(tokens_EL))
 
     def hits(self, chosen: EvaluationSet, scores: TokenScores) -> np.ndarray:

@@ -37,7 +37,7 @@ import numpy as np
 from synth.identity import identity
 from synth.metrics import Metric
 from synth.seeding import generator
-from synth.tasks.exact import EXACT_METRICS, ExactTask, ahead
+from synth.tasks.exact import EXACT_METRICS, ExactTask, shift_left
 from synth.tasks.machines import Machine
 from synth.tasks.task import EvaluationSet, Rows, Split, TaskConfig
 
@@ -185,7 +185,7 @@ class Sources(ExactTask):
 
     def role(self, chosen: EvaluationSet, horizon: int) -> np.ndarray:
         """The part that the predicted token is."""
-        return ahead(chosen.labels["part"], horizon, -1)
+        return shift_left(chosen.labels["part"], horizon, -1)
 
     def beliefs(self, tokens_RT: np.ndarray) -> np.ndarray:
         """Exact distribution over the machine's states after tokens 0..t, (R, T, S)."""

@@ -179,7 +179,7 @@ class Star(QuestionTask):
         path = verified(config.test_file, config.test_file_digest, name, file_digest)
         lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
         tokens_EL = self.read(lines[:examples], path)
-        return [*found, EvaluationSet("file", self.alone(tokens_EL))]
+        return [*found, EvaluationSet("file", self.one_per_row(tokens_EL))]
 
     def read(self, lines: Sequence[str], path: str) -> np.ndarray:
         """Graphs in the form of the source, (E, L).
@@ -264,9 +264,9 @@ class Star(QuestionTask):
             ),
         ]
 
-    def asked(self, question: Sequence[int]) -> EvaluationSet | None:
+    def read_question(self, question: Sequence[int]) -> EvaluationSet | None:
         """A graph, its centre and a goal, with the path: back along the edges."""
-        chosen = super().asked(question)
+        chosen = super().read_question(question)
         assert chosen is not None
         (tokens_L,) = chosen.rows.tokens_RT
         ends = 3 * self.edges

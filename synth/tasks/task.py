@@ -272,7 +272,7 @@ class Task(ABC):
                     break
         return samples[:count]
 
-    def asked(self, question: Sequence[int]) -> EvaluationSet | None:
+    def read_question(self, question: Sequence[int]) -> EvaluationSet | None:
         """A user's question as a set of one row; `None` if the task has no questions.
 
         An end that the user left out (`=`) is added. The row's answer is the right one

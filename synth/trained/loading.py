@@ -248,7 +248,9 @@ class Run:
         sets: list[EvaluationSet | None]
         if isinstance(tokenizer, Symbols):
             task = self.task
-            sets = [*questions(task, count)] if ids is None else [task.asked(ids)]
+            sets = (
+                [*questions(task, count)] if ids is None else [task.read_question(ids)]
+            )
         elif ids is None:
             raise ValueError(f"{self.run_id} is on text: give it a prompt.")
         else:

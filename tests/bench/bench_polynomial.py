@@ -26,7 +26,12 @@ from synth.tasks.polynomial.arithmetic import (
     Polynomial,
     PolynomialConfig,
 )
-from synth.tasks.polynomial.infix import FIRST_COEFFICIENT, SYMBOLS, Printed, printed
+from synth.tasks.polynomial.infix import (
+    FIRST_COEFFICIENT,
+    SYMBOLS,
+    Printed,
+    print_infix,
+)
 
 P, K = 7, 5
 CODE = {symbol: index for index, symbol in enumerate(SYMBOLS)}
@@ -80,7 +85,7 @@ def vectorised(task: Polynomial, block: int, operations: int | None) -> Printed:
     )
     drawn = task._draw(rng, operations_N)
     kept = drawn.take(trees.side_of(drawn) > 0)
-    return printed(kept, trees.values(kept, task.ring), task.ring, 0)
+    return print_infix(kept, trees.values(kept, task.ring), task.ring, 0)
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -58,7 +58,7 @@ from synth.tasks.polynomial.infix import (
     FIRST_COEFFICIENT,
     PAUSE,
     longest_example,
-    printed,
+    print_infix,
     text,
     value_of,
     vocabulary,
@@ -172,7 +172,7 @@ class Polynomial(Task):
         if not len(kept):
             raise ValueError(self._too_small("train", f"{low} to {high}"))
         answers = trees.values(kept, self.ring)
-        shown = printed(kept, answers, self.ring, config.pause_tokens)
+        shown = print_infix(kept, answers, self.ring, config.pause_tokens)
         return pack_rows(*shown, context, longest)
 
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
@@ -247,7 +247,7 @@ class Polynomial(Task):
             samples += self._described(drawn, count - len(samples))
         return samples
 
-    def asked(self, question: Sequence[int]) -> EvaluationSet:
+    def read_question(self, question: Sequence[int]) -> EvaluationSet:
         """An expression, with or without `=` at its end, and its value."""
         given = list(question)
         while given and given[-1] in (PAUSE, EQUALS):
@@ -264,7 +264,7 @@ class Polynomial(Task):
     def _described(self, drawn: Expressions, count: int) -> Iterator[Sample]:
         """The first `count` columns in the order of drawing, in words."""
         answers_N = trees.values(drawn, self.ring)
-        shown = printed(drawn, answers_N, self.ring, self.config.pause_tokens)
+        shown = print_infix(drawn, answers_N, self.ring, self.config.pause_tokens)
         test_N = trees.side_of(drawn) == SIDE["test"]
         for place, column in enumerate(np.argsort(drawn.place_N)[:count].tolist()):
             tokens = shown.tokens_S[shown.offsets[place] : shown.offsets[place + 1]]
@@ -297,7 +297,7 @@ class Polynomial(Task):
         for m in operations:
             drawn = self._test_expressions(m, examples)
             answers_N = trees.values(drawn, self.ring)
-            shown = printed(drawn, answers_N, self.ring, self.config.pause_tokens)
+            shown = print_infix(drawn, answers_N, self.ring, self.config.pause_tokens)
             rows = padded_rows(*shown, width)
             negated_N = (drawn.operator_JN == NEG).any(axis=0)
             label_N = (negated_N, self.ring.indices(answers_N))
@@ -317,7 +317,7 @@ class Polynomial(Task):
 
         too_small = self._too_small(self.split, str(operations))
         parts = drawn_until(batch, examples, too_small)
-        return trees.joined(parts).take_first(examples)
+        return trees.concatenate(parts).take_first(examples)
 
     def _too_small(self, split: str, operations: str) -> str:
         p, k = self.config.modulus, self.config.degree

@@ -18,7 +18,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from synth.seeding import finalised
+from synth.seeding import splitmix64
 from synth.tasks.polynomial.ring import Ring
 
 OPERATORS = ("neg", "add", "mul", "compose")
@@ -151,7 +151,7 @@ def draw_expressions(
     return drawn
 
 
-def joined(parts: list[Expressions]) -> Expressions:
+def concatenate(parts: list[Expressions]) -> Expressions:
     """Expressions of one common number of operations, one part after another."""
     places = np.cumsum([0, *(len(part) for part in parts)])
 
@@ -211,7 +211,7 @@ def hashes(expressions: Expressions) -> np.ndarray:
         sum_N[:active] += key.view(np.uint64) * _FACTORS[j]
     for i, leaf_N in enumerate(expressions.leaf_LN):
         sum_N += (leaf_N + 1).view(np.uint64) * _FACTORS[MAX_OPERATIONS + i]
-    return finalised(sum_N)
+    return splitmix64(sum_N)
 
 
 def side_of(expressions: Expressions) -> np.ndarray:
@@ -219,7 +219,7 @@ def side_of(expressions: Expressions) -> np.ndarray:
     return hashes(expressions) >> np.uint64(61)
 
 
-_FACTORS = finalised(
+_FACTORS = splitmix64(
     np.arange(1, 2 * MAX_OPERATIONS + 2, dtype=np.uint64)
     * np.uint64(0x9E3779B97F4A7C15)
 ) | np.uint64(1)

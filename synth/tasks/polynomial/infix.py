@@ -47,7 +47,7 @@ def longest_example(operations: int, degree: int, pause_tokens: int) -> int:
     return question + pause_tokens + degree + 2
 
 
-def printed(
+def print_infix(
     expressions: Expressions, answers_N: np.ndarray, ring: Ring, pause_tokens: int
 ) -> Printed:
     """Questions, pause, `=`, the k coefficients of each answer, `.`, as drawn.

@@ -7,7 +7,12 @@ import subprocess
 
 import pytest
 
-from synth.run.git import PATCH_BYTES, UNTRACKED_NAMES, read_checkout, unrepeated
+from synth.run.git import (
+    PATCH_BYTES,
+    UNTRACKED_NAMES,
+    drop_repeated_patch,
+    read_checkout,
+)
 
 HOSTILE = {
     "color.ui": "always",
@@ -170,8 +175,8 @@ def test_a_machine_without_git_has_a_reason(checkout, monkeypatch):
 def test_a_patch_is_recorded_once_in_a_run():
     digest = hashlib.sha256(b"p").hexdigest()
     session = {"code": {"patch": "p", "patch_sha256": digest}, "host": "a"}
-    assert unrepeated(session, [{"problem": "torn"}, "odd"]) == session
-    second = unrepeated(session, [session])
+    assert drop_repeated_patch(session, [{"problem": "torn"}, "odd"]) == session
+    second = drop_repeated_patch(session, [session])
     assert second == {"code": {"patch": None, "patch_sha256": digest}, "host": "a"}
     other = {"code": {"patch": "q", "patch_sha256": "0"}}
-    assert unrepeated(other, [session, second]) == other
+    assert drop_repeated_patch(other, [session, second]) == other

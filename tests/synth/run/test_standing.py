@@ -3,13 +3,13 @@
 import pytest
 
 from synth.run.standing import look, standing
-from synth.run.states import LIVE, STATES, TROUBLED, counted
+from synth.run.states import LIVE, STATES, TROUBLED, format_counts
 from synth.run.store import RunFolder
 from tests.conftest import tiny_run
 
 
 def test_tables_count_in_one_order():
-    assert counted({"failed": 1, "new": 0, "done": 3, "queued": 2}) == (
+    assert format_counts({"failed": 1, "new": 0, "done": 3, "queued": 2}) == (
         "2 queued, 3 done, 1 failed"
     )
     assert len(set(STATES)) == len(STATES)

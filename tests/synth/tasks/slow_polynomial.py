@@ -71,19 +71,19 @@ def operations(tree: Tree) -> int:
     return 1 + sum(operations(operand) for operand in tree[1:])
 
 
-def printed(tree: Tree) -> str:
+def print_infix(tree: Tree) -> str:
     """The one printed form of a tree."""
     if tree[0] == "poly":
         return "[" + " ".join(map(str, tree[1])) + "]"
     if tree[0] == "-":
-        return "-" + printed(tree[1])
-    return f"({printed(tree[1])}{tree[0]}{printed(tree[2])})"
+        return "-" + print_infix(tree[1])
+    return f"({print_infix(tree[1])}{tree[0]}{print_infix(tree[2])})"
 
 
 def on_test_side(tree: Tree, p: int, max_operations: int = 32) -> bool:
     """The documented rule for the split, from the printed form alone."""
     factors = [
-        finalised(i * 0x9E3779B97F4A7C15 & MASK) | 1
+        splitmix64(i * 0x9E3779B97F4A7C15 & MASK) | 1
         for i in range(1, 2 * max_operations + 2)
     ]
     total, steps, leaves = 0, [], []
@@ -94,7 +94,7 @@ def on_test_side(tree: Tree, p: int, max_operations: int = 32) -> bool:
         if coefficients is not None:
             number = sum(c * p**power for power, c in enumerate(coefficients))
             total += (number + 1) * factors[max_operations + i]
-    return finalised(total & MASK) >> 61 == 0
+    return splitmix64(total & MASK) >> 61 == 0
 
 
 def _visit(tree: Tree, steps: list, leaves: list) -> None:
@@ -109,7 +109,7 @@ def _visit(tree: Tree, steps: list, leaves: list) -> None:
         _visit(tree[2], steps, leaves)
 
 
-def finalised(word: int) -> int:
+def splitmix64(word: int) -> int:
     """The output function of splitmix64."""
     word = (word ^ word >> 30) * 0xBF58476D1CE4E5B9 & MASK
     word = (word ^ word >> 27) * 0x94D049BB133111EB & MASK

@@ -117,7 +117,7 @@ def test_marginals_equal_frequencies_of_the_generator(task):
     clue, choice = 1, task.layout.index(next(p for p in task.layout if p.kind == 3))
     here = (tokens[:, clue] == 3) & (tokens[:, clue + 1] == 8)
     counts = np.bincount(tokens[here, choice], minlength=len(task.vocabulary))
-    exact = task.distributions(task.alone(tokens[here][:1]), choice - clue - 1)
+    exact = task.distributions(task.one_per_row(tokens[here][:1]), choice - clue - 1)
     assert np.allclose(counts / counts.sum(), exact[0, clue + 1], atol=0.02)
 
 

@@ -65,7 +65,7 @@ def check_example(tokens: list[int], answer: list[bool], made: Polynomial) -> sl
     tree = slow.parse(question(tokens, names))
     solved = slow.evaluate(tree, config.modulus, config.degree)
     pause = ["<pause>"] * config.pause_tokens
-    written = [c if c != " " else "" for c in _words(slow.printed(tree))]
+    written = [c if c != " " else "" for c in _words(slow.print_infix(tree))]
     expected = [*filter(None, written), *pause, "=", *map(str, solved), "."]
     assert [names[token] for token in tokens] == expected
     assert answer == [False] * (len(tokens) - config.degree - 1) + [True] * (
@@ -111,7 +111,7 @@ def test_every_test_example_parses_back_is_right_and_on_the_test_side(fields):
             tree = check_example(tokens, answer, made)
             labels = {name: values[row] for name, values in chosen.labels.items()}
             assert slow.operations(tree) == labels["operations"]
-            assert ("-" in slow.printed(tree)) == labels["negation"]
+            assert ("-" in slow.print_infix(tree)) == labels["negation"]
             value = slow.evaluate(tree, made.config.modulus, made.config.degree)
             weights = made.config.modulus ** np.arange(made.config.degree)
             assert labels["answer"] == np.dot(value, weights)

@@ -193,7 +193,7 @@ def test_hidden_bounds_close_in_and_hold():
 def test_impossible_sequences_are_refused():
     task = FAMILIES["coupled"].build()
     with pytest.raises(ValueError, match="cannot emit"):
-        task.distributions(task.alone(np.full((1, task.length), FIRST)), 1)
+        task.distributions(task.one_per_row(np.full((1, task.length), FIRST)), 1)
 
 
 def test_training_and_test_sequences_differ_and_repeat(task):

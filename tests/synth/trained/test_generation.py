@@ -103,7 +103,7 @@ def test_the_test_set_is_answered_as_evaluation_does(polynomial):
 def test_an_expression_of_ones_own_is_evaluated(polynomial):
     (one,) = polynomial.generate("([1 2]+[0 2])")
     assert polynomial.text(one.prompt) == "( [ 1 2 ] + [ 0 2 ] ) ="
-    question = polynomial.task.asked(list(one.prompt))
+    question = polynomial.task.read_question(list(one.prompt))
     right = polynomial.tokenizer.encode("1 1 .")
     assert judge(polynomial.task, question, right) is True
     assert judge(polynomial.task, question, right[::-1]) is False
@@ -122,7 +122,7 @@ def test_values_of_expressions_are_those_of_the_generator():
         for row in range(40):
             rows = chosen.rows[row : row + 1]
             (start,) = rows.answer_RT.argmax(1)
-            asked = task.asked(rows.tokens_RT[0, :start].tolist())
+            asked = task.read_question(rows.tokens_RT[0, :start].tolist())
             whole = rows.tokens_RT[0, rows.example_RT[0] > 0]
             assert asked.rows.tokens_RT[0].tolist() == whole.tolist()
 
@@ -143,7 +143,7 @@ def test_right_answers_of_every_task_are_right():
             prompt = chosen.rows.tokens_RT[0, :start].tolist()
             symbols = Symbols(task.vocabulary)
             assert symbols.encode(symbols.decode(prompt)) == prompt
-            asked = task.asked(prompt)
+            asked = task.read_question(prompt)
             if asked is not None:
                 found = judge(task, asked, answer)
                 known = task.verifies or kind == "polynomial"  # the others do not solve
@@ -159,7 +159,7 @@ def test_examples_of_several_queries_are_no_prompts(kind):
         ValueError, match="has no prompts: its rows have several answers"
     ):
         questions(task, 1)
-    assert task.asked([1, 2, 3]) is None
+    assert task.read_question([1, 2, 3]) is None
 
 
 def test_paths_end_with_their_token(tmp_path):
