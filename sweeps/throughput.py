@@ -39,9 +39,10 @@ EAGER_SECONDS = 1e-5
 """Extra time of a token with eager operations, over native passes."""
 MIXER_FACTOR = 0.6
 """Throughput of recurrent mixers, which have no native passes, over eager attention."""
-REGISTERS_SECONDS = 4e-5
-"""Extra time of a token with registers, whose attention has no native form: 30 to 100 us
-at 30k and 300k, in rows of 18 and 128 tokens."""
+REGISTERS_SECONDS = {"native": 1e-5, "eager": 4e-5}
+"""Extra time of a token with registers over that of its arithmetic, by the form of the
+step: 5 to 30 us where it is native, 30 to 100 where attention is not, at 30k and 300k in
+rows of 18 and 128 tokens."""
 RUNS_PER_CELL = 3
 """Runs of a cell whose throughput is read."""
 
@@ -92,7 +93,7 @@ def default_throughput(config: RunConfig, execution: Execution) -> float | None:
     if form != "native":
         seconds += EAGER_SECONDS
     if config.objective.registers() is not None:
-        seconds += REGISTERS_SECONDS
+        seconds += REGISTERS_SECONDS["native" if form == "native" else "eager"]
     if config.training.precision == "bf16":
         seconds /= bf16_speed(form, config.model.shape.width)
     return 1 / seconds

@@ -29,6 +29,7 @@ from synth.models.lanes import align_lanes, each_lane
 from synth.models.layer import MLP, Layer
 from synth.models.mixers.attention import Attention
 from synth.models.norm import RMSNorm
+from synth.objectives.registers import MAX_FURTHEST
 
 
 class LaneWeight:
@@ -109,9 +110,10 @@ class FusedAttention:
         self.out = LaneWeight(attention.out_KDD)
         self.rotary = attention.rotary
 
-    def __call__(self, x_KBTD: Tensor) -> Tensor:
-        """(K, B, T, D) to (K, B, T, D)."""
-        return _Attention.apply(x_KBTD.contiguous(), self)  # type: ignore[no-any-return]
+    def __call__(self, x_KBTD: Tensor, ahead_KB: Tensor | None = None) -> Tensor:
+        """(K, B, T, D) to (K, B, T, D); with `ahead`, of rows and their registers."""
+        ahead_KB = None if ahead_KB is None else ahead_KB.contiguous()
+        return _Attention.apply(x_KBTD.contiguous(), ahead_KB, self)  # type: ignore[no-any-return]
 
 
 class FusedMLP:
@@ -130,7 +132,9 @@ class FusedMLP:
 
 class _Attention(Function):
     @staticmethod
-    def forward(ctx: Any, x_KBTD: Tensor, part: FusedAttention) -> Tensor:
+    def forward(
+        ctx: Any, x_KBTD: Tensor, ahead_KB: Tensor | None, part: FusedAttention
+    ) -> Tensor:
         lanes, batch, time, width = x_KBTD.shape
         x_KND = x_KBTD.view(lanes, batch * time, width)
         normed, rate = part.norm.forward(x_KND)
@@ -138,25 +142,37 @@ class _Attention(Function):
         mixed = torch.empty_like(x_KND)
         padded = -(-time // part.native.block) * part.native.block
         softmax = torch.empty(lanes * batch, part.heads, 2, padded)
-        tables = part.rotary.table(time, softmax)
-        sizes = (lanes * batch, time, part.heads, width // part.heads)
-        part.native("attend", qkv, *tables, mixed, softmax, *sizes)
+        sizes: tuple[int, ...] = (time, part.heads, width // part.heads)
+        if ahead_KB is None:
+            tables = part.rotary.table(time, softmax)
+            sizes = (lanes * batch, *sizes)
+            part.native("attend", qkv, *tables, mixed, softmax, *sizes)
+        else:
+            tables = part.rotary.table(time + MAX_FURTHEST, softmax)
+            sizes = (lanes, batch // 2, *sizes)
+            given = (qkv, *tables, ahead_KB, mixed, softmax)
+            part.native("attend_registers", *given, *sizes)
         ctx.save_for_backward(x_KND, normed, rate, qkv, mixed, softmax, *tables)
-        ctx.part, ctx.sizes = part, sizes
+        ctx.part, ctx.sizes, ctx.ahead_KB = part, sizes, ahead_KB
         return part.out.forward_onto(x_KND, mixed).view_as(x_KBTD)
 
     @staticmethod
-    def backward(ctx: Any, grad_KBTD: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad_KBTD: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
         x_KND, normed, rate, qkv, mixed, softmax, *tables = ctx.saved_tensors
-        part = ctx.part
+        part, ahead_KB = ctx.part, ctx.ahead_KB
         grad_KND = grad_KBTD.contiguous().view_as(x_KND)
         to_mixed = part.out.backward(grad_KND, mixed)
         to_qkv = torch.empty_like(qkv)
-        seen = (qkv, *tables, mixed, softmax, to_mixed, to_qkv)
-        part.native("attend_backward", *seen, *ctx.sizes, part.myopic)
+        slopes = (mixed, softmax, to_mixed, to_qkv)
+        if ahead_KB is None:
+            given = (qkv, *tables, *slopes, *ctx.sizes, part.myopic)
+            part.native("attend_backward", *given)
+        else:
+            given = (qkv, *tables, ahead_KB, *slopes, *ctx.sizes)
+            part.native("attend_registers_backward", *given)
         to_normed = part.qkv.backward(to_qkv, normed)
         to_x = part.norm.backward(x_KND, rate, to_normed, grad_KND)
-        return to_x.view_as(grad_KBTD), None
+        return to_x.view_as(grad_KBTD), None, None
 
 
 class _MLP(Function):
@@ -301,12 +317,13 @@ def fuse(model: PredictionModel, native: Native) -> FusedLoss:
     """
     attends = model.config.mixer == "attention"
     narrow = model.config.shape.width <= native.widest
+    registers = model.objective.registers() is not None
     if attends and narrow and model.trunk:
         model.fused_trunk = FusedLayers([*model.trunk], native)  # type: ignore[list-item]
     for layer in model.layers():
         layer.fused_mlp = FusedMLP(layer.mlp, native)
         if attends and narrow:
             layer.fused = FusedLayers([layer], native)
-        elif isinstance(layer.mixer, Attention):
+        if isinstance(layer.mixer, Attention) and (registers or not narrow):
             layer.fused_mixer = FusedAttention(layer.mixer, native)
     return FusedLoss(model, native)

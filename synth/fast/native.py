@@ -35,6 +35,8 @@ _SIGNATURES = {
     "attend": "pppppiiii",
     "attend_backward": "pppppppiiiii",
     "cross_entropy": "ppppii",
+    "attend_registers": "ppppppiiiii",
+    "attend_registers_backward": "ppppppppiiiii",
     "layers": "ppppppp",
     "layers_backward": "pppppppp",
     "kept_by_layers": "p",

@@ -57,7 +57,7 @@ class Layer(nn.Module):
     def __init__(self, num_lanes: int, config: ModelConfig) -> None:
         super().__init__()
         self.fused: Callable[[Tensor], Tensor] | None = None
-        self.fused_mixer: Callable[[Tensor], Tensor] | None = None
+        self.fused_mixer: Callable[[Tensor, Tensor | None], Tensor] | None = None
         self.fused_mlp: Callable[[Tensor], Tensor] | None = None
         self.kind = config.mixer
         self.add_module(self.kind, MIXERS[self.kind](num_lanes, config))
@@ -81,11 +81,11 @@ class Layer(nn.Module):
         """
         if self.fused is not None and memory is None and registers_KB is None:
             return self.fused(x_KBTD)
-        if registers_KB is not None:
+        if self.fused_mixer is not None and memory is None:
+            x_KBTD = self.fused_mixer(x_KBTD, registers_KB)
+        elif registers_KB is not None:
             assert isinstance(self.mixer, Attention), "require_parts was not asked"
             x_KBTD = x_KBTD + self.mixer.with_registers(x_KBTD, registers_KB)
-        elif self.fused_mixer is not None and memory is None:
-            x_KBTD = self.fused_mixer(x_KBTD)
         else:
             x_KBTD = x_KBTD + self._modules[self.kind](x_KBTD, memory)  # type: ignore[misc]
         if self.fused_mlp is not None:

@@ -22,8 +22,8 @@ Registers double the positions that a step computes, in trunk and head; they hav
 embedding, d parameters. The source puts registers between the tokens of one row, with a
 mask; here they are rows beside it, which gives the same numbers. Recurrences would have
 to be run anew for every register, and only rotary positions tell one `off` from another:
-other mixers and positions are refused. Attention of a step runs in eager operations; the
-MLP and the loss keep their native passes.
+other mixers and positions are refused. Layers of a native step run in parts, with
+products of torch between them, whatever their width.
 
 The source draws `off` at random, trains on answers alone and lets questions see both ways
 in one of its programs; here attention is causal everywhere.

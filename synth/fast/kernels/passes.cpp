@@ -11,6 +11,7 @@
 // faster so.
 
 #include "bf16_layers.h"
+#include "registers.h"
 
 #ifdef BF16_PRODUCTS
 #define IN_BF16(PASS) bf16_is_fast ? (void*)bf16_##PASS : (void*)PASS<Half>
@@ -26,6 +27,7 @@ extern "C" {
 void* passes[][2] = {
     BOTH(unit_rms), BOTH(unit_rms_backward), BOTH(gated),  BOTH(gated_backward),
     OWN(attend),    OWN(attend_backward),    BOTH(cross_entropy),
+    BOTH(attend_registers), BOTH(attend_registers_backward),
     OWN(layers),    OWN(layers_backward),    OWN(kept_by_layers),
 };
 long block = WIDE;

@@ -122,6 +122,35 @@ static void attend(const E* qkv_ST3HC, const float* cos_TC, const float* sin_TC,
         }
 }
 
+// The gradient of one head's output as blocks, and its product with the output, summed
+// over channels.
+template <class E>
+static void read_slope(const E* grad_TD, const E* mixed_TD, long T, long D, long C,
+                       const Layout& layout, float* grad, float* along_T) {
+    to_blocks(grad_TD, D, T, layout.blocks, C, grad);
+    for (long t = 0; t < T; t++) {
+        const E *g = grad_TD + t * D, *value = mixed_TD + t * D;
+        float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+        for (long c = 0; c < C; c++) sum += widen(g[c]) * widen(value[c]);
+        along_T[t] = sum;
+    }
+}
+
+// Gradients of rotated queries, keys and values, in blocks, as rows of those unrotated.
+template <class E>
+static void write_slopes(float* slopes, long T, long D, long C, const Layout& layout,
+                         const Tables& tables, E* to) {
+    long size = layout.blocks * C * WIDE;
+    for (long b = 0; b < layout.blocks; b++) {
+        float* to_q = slopes + b * C * WIDE;
+        tables.rotate(to_q, b, C, -1.0f, 1.0f / std::sqrt((float)C));
+        tables.rotate(to_q + size, b, C, -1.0f, 1.0f);
+    }
+    for (int part = 0; part < 3; part++)
+        from_blocks(slopes + part * size, T, C, to + part * D, 3 * D);
+}
+
 // Gradient of `attend` for its qkv; `myopic` as in `Head`.
 template <class E>
 static void attend_backward(const E* qkv_ST3HC, const float* cos_TC,
@@ -140,27 +169,14 @@ static void attend_backward(const E* qkv_ST3HC, const float* cos_TC,
             long at = s * T * D + h * C;
             Head head = head_of_rows(qkv_ST3HC + s * T * 3 * D + h * C, T, D, C, layout,
                                      tables, myopic != 0, space);
-            to_blocks(grad_STHC + at, D, T, layout.blocks, C, grad);
-            for (long t = 0; t < T; t++) {
-                const E *g = grad_STHC + at + t * D, *value = mixed_STHC + at + t * D;
-                float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-                for (long c = 0; c < C; c++) sum += widen(g[c]) * widen(value[c]);
-                along[t] = sum;
-            }
+            read_slope(grad_STHC + at, mixed_STHC + at, T, D, C, layout, grad, along);
             std::memset(to_qkv, 0, 3 * size * 4);
             const float* softmax = softmax_SH2T + (s * H + h) * 2 * positions;
             attend_head_backward(head, tables, softmax, softmax + positions, grad,
                                  C * WIDE, along, to_qkv, to_qkv + size,
                                  to_qkv + 2 * size, scratch.next);
-            for (long b = 0; b < layout.blocks; b++) {
-                float* to_q = to_qkv + b * C * WIDE;
-                tables.rotate(to_q, b, C, -1.0f, 1.0f / std::sqrt((float)C));
-                tables.rotate(to_q + size, b, C, -1.0f, 1.0f);
-            }
-            E* to = grad_qkv_ST3HC + 3 * s * T * D + h * C;
-            for (int part = 0; part < 3; part++)
-                from_blocks(to_qkv + part * size, T, C, to + part * D, 3 * D);
+            write_slopes(to_qkv, T, D, C, layout, tables,
+                         grad_qkv_ST3HC + 3 * s * T * D + h * C);
         }
 }
 

@@ -8,12 +8,14 @@ from synth.config import ModelConfig, RunConfig
 from synth.fast.fused import fuse
 from synth.fast.native import load
 from synth.models.backward import loss_and_backward
+from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model
+from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.batch.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.registers import RegistersConfig
 from synth.tasks.repeats import RepeatsConfig
-from tests.synth.fast.test_native import needs_compiler
+from tests.synth.fast.test_native import far, needs_compiler
 from tests.synth.objectives.conftest import (
     VOCAB,
     build,
@@ -106,6 +108,31 @@ def test_losses_and_gradients_equal_interleaved_rows(scored, form):
     (0.6 * expected[0] + 0.4 * expected[1]).backward()
     assert torch.allclose(losses, expected, atol=1e-5)
     assert torch.allclose(gradient, flat.gather_grad(), atol=1e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize("time", [40, 70])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_long_rows_of_lanes_are_those_of_eager_mode(time, dtype):
+    objective = RegistersConfig(furthest=7)
+    stream = torch.Generator().manual_seed(0)
+    tokens = torch.randint(1, VOCAB, (2, 3, time), generator=stream)
+    rows = (tokens, torch.ones_like(tokens), torch.zeros_like(tokens).bool())
+    targets = make_targets(*rows, objective)
+    gradients = []
+    for form, kind in (("eager", torch.float32), ("native", dtype)):
+        model = PredictionModel(CONFIG, objective, VOCAB, 2)
+        flat = FlatLanes(model, kind)
+        initialise(flat, model.initial_stds(), [0, 1])
+        flat.zero_grad()
+        loss_and_backward(
+            model, targets, fuse(model, load(kind)) if form == "native" else None
+        )
+        flat.gather_grad()
+        gradients.append(flat.lane(flat.grad_KP, 1))
+    tolerance = 1e-5 if dtype == torch.float32 else 2e-2
+    for name, gradient in gradients[0].items():
+        assert far(gradients[1][name], gradient) < tolerance, name
 
 
 def test_without_registers_it_is_the_model_of_next_token_prediction():
