@@ -1,5 +1,7 @@
 """Registers: beside rows with interleaved registers, a mask, and positions of their own."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.nn import functional
@@ -15,13 +17,15 @@ from synth.objectives.batch.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.registers import RegistersConfig
 from synth.tasks.repeats import RepeatsConfig
-from tests.synth.fast.test_native import far, needs_compiler
+from tests.conftest import tiny_run
+from tests.synth.fast.test_native import NATIVE, far, needs_compiler
 from tests.synth.objectives.conftest import (
     VOCAB,
     build,
     normed,
     parameters_beside_next_token,
 )
+from tests.synth.test_training import trained
 
 TIME = 9
 CONFIG = ModelConfig(scale="d16-L4-h2")
@@ -133,6 +137,18 @@ def test_long_rows_of_lanes_are_those_of_eager_mode(time, dtype):
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     for name, gradient in gradients[0].items():
         assert far(gradients[1][name], gradient) < tolerance, name
+
+
+@needs_compiler
+def test_a_native_run_in_a_pack_equals_itself_alone_bit_for_bit(tmp_path):
+    runs = [
+        dataclasses.replace(tiny_run(seed=seed), objective=RegistersConfig())
+        for seed in (0, 1, 2)
+    ]
+    together = trained(tmp_path / "pack", *runs, execution=NATIVE)
+    assert [
+        trained(tmp_path / "alone", r, execution=NATIVE)[0] for r in runs
+    ] == together
 
 
 def test_without_registers_it_is_the_model_of_next_token_prediction():
