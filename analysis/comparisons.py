@@ -157,7 +157,8 @@ def pair_by_seed(
         if twice.height:
             raise ValueError(
                 f"{between}={cell} has several runs for {twice.select(keys).row(0)} "
-                f"(columns {keys}). Group also by a field in which they differ."
+                f"(columns {keys}). Group also by a field in which they differ, or "
+                "choose with --where."
             )
         sides.append(side)
     joined = sides[0].join(sides[1], on=keys, nulls_equal=True)

@@ -71,17 +71,20 @@ def compute_contrasts(
     keys = [name for name in ("scale", "arm") if _is_equal_in_pairs(name, column)]
     ended = at_end(rows)
     span = span_of(ended)
-    differences, notes = [], runs.notes
+    differences, notes, paired = [], runs.notes, set[str]()
     for setting in settings_of(rows, column, *keys, *others):
         by = {"where": setting.label or None}
         for value in (one for one in values if one != first):
             pairs = _pairs(setting.frame, keys, column, (first, value), at)
+            paired.update(pairs["second_run"])
             for key, group in pairs.group_by(keys, maintain_order=True):
                 where = by | dict(zip(keys, key, strict=True)) | {column: value}
                 differences.append(where | judge_differences(group, span, measure))
                 notes += _note_differences(runs.fields, rows, group, column)
     if not differences:
         raise ValueError(_explain_no_pairs(runs, column, first, values))
+    alone = pl.col("run_id").is_in(list(paired)) | (pl.col(column) == first)
+    notes += _note_unpaired(ended.filter(~alone), column, first)
     return Contrasts(
         _table(differences, rows.schema, keys, column, measure.higher_is_better),
         measure,
@@ -178,6 +181,20 @@ def _table(
     first = ["where", *keys, column, "pairs", "baseline", "value", "difference"]
     last = ["low", "high", "noise", "p", "p_holm", "test", "higher", "result"]
     return table.select(*first, *last, "resolves_with")
+
+
+def _note_unpaired(runs: pl.DataFrame, column: str, first: Any) -> list[str]:
+    """A note on runs for which the baseline has none of their rate, setting and seed."""
+    cells = runs.unique("run_id").group_by(column, "learning_rate").len()
+    words = [
+        f"{format_value(value)} at learning rate {rate:.2g} ({count})"
+        for value, rate, count in cells.sort(column, "learning_rate").iter_rows()
+    ]
+    if not words:
+        return []
+    text = f"Left out, as no run of {format_value(first)} pairs with them"
+    hint = "A table NAME-tuned has each arm at its best rate."
+    return [f"{text}: {'; '.join(words)}. {hint}"]
 
 
 def _note_differences(

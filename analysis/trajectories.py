@@ -16,13 +16,14 @@ from analysis.selection import (
     CHOICE,
     EXACT_MATCH,
     IN_DOMAIN,
+    IS_TRIAL,
     NAMES_SUITE,
     SECOND_TOKEN,
     at_end,
     drop_unreadable,
     select_metric,
 )
-from analysis.settings import with_setting
+from analysis.settings import settings_of, with_setting
 from analysis.statistics import share_interval
 from synth.families.family import members
 from synth.metrics import Metric, metric_of
@@ -152,7 +153,7 @@ def learned_matrix(frame: pl.DataFrame, in_a_row: int = IN_A_ROW) -> pl.DataFram
     """P(learned) of every arm on every task: `events_table` of one ability a task.
 
     That is the first that the task declares with a level, on its test set (of several,
-    the first by name). `place` names the task, and the size where it has several.
+    the first by name). `place` names the task, and size and setting where it has several.
     """
     table = events_table(frame, in_a_row)
     if table.is_empty():
@@ -164,6 +165,12 @@ def learned_matrix(frame: pl.DataFrame, in_a_row: int = IN_A_ROW) -> pl.DataFram
     }
     rows = table.filter(pl.col("metric") == pl.col("task").replace_strict(first))
     rows = rows.filter(pl.col("suite") == pl.col("suite").min().over("task"))
+    briefs = {
+        setting.id: setting.brief
+        for kind in first
+        for setting in settings_of(frame.filter(~IS_TRIAL, task=kind), "scale", "arm")
+    }
+    rows = rows.with_columns(pl.col("setting").replace(briefs))
     differ = [
         pl.when(pl.col(name).n_unique().over("task") > 1).then(pl.col(name))
         for name in ("scale", "setting")

@@ -9,7 +9,7 @@ from analysis.comparisons import COSTS, with_costs
 from analysis.configurations import EVALUATION_SIZES, read_fields
 from analysis.fields import MEASURED, SCORED, Fields, list_values
 from analysis.measures import Measure, choose_measure, first_metric, slice_keys
-from analysis.selection import at_end, drop_unreadable
+from analysis.selection import IS_TRIAL, at_end, drop_unreadable
 from synth.families.family import members
 from synth.identity import canonical_json
 from synth.metrics import split_metric
@@ -113,6 +113,11 @@ def select(frame: pl.DataFrame, query: Query, one_task: bool = True) -> Runs:
     if counts:
         notes.append(f"Runs that are not finished are left out: {', '.join(counts)}.")
     done = Fields(done).select_runs(done, query.where)
+    trials = done.filter(IS_TRIAL)["run_id"].n_unique()
+    is_mixed = 0 < trials < done["run_id"].n_unique()
+    if is_mixed and "validation" not in (query.metric or ""):
+        done = done.filter(~IS_TRIAL)
+        notes.append(f"Trials of rates are left out: {trials}.")
     fields, tasks = Fields(done), done["task"].unique().sort().to_list()
     if len(tasks) > 1 and one_task:
         raise ValueError(
@@ -217,12 +222,12 @@ def _refuse_mixtures(runs: Runs, columns: Sequence[str]) -> None:
     mixed = runs.fields.varying_within(frame, columns)
     if mixed:
         enough = [path for path in mixed if _is_enough(runs, [*columns, path])]
-        path = (enough or mixed)[0]
-        value = list_values(runs.fields.values(path)[:1])
+        chosen = enough[:1] or mixed
+        where = [f"{p}={list_values(runs.fields.values(p)[:1])}" for p in chosen]
+        panel = f"Give --panel {chosen[0]}, or choose with" if enough else "Choose with"
         raise ValueError(
             "Runs to be averaged differ in more than their seeds: "
-            f"{_list_fields(runs, mixed)}. Give --panel {path}, or choose with "
-            f"--where {path}={value}."
+            f"{_list_fields(runs, mixed)}. {panel} --where {' '.join(where)}."
         )
     others = runs.fields.varying_besides(frame, columns)
     others = [path for path in others if path != SCORED]

@@ -55,3 +55,14 @@ def test_events_of_choice_points_are_read_at_choices(capsys):
     assert main(["events", "choices-tuned", *everywhere]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(row["arm"], row["learned"]) for row in rows] == [("n1", 10), ("n4", 10)]
+
+
+def test_settings_of_a_task_have_words(tmp_path):
+    for pause in (0, 5):
+        config = polynomial_run(pause=pause)
+        write_run(tmp_path, config, polynomial_rows(config, lambda m, step: 0.9))
+    table = learned_matrix(collect(tmp_path).frame)
+    assert sorted(table["place"]) == [
+        "polynomial 0 pause tokens",
+        "polynomial 5 pause tokens",
+    ]

@@ -2,8 +2,10 @@
 
 import dataclasses
 
+import polars as pl
 import pytest
 
+from analysis.__main__ import main
 from analysis.collect import collect
 from analysis.plots.learning_rates import rate_figure
 from analysis.plots.overview import all_pictures
@@ -109,3 +111,42 @@ def test_the_figure_marks_the_best_rate_of_each_curve(frame):
     assert rates.table["diverged"].to_list() == [0, 0, 0, 1]
     with pytest.raises(ValueError, match="no trials of `sweeps tune`"):
         rate_figure(frame.clear())
+
+
+def test_answers_leave_trials_out_and_name_runs_at_another_rate(tmp_path, capsys):
+    """A folder with an untuned sweep, its trials, and n2 at the rate that these chose."""
+    for seed in range(3):
+        for arm, rate in ((1, 1e-3), (2, 1e-3), (2, 4e-3)):
+            config = trial(rate, seed, split="test", arm=arm)
+            write_trial(tmp_path / "runs", config, 0.5 + rate, suite="in_domain")
+        write_trial(tmp_path / "runs", trial(2e-3, 1000 + seed), 0.5)
+    sweep = str(tmp_path / "runs")
+    assert main(["compare", sweep, "--csv"]) == 0
+    printed = capsys.readouterr()
+    (row,) = pl.read_csv(printed.out.encode()).iter_rows(named=True)
+    assert (row["where"], row["arm"], row["pairs"]) == ("learning rate 0.001", "n2", 3)
+    assert "Trials of rates are left out: 3." in printed.err
+    assert (
+        "as no run of n1 pairs with them: n2 at learning rate 0.004 (3)" in printed.err
+    )
+    where = ["--where", "learning_rate=0.001", "--figures", str(tmp_path / "figures")]
+    assert main(["plot", sweep, "--x", "arm", "--csv", *where]) == 0
+    table = pl.read_csv(capsys.readouterr().out.encode())
+    assert table["seeds"].to_list() == [3, 3]
+    validation = ["--metric", f"{SUITE}/exact_match", "--csv"]
+    assert main(["plot", sweep, "--x", "learning_rate", *validation, *where[2:]]) == 0
+    table = pl.read_csv(capsys.readouterr().out.encode())
+    assert table["training.learning_rate"].to_list() == [2e-3]
+
+
+def test_a_hint_names_all_fields_that_have_to_be_chosen(tmp_path, capsys):
+    for rate in (1e-3, 2e-3):
+        for pause in (0, 5):
+            config = trial(rate, 0, split="test")
+            task = dataclasses.replace(config.task, pause_tokens=pause)
+            config = dataclasses.replace(config, task=task)
+            write_trial(tmp_path / "runs", config, 0.5, suite="in_domain")
+    assert main(["plot", str(tmp_path / "runs")]) == 2
+    said = capsys.readouterr().err
+    chosen = "task.pause_tokens=0 training.learning_rate=0.001"
+    assert said.endswith(f"Choose with --where {chosen}.\n")
