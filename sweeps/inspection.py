@@ -68,7 +68,7 @@ class Status(Choice):
     """Show the states of a sweep's runs, the first error, and the next command."""
 
     sweep: tyro.conf.Positional[str | None] = None
-    """A sweep or its folder; every folder in --runs if not given."""
+    """A sweep or its folder; --runs and every folder in it if not given."""
     json: bool = False
     """Print JSON."""
 
@@ -90,9 +90,9 @@ class Status(Choice):
         if self.sweep is None:
             self.refuse_options("unless a sweep is named")
             blocks, unreadable = [], []
-            for name in folders_in(self.runs):
+            for root in [self.runs, *(self.runs / n for n in folders_in(self.runs))]:
                 try:
-                    block = _folder_block(self.runs / name)
+                    block = _folder_block(root)
                 except ValueError as error:
                     unreadable.append(str(error))
                     continue

@@ -33,12 +33,21 @@ def find_run(
         return different[0].absolute()
     if word and not different and Path(word).is_dir():
         raise ValueError(f"{word} is no run folder: it has no {' or '.join(marks)}.")
-    names = ", ".join(str(path) for path in different[:5])
-    several = f"fits {len(different)} runs: {names}" if names else "fits no run"
+    if different:
+        what = f"fits {len(different)} runs below {runs}: {_few(different)}"
+    else:
+        known = _marked([f"{runs}/*", f"{runs}/*/*"], marks)
+        there = f"There are {_few(known)}" if known else "There are none"
+        what = f"fits no run below {runs}. {there}"
     raise ValueError(
-        f"{word!r} {several} below {runs}. Give a whole run id, or the path of its "
-        "folder; `python -m sweeps status --json` lists them."
+        f"{word!r} {what}. Give a whole run id, or the path of its folder (--runs "
+        "searches another one)."
     )
+
+
+def _few(folders: Sequence[Path]) -> str:
+    more = f" and {len(folders) - 5} more" if len(folders) > 5 else ""
+    return ", ".join(str(path) for path in folders[:5]) + more
 
 
 def find_runs(

@@ -168,4 +168,4 @@ def missing_package(name: TrackerName) -> str | None:
     """What to install for a tracker that is asked for; None when nothing is missing."""
     if name == "none" or importlib.util.find_spec(name) is not None:
         return None
-    return f"--track {name} needs the package {name}: pip install {name}"
+    return f"The package {name} is not installed: pip install {name}"

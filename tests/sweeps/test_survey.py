@@ -200,6 +200,8 @@ def test_status_and_show_name_the_next_step(tmp_path, capsys):
     train([config], tmp_path / "mine")
     assert Status(runs=tmp_path).run() == 0
     assert "mine: 1 runs: 1 done" in capsys.readouterr().out
+    assert Status(runs=tmp_path / "mine").run() == 0  # single runs lie in no sweep
+    assert "mine: 1 runs: 1 done" in capsys.readouterr().out
     assert Status(sweep=str(tmp_path / "mine"), json=True).run() == 0
     assert json.loads(capsys.readouterr().out)[0]["counts"]["done"] == 1
     assert Show(name=config.run_id[:20], runs=tmp_path).run() == 0

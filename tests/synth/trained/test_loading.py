@@ -83,9 +83,11 @@ def test_a_run_is_found_by_id_beginning_path_and_pattern(run, tmp_path, monkeypa
     other = shutil.copytree(run.path, run.path.parent / "deeper/polynomial-else")
     assert find_run("polynomial-else").resolve() == other
     assert find_run(run.run_id).resolve() == run.path
-    with pytest.raises(ValueError, match=r"'poly' fits 2 runs: .*Give a whole run id"):
+    with pytest.raises(
+        ValueError, match=r"'poly' fits 2 runs below runs: .*Give a whole run id"
+    ):
         find_run("poly")
-    with pytest.raises(ValueError, match="fits no run below"):
+    with pytest.raises(ValueError, match=r"fits no run below runs\. There are .*/poly"):
         find_run("maze*")
     with pytest.raises(ValueError, match="is no run folder"):
         find_run(tmp_path)
