@@ -90,9 +90,10 @@ class Status(Choice):
         if self.sweep is None:
             self.refuse_options("unless a sweep is named")
             blocks, unreadable = [], []
-            for root in [self.runs, *(self.runs / n for n in folders_in(self.runs))]:
+            below = [self.runs / name for name in folders_in(self.runs)]
+            for folder in [self.runs, *below]:
                 try:
-                    block = _folder_block(root)
+                    block = _folder_block(folder)
                 except ValueError as error:
                     unreadable.append(str(error))
                     continue
