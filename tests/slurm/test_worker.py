@@ -111,7 +111,7 @@ def test_a_job_is_followed_by_a_tracker(tmp_path, monkeypatch):
     logged = []
 
     class Tracker:
-        rewinds = False
+        rewinds, buffers = False, False
 
         def __init__(self, folder, config, after):
             self.log = lambda step, values: logged.append((folder.name, step))

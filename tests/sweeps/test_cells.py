@@ -178,7 +178,7 @@ def test_a_night_is_at_most_sixteen_core_hours():
         seconds = sum(
             costs.tokens(run) / default_throughput(run, Execution()) for run in runs
         )
-        assert 3 <= seconds / 0.75 / 3600 <= 16.5, sweep.name
+        assert 2 <= seconds / 0.75 / 3600 <= 16.5, sweep.name
         assert len({run.seed for run in runs}) >= 5
 
 
