@@ -164,9 +164,14 @@ def picture_name(name: str, setting: Setting) -> str:
     return f"{name}_{words}" if words else name
 
 
-def annotate(figure: Figure, *texts: str) -> None:
-    """Write grey lines above the panels, such as which runs the figure shows."""
-    text = "; ".join(filter(None, texts))
+def annotate(figure: Figure, facts: str, label: str = "") -> None:
+    """Write grey lines above the panels: what was trained, and the label of a setting.
+
+    What the label says is not said twice.
+    """
+    in_label = label.split(", ")
+    words = [word for word in facts.split("; ") if word not in in_label]
+    text = "; ".join(filter(None, (*words, label)))
     lines = textwrap.wrap(text, int(figure.get_figwidth() * 19))
     figure.set_figheight(figure.get_figheight() + 0.13 * len(lines))
     with style.house_style():

@@ -85,7 +85,7 @@ def matrix_figure(table: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
         axes.grid(visible=False)
         axes.set_xticks(range(len(places)), places, **style.SLANTED)
         axes.set_yticks(range(len(arms)), [arm_name(arm) for arm in arms])
-        figure.colorbar(image, ax=axes, label="share of runs that learned it")
+        figure.colorbar(image, ax=axes, label="P(learned)")
     return figure, table
 
 

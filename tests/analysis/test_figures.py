@@ -17,7 +17,7 @@ from analysis.collect import collect
 from analysis.parquet import read, read_all, results_folder, write
 from analysis.plots import families, style
 from analysis.plots.curves import CurveStyle, cost_figure, curve_keys, draw_curves
-from analysis.plots.gallery import draw_settings
+from analysis.plots.gallery import annotate, draw_settings
 from analysis.plots.polynomial import polynomial_figure, polynomial_table
 from analysis.settings import Setting
 from synth.metrics import Measurement, to_lines
@@ -417,3 +417,11 @@ def test_curves_have_medians_for_two_groups_and_bands_for_many_runs():
     assert band.get_paths()[0].vertices[:, 1].max() == 1.0
     labels = [key.get_label() for key in curve_keys(["n1"], look=look)]
     assert labels == ["n = 1 (next token)", "middle half of runs", "median"]
+
+
+def test_the_line_above_a_figure_says_nothing_twice():
+    figure = matplotlib.figure.Figure(figsize=(8, 2))
+    annotate(
+        figure, "maze; 2k tokens; learning rate 0.01", "learning rate 0.01, width 5"
+    )
+    assert figure.get_suptitle() == "maze; 2k tokens; learning rate 0.01, width 5"
