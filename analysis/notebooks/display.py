@@ -154,8 +154,13 @@ def execute(
         if parameters and "parameters" in cell.metadata.get("tags", ()):
             lines = (f"{name} = {value!r}" for name, value in parameters.items())
             cell.source = "\n".join(lines)
+    # A file of the user's called `analysis.py` is not this package.
+    elsewhere = at.absolute() != HERE.parents[1]
     runner = ExecutePreprocessor(
-        timeout=300, kernel_name="python3", record_timing=False
+        timeout=300,
+        kernel_name="python3",
+        record_timing=False,
+        extra_arguments=["--InteractiveShellApp.ignore_cwd=True"] if elsewhere else [],
     )
     runner.preprocess(notebook, {"metadata": {"path": str(at)}})
     notebook.metadata.pop("language_info", None)

@@ -72,6 +72,8 @@ def test_command_executes_yours_on_a_table_from_any_folder(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     table = shutil.copy(results / "c.parquet", "mine.parquet")
+    for name in ("analysis.py", "json.py", "polars.py"):
+        Path(name).write_text("raise SystemExit('MY file was imported')\n")
     assert main(["notebooks", str(table)]) == 0
     assert capsys.readouterr().out == "mine.ipynb\n"
     notebook = nbformat.read("mine.ipynb", as_version=4)
