@@ -22,13 +22,16 @@ def arm_name(arm: str) -> str:
 
     >>> [arm_name(arm) for arm in ("n1", "n4_anticausal", "transfer2_linear", "top4")]
     ['n = 1', 'n = 4, anticausal', 'transfer 2, linear', 'top4']
+    >>> arm_name("n4_added_w0.3")
+    'n = 4, added, weight 0.3'
     """
     match = _COUNTED.fullmatch(arm)
     if match is None:
         return arm
     family, count, suffixes = match.groups()
     first = f"n = {count}" if family == "n" else f"{family} {count}"
-    return ", ".join([first, *suffixes.split("_")[1:]])
+    words = [re.sub(r"^w(?=\d)", "weight ", word) for word in suffixes.split("_")[1:]]
+    return ", ".join([first, *words])
 
 
 def arm_label(arm: str) -> str:
