@@ -75,7 +75,7 @@ def test_arms_have_an_order_and_names():
     assert [arm_label(arm) for arm in GAINS] == NAMES
     assert arm_name("n1") == "n = 1"
     assert arm_name("n4_causal_added") == "n = 4, causal, added"
-    assert arm_name("chain2_shared_w0.5") == "chain 2, shared, w0.5"
+    assert arm_name("chain2_shared_w0.5") == "chain 2, shared, weight 0.5"
     assert arm_name("my_objective") == "my_objective"
     assert arm_name("n") == "n"
 
