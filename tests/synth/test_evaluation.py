@@ -235,6 +235,7 @@ def test_batches_change_nothing(monkeypatch):
 
 
 @needs_compiler
+@pytest.mark.filterwarnings("ignore:TrainingConfig.precision")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_native_pack_scores_as_an_eager_one(precision):
     """On the same weights: the same names, accuracies and counts; losses to rounding."""

@@ -112,6 +112,7 @@ def test_results_outlive_the_next_step(graphs):
     assert len(places) == 16
 
 
+@pytest.mark.filterwarnings("ignore:TrainingConfig.precision")
 def test_nothing_moves_once_recorded(graphs, tmp_path):
     """Evaluations, checkpoints and looks at the losses leave the addresses alone."""
     pack = pack_of(tiny_run(precision="bf16"), tiny_run(seed=1, precision="bf16"))
