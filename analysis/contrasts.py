@@ -83,8 +83,10 @@ def compute_contrasts(
                 notes += _note_differences(runs.fields, rows, group, column)
     if not differences:
         raise ValueError(_explain_no_pairs(runs, column, first, values))
-    alone = pl.col("run_id").is_in(list(paired)) | (pl.col(column) == first)
-    notes += _note_unpaired(ended.filter(~alone), column, first)
+    alone = ended.filter(
+        ~pl.col("run_id").is_in(list(paired)) | (pl.col(column) == first)
+    )
+    notes += _note_unpaired(runs.fields, alone, column, first)
     return Contrasts(
         _table(differences, rows.schema, keys, column, measure.higher_is_better),
         measure,
@@ -183,9 +185,12 @@ def _table(
     return table.select(*first, *last, "resolves_with")
 
 
-def _note_unpaired(runs: pl.DataFrame, column: str, first: Any) -> list[str]:
-    """A note on runs for which the baseline has none of their rate, setting and seed."""
-    cells = runs.unique("run_id").group_by(column, "learning_rate").len()
+def _note_unpaired(
+    fields: Fields, runs: pl.DataFrame, column: str, first: Any
+) -> list[str]:
+    """A note on runs for which the baseline, also in `runs`, has none of their settings."""
+    others = runs.filter(pl.col(column) != first)
+    cells = others.unique("run_id").group_by(column, "learning_rate").len()
     words = [
         f"{format_value(value)} at learning rate {rate:.2g} ({count})"
         for value, rate, count in cells.sort(column, "learning_rate").iter_rows()
@@ -193,8 +198,13 @@ def _note_unpaired(runs: pl.DataFrame, column: str, first: Any) -> list[str]:
     if not words:
         return []
     text = f"Left out, as no run of {format_value(first)} pairs with them"
-    hint = "A table NAME-tuned has each arm at its best rate."
-    return [f"{text}: {'; '.join(words)}. {hint}"]
+    note = f"{text}: {'; '.join(words)}."
+    unlike = fields.varying_besides(runs, [column])
+    if unlike:
+        note += f" They and {format_value(first)} differ in {', '.join(unlike)}."
+    if any(path.endswith(TUNED) for path in unlike):
+        note += " A table NAME-tuned has each arm at its best rate."
+    return [note]
 
 
 def _note_differences(

@@ -174,7 +174,7 @@ def with_titles(view: View) -> pl.DataFrame:
     """
     rows, definition = view.rows, view.measure.definition
     for name in series.BOUND_LINES:
-        if view.measure.is_share and not isinstance(getattr(definition, name), str):
+        if view.measure.is_share and getattr(definition, name) in (0, 1):
             rows = rows.with_columns(pl.lit(None, pl.Float64()).alias(name))
     if view.panel == WHOLE:
         return rows.with_columns(title=pl.lit(""))

@@ -11,7 +11,13 @@ from analysis.collect import collect
 from analysis.contrasts import compute_contrasts
 from analysis.measures import choose_measure, first_metric, slice_keys
 from analysis.parquet import read, read_all
-from analysis.plots.by_field import describe_view, field_figure, file_name, table_at_end
+from analysis.plots.by_field import (
+    describe_view,
+    field_figure,
+    file_name,
+    table_at_end,
+    with_titles,
+)
 from analysis.plots.forest import forest_figure, forest_name
 from analysis.plots.heat import heat_figure
 from analysis.plots.overview import overviews
@@ -266,3 +272,18 @@ def test_numbers_of_evaluation_examples_do_not_part_runs(tmp_path):
     pictures, reasons = overviews(frame)
     assert (len(pictures), reasons) == (1, [])
     assert "500 to 2000 examples in the last evaluation" in pictures[0].training
+
+
+def test_a_declared_floor_is_drawn_unless_it_is_the_axis(polynomials):
+    """A share's floor of 0 and ceiling of 1 lie on the frame; 0.2 is a line."""
+    picture = view(polynomials, Query(metric="exact_match", where=["pause_tokens=0"]))
+    for floor, drawn in ((0.0, False), (0.2, True)):
+        definition = replace(picture.measure.definition, floor=floor)
+        declared = replace(
+            picture,
+            measure=replace(picture.measure, definition=definition),
+            rows=picture.rows.with_columns(floor=pl.lit(floor)),
+        )
+        rows = with_titles(declared)
+        assert rows["floor"].drop_nulls().unique().to_list() == [floor] * drawn
+        assert rows["ceiling"].drop_nulls().is_empty()
