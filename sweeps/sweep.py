@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sweeps.rate_grid import check_rates
 from synth.config import RunConfig
-from synth.families.plugins import line_of
+from synth.families.own_errors import line_of
 from synth.identity import nearest
 
 SCALES = ("quick", "small", "paper")

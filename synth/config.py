@@ -18,6 +18,7 @@ from synth.objectives.objective import ObjectiveConfig
 from synth.scales import Scale, resolve
 from synth.shapes.embedding_shape import EmbeddingConfig
 from synth.shapes.mixer_shapes import MixerConfig
+from synth.tasks.checks import require_fitting
 from synth.tasks.task import EvaluationSet, Split, Task, TaskConfig
 
 
@@ -174,11 +175,14 @@ class RunConfig(Part):
         """Check that the task has data for the run, before anything is written.
 
         Raises `ValueError` when the files of a text cannot be used, or there are no rows
-        of the context or none to evaluate on; an `OSError` when files cannot be read.
+        of the context, none to evaluate on, or rows with a token outside the vocabulary;
+        an `OSError` when files cannot be read.
         """
-        self.build_task().require_rows(self.training.context)
-        if not self.require_evaluation():
-            self.build_task().evaluation_sets(self._most_examples)
+        task, most = self.build_task(), self._most_examples
+        task.require_rows(self.training.context)
+        sets = self.require_evaluation() or {most: task.evaluation_sets(most)}
+        for chosen in sets[most]:
+            require_fitting(task, "evaluation_sets", chosen.rows)
 
     def require_evaluation(self) -> dict[int, list[EvaluationSet]]:
         """Refuse learned positions that are fewer than evaluation needs (`ValueError`).

@@ -104,12 +104,12 @@ class Part:
     def canonical(self) -> dict[str, Any]:
         """The fields that are hashed: all but those at their implied value."""
         kept: dict[str, Any] = {"version": self.version}
+        for name in unclassified(type(self)):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is not classified: declare it "
+                "with identity(...), or move it to synth.run.execution.Execution."
+            )
         for field in _fields(self):
-            if not field.metadata.get(_KEY):
-                raise TypeError(
-                    f"{type(self).__name__}.{field.name} is not classified: declare it "
-                    "with identity(...), or move it to synth.run.execution.Execution."
-                )
             if field.metadata.get(_PLACE):
                 continue
             value = getattr(self, field.name)
@@ -148,6 +148,11 @@ class Part:
             if nested and not isinstance(given[name], Part):
                 given[name] = hint.from_dict(given[name])
         return cls(**given)
+
+
+def unclassified(part: type[Part]) -> list[str]:
+    """The fields of a part that are not declared with `identity`."""
+    return [f.name for f in dataclasses.fields(part) if not f.metadata.get(_KEY)]
 
 
 def coerce_fields(owner: Any) -> None:

@@ -31,6 +31,7 @@ from synth.run.checkpoint import Checkpoint, Place, fill
 from synth.run.environment import capture
 from synth.run.execution import Execution
 from synth.run.spans import span, step_taken
+from synth.tasks.checks import require_declared
 from synth.tasks.stream import RowStream
 from synth.tasks.task import EvaluationSet, ItemCounts
 
@@ -306,6 +307,8 @@ class Pack:
                 both = self.task.score(chosen, scores) + verified[lane]
                 rows[lane] += self._measured(lane, both)
                 self.items[lane] += self.task.count_items(chosen, scores)
+                names = {one.metric for one in both}
+                require_declared(self.task, self.configs[0].task.metrics, names)
         return rows
 
     def checkpoint(

@@ -47,8 +47,8 @@ def status(call: Callable[[], int], mistakes: Mistakes = tuple) -> int:
     """The exit status of a command; a user's mistake is one message and status 2.
 
     A `ValueError` is a mistake, and so is an `OSError` (a folder that may not be
-    written, a full disk) or one of `mistakes`. A closed pipe is no error; Ctrl-C has
-    its usual status, 130.
+    written, a full disk), one of `mistakes` or what a person's own file raises. A closed
+    pipe is no error; Ctrl-C has its usual status, 130.
     """
     exit_status: int | None = None
     try:
@@ -59,10 +59,13 @@ def status(call: Callable[[], int], mistakes: Mistakes = tuple) -> int:
     except BrokenPipeError:
         return READER_GONE if exit_status is None else exit_status
     except Exception as error:
-        if not isinstance(error, (ValueError, OSError, *mistakes())):
+        from synth.families.own_errors import in_own_file
+
+        blamed = in_own_file(error)
+        if not (blamed or isinstance(error, (ValueError, OSError, *mistakes()))):
             raise
         what = "standard output: " if exit_status is not None else ""
-        _complain(f"error: {what}{_words(error)}")
+        _complain(f"error: {what}{blamed or _words(error)}")
         return 2
     except KeyboardInterrupt:
         _complain("interrupted")

@@ -23,7 +23,6 @@ import importlib
 import importlib.machinery
 import importlib.util
 import sys
-import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -34,6 +33,7 @@ from synth.disk.files import read_regular
 from synth.disk.places import expand
 from synth.families.family import Family, find, recorded_modules, register
 from synth.families.outside import Loader, Source, sources_of
+from synth.families.own_errors import line_of, named, require_complete
 from synth.families.recorded_files import FOLDER as FOLDER
 from synth.families.recorded_files import OPTION as OPTION
 from synth.families.recorded_files import copy_name, recorded_content
@@ -74,12 +74,14 @@ def load(path: Path) -> ModuleType:
 
     Files beside it can be imported by it. One in a package is imported as part of it.
 
-    Raises `ValueError` when there is no such file, or when it fails, with the line.
+    Raises `ValueError` when there is no such file, when it fails, with the line, or when
+    a task or objective in it lacks a method or has a field without `identity`.
     """
     if not path.is_file():
         raise ValueError(f"There is no file {path}.")
     typed, path = path, path.resolve()
     content = read_regular(path)
+    named[str(path)] = str(typed)
     folder = path.parent
     while (folder / "__init__.py").exists():
         folder = folder.parent
@@ -88,22 +90,17 @@ def load(path: Path) -> ModuleType:
     try:
         if folder != path.parent:
             relative = path.relative_to(folder).with_suffix("")
-            return importlib.import_module(".".join(relative.parts))
-        return _run(Source(str(path), "", content), path)
+            module = importlib.import_module(".".join(relative.parts))
+        else:
+            module = _run(Source(str(path), "", content), path)
     except (Exception, SystemExit) as error:
         where = line_of(error, str(path))
         raise ValueError(
             f"{typed}{where} fails: {type(error).__name__}: {error}"
         ) from error
-
-
-def line_of(error: BaseException, file: str) -> str:
-    """Where in a person's file an error arose: " (line 5)", or nothing if not there."""
-    trace, own = traceback.extract_tb(error.__traceback__), Path(file).resolve()
-    lines = [frame.lineno for frame in trace if Path(frame.filename).resolve() == own]
-    if isinstance(error, SyntaxError):
-        lines = [error.lineno]
-    return f" (line {lines[-1]})" if lines else ""
+    for cls in _defined_in(module):
+        require_complete(cls, typed)
+    return module
 
 
 def outside_sources(run: Part) -> tuple[Source, ...]:

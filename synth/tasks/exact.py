@@ -18,6 +18,7 @@ import numpy as np
 from synth.metrics import Metric, Score
 from synth.objectives.objective import Prediction
 from synth.seeding import generator, splitmix64
+from synth.tasks.checks import drawn
 from synth.tasks.packing import pack_rows
 from synth.tasks.positions import number_positions, position_scores
 from synth.tasks.task import (
@@ -75,7 +76,7 @@ class DrawnTask(Task):
 
     def drawn_for_training(self, rng: np.random.Generator) -> np.ndarray:
         """The train side of a block of examples, (E, L)."""
-        tokens_EL, problem_ED = self.draw(rng, self.block)
+        tokens_EL, problem_ED = drawn(self, rng, self.block)
         if problem_ED is None:
             return tokens_EL
         return tokens_EL[self.trained_on(side_of(problem_ED))]
@@ -85,7 +86,7 @@ class DrawnTask(Task):
 
         def batch(index: int) -> np.ndarray:
             rng = generator(0, self.config.kind, self.split, index)
-            tokens_EL, problem_ED = self.draw(rng, self.test_batch)
+            tokens_EL, problem_ED = drawn(self, rng, self.test_batch)
             if problem_ED is None:
                 return tokens_EL
             return tokens_EL[self.held_out(side_of(problem_ED))]

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from synth.seeding import generator
+from synth.tasks.checks import drawn
 from synth.tasks.exact import DrawnTask, side_of
 from synth.tasks.task import (
     EvaluationSet,
@@ -72,7 +73,7 @@ class QuestionTask(DrawnTask):
         sides: list[np.ndarray] = []
         while sum(map(len, parts)) < count:
             rng = generator(seed, self.config.kind, "sample", len(parts))
-            tokens_EL, problem_ED = self.draw(rng, BLOCK)
+            tokens_EL, problem_ED = drawn(self, rng, BLOCK)
             parts.append(tokens_EL)
             sides.append(self.trained_on(side_of(problem_ED)))
         tokens_EL = np.concatenate(parts)[:count]

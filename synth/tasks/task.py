@@ -30,6 +30,7 @@ from synth.families.family import Family
 from synth.identity import Part
 from synth.metrics import Metric, Score
 from synth.objectives.objective import Prediction
+from synth.tasks.checks import require_fitting
 from synth.tasks.positions import number_positions, position_scores
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ SIDE: dict[Split, int] = {"test": 0, "validation": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskConfig(Part, Family, family="task"):
+class TaskConfig(Part, Family, ABC, family="task"):
     """What a task draws from; `kind` is its name on the command line and in ids."""
 
     metrics: ClassVar[tuple[Metric, ...]] = ()
@@ -59,9 +60,9 @@ class TaskConfig(Part, Family, family="task"):
     """Fields that draw the task itself, a graph for instance: runs that differ in them
     repeat one experiment, as those of other seeds do."""
 
+    @abstractmethod
     def build(self) -> "Task":
         """The task itself, ready to draw from."""
-        raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, the version, and the kind."""
@@ -236,11 +237,11 @@ class Task(ABC):
         """
 
     def require_rows(self, context: int) -> None:
-        """Raise `ValueError` before training if there are no rows of this context.
+        """Raise `ValueError` before training if no rows of this context can be used.
 
         Draws the first block; a task whose blocks are slow overrides it.
         """
-        self.train_rows(0, 0, context)
+        require_fitting(self, "train_rows", self.train_rows(0, 0, context))
 
     @abstractmethod
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
@@ -260,6 +261,7 @@ class Task(ABC):
         block = 0
         while len(samples) < count:
             rows, block = self.train_rows(seed, block, SAMPLE_CONTEXT), block + 1
+            require_fitting(self, "train_rows", rows)
             for tokens, example, answer in zip(
                 rows.tokens_RT, rows.example_RT, rows.answer_RT, strict=True
             ):

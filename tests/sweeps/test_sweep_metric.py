@@ -45,6 +45,7 @@ def undeclared():
 
     class Undeclared(TaskConfig):
         kind = "undeclared"
+        build = None
 
     yield Undeclared()
     family._MEMBERS["task"].pop("undeclared")

@@ -291,6 +291,7 @@ def test_a_task_without_a_validation_split_says_how_to_have_one():
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Unsplit(TaskConfig):
         kind = "unsplit"
+        build = None
 
     try:
         assert RunConfig(task=Unsplit()).split == "test"

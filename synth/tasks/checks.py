@@ -1,0 +1,77 @@
+"""What a task of one's own may get wrong, refused in words that name its class.
+
+Each is a `ValueError`. Rows are checked when they are drawn or before a run begins, and
+names of metrics at each evaluation, of which the first comes before the first step.
+Letters in names: E examples of length L, D draws.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synth.identity import require
+
+if TYPE_CHECKING:
+    from synth.metrics import Metric
+    from synth.tasks.exact import DrawnTask
+    from synth.tasks.task import Rows, Task
+
+
+def drawn(
+    task: "DrawnTask", rng: np.random.Generator, count: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """`task.draw(rng, count)`, if it is what the rest of the task announces."""
+    name = type(task).__name__
+    for needed in ("vocabulary", "length"):
+        if not hasattr(task, needed):
+            raise ValueError(f"{name} has no {needed}: set self.{needed} in __init__.")
+    length, start = task.length, task.answer_start
+    allowed = f"from 1 to length - 1 = {length - 1}, where the answer begins"
+    require(1 <= start < length, f"{name}.answer_start", allowed, start)
+    found: Any = task.draw(rng, count)
+    pair = isinstance(found, tuple) and len(found) == 2
+    allowed = "two values, the examples and what identifies their problems (or None)"
+    require(pair, f"{name}.draw", allowed, type(found).__name__)
+    tokens_EL, problem_ED = found
+    shape = np.shape(tokens_EL)
+    fits = len(shape) == 2 and shape[1] == length
+    allowed = f"examples of {length} tokens, its `length`: an array (count, {length})"
+    require(fits, f"{name}.draw", allowed, f"shape {shape}")
+    of_problems = None if problem_ED is None else np.shape(problem_ED)
+    fits = of_problems is None or (len(of_problems) == 2 and of_problems[0] == shape[0])
+    allowed = f"problems as an array ({shape[0]}, ...), a row for each example"
+    require(fits, f"{name}.draw", allowed, f"shape {of_problems}")
+    _require_tokens(task, "draw", tokens_EL, 1)
+    return tokens_EL, problem_ED
+
+
+def require_fitting(task: "Task", method: str, rows: "Rows") -> None:
+    """Refuse rows with a token that the vocabulary does not have."""
+    _require_tokens(task, method, rows.tokens_RT, 0)
+
+
+def _require_tokens(task: "Task", method: str, tokens: np.ndarray, least: int) -> None:
+    """Refuse tokens that are no whole numbers, or are no ids from `least` on."""
+    name, most = f"{type(task).__name__}.{method}", len(task.vocabulary) - 1
+    whole = np.issubdtype(tokens.dtype, np.integer)
+    require(whole, name, "an array of whole numbers", tokens.dtype)
+    for token in (tokens.min(initial=least), tokens.max(initial=least)):
+        if not least <= token <= most:
+            raise ValueError(
+                f"{name} returned token {token}; the vocabulary has ids 1 to {most} "
+                "(0 is padding)."
+            )
+
+
+def require_declared(
+    task: "Task", metrics: Sequence["Metric"], names: Iterable[str]
+) -> None:
+    """Refuse measurements of a task under names that its configuration lacks."""
+    declared = [metric.name for metric in metrics]
+    for name in names:
+        if name not in declared:
+            raise ValueError(
+                f"{type(task).__name__} measures {name!r}, which its configuration does "
+                f"not declare. Declared in `metrics`: {', '.join(declared) or 'none'}."
+            )

@@ -1,0 +1,131 @@
+"""Each mistake in a task or objective of one's own is one line, with status 2."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from synth.cli.command_line import status
+from synth.config import RunConfig
+from synth.families import family, plugins
+from synth.training import train
+from tests.conftest import tiny_run
+from tests.sweeps.test_own_task import FILES, blocks, python
+
+
+@pytest.fixture
+def saved(tmp_path, monkeypatch):
+    """Save a file of the pages in which some words are replaced."""
+    known = {name: dict(members) for name, members in family._MEMBERS.items()}
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+
+    def save(old, new, file="reversal.py"):
+        text = blocks("python")[FILES.index(file)]
+        assert old in text
+        Path(file).write_text(text.replace(old, new))
+        return Path(file)
+
+    yield save
+    for name, members in family._MEMBERS.items():
+        members.clear()
+        members.update(known[name])
+
+
+def own_run(file):
+    """A small run of the task in the file."""
+    task = plugins.load(file).ReversalConfig()
+    return replace(tiny_run(), task=task)
+
+
+def sampled(config: RunConfig):
+    config.build_task().samples(0, 2)
+    return 0
+
+
+def checked(config: RunConfig):
+    config.require_data()
+    return 0
+
+
+DRAW = "np.hstack([words, equals, words[:, ::-1]])"
+RETURN = f"return {DRAW}, words"
+
+
+@pytest.mark.parametrize("use", [sampled, checked])
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (DRAW, f"{DRAW} + 30", "Reversal.draw returned token 39; the vocabulary has ids"),
+        (DRAW, f"{DRAW} - 9", "Reversal.draw returned token -8; the vocabulary has ids"),
+        (DRAW, f"{DRAW} - 1", "Reversal.draw returned token 0; the vocabulary has ids"),
+        (DRAW, f"{DRAW} * 1.0", "Reversal.draw must be an array of whole numbers; got"),
+        (DRAW, "words", "Reversal.draw must be examples of 9 tokens, its `length`"),
+        (RETURN, f"return {DRAW}", "Reversal.draw must be two values, the examples"),
+        (RETURN, f"return {DRAW}, words[:, 0]", "Reversal.draw must be problems as an"),
+        ("2 * config.length + 1", "config.length", "Reversal.answer_start must be from"),
+        ("self.length = 2", "self.size = 2", "Reversal has no length: set self.length"),
+        (RETURN, "return words.no", "reversal.py (line 51) fails: AttributeError: "),
+        ("count, 1", "1, 1", "reversal.py (line 51): all the input array"),
+        ("def build(", "def made(", "reversal.py: ReversalConfig does not define build."),
+        (" = identity(4)", " = 4", "reversal.py: ReversalConfig.length is not declared"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_task_is_one_line(saved, capsys, use, old, new, said):
+    file = saved(old, new)
+    assert status(lambda: use(own_run(file))) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: " + said), line
+
+
+@pytest.mark.parametrize("use", ["samples", "require_data"])
+def test_rows_of_a_task_with_examples_of_several_lengths_are_checked(saved, use):
+    """`train_rows` is the task's own."""
+    own = """        return Rows(*np.full((3, 4, context), 12))
+
+    def draw("""
+    text = saved(
+        "    def draw(", "    def train_rows(self, seed, block, context):\n" + own
+    )
+    text.write_text(
+        text.read_text().replace("import TaskConfig", "import Rows, TaskConfig")
+    )
+    config = own_run(text)
+    with pytest.raises(
+        ValueError, match=r"Reversal\.train_rows returned token 12; the"
+    ):
+        (sampled if use == "samples" else checked)(config)
+
+
+def test_a_metric_that_is_not_declared_stops_the_run_before_its_first_step(saved):
+    config = own_run(saved('"whole", "", right', '"hole", "", right'))
+    (outcome,) = train([config], Path("runs"))
+    assert outcome.state == "failed"
+    assert (
+        "Reversal measures 'hole', which its configuration does not declare. Declared "
+        "in `metrics`: accuracy, whole, loss." in outcome.message
+    )
+    assert not list(Path("runs").glob("*/checkpoint/*"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("def arm(self)", "def arn(self)", "leap.py: LeapConfig does not define arm."),
+        (" = identity(3)", " = 3", "leap.py: LeapConfig.far is not declared with"),
+    ],
+)
+def test_a_mistake_in_an_objective_is_one_line(saved, old, new, said):
+    file = saved(old, new, "leap.py")
+    words = ("describe", "--objective", "leap", "--plugin", file)
+    (line,) = python("-m", "synth", *words, cwd=".", status=2).splitlines()
+    assert line.startswith(f"error: {said}")
+
+
+def test_a_fault_of_this_package_is_no_mistake_of_a_person():
+    def fault():
+        raise KeyError("lost")
+
+    with pytest.raises(KeyError):
+        status(fault)
