@@ -11,6 +11,7 @@ import tyro
 from sweeps.cells import select_runs
 from sweeps.survey import folder_of_runs, read_configs
 from sweeps.sweep_lookup import find_sweep
+from sweeps.sweep_metric import validation_metric
 from sweeps.tuned_values import apply_tuned
 from synth.config import RunConfig
 from synth.families import plugins
@@ -78,6 +79,9 @@ class SweepSelection(Choice):
         for table in self.tuned:
             configs = apply_tuned(configs, table, _warn if self.unsettled else None)
         folder += "-tuned" if self.tuned else ""
+        for config in configs if sweep.metric else ():
+            said_by = f"@sweep(metric=...) of {sweep.name!r}:"
+            validation_metric(sweep.metric, config, said_by)
         return SelectedRuns(
             sweep.metric, configs, self.runs / folder, folder, rates=sweep.rates
         )

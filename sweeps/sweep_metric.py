@@ -22,10 +22,12 @@ def default_metric(task: TaskConfig) -> str:
     return next((metric.name for metric in task.metrics if metric.better), "")
 
 
-def validation_metric(metric: str, config: RunConfig) -> tuple[str, Better]:
+def validation_metric(
+    metric: str, config: RunConfig, said_by: str = "--metric"
+) -> tuple[str, Better]:
     """The name of a metric on validation data, and its direction.
 
-    An empty `metric` means the default of the run's task.
+    An empty `metric` means the default of the run's task; `said_by` is who named it.
 
     Raises `ValueError` when the task does not declare the metric, or declares it
     without a direction.
@@ -42,12 +44,12 @@ def validation_metric(metric: str, config: RunConfig) -> tuple[str, Better]:
     declared = metric_of([task.metrics], name)
     if declared is None:
         raise ValueError(
-            f"--metric {given!r}: the task {task.kind} declares no metric {name!r}. "
+            f"{said_by} {given!r}: the task {task.kind} declares no metric {name!r}. "
             f"{nearest(name, filter(metrics.get, metrics))}"
         )
     if declared.better is None:
         raise ValueError(
-            f"--metric {given!r}: {name} is only a reference for other metrics, so no "
+            f"{said_by} {given!r}: {name} is only a reference for other metrics, so no "
             "direction is better. Choose one of those."
         )
     suite = suite_in(suite, "validation") if suite else ""

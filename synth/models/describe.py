@@ -155,9 +155,4 @@ def as_text(found: dict[str, Any]) -> str:
         f"training {found['training_flops_per_token']:,.0f} FLOP a token "
         f"at a context of {found['context']}",
     ]
-    if "run_id" in found:
-        lines.append(
-            f"run {found['run_id']}: {found['training_tokens']:,} tokens, "
-            f"{found['training_flops']:.3g} FLOP"
-        )
     return "\n".join(lines)

@@ -1,9 +1,11 @@
 """The metric of a sweep: by name, or the first that a task declares."""
 
 import dataclasses
+import re
 
 import pytest
 
+from sweeps.selected_runs import SweepSelection
 from sweeps.survey import read_metrics
 from sweeps.sweep_metric import (
     default_metric,
@@ -104,3 +106,15 @@ def test_runs_of_another_task_are_measured_by_their_own_metric(tmp_path):
 def test_a_trial_is_shown_by_the_metric_that_it_measures(metric, split, name):
     config = dataclasses.replace(of_task(RepeatsConfig(), context=64), split=split)
     assert measured_metric(metric, config) == name
+
+
+def test_a_typo_in_the_metric_of_a_sweep_names_the_sweep(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from sweeps.sweep import sweep\nfrom tests.conftest import tiny_run\n"
+        "@sweep(scales=('quick',), metric='exact_mach')\n"
+        "def mine(scale):\n    yield tiny_run()\n"
+    )
+    words = re.escape("@sweep(metric=...) of 'mine': 'exact_mach': the task ")
+    with pytest.raises(ValueError, match=f"^{words}"):
+        SweepSelection(sweep=str(path)).resolve()

@@ -118,6 +118,8 @@ def test_describe(capsys):
     )
     assert "trunk 3 layers" in text
     assert f"{2 * 4096 * 128:,}" in text
+    _, text, _ = run(capsys, "describe", "--scale", "1M")
+    assert "polynomial" not in text  # no task is named, so no run either
 
 
 @pytest.mark.parametrize(
