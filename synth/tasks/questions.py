@@ -74,6 +74,9 @@ class QuestionTask(DrawnTask):
         while sum(map(len, parts)) < count:
             rng = generator(seed, self.config.kind, "sample", len(parts))
             tokens_EL, problem_ED = drawn(self, rng, BLOCK)
+            if problem_ED is None:
+                name = type(self).__name__
+                raise ValueError(f"{name}.draw must identify each problem; got None.")
             parts.append(tokens_EL)
             sides.append(self.trained_on(side_of(problem_ED)))
         tokens_EL = np.concatenate(parts)[:count]
