@@ -72,7 +72,7 @@ def test_the_commands_of_both_pages_work(tmp_path):
     assert "test/accuracy/horizon=1 at equal tokens, minus arm n1" in told
     assert re.search(r"leap3 .* 2 .* paired t", told)
     page = (tmp_path / "figures" / "report.html").read_text()
-    assert "Accuracy of the task reversal" in page
+    assert "Accuracy (share) of the task reversal" in page
     assert "data:image/png;base64" in page
 
 
