@@ -4,6 +4,7 @@ Nothing is written; of files from other versions the known fields are read.
 """
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from sweeps.sweep_metric import values_by_name
 from synth.config import RunConfig
 from synth.disk.files import size_of
 from synth.metrics import HEADLINE_SLICES
-from synth.run.standing import Standing, Survey, look
+from synth.run.standing import Standing, Survey, look, standing
 from synth.run.store import RunFolder
 
 _COLUMNS = {"step", "suite", "metric", "slice", "value"}
@@ -44,11 +45,34 @@ def survey(
 
 
 def folder_of_runs(name: str) -> Path | None:
-    """The path `name`, if it is a folder and not a sweep of the catalogue."""
+    """The path `name`, if it is a folder and not a sweep of the catalogue.
+
+    Raises `ValueError` when it is the folder of one run; says how that stands and what
+    trains it again.
+    """
     from sweeps.catalogue import CATALOGUE
 
     path = Path(name)
-    return path if name not in CATALOGUE and path.is_dir() else None
+    if name in CATALOGUE or not path.is_dir():
+        return None
+    if (path / "config.json").is_file():
+        raise ValueError(_one_run(path.absolute()))
+    return path
+
+
+def _one_run(path: Path) -> str:
+    """What a folder is that holds one run, its state, and the command for it."""
+    from synth.export.train_command import train_command
+
+    state = standing(path.parent, path.name).state
+    said = f"{path} is one run, not a folder of runs: {state}."
+    if state == "done":
+        return said
+    try:
+        command = train_command(RunFolder(path.parent, path.name).config())
+    except (OSError, ValueError) as error:
+        return f"{said} It cannot be trained again: {error}"
+    return f"{said} To go on: {command} --runs {shlex.quote(str(path.parent))}"
 
 
 def read_configs(root: Path) -> tuple[list[RunConfig], list[str]]:

@@ -176,7 +176,10 @@ def test_a_folder_stands_for_the_runs_in_it(tmp_path, capsys):
         (["retry", str(tmp_path), "--scale", "quick"], "must be left out for a folder"),
         (["retry", str(tmp_path), "--only", "x"], "--only must be runs of"),
         (["retry", str(tmp_path), "--states", "done"], "--states must be of runs to"),
-        (["run", str(tmp_path / configs[0].run_id)], "There are no runs in"),
+        (
+            ["run", str(tmp_path / configs[0].run_id)],
+            "is one run, not a folder of runs: ",
+        ),
     ):
         assert main(words) == 2
         assert message in capsys.readouterr().err

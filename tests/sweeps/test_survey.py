@@ -383,3 +383,21 @@ def test_the_last_numbers_are_those_of_the_last_step(tmp_path):
     (folder.path / "result.json").unlink()
     assert len(whole) > 3
     assert last_metrics(folder) == whole
+
+
+def test_the_folder_of_one_run_says_its_state_and_what_trains_it(tmp_path):
+    done, failed = configs = [tiny_run(seed=seed) for seed in range(2)]
+    train([done], tmp_path)
+    folder = RunFolder(tmp_path, failed.run_id)
+    folder.open(failed)
+    folder.write_json("failure.json", {"message": "ValueError: broken"})
+    said = {}
+    for config in configs:
+        for verb in ("status", "retry"):
+            path = tmp_path / config.run_id
+            printed = call(verb, path, cwd=tmp_path, status=2)
+            said[config.run_id] = printed
+            assert f"{path} is one run, not a folder of runs: " in printed
+    assert said[done.run_id].rstrip().endswith(": done.")
+    assert "of runs: failed. To go on: python -m synth train " in said[failed.run_id]
+    assert f"--seed 1 --runs {tmp_path}" in said[failed.run_id]
