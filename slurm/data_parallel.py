@@ -102,7 +102,7 @@ def check_shares(config: RunConfig, world: int) -> None:
 class ShardedPack(Pack):
     """A pack that trains on this process's rows of every batch."""
 
-    replays = False  # a recorded step cannot contain sums over processes
+    recordable = False  # a recorded step cannot contain sums over processes
 
     def __init__(
         self,

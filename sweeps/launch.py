@@ -49,6 +49,9 @@ def launch(
 ) -> list[Outcome]:
     """Train the missing runs, or queue them.
 
+    `metric` (`[SUITE/]METRIC[/SLICE]`) is displayed while they train; if empty, the first
+    that each task declares.
+
     Raises `ValueError` when another version of the code began unfinished runs and that
     is not accepted, when the queue cannot be read, or when an executor refuses to
     start.
@@ -101,13 +104,13 @@ def _plan_packs(
     options: LaunchOptions,
 ) -> list[PackRuns]:
     """The packs of the runs in the requested states."""
-    most = {}
+    most_lanes = {}
     if executor.remote:
         from slurm.submitted_runs import smaller_packs
 
-        most = smaller_packs(standings.root, standings.ids("failed", "lost"))
+        most_lanes = smaller_packs(standings.root, standings.ids("failed", "lost"))
     # Another local launch may die and leave its runs to this one; a queue keeps its runs.
-    elsewhere = LIVE if executor.remote else ()
+    left_to_queue = LIVE if executor.remote else ()
     return plan(
         title,
         configs,
@@ -115,8 +118,8 @@ def _plan_packs(
         options.execution,
         executor.slots,
         lanes=options.lanes,
-        states=[state for state in options.states if state not in elsewhere],
-        most=most,
+        states=[state for state in options.states if state not in left_to_queue],
+        most=most_lanes,
     ).packs
 
 
@@ -125,8 +128,8 @@ def _prepare(
 ) -> None:
     """Refuse runs begun by another version of the code; store the typed command."""
     if not options.execution.accept_code_change:
-        others = standings.ids("new", *LIVE)
-        begun = [config for config in missing if config.run_id not in others]
+        not_begun = standings.ids("new", *LIVE)
+        begun = [config for config in missing if config.run_id not in not_begun]
         refuse_other_code(
             standings.root, sorted(begun, key=lambda config: config.run_id)
         )

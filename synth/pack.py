@@ -1,6 +1,9 @@
 """A pack: runs of one shape as the lanes of one program, step by step.
 
 Folders, signals and checkpoint schedules are the business of `synth.training`.
+
+Letters in names: K lanes (runs), N terms of the loss, B rows of a batch, T positions, P
+weights of a lane, R rows of a stream.
 """
 
 import math
@@ -38,15 +41,15 @@ from synth.tasks.task import EvaluationSet, ItemCounts
 CHECK_EVERY = {"cpu": 1, "cuda": 64}
 """Steps between two readings of the losses; on a GPU each one waits for the device."""
 DRAWS_AHEAD = {"cpu": False, "cuda": True}
-"""Whether a thread generates the next rows meanwhile; on a CPU it would take its core
-from the training."""
+"""Whether a thread generates the next rows meanwhile; on a CPU it would compete with
+training for the core."""
 _PRECISION = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Pack:
     """K runs in lock-step: model, optimiser, data, and the sums behind their metrics."""
 
-    replays: ClassVar[bool] = True
+    recordable: ClassVar[bool] = True
     """Whether a step of this kind of pack may be recorded as a graph."""
 
     def __init__(
@@ -80,7 +83,7 @@ class Pack:
             self.lanes, [c.training for c in configs], recordable=self.form == "graph"
         )
         self.evaluation_sets: dict[int, list[EvaluationSet]] = {}
-        """By number of examples, as far as they were generated."""
+        """Test sets made so far, keyed by their number of examples."""
         self.items: list[list[ItemCounts]] = [[] for _ in configs]
         """For each lane, the counts item by item of its last evaluation."""
         self._unsettled: list[tuple[Tensor, Tensor]] = []
@@ -99,9 +102,9 @@ class Pack:
             )
             for seed, cursor in cursors.items()
         }
-        self.replayed: ReplayedStep | None = None
+        self.graph_step: ReplayedStep | None = None
         if self.form == "graph":
-            self.replayed = self._replayed()
+            self.graph_step = self._build_graph_step()
 
     def _new_model(self) -> PredictionModel:
         return PredictionModel(
@@ -125,10 +128,10 @@ class Pack:
         form = step_form(
             self.execution, tokens, float(cost["training_flops_per_token"])
         )
-        recordable = self.replays and training.optimizer == "adamw"
-        return "torch" if form == "graph" and not recordable else form
+        fixed = self.recordable and training.optimizer == "adamw"
+        return "torch" if form == "graph" and not fixed else form
 
-    def _replayed(self) -> ReplayedStep:
+    def _build_graph_step(self) -> ReplayedStep:
         """The step as one graph, with the buffers that its batches go through."""
         training, device = self.training, self.device
         shape = (len(self.configs), training.batch_rows, training.context)
@@ -170,7 +173,8 @@ class Pack:
         return self.step * self.training.tokens_per_step
 
     def unembeddings_per_token(self) -> float:
-        """How often its steps unembed a token: at every position on a GPU."""
+        """Unembedding products per training token; on a GPU every position counts, scored
+        or not."""
         if self.form == "graph" or self.device.type == "cuda":
             return self.objective.unembeddings()
         context = self.training.context
@@ -186,24 +190,24 @@ class Pack:
         with span("data"):
             batch = self._batch()
         generated = time.monotonic()
-        if self.replayed is not None:
-            self._unsettled.append(self.replayed(batch, self.step))
+        if self.graph_step is not None:
+            self._unsettled.append(self.graph_step(batch, self.step))
         else:
             with span("data"):
                 sent = [part.to(self.device, non_blocking=True) for part in batch]
             loss_NK, norm_K = self._gradients(*sent)
             self._unsettled.append((loss_NK, norm_K))
-            alive = None
+            finite_K = None
             if CHECK_EVERY[self.execution.device] == 1:
-                alive = (loss_NK.isfinite().all(0) & norm_K.isfinite()).tolist()
+                finite_K = (loss_NK.isfinite().all(0) & norm_K.isfinite()).tolist()
             with span("optimiser"):
-                self.optimizer.schedule(self.step, alive)
+                self.optimizer.schedule(self.step, finite_K)
                 self.optimizer.update(norm_K)
         self.step += 1
         clock["data"] += generated - began
         clock["training"] += time.monotonic() - generated
         lanes = len(self.configs)
-        replayed = self.replayed is not None and self.replayed.recorded
+        replayed = self.graph_step is not None and self.graph_step.recorded
         step_taken(lanes, lanes * self.training.tokens_per_step, replayed)
 
     def _batch(self) -> list[Tensor]:
@@ -307,8 +311,7 @@ class Pack:
                 both = self.task.score(chosen, scores) + verified[lane]
                 rows[lane] += self._measured(lane, both)
                 self.items[lane] += self.task.count_items(chosen, scores)
-                names = {one.metric for one in both}
-                require_declared(self.task, self.configs[0].task.metrics, names)
+                require_declared(self.task, self.configs[0].task.metrics, both)
         return rows
 
     def checkpoint(
@@ -330,9 +333,9 @@ class Pack:
         """Stop the data thread and free the memory of a recorded step."""
         if self._ahead is not None:
             self._ahead.shutdown(cancel_futures=True)
-        if self.replayed is not None:
-            self.replayed.close()
-            self.replayed = None
+        if self.graph_step is not None:
+            self.graph_step.close()
+            self.graph_step = None
 
     def _measured(self, lane: int, scores: Sequence[Score]) -> list[Measurement]:
         run_id = self.configs[lane].run_id

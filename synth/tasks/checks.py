@@ -13,7 +13,7 @@ import numpy as np
 from synth.identity import require
 
 if TYPE_CHECKING:
-    from synth.metrics import Metric
+    from synth.metrics import Metric, Score
     from synth.tasks.exact import DrawnTask
     from synth.tasks.task import Rows, Task
 
@@ -65,13 +65,13 @@ def _require_tokens(task: "Task", method: str, tokens: np.ndarray, least: int) -
 
 
 def require_declared(
-    task: "Task", metrics: Sequence["Metric"], names: Iterable[str]
+    task: "Task", metrics: Sequence["Metric"], scores: Iterable["Score"]
 ) -> None:
-    """Refuse measurements of a task under names that its configuration lacks."""
+    """Refuse scores of a task under names that its configuration lacks."""
     declared = [metric.name for metric in metrics]
-    for name in names:
-        if name not in declared:
+    for score in scores:
+        if score.metric not in declared:
             raise ValueError(
-                f"{type(task).__name__} measures {name!r}, which its configuration does "
+                f"{type(task).__name__} measures {score.metric!r}, which its configuration does "
                 f"not declare. Declared in `metrics`: {', '.join(declared) or 'none'}."
             )

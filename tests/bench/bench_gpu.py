@@ -234,16 +234,16 @@ def time_forms(
         pack.close()
         del pack, step  # room for the next one
         pack, step = pack_step(configs, Execution(device=device, compile="on"))
-        if pack.replayed is not None:
-            pack.replayed.warm_up = sys.maxsize
+        if pack.graph_step is not None:
+            pack.graph_step.warm_up = sys.maxsize
         seconds["compiled"] = timed(step, steps, watch)
-        if pack.replayed is not None:
-            pack.replayed.warm_up = 0
+        if pack.graph_step is not None:
+            pack.graph_step.warm_up = 0
             step()
-            found = pack.replayed.differences.items()
+            found = pack.graph_step.differences.items()
             words = ", ".join(f"{name} {value:.1e}" for name, value in found)
             remarks.append(f"first replay against an eager step: {words or 'none'}")
-            if pack.replayed.recorded:
+            if pack.graph_step.recorded:
                 seconds["graph"] = timed(step, steps, watch)
     busy = watch.busy(step, list(seconds.values())[-1])
     if watch.cuda:

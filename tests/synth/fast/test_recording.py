@@ -120,7 +120,7 @@ def test_the_choice_of_positions_could_not_be_recorded(graphs, monkeypatch):
     config = tiny_run()
     answers = dataclasses.replace(config.objective, scored="answer")
     pack = pack_of(dataclasses.replace(config, objective=answers), steps=5)
-    assert pack.replayed.recorded
+    assert pack.graph_step.recorded
     batch = pack._batch()
     pack.form = "eager"
     with pytest.raises(Refused, match="nonzero"):
@@ -225,7 +225,7 @@ def test_a_gpu_records_and_agrees(tmp_path, precision, mixer):
             walk(pack, 40)
             pack.settle([0, 1])
             losses[compile] = pack.recent_losses([0, 1])
-    assert packs["on"].replayed.recorded, packs["on"].replayed.differences
+    assert packs["on"].graph_step.recorded, packs["on"].graph_step.differences
     assert losses["on"] == pytest.approx(losses["off"], rel=2e-2)
     for pack in packs.values():
         pack.close()

@@ -93,7 +93,7 @@ def test_the_rate_of_a_step_reaches_its_replay(graphs, monkeypatch):
         found = iter(rates)
         monkeypatch.setattr("synth.optimizer.rate_at", lambda *_: next(found))
         pack.optimizer.put_back(state)
-        pack.replayed(batch, 5)
+        pack.graph_step(batch, 5)
         return (pack.lanes.master_KP - state[0]).norm(dim=1).tolist()
 
     still, first = moved([0.0, 2**-8])
@@ -157,7 +157,7 @@ def test_a_lane_that_dies_early_leaves_its_neighbour_alone(tmp_path, graphs, eag
 def test_a_lane_that_dies_late_leaves_its_neighbour_alone(graphs):
     whole = pack_of(tiny_run(seed=0), tiny_run(seed=1), steps=9)
     torn = pack_of(tiny_run(seed=0), tiny_run(seed=1), steps=6)
-    assert torn.replayed.recorded
+    assert torn.graph_step.recorded
     torn.lanes.master_KP[0].fill_(torch.nan)
     walk(torn, 3)
     assert torch.equal(torn.lanes.master_KP[1], whole.lanes.master_KP[1])
@@ -169,11 +169,11 @@ def test_packs_that_share_work_between_processes_record_nothing(graphs):
     from slurm.data_parallel import ShardedPack
 
     class Unable(Pack):
-        replays = ShardedPack.replays
+        recordable = ShardedPack.recordable
 
     pack = Unable([tiny_run()], Execution(), None)
     walk(pack, 5)
-    assert (pack.form, pack.replayed, graphs) == ("torch", None, [])
+    assert (pack.form, pack.graph_step, graphs) == ("torch", None, [])
     assert pack.optimizer.rates_K is None
 
 

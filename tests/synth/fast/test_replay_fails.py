@@ -129,8 +129,8 @@ def test_a_graph_that_fails_costs_a_warning_alone(
 def test_rounding_is_no_reason_to_give_up(graphs, monkeypatch):
     monkeypatch.setattr("synth.pack.CudaGraph", NearEnough)
     pack = pack_of(tiny_run(), steps=5)
-    assert pack.replayed.recorded
-    found = pack.replayed.differences
+    assert pack.graph_step.recorded
+    found = pack.graph_step.differences
     assert found["losses"] == pytest.approx(2e-6, rel=0.1)
     assert found["gradient norms"] == pytest.approx(2e-5, rel=0.1)
     assert found["updates"] == 0.0
