@@ -72,6 +72,6 @@ def require_declared(
     for score in scores:
         if score.metric not in declared:
             raise ValueError(
-                f"{type(task).__name__} measures {score.metric!r}, which its configuration does "
-                f"not declare. Declared in `metrics`: {', '.join(declared) or 'none'}."
+                f"{type(task).__name__} measures {score.metric!r}, which its configuration "
+                f"does not declare. Declared in `metrics`: {', '.join(declared) or 'none'}."
             )
