@@ -131,10 +131,10 @@ def _with_seeds(configs: Sequence[RunConfig], count: int) -> list[RunConfig]:
         cell.setdefault(config.seed, []).append(config)
     selected: list[RunConfig] = []
     for cell in cells.values():
-        last = max(cell)
-        for number in range(1, count - len(cell) + 1):
+        last, declared = max(cell), dict(cell)
+        for number in range(1, count - len(declared) + 1):
             cell[last + number] = [
-                _shift_seeds(run, number, cell) for run in cell[last]
+                _shift_seeds(run, number, declared) for run in declared[last]
             ]
         for seed in list(cell)[:count]:
             selected += cell[seed]
