@@ -157,7 +157,8 @@ class FakeDisk:
             return seen
         pairs = zip(sure, seen, strict=False)
         same = sum(itertools.accumulate((a == b for a, b in pairs), operator.and_))
-        torn = seen[: rng.randrange(same, len(seen) + 1)]  # what is synced stays
+        # What is synced stays. A share is drawn: lengths vary, as files hold times.
+        torn = seen[: same + int(rng.random() * (len(seen) + 1 - same))]
         zeros = sure + bytes(max(0, len(seen) - len(sure)))
         return rng.choice([sure, seen, torn, zeros])
 
