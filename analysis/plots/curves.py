@@ -104,11 +104,18 @@ def cost_figure(
                     axes.set_ylim(*series.SHARE_LIMITS)
             line[0].set_ylabel(f"{metric}, {suite}".replace("_", " "))
         style.legend_below(figure, _keys(arms_of(rows), level, floor, noise, look))
+    return figure, _plotted(rows, measured, learned)
+
+
+def _plotted(
+    rows: pl.DataFrame, measured: list[str], learned: pl.DataFrame | None
+) -> pl.DataFrame:
+    """The plotted rows, with `learned_at` in tokens where events were looked for."""
     table = rows.select("run_id", "scale", "arm", "seed", *measured, "value")
-    if learned is not None:
-        when = learned.filter("happened").select("run_id", learned_at="tokens")
-        table = table.join(when, on="run_id", how="left", maintain_order="left")
-    return figure, table
+    if learned is None:
+        return table
+    when = learned.filter("happened").select("run_id", learned_at="tokens")
+    return table.join(when, on="run_id", how="left", maintain_order="left")
 
 
 def _refuse_flat(rows: pl.DataFrame, metric: str, floor: float) -> None:

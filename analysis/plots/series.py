@@ -60,12 +60,10 @@ def series_figure(
     rows
         One row a run and x, all of one setting: `seed`, `value`, `x`, `hue`, `panel`;
         optionally counts by test item and the columns of `LEVEL_LINES`.
-    label, unit, title
-        Names of x axis, y axis and panels (`{}` is the panel's value).
+    label, unit, title, floor
+        Names of x axis, y axis, panels (`{}` is the panel's value), floor in the legend.
     limits
         Ends of the y axis.
-    floor
-        Name of the floor in the legend.
     skip_flat
         Leave out panels of a share in which no arm does better than guessing, and name
         them below the figure.
@@ -81,10 +79,8 @@ def series_figure(
     with style.house_style():
         figure, grid = style.wrapped_panels(len(panels), unit)
         for axes, value in zip(grid, panels, strict=True):
-            seeds, means = (
-                rows.filter(here := pl.col(panel) == value),
-                table.filter(here),
-            )
+            here = pl.col(panel) == value
+            seeds, means = rows.filter(here), table.filter(here)
             ticks = _tick_places(seeds[x], log)
             place = _place_series(seeds, x, hue, ticks, list(looks)).alias("place")
             seeds, means = seeds.with_columns(place), means.with_columns(place)
