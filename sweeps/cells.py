@@ -15,6 +15,9 @@ from synth.families import plugins
 from synth.identity import digest, flatten, require
 from synth.scales import resolve
 
+MOST_SEEDS = 1000
+"""Seeds of a cell; a mistyped number would plan for minutes."""
+
 
 def cell_key(config: RunConfig, without: Iterable[str] = ()) -> str:
     """Digest of a configuration without its seeds and without some training fields."""
@@ -125,6 +128,7 @@ def _canonical_size(size: str) -> str:
 def _with_seeds(configs: Sequence[RunConfig], count: int) -> list[RunConfig]:
     """The first `count` seeds of every cell, numbered on after its last one."""
     require(count >= 1, "--seeds", "at least 1", count)
+    require(count <= MOST_SEEDS, "--seeds", f"at most {MOST_SEEDS}", count)
     cells: dict[str, dict[int, list[RunConfig]]] = {}
     for config in configs:
         cell = cells.setdefault(cell_key(config), {})

@@ -139,6 +139,8 @@ def test_names_that_the_sweep_lacks_are_answered_with_those_that_it_has():
         select_runs(configs, sizes=["huge"])
     with pytest.raises(ValueError, match="--seeds must be at least 1; got 0"):
         select_runs(configs, seeds=0)
+    with pytest.raises(ValueError, match="--seeds must be at most 1000; got 4095"):
+        select_runs(configs, seeds=4095)
     one_each = [tiny_run(1), tiny_run(2, scale="30k")]
     with pytest.raises(ValueError, match="No run has an arm of --arms n1 and a size"):
         select_runs(one_each, arms=["n1"], sizes=["30k"])
