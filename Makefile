@@ -7,7 +7,7 @@ VENV ?= .venv
 RUN = $(VENV)/bin/python
 READY = $(VENV)/.ready
 RECENT = import sys; sys.exit(sys.version_info < (3, 11))
-WHERE = --on $(ON) $(if $(filter slurm,$(ON)),--profile $(PROFILE))
+PLACED = --on $(ON) $(if $(filter slurm,$(ON)),--profile $(PROFILE))
 PART = $(if $(SCALE),--scale $(SCALE)) $(if $(ARMS),--arms $(ARMS)) $(if $(SIZES),--sizes $(SIZES)) $(if $(WHERE),--where $(WHERE)) $(if $(SEEDS),--seeds $(SEEDS))
 CHOSEN = $(SWEEP) $(PART) $(if $(TUNED),--tuned $(TUNED)) $(if $(UNSETTLED),--unsettled)
 
@@ -50,7 +50,7 @@ format: $(READY) ## let ruff format the code
 	$(VENV)/bin/ruff format .
 
 sweep: $(READY) ## run a sweep: make sweep SWEEP=polynomial SCALE=small ON=local [TUNED=FILE] [SEEDS=8 ARMS='n1 n2' SIZES=1M WHERE=degree=2]
-	$(RUN) -m sweeps run $(CHOSEN) $(WHERE)
+	$(RUN) -m sweeps run $(CHOSEN) $(PLACED)
 
 plan: $(READY) ## what a sweep would do; nothing is executed
 	$(RUN) -m sweeps plan $(CHOSEN)
@@ -59,10 +59,10 @@ status: $(READY) ## where the runs of a sweep stand
 	$(RUN) -m sweeps status $(CHOSEN)
 
 retry: $(READY) ## train the failed runs of a sweep again
-	$(RUN) -m sweeps retry $(CHOSEN) $(WHERE)
+	$(RUN) -m sweeps retry $(CHOSEN) $(PLACED)
 
 tune: $(READY) ## try a grid of learning rates for every arm and size of a sweep
-	$(RUN) -m sweeps tune $(CHOSEN) $(WHERE)
+	$(RUN) -m sweeps tune $(CHOSEN) $(PLACED)
 
 dashboard: $(READY) ## a sweep in a browser, as its run folders stand (installs optuna-dashboard)
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dashboard]'

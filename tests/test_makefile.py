@@ -1,9 +1,11 @@
-"""Setting up: with an old Python, and over what an earlier attempt has left."""
+"""Setting up over what an earlier attempt left, and what the targets of sweeps call."""
 
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from sweeps.__main__ import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = """#!/bin/sh
@@ -64,3 +66,21 @@ def test_a_good_environment_is_kept(setup, tmp_path):
     (tmp_path / "log").unlink()
     assert setup(11)[0] == 0
     assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["WHERE=degree=2 answers=forward", "SEEDS=2"]])
+@pytest.mark.parametrize("on", ["local", "slurm"])
+@pytest.mark.parametrize("target", ["sweep", "plan", "status", "retry", "tune"])
+def test_targets_of_sweeps_call_what_the_command_line_accepts(target, on, words):
+    printed = subprocess.run(
+        ["make", "--dry-run", target, "SWEEP=star", f"ON={on}", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    (called,) = [line for line in printed.splitlines() if " -m sweeps " in line]
+    command = parse(called.split(" -m sweeps ")[1].split())
+    where = [] if not words else ["degree=2", "answers=forward"]
+    assert list(command.where) == where
+    assert getattr(command, "on", on) == on
