@@ -70,7 +70,8 @@ STAR = {
         models=sized_models("100k"),
         arms=(*answer_heads(1, 2), TokenOrderConfig(scored="answer")),
         seeds=3,
-        training=QUICK_TRAINING,
+        # The pilot above: one head needs 128k graphs, which are 1,000 steps.
+        training=replace(QUICK_TRAINING, steps=1500),
     ),
     "night": Factorial(
         tasks=(
