@@ -29,13 +29,17 @@ cache, where those of a whole batch would come from memory and go back."""
 def score_tokens(
     model: PredictionModel, chosen: EvaluationSet, device: torch.device
 ) -> list[TokenScores]:
-    """What each lane of `model` says of every token of an evaluation set.
+    """What each lane of `model` says of the tokens of an evaluation set.
 
+    A model that is trained on answers alone is judged on answers alone, if the set has
+    any: with a large vocabulary, logits of the other tokens cost most of an evaluation.
     Batches and pieces depend on the rows alone, so a lane scores as it would alone.
     """
     rows = chosen.rows
     num_lanes, predictions = model.num_lanes, model.predictions
-    valid_NRT = _valid(rows, predictions)
+    answers_alone = model.objective.scored == "answer" and rows.answer_RT.any()
+    judged_RT = rows.answer_RT if answers_alone else rows.example_RT > 0
+    valid_NRT = _valid(rows.example_RT, judged_RT, predictions)
     shape = (num_lanes, *valid_NRT.shape)
     loss = np.zeros(shape, np.float32)
     correct = np.zeros(shape, bool)
@@ -63,14 +67,16 @@ def score_tokens(
     ]
 
 
-def _valid(rows: Rows, predictions: Sequence[Prediction]) -> np.ndarray:
-    """Whether each prediction's target lies in the example of its position, (N, R, T)."""
-    valid_NRT = np.zeros((len(predictions), *rows.example_RT.shape), bool)
+def _valid(
+    example_RT: np.ndarray, judged_RT: np.ndarray, predictions: Sequence[Prediction]
+) -> np.ndarray:
+    """Whether each prediction has a judged target in its own example, (N, R, T)."""
+    valid_NRT = np.zeros((len(predictions), *example_RT.shape), bool)
     for valid_RT, said in zip(valid_NRT, predictions, strict=True):
-        here = rows.example_RT[:, : -said.offset]
-        there = rows.example_RT[:, said.offset :]
+        here, there = example_RT[:, : -said.offset], example_RT[:, said.offset :]
         if there.size:
-            valid_RT[:, : -said.offset] = (here == there) & (here > 0)
+            judged = judged_RT[:, said.offset :]
+            valid_RT[:, : -said.offset] = (here == there) & (here > 0) & judged
     return valid_NRT
 
 

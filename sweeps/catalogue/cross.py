@@ -68,8 +68,9 @@ class CrossSetting:
     context: int
     steps: int
     answers: bool = False
+    evaluations: int = 20
     examples: int = 128
-    """Of each test set, at each of twenty evaluations."""
+    """Of each test set, at each of these evaluations; `final_examples` at the end."""
     final_examples: int = 500
     model: ModelConfig = sized_models("100k")[0]
 
@@ -89,7 +90,7 @@ class CrossSetting:
                 context=self.context,
                 learning_rate=4e-3,
                 warmup_steps=self.steps // 20,
-                evaluate_every_steps=self.steps // 20,
+                evaluate_every_steps=self.steps // self.evaluations,
                 evaluation_examples=self.examples,
                 final_examples=self.final_examples,
             ),
@@ -107,7 +108,15 @@ def quick_settings() -> tuple[CrossSetting, ...]:
     return (
         CrossSetting(REPEATS, 32, 48, 400, model=sized_models("d64-L3-h4")[0]),
         CrossSetting(CHOICES, 16, 64, 400, model=sized_models("d24-L6-h2")[0]),
-        CrossSetting(POLYNOMIALS, 16, 64, 600, answers=True, model=small),
+        # Examples count for each of five numbers of operations.
+        CrossSetting(
+            *(POLYNOMIALS, 16, 64, 600),
+            answers=True,
+            evaluations=10,
+            examples=32,
+            final_examples=320,
+            model=small,
+        ),
     )
 
 

@@ -182,13 +182,16 @@ def score_mentions(chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
     loss                    mean over all tokens, horizon=i
     accuracy                of all tokens, by position
     loss_floor              nats a token of the choices made by the generator
+
+    Of a model that was trained on answers, the last three are about second tokens of
+    repeated mentions, and first tokens have no score.
     """
     suite, labels = chosen.suite, chosen.labels
     result = prediction_scores(chosen, scores, ("loss",))
+    predicted_RT = np.roll(scores.valid_NRT[0], 1, axis=1)
+    predicted_RT[:, 0] = False
     if "nats_RT" in labels:
-        predicted = np.roll(scores.valid_NRT[0], 1, axis=1)
-        predicted[:, 0] = False
-        floor = labels["nats_RT"][predicted]
+        floor = labels["nats_RT"][predicted_RT]
         result.append(Score(suite, "loss_floor", "", float(floor.mean()), floor.size))
     row_M, at_M = labels["row_M"], labels["at_M"]
     if len(row_M) == 0:
@@ -213,8 +216,7 @@ def score_mentions(chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
     add("second_token_by_story", right_R[stories] / number_R[stories])
     stderr = _standard_error(right_R[stories], number_R[stories])
     result.append(Score(suite, "second_token_stderr", "", stderr, len(stories)))
-    row, at = np.nonzero(labels["role_RT"] == REPEAT_1)
-    row, at = row[at > 0], at[at > 0]
+    row, at = np.nonzero((labels["role_RT"] == REPEAT_1) & predicted_RT)
     add("first_token_accuracy", scores.correct_NRT[0, row, at - 1])
     add("first_token_loss", scores.loss_NRT[0, row, at - 1])
     return result

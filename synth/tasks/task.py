@@ -125,8 +125,8 @@ class TokenScores:
 
     Entry [i, r, t] is head i+1's prediction at position t of row r; `predictions` says
     what each head predicts from which tokens, the next token first. `valid_NRT` is false
-    where the target lies outside the example that holds t; loss and hit are meaningless
-    there. Losses are in nats.
+    where the target lies outside the example that holds t, or is no answer and the model
+    was trained on answers alone; loss and hit are meaningless there. Losses are in nats.
     """
 
     loss_NRT: np.ndarray

@@ -42,10 +42,10 @@ CPU = torch.device("cpu")
 TASK = PolynomialConfig(modulus=3, degree=2, max_operations=2, max_evaluated=3).build()
 
 
-def random_model(layout="parallel", horizon=2, lanes=2, sharpness=30.0):
+def random_model(layout="parallel", horizon=2, lanes=2, sharpness=30.0, scored="all"):
     """Untrained, with logits large enough that arg-maxes differ from place to place."""
     config = ModelConfig(scale="d16-L4-h2")
-    objective = MultiTokenConfig(horizon=horizon, layout=layout)
+    objective = MultiTokenConfig(horizon=horizon, layout=layout, scored=scored)
     model = PredictionModel(config, objective, len(TASK.vocabulary), lanes)
     flat = FlatLanes(model, torch.float32)
     stds = model.initial_stds()
@@ -145,6 +145,37 @@ def test_scores_equal_a_slow_loop():
                     assert got == pytest.approx(loss, abs=1e-4)
                     right = int(at.argmax()) == int(target)
                     assert found[lane].correct_NRT[head, row, t] == right
+
+
+def test_a_model_trained_on_answers_is_judged_on_answers():
+    chosen = TASK.evaluation_sets(20)[0]
+    answer_RT = chosen.rows.answer_RT
+    (whole,) = score_tokens(random_model(lanes=1), chosen, CPU)
+    (found,) = score_tokens(random_model(lanes=1, scored="answer"), chosen, CPU)
+    for head in range(2):
+        target_RT = np.zeros_like(answer_RT)
+        target_RT[:, : -head - 1] = answer_RT[:, head + 1 :]
+        assert np.array_equal(found.valid_NRT[head], target_RT & whole.valid_NRT[head])
+    judged = found.valid_NRT
+    assert 0 < judged.sum() < whole.valid_NRT.sum() / 2
+    np.testing.assert_allclose(found.loss_NRT[judged], whole.loss_NRT[judged], 1e-5)
+    assert np.array_equal(found.correct_NRT[judged], whole.correct_NRT[judged])
+    same, every = TASK.score(chosen, found), TASK.score(chosen, whole)
+    assert [s.slice for s in same] == [s.slice for s in every]
+    assert [s.value for s in same] == pytest.approx(
+        [s.value for s in every], nan_ok=True
+    )
+
+
+def test_without_answers_every_token_is_judged():
+    chosen = TASK.evaluation_sets(5)[0]
+    rows = chosen.rows
+    bare = EvaluationSet(
+        "plain", Rows(rows.tokens_RT, rows.example_RT, np.zeros_like(rows.answer_RT))
+    )
+    (whole,) = score_tokens(random_model(lanes=1), bare, CPU)
+    (found,) = score_tokens(random_model(lanes=1, scored="answer"), bare, CPU)
+    assert np.array_equal(found.valid_NRT, whole.valid_NRT)
 
 
 @pytest.mark.parametrize("logits", [1 << 18, 100])

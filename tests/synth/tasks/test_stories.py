@@ -224,6 +224,20 @@ def test_scores_count_what_they_say(task):
     assert firsts["second_token_accuracy", ""].value == 0.0
 
 
+def test_a_model_trained_on_answers_has_scores_of_second_tokens_alone(task):
+    chosen = task.evaluation_sets(60)[0]
+    second_RT = chosen.rows.answer_RT
+    whole = answers(chosen, second_RT)
+    judged = dataclasses.replace(whole, valid_NRT=whole.valid_NRT & whole.correct_NRT)
+    found = by_name(task.score(chosen, judged))
+    assert "first_token_accuracy" not in {metric for metric, _ in found}
+    assert found["loss", "horizon=1"].count == second_RT.sum()
+    assert found["loss_floor", ""].value == 0.0  # repeats are no choice
+    every = by_name(task.score(chosen, whole))
+    second = "second_token_accuracy", ""
+    assert found[second] == every[second]
+
+
 def test_counts_by_story_make_up_the_scores(task):
     chosen = task.evaluation_sets(120)[1]
     rng = np.random.default_rng(0)
