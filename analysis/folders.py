@@ -12,8 +12,10 @@ import polars as pl
 
 from analysis.cost import flops_per_token
 from analysis.schema import RUN_SCHEMA, fits, read_columns
+from synth.config import RunConfig
 from synth.disk.files import read_object
 from synth.families import plugins
+from synth.families.file_names import name_files, name_files_in
 from synth.identity import canonical_json
 from synth.scales import resolve
 
@@ -71,12 +73,14 @@ def read_run(path: Path, sweep: str, stamp: str, state: str) -> dict[str, Any]:
             plugins.prepare(config, path / "config.json")
         except ValueError as error:  # the rest is read without the plugin
             unread.append(str(error))
-        # Paths of plugins are not a setting, and a table must not name code to import.
-        config = {k: v for k, v in config.items() if k != plugins.FOLDER}
-        columns, wrong = read_columns(config)
-        run |= columns | _derived(config, result, columns["scale"], wrong)
+        # A table must not name code to import, nor places on somebody's disk.
+        named = name_files(RunConfig, config)
+        named.pop(plugins.FOLDER, None)
+        columns, wrong = read_columns(named)
+        run |= columns | _derived(named, result, columns["scale"], wrong)
         unread += wrong
     else:
+        config = {}
         unread.append("config.json: no configuration")
     run["training_seconds"], wrong = _training_seconds(result)
     unread += wrong
@@ -89,7 +93,9 @@ def read_run(path: Path, sweep: str, stamp: str, state: str) -> dict[str, Any]:
         run["step_form"] = _text(session.get("step"))
         code = session.get("code")
         run["commit"] = _text(code.get("commit")) if isinstance(code, dict) else None
-    run["problem"] = _text(failure.get("message")) or "; ".join(unread) or None
+    problem = _text(failure.get("message")) or "; ".join(unread)
+    problem = problem.replace(f"{path}{os.sep}", "")
+    run["problem"] = name_files_in(problem, RunConfig, config) or None
     return run
 
 

@@ -10,12 +10,14 @@ import tyro
 
 from sweeps.collected_runs import TABLES
 from sweeps.commands import STOPPED
+from synth.cli.moved import MovedFiles
 from synth.cli.run_names import FITS
 from synth.config import RunConfig
 from synth.disk.places import expand
 from synth.identity import require
 from synth.run.execution import Execution
 from synth.run.progress import Screen, shown_on, tell
+from synth.run.store import RunFolder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,8 +28,12 @@ PROCESSORS = ("x86_64", "AMD64", "aarch64", "arm64")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reproduce:
-    """Train a run of a collected table again, and compare every number."""
+class Reproduce(MovedFiles):
+    """Train a run of a collected table again, and compare every number.
+
+    A table names the files of a text, not their places. They are taken from the current
+    folder, or from the places given.
+    """
 
     name: Annotated[
         str,
@@ -43,6 +49,7 @@ class Reproduce:
 
     def run(self) -> int:
         """0: all numbers are equal; 1: some differ, or it failed; 75: stopped."""
+        from synth.trained.restoring import with_files_at
         from synth.training import train
 
         path, rows = self._find_rows()
@@ -55,6 +62,9 @@ class Reproduce:
             f"a run whose id is the same in this version, not {config.run_id}",
             run_id,
         )
+        config = with_files_at(config, self.moved())
+        if RunFolder(self.runs, run_id).state() != "done":
+            config.require_data()
         execution = _recorded_execution(row)
         progress = None
         if not self.json:

@@ -40,6 +40,11 @@ def location(default: Any = "") -> Any:
     return dataclasses.field(default=default, metadata={_KEY: True, _PLACE: True})
 
 
+def is_location(field: dataclasses.Field[Any]) -> bool:
+    """Whether a field was declared with `location`."""
+    return bool(field.metadata.get(_PLACE))
+
+
 def require(condition: bool, field: str, allowed: str, value: object) -> None:
     """Raise a `ValueError` that names the field, what is allowed, and the value."""
     if not condition:
@@ -110,7 +115,7 @@ class Part:
                 "with identity(...), or move it to synth.run.execution.Execution."
             )
         for field in _fields(self):
-            if field.metadata.get(_PLACE):
+            if is_location(field):
                 continue
             value = getattr(self, field.name)
             if value != field.metadata["implied"]:
@@ -175,7 +180,7 @@ def fill_implied(part: type[Part], stored: Mapping[str, Any]) -> dict[str, Any]:
     values, hints = dict(stored), field_types(part)
     for field in dataclasses.fields(part):
         name, hint = field.name, hints[field.name]
-        if field.metadata.get(_PLACE):
+        if is_location(field):
             values.pop(name, None)
         elif name not in values:
             implied = field.metadata.get("implied", MISSING)

@@ -108,3 +108,29 @@ def with_training(config, **changes):
     return dataclasses.replace(
         config, training=dataclasses.replace(config.training, **changes)
     )
+
+
+TWO_STEPS = (
+    "--scale d16-L2-h1 --steps 2 --warmup-steps 1 --batch-rows 2 --context 65 "
+    "--evaluation-examples 2 --final-examples 4"
+).split()
+"""Options of `synth train` for the settings of `two_steps`."""
+
+
+def two_steps(task, model=None, objective=None, **training):
+    """A run of two steps on any task."""
+    settings = {
+        "steps": 2,
+        "warmup_steps": 1,
+        "batch_rows": 2,
+        "context": 65,
+        "evaluate_every_steps": 2,
+        "evaluation_examples": 2,
+        "final_examples": 4,
+    } | training
+    return RunConfig(
+        task=task,
+        model=model or ModelConfig(scale="d16-L2-h1"),
+        objective=objective or MultiTokenConfig(),
+        training=TrainingConfig(**settings),
+    )

@@ -16,8 +16,10 @@ class MovedFiles:
     """Where its books lie now."""
     tokenizer_file: Annotated[str, tyro.conf.arg(aliases=("--tokenizer",))] = ""
     """Where its tokenizer.json lies now."""
+    test_file: str = ""
+    """Where its file of star graphs to test on lies now."""
 
     def moved(self) -> dict[str, str]:
         """The places that were given, by field name."""
-        names = ("corpus", "books", "tokenizer_file")
+        names = ("corpus", "books", "tokenizer_file", "test_file")
         return {name: path for name in names if (path := getattr(self, name))}

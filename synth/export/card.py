@@ -2,7 +2,9 @@
 
 import json
 
+from synth.config import RunConfig
 from synth.export.train_command import train_command
+from synth.families.file_names import name_files, name_files_in
 from synth.run.result_file import NAME as RESULT
 from synth.trained.loading import Run
 
@@ -17,7 +19,7 @@ model = AutoModelForCausalLM.from_pretrained(FOLDER)
 
 def model_card(run: Run) -> str:
     """A README.md with what the hub reads at its top."""
-    config = run.config
+    config, stored = run.config, run.config.to_dict()
     task, objective = type(config.task), type(config.objective)
     parameters = sum(weight.numel() for weight in run.model.parameters())
     predictions = [head.prediction.label for head in config.objective.heads()]
@@ -57,7 +59,7 @@ This model is the prediction of the next token.{others}
 ## How it was trained
 
 ```
-{train_command(config)}
+{name_files_in(train_command(config), RunConfig, stored)}
 ```
 
 ## Use
@@ -70,7 +72,7 @@ This model is the prediction of the next token.{others}
 ## Configuration
 
 ```json
-{json.dumps(config.to_dict(), indent=1)}
+{json.dumps(name_files(RunConfig, stored), indent=1)}
 ```
 """
 

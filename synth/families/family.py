@@ -33,12 +33,13 @@ class Family:
 
     kind: ClassVar[str]
     """Its name in files, on the command line and in run ids."""
-    _member_of: ClassVar[str]
+    member_of: ClassVar[str]
+    """Its family: "task" or "objective"."""
 
     def __init_subclass__(cls, family: str | None = None, **more: Any) -> None:
         super().__init_subclass__(**more)
         if family is not None:
-            cls._member_of = family
+            cls.member_of = family
         elif "kind" in vars(cls):
             register(cls)
 
@@ -54,7 +55,7 @@ def register(cls: type[Family]) -> None:
     Raises `ValueError` when another class has the kind, or it is not a plain word.
     """
     require_word(f"{cls.__qualname__}.kind", cls.kind)
-    members = _MEMBERS[cls._member_of]
+    members = _MEMBERS[cls.member_of]
     other = members.get(cls.kind)
     if other is None or other.__module__ in recorded_modules:
         members[cls.kind] = cls
@@ -63,7 +64,7 @@ def register(cls: type[Family]) -> None:
         return
     if not _same_source(other, cls):
         raise ValueError(
-            f"Two {cls._member_of}s are called {cls.kind!r}: {other.__module__}."
+            f"Two {cls.member_of}s are called {cls.kind!r}: {other.__module__}."
             f"{other.__qualname__} and {cls.__module__}.{cls.__qualname__}. Give one of "
             "them another kind."
         )

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from synth.config import RunConfig
+from synth.families.file_names import name_files
 from synth.metrics import Measurement, from_line
 from synth.run.progress import Event, Progress
 from synth.run.store import RunFolder
@@ -136,7 +138,8 @@ class Curve:
     def _open(self) -> Tracker:
         stored = self._folder.read_json("config.json") or {}
         path = self._folder.path.absolute()
-        return TRACKERS[self._name](path, stored.get("config", {}), self.sent)
+        config = name_files(RunConfig, stored.get("config", {}))
+        return TRACKERS[self._name](path, config, self.sent)
 
 
 def _values(rows: Iterator[Measurement]) -> dict[str, float]:

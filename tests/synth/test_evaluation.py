@@ -358,7 +358,7 @@ def test_a_corpus_that_moved_is_given_by_its_new_place(tmp_path):
     with pytest.raises(ValueError, match="--tokenizer-file has no meaning"):
         evaluate_folder(folder, 4, None, False, "cpu", {"tokenizer_file": "x.json"})
     moved.write_text("Another text.")
-    with pytest.raises(ValueError, match="the content has changed"):
+    with pytest.raises(ValueError, match="was changed: it has another sha256"):
         evaluate_folder(folder, 4, None, False, "cpu", places)
 
 

@@ -76,13 +76,13 @@ def filled_digest(
     field: str,
     measure: Callable[[Path], str] = corpus_digest,
 ) -> str:
-    """The digest of the content of `path`; the given one if nothing lies at `path`.
+    """The given digest, or that of the content of `path`.
 
-    So a stored configuration can be read where its corpus is missing, and a new one has
-    all its fields once it is built.
+    So a stored configuration can be read where its corpus is missing or has changed,
+    which `verified` refuses, and a new one has all its fields once it is built.
 
-    Raises `ValueError` if nothing lies at `path` and no digest is given, or if they
-    disagree.
+    Raises `ValueError` if no digest is given and nothing lies at `path`, or if the
+    revision of a place on the hub has another one than that given.
     """
     if path.startswith(PREFIX):
         # The revision is a hash of the content already; nothing is downloaded here.
@@ -92,17 +92,11 @@ def filled_digest(
                 f"{field} {path!r} is not what the digest given stands for."
             )
         return actual
-    if given and not Path(path).exists():
+    if given:
         return given
     if not path:
         raise ValueError(f"{field} is empty. Give the path of a file.")
-    actual = measure(Path(path))
-    if given and actual != given:
-        raise ValueError(
-            f"{field} {path!r} has the sha256 {actual}, but the digest given is "
-            f"{given}: the content has changed. To use the new content, omit the digest."
-        )
-    return actual
+    return measure(Path(path))
 
 
 def verified(
@@ -111,14 +105,21 @@ def verified(
     field: str,
     measure: Callable[[Path], str] = corpus_digest,
 ) -> str:
-    """The path, once its content is known to have the digest of the configuration."""
-    if not path.startswith(PREFIX) and not Path(path).exists():
-        raise ValueError(
-            f"{field} {path!r} does not exist here. Say where the content with sha256 "
-            f"{expected} lies now: --{field.split('.')[-1].replace('_', '-')} PATH."
-        )
-    filled_digest(path, expected, field, measure)
-    return path
+    """The path, once its content is known to have the digest of the configuration.
+
+    Raises `ValueError` if nothing lies at `path`, or other content; says how to give the
+    right one.
+    """
+    if path.startswith(PREFIX):
+        return path
+    there = bool(path) and Path(path).exists()
+    if there and measure(Path(path)) == expected:
+        return path
+    what = "was changed: it has another sha256" if there else "does not exist here"
+    raise ValueError(
+        f"{field} {path!r} {what}. Say where the content with sha256 {expected} lies "
+        f"now: --{field.split('.')[-1].replace('_', '-')} PATH."
+    )
 
 
 @contextlib.contextmanager

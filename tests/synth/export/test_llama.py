@@ -58,6 +58,7 @@ def test_the_copy_computes_writes_and_reads_text_as_the_run(case, tmp_path):
     run = quietly(CASES[case](tmp_path), tmp_path)
     folder = tmp_path / "copy"
     export(run, folder)
+    assert str(tmp_path) not in (folder / "README.md").read_text()
     model = transformers.AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     assert type(model).__name__ == "LlamaForCausalLM"

@@ -16,8 +16,9 @@ from synth.run import tracking
 from synth.run.execution import Execution
 from synth.run.finding import find_runs
 from synth.run.store import RunFolder
+from synth.tasks.running_text import TextConfig
 from synth.training import train
-from tests.conftest import tiny_run
+from tests.conftest import tiny_run, two_steps
 
 EVERY_STEP = Execution(checkpoint_every_seconds=0.0, track="trackio", compile="off")
 
@@ -27,11 +28,13 @@ class FakeTrackio:
 
     def __init__(self):
         self.points, self.began, self.open = [], [], set()
+        self.configs = []
         self.fails_at = None
 
-    def init(self, *, project, name, resume, **_):
+    def init(self, *, project, name, resume, config, **_):
         assert resume == "allow"
         self.began.append((project, name))
+        self.configs.append(config)
         self.open.add(name)
         print("a tracker that talks")
 
@@ -90,6 +93,14 @@ def test_a_tracker_gets_each_number_of_each_run_once(tmp_path, trackio, capsys):
 
 class Stop(BaseException):
     """Ends a process as a kill would: nothing is written after it."""
+
+
+def test_a_tracker_gets_names_of_files_and_no_places(tmp_path, trackio):
+    corpus = tmp_path / "tale.txt"
+    corpus.write_text("Some words and more.\n" * 100)
+    train([two_steps(TextConfig(corpus=str(corpus)))], tmp_path, EVERY_STEP)
+    assert trackio.configs[0]["task"]["corpus"] == "tale.txt"
+    assert str(tmp_path) not in json.dumps(trackio.configs)
 
 
 def stopping_at(step):
