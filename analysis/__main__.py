@@ -66,7 +66,7 @@ def parse(arguments: list[str] | None = None) -> Any:
         name = word.partition("=")[0]
         if name in REPLACED and (place == 0 or name.startswith("--")):
             raise ValueError(f"{name} was replaced: write {REPLACED[name]}.")
-    return parse_words(commands(), "python -m analysis", ABOUT, arguments)
+    return parse_words(commands(), "analysis", ABOUT, arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:

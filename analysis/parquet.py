@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from analysis.schema import ORDER, REQUIRED, SWEEP_SCHEMA
+from synth.command_words import as_typed
 from synth.disk.files import make_folder, write_atomically
 
 Result = TypeVar("Result")
@@ -51,7 +52,7 @@ def scan(path: Path) -> pl.LazyFrame:
     """
     if not path.exists():
         raise ValueError(
-            f"{path} does not exist. Collect a sweep first: python -m analysis collect."
+            f"{path} does not exist. Collect a sweep first: {as_typed('analysis collect')}."
         )
     return _read_or_explain(path, lambda: _scan(path))
 
@@ -122,7 +123,7 @@ def _read_or_explain(path: Path, call: Callable[[], Result]) -> Result:
         reason = "it is damaged"
     raise ValueError(
         f"{path} is no table of a sweep ({reason}). Remove it, or restore it from "
-        "version control, then collect the sweep again: python -m analysis collect."
+        f"version control, then collect the sweep again: {as_typed('analysis collect')}."
     )
 
 
@@ -148,7 +149,7 @@ def read_all(results: Path) -> pl.DataFrame:
     if not tables:
         raise ValueError(
             f"{results} holds no table. Collect a sweep first: "
-            "python -m analysis collect."
+            f"{as_typed('analysis collect')}."
         )
     whole, best = rank_copies(tables)
     for run_id, group in best.filter(pl.col("done")).group_by("run_id"):

@@ -29,9 +29,7 @@ def parse(arguments: list[str] | None = None) -> Any:
 
     from synth.cli.parsing import parse as parse_words
 
-    return parse_words(
-        commands(), "python -m slurm", ABOUT, arguments, ConsolidateSubcommandArgs
-    )
+    return parse_words(commands(), "slurm", ABOUT, arguments, ConsolidateSubcommandArgs)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,6 +13,8 @@ import re
 import subprocess
 from collections.abc import Callable, Mapping
 
+from synth.command_words import as_typed
+
 KEPT = frozenset(
     {
         "SLURM_CONF",
@@ -85,7 +87,7 @@ def ask(
     except FileNotFoundError:
         raise QueueUnavailable(
             f"{command[0]} is not on PATH: this is no SLURM cluster. Run locally, or "
-            "bring up a private one with `python -m slurm cluster up`."
+            f"bring up a private one with `{as_typed('slurm cluster up')}`."
         ) from None
     except subprocess.TimeoutExpired:
         raise QueueUnavailable(

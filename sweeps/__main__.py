@@ -40,7 +40,7 @@ def parse(arguments: list[str] | None = None) -> Any:
     from synth.cli.parsing import parse as parse_words
 
     return parse_words(
-        commands(), "python -m sweeps", ABOUT, arguments, ConsolidateSubcommandArgs
+        commands(), "sweeps", ABOUT, arguments, ConsolidateSubcommandArgs
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps.collected_runs import TABLES
 from sweeps.selected_runs import SelectedRuns, SweepSelection
+from synth.command_words import as_typed
 from synth.identity import require
 from synth.run.execution import Execution
 from synth.run.progress import tell
@@ -203,11 +204,11 @@ class RunCommand(SweepSelection):
         if counts and failed > before:
             line += f"; {failed - before} failed before"
         if failed:
-            line += f"\nfailed runs again: python -m sweeps retry {self.words()}"
+            line += f"\nfailed runs again: {as_typed('sweeps retry')} {self.words()}"
         elif left:
-            line += f"\nto go on: python -m sweeps run {self.words()}"
+            line += f"\nto go on: {as_typed('sweeps run')} {self.words()}"
         if self.on == "slurm":
-            line += f"\nhow they stand: python -m sweeps status {selected.root}"
+            line += f"\nhow they stand: {as_typed('sweeps status')} {selected.root}"
         return line
 
 

@@ -14,6 +14,7 @@ from sweeps.selected_runs import Choice, SweepSelection
 from sweeps.survey import folder_of_runs, last_metrics, survey
 from sweeps.sweep_lookup import sweeps_in_file
 from synth.cli.run_names import OneRun
+from synth.command_words import as_typed
 from synth.identity import require
 from synth.run.standing import Standing, Survey, folders_in, standing
 from synth.run.states import LIVE, STATES, TROUBLED, State, format_counts
@@ -162,7 +163,7 @@ def as_text(title: str, standings: Survey[Standing], typed: TypedCommand | None)
     if first is not None:
         lines.append(f"  first error: {first.run_id}: {first.error}")
         lines.append(
-            f"  details: python -m sweeps show {standings.root / first.run_id}"
+            f"  details: {as_typed('sweeps show')} {standings.root / first.run_id}"
         )
     jobs = runs_with_jobs(standings)
     lines += [f"  {run.line()}" for run in jobs[:MOST_LINES]]
@@ -172,10 +173,10 @@ def as_text(title: str, standings: Survey[Standing], typed: TypedCommand | None)
         )
     lines += [f"  {sentence}" for sentence in standings.news]
     if any(run.state not in LIVE for run in jobs):
-        lines.append(f"  logs: python -m slurm logs {standings.root}/RUN")
-    command = next_command(standings, typed)
-    if command:
-        lines.append(f"  next: {command}")
+        lines.append(f"  logs: {as_typed('slurm logs')} {standings.root}/RUN")
+    following = next_command(standings, typed)
+    if following:
+        lines.append(f"  next: {following}")
     return "\n".join(lines)
 
 
@@ -192,10 +193,10 @@ def next_command(standings: Survey[Standing], typed: TypedCommand | None) -> str
     resumable: tuple[State, ...] = ("new", "stopped", "cancelled", "timed out", "lost")
     waiting = any(counts[state] for state in resumable)
     if typed.verb in ("tune", "search"):  # a failed trial is a result
-        return f"python -m sweeps {typed.verb} {typed.words}" if waiting else None
+        return as_typed(f"sweeps {typed.verb} {typed.words}") if waiting else None
     if any(counts[state] for state in TROUBLED):
-        return f"python -m sweeps retry {typed.words}"
-    return f"python -m sweeps run {typed.words}" if waiting else None
+        return as_typed(f"sweeps retry {typed.words}")
+    return as_typed(f"sweeps run {typed.words}") if waiting else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from sweeps.collected_runs import TABLES
 from sweeps.commands import STOPPED
 from synth.cli.moved import MovedFiles
 from synth.cli.run_names import FITS
+from synth.command_words import as_typed
 from synth.config import RunConfig
 from synth.disk.places import expand
 from synth.identity import require
@@ -106,8 +107,8 @@ class Reproduce(MovedFiles):
                 f"{', '.join(fitting[:5])}. Give a whole run id."
             )
         raise ValueError(
-            f"{self.name} is not among the done runs of {where}. `python -m sweeps "
-            "status SWEEP --json` lists the runs of a sweep."
+            f"{self.name} is not among the done runs of {where}. "
+            f"`{as_typed('sweeps status SWEEP --json')}` lists the runs of a sweep."
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from sweeps.cells import cell_key, first_of_cells, seeds_of, trial_run
 from sweeps.tuned_values import RATE, round_value
+from synth.command_words import as_typed
 from synth.config import RunConfig, TrainingConfig
 from synth.identity import nearest, require
 
@@ -44,8 +45,9 @@ class Range:
         name, _, given = text.partition("=")
         if name == RATE:
             raise ValueError(
-                "--fields: learning rates are tried on a grid, by `python -m sweeps "
-                "tune`; search other values with that table: --tuned FILE."
+                "--fields: learning rates are tried on a grid, by "
+                f"`{as_typed('sweeps tune')}`; search other values with that table: "
+                "--tuned FILE."
             )
         if name not in SEARCHABLE:
             raise ValueError(f"--fields {text!r}: {nearest(name, SEARCHABLE)}")

@@ -8,6 +8,7 @@ from typing import Any
 from sweeps.commands import STOPPED
 from sweeps.launch_display import align_columns
 from sweeps.selected_runs import SweepSelection
+from synth.command_words import as_typed
 from synth.identity import require
 from synth.run.execution import Execution
 from synth.run.progress import tell
@@ -66,11 +67,11 @@ class Search(SweepSelection):
                 tell(line)
             tell(f"table: {root / TABLE}")
             if stopped:
-                tell(f"to go on: python -m sweeps search {self.words()}")
+                tell(f"to go on: {as_typed('sweeps search')} {self.words()}")
             elif len(best) == len(cells):
                 tables = (*self.tuned, root / TABLE)
                 words = SweepSelection.words(replace(self, tuned=tables))
-                tell(f"to use it: python -m sweeps run {words}")
+                tell(f"to use it: {as_typed('sweeps run')} {words}")
         if stopped:
             return STOPPED
         return 0 if len(best) == len(cells) else 1

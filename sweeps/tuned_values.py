@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.cells import cell_key, seeds_of
+from synth.command_words import as_typed
 from synth.config import RunConfig
 from synth.disk.files import write_atomically
 
@@ -35,8 +36,8 @@ def read_table(path: Path) -> list[dict[str, Any]]:
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is not a table of tuned values ({_explain(error)}). `python -m "
-            "sweeps tune` writes one."
+            f"{path} is not a table of tuned values ({_explain(error)}). "
+            f"`{as_typed('sweeps tune')}` writes one."
         ) from None
     return table
 
@@ -84,7 +85,7 @@ def apply_tuned(
         if row is None:
             raise ValueError(
                 f"{path} has no values for {config.run_id}: it was tuned on other "
-                "cells. Run `python -m sweeps tune` for this sweep and scale."
+                f"cells. Run `{as_typed('sweeps tune')}` for this sweep and scale."
             )
         if seeds_of([config]) & set(row.get("seeds", ())):
             raise ValueError(
@@ -106,9 +107,9 @@ def apply_tuned(
         cells = "\n".join(f"  {words}" for words in unsettled.values())
         raise ValueError(
             f"{path} settles no rate for {len(unsettled)} cells:\n{cells}\n"
-            "Tune them on a wider grid, or by a metric that distinguishes rates (`python "
-            "-m sweeps tune ... --rates ... --metric ...`); or add --unsettled to use "
-            "these rates all the same."
+            "Tune them on a wider grid, or by a metric that distinguishes rates "
+            f"(`{as_typed('sweeps tune')} ... --rates ... --metric ...`); or add "
+            "--unsettled to use these rates all the same."
         )
     for words in unsettled.values():
         say(f"{path}: {words}") if say else None

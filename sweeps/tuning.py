@@ -35,6 +35,7 @@ from sweeps.sweep_metric import (
     why_unmeasured,
 )
 from sweeps.tuned_values import RATE, TABLE, update_table, why_unsettled
+from synth.command_words import as_typed
 from synth.identity import require
 from synth.run.progress import tell
 from synth.run.standing import Standing, Survey
@@ -108,8 +109,8 @@ class Tune(RunCommand):
         if failed:
             some = "some" if rows else "all"
             print(
-                f"{some} trials failed: {'; '.join(failed)}. See `python -m sweeps "
-                f"status {path.parent}`.",
+                f"{some} trials failed: {'; '.join(failed)}. See "
+                f"`{as_typed(f'sweeps status {path.parent}')}`.",
                 file=sys.stderr,
             )
         if self.json:
@@ -122,14 +123,14 @@ class Tune(RunCommand):
         seeds = len(cells[0].grid.seeds)
         tell(f"chosen by {metrics}, {seeds} seeds a rate; table: {path}")
         if not whole:
-            tell(f"to go on: python -m sweeps tune {self.words()}")
+            tell(f"to go on: {as_typed('sweeps tune')} {self.words()}")
         elif len(rows) == len(cells):
             unsettled = any(map(why_unsettled, rows))
             table = (*self.tuned, path)
             own = replace(self, seeds=None, tuned=table, unsettled=unsettled)
             as_it_is = " as it is" if unsettled else ""
             tell(
-                f"to use it{as_it_is}: python -m sweeps run {SweepSelection.words(own)}"
+                f"to use it{as_it_is}: {as_typed('sweeps run')} {SweepSelection.words(own)}"
             )
         return status
 

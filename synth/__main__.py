@@ -49,7 +49,7 @@ def parse(arguments: list[str] | None = None) -> Any:
     words = sys.argv[1:] if arguments is None else arguments
     require_task(words)
     return parse_words(
-        commands(words), "python -m synth", ABOUT, arguments, CascadeSubcommandArgs
+        commands(words), "synth", ABOUT, arguments, CascadeSubcommandArgs
     )
 
 

@@ -4,6 +4,7 @@ from analysis.claims import Claim, Contrast
 from analysis.evidence import paths
 from analysis.statements.settling import settling_command
 from analysis.statements.terms import POINTS, STAR, TOP
+from synth.command_words import as_typed
 
 PATHS = (
     Claim(
@@ -75,9 +76,10 @@ PATHS = (
             needs_tuning=False,
         ),
         paths.offsets_in_order,
-        "for s in 0 1 2 3 4; do python -m synth train text --corpus YOUR.txt --horizon 4 "
-        "--scale 1M --batch-rows 16 --context 256 --steps 3000 --warmup-steps 100 --seed "
-        "$s --runs runs/claims; done  # 2 core-hours; text of yours, so no sweep has it",
+        f"for s in 0 1 2 3 4; do {as_typed('synth train')} text --corpus YOUR.txt "
+        "--horizon 4 --scale 1M --batch-rows 16 --context 256 --steps 3000 "
+        "--warmup-steps 100 --seed $s --runs runs/claims; done  # 2 core-hours; text "
+        "of yours, so no sweep has it",
         "Other tasks are in the exploratory table: where later tokens are forced, curves "
         "cross.",
     ),

@@ -1,6 +1,7 @@
 """The commands that would settle a claim, and what they cost."""
 
 from sweeps.catalogue import CATALOGUE
+from synth.command_words import as_typed
 
 COSTS = {
     "best-horizon": "12 core-hours",
@@ -32,5 +33,5 @@ def settling_command(name: str, scale: str, probe: str = "", arms: str = "") -> 
     steps = [f"make tune {cells}", f"make sweep {cells} SEEDS=5 TUNED={tuned}"]
     if probe:
         probed = probe.format(f"runs/{folder}-tuned/*")
-        steps.append(f"python -m synth probe {probed} --save")
+        steps.append(as_typed(f"synth probe {probed} --save"))
     return f"{'; '.join(steps)}  # {COSTS[folder]}"

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from sweeps.catalogue.factorial import Factorial, sized_models
 from sweeps.sweep import sweep
+from synth.command_words import as_typed
 from synth.config import RunConfig, TrainingConfig
 from synth.disk.cache import entry
 from synth.identity import digest
@@ -101,8 +102,8 @@ def _generate_stories() -> Path:
 
 @sweep(
     figure="acceptance by depth",
-    answers="the README of ysjprojects/awesome-mtp: python -m analysis beside characters "
-    "characters-drafts",
+    answers=f"the README of ysjprojects/awesome-mtp: {as_typed('analysis beside')} "
+    "characters characters-drafts",
     scales=tuple(SCALES),
     metric="test/loss/horizon=1",
 )

@@ -15,6 +15,7 @@ from typing import Literal
 
 from sweeps.catalogue.factorial import Factorial, sized_models
 from sweeps.sweep import sweep
+from synth.command_words import as_typed
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.objectives.bag_of_words import BagOfWordsConfig
 from synth.objectives.chain import ChainConfig
@@ -160,7 +161,7 @@ def night_settings() -> tuple[CrossSetting, ...]:
 
 @sweep(
     figure="P(learned), objective by task",
-    answers="which objective learns which task: python -m analysis learned cross-quick",
+    answers=f"which objective learns what: {as_typed('analysis learned cross-quick')}",
     scales=("quick", "night"),
     rates=(1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),
 )

@@ -25,6 +25,7 @@ from dataclasses import replace
 
 from sweeps.catalogue.factorial import Factorial
 from sweeps.sweep import sweep
+from synth.command_words import as_typed
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.objectives.chain import ChainConfig
 from synth.objectives.multi_token import MultiTokenConfig
@@ -135,7 +136,7 @@ BLOCKS = {
 
 @sweep(
     figure="valid paths by degree against tokens",
-    answers="arXiv 2509.23186, table 1: python -m analysis beside graph-paths",
+    answers=f"arXiv 2509.23186, table 1: {as_typed('analysis beside graph-paths')}",
     scales=("quick", "night", "paper"),
     rates=RATES,
 )
@@ -146,7 +147,7 @@ def graph_paths(scale: str) -> Iterator[RunConfig]:
 
 @sweep(
     figure="valid paths of degree 2 by nodes and width",
-    answers="arXiv 2509.23186, table 2: python -m analysis beside graph-width",
+    answers=f"arXiv 2509.23186, table 2: {as_typed('analysis beside graph-width')}",
     scales=("quick", "night", "paper"),
     rates=RATES,
 )
@@ -158,7 +159,7 @@ def graph_paths_width(scale: str) -> Iterator[RunConfig]:
 
 @sweep(
     figure="valid paths against training paths of each length",
-    answers="arXiv 2509.23186, table 5: python -m analysis beside blocksworld",
+    answers=f"arXiv 2509.23186, table 5: {as_typed('analysis beside blocksworld')}",
     scales=("quick", "night", "paper"),
     rates=RATES,
 )

@@ -28,6 +28,7 @@ from dataclasses import replace
 
 from sweeps.catalogue.factorial import Factorial, heads, sized_models
 from sweeps.sweep import sweep
+from synth.command_words import as_typed
 from synth.config import RunConfig, TrainingConfig
 from synth.objectives.chain import ChainConfig
 from synth.objectives.joint import JointConfig
@@ -199,7 +200,7 @@ SAT = {
 
 @sweep(
     figure="P(solved) by graph and arm",
-    answers="published star graphs: python -m analysis beside star-graphs star-pools",
+    answers=f"published star graphs: {as_typed('analysis beside star-graphs star-pools')}",
     claims=("C24", "C25", "C26", "C27"),
     scales=(*SCALES, "pools"),
 )
@@ -223,7 +224,7 @@ def star(scale: str) -> Iterator[RunConfig]:
 @sweep(
     figure="right derivations by arm",
     scales=SCALES,
-    answers="notes on arXiv 2511.05963: python -m analysis beside countdown",
+    answers=f"notes on arXiv 2511.05963: {as_typed('analysis beside countdown')}",
 )
 def countdown(scale: str) -> Iterator[RunConfig]:
     """Countdown: right derivations that a model decodes by itself, by number of heads."""
@@ -233,7 +234,7 @@ def countdown(scale: str) -> Iterator[RunConfig]:
 @sweep(
     figure="satisfied formulas by arm",
     scales=SCALES,
-    answers="notes on arXiv 2604.11912: python -m analysis beside sat",
+    answers=f"notes on arXiv 2604.11912: {as_typed('analysis beside sat')}",
 )
 def sat(scale: str) -> Iterator[RunConfig]:
     """3-SAT: formulas that a decoded assignment satisfies, by number of heads."""

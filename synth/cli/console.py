@@ -42,4 +42,4 @@ def _parse_all(words: list[str] | None) -> Any:
         room.__doc__ = module.ABOUT
         commands[name] = room
     about = "What a training objective teaches a small language model."
-    return parse(commands, "python -m synth", about, words, CascadeSubcommandArgs)
+    return parse(commands, "synth", about, words, CascadeSubcommandArgs)

@@ -24,6 +24,7 @@ from tyro.constructors import (
 )
 
 from synth.cli.usage_errors import UsageError, describe_mistake, usage_errors_raised
+from synth.command_words import as_typed
 from synth.disk.places import expand
 
 PLUGIN_HELP = (
@@ -40,7 +41,7 @@ class Refused(Exception):
 
 def parse(
     commands: Mapping[str, type],
-    prog: str,
+    room: str,
     description: str,
     arguments: list[str] | None,
     *more: Any,
@@ -71,7 +72,7 @@ def parse(
     def read(words: Sequence[str]) -> Any:
         return tyro.cli(
             choice_of(commands),
-            prog=_as_called(prog),
+            prog=as_typed(room),
             description=f"{description}\n\n{PLUGIN_HELP}",
             args=words,
             config=settings,
@@ -96,14 +97,6 @@ def choice_of(commands: Mapping[str, type]) -> Any:
             for name, kind in commands.items()
         )
     ]
-
-
-def _as_called(prog: str) -> str:
-    """`synth sweeps` in place of `python -m sweeps`, if the console command was called."""
-    if Path(sys.argv[0]).name != "synth":
-        return prog
-    room = prog.rpartition(" ")[2]
-    return "synth" if room == "synth" else f"synth {room}"
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
+from synth.command_words import as_typed
 from synth.config import RunConfig
 from synth.families.plugins import FOLDER, OPTION
 from synth.identity import Part
@@ -16,8 +17,8 @@ OTHER_NAMES = {("StoryConfig", "profile"): "story-style"}
 
 
 def train_command(config: RunConfig) -> str:
-    """`python -m synth train ...`, with every setting that is not a default."""
-    words = ["python", "-m", "synth", "train", config.task.kind]
+    """The command `synth train ...`, with every setting that is not a default."""
+    words = [*as_typed("synth train").split(), config.task.kind]
     if config.objective.kind != MultiTokenConfig.kind:
         words += ["--objective", config.objective.kind]
     for part in (config.task, config.model, config.objective, config.training):

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synth.command_words import as_typed
 from synth.models.decoder import PredictionModel
 from synth.models.heads import TrunkOutput
 from synth.tasks.task import Rows, Task
@@ -70,7 +71,7 @@ def load_readable(
     if run.config.objective.decodes_at_once:
         raise ValueError(
             f"{run} was trained without reading answers ({run.config.objective.kind}); "
-            "probes let a model read them. `python -m synth evaluate` scores it."
+            f"probes let a model read them. `{as_typed('synth evaluate')}` scores it."
         )
     return run
 

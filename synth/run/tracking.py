@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from synth.command_words import as_typed
 from synth.config import RunConfig
 from synth.families.file_names import name_files
 from synth.metrics import Measurement, from_line
@@ -171,7 +172,7 @@ def surviving_tracker(name: str) -> Iterator[None]:
             with contextlib.suppress(OSError, ValueError):  # standard error is closed
                 print(
                     f"warning: {type(error).__name__}: {error}. Training goes on without "
-                    f"curves in {name}; `python -m synth track` makes up for them.",
+                    f"curves in {name}; `{as_typed('synth track')}` makes up for them.",
                     file=sys.stderr,
                     flush=True,
                 )

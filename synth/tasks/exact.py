@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from synth.command_words import as_typed
 from synth.metrics import Metric, Score
 from synth.objectives.objective import Prediction
 from synth.seeding import generator, splitmix64
@@ -99,9 +100,10 @@ class DrawnTask(Task):
         if self.answer_start == 1:  # examples have no question
             return None
         if len(question) != self.answer_start:
+            shows = as_typed(f"synth sample {self.config.kind}")
             raise ValueError(
                 f"A question of this task has {self.answer_start} tokens; got "
-                f"{len(question)}. `python -m synth sample {self.config.kind}` shows some."
+                f"{len(question)}. `{shows}` shows some."
             )
         tokens_1L = np.zeros((1, self.length), np.int64)
         tokens_1L[0, : self.answer_start] = question
