@@ -37,6 +37,7 @@ from sweeps.sweep_metric import (
 from sweeps.tuned_values import RATE, TABLE, update_table, why_unsettled
 from synth.command_words import as_typed
 from synth.identity import require
+from synth.metrics import split_metric
 from synth.run.progress import tell
 from synth.run.standing import Standing, Survey
 from synth.run.states import TROUBLED, UNTRIED
@@ -178,6 +179,21 @@ class GridResult:
         """The best rate, if any."""
         return None if self.curve is None else self.curve.best
 
+    @property
+    def none_is_best(self) -> bool:
+        """Whether all rates have the same mean, below what counts as learned.
+
+        Where all have learned the task equally well, any of them will do.
+        """
+        if self.curve is None or not self.curve.flat:
+            return False
+        levels = {one.name: one.learned for one in type(self.grid.example.task).metrics}
+        level = levels.get(split_metric(self.metric, levels)[1])
+        mean = self.curve.means[0]
+        if level is None or mean is None:
+            return True
+        return mean < level if self.better == "higher" else mean > level
+
     def extend_grid(self) -> RateGrid:
         """The grid, with one more rate where the best lies at an edge."""
         return self.grid if self.curve is None else self.grid.extend(self.curve)
@@ -196,7 +212,7 @@ class GridResult:
             "seeds": list(self.grid.seeds),
             "edge": self.curve.edge,
             "added": list(self.grid.added),
-            "all_alike": self.curve.flat,
+            "all_alike": self.none_is_best,
             "sensitivity": self.curve.sensitivity,
             "grid": [
                 {RATE: rate, "mean": means[rate], "values": values}

@@ -7,7 +7,17 @@ import pytest
 
 from sweeps.__main__ import main
 from sweeps.cells import cell_key
-from sweeps.tuned_values import TABLE, apply_tuned, read_table, update_table
+from sweeps.rate_grid import RateGrid
+from sweeps.tuned_values import (
+    TABLE,
+    apply_tuned,
+    read_table,
+    update_table,
+    why_unsettled,
+)
+from sweeps.tuning import GridResult
+from synth.config import RunConfig
+from synth.tasks.star import StarConfig
 from tests.conftest import tiny_run, with_training
 from tests.sweeps.conftest import write_sweep
 
@@ -197,3 +207,15 @@ def test_rates_that_are_not_settled_are_refused_unless_allowed(path, tmp_path, c
     assert apply_tuned([run], table)[0].training.learning_rate == 4e-3
     assert main(["plan", path, "--unsettled"]) == 2
     assert "--unsettled must be given with --tuned" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("accuracy", "alike"), [(1.0, False), (0.5, True)])
+def test_rates_that_all_learn_the_task_are_settled(accuracy, alike):
+    """A task that every rate learns needs no wider grid; one that none learns does."""
+    run = RunConfig(task=StarConfig(degree=3, length=3, labels=10))
+    grid = RateGrid("star n1", run, (1e-3, 2e-3, 4e-3), (1000, 1001))
+    measured = {one.run_id: {"validation/path": accuracy} for one in grid.trials}
+    row = GridResult.of(grid, measured, "path").row()
+    assert row["training"] == {"learning_rate": 2e-3}
+    assert row["all_alike"] is alike
+    assert (why_unsettled(row) is not None) is alike
