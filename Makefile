@@ -7,9 +7,15 @@ VENV ?= .venv
 RUN = $(VENV)/bin/python
 READY = $(VENV)/.ready
 RECENT = import sys; sys.exit(sys.version_info < (3, 11))
-PLACED = --on $(ON) $(if $(filter slurm,$(ON)),--profile $(PROFILE))
+PLACED = --on $(ON) $(if $(filter slurm,$(ON)),--profile '$(PROFILE)')
 PART = $(if $(SCALE),--scale $(SCALE)) $(if $(ARMS),--arms $(ARMS)) $(if $(SIZES),--sizes $(SIZES)) $(if $(WHERE),--where $(WHERE)) $(if $(SEEDS),--seeds $(SEEDS))
-CHOSEN = $(SWEEP) $(PART) $(if $(TUNED),--tuned $(TUNED)) $(if $(UNSETTLED),--unsettled)
+CHOSEN = $(if $(SWEEP),'$(SWEEP)') $(PART) $(if $(TUNED),--tuned $(TUNED)) $(if $(filter-out 0,$(UNSETTLED)),--unsettled)
+
+# A mistyped variable (ARM=n1) would otherwise be ignored, and more trained than was meant.
+# Names with an underscore (SYNTH_TEXT=input.txt) reach the programs as their environment.
+VARIABLES = SWEEP SCALE ARMS SIZES WHERE SEEDS TUNED UNSETTLED ON PROFILE PYTHON VENV
+GIVEN = $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+$(foreach name,$(filter-out $(VARIABLES),$(GIVEN)),$(if $(findstring _,$(name)),,$(error No variable is called $(name). Known: $(VARIABLES))))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quick test lint format sweep plan status retry tune dashboard collect figures claims notebooks report cluster-up cluster-down bench clean

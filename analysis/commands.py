@@ -205,7 +205,12 @@ class Claims:
     def run(self) -> int:
         """Judge and print."""
         from analysis.statements import CLAIMS, judge_all
-        from analysis.tables import print_table, render_claims, render_exploratory
+        from analysis.tables import (
+            print_table,
+            render_claims,
+            render_exploratory,
+            settling_lines,
+        )
 
         ids = [claim.id for claim in CLAIMS]
         for name in self.only:
@@ -217,6 +222,7 @@ class Claims:
                 print(json.dumps(judgement.to_dict()))
             return 0
         print_table(render_claims(judgements))
+        print("to settle it", *settling_lines(judgements), sep="\n")
         for judgement in judgements if self.tests or self.only else []:
             if judgement.exploratory:
                 print_table(render_exploratory(judgement))

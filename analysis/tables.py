@@ -146,9 +146,9 @@ def _format_nats(row: dict[str, float | None]) -> str:
 
 
 def render_claims(judgements: Sequence[Judgement]) -> Table:
-    """A row a claim: verdict, reason, contrast, seeds, and what would settle it."""
+    """A row a claim: verdict, reason, contrast, and seeds that would resolve it."""
     table = Table(title="what the runs say about the papers' claims")
-    for name in ("claim", "verdict", "because", "contrast", "seeds", "to settle it"):
+    for name in ("claim", "verdict", "because", "contrast", "seeds"):
         table.add_column(name, overflow="fold")
     for judgement in judgements:
         claim, contrast = judgement.claim, judgement.claim.contrast
@@ -160,9 +160,20 @@ def render_claims(judgements: Sequence[Judgement]) -> Table:
             "; ".join([judgement.reason, *notes]),
             f"{contrast.measure}: {contrast.expected}, at {contrast.stated_for}",
             f"{seeds} resolve {contrast.effect:g}" if seeds else "-",
-            claim.settled_by,
         )
     return table
+
+
+def settling_lines(judgements: Sequence[Judgement]) -> list[str]:
+    """What would settle the claims: a line a command, after the claims that share it.
+
+    A cell of a table would break a command where nobody can copy it.
+    """
+    claims: dict[str, list[str]] = {}
+    for judgement in judgements:
+        claim = judgement.claim
+        claims.setdefault(claim.settled_by, []).append(claim.id)
+    return [f"{', '.join(ids)}: {command}" for command, ids in claims.items()]
 
 
 def render_exploratory(judgement: Judgement) -> Table:

@@ -94,3 +94,9 @@ def ask(
             f"`{' '.join(command)}` gave no answer within {timeout_s:.0f} s: the "
             "controller may be down. Runs that train go on; ask again later."
         ) from None
+
+
+def complaint(answer: "subprocess.CompletedProcess[str]") -> str:
+    """What a program wrote to standard error, as one line without repeats."""
+    lines = (line.strip() for line in answer.stderr.splitlines())
+    return "; ".join(dict.fromkeys(filter(None, lines)))

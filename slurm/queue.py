@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from slurm.clients import Ask, QueueUnavailable, ask
+from slurm.clients import Ask, QueueUnavailable, ask, complaint
 
 LIVE_STATES = {
     "PENDING",
@@ -80,7 +80,7 @@ def read_queue(ask: Ask = ask, users: Collection[int] = ()) -> dict[str, QueueEn
     columns = _MARK.join(("%i", "%T", "%r", "%N", "%U", "%j"))
     answer = ask("squeue", "-h", "-r", "-t", "all", "-u", wanted, "-o", columns)
     if answer.returncode:
-        raise QueueUnavailable(f"squeue failed: {answer.stderr.strip()}")
+        raise QueueUnavailable(f"squeue failed: {complaint(answer)}")
     return parse_squeue(answer.stdout)
 
 

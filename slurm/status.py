@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slurm import clients
 from slurm import queue as scheduler
-from slurm.clients import Ask, QueueUnavailable
+from slurm.clients import Ask, QueueUnavailable, complaint
 from slurm.job_record import FOLDER, JobRecord, failure_stamp, read_record, write_record
 from slurm.ledger import launch_owners, lock_launches, reconcile
 from slurm.queue import QueueEntry
@@ -242,7 +242,7 @@ def cancel(
     for start in range(0, len(ordered), 200):  # the length of a command line is limited
         answer = ask("scancel", *ordered[start : start + 200])
         if answer.returncode:
-            refusals.append(answer.stderr.strip())
+            refusals.append(complaint(answer))
     if refusals:  # harmless if the jobs have ended meanwhile
         queue = scheduler.read_queue(ask, launch_owners(root))
         alive = [job for job in ordered if job in queue and queue[job].live]

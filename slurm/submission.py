@@ -15,7 +15,7 @@ from pathlib import Path
 from slurm import clients
 from slurm import queue as scheduler
 from slurm.arrays import ArrayPlan, JobRuns, Limits, plan_arrays
-from slurm.clients import Ask, QueueUnavailable
+from slurm.clients import Ask, QueueUnavailable, complaint
 from slurm.job_record import FOLDER, read_record
 from slurm.ledger import (
     SubmittedArray,
@@ -214,7 +214,7 @@ def _plan(
         room = profile.max_submitted - len(mine)
     shown = ask("scontrol", "show", "config")
     if shown.returncode:
-        raise QueueUnavailable(f"scontrol failed: {shown.stderr.strip()}")
+        raise QueueUnavailable(f"scontrol failed: {complaint(shown)}")
     wanted = [pack for pack in missing if pack]
     plan = plan_arrays(wanted, Limits.parse(shown.stdout), profile.max_running, room)
     name = f"DATE-TIME-{label}"

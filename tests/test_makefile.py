@@ -1,5 +1,6 @@
 """Setting up over what an earlier attempt left, and what the targets of sweeps call."""
 
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -68,19 +69,50 @@ def test_a_good_environment_is_kept(setup, tmp_path):
     assert not (tmp_path / "log").exists()
 
 
+def dry_run(*words):
+    """What make would run, or why it refuses."""
+    return subprocess.run(
+        ["make", "--dry-run", *words], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+def called(*words):
+    """The command of `python -m sweeps` that make would run, parsed."""
+    printed = dry_run(*words).stdout
+    (line,) = [line for line in printed.splitlines() if " -m sweeps " in line]
+    return parse(shlex.split(line.split(" -m sweeps ")[1]))
+
+
 @pytest.mark.parametrize("words", [[], ["WHERE=degree=2 answers=forward", "SEEDS=2"]])
 @pytest.mark.parametrize("on", ["local", "slurm"])
 @pytest.mark.parametrize("target", ["sweep", "plan", "status", "retry", "tune"])
 def test_targets_of_sweeps_call_what_the_command_line_accepts(target, on, words):
-    printed = subprocess.run(
-        ["make", "--dry-run", target, "SWEEP=star", f"ON={on}", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    (called,) = [line for line in printed.splitlines() if " -m sweeps " in line]
-    command = parse(called.split(" -m sweeps ")[1].split())
+    command = called(target, "SWEEP=star", f"ON={on}", *words)
     where = [] if not words else ["degree=2", "answers=forward"]
     assert list(command.where) == where
     assert getattr(command, "on", on) == on
+
+
+def test_values_with_spaces_and_switches_mean_what_they_say():
+    given = ("SWEEP=my sweep.py", "TUNED=a.json b.json", "ARMS=n1 n2")
+    placed = ("ON=slurm", "PROFILE=my site.toml")
+    command = called("sweep", *given, "UNSETTLED=1", *placed)
+    assert command.sweep == "my sweep.py"
+    assert [str(table) for table in command.tuned] == ["a.json", "b.json"]
+    assert list(command.arms) == ["n1", "n2"]
+    assert command.profile == "my site.toml"
+    assert command.unsettled
+    assert not called("plan", *given, "UNSETTLED=0").unsettled
+
+
+@pytest.mark.parametrize("variable", ["ARM=n1", "SEED=2", "sweep=star"])
+def test_a_mistyped_variable_is_refused_before_anything_is_trained(variable):
+    refused = dry_run("sweep", "SWEEP=star", variable)
+    assert refused.returncode == 2
+    assert f"No variable is called {variable.partition('=')[0]}." in refused.stderr
+    assert " ARMS " in refused.stderr
+    assert not refused.stdout
+
+
+def test_a_variable_of_the_environment_may_be_given():
+    assert dry_run("sweep", "SWEEP=characters", "SYNTH_TEXT=a.txt").returncode == 0

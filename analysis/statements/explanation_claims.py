@@ -95,7 +95,7 @@ EXPLANATIONS = (
             needs_tuning=False,
         ),
         explanations.straight_law,
-        settling_command("prediction-law", "small", "law --run {}"),
+        settling_command("prediction-law", "small", "law {}"),
         "One task with few symbols; the models of the paper are language models.",
     ),
 )

@@ -662,6 +662,8 @@ def test_command_prints_tables_and_json(sweep, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "not tested" in out
     assert "decides nothing" in out
+    for claim in CLAIMS:  # to be copied, so each command is on one line
+        assert claim.settled_by in out, claim.id
     assert main(["claims", "C7", *where, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["claim"] == "C7"

@@ -58,6 +58,14 @@ def test_a_squeue_that_fails_is_no_empty_queue():
         read_queue(answering(returncode=1, stderr=refusal))
 
 
+def test_what_squeue_complains_about_is_one_line():
+    said = "squeue: error: no host\nsqueue: error: no host\nsqueue: fatal: no source\n"
+    with pytest.raises(QueueUnavailable) as caught:
+        read_queue(answering(returncode=1, stderr=said))
+    message = "squeue failed: squeue: error: no host; squeue: fatal: no source"
+    assert str(caught.value) == message
+
+
 def test_history_survives_without_accounting():
     disabled = "Slurm accounting storage is disabled"
     assert read_history(["12_0"], answering(returncode=1, stderr=disabled)) == {}
