@@ -30,17 +30,12 @@ class Events(MetricCommand):
     def run(self) -> int:
         """Count, compare and print."""
         from analysis.settings import name_settings, setting_labels
-        from analysis.trajectories import (
-            DECISIVE,
-            event_rows,
-            learned_level,
-            timed_runs,
-        )
+        from analysis.trajectories import event_rows, learned_level, timed_runs
 
         rows, measure, notes = self.evaluations()
-        part = DECISIVE.get(rows["task"][0])
-        if self.metric is None and part is not None:
-            chosen = replace(self, metric=f"{measure.metric}/{part}")
+        declared = measure.definition
+        if self.metric is None and declared is not None and declared.part:
+            chosen = replace(self, metric=f"{measure.metric}/{declared.part}")
             rows, measure, notes = chosen.evaluations()
         level = self.level
         if level is None:

@@ -13,7 +13,6 @@ from analysis.events import (
     median_tokens,
 )
 from analysis.selection import (
-    CHOICE,
     EXACT_MATCH,
     IN_DOMAIN,
     IS_TRIAL,
@@ -30,8 +29,6 @@ from synth.metrics import Metric, metric_of
 
 ABILITIES = ((EXACT_MATCH, IN_DOMAIN), (SECOND_TOKEN, NAMES_SUITE))
 """Metric and suite of the abilities whose growth the suite is about."""
-DECISIVE = {"choice-points": CHOICE}
-"""The slice in which something is to be learned, where that is not all of the suite."""
 
 
 def declared(rows: pl.DataFrame, metric: str) -> Metric | None:
@@ -115,8 +112,8 @@ def abilities(frame: pl.DataFrame) -> list[tuple[str, Metric, str, str]]:
     places = tested.select("task", "metric", "suite", "slice").unique()
     found = []
     for kind in sorted(set(places["task"]) & known.keys()):
-        part = DECISIVE.get(kind, "")
         for metric in known[kind].metrics:
+            part = metric.part
             here = places.filter(task=kind, metric=metric.name, slice=part)
             if metric.learned is not None:
                 suites = here["suite"].sort().to_list()

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps.cells import flat_fields
-from sweeps.survey import last_metrics
-from sweeps.sweep_metric import default_metric, value_of
+from sweeps.survey import read_metrics
+from sweeps.sweep_metric import default_metric, value_of, values_by_name
 from synth.config import RunConfig
-from synth.metrics import metric_of
+from synth.metrics import TRAINING_METRICS, metric_of, split_metric
 from synth.run.standing import Standing, Survey
 from synth.run.states import TROUBLED
 from synth.run.store import RunFolder
@@ -34,9 +34,8 @@ def direction(
     directions = set()
     for task in dict.fromkeys(config.task for config in configs):
         name = metric or default_metric(task)
-        declared = metric_of(
-            [task.metrics], name.split("/")[1] if "/" in name else name
-        )
+        names = [one.name for one in (*TRAINING_METRICS, *task.metrics)]
+        declared = metric_of([task.metrics], split_metric(name, names)[1])
         directions |= {declared.better} if declared else set()
     if directions >= {"lower", "higher"}:
         raise ValueError(
@@ -109,7 +108,7 @@ def _value(standings: Survey[Standing], run: Standing, metric: str) -> float | N
     if run.state != "done":
         return None
     try:
-        values = last_metrics(RunFolder(standings.root, run.run_id))
+        values = values_by_name(read_metrics(RunFolder(standings.root, run.run_id)))
     except (OSError, ValueError):
         return None
     value = value_of(values, metric)

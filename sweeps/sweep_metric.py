@@ -1,7 +1,8 @@
 """The metric of a sweep: it is displayed, and training values are chosen by it.
 
 It is written `[SUITE/]METRIC[/SLICE]`. A metric alone means the whole of the first test
-set that has it, or else its slice of the next token.
+set that has it, or else its slice of the next token. Where nobody names one, it is the
+first that the task declares, on the part that says whether it was learned.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +19,12 @@ Rows = Sequence[dict[str, Any]]
 
 
 def default_metric(task: TaskConfig) -> str:
-    """The first metric with a direction that a task declares; "" if there is none."""
-    return next((metric.name for metric in task.metrics if metric.better), "")
+    """The first metric with a direction that a task declares; "" if there is none.
+
+    It is read on its `Metric.part`: choice points are judged at choices.
+    """
+    first = next((metric for metric in task.metrics if metric.better), None)
+    return "/".join(filter(None, (first.name, first.part))) if first else ""
 
 
 def validation_metric(

@@ -46,6 +46,8 @@ class Metric:
     learned: float | None = None
     """The level at which a run counts as having learned what is measured; None where
     learning is no event."""
+    part: str = ""
+    """The slice that says whether it was learned, where that is not all of the suite."""
 
 
 TRAINING_METRICS = (

@@ -97,7 +97,8 @@ class _Session:
         self.saved: int | None = step
         self.clock: dict[str, float] = defaultdict(float)
         self.headline: list[dict[str, float | None]] = []
-        """Each lane's numbers of `HEADLINE_SLICES` at the last row of metrics, by name."""
+        """Each lane's numbers of `HEADLINE_SLICES`, and of the parts that its task judges
+        by, at the last row of metrics, by name."""
         self._built: Pack | None = None
 
     @property
@@ -244,8 +245,10 @@ class _Session:
             if examples:
                 for lane, scored in enumerate(self.pack.evaluate(examples)):
                     rows[lane] += scored
+            parts = {metric.part for metric in self.configs[0].task.metrics}
+            shown = {*HEADLINE_SLICES, *parts}
             self.headline = [
-                {r.name: r.value for r in lane_rows if r.slice in HEADLINE_SLICES}
+                {r.name: r.value for r in lane_rows if r.slice in shown}
                 for lane_rows in rows
             ]
             for lane in alive:

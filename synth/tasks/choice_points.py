@@ -93,7 +93,7 @@ class ChoicePointsConfig(TaskConfig):
     kind: ClassVar[str] = "choice-points"
     metrics: ClassVar[tuple[Metric, ...]] = (
         # At choices; to guess between three branches costs 0.7 nats, between five 1.1.
-        replace(EXACT_METRICS[0], learned=0.3),
+        replace(EXACT_METRICS[0], learned=0.3, part="horizon=1,role=choice"),
         *EXACT_METRICS[1:],
     )
     splits: ClassVar[tuple[Split, ...]] = ("test", "validation")

@@ -32,7 +32,7 @@ def of_task(task, **training):
     ("task", "name", "better"),
     [
         (tiny_run().task, "exact_match", "higher"),
-        (ChoicePointsConfig(), "excess_loss", "lower"),
+        (ChoicePointsConfig(), "excess_loss/horizon=1,role=choice", "lower"),
         (BlocksworldConfig(), "valid_path", "higher"),
     ],
 )
@@ -82,15 +82,23 @@ def test_a_name_alone_means_the_first_test_set_and_all_of_it():
     assert value_of(values, "exact_match") is None
 
 
-def test_runs_of_another_task_are_measured_by_their_own_metric(tmp_path):
-    task = RepeatsConfig(symbols=16, min_period=3, max_period=6)
-    run = dataclasses.replace(of_task(task), split="validation")
+@pytest.mark.parametrize(
+    ("task", "measured"),
+    [
+        (RepeatsConfig(symbols=16, min_period=3, max_period=6), "accuracy"),
+        (ChoicePointsConfig(), "excess_loss/horizon=1,role=choice"),
+    ],
+)
+def test_runs_of_another_task_are_measured_by_their_own_metric(
+    task, measured, tmp_path
+):
+    run = dataclasses.replace(of_task(task, context=64), split="validation")
     scores = {}
     train([run], tmp_path, progress=lambda event: scores.update(event.headlines))
     name, _ = validation_metric("", run)
     values = values_by_name(read_metrics(RunFolder(tmp_path, run.run_id)))
-    assert value_of(values, name) == values["validation/accuracy"]
-    assert value_of(scores[run.run_id], name) == values["validation/accuracy"]
+    assert value_of(values, name) == values[f"validation/{measured}"]
+    assert value_of(scores[run.run_id], name) == values[f"validation/{measured}"]
 
 
 @pytest.mark.parametrize(
