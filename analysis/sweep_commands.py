@@ -14,6 +14,7 @@ from analysis.load_sweep import load_sweep
 from analysis.measures import Measure
 from analysis.parquet import results_folder
 from analysis.views import Query, select, view
+from synth.cli.run_names import Conditions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class MetricCommand:
     """[SUITE/]METRIC[/SLICE], such as loss or out_of_domain/exact_match/operations=4. A
     metric alone is that of the test set. If not given, the first that the task
     declares."""
-    where: tuple[str, ...] = ()
+    where: Conditions = ()
     """Runs to take, such as --where tree=split context=64 or mixer=rwkv,mamba2."""
     results: Path = field(default_factory=results_folder)
     """Folder of the tables."""

@@ -13,6 +13,7 @@ from sweeps.survey import folder_of_runs, read_configs
 from sweeps.sweep_lookup import find_sweep
 from sweeps.sweep_metric import validation_metric
 from sweeps.tuned_values import apply_tuned
+from synth.cli.run_names import Conditions
 from synth.config import RunConfig
 from synth.families import plugins
 from synth.identity import require
@@ -31,7 +32,7 @@ class Choice:
     """Only these arms, for instance n1 n4."""
     sizes: tuple[str, ...] = ()
     """Only these model sizes, for instance 30k 100k."""
-    where: tuple[str, ...] = ()
+    where: Conditions = ()
     """Only runs with these values of fields, for instance degree=2 mixer=rwkv,mamba2."""
     seeds: int | None = None
     """Seeds of each cell; more than the sweep declares continue its numbering."""

@@ -99,7 +99,9 @@ STOPPED = 75
 class Aimed:
     """Commands with an objective."""
 
-    kind: Annotated[str, tyro.conf.arg(name="objective")] = MultiTokenConfig.kind
+    kind: Annotated[str, tyro.conf.arg(name="objective", metavar="OBJECTIVE")] = (
+        MultiTokenConfig.kind
+    )
     """The objective; another one brings options of its own: --objective chain --help."""
 
 

@@ -26,6 +26,7 @@ from tyro.constructors import (
 from synth.cli.usage_errors import UsageError, describe_mistake, usage_errors_raised
 from synth.command_words import as_typed
 from synth.disk.places import expand
+from synth.identity import is_location
 
 PLUGIN_HELP = (
     "--plugin FILE, anywhere, imports a Python file that defines tasks or objectives "
@@ -243,14 +244,26 @@ def _configuration(info: StructTypeInfo) -> StructConstructorSpec | None:
     return dataclasses.replace(
         usual,
         instantiate=_refusing(usual.instantiate),
-        fields=tuple(map(_plainly_shown, usual.fields)),
+        fields=tuple(
+            _plainly_shown(spec, _metavar(info.type, spec)) for spec in usual.fields
+        ),
     )
 
 
-def _plainly_shown(spec: StructFieldSpec) -> StructFieldSpec:
+def _metavar(owner: Any, spec: StructFieldSpec) -> str | None:
+    """What help shows for a text: a file, or the option's name, where tyro shows STR."""
+    field = next(f for f in dataclasses.fields(owner) if f.name == spec.name)
+    if is_location(field):
+        return "FILE" if spec.name.endswith("_file") else "FILE|FOLDER"
+    name = spec.name.upper()
+    texts = {str: name, str | None: name, tuple[str, ...]: f"{name} ..."}
+    return texts.get(spec.type)
+
+
+def _plainly_shown(spec: StructFieldSpec, metavar: str | None) -> StructFieldSpec:
     """An option with a plain hint; without `--no-...` where that is the default."""
-    kind: Any = spec.type
-    kind = typing.Annotated[kind, tyro.conf.arg(help_behavior_hint=_hint)]
+    shown = tyro.conf.arg(help_behavior_hint=_hint, metavar=metavar)
+    kind: Any = typing.Annotated[spec.type, shown]  # type: ignore[valid-type]
     if spec.default is False:
         kind = typing.Annotated[kind, tyro.conf.FlagCreatePairsOff]
     return dataclasses.replace(

@@ -12,8 +12,11 @@ FITS = "an id, its beginning, the path of a folder, or a quoted pattern"
 SeveralRuns = Annotated[
     tuple[str, ...],
     tyro.conf.Positional,
-    tyro.conf.arg(metavar="RUN ...", help=f"Runs: each {FITS}; or a folder of runs."),
+    tyro.conf.arg(
+        metavar="RUN ...", help=f"Runs: each {FITS}; or a folder of runs, or of sweeps."
+    ),
 ]
+Conditions = Annotated[tuple[str, ...], tyro.conf.arg(metavar="FIELD=VALUE ...")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ import tyro
 from synth.cli.moved import MovedFiles
 from synth.cli.run_names import SomeRuns
 from synth.disk.places import expand
-from synth.identity import require
+from synth.identity import location, require
 from synth.metrics import Measurement, Score, to_lines
 from synth.run.environment import require_device
 
@@ -65,7 +65,7 @@ class Law(Options, SomeRuns):
 
     model: str | None = None
     """Instead of runs: a causal language model of transformers, by name or path."""
-    corpus: str = ""
+    corpus: str = location()
     """Where the run's corpus lies now, if it moved. With --model: the texts, as rows of a
     JSONL or parquet file, or as a .txt file cut at blank lines."""
     data: Literal["test", "train"] = "test"

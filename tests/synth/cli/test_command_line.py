@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 import tyro
 
+from synth.cli import console
 from synth.cli.command_line import status
 from synth.cli.parsing import parse
 from synth.cli.usage_errors import usage_errors_raised
@@ -124,3 +125,23 @@ def test_a_defect_keeps_its_traceback():
     with pytest.raises(KeyError):
         status(call)
     assert status(call, lambda: (KeyError,)) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("train text", ["--corpus FILE|FOLDER", "--tokenizer-file FILE"]),
+        ("train star", ["--test-file FILE"]),
+        ("evaluate", ["--corpus FILE|FOLDER", "--books FILE|FOLDER"]),
+        ("probe law", ["--model MODEL", "--corpus FILE|FOLDER"]),
+        ("sweeps run", ["--where FIELD=VALUE ...", "--scale SCALE"]),
+        ("analysis plot", ["--metric METRIC", "--hue HUE"]),
+    ],
+)
+def test_help_says_what_a_text_is(words, shown, capsys):
+    with pytest.raises(SystemExit):
+        console.main([*words.split(), "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "STR" not in said.replace("STRIDE", "")
+    for option in shown:
+        assert option in said
