@@ -10,11 +10,11 @@ from sweeps.__main__ import commands as sweeps_commands
 from synth.__main__ import commands as synth_commands
 from synth.cli.console import main
 from synth.cli.run_names import OneRun, SomeRuns
-from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.probes.commands import Law, RunProbe
 from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.repeats import RepeatsConfig
 from synth.tasks.sources import SourcesConfig
+from tests.conftest import two_steps
 
 COMMANDS = {
     "evaluate": "--examples 4",
@@ -48,21 +48,10 @@ FORMS = {
 def here(tmp_path_factory):
     """A run on each task, two levels deep, its table, and what a cluster wrote."""
     here = tmp_path_factory.mktemp("here")
-    training = TrainingConfig(
-        steps=2,
-        warmup_steps=1,
-        batch_rows=2,
-        context=64,
-        evaluation_examples=2,
-        final_examples=4,
-    )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
         for task in (RepeatsConfig(), *TASKS.values()):
-            config = RunConfig(
-                task=task, model=ModelConfig(scale="d16-L2-h1"), training=training
-            )
-            run = synth.train(config, runs="runs/deep", progress=False)
+            run = synth.train(two_steps(task), runs="runs/deep", progress=False)
             job = JobRecord("launch", 0, "12", "private", 0.0)
             write_record(run.path.parent, run.run_id, job)
         assert main(["analysis", "collect"]) == 0
@@ -104,7 +93,7 @@ def test_a_run_is_named_in_every_form(command, form, here, tmp_path, monkeypatch
 
 def test_all_runs_of_a_folder_at_once(here, monkeypatch, capsys):
     monkeypatch.chdir(here)
-    for name in ("runs/deep", "deep", "*-n1-*"):
+    for name in ("runs/deep", "deep", "runs", "*-n1-*"):
         assert main(["track", name, "--to", "tensorboard"]) == 0
         assert capsys.readouterr().out.count("up to step 2") == 3
     assert main(["generate", "deep"]) == 2

@@ -24,7 +24,7 @@ def find_run(
     Raises `ValueError` when no run fits, or several do; names the first of them.
     """
     word = expand(os.fspath(name))
-    if word and any((Path(word) / mark).is_file() for mark in marks):
+    if word and _is_run(Path(word), marks):
         return Path(word).absolute()
     matches = {path.resolve(): path for path in _matches(word, runs, marks)}
     exact = [path for path in matches.values() if path.name == word]
@@ -45,6 +45,10 @@ def find_run(
     )
 
 
+def _is_run(folder: Path, marks: Sequence[str]) -> bool:
+    return any((folder / mark).is_file() for mark in marks)
+
+
 def _few(folders: Sequence[Path]) -> str:
     more = f" and {len(folders) - 5} more" if len(folders) > 5 else ""
     return ", ".join(str(path) for path in folders[:5]) + more
@@ -55,15 +59,18 @@ def find_runs(
 ) -> list[Path]:
     """The folders of the runs that `names` fit, each once.
 
-    A pattern, or a folder of runs (from here or below `runs`), may name many; any other
-    word names one, as for `find_run`.
+    A pattern, a folder of runs (from here or below `runs`) or a folder of such folders
+    may name many; any other word names one, as for `find_run`.
 
     Raises `ValueError` when a name fits no run, or is the beginning of several ids.
     """
     folders: dict[Path, Path] = {}
     for name in names:
         word = expand(name)
-        several = _marked([f"{word}/*", f"{runs / word}/*"] if word else [], marks)
+        folders_of_runs = [f"{word}/*", f"{word}/*/*", f"{runs / word}/*"]
+        inside = _marked(folders_of_runs if word else [], marks)
+        # A copy in another format may lie in the folder of its run.
+        several = [path for path in inside if not _is_run(path.parent, marks)]
         if not several and glob.has_magic(word):
             several = sorted(_matches(word, runs, marks))
         for folder in several or [find_run(word, runs, marks)]:

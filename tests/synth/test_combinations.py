@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from synth.config import ModelConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig
 from synth.families.family import members
 from synth.objectives.bag_of_words import BagOfWordsConfig
 from synth.objectives.chain import ChainConfig
@@ -18,6 +18,7 @@ from synth.objectives.token_order import TokenOrderConfig
 from synth.objectives.transfer import TransferConfig
 from synth.tasks.polynomial import PolynomialConfig
 from synth.training import train
+from tests.conftest import two_steps
 
 TASKS = members("task")
 
@@ -47,15 +48,6 @@ def cases():
 
 
 CASES = list(cases())
-TWO_STEPS = TrainingConfig(
-    steps=2,
-    batch_rows=2,
-    context=256,
-    warmup_steps=1,
-    evaluate_every_steps=2,
-    evaluation_examples=2,
-    final_examples=2,
-)
 
 
 def task_of(kind, folder):
@@ -74,11 +66,12 @@ def task_of(kind, folder):
 def test_a_task_trains_with_an_arm_and_a_mixer(tmp_path, kind, arm, mixer, scored):
     if kind == "text":
         scored = "all"  # running text has no answers
-    config = RunConfig(
-        task=task_of(kind, tmp_path),
-        model=ModelConfig(scale="d16-L4-h2", mixer=mixer),
-        objective=dataclasses.replace(arm, scored=scored),
-        training=TWO_STEPS,
+    config = two_steps(
+        task_of(kind, tmp_path),
+        ModelConfig(scale="d16-L4-h2", mixer=mixer),
+        dataclasses.replace(arm, scored=scored),
+        context=256,
+        final_examples=2,
     )
     (outcome,) = train([config], tmp_path)
     assert outcome.state == "done", outcome.message

@@ -10,14 +10,10 @@ import pytest
 
 import synth
 from synth.__main__ import main
-from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.tasks.running_text import TextConfig
+from tests.conftest import TWO_STEPS, two_steps
 
 ROOT = Path(__file__).resolve().parents[3]
-SIZES = (
-    "--scale d16-L2-h1 --steps 2 --warmup-steps 1 --batch-rows 2 --context 65 "
-    "--evaluation-examples 2 --final-examples 4"
-).split()
 CONTENTS = {
     "empty.txt": b"",
     "blank.txt": b" \n\n",
@@ -52,7 +48,7 @@ def test_training_names_the_file_and_writes_nothing(kind, name, tmp_path, capsys
     elif name != "absent.txt":
         path.write_bytes(CONTENTS.get(name, b"some words\n" * 400))
     assert name in refused(
-        capsys, "train", kind, "--corpus", path, *SIZES, "--runs", runs
+        capsys, "train", kind, "--corpus", path, *TWO_STEPS, "--runs", runs
     )
     assert not runs.exists()
 
@@ -60,7 +56,7 @@ def test_training_names_the_file_and_writes_nothing(kind, name, tmp_path, capsys
 def test_a_wrong_field_is_refused_with_those_there_are(tmp_path, capsys):
     path, runs = tmp_path / "rows.jsonl", tmp_path / "runs"
     path.write_text('{"text": "some words", "title": "T"}\n' * 400)
-    more = ("--field", "body", *SIZES, "--runs", runs)
+    more = ("--field", "body", *TWO_STEPS, "--runs", runs)
     said = refused(capsys, "train", "text", "--corpus", path, *more)
     assert "expected a field 'body'; found text, title" in said
     assert not runs.exists()
@@ -70,7 +66,17 @@ def test_a_wrong_field_is_refused_with_those_there_are(tmp_path, capsys):
 def test_rows_that_the_text_cannot_fill(option, tmp_path, capsys):
     path, runs = tmp_path / "tale.txt", tmp_path / "runs"
     path.write_text("Some words and more.\n" * 40)
-    words = ("train", "text", "--corpus", path, *SIZES, option, "400", "--runs", runs)
+    words = (
+        "train",
+        "text",
+        "--corpus",
+        path,
+        *TWO_STEPS,
+        option,
+        "400",
+        "--runs",
+        runs,
+    )
     assert "tale.txt" in (said := refused(capsys, *words))
     assert "Use a longer text" in said
     assert not runs.exists()
@@ -86,7 +92,10 @@ def test_a_corpus_that_may_not_be_read(tmp_path):
         rights = "-dac_override,-dac_read_search"
         line = ["setpriv", "--bounding-set", rights, "--inh-caps", rights, *line]
     done = subprocess.run(
-        [*line, *SIZES, "--runs", str(runs)], cwd=ROOT, capture_output=True, text=True
+        [*line, *TWO_STEPS, "--runs", str(runs)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert done.stderr == (
@@ -97,18 +106,7 @@ def test_a_corpus_that_may_not_be_read(tmp_path):
 
 
 def text_run(corpus):
-    return RunConfig(
-        task=TextConfig(corpus=str(corpus)),
-        model=ModelConfig(scale="d16-L2-h1"),
-        training=TrainingConfig(
-            steps=2,
-            warmup_steps=1,
-            batch_rows=2,
-            context=65,
-            evaluation_examples=2,
-            final_examples=4,
-        ),
-    )
+    return two_steps(TextConfig(corpus=str(corpus)))
 
 
 def test_in_python_it_is_a_value_error(tmp_path):
@@ -140,7 +138,7 @@ def test_a_failure_is_told_once(tmp_path, capsys, monkeypatch):
         raise RuntimeError("no room for it")
 
     monkeypatch.setattr("synth.pack.Pack._new_model", broken)
-    words = ["train", "repeats", *SIZES, "--runs", str(tmp_path)]
+    words = ["train", "repeats", *TWO_STEPS, "--runs", str(tmp_path)]
     assert main(words) == 1
     captured = capsys.readouterr()
     assert (captured.out + captured.err).count("no room for it") == 1

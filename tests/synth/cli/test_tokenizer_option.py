@@ -12,12 +12,9 @@ from tokenizers import (
 
 import synth
 from synth.__main__ import main
+from tests.conftest import TWO_STEPS
 
 TEXT = "The Fox ran to the café, and the fox sat. A bird saw both of them.\n" * 100
-SIZES = (
-    "--scale d16-L2-h1 --steps 2 --warmup-steps 1 --batch-rows 2 --context 65 "
-    "--evaluation-examples 2 --final-examples 4"
-).split()
 
 
 def word_pieces():
@@ -59,7 +56,7 @@ def test_a_text_trains_on_any_tokenizer_and_its_run_travels(files, tmp_path, cap
     corpus, tokenizer = map(str, files)
     runs, copy = str(tmp_path / "runs"), tmp_path / "copy"
     text = ["text", "--corpus", corpus, "--tokenizer", tokenizer]
-    assert main(["train", *text, *SIZES, "--runs", runs]) == 0
+    assert main(["train", *text, *TWO_STEPS, "--runs", runs]) == 0
     assert main(["sample", *text, "--count", "1"]) == 0
     for path in files:  # its folder holds the tokeniser
         path.rename(f"{path}.moved")
@@ -85,7 +82,7 @@ def test_a_text_trains_on_any_tokenizer_and_its_run_travels(files, tmp_path, cap
 
 def test_stories_need_names_of_two_tokens(files, tmp_path, capsys):
     runs = tmp_path / "runs"
-    words = ["train", "stories", "--tokenizer", str(files[1]), *SIZES]
+    words = ["train", "stories", "--tokenizer", str(files[1]), *TWO_STEPS]
     assert main([*words, "--runs", str(runs)]) == 2
     assert "Use byte-level BPE" in (said := capsys.readouterr().err)
     assert said.count("\n") == 1

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import synth
-from synth.config import ModelConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig
 from synth.families.family import members
 from synth.metrics import SCHEMA
 from synth.objectives.chain import ChainConfig
@@ -23,7 +23,7 @@ from synth.tasks.symbols import Symbols
 from synth.tasks.text.vocabularies import TokenizerConfig
 from synth.trained.loading import load
 from synth.trained.scoring import evaluate_folder
-from tests.conftest import tiny_run
+from tests.conftest import tiny_run, two_steps
 
 TEXT = "".join(f"{i} in the hall sat Marlo, and Petra ran.\n" for i in range(200))
 
@@ -32,19 +32,13 @@ def text_run(folder, objective=None, mixer="attention", **tokenizer):
     corpus = folder / "tale.txt"
     corpus.write_text(TEXT)
     settings = {"tokens": "characters"} | tokenizer
-    return RunConfig(
-        task=TextConfig(
-            corpus=str(corpus),
-            tokenizer=TokenizerConfig(**settings),
-            evaluation_length=16,
-        ),
-        model=ModelConfig(scale="d16-L4-h2", mixer=mixer),
-        objective=objective or MultiTokenConfig(),
-        training=TrainingConfig(
-            steps=2, batch_rows=2, context=24, warmup_steps=1, final_examples=4,
-            evaluate_every_steps=2, evaluation_examples=2,
-        ),
-    )  # fmt: skip
+    task = TextConfig(
+        corpus=str(corpus),
+        tokenizer=TokenizerConfig(**settings),
+        evaluation_length=16,
+    )
+    model = ModelConfig(scale="d16-L4-h2", mixer=mixer)
+    return two_steps(task, model, objective, context=24)
 
 
 def quietly(config, folder):
