@@ -67,6 +67,15 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+def sync_tree(folder: Path) -> None:
+    """Bring a folder, and all files and folders in it, to the disk."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with Path(parent, name).open("rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(parent))
+
+
 def make_folder(path: Path) -> None:
     """Create a folder and its missing parents; each entry outlasts a power cut.
 
@@ -91,6 +100,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        sync_tree(temporary)
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from synth.disk.files import read_regular, sync_folder
+from synth.disk.files import read_regular, sync_tree
 from synth.disk.shared_folder import fill_folder
 from synth.run.defining_code import COPIED, code_state, package_files
 
@@ -146,15 +146,8 @@ def _files(copy: Path) -> Iterator[str]:
 
 def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files below a folder, and wait until all of it is on the disk."""
-    folders = {folder}
     for name, content in contents.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        above = (folder / one for one in Path(name).parents)
-        folders.update(above)
-        with path.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    for one in folders:
-        sync_folder(one)
+        path.write_bytes(content)
+    sync_tree(folder)
