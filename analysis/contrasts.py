@@ -54,12 +54,14 @@ def compute_contrasts(
 
     `vary` is the field, or `arm`, and `baseline` one of its values: by default next-token
     prediction among arms, else the first. With `at` "tokens" or "flops" both runs of a
-    pair are read at equal cost. The fields of `beside` may also differ.
+    pair are read at equal cost. The fields of `beside` may also differ. Of cells that were
+    tuned, the runs at the tuned rate are compared, unless rates are what varies.
 
     Raises `ValueError` when no runs form pairs; names the fields in which they also
     differ.
     """
-    runs = select(frame, query)
+    is_rate = vary.rpartition(".")[2] == "learning_rate"
+    runs = select(frame, query, tuned=not is_rate)
     column = _require_comparable(runs, vary, "--vary")
     others = [_require_comparable(runs, name, "--beside") for name in beside]
     measure = runs.measure(query, [])
@@ -74,6 +76,7 @@ def compute_contrasts(
     differences, notes, paired = [], runs.notes, set[str]()
     for setting in settings_of(rows, column, *keys, *others):
         by = {"where": setting.label or None}
+        _require_one_run_a_seed(at_end(setting.frame), [*keys, column], others)
         for value in (one for one in values if one != first):
             pairs = _pairs(setting.frame, keys, column, (first, value), at)
             paired.update(pairs["second_run"])
@@ -108,6 +111,21 @@ def _require_comparable(runs: Runs, name: str, option: str) -> str:
             f"{', '.join(runs.fields.varying())}."
         )
     return column
+
+
+def _require_one_run_a_seed(
+    runs: pl.DataFrame, cell: Sequence[str], beside: Sequence[str]
+) -> None:
+    """Refuse fields of `--beside` in which runs of one cell and seed differ."""
+    twice = runs.filter(runs.select(*cell, "data_seed").is_duplicated())
+    if twice.is_empty() or not beside:
+        return
+    options = [f"{name}={format_value(twice[name][0])}" for name in beside]
+    there = [f"{name} {list_values(sort_distinct(twice[name]))}" for name in beside]
+    raise ValueError(
+        f"--beside {' '.join(beside)}: runs of one seed differ in it ({'; '.join(there)}), "
+        f"so pairs are not unique. Choose a value: --where {' '.join(options)}."
+    )
 
 
 def _is_equal_in_pairs(name: str, column: str) -> bool:

@@ -47,6 +47,32 @@ def drop_superseded(frame: pl.DataFrame, trials: pl.DataFrame) -> pl.DataFrame:
     return frame.filter(~pl.col("run_id").is_in(superseded)) if superseded else frame
 
 
+def keep_tuned_rates(runs: pl.DataFrame, trials: pl.DataFrame) -> pl.DataFrame:
+    """`runs` without those at other rates than the tuned one of their cell.
+
+    That is the rate of the cell's runs in a tuned sweep, else the choice of the trials. A
+    cell without a run at it keeps all its runs.
+    """
+    by_cell: dict[str, dict[float, list[str]]] = {}
+    tuned: dict[str, set[float]] = {}
+    for run_id, sweep, config, rate, _ in _unique_runs(runs):
+        cell = _cell(config)
+        by_cell.setdefault(cell, {}).setdefault(rate, []).append(run_id)
+        if sweep.endswith("-tuned"):
+            tuned.setdefault(cell, set()).add(rate)
+    several = {cell for cell, rates in by_cell.items() if len(rates) > 1}
+    best = _best_rates(trials, several - tuned.keys())
+    chosen = {cell: {rate} for cell, rate in best.items()} | tuned
+    others = [
+        run_id
+        for cell in several & chosen.keys()
+        if chosen[cell] & by_cell[cell].keys()
+        for rate in by_cell[cell].keys() - chosen[cell]
+        for run_id in by_cell[cell][rate]
+    ]
+    return runs.filter(~pl.col("run_id").is_in(others))
+
+
 def _best_rates(trials: pl.DataFrame, cells: Container[str]) -> dict[str, float]:
     """The rate with the best mean over seeds, for those of the cells that have trials."""
     keys = ("suite", "metric", "slice", "value")

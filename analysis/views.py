@@ -10,6 +10,7 @@ from analysis.configurations import EVALUATION_SIZES, read_fields
 from analysis.fields import MEASURED, SCORED, Fields, list_values
 from analysis.measures import Measure, choose_measure, first_metric, slice_keys
 from analysis.selection import IS_TRIAL, at_end, drop_unreadable
+from analysis.superseded import keep_tuned_rates
 from synth.families.family import members
 from synth.identity import canonical_json
 from synth.metrics import split_metric
@@ -95,8 +96,10 @@ class Runs:
         return column not in (*MEASURED, *self.keys, WHOLE)
 
 
-def select(frame: pl.DataFrame, query: Query, one_task: bool = True) -> Runs:
-    """The finished runs that a query is about.
+def select(
+    frame: pl.DataFrame, query: Query, one_task: bool = True, tuned: bool = False
+) -> Runs:
+    """The finished runs that a query is about; with `tuned`, only those at tuned rates.
 
     Raises `ValueError` when no run is finished, none meets the conditions, or there are
     several tasks.
@@ -113,11 +116,19 @@ def select(frame: pl.DataFrame, query: Query, one_task: bool = True) -> Runs:
     if counts:
         notes.append(f"Runs that are not finished are left out: {', '.join(counts)}.")
     done = Fields(done).select_runs(done, query.where)
-    trials = done.filter(IS_TRIAL)["run_id"].n_unique()
-    is_mixed = 0 < trials < done["run_id"].n_unique()
+    trials = done.filter(IS_TRIAL)
+    count = trials["run_id"].n_unique()
+    is_mixed = 0 < count < done["run_id"].n_unique()
     if is_mixed and "validation" not in (query.metric or ""):
         done = done.filter(~IS_TRIAL)
-        notes.append(f"Trials of rates are left out: {trials}.")
+        notes.append(f"Trials of rates are left out: {count}.")
+    if tuned:
+        before = done["run_id"].n_unique()
+        done = keep_tuned_rates(done, trials)
+        if others := before - done["run_id"].n_unique():
+            notes.append(
+                f"Runs at other rates than the tuned ones are left out: {others}."
+            )
     fields, tasks = Fields(done), done["task"].unique().sort().to_list()
     if len(tasks) > 1 and one_task:
         raise ValueError(

@@ -1,10 +1,14 @@
 """Which runs an answer leaves out after a sweep was tuned again."""
 
+import polars as pl
 import pytest
 
 from analysis.collect import collect
+from analysis.contrasts import compute_contrasts
 from analysis.load_sweep import load_sweep, load_table, load_tables
 from analysis.parquet import write
+from analysis.selection import IS_TRIAL
+from analysis.views import Query
 from tests.analysis.test_rate_curves import trial, write_trial
 
 CHOSEN, EARLIER = 2e-3, 4e-3
@@ -65,3 +69,57 @@ def test_without_trials_all_rates_stay(tmp_path):
     (results / "made-tuning.parquet").unlink()
     assert rates(load_tables(results)) == [CHOSEN, EARLIER]
     assert rates(load_sweep("made-tuned", results)) == [CHOSEN, EARLIER]
+
+
+def write_mixed(tmp_path, names=("made", "made-tuning", "made-tuned")):
+    """An untuned sweep of two arms, their trials, and the tuned runs of one of them.
+
+    The trials choose for n2 the rate that the untuned runs have, so it is not retrained.
+    """
+    untuned, tuning, tuned = (tmp_path / name for name in names)
+    for arm, best in ((1, CHOSEN), (2, EARLIER)):
+        for rate in (CHOSEN, EARLIER):
+            for seed in (1000, 1001):
+                one = trial(rate, seed, arm=arm)
+                write_trial(tuning, one, 0.8 if rate == best else 0.7)
+        for seed in range(3):
+            one = trial(EARLIER, seed, split="test", arm=arm)
+            write_trial(untuned, one, 0.5 + seed / 100, suite="in_domain")
+    for seed in range(3):
+        one = trial(CHOSEN, seed, split="test")
+        write_trial(tuned, one, 0.6 + seed / 100, suite="in_domain")
+    for name in dict.fromkeys(names):
+        write(collect(tmp_path / name).frame, tmp_path / "results" / f"{name}.parquet")
+    return tmp_path / "results"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(("made", "made-tuning", "made-tuned"), id="tables"),
+        pytest.param(("made",) * 3, id="one folder"),
+    ],
+)
+@pytest.mark.parametrize("beside", [(), ("learning_rate",)])
+def test_compare_takes_tuned_rates_from_a_mixture(tmp_path, names, beside):
+    results = write_mixed(tmp_path, names)
+    frame = load_sweep(str(results), results)
+    found = compute_contrasts(frame, Query(), beside=beside)
+    (row,) = found.table.to_dicts()
+    assert (row["pairs"], row["arm"]) == (3, "n2")
+    assert (row["baseline"], row["value"]) == pytest.approx((0.61, 0.51))
+    note = "Runs at other rates than the tuned ones are left out: 3."
+    assert note in found.notes
+    by_rate = compute_contrasts(frame, Query(where=["arm=n1"]), "learning_rate")
+    assert by_rate.table["pairs"].to_list() == [3]
+
+
+def test_beside_a_rate_that_nothing_chooses_says_how_to_choose(tmp_path):
+    results = write_mixed(tmp_path)
+    frame = load_sweep(str(results), results)
+    frame = frame.filter(~IS_TRIAL).with_columns(sweep=pl.lit("made"))
+    words = (
+        r"runs of one seed differ in it .*--where training\.learning_rate=0\.00[24]\.$"
+    )
+    with pytest.raises(ValueError, match=words):
+        compute_contrasts(frame, Query(), beside=["learning_rate"])
