@@ -3,8 +3,10 @@
 Throughputs are tokens a second of one worker, over all lanes of its pack.
 """
 
+import functools
 import math
 import platform
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,19 +24,17 @@ from synth.run.execution import Execution
 from synth.run.standing import Standing, Survey
 from synth.run.store import RunFolder
 
-NATIVE_CURVE = (
-    (1.22e5, 120_000.0),
-    (3.09e5, 98_000.0),
-    (7.35e5, 64_000.0),
-    (2.07e6, 29_000.0),
-    (6.96e6, 12_000.0),
-    (2.05e7, 4_500.0),
-)
-"""Executed FLOP a token, and tokens a second of one core with native passes: sizes from
-10k to 3M on polynomials (fp32, attention, one thread, medians on two machines).
+SIZES = (1.22e5, 3.09e5, 7.35e5, 2.07e6, 6.96e6, 2.05e7, 6.74e7, 1.97e8)
+"""Executed FLOP a token of the points of the curves, 10k to 30M."""
+CURVE = (120_000.0, 98_000.0, 64_000.0, 29_000.0, 12_000.0, 4_500.0)
+"""Tokens a second of one core with native passes, up to 3M, on polynomials (fp32,
+attention, one thread, medians on two machines).
 
 Sixteen shapes of the night scale reached 0.56 to 0.84 of it while ten other processes
 kept the two cores busy."""
+RECENT_AMD_CURVE = (360e3, 223e3, 128e3, 58e3, 21.8e3, 7_990.0, 2_420.0, 675.0)
+"""The same on an AMD EPYC of family 26, in CPU time (`python -m tests.bench.bench_peers
+bf16`)."""
 EAGER_SECONDS = 1e-5
 """Extra time of a token with eager operations, over native passes."""
 MIXER_FACTOR = 0.6
@@ -146,13 +146,27 @@ def _read_throughput(
     return rate if 0 < rate < math.inf else None
 
 
+@functools.cache
+def curve_speeds(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[float, ...]:
+    """The curve of this processor."""
+    try:
+        text = cpuinfo.read_text()
+    except OSError:
+        return CURVE
+    family = re.search(r"^cpu family\s*: (\d+)$", text, re.MULTILINE)
+    recent = family is not None and int(family[1]) >= 26
+    fits = recent and {"AuthenticAMD", "avx512f"} <= set(text.split())
+    return RECENT_AMD_CURVE if fits else CURVE
+
+
 def _interpolate(flops: float) -> float:
-    """The built-in curve, interpolated linearly between logarithms.
+    """The curve of this processor, interpolated linearly between logarithms.
 
     Below the curve the smallest model's tokens a second hold, above it the largest
     model's FLOP/s.
     """
-    sizes, speeds = np.array(NATIVE_CURVE).T
+    speeds = curve_speeds()
+    sizes = SIZES[: len(speeds)]
     beyond = min(1.0, sizes[-1] / flops)
     logs = np.interp(math.log(flops), np.log(sizes), np.log(speeds))
     return float(beyond * math.exp(logs))

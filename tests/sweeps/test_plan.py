@@ -6,11 +6,16 @@ import platform
 
 import pytest
 
-from sweeps import costs
+from sweeps import costs, throughput
 from sweeps.commands import PlanCommand
 from sweeps.plan import plan
 from sweeps.survey import survey
-from sweeps.throughput import default_throughput
+from sweeps.throughput import (
+    CURVE,
+    RECENT_AMD_CURVE,
+    curve_speeds,
+    default_throughput,
+)
 from synth.config import ModelConfig
 from synth.models.describe import describe_run
 from synth.objectives.registers import RegistersConfig
@@ -57,10 +62,16 @@ def test_times_follow_a_stated_rate(tmp_path):
     assert found.seconds == pytest.approx(max(spans[0] + spans[3], spans[1] + spans[2]))
 
 
-def test_times_by_size_are_those_of_the_rungs():
-    """Of runs long enough for native passes, as measured on quiet cores."""
-    measured = {"10k": 120e3, "30k": 98e3, "100k": 64e3, "300k": 29e3}
-    measured |= {"1M": 12e3, "3M": 4.5e3}
+@pytest.mark.parametrize(
+    ("curve", "measured"),
+    [
+        (CURVE, {"10k": 120e3, "30k": 98e3, "100k": 64e3, "300k": 29e3, "1M": 12e3}),
+        (RECENT_AMD_CURVE, {"10k": 360e3, "300k": 58e3, "3M": 8e3, "10M": 2.4e3}),
+    ],
+)
+def test_times_by_size_are_those_of_the_rungs(curve, measured, monkeypatch):
+    """Of runs long enough for native passes, as measured."""
+    monkeypatch.setattr(throughput, "curve_speeds", lambda: curve)
     for scale, rate in measured.items():
         context = 128 if rate > 20e3 else 256
         run = tiny_run(scale=scale, steps=10**7, context=context)
@@ -68,9 +79,30 @@ def test_times_by_size_are_those_of_the_rungs():
         brief = tiny_run(scale=scale, steps=10, context=context)
         assert default_throughput(brief, CPU) < default_throughput(run, CPU)
     assert default_throughput(tiny_run(), Execution(device="cuda")) is None
-    large = [tiny_run(scale=s, steps=10**5) for s in ("30M", "100M")]
+    large = [tiny_run(scale=s, steps=10**5) for s in ("100M", "300M")]
     rates = [default_throughput(r, CPU) * costs.flops_per_token(r) for r in large]
     assert rates[0] == pytest.approx(rates[1])
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "curve"),
+    [
+        (
+            "vendor_id\t: AuthenticAMD\ncpu family\t: 26\nflags\t: avx512f",
+            RECENT_AMD_CURVE,
+        ),
+        ("vendor_id\t: AuthenticAMD\ncpu family\t: 25\nflags\t: avx512f", CURVE),
+        ("vendor_id\t: AuthenticAMD\ncpu family\t: 26\nflags\t: avx2", CURVE),
+        ("vendor_id\t: GenuineIntel\ncpu family\t: 26\nflags\t: avx512f", CURVE),
+        ("CPU implementer\t: 0x41", CURVE),
+        (None, CURVE),
+    ],
+)
+def test_each_kind_of_processor_has_its_curve(cpuinfo, curve, tmp_path):
+    path = tmp_path / "cpuinfo"
+    if cpuinfo is not None:
+        path.write_text(cpuinfo)
+    assert curve_speeds(path) == curve
 
 
 def pretend(root, config, rate, host=None, done=True, lanes=2):
