@@ -263,7 +263,8 @@ def _metavar(owner: Any, spec: StructFieldSpec) -> str | None:
 def _plainly_shown(spec: StructFieldSpec, metavar: str | None) -> StructFieldSpec:
     """An option with a plain hint; without `--no-...` where that is the default."""
     shown = tyro.conf.arg(help_behavior_hint=_hint, metavar=metavar)
-    kind: Any = typing.Annotated[spec.type, shown]  # type: ignore[valid-type]
+    kind: Any = spec.type
+    kind = typing.Annotated[kind, shown]
     if spec.default is False:
         kind = typing.Annotated[kind, tyro.conf.FlagCreatePairsOff]
     return dataclasses.replace(

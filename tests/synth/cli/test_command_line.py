@@ -44,7 +44,7 @@ class Other:
 
 def read(words):
     commands = {"command": Command, "other": Other}
-    return parse(commands, "prog", "about", ["command", *words.split()])
+    return parse(commands, "room", "about", ["command", *words.split()])
 
 
 def test_numbers_with_and_without_none():
@@ -66,7 +66,7 @@ def test_numbers_with_and_without_none():
     ],
 )
 def test_what_is_no_number_is_said_plainly(words, said):
-    message = f"{words.split()[0]} must be {said} Help: prog command --help"
+    message = f"{words.split()[0]} must be {said} Help: python -m room command --help"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         read(words)
 
