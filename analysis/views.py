@@ -125,9 +125,9 @@ def select(
     if tuned:
         before = done["run_id"].n_unique()
         done = keep_tuned_rates(done, trials)
-        if others := before - done["run_id"].n_unique():
+        if left_out := before - done["run_id"].n_unique():
             notes.append(
-                f"Runs at other rates than the tuned ones are left out: {others}."
+                f"Runs at other rates than the tuned ones are left out: {left_out}."
             )
     fields, tasks = Fields(done), done["task"].unique().sort().to_list()
     if len(tasks) > 1 and one_task:
