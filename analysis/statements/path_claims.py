@@ -12,7 +12,7 @@ PATHS = (
         "Next-token prediction stays at 1/d on star graphs, though it follows edges.",
         STAR,
         Contrast(
-            "first hop minus 1/d with n = 1, of runs whose decoded paths follow edges",
+            "first hop minus 1/d with n = 1, of runs that get every later node right",
             "within",
             paths.first_hop,
             effect=POINTS,

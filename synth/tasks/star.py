@@ -30,8 +30,9 @@ position                                            1 2 3
 There is one right path. `path` is its share, teacher-forced, which is also the share
 under greedy decoding. `verified` counts the right tokens of what the model decodes by
 itself, by position, and all of them together; `arm` whether it went along edges from the
-source at all. A model that knows edges but guesses the arm has `arm` 1 and `path` 1/d,
-the floor; one below the floor has not learnt to follow an edge.
+source at all. A model that knows edges but guesses the first hop has `path` 1/d, the
+floor. Its `arm` is 1 if it stays on the arm that it chose, and equal to `path` if it ends
+at the goal all the same, which the question names: teacher forcing teaches both.
 
 Train and test are disjoint by the hash of the arms, whatever the order of the edges: an
 eighth of the graphs is for testing, another for validation.

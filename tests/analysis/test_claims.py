@@ -530,8 +530,11 @@ def test_a_verdict_where_seen_names_have_left_the_floor(tmp_path):
     assert unseen_verdict(tmp_path / "b", 0.3, 0.5).verdict == "contradicted"
 
 
-def write_star(root, metrics, horizon=1, curve=(1.0, 1.0), **fields):
-    """Five finished runs on star graphs with these scores, and a curve of `path`."""
+def write_star(root, metrics, horizon=1, curve=(1.0, 1.0), later=1.0, **fields):
+    """Five finished runs on star graphs with these scores, and a curve of `path`.
+
+    `later` is the share right of a node after the first hop, given the true path.
+    """
     rng = np.random.default_rng(horizon)
     training = TrainingConfig(steps=100, batch_rows=2, context=128, warmup_steps=1)
     for seed in range(5):
@@ -542,16 +545,16 @@ def write_star(root, metrics, horizon=1, curve=(1.0, 1.0), **fields):
             training=training,
             seed=seed,
         )
-        scores = {"arm": 1.0, "arm_floor": 1 / config.task.degree} | metrics
+        at_end = (config.run_id, 100, 25600, "test")
+        floor = 1 / config.task.degree
         rows = [
-            Measurement(
-                *(config.run_id, 100, 25600, "test", name, ""),
-                value
-                + 0.005 * rng.standard_normal() * (name not in ("arm", "arm_floor")),
-                500,
-            )
-            for name, value in scores.items()
+            Measurement(*at_end, "arm_floor", "", floor, 500),
+            Measurement(*at_end, "accuracy", "horizon=1,position=2", 0.5, 500),
+            Measurement(*at_end, "accuracy", "horizon=1,position=3", later, 500),
         ]
+        for name, value in metrics.items():
+            noisy = value + 0.005 * rng.standard_normal()
+            rows.append(Measurement(*at_end, name, "", noisy, 500))
         steps = enumerate(curve, start=1)
         rows += [
             Measurement(config.run_id, s, s * 256, "test", "path", "", value, 500)
@@ -569,7 +572,7 @@ def test_star_claims_both_ways(tmp_path):
     write_star(tmp_path / "b", {"path": 0.3}, answers="reversed")
     against = verdicts(tmp_path / "b")
     assert [against[c] for c in ("C24", "C25")] == ["contradicted"] * 2
-    write_star(tmp_path / "c", {"first_hop": 0.5, "arm": 0.3})
+    write_star(tmp_path / "c", {"first_hop": 0.5}, later=0.3)
     assert verdicts(tmp_path / "c")["C24"] == "not tested", "it follows no edges"
 
 
