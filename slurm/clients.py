@@ -13,8 +13,6 @@ import re
 import subprocess
 from collections.abc import Callable, Mapping
 
-from synth.command_words import as_typed
-
 KEPT = frozenset(
     {
         "SLURM_CONF",
@@ -85,6 +83,9 @@ def ask(
             env=clean_environment(os.environ),
         )
     except FileNotFoundError:
+        # Not above: a worker must hear signals before it loads anything of synth.
+        from synth.command_words import as_typed
+
         raise QueueUnavailable(
             f"{command[0]} is not on PATH: this is no SLURM cluster. Run locally, or "
             f"bring up a private one with `{as_typed('slurm cluster up')}`."

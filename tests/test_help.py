@@ -18,7 +18,7 @@ NOISE = (
     "--no-json",
 )
 SUBCOMMAND = re.compile(r"^[ │]+• (\S+)", re.MULTILINE)
-PROFILE = re.compile(r"^[ │]+--profile (.*)$", re.MULTILINE)
+PROFILE = re.compile(r"--profile PROFILE(.*?profiles`\)\.)", re.DOTALL)
 REPEATED = re.compile(r"\[([^\s\]]+) \[\1")  # [PATH [PATH ...]]
 
 
@@ -48,7 +48,9 @@ def test_no_help_shows_what_the_parser_calls_things(monkeypatch):
         assert not shown, (words, shown)
         assert not REPEATED.search(text), (words, REPEATED.search(text).group())
         assert text.startswith(f"usage: synth {' '.join(words)}".rstrip()), words
-        profiles |= {" ".join(about.split()) for about in PROFILE.findall(text)}
+        profiles |= {
+            " ".join(about.replace("│", " ").split()) for about in PROFILE.findall(text)
+        }
         commands += 1
     assert commands > 90
     assert len(profiles) == 1, "--profile means one thing"

@@ -1,5 +1,6 @@
 """Setting up over what an earlier attempt left, and what the targets of sweeps call."""
 
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -70,9 +71,14 @@ def test_a_good_environment_is_kept(setup, tmp_path):
 
 
 def dry_run(*words):
-    """What make would run, or why it refuses."""
+    """What make would run, or why it refuses; as typed, even if `make test` asks."""
+    outer = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
     return subprocess.run(
-        ["make", "--dry-run", *words], cwd=ROOT, capture_output=True, text=True
+        ["make", "--dry-run", *words],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name not in outer},
+        capture_output=True,
+        text=True,
     )
 
 

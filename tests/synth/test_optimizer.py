@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from synth.config import ModelConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, TrainingConfig
 from synth.fast.numerics import numerics
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
@@ -17,8 +17,7 @@ from synth.objectives.multi_token import MultiTokenConfig
 from synth.optimizer import FusedAdamW, LaneOptimizer, rate_at
 from synth.run.execution import Execution
 from synth.tasks.stories import StoriesConfig
-from tests.conftest import tiny_run
-from tests.synth.test_combinations import TWO_STEPS
+from tests.conftest import tiny_run, two_steps
 
 HEAVY = (
     *("torch._dynamo", "torch._inductor", "torch.fx.experimental.symbolic_shapes"),
@@ -87,11 +86,11 @@ def test_a_worker_imports_what_it_needs_alone(tmp_path, kind):
     """From the start to a checkpoint and the last evaluation, and once more, done."""
     config = tiny_run(2)
     if kind == "stories":
-        config = RunConfig(
-            task=StoriesConfig(),
-            model=ModelConfig(scale="d16-L4-h2"),
-            objective=MultiTokenConfig(horizon=2, scored="answer"),
-            training=TWO_STEPS,
+        config = two_steps(
+            StoriesConfig(),
+            ModelConfig(scale="d16-L4-h2"),
+            MultiTokenConfig(horizon=2, scored="answer"),
+            context=256,
         )
     words = [json.dumps(config.to_dict()), str(tmp_path), json.dumps(HEAVY)]
     done = subprocess.run(

@@ -6,14 +6,14 @@ from pkgutil import resolve_name
 import pytest
 
 from synth.__main__ import main
-from synth.config import ModelConfig, RunConfig
+from synth.config import ModelConfig
 from synth.families.family import members
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.run.spans import PARTS, STEP, Profiler, span, step_taken
 from synth.training import train
-from tests.conftest import tiny_run
+from tests.conftest import tiny_run, two_steps
 from tests.synth.cli.test_commands import TINY
-from tests.synth.test_combinations import TWO_STEPS, task_of
+from tests.synth.test_combinations import task_of
 
 TASKS = members("task")
 
@@ -84,11 +84,11 @@ def test_parts_sum_to_the_whole_for_every_layout(layout, tmp_path):
     [*((kind, "attention") for kind in TASKS), ("maze", "mamba2"), ("maze", "rwkv")],
 )
 def test_parts_sum_to_the_whole_for_every_task_and_mixer(kind, mixer, tmp_path):
-    config = RunConfig(
-        task=task_of(kind, tmp_path),
-        model=ModelConfig(scale="d16-L3-h2", mixer=mixer),
-        objective=MultiTokenConfig(horizon=2),
-        training=TWO_STEPS,
+    config = two_steps(
+        task_of(kind, tmp_path),
+        ModelConfig(scale="d16-L3-h2", mixer=mixer),
+        MultiTokenConfig(horizon=2),
+        context=256,
     )
     check(profiled([config], tmp_path / "runs"), 2, 1, 2 * 2 * 256)
 
