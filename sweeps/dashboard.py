@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps.cells import flat_fields
 from sweeps.survey import read_metrics
-from sweeps.sweep_metric import default_metric, value_of, values_by_name
+from sweeps.sweep_metric import (
+    declared_metric,
+    default_metric,
+    value_of,
+    values_by_name,
+)
 from synth.config import RunConfig
-from synth.metrics import TRAINING_METRICS, metric_of, split_metric
 from synth.run.standing import Standing, Survey
 from synth.run.states import TROUBLED
 from synth.run.store import RunFolder
@@ -34,8 +38,7 @@ def direction(
     directions = set()
     for task in dict.fromkeys(config.task for config in configs):
         name = metric or default_metric(task)
-        names = [one.name for one in (*TRAINING_METRICS, *task.metrics)]
-        declared = metric_of([task.metrics], split_metric(name, names)[1])
+        declared = declared_metric(name, task)
         directions |= {declared.better} if declared else set()
     if directions >= {"lower", "higher"}:
         raise ValueError(

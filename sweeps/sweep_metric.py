@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from synth.config import RunConfig
 from synth.identity import nearest
-from synth.metrics import TRAINING_METRICS, metric_of, split_metric
+from synth.metrics import TRAINING_METRICS, Metric, metric_of, split_metric
 from synth.tasks.task import TaskConfig, suite_in
 
 Better = Literal["higher", "lower"]
@@ -25,6 +25,12 @@ def default_metric(task: TaskConfig) -> str:
     """
     first = next((metric for metric in task.metrics if metric.better), None)
     return "/".join(filter(None, (first.name, first.part))) if first else ""
+
+
+def declared_metric(metric: str, task: TaskConfig | type[TaskConfig]) -> Metric | None:
+    """What the metric of a sweep means; None if neither the task nor training has it."""
+    names = [one.name for one in (*TRAINING_METRICS, *task.metrics)]
+    return metric_of([task.metrics], split_metric(metric, names)[1])
 
 
 def validation_metric(

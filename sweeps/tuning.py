@@ -29,6 +29,7 @@ from sweeps.survey import read_metrics
 from sweeps.sweep_metric import (
     Better,
     Rows,
+    declared_metric,
     validation_metric,
     value_of,
     values_by_name,
@@ -37,7 +38,6 @@ from sweeps.sweep_metric import (
 from sweeps.tuned_values import RATE, TABLE, update_table, why_unsettled
 from synth.command_words import as_typed
 from synth.identity import require
-from synth.metrics import split_metric
 from synth.run.progress import tell
 from synth.run.standing import Standing, Survey
 from synth.run.states import TROUBLED, UNTRIED
@@ -187,8 +187,8 @@ class GridResult:
         """
         if self.curve is None or not self.curve.flat:
             return False
-        levels = {one.name: one.learned for one in type(self.grid.example.task).metrics}
-        level = levels.get(split_metric(self.metric, levels)[1])
+        declared = declared_metric(self.metric, self.grid.example.task)
+        level = None if declared is None else declared.learned
         mean = self.curve.means[0]
         if level is None or mean is None:
             return True
