@@ -97,11 +97,20 @@ def _where(configs: Sequence[RunConfig], condition: str) -> list[RunConfig]:
     require(bool(equals), "--where", "FIELD=VALUE", condition)
     fields = [flat_fields(config) for config in configs]
     path = _field_called(name.replace("-", "_"), fields)
-    values = [str(values.get(path)).lower() for values in fields]
-    wanted = words.lower().split(",")
-    valid = f"{path}=VALUE, VALUE one of {', '.join(dict.fromkeys(values))}"
+    shown = [str(values.get(path)).lower() for values in fields]
+    values = [_comparable(value) for value in shown]
+    wanted = [_comparable(word) for word in words.lower().split(",")]
+    valid = f"{path}=VALUE, VALUE one of {', '.join(dict.fromkeys(shown))}"
     require(set(wanted) <= set(values), "--where", valid, condition)
     return [c for c, value in zip(configs, values, strict=True) if value in wanted]
+
+
+def _comparable(word: str) -> str | float:
+    """A number if the word is one, so that 1, 1.0 and 1e0 are equal."""
+    try:
+        return float(word)
+    except ValueError:
+        return word
 
 
 def _field_called(name: str, fields: Sequence[Mapping[str, Any]]) -> str:

@@ -50,6 +50,7 @@ def test_runs_are_chosen_by_any_field():
     assert select_runs(configs, where=["horizon=1,2", "seed=0,1"]) == configs
     both = select_runs(configs, where=["horizon=2", "seed=1"])
     assert summary(both) == [("d16-L4-h2", "n2", 1), ("30k", "n2", 1)]
+    assert select_runs(configs, where=["horizon=2.0", "seed=1e0"]) == both
     assert select_runs(configs, where=["data-seed=none"]) == configs
     more = select_runs(configs, where=["objective.horizon=1"], seeds=3)
     assert [c.seed for c in more] == [0, 1, 2] * 2
