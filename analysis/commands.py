@@ -244,14 +244,14 @@ class Figures:
 
     def run(self) -> int:
         """Draw, and print the reason for each figure that is left out."""
-        from analysis.plots import style
+        from analysis.plots import board, style
         from analysis.plots.families import FIGURES
         from analysis.plots.overview import all_pictures
         from analysis.settings import append_label
 
         for name in self.only:
-            if name not in FIGURES:
-                raise ValueError(f"No figure {name!r}. {nearest(name, FIGURES)}")
+            if name not in (known := [board.NAME, *FIGURES]):
+                raise ValueError(f"No figure {name!r}. {nearest(name, known)}")
         frame = load_tables(self.results)
         check_writable(self.figures)
         pictures, reasons = all_pictures(frame, self.only)

@@ -14,7 +14,7 @@ from analysis.arm_names import sort_rows
 from analysis.beside.command import answered_frame, count_verdicts, verdict_frame
 from analysis.beside.replication import replication_rows
 from analysis.claims import RULE, Judgement, exploratory_table
-from analysis.plots import style
+from analysis.plots import board, style
 from analysis.plots.gallery import Picture
 from analysis.plots.overview import all_pictures
 from analysis.selection import drop_unreadable
@@ -58,6 +58,7 @@ def build_page(frame: pl.DataFrame, pictures: bool = True) -> str:
     judgements = judge_all(frame)
     entries = replication_rows(frame)
     figures, left_out = all_pictures(frame) if pictures else ([], [])
+    front = [one for one in figures if one.name == board.NAME]
     body = [
         "<h1>What predicting several tokens teaches: claims and evidence</h1>",
         '<nav><a href="#beside">published numbers</a><a href="#claims">claims</a>'
@@ -67,6 +68,7 @@ def build_page(frame: pl.DataFrame, pictures: bool = True) -> str:
         f"<p>{_summarize(frame, judgements)}</p>",
         '<h2 id="beside">Published numbers and ours</h2>',
         f"<p>{html.escape(count_verdicts(entries))}</p>",
+        *map(_render_figure, front),
         _render_table(verdict_frame(entries)),
         _render_table(answered_frame(entries)),
         '<h2 id="claims">Claims</h2>',
@@ -74,7 +76,7 @@ def build_page(frame: pl.DataFrame, pictures: bool = True) -> str:
         _render_untested([one for one in judgements if one.verdict == NOT_TESTED]),
         f"<details><summary>The rule</summary><pre>{html.escape(RULE)}</pre></details>",
         '<h2 id="figures">Figures</h2>',
-        *map(_render_figure, figures),
+        *map(_render_figure, [one for one in figures if one.name != board.NAME]),
         *(f'<p class="faint">{html.escape(why)}.</p>' for why in left_out),
         '<h2 id="costs">At equal cost</h2>',
         "<p>Every arm minus n = 1 at one size, paired on data seeds, and the "

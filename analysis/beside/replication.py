@@ -46,6 +46,8 @@ class ReplicationRow:
     """The published side of the comparison: `printed`, or 1 if solved, else 0."""
     published_difference: float | None = None
     """`published` minus that of the baseline; None in the baseline's row."""
+    published_low: float | None = None
+    published_high: float | None = None
     value: float | None = None
     """Ours: the mean over runs, or the share of runs that solved the task."""
     difference: float | None = None
@@ -116,12 +118,13 @@ def _replication_row(
     if row is base:
         return ReplicationRow(**facts, pairs=len(values))
     difference = published - table.outcome(theirs_base)
+    their_bounds = _their_bounds(table, theirs, theirs_base)
     facts["published_difference"] = difference
+    facts["published_low"], facts["published_high"] = their_bounds
     pairs = [(base_values[s], values[s]) for s in values if s in base_values]
     if len(pairs) < 2:
         return ReplicationRow(**facts, pairs=len(pairs), verdict="not run")
     ours, bounds = _our_difference(pairs, table.solved)
-    their_bounds = _their_bounds(table, theirs, theirs_base)
     compared = runs.filter(pl.col("arm").is_in([row.arm, base.arm]))
     in_groups = table.solved is None and _in_two_groups(pairs, span_of(runs))
     why = why_undecided(

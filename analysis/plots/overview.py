@@ -1,4 +1,4 @@
-"""Every picture that a table has data for: those of `FIGURES`, and one for other tasks.
+"""Every picture that a table has data for: the board, `FIGURES`, one for other tasks.
 
 For a task without a figure of its own, its first metric is drawn against size, or
 against training tokens where there is one size. If one more field varies, its values
@@ -10,6 +10,7 @@ from collections.abc import Collection
 import polars as pl
 
 from analysis.fields import Fields
+from analysis.plots import board
 from analysis.plots.by_field import MOST_PANELS, describe_view, field_figure, file_name
 from analysis.plots.families import FIGURES
 from analysis.plots.gallery import Picture, draw_picture, draw_settings, picture_name
@@ -24,11 +25,17 @@ def all_pictures(
 ) -> tuple[list[Picture], list[str]]:
     """Every picture, or those of the figures in `only`, and why others are left out.
 
-    One line names all figures that have no runs.
+    The board comes first. One line names all figures that have no runs.
     """
     done = drop_unreadable(frame).filter(pl.col("state") == "done")
-    pictures, reasons, absent = [], [], []
+    pictures: list[Picture] = []
+    reasons, absent = [], []
     drawn_runs: list[str] = []
+    if not only or board.NAME in only:
+        if first := board.board_picture(frame):
+            pictures.append(first)
+        else:
+            absent.append(board.NAME)
     for name, entry in FIGURES.items():
         if only and name not in only:
             continue

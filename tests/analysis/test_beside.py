@@ -15,6 +15,8 @@ from analysis.beside.published import from_dict, published_tables
 from analysis.beside.replication import ReplicationRow, replication_rows
 from analysis.beside.verdict import MEANINGS, judge
 from analysis.collect import collect
+from analysis.plots.board import LOOKS, board_picture
+from analysis.plots.overview import all_pictures
 from analysis.statistics import share_difference
 from sweeps.catalogue import CATALOGUE
 from synth.config import ModelConfig, RunConfig, TrainingConfig
@@ -175,6 +177,37 @@ def test_undecided_says_why(tmp_path, capsys):
     assert "undecided (ours holds 0" in " ".join(
         capsys.readouterr().out.replace("│", " ").split()
     )
+
+
+def test_the_board_is_drawn_from_the_differences_and_their_verdicts(tmp_path):
+    base = [0.60, 0.62, 0.58, 0.61, 0.59, 0.63]
+    more = [share + 0.07 + 0.002 * (-1) ** n for n, share in enumerate(base)]
+    frame = collected(tmp_path, [(MultiTokenConfig(), base), (INJECTED, more)])
+    picture = board_picture(frame)
+    ours = picture.table.filter(table="graph-paths").to_dicts()
+    assert [(row["column"], row["row"]) for row in ours] == [
+        ("degree 2", "2-token, injection, 1-layer")
+    ]
+    found = entry_of(frame, "2-token, injection, 1-layer")
+    for name in ("difference", "low", "high", "published_difference", "verdict"):
+        assert ours[0][name] == getattr(found, name)
+    # Published 71.32 (0.51) and 63.80 (0.65): 1.96 standard errors of the difference.
+    width = 1.96 * math.hypot(0.0051, 0.0065)
+    assert ours[0]["published_low"] == pytest.approx(0.0752 - width)
+    axes = next(a for a in picture.figure.axes if "graph-paths" in a.get_title("left"))
+    (marker,) = [line for line in axes.lines if line.get_marker() == "o"]
+    assert list(marker.get_xdata()) == [found.low, found.difference, found.high]
+    assert marker.get_color() == LOOKS["replicates"][0]
+    assert "ours: replicates" in [
+        text.get_text() for text in picture.figure.legends[0].get_texts()
+    ]
+
+
+def test_a_table_without_published_arms_has_no_board(tmp_path):
+    frame = collected(tmp_path, [(MultiTokenConfig(), [0.6] * 5)])
+    assert board_picture(frame) is None
+    assert "no finished run is for board" in all_pictures(frame)[1][-1]
+    assert all_pictures(frame, ["board"]) == ([], ["no finished run is for board"])
 
 
 def test_runs_that_chose_a_rate_are_not_on_the_board(tmp_path):

@@ -161,7 +161,9 @@ def test_command_draws_all_and_names_what_it_leaves_out(sweep, tmp_path, capsys)
     arguments = ["figures", "--results", str(tmp_path / "r"), "--figures"]
     assert main([*arguments, str(tmp_path / "a")]) == 0
     printed = capsys.readouterr().out
-    assert "no finished run is for figure-7-induction, figure-S14-books" in printed
+    assert (
+        "no finished run is for board, figure-7-induction, figure-S14-books" in printed
+    )
     assert "figure-S16-sizes is left out: its finished runs have one size" in printed
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     drawn = [name for name in names if name.endswith(".png")]
