@@ -5,7 +5,7 @@
     torch     torch.compile, layer by layer (tens of seconds, in every process again)
     graph     torch, and the whole step as one launch (`synth.fast.replay`); CUDA
 
-`auto` takes native passes for runs that would train for about a minute, and is eager
+`auto` takes native passes for runs that would train for ten seconds, and is eager
 otherwise, so short runs never wait for a compiler. The estimate depends on the run's
 configuration only, so every resume, worker and pack chooses the same form, which a
 measured speed would not guarantee. torch.compile is opt-in: in fp32 on a CPU it gained
@@ -18,7 +18,7 @@ from synth.run.execution import Execution
 
 StepForm = Literal["eager", "native", "torch", "graph"]
 
-SECONDS_WORTH_COMPILING = 60.0
+SECONDS_WORTH_COMPILING = 10.0
 SECONDS_PER_TOKEN = 15e-6
 """Overhead of a token of a small model on one core in eager mode, without products."""
 FLOPS_PER_SECOND = 80e9

@@ -20,8 +20,8 @@ class Execution:
     threads: int = 1
     """Threads of one process on CPU; one is best for small models."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """auto: compile on a CPU if the run is expected to take over a minute. On a GPU, on
-    also replays the step as one CUDA graph."""
+    """auto: compile on a CPU if the run is expected to take over ten seconds. On a GPU,
+    on also replays the step as one CUDA graph."""
     checkpoint_every_seconds: float = 60.0
     """Seconds between checkpoints: what a kill can lose."""
     log_every_seconds: float = 10.0

@@ -348,7 +348,7 @@ def test_compiled_code_goes_to_the_cache_unless_the_user_says_where(
 
 def test_the_rule_for_compiling_depends_on_the_run_alone():
     auto, on, off = (Execution(compile=c) for c in ("auto", "on", "off"))
-    short, long = 800 * 1024, 10_000_000
+    short, long = 400 * 1024, 1_000_000
     assert step_form(auto, short, 1e5) == "eager"
     assert step_form(auto, long, 1e5) == "native"
     assert step_form(off, long, 1e5) == "eager"
