@@ -20,7 +20,7 @@ from analysis.measures import Measure
 from analysis.modes import BOUNDS, span_of
 from analysis.selection import at_end
 from analysis.settings import TUNED, settings_of
-from analysis.views import Query, Runs, select
+from analysis.views import Query, Runs, is_rate, select
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,7 @@ def compute_contrasts(
     Raises `ValueError` when no runs form pairs; names the fields in which they also
     differ.
     """
-    is_rate = vary.rpartition(".")[2] == "learning_rate"
-    runs = select(frame, query, tuned=not is_rate)
+    runs = select(frame, query, all_rates=is_rate(vary))
     column = _require_comparable(runs, vary, "--vary")
     others = [_require_comparable(runs, name, "--beside") for name in beside]
     measure = runs.measure(query, [])

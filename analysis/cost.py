@@ -11,6 +11,8 @@ from synth.models.describe import SPARSE_VOCABULARY, describe_model, describe_ru
 
 FITTED = ("stories", "text")
 """Tasks whose vocabulary is fitted to a corpus, which is too slow during collection."""
+ODD = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
+"""What reading a configuration of another version, or an edited one, may raise."""
 
 
 def flops_per_token(config: dict[str, Any], result: dict[str, Any]) -> float | None:
@@ -54,6 +56,5 @@ def _flops_per_token(
             model, objective, int(vocabulary), context, unembeddings
         )
         return float(description["training_flops_per_token"])
-    # A configuration of another version, or an edited one: its cost is unknown.
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+    except ODD:  # its cost is unknown
         return None

@@ -10,13 +10,13 @@ from typing import Any
 
 import polars as pl
 
-from analysis.cost import flops_per_token
+from analysis.cost import ODD, flops_per_token
 from analysis.schema import RUN_SCHEMA, fits, read_columns
 from synth.config import RunConfig
 from synth.disk.files import read_object
 from synth.families import plugins
 from synth.families.file_names import name_files, name_files_in
-from synth.identity import canonical_json
+from synth.identity import canonical_json, flatten
 from synth.scales import resolve
 
 STAMPED = (
@@ -71,6 +71,7 @@ def read_run(path: Path, sweep: str, stamp: str, state: str) -> dict[str, Any]:
     if isinstance(config, dict):
         try:
             plugins.prepare(config, path / "config.json")
+            unread += _check_identity(config, path / "config.json", run["run_id"])
         except ValueError as error:  # the rest is read without the plugin
             unread.append(str(error))
         # A table must not name code to import, nor places on somebody's disk.
@@ -97,6 +98,31 @@ def read_run(path: Path, sweep: str, stamp: str, state: str) -> dict[str, Any]:
     problem = problem.replace(f"{path}{os.sep}", "")
     run["problem"] = name_files_in(problem, RunConfig, config) or None
     return run
+
+
+def _check_identity(config: dict[str, Any], path: Path, run_id: str) -> list[str]:
+    """What keeps a stored configuration from being that of its run, as sentences.
+
+    A field that was removed or changed, such as the digest of a corpus, makes the run a
+    setting of its own, which no comparison takes.
+    """
+    try:
+        described = RunConfig.from_dict(config, path)
+    except (OSError, *ODD) as error:
+        return [f"config.json describes no run of this version: {error}"]
+    stored = flatten(config)
+    identity = flatten(described.canonical())
+    lost = [f"{k} ({identity[k]})" for k in identity if stored.get(k) != identity[k]]
+    if described.run_id != run_id:
+        what = f"it describes {described.run_id}"
+    elif lost:
+        what = f"it lacks {', '.join(lost)}"
+    else:
+        return []
+    return [
+        f"config.json was changed after training: {what}. Restore it and collect again, or "
+        "move the folder away to train the run afresh."
+    ]
 
 
 def _derived(

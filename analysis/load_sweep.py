@@ -9,6 +9,7 @@ import polars as pl
 from analysis.collect import collect
 from analysis.parquet import read, read_all
 from analysis.superseded import drop_superseded
+from synth.disk.places import nothing_at
 from synth.families import plugins
 from synth.families.family import members
 from synth.identity import nearest
@@ -63,6 +64,8 @@ def load_table(name: str, results: Path) -> pl.DataFrame:
         return frame
     if (RUNS / name).is_dir():
         return collect(RUNS / name).frame
+    if said := nothing_at(name):
+        raise ValueError(said)
     tables = [path.stem for path in sorted(results.glob("*.parquet"))]
     folders = [path.name for path in sorted(RUNS.glob("*")) if path.is_dir()]
     known = list(dict.fromkeys([*tables, *folders]))

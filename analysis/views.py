@@ -96,10 +96,18 @@ class Runs:
         return column not in (*MEASURED, *self.keys, WHOLE)
 
 
+def is_rate(field: str | None) -> bool:
+    """Whether a person means the learning rate by a field."""
+    return (field or "").rpartition(".")[2] == "learning_rate"
+
+
 def select(
-    frame: pl.DataFrame, query: Query, one_task: bool = True, tuned: bool = False
+    frame: pl.DataFrame, query: Query, one_task: bool = True, all_rates: bool = False
 ) -> Runs:
-    """The finished runs that a query is about; with `tuned`, only those at tuned rates.
+    """The finished runs that a query is about.
+
+    Of cells that were tuned, those at the tuned rate, unless `all_rates` are wanted or
+    the query chooses rates.
 
     Raises `ValueError` when no run is finished, none meets the conditions, or there are
     several tasks.
@@ -122,7 +130,8 @@ def select(
     if is_mixed and "validation" not in (query.metric or ""):
         done = done.filter(~IS_TRIAL)
         notes.append(f"Trials of rates are left out: {count}.")
-    if tuned:
+    chooses = any(is_rate(one.partition("=")[0].strip()) for one in query.where)
+    if not (all_rates or chooses):
         before = done["run_id"].n_unique()
         done = keep_tuned_rates(done, trials)
         if left_out := before - done["run_id"].n_unique():
@@ -183,7 +192,11 @@ def view(
     Raises `ValueError` for an unknown field or measure, and where runs of equal x, hue
     and panel differ in more than their seeds; names the fields.
     """
-    runs = _drop_repeats(select(frame, query, one_task="task" not in (x, hue, panel)))
+    axes = (x, hue, panel)
+    runs = select(
+        frame, query, one_task="task" not in axes, all_rates=any(map(is_rate, axes))
+    )
+    runs = _drop_repeats(runs)
     x = runs.column(x) if x else None
     hue, panel = runs.column(hue), runs.column(panel) if panel else WHOLE
     if hue in MEASURED and hue != "suite" and not heat:

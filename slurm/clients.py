@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Mapping
+from typing import Any
 
 KEPT = frozenset(
     {
@@ -95,6 +96,33 @@ def ask(
             f"`{' '.join(command)}` gave no answer within {timeout_s:.0f} s: the "
             "controller may be down. Runs that train go on; ask again later."
         ) from None
+
+
+class PromptAsk:
+    """`ask` for a command that only looks: a controller that is down costs no time.
+
+    squeue tries for 9 s and more to reach one, at every call; `scontrol ping` tries once.
+    """
+
+    def __init__(self) -> None:
+        self._silence: str | None = None
+        """Why the scheduler does not answer; empty if it does, None before the ping."""
+
+    def __call__(self, *command: str, **how: Any) -> "subprocess.CompletedProcess[str]":
+        """As `ask`. Once the scheduler gave no answer, it is not asked again."""
+        try:
+            if self._silence is None:
+                down = ask("scontrol", "ping", timeout_s=10.0).stdout.splitlines()
+                down = [line.strip() for line in down if line.startswith("Slurmctld(")]
+                up = any(line.endswith("UP") for line in down)
+                said = f"The controller does not answer: {'; '.join(down)}."
+                self._silence = said if down and not up else ""
+            if self._silence:
+                raise QueueUnavailable(self._silence)
+            return ask(*command, **how)
+        except QueueUnavailable as error:
+            self._silence = self._silence or str(error)
+            raise
 
 
 def complaint(answer: "subprocess.CompletedProcess[str]") -> str:

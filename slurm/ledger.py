@@ -218,7 +218,7 @@ def read_launches(
 
     A sentence about each unreadable one is added to `damaged`.
     """
-    for path in _launch_folders(root):
+    for path in launch_folders(root):
         try:
             yield SubmittedArray.read(path)
         except ValueError as error:
@@ -226,7 +226,8 @@ def read_launches(
                 damaged.append(str(error))
 
 
-def _launch_folders(root: Path) -> list[Path]:
+def launch_folders(root: Path) -> list[Path]:
+    """The folder of every launch, in the order of their names."""
     folder = root / FOLDER
     try:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
@@ -238,7 +239,7 @@ def _launch_folders(root: Path) -> list[Path]:
 def launch_owners(root: Path) -> set[int]:
     """User ids that have launched from a runs folder, and whose jobs train its runs."""
     users = set()
-    for path in _launch_folders(root):
+    for path in launch_folders(root):
         with contextlib.suppress(OSError, KeyError):
             users.add(pwd.getpwuid(path.stat().st_uid).pw_uid)
     return users

@@ -94,6 +94,7 @@ class RunCommand(SweepSelection):
         typed: "TypedCommand | None",
     ) -> "LaunchResult | None":
         """Train or queue the runs in some states; a dry run prints and returns None."""
+        from slurm.clients import ask
         from sweeps.launch import LaunchOptions, launch
         from sweeps.launch_display import Display
         from sweeps.survey import survey
@@ -130,7 +131,10 @@ class RunCommand(SweepSelection):
             tell(json.dumps(scripts) if self.json else "\n".join(scripts))
             return None
         standings = survey(
-            selected.root, selected.configs, queue=executor.remote, tables=self.tables
+            selected.root,
+            selected.configs,
+            ask=ask if executor.remote else None,
+            tables=self.tables,
         )
         settled = standings.ids("done")
         if executor.remote:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from slurm.clients import PromptAsk
 from sweeps.collected_runs import TABLES
 from sweeps.provenance import TypedCommand, last_command
 from sweeps.selected_runs import Choice, SweepSelection
@@ -91,10 +92,11 @@ class Status(Choice):
         if self.sweep is None:
             self.refuse_options("unless a sweep is named")
             blocks, unreadable = [], []
+            ask = PromptAsk()
             below = [self.runs / name for name in folders_in(self.runs)]
             for folder in [self.runs, *below]:
                 try:
-                    block = _folder_block(folder)
+                    block = _folder_block(folder, ask)
                 except ValueError as error:
                     unreadable.append(str(error))
                     continue
@@ -103,19 +105,19 @@ class Status(Choice):
             return blocks, unreadable
         if (root := folder_of_runs(self.sweep)) is not None:
             self.refuse_options("for a folder of runs")
-            return [_folder_block(root)], []
+            return [_folder_block(root, PromptAsk())], []
         given = {field.name: getattr(self, field.name) for field in fields(Choice)}
         selection = SweepSelection(sweep=self.sweep, **given)
         selected = selection.resolve()
         root = selected.root
-        standings = survey(root, selected.configs, queue=True, tables=TABLES)
+        standings = survey(root, selected.configs, ask=PromptAsk(), tables=TABLES)
         typed = last_command(root) or TypedCommand("run", selection.words())
         return [(selected.title, standings, typed)], []
 
 
-def _folder_block(root: Path) -> Block:
+def _folder_block(root: Path, ask: PromptAsk) -> Block:
     """The runs in a folder, and the command that launched them last."""
-    return root.name, survey(root, queue=True), last_command(root)
+    return root.name, survey(root, ask=ask), last_command(root)
 
 
 def runs_with_jobs(standings: Survey[Standing]) -> "list[RunStatus]":

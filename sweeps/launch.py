@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slurm.clients import ask
 from sweeps import costs, provenance
 from sweeps.executor import Executor, Work
 from sweeps.launch_display import Display
@@ -57,7 +58,9 @@ def launch(
     start.
     """
     linked = 0 if options.dry_run else link_shared(configs, root)
-    standings = survey(root, configs, queue=executor.remote, tables=options.tables)
+    standings = survey(
+        root, configs, ask=ask if executor.remote else None, tables=options.tables
+    )
     if not standings.queue_known:
         raise ValueError(standings.news[-1])
     packs = _plan_packs(title, configs, standings, executor, options)

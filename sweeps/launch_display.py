@@ -46,8 +46,8 @@ class Display:
         if self._screen.redraws:
             self._screen.draw(progress_table(progress))
         else:
-            packs = "; ".join(map(describe_pack, progress.active))
-            self.say(f"{summarize(progress)}; {packs}")
+            packs = map(describe_pack, progress.active)
+            self.say("; ".join([summarize(progress), *packs]))
 
     def close(self) -> None:
         """Draw the final state and release the screen."""

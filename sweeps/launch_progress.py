@@ -38,7 +38,7 @@ class ActivePack:
             self.latest = event
         elif event.kind == "evaluation":
             name = measured_metric(metric, self.pack[0])
-            scores = [value_of(each, name) for each in event.headlines.values()]
+            scores = [value_of(each, name) for each in event.values.values()]
             finite = [score for score in scores if score is not None]
             self.score = sum(finite) / len(finite) if finite else None
 

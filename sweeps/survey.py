@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from slurm.clients import Ask, PromptAsk
+from slurm.ledger import launch_folders
 from sweeps.collected_runs import mark_collected
 from sweeps.sweep_metric import values_by_name
 from synth.config import RunConfig
@@ -24,21 +26,21 @@ def survey(
     root: Path,
     configs: Sequence[RunConfig] | None = None,
     *,
-    queue: bool = False,
+    ask: Ask | None = None,
     tables: Path | None = None,
 ) -> Survey[Standing]:
     """Read the states of the given runs, or of all runs in `root`.
 
-    With `queue`, SLURM is asked about the runs if any were ever submitted from `root`.
+    With `ask`, SLURM is asked about the runs if any were ever submitted from `root`.
     With `tables`, runs without a folder are done if a table in that folder has them.
 
     Raises `ValueError`, naming a root that cannot be read.
     """
     standings: Survey[Standing] = look(root, configs)
-    if queue and (root / ".slurm").is_dir():
+    if ask is not None and launch_folders(root):
         from slurm.status import with_queue
 
-        standings = with_queue(standings)
+        standings = with_queue(standings, ask)
     if tables is not None:
         standings = mark_collected(standings, tables)
     return standings if configs is not None else standings.begun()
@@ -83,7 +85,7 @@ def read_configs(root: Path) -> tuple[list[RunConfig], list[str]]:
     from slurm.submitted_runs import stored_config
 
     configs, left_out = [], []
-    for run in survey(root, queue=True).runs:
+    for run in survey(root, ask=PromptAsk()).runs:
         try:
             configs.append(stored_config(root, run.run_id))
         except (OSError, ValueError, IndexError) as error:

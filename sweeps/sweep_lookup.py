@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from sweeps.sweep import Sweep
-from synth.disk.places import expand
+from synth.disk.places import expand, nothing_at
 from synth.families.plugins import load
 from synth.identity import nearest
 
@@ -24,6 +24,8 @@ def find_sweep(name: str) -> Sweep:
     from sweeps.catalogue import CATALOGUE
 
     if name not in CATALOGUE:
+        if said := nothing_at(name):
+            raise ValueError(said)
         raise ValueError(
             f"No sweep is called {name!r}. {nearest(name, CATALOGUE)} A sweep of your "
             "own is named by its file, for instance path/to/my_sweep.py."

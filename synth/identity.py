@@ -76,13 +76,18 @@ class Part:
     version: ClassVar[int] = 1
     """Raised when the meaning of the same fields changes."""
 
-    def __post_init__(self) -> None:
-        own = vars(type(self)).values()
-        if any(isinstance(value, dataclasses.Field) for value in own):
+    def __new__(cls, *_: Any, **values: Any) -> Self:
+        """Refuse an unknown field in a sentence that names the right spelling."""
+        if any(isinstance(value, dataclasses.Field) for value in vars(cls).values()):
             raise ValueError(
-                f"The class {type(self).__name__} declares fields and is no dataclass: "
+                f"The class {cls.__name__} declares fields and is no dataclass: "
                 "write @dataclass(frozen=True, kw_only=True) above it."
             )
+        for name in values.keys() - {field.name for field in dataclasses.fields(cls)}:
+            raise TypeError(_unknown_field(cls, name))
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
         coerce_fields(self)
         self.validate()
 
@@ -139,9 +144,7 @@ class Part:
         require(version == cls.version, f"{cls.__name__}.version", allowed, version)
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for name in given.keys() - fields.keys():
-            raise ValueError(
-                f"{cls.__name__} has no field {name!r}. {nearest(name, fields)}"
-            )
+            raise ValueError(_unknown_field(cls, name))
         for name, field in fields.items():
             implied = field.metadata.get("implied", MISSING)
             if name not in given and implied is not MISSING:
@@ -153,6 +156,19 @@ class Part:
             if nested and not isinstance(given[name], Part):
                 given[name] = hint.from_dict(given[name])
         return cls(**given)
+
+
+def _unknown_field(part: type[Part], name: str) -> str:
+    """A sentence about a field that a part does not have: one of its parts may have it."""
+    fields = {field.name: field for field in dataclasses.fields(part)}
+    for owner, field in fields.items():
+        declared = field_types(part)[owner]
+        inner = type(field.default) if isinstance(field.default, Part) else declared
+        is_part = isinstance(inner, type) and issubclass(inner, Part)
+        if is_part and name in {one.name for one in dataclasses.fields(inner)}:
+            right = f"Write {owner}={inner.__name__}({name}=...)."
+            return f"{part.__name__} has no field {name!r}. {right}"
+    return f"{part.__name__} has no field {name!r}. {nearest(name, fields)}"
 
 
 def unclassified(part: type[Part]) -> list[str]:

@@ -254,8 +254,11 @@ class _Session:
             for lane in alive:
                 with self._failing_alone(lane):
                     self.folders[lane].append_metrics(rows[lane])
-            headlines = {self.configs[k].run_id: self.headline[k] for k in alive}
-            self._tell("evaluation", headlines=headlines)
+            values = {
+                self.configs[lane].run_id: {row.name: row.value for row in rows[lane]}
+                for lane in alive
+            }
+            self._tell("evaluation", values=values)
         self.clock["evaluation"] += time.monotonic() - began
 
     def _save(self) -> None:

@@ -35,6 +35,18 @@ def expand(word: str) -> str:
     return home
 
 
+def nothing_at(word: str) -> str:
+    """A sentence about a path at which nothing lies; empty for a name, or if it exists.
+
+    >>> nothing_at("runs/nothing"), nothing_at("quick")
+    ('The folder runs/nothing does not exist.', '')
+    """
+    is_path = os.sep in word
+    what = "file" if Path(word).suffix in (".py", ".parquet") else "folder"
+    missing = is_path and not os.path.lexists(word)
+    return f"The {what} {word} does not exist." if missing else ""
+
+
 def cache_folder() -> Path:
     """Where derived files go: `$SYNTH_CACHE`, or `synth` in the user's cache folder.
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from synth.disk.places import expand
+from synth.disk.places import expand, nothing_at
 
 MARKS = ("config.json",)
 """Files by which a folder is known to be a run's; one of them is enough."""
@@ -33,6 +33,8 @@ def find_run(
         return different[0].absolute()
     if word and not different and Path(word).is_dir():
         raise ValueError(f"{word} is no run folder: it has no {' or '.join(marks)}.")
+    if not different and not glob.has_magic(word) and (said := nothing_at(word)):
+        raise ValueError(said)
     if different:
         what = f"fits {len(different)} runs below {runs}: {_few(different)}"
     else:

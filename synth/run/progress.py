@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
-Headlines = Mapping[str, Mapping[str, float | None]]
-"""Run id to `suite/metric` to value; null where a value is not finite."""
+Values = Mapping[str, Mapping[str, float | None]]
+"""Run id to `suite/metric[/slice]` to value; null where a value is not finite."""
 Kind = Literal["begin", "training", "evaluation", "end"]
 
 
@@ -47,7 +47,7 @@ class Event:
     """Of `training`: over all lanes."""
     seconds_left: float = 0.0
     """Of `training`."""
-    headlines: Headlines = field(default_factory=dict)
+    values: Values = field(default_factory=dict)
     """Of `evaluation`: the numbers of each living run."""
     message: str = ""
     """Of `end`."""

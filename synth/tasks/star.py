@@ -65,8 +65,12 @@ from synth.tasks.task import (
     TokenScores,
     prediction_scores,
 )
-from synth.tasks.text.corpus_files import file_digest
-from synth.tasks.text.reading import absolute, filled_digest, verified
+from synth.tasks.text.reading import (
+    absolute,
+    filled_digest,
+    one_file_digest,
+    verified,
+)
 
 EDGE, MAP_END, EQUALS, FIRST_LABEL = 1, 2, 3, 4
 MAX_LABELS = 4096
@@ -117,7 +121,7 @@ class StarConfig(TaskConfig):
         if self.test_file:
             object.__setattr__(self, "test_file", absolute(self.test_file))
             given, name = self.test_file_digest, "StarConfig.test_file"
-            filled = filled_digest(self.test_file, given, name, file_digest)
+            filled = filled_digest(self.test_file, given, name, one_file_digest)
             object.__setattr__(self, "test_file_digest", filled)
 
     def build(self) -> "Star":
@@ -177,7 +181,9 @@ class Star(QuestionTask):
         if not config.test_file or self.split != "test":
             return found
         name = "StarConfig.test_file"
-        path = verified(config.test_file, config.test_file_digest, name, file_digest)
+        path = verified(
+            config.test_file, config.test_file_digest, name, one_file_digest
+        )
         lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
         tokens_EL = self.read(lines[:examples], path)
         return [*found, EvaluationSet("file", self.one_per_row(tokens_EL))]

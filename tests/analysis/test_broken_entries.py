@@ -14,7 +14,9 @@ from analysis.collect import collect
 from analysis.parquet import encode_table, read, read_all, write
 from analysis.schema import CONFIGURED, REQUIRED, SWEEP_SCHEMA
 from analysis.statements import judge_all
+from synth.config import RunConfig
 from synth.disk.files import seal
+from synth.tasks.running_text import TextConfig
 from tests.analysis.conftest import (
     other_seed,
     polynomial_rows,
@@ -348,3 +350,38 @@ def test_different_results_in_two_tables_are_named(tables, capsys):
     write(sound, tables / "twin.parquet")
     assert read_all(tables).equals(sound)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("corpus", ["present", "moved"])
+def test_a_run_that_is_stored_without_a_digest_is_named(pair, tmp_path, corpus):
+    root = pair[0]
+    file = tmp_path / "corpus.txt"
+    file.write_text("one two three " * 99)
+    run = RunConfig(task=TextConfig(corpus=str(file)))
+    folder = write_run(root, run, [])
+    path = folder / "config.json"
+    assert collect(root).problems == {}
+    stored = json.loads(path.read_text())
+    stored["config"]["task"]["corpus_digest"] = ""
+    path.write_text(json.dumps(stored))
+    if corpus == "moved":
+        file.rename(tmp_path / "elsewhere.txt")
+    found = collect(root)
+    assert found.states == {"done": 3}
+    (problem,) = found.problems.values()
+    said = {
+        "present": f"it lacks task.corpus_digest ({run.task.corpus_digest}). Restore it",
+        "moved": "describes no run of this version: The corpus 'corpus.txt' does not exist",
+    }
+    assert said[corpus] in problem
+
+
+def test_a_configuration_of_another_run_is_named(pair):
+    root, good, folder = pair
+    stored = json.loads((folder / "config.json").read_text())
+    stored["config"]["training"]["steps"] += 1
+    (folder / "config.json").write_text(json.dumps(stored))
+    changed = RunConfig.from_dict(stored["config"]).run_id
+    found = collect(root)
+    assert f"it describes {changed}" in found.problems[folder.name]
+    assert neighbours_are_whole(found, good)

@@ -8,7 +8,7 @@ from analysis.contrasts import compute_contrasts
 from analysis.load_sweep import load_sweep, load_table, load_tables
 from analysis.parquet import write
 from analysis.selection import IS_TRIAL
-from analysis.views import Query
+from analysis.views import Query, select, view
 from tests.analysis.test_rate_curves import trial, write_trial
 
 CHOSEN, EARLIER = 2e-3, 4e-3
@@ -112,6 +112,23 @@ def test_compare_takes_tuned_rates_from_a_mixture(tmp_path, names, beside):
     assert note in found.notes
     by_rate = compute_contrasts(frame, Query(where=["arm=n1"]), "learning_rate")
     assert by_rate.table["pairs"].to_list() == [3]
+
+
+@pytest.mark.parametrize("heat", [False, True])
+def test_plot_takes_tuned_rates_unless_rates_are_an_axis(tmp_path, heat):
+    results = write_mixed(tmp_path)
+    frame = load_sweep(str(results), results)
+    plotted = view(frame, Query(), x="step" if heat else "arm", hue="arm", heat=heat)
+    rates_by_arm = plotted.rows.group_by("arm").agg(pl.col("learning_rate").unique())
+    assert dict(rates_by_arm.rows()) == {"n1": [CHOSEN], "n2": [EARLIER]}
+    assert "Runs at other rates than the tuned ones are left out: 3." in plotted.notes
+    every = {"n1": {EARLIER, CHOSEN}, "n2": {EARLIER}}
+    for axes in ({"x": "learning_rate"}, {"panel": "training.learning_rate"}):
+        rows = view(frame, Query(), **axes).rows
+        rates_by_arm = rows.group_by("arm").agg(pl.col("learning_rate").unique())
+        assert {arm: set(of) for arm, of in rates_by_arm.rows()} == every
+    chosen = Query(where=[f"learning_rate={EARLIER},{CHOSEN}", "arm=n1"])
+    assert select(frame, chosen).done["learning_rate"].n_unique() == 2
 
 
 def test_beside_a_rate_that_nothing_chooses_says_how_to_choose(tmp_path):

@@ -40,7 +40,7 @@ def tables(results, tmp_path_factory):
 @pytest.mark.parametrize(
     ("sweep", "said"),
     [
-        ("nothere", "is neither a table in"),
+        ("nothere", "/nothere does not exist."),
         ("", "'' is neither a table in"),
         ("empty", "has no run: no folder in it has a config.json"),
         ("damaged", "text.parquet is no table of a sweep (parquet: "),

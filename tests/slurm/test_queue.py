@@ -123,3 +123,33 @@ def test_clients_see_no_settings_of_the_shell_that_calls(monkeypatch):
 def test_bytes_that_are_no_text_are_shown_somehow():
     script = "import sys; sys.stdout.buffer.write(bytes([120, 255, 10]))"
     assert clients.ask(sys.executable, "-c", script).stdout == "x\ufffd\n"
+
+
+def test_a_controller_that_is_down_is_asked_once_and_costs_no_time(monkeypatch):
+    asked = []
+
+    def ask(*command, timeout_s=0.0, text=None):
+        asked.append(command)
+        said = f"\nSlurmctld(primary) at a is {state}\nSlurmctld(backup) at b is DOWN\n"
+        return subprocess.CompletedProcess(command, 0, said, "")
+
+    monkeypatch.setattr(clients, "ask", ask)
+    state, prompt = "DOWN", clients.PromptAsk()
+    for _ in range(3):
+        with pytest.raises(QueueUnavailable, match=r"answer: .* at a is DOWN; Slurm"):
+            read_queue(prompt)
+    assert asked == [("scontrol", "ping")]
+    state, prompt = "UP", clients.PromptAsk()
+    for _ in range(2):
+        prompt("squeue")
+    assert asked[1:] == [("scontrol", "ping"), ("squeue",), ("squeue",)]
+
+    def silent(*command, timeout_s=0.0, text=None):
+        ask(*command)
+        raise QueueUnavailable("no answer within 30 s")
+
+    monkeypatch.setattr(clients, "ask", silent)
+    for _ in range(2):
+        with pytest.raises(QueueUnavailable, match="no answer within"):
+            prompt("squeue")
+    assert asked[4:] == [("squeue",)]

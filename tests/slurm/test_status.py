@@ -490,4 +490,4 @@ def test_records_of_other_versions_can_be_read(sent):
 def test_a_run_that_is_not_there_is_named(tmp_path, words, capsys):
     assert main(words.format(tmp_path / "typo").split()) == 2
     err = capsys.readouterr().err
-    assert err.startswith(f"error: '{tmp_path / 'typo'}' fits no run")
+    assert err == f"error: The folder {tmp_path / 'typo'} does not exist.\n"

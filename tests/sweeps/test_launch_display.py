@@ -33,7 +33,7 @@ def board():
     )
     active.update(event, "in_domain/exact_match")
     values = {"a": {"in_domain/exact_match": 0.25}, "b": {"in_domain/exact_match": 0.5}}
-    event = replace(event, kind="evaluation", headlines=values)
+    event = replace(event, kind="evaluation", values=values)
     active.update(event, "in_domain/exact_match")
     found.active = [active]
     run_id = configs[2].run_id

@@ -103,12 +103,17 @@ def test_suspects_of_a_pack_are_sent_in_halves_apart(mine, queue):
 
 def test_a_silent_controller_is_not_an_empty_queue(mine, monkeypatch, capsys):
     root, _, sent = mine
-    (root / ".slurm").mkdir()
+    (root / ".slurm").mkdir()  # a launch that was refused before anything was sent
 
     def silent(*_):
         raise QueueUnavailable("squeue gave no answer")
 
     monkeypatch.setattr("slurm.queue.read_queue", silent)
+    assert main(["status", str(root)]) == 0
+    assert "squeue" not in capsys.readouterr().out
+    (root / ".slurm" / "20261129-120000-mine-3f9a").mkdir()
+    assert main(["status", str(root)]) == 0
+    assert "squeue gave no answer" in capsys.readouterr().out
     retry(root, status=2)
     assert "squeue gave no answer" in capsys.readouterr().err
     assert sent == []

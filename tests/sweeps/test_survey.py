@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from sweeps.__main__ import main
 from sweeps.inline import InThisProcess
 from sweeps.inspection import Show, Status, next_command
 from sweeps.launch import LaunchOptions, launch
@@ -231,10 +232,18 @@ def test_shared_runs_are_found_wherever_the_folder_really_lies(tmp_path):
     assert link_shared([config], runs / "alias") == 0
 
 
-@pytest.mark.parametrize("name", ["/nope", "", "*", "[a", "a/b", "../x", "ünknown"])
+@pytest.mark.parametrize("name", ["", "*", "[a", "a*/b", "ünknown"])
 def test_odd_names_fit_no_run(tmp_path, name):
     with pytest.raises(ValueError, match=r"fits no run below"):
         Show(name=name, runs=tmp_path).run()
+
+
+@pytest.mark.parametrize("name", ["/nope", "a/b", "../x", "./ü n"])
+@pytest.mark.parametrize("verb", ["status", "retry", "plan", "tune", "show"])
+def test_a_path_to_nothing_is_called_so(name, verb, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([verb, name]) == 2
+    assert capsys.readouterr().err == f"error: The folder {name} does not exist.\n"
 
 
 def test_a_folder_with_the_name_of_a_sweep_does_not_hide_it(

@@ -94,11 +94,12 @@ def test_runs_of_another_task_are_measured_by_their_own_metric(
 ):
     run = dataclasses.replace(of_task(task, context=64), split="validation")
     scores = {}
-    train([run], tmp_path, progress=lambda event: scores.update(event.headlines))
+    train([run], tmp_path, progress=lambda event: scores.update(event.values))
     name, _ = validation_metric("", run)
     values = values_by_name(read_metrics(RunFolder(tmp_path, run.run_id)))
     assert value_of(values, name) == values[f"validation/{measured}"]
     assert value_of(scores[run.run_id], name) == values[f"validation/{measured}"]
+    assert scores[run.run_id] == values  # of any slice: a sweep may name it
 
 
 @pytest.mark.parametrize(

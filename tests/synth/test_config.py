@@ -18,6 +18,7 @@ from synth.identity import Part, identity
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.scales import SCALES, resolve
 from synth.tasks.polynomial import PolynomialConfig
+from synth.tasks.running_text import TextConfig
 from synth.tasks.task import TaskConfig
 from tests.conftest import tiny_run
 
@@ -238,6 +239,25 @@ def test_unknown_fields_name_the_nearest():
     values["task"]["kind"] = "polynomials"
     with pytest.raises(ValueError, match=r"polynomials.*'polynomial'"):
         RunConfig.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (
+            lambda: TextConfig(corpus="a.txt", tokens="bpe"),
+            r"TextConfig has no field 'tokens'. Write tokenizer=TokenizerConfig\(tokens=",
+        ),
+        (
+            lambda: RunConfig(task=PolynomialConfig(), horizon=2),
+            r"'horizon'. Write objective=MultiTokenConfig\(horizon=\.\.\.\)",
+        ),
+        (lambda: TrainingConfig(step=3), "has no field 'step'. Did you mean 'steps'"),
+    ],
+)
+def test_a_field_of_an_inner_part_is_named_with_its_owner(build, words):
+    with pytest.raises(TypeError, match=words):
+        build()
 
 
 def test_another_version_is_refused_in_words():

@@ -375,7 +375,7 @@ def test_a_folder_evaluates_to_what_training_recorded(tmp_path):
     assert len(found) > 10
     with pytest.raises(ValueError, match=r"no checkpoint at step 7; it has \[12\]"):
         assert load(folder.path, step=7).model
-    with pytest.raises(ValueError, match="fits no run"):
+    with pytest.raises(ValueError, match="nowhere does not exist"):
         load(tmp_path / "nowhere")
 
 

@@ -133,9 +133,16 @@ def naming(path: str) -> Iterator[None]:
         raise ValueError(f"{path!r}: {error}") from None
 
 
+def one_file_digest(path: Path) -> str:
+    """Hex sha256 of a file that is not a corpus: a tokenizer.json, a file of tests."""
+    if not path.is_file():
+        what = "is no regular file" if path.exists() else "does not exist"
+        raise ValueError(f"The file {str(path)!r} {what}.")
+    return file_digest(path)
+
+
 def tokenizer_file_digest(path: Path) -> str:
     """Hex sha256 of a tokenizer.json."""
-    if not path.is_file():
-        what = "is a folder: give the tokenizer.json in it" if path.is_dir() else ""
-        raise ValueError(f"The file {str(path)!r} {what or 'does not exist'}.")
-    return file_digest(path)
+    if path.is_dir():
+        raise ValueError(f"{str(path)!r} is a folder: give the tokenizer.json in it.")
+    return one_file_digest(path)

@@ -125,7 +125,7 @@ def test_information_as_a_table(capsys, source_folder):
         (("law", "{run}", "--step", "3", "--every-step"), "either --step or"),
         (("information", "{run}"), "needs a run on sources"),
         (("information", "{run}", "--prefixes", "0"), "--prefixes must be at least 1"),
-        (("choice-points", "{run}/no"), "fits no run"),
+        (("choice-points", "{run}/no"), "/no does not exist"),
     ],
 )
 def test_mistakes_end_in_one_message(capsys, run_folder, arguments, message):

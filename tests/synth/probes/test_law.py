@@ -197,7 +197,7 @@ def test_probing_rows_of_training_come_from_a_seed_of_their_own(run_folder):
 def test_missing_checkpoints_are_named(run_folder, tmp_path):
     with pytest.raises(ValueError, match="no checkpoint at step 5"):
         assert load(run_folder, step=5).model
-    with pytest.raises(ValueError, match="fits no run"):
+    with pytest.raises(ValueError, match="nothing does not exist"):
         load(tmp_path / "nothing")
 
 

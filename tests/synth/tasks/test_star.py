@@ -1,6 +1,7 @@
 """Star graphs: the graph of the source, arms that hold, scores by position, the pool."""
 
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -161,6 +162,15 @@ def test_graphs_of_a_file_are_a_suite_of_their_own(tmp_path):
     plain = StarConfig(degree=3, length=3, labels=10)
     assert "test_file_digest" not in plain.canonical()
     assert config.canonical() != plain.canonical()
+
+
+def test_a_test_file_that_is_missing_or_no_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"The file '.*typo.txt' does not exist\."):
+        StarConfig(test_file=str(tmp_path / "typo.txt"))
+    os.mkfifo(tmp_path / "fifo")  # reading one would block for ever
+    for path in (tmp_path, tmp_path / "fifo"):
+        with pytest.raises(ValueError, match="is no regular file"):
+            StarConfig(test_file=str(path))
 
 
 @pytest.mark.parametrize(
