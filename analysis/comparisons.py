@@ -30,7 +30,7 @@ class Difference:
 
     interval: Interval
     p_value: float
-    """Two-sided, paired t test; 1 for fewer than two pairs."""
+    """Two-sided, of `t_test`; 1 for fewer than two pairs."""
 
     @classmethod
     def of(cls, differences_S: Iterable[float]) -> "Difference":
@@ -40,19 +40,21 @@ class Difference:
 
 
 def t_test(differences_S: Sequence[float]) -> float:
-    """Two-sided p value of the hypothesis that the mean is zero; 1 without any spread.
+    """Two-sided p value of the hypothesis that the mean is zero.
 
-    Equal differences at every seed come from a floor or a count, where all runs of a cell
-    give the same answer. They are no evidence about new seeds.
+    Equal differences at every seed come from a floor, a ceiling or a count, and have no
+    spread for a t test. Then it is that of the sign test: all seeds on one side.
 
     >>> round(t_test([0.1, 0.2, 0.3]), 4)
     0.0742
+    >>> t_test([0.5, 0.5, 0.5])
+    0.25
     """
     interval = t_interval(differences_S)
     if interval.count < 2:
         return 1.0
     if interval.spread <= 1e-12 * max(1.0, abs(interval.mean)):
-        return 1.0
+        return 1.0 if interval.mean == 0 else 2.0 ** (1 - interval.count)
     t = abs(interval.mean) / (interval.spread / math.sqrt(interval.count))
     return float(2 * stats.t.sf(t, interval.count - 1))
 

@@ -113,7 +113,9 @@ def test_t_test_is_that_of_scipy():
     assert t_test(values) == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
     assert t_test([0.3]) == 1.0
     assert t_test([0.0, 0.0]) == 1.0
-    assert t_test([0.3 - 0.1, 0.2, 0.4 - 0.2]) == 1.0, "a floor is no evidence"
+    assert t_test([0.3 - 0.1, 0.2, 0.4 - 0.2]) == 0.25, "the sign test"
+    signs = stats.binomtest(10, 10, 0.5).pvalue
+    assert t_test([0.5] * 10) == t_test([-0.5] * 10) == pytest.approx(signs)
 
 
 def test_holm_by_hand_and_under_the_null():
