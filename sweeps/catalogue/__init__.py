@@ -5,6 +5,7 @@ from sweeps.catalogue import (
     cross,
     graph_paths,
     induction,
+    optimizers,
     planning,
     polynomial,
     precision,
@@ -15,7 +16,7 @@ from sweeps.sweep import Sweep
 
 _FAMILIES = (
     *(quick, polynomial, induction, planning, probes),
-    *(precision, graph_paths, cross, characters),
+    *(precision, optimizers, graph_paths, cross, characters),
 )
 CATALOGUE: dict[str, Sweep] = {
     sweep.name: sweep

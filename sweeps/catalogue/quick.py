@@ -38,6 +38,24 @@ def quick(scale: str) -> Iterator[RunConfig]:
     ).runs()
 
 
+CHOICES = Factorial(
+    tasks=(ChoicePointsConfig(branches=3, stretch=1, consequences=(1, 2, 3, 4)),),
+    models=sized_models("d24-L6-h2"),
+    arms=heads((1, 4)),
+    seeds=3,
+    training=TrainingConfig(
+        steps=400,
+        batch_rows=16,
+        context=64,
+        learning_rate=8e-3,
+        warmup_steps=20,
+        evaluate_every_steps=25,
+        evaluation_examples=250,
+        final_examples=250,
+    ),
+)
+
+
 @sweep(
     figure="excess loss at choices against tokens",
     claims=("C13",),
@@ -46,19 +64,4 @@ def quick(scale: str) -> Iterator[RunConfig]:
 )
 def choices(scale: str) -> Iterator[RunConfig]:
     """Choice points with three branches, made easy: 41k models, n = 1 and 4, 3 seeds."""
-    return Factorial(
-        tasks=(ChoicePointsConfig(branches=3, stretch=1, consequences=(1, 2, 3, 4)),),
-        models=sized_models("d24-L6-h2"),
-        arms=heads((1, 4)),
-        seeds=3,
-        training=TrainingConfig(
-            steps=400,
-            batch_rows=16,
-            context=64,
-            learning_rate=8e-3,
-            warmup_steps=20,
-            evaluate_every_steps=25,
-            evaluation_examples=250,
-            final_examples=250,
-        ),
-    ).runs()
+    return CHOICES.runs()
