@@ -71,8 +71,15 @@ def ask(
     """Run one of SLURM's programs; `text` is its standard input.
 
     Raises `QueueUnavailable` when the program is not installed or does not answer in
-    time. A client waits 9 s or more for a controller that is down.
+    time. A client waits 9 s or more for a controller that is down, and a minute for a
+    configuration that is missing, which is refused here.
     """
+    conf = os.environ.get("SLURM_CONF")
+    if conf and not os.path.exists(conf):
+        raise QueueUnavailable(
+            f"SLURM_CONF names {conf}, which does not exist: the cluster was taken down, "
+            "or the name is wrong. Name another file, or `unset SLURM_CONF`."
+        )
     try:
         return subprocess.run(
             command,

@@ -98,6 +98,14 @@ def test_clients_that_are_absent_or_silent():
         clients.ask(sys.executable, "-c", "import time; time.sleep(9)", timeout_s=0.1)
 
 
+def test_a_configuration_that_is_gone_is_not_waited_for(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    with pytest.raises(QueueUnavailable, match=r"SLURM_CONF names .*slurm.conf, which"):
+        clients.ask(sys.executable, "-c", "import time; time.sleep(9)")
+    (tmp_path / "slurm.conf").touch()
+    assert clients.ask(sys.executable, "-c", "print(1)").stdout == "1\n"
+
+
 def test_clients_see_no_settings_of_the_shell_that_calls(monkeypatch):
     """Nothing in the shell or in an interactive job changes what is asked or sent."""
     kept = {"SLURM_CONF": "/etc/x", "SLURM_JWT": "token", "PATH": "/bin", "HOME": "/h"}
