@@ -134,10 +134,15 @@ def _canonical_size(size: str) -> str:
     return size
 
 
-def _with_seeds(configs: Sequence[RunConfig], count: int) -> list[RunConfig]:
-    """The first `count` seeds of every cell, numbered on after its last one."""
+def check_seeds(count: int) -> None:
+    """Refuse an impossible number of seeds of a cell (`ValueError`)."""
     require(count >= 1, "--seeds", "at least 1", count)
     require(count <= MOST_SEEDS, "--seeds", f"at most {MOST_SEEDS}", count)
+
+
+def _with_seeds(configs: Sequence[RunConfig], count: int) -> list[RunConfig]:
+    """The first `count` seeds of every cell, numbered on after its last one."""
+    check_seeds(count)
     cells: dict[str, dict[int, list[RunConfig]]] = {}
     for config in configs:
         cell = cells.setdefault(cell_key(config), {})

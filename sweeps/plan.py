@@ -128,8 +128,8 @@ def plan(
     require(lanes is None or lanes >= 1, "--lanes", "at least 1", lanes)
     require(slots >= 1, "--workers", "at least 1", slots)
     if flops_per_second is not None:
-        possible = 0 < flops_per_second < math.inf
-        require(possible, "--flops-per-second", "above 0", flops_per_second)
+        possible = 1 <= flops_per_second < math.inf
+        require(possible, "--flops-per-second", "at least 1", flops_per_second)
     wanted = standings.ids(*states)
     missing = [config for config in configs if config.run_id in wanted]
     costs.refuse_impossible(missing)
@@ -172,7 +172,7 @@ def _pack_seconds(pack: PackRuns, rate: float | None) -> float | None:
 
 def _makespan(seconds: Sequence[float], slots: int) -> float:
     """When the last pack ends, if each goes to the slot that is free first."""
-    ends = [0.0] * slots
+    ends = [0.0] * min(slots, max(1, len(seconds)))
     for duration in seconds:
         heapq.heapreplace(ends, ends[0] + duration)
     return max(ends)

@@ -5,6 +5,7 @@ it.
 """
 
 import json
+import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,13 +41,22 @@ class TypedCommand:
         """Store the command beside the runs, for `status` to name the next one."""
         if last_command(root) != self:
             (root / FOLDER).mkdir(parents=True, exist_ok=True)
-            text = json.dumps(asdict(self)).encode() + b"\n"
+            stored = asdict(self) | {"folder": str(root.resolve())}
+            text = json.dumps(stored).encode() + b"\n"
             write_atomically(root / FOLDER / _TYPED, text)
 
 
 def last_command(root: Path) -> TypedCommand | None:
-    """The command that last launched the runs of a folder; `None` if not recorded."""
+    """The command that last launched the runs of a folder; `None` if not recorded.
+
+    Of a folder that was moved or copied since, the command that names the folder: the
+    other one would train in its old place.
+    """
     try:
-        return TypedCommand(**json.loads((root / FOLDER / _TYPED).read_bytes()))
-    except (OSError, ValueError, TypeError):
+        stored = json.loads((root / FOLDER / _TYPED).read_bytes())
+        here = str(root.resolve())
+        if stored.pop("folder", here) != here:
+            return TypedCommand("run", shlex.quote(str(root)))
+        return TypedCommand(**stored)
+    except (OSError, ValueError, TypeError, AttributeError):
         return None

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweeps.cells import check_seeds
 from sweeps.collected_runs import TABLES, last_rows
 from sweeps.commands import STOPPED, RunCommand
 from sweeps.launch_display import align_columns
@@ -37,7 +38,6 @@ from sweeps.sweep_metric import (
 )
 from sweeps.tuned_values import RATE, TABLE, update_table, why_unsettled
 from synth.command_words import as_typed
-from synth.identity import require
 from synth.run.progress import tell
 from synth.run.standing import Standing, Survey
 from synth.run.states import TROUBLED, UNTRIED
@@ -61,7 +61,7 @@ class Tune(RunCommand):
         if self.rates:
             check_rates(self.rates, "--rates")
         seeds = 3 if self.seeds is None else self.seeds
-        require(seeds >= 1, "--seeds", "at least 1", seeds)
+        check_seeds(seeds)
         metric = self.metric or selected.metric
         for config in selected.configs:  # check the metric before anything is trained
             validation_metric(metric, config)

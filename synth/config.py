@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from synth.families import plugins
 from synth.families.family import member
-from synth.identity import Part, canonical_json, digest, identity
+from synth.identity import Part, canonical_json, digest, identity, require
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.objective import ObjectiveConfig
 from synth.scales import Scale, resolve
@@ -53,6 +53,12 @@ MAX_EXAMPLES = 1 << 20
 MAX_TOKENS_PER_STEP = 1 << 26
 """Sixteen batches of four million; more is almost surely a typo, and would run out of
 memory minutes later."""
+
+
+def check_examples(name: str, count: int) -> None:
+    """Refuse a number of examples that no command can hold (`ValueError`)."""
+    require(count >= 1, name, "at least 1", count)
+    require(count <= MAX_EXAMPLES, name, f"at most {MAX_EXAMPLES}", count)
 
 
 @dataclass(frozen=True, kw_only=True)

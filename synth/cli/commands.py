@@ -15,7 +15,7 @@ import tyro
 from synth.cli.drawing import draw_targets
 from synth.cli.moved import MovedFiles
 from synth.cli.run_names import OneRun
-from synth.config import ModelConfig, RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig, check_examples
 from synth.families.family import member, members, require_member
 from synth.identity import require
 from synth.models.describe import as_text, describe_model, describe_run
@@ -130,7 +130,7 @@ class SampleExamples(Aimed):
 
     def run(self) -> int:
         """Draw and print."""
-        require(self.count >= 1, "--count", "at least 1", self.count)
+        check_examples("--count", self.count)
         task = self.task
         if self.operations is not None:
             if not isinstance(task, PolynomialConfig):

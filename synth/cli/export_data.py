@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from synth.cli.commands import AnyTask
+from synth.config import check_examples
 from synth.disk.files import whole_folder
 from synth.identity import require
 from synth.run.defining_code import code_state
@@ -48,8 +49,7 @@ class ExportData:
     def run(self) -> int:
         """Write everything beside the folder, then give it its name."""
         require(self.count >= 1, "--count", "at least 1", self.count)
-        few = self.test_examples
-        require(few >= 1, "--test-examples", "at least 1", few)
+        check_examples("--test-examples", self.test_examples)
         require(bool(self.split), "--split", "at least one split", self.split)
         _require_new(self.folder)
         with whole_folder(self.folder) as folder:

@@ -20,6 +20,7 @@ import tyro
 
 from synth.cli.moved import MovedFiles
 from synth.cli.run_names import SomeRuns
+from synth.config import check_examples
 from synth.disk.places import expand
 from synth.identity import location, require
 from synth.metrics import Measurement, Score, to_lines
@@ -52,8 +53,7 @@ class Options(MovedFiles):
         """Refuse impossible options before anything is loaded."""
         require(self.save or not self.quiet, "--quiet", "with --save", self.quiet)
         for name in self.counts:
-            value = getattr(self, name)
-            require(value >= 1, f"--{name.replace('_', '-')}", "at least 1", value)
+            check_examples(f"--{name.replace('_', '-')}", getattr(self, name))
         require_device(self.device)
 
 

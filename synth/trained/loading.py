@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from synth.config import RunConfig
+from synth.config import RunConfig, check_examples
 from synth.identity import require
 from synth.metrics import SCHEMA
 from synth.models.decoder import PredictionModel
@@ -166,8 +166,13 @@ class Run:
         return self._restored[1]
 
     def tokens(self, text: str) -> Tensor:
-        """A text as one row of token ids, (1, T)."""
-        return torch.tensor([self.tokenizer.encode(text)], device=self.device)
+        """A text as one row of token ids, (1, T).
+
+        Raises `ValueError` for a text without any token.
+        """
+        ids = self.tokenizer.encode(text)
+        require(bool(ids), "text", "of one token or more", text)
+        return torch.tensor([ids], device=self.device)
 
     def text(self, tokens: Tensor | Sequence[int]) -> str:
         """The text of token ids, (T,) or (1, T)."""
@@ -239,7 +244,7 @@ class Run:
         Raises `ValueError` when the prompt cannot be read, or a text has none.
         """
         for name, value in (("most", most), ("count", count)):
-            require(value >= 1, name, "at least 1", value)
+            check_examples(name, value)
         sampling = None
         if temperature or top_k:
             sampling = Sampling(temperature or 1.0, top_k, seed)

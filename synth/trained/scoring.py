@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from synth.config import check_examples
 from synth.decoding import greedy_decode
 from synth.evaluation import score_tokens, verified_scores, why_not_decoded
 from synth.metrics import Score
@@ -27,8 +28,7 @@ def evaluate_folder(
 
     The run is named as for `load`.
     """
-    if examples < 1:
-        raise ValueError(f"--examples must be at least 1; got {examples}.")
+    check_examples("--examples", examples)
     run = load(name, step=step, device=device, moved=moved)
     model, task = run.model, run.task
     sets = task.evaluation_sets(examples)

@@ -202,6 +202,15 @@ def test_what_is_impossible_is_refused_before_anything_starts(tmp_path):
         planned(runs(), tmp_path, lanes=0)
 
 
+def test_slots_without_number_and_a_rate_of_nothing(tmp_path):
+    runs = [tiny_run(seed=seed) for seed in range(2)]
+    alone = survey(tmp_path, runs)
+    found = plan("mine", runs, alone, CPU, 10**11, lanes=1, flops_per_second=1e9)
+    assert found.seconds == pytest.approx(found.device_hours * 3600 / 2)
+    with pytest.raises(ValueError, match="--flops-per-second must be at least 1; got"):
+        plan("mine", runs, alone, CPU, 1, flops_per_second=1e-300)
+
+
 def test_of_graphs_that_seeds_draw_a_plan_draws_one(tmp_path):
     from synth.tasks.graph_paths import GraphPathsConfig, _drawn
 

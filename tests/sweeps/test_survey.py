@@ -273,6 +273,10 @@ def test_the_next_command_can_be_typed(tmp_path):
     for verb in ("run", "tune"):
         TypedCommand(verb, words).save(tmp_path)
         assert next_command(found, last_command(tmp_path)).endswith(f"{verb} {words}")
+    moved = tmp_path / "moved here"
+    (moved / ".sweep").mkdir(parents=True)
+    (tmp_path / ".sweep/typed.json").rename(moved / ".sweep/typed.json")
+    assert last_command(moved) == TypedCommand("run", f"'{moved}'")
     (tmp_path / ".sweep/typed.json").write_text("[]")
     assert last_command(tmp_path) is None
 

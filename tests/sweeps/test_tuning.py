@@ -129,6 +129,7 @@ def test_mistakes_end_in_one_message(path, capsys):
     for words, said in (
         (("--rates", "1e-3", "2e-3"), "--rates must be three or more rising"),
         (("--seeds", "0"), "--seeds must be at least 1"),
+        (("--seeds", "99999999"), "--seeds must be at most 1000"),
         (("--metric", "in_domain/exact_mach"), "Did you mean 'exact_match'"),
         (("--arms", "n7"), "--arms must be of what the sweep has: n1, n2"),
     ):

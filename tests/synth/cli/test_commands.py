@@ -131,6 +131,7 @@ def test_describe(capsys):
         ),
         ("describe --scale 3m", ["'3m'", "3M"]),
         ("sample polynomial --count 0", ["--count", "at least 1"]),
+        ("sample polynomial --count 99999999", ["--count must be at most 1048576"]),
         ("sample polynomials", ["'polynomials'", "'polynomial'?", "--plugin FILE"]),
         ("train zzz --steps 3", ["No task is called 'zzz'", "maze", "--plugin FILE"]),
         ("sample maze --operations 2", ["--operations", "'maze'"]),

@@ -88,6 +88,8 @@ def test_a_text_goes_on_after_its_prompt(text):
         text.generate()
     with pytest.raises(ValueError, match="prompt has no tokens"):
         text.generate("")
+    with pytest.raises(ValueError, match="text must be of one token or more"):
+        text.tokens("")
 
 
 def test_the_test_set_is_answered_as_evaluation_does(polynomial):
