@@ -4,7 +4,8 @@ Only run ids and last measurements are read from the tables of `analysis/results
 rest belongs to `analysis`.
 """
 
-from collections.abc import Collection, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def mark_collected(standings: Survey[AnyRun], tables: Path) -> Survey[AnyRun]:
         try:
             done = _done_runs(path, missing - collected)
         except ValueError as error:
-            news.append(str(error))
+            news.append(f"Left out: {error}")
             continue
         collected |= done
         if done:
@@ -49,10 +50,23 @@ def last_rows(
         names = ["run_id", "step", "suite", "metric", "slice", "value"]
         here = pl.col("run_id").is_in(list(set(run_ids) - rows.keys()))
         last = pl.col("step") == pl.col("step").max().over("run_id")
-        done = pl.scan_parquet(path).filter(here, pl.col("state") == "done")
-        for row in done.filter(last).select(names).collect().iter_rows(named=True):
-            rows.setdefault(row["run_id"], []).append(row)
+        with contextlib.suppress(ValueError), naming(path):
+            done = pl.scan_parquet(path).filter(here, pl.col("state") == "done")
+            for row in done.filter(last).select(names).collect().iter_rows(named=True):
+                rows.setdefault(row["run_id"], []).append(row)
     return dict(rows)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turn what polars says about a file that is no table into a `ValueError`."""
+    import polars as pl
+
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path} is not a table: {reason}") from None
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -67,9 +81,6 @@ def _done_runs(path: Path, wanted: Collection[str]) -> set[str]:
     import polars as pl
 
     here = pl.col("run_id").is_in(list(wanted)) & (pl.col("state") == "done")
-    try:
+    with naming(path):
         table = pl.scan_parquet(path).filter(here).select("run_id").unique().collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{path} is left out, it is not a table: {reason}") from None
     return set(table["run_id"].to_list())

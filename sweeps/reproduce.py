@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from sweeps.collected_runs import TABLES
+from sweeps.collected_runs import TABLES, naming
 from sweeps.commands import STOPPED
 from synth.cli.moved import MovedFiles
 from synth.cli.run_names import FITS
@@ -88,8 +88,12 @@ class Reproduce(MovedFiles):
         import polars as pl
 
         paths = [self.table] if self.table else sorted(TABLES.glob("*.parquet"))
-        done = [pl.scan_parquet(path).filter(state="done") for path in paths]
-        ids = [set(rows.select("run_id").collect()["run_id"]) for rows in done]
+        done, ids = [], []
+        for path in paths:
+            with naming(path):
+                rows = pl.scan_parquet(path).filter(state="done")
+                ids.append(set(rows.select("run_id").collect()["run_id"]))
+                done.append(rows)
         run_id = self._fitting(set().union(*ids))
         place = next(place for place, known in enumerate(ids) if run_id in known)
         return paths[place], done[place].filter(run_id=run_id).collect()

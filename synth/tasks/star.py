@@ -185,6 +185,8 @@ class Star(QuestionTask):
             config.test_file, config.test_file_digest, name, one_file_digest
         )
         lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+        if not lines:
+            raise ValueError(f"{path} is empty: it holds no graph to test on.")
         tokens_EL = self.read(lines[:examples], path)
         return [*found, EvaluationSet("file", self.one_per_row(tokens_EL))]
 

@@ -74,7 +74,7 @@ def test_a_folder_speaks_for_itself_and_only_done_runs_count(tmp_path):
     assert [sentence.partition(";")[0] for sentence in found.news[:2]] == [
         f"1 done (collected) in {tmp_path / name}.parquet" for name in "ab"
     ]
-    assert f"{tmp_path / 'c.parquet'} is left out, it is not a table" in found.news[2]
+    assert f"Left out: {tmp_path / 'c.parquet'} is not a table: " in found.news[2]
     assert (
         mark_collected(survey(tmp_path / "runs", configs), tmp_path / "none").news == []
     )
@@ -107,3 +107,15 @@ def test_tuning_takes_trials_from_a_table(path, tmp_path, capsys):
     assert "done (collected)" in capsys.readouterr().out
     assert read_table(table) == rows
     assert [entry.name for entry in table.parent.iterdir()] == [TABLE]
+
+
+@pytest.mark.parametrize("content", [b"", b"no table", None])
+def test_a_table_that_is_none_is_named_by_reproduce(tmp_path, capsys, content):
+    path = tmp_path / "a.parquet"
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["reproduce", "polynomial-n1", "--table", str(path)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {path} is not a table: ")
+    assert len(err.splitlines()) == 1
+    assert last_rows(["polynomial-n1"], tmp_path) == {}

@@ -171,6 +171,10 @@ def test_a_test_file_that_is_missing_or_no_file_is_named(tmp_path):
     for path in (tmp_path, tmp_path / "fifo"):
         with pytest.raises(ValueError, match="is no regular file"):
             StarConfig(test_file=str(path))
+    (tmp_path / "empty.txt").touch()
+    task = StarConfig(test_file=str(tmp_path / "empty.txt")).build()
+    with pytest.raises(ValueError, match=r"empty.txt is empty: it holds no graph"):
+        task.evaluation_sets(5)
 
 
 @pytest.mark.parametrize(
