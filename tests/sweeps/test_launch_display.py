@@ -74,6 +74,10 @@ def test_lines(capsys):
     lines.refresh(found)
     text = capsys.readouterr().out
     assert "step 6/12 loss 0.500 score 0.375 12.3k/s 0:03 left" in text
+    found.active, found.elsewhere = [], 4
+    lines._last -= launch_display.LINE_EVERY_SECONDS
+    lines.refresh(found)
+    assert capsys.readouterr().out.endswith("1 done, 4 elsewhere, 1 failed\n")
 
 
 def test_no_escape_codes_in_a_pipe_and_a_table_on_a_terminal(sweep_file, tmp_path):
