@@ -76,6 +76,17 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.timeout(1800 if waits else 900))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _cache(tmp_path_factory):
+    """Derived files of the tests, made once: workers of xdist share them."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYNTH_CACHE", str(folder / "synth-cache"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _one_thread():
     """Bits depend on the number of threads."""

@@ -178,7 +178,7 @@ def test_collections_at_once_take_turns_and_lose_nothing(tmp_path):
     """Each from its own folder of runs into one table."""
     base, results = polynomial_run(), tmp_path / "results"
     commands = []
-    for seed in range(4):
+    for seed in range(3):
         config = other_seed(base, seed)
         root = tmp_path / f"runs-{seed}"
         write_run(root / "s", config, polynomial_rows(config, half))
@@ -192,7 +192,7 @@ def test_collections_at_once_take_turns_and_lose_nothing(tmp_path):
     for process in started:
         _, err = process.communicate(timeout=120)
         assert (process.returncode, err) == (0, b"")
-    assert read(results / "s.parquet")["run_id"].n_unique() == 4
+    assert read(results / "s.parquet")["run_id"].n_unique() == 3
     assert [path.name for path in results.iterdir()] == ["s.parquet"]
 
 

@@ -12,6 +12,8 @@ jupytext = pytest.importorskip("jupytext")
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("ipykernel")
 
+from IPython.display import Image, Markdown  # noqa: E402
+
 from analysis.__main__ import main  # noqa: E402
 from analysis.claims import Verdict  # noqa: E402
 from analysis.notebooks import display as display_module  # noqa: E402
@@ -26,19 +28,30 @@ def test_there_is_one_a_family():
     assert names == ["explanations", "induction", "polynomial", "yours"]
 
 
-@pytest.mark.parametrize("script", scripts(), ids=lambda path: path.stem)
-def test_executes_on_the_fixture(script, results, monkeypatch):
-    monkeypatch.setenv("SYNTH_RESULTS", str(results))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.delenv("MPLBACKEND", raising=False)
-    of_yours = {"sweep": str(results), "results": "", "plugins": []}
-    given = of_yours if script.stem == "yours" else {}
-    notebook = execute(script, ROOT, given)
-    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
-    assert not [o for o in outputs if o.output_type == "error"]
-    pictures = [o for o in outputs if "image/png" in o.get("data", {})]
-    assert len(pictures) >= 3
-    text = "".join(o.get("data", {}).get("text/markdown", "") for o in outputs)
+EACH = pytest.mark.parametrize("script", scripts(), ids=lambda path: path.stem)
+
+
+@pytest.fixture
+def run_cells(monkeypatch):
+    """Run the code of a notebook here, on these tables; returns what it displays."""
+    shown = []
+
+    def run(script, tables):
+        monkeypatch.setenv("SYNTH_RESULTS", str(tables))
+        monkeypatch.setattr(display_module, "display", shown.append)
+        code = script.read_text()
+        code = code.replace('sweep = "repeats"', f"sweep = {str(tables)!r}")
+        exec(compile(code, str(script), "exec"), {"__name__": "cells"})
+        return shown
+
+    return run
+
+
+@EACH
+def test_shows_pictures_verdicts_and_tables(script, results, run_cells):
+    shown = run_cells(script, results)
+    assert sum(isinstance(one, Image) for one in shown) >= 3
+    text = "".join(one.data for one in shown if isinstance(one, Markdown))
     if script.stem == "yours":
         assert text.count("| where | scale | arm |") == 2, "a table a task"
         return
@@ -46,18 +59,29 @@ def test_executes_on_the_fixture(script, results, monkeypatch):
     assert "| claim | test |" in text
 
 
-@pytest.mark.parametrize("script", scripts(), ids=lambda path: path.stem)
-def test_cells_run_on_a_table_without_the_task(script, results, tmp_path, monkeypatch):
-    """The code of a notebook, with pictures and tables that go nowhere."""
+@EACH
+def test_cells_run_on_a_table_without_the_task(script, results, tmp_path, run_cells):
     source = "c" if script.stem == "polynomial" else "p"
     shutil.copy(results / f"{source}.parquet", tmp_path)
-    monkeypatch.setenv("SYNTH_RESULTS", str(tmp_path))
-    monkeypatch.setattr(display_module, "display", lambda what: None)
-    code = script.read_text().replace('sweep = "repeats"', f"sweep = {str(tmp_path)!r}")
-    exec(compile(code, str(script), "exec"), {"__name__": "cells"})
+    assert run_cells(script, tmp_path)
 
 
-@pytest.mark.parametrize("script", scripts(), ids=lambda path: path.stem)
+def test_a_kernel_executes_one(results, monkeypatch):
+    """As every one is executed; `yours` is below, by the command."""
+    monkeypatch.setenv("SYNTH_RESULTS", str(results))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    (script,) = [path for path in scripts() if path.stem == "polynomial"]
+    notebook = execute(script, ROOT)
+    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
+    assert not [o for o in outputs if o.output_type == "error"]
+    pictures = [o for o in outputs if "image/png" in o.get("data", {})]
+    assert len(pictures) >= 3
+    text = "".join(o.get("data", {}).get("text/markdown", "") for o in outputs)
+    assert "| claim | test |" in text
+
+
+@EACH
 def test_committed_notebook_is_that_script_executed(script):
     notebook = nbformat.read(script.with_suffix(".ipynb"), as_version=4)
     written = [(cell.cell_type, cell.source) for cell in notebook.cells]

@@ -1,15 +1,19 @@
 """A small sweep, a file that holds one, and launches of it in real processes."""
 
+import contextlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 
+from sweeps.__main__ import main
 from synth.training import train
 from tests.conftest import PATIENCE_S
 
@@ -94,13 +98,18 @@ def expected(tmp_path_factory):
     return contents
 
 
-def command(*arguments, source=REPOSITORY, brake=None):
-    """`python -m sweeps` with its environment; workers obey the brake."""
-    environment = os.environ | {
+def variables(source):
+    """For the environment of a command, which finds its packages in `source`."""
+    return {
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(source),
         "PYTHONWARNINGS": "error",
     }
+
+
+def command(*arguments, source=REPOSITORY, brake=None):
+    """`python -m sweeps` with its environment; workers obey the brake."""
+    environment = os.environ | variables(source)
     if brake is not None:
         environment |= brake.variables(source)
     words = [sys.executable, "-m", "sweeps", *map(str, arguments)]
@@ -120,8 +129,27 @@ def start(*arguments, cwd, source=REPOSITORY, brake=None):
     )
 
 
-def call(*arguments, cwd, status=0, source=REPOSITORY):
-    """Call `python -m sweeps` and return what it printed."""
+def call(*arguments, cwd, status=0):
+    """Call `python -m sweeps` in this process and return what it printed.
+
+    Its workers, if it has any, are processes as always. `call_process` is the whole
+    command line, and costs the imports.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.dict(os.environ, variables(REPOSITORY)),
+    ):
+        ended = main([str(word) for word in arguments])
+    printed = out.getvalue(), err.getvalue()
+    assert ended == status, (ended, *printed)
+    return printed[status == 2]
+
+
+def call_process(*arguments, cwd, status=0, source=REPOSITORY):
+    """Call `python -m sweeps` in a process of its own and return what it printed."""
     process = start(*arguments, cwd=cwd, source=source)
     try:
         out, err = process.communicate(timeout=PATIENCE_S)

@@ -48,7 +48,7 @@ def test_it_is_named_once_and_finished_runs_stay(content, tmp_path, monkeypatch)
         assert not (tmp_path / "runs").exists()
 
     other.write_text("Other words and more.\n" * 100)
-    call("run", path, "--workers", 1, cwd=tmp_path)
+    call("run", path, "--workers", 0, cwd=tmp_path)
     root = tmp_path / "runs" / "texts"
     before = {p: p.stat().st_mtime_ns for p in root.glob("*/*.json*")}
     other.write_bytes(CONTENTS[content])

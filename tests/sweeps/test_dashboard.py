@@ -10,7 +10,7 @@ from synth.run.standing import Standing, Survey
 from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
-from tests.sweeps.conftest import call
+from tests.sweeps.conftest import call_process
 
 METRIC = "in_domain/exact_match"
 
@@ -66,6 +66,6 @@ def test_without_the_extra_one_message_says_what_to_install(sweep_file, tmp_path
     blocked = tmp_path / "optuna_dashboard.py"
     blocked.write_text("raise ImportError('not here')")
     path = sweep_file(seeds=1, layers=(3,))
-    err = call("dashboard", path, cwd=tmp_path, status=2)
+    err = call_process("dashboard", path, cwd=tmp_path, status=2)
     assert "pip install 'synth[dashboard]'" in err
     assert not (tmp_path / "runs").exists()

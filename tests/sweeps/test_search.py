@@ -85,21 +85,21 @@ def test_a_search_is_equal_for_all_cells_and_goes_on(tmp_path):
     fields = ["weight_decay=1e-4:1e-1"]
     cells = search_cells(configs, fields, seed=1000)
 
-    def go(trials):
+    def go(trials, workers):
         return search(
             cells,
             tmp_path,
             "in_domain/loss/horizon=1",  # by its name in the test split
             trials,
-            LocalPool(2),
+            LocalPool(workers),
             Execution(),
             Display(quiet=True),
         )
 
-    rows, _ = go(3)
+    rows, _ = go(3, workers=2)
     first = studies(tmp_path)
     assert [len(found) for found in first.values()] == [3, 3]
-    rows, _ = go(6)  # three more each, in the same studies
+    rows, _ = go(6, workers=1)  # three more each, in the same studies
     found = studies(tmp_path)
     assert [len(trials) for trials in found.values()] == [6, 6]
     for row, trials in zip(rows, found.values(), strict=True):
@@ -160,7 +160,16 @@ def test_a_metric_that_nothing_measures_ends_the_search_at_once(tmp_path):
 def test_a_table_is_taken_by_the_sweep_that_it_was_tuned_for(sweep_file, tmp_path):
     """The whole way, as typed: tune, run with the table, and its status."""
     path = sweep_file(seeds=1, layers=(3,))
-    words = ("search", path, "--trials", 1, "--fields", "weight_decay=1e-4:1e-2")
+    words = (
+        "search",
+        path,
+        "--workers",
+        1,
+        "--trials",
+        1,
+        "--fields",
+        "weight_decay=1e-4:1e-2",
+    )
     out = call(*words, cwd=tmp_path)
     (last,) = [line for line in out.splitlines() if line.startswith("to use it: ")]
     typed = shlex.split(last.removeprefix("to use it: python -m sweeps "))
@@ -211,16 +220,16 @@ def test_bad_trials_are_pruned(tmp_path, brake, monkeypatch):
 
 @pytest.mark.slow
 def test_an_interrupted_search_finishes_its_trials(sweep_file, tmp_path, brake):
-    path = sweep_file(seeds=1, steps=150, layers=(3,))
+    path = sweep_file(seeds=1, steps=80, layers=(3,))
     root = tmp_path / "runs/depths-quick-search"
-    arguments = ("search", path, "--trials", 2, "--workers", 2)
-    process = start(*arguments, cwd=tmp_path, brake=brake)
+    arguments = ("search", path, "--trials", 2, "--workers")
+    process = start(*arguments, 2, cwd=tmp_path, brake=brake)
     wait_until(lambda: list(root.glob("*/metrics.jsonl")), process=process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, (out, err)
     begun = {p.name for p in root.glob("polynomial-*")}
-    call(*arguments, cwd=tmp_path)
+    call(*arguments, 1, cwd=tmp_path)
     found = studies(root)
     assert [len(trials) for trials in found.values()] == [2, 2]
     ids = {t.user_attrs["run_id"] for trials in found.values() for t in trials}

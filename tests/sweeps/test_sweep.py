@@ -12,7 +12,7 @@ from sweeps.sweep import SCALES, sweep
 from sweeps.sweep_lookup import find_sweep
 from synth.config import RunConfig
 from tests.conftest import tiny_run
-from tests.sweeps.conftest import call
+from tests.sweeps.conftest import call_process
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -234,13 +234,19 @@ def mine(scale):
     print("from the function")
     yield from runs()
 """
+HELPER = """
+from synth.config import RunConfig
+from synth.tasks.repeats import RepeatsConfig
+
+def runs():
+    return [RunConfig(task=RepeatsConfig())]
+"""
 
 
 @pytest.mark.parametrize("name", ["json", "dataclasses", "my_sweep"])
 def test_a_file_may_print_have_helpers_beside_it_and_any_name(tmp_path, name):
     """`python -m` looks for modules where one stands; a sweep's file is none of them."""
     (tmp_path / f"{name}.py").write_text(NOISY)
-    helper = "from tests.conftest import tiny_run\ndef runs(): return [tiny_run()]\n"
-    (tmp_path / "helper.py").write_text(helper)
-    found = json.loads(call("plan", f"{name}.py", "--json", cwd=tmp_path))
+    (tmp_path / "helper.py").write_text(HELPER)
+    found = json.loads(call_process("plan", f"{name}.py", "--json", cwd=tmp_path))
     assert found["counts"] == {"new": 1}

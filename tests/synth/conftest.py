@@ -1,16 +1,9 @@
-"""Derived files of the tests go to a folder of their own; packs that record a graph."""
+"""Packs that record a graph."""
 
 import pytest
 import torch
 
 from tests.synth.fast.recording import RecordedGraph, trained
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SYNTH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture

@@ -186,7 +186,16 @@ def test_train_then_again_then_evaluate(capsys, tmp_path):
 def test_a_training_command_stopped_by_a_signal_says_how_to_go_on(tmp_path):
     words = ["train", "polynomial", *TINY, "--steps", "20000", "--runs", str(tmp_path)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "synth", *words, "--log-every-seconds", "0.1"],
+        [
+            sys.executable,
+            "-m",
+            "synth",
+            *words,
+            "--log-every-seconds",
+            "0.1",
+            "--compile",
+            "off",
+        ],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,

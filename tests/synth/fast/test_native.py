@@ -323,7 +323,7 @@ def test_processes_that_build_at_once_share_one_library(tmp_path, monkeypatch):
     code = "from synth.fast import native; print(native.load().path)"
     racing = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-        for _ in range(3)
+        for _ in range(2)
     ]
     paths = {process.communicate()[0] for process in racing}
     assert len(paths) == 1

@@ -55,7 +55,7 @@ def test_induction_forms_and_some_head_does_it(horizon, tmp_path):
         objective=MultiTokenConfig(horizon=horizon, scored="answer"),
         training=TrainingConfig(
             steps=400,
-            batch_rows=32,
+            batch_rows=16,
             context=48,
             learning_rate=6e-3,
             warmup_steps=20,
