@@ -43,8 +43,10 @@ quick: $(READY) ## train small grids on two CPU cores; ends with three tables an
 	$(RUN) -m analysis quick
 
 test: $(READY) ## run the tests
-	$(RUN) -m pytest -n 2 -m 'not cluster'
-	$(RUN) -m pytest -m cluster
+	@# There is one cluster, so its tests take turns; they mostly wait for it.
+	$(RUN) -m pytest -m cluster tests/slurm & cluster=$$!; \
+	$(RUN) -m pytest -n 2 -m 'not cluster'; others=$$?; \
+	wait $$cluster && exit $$others
 
 lint: $(READY) ## ruff and mypy
 	$(VENV)/bin/ruff check .

@@ -20,10 +20,25 @@ BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
-def page(results, tmp_path_factory):
+def written(results, tmp_path_factory):
+    """The page, and how many figures pyplot held whenever one was drawn for it."""
     path = tmp_path_factory.mktemp("report") / "report.html"
-    assert main(["report", "--results", str(results), "--output", str(path)]) == 0
-    return path
+    open_at_once = [len(plt.get_fignums())]
+    plain = Entry.pictures
+
+    def pictures(self, frame):
+        open_at_once.append(len(plt.get_fignums()))
+        return plain(self, frame)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Entry, "pictures", pictures)
+        assert main(["report", "--results", str(results), "--output", str(path)]) == 0
+    return path, open_at_once
+
+
+@pytest.fixture(scope="module")
+def page(written):
+    return written[0]
 
 
 class Reader(HTMLParser):
@@ -76,20 +91,10 @@ def test_equal_tables_give_equal_pages(results):
     )
 
 
-def test_any_number_of_settings_is_drawn_without_a_word_on_open_figures(
-    results, monkeypatch
-):
+def test_any_number_of_settings_is_drawn_without_a_word_on_open_figures(written):
     """Every picture is held until the page is written, but none by pyplot."""
-    open_at_once = []
-    plain = Entry.pictures
-
-    def pictures(self, frame):
-        open_at_once.append(len(plt.get_fignums()))
-        return plain(self, frame)
-
-    monkeypatch.setattr(Entry, "pictures", pictures)
-    before = len(plt.get_fignums())
-    assert build_page(read_all(results)).count("<img") > 0
+    path, (before, *open_at_once) = written
+    assert path.read_text().count("<img") > 0
     assert set(open_at_once) == {before}
 
 

@@ -13,6 +13,6 @@ def test_a_storm_changes_no_result(sweep_file, tmp_path, expected, seed):
     path = sweep_file(seeds=4, steps=40, layers=(3,))
     configs = find_sweep(str(path))("quick")
     root = tmp_path / "runs" / "depths-quick"
-    story = storm(seed, 6, path, root, tmp_path)
+    story = storm(seed, 5, path, root, tmp_path)
     assert aftermath(configs, path, root, tmp_path) == [], story
     assert [content(root, config) for config in configs] == expected(configs), story

@@ -71,6 +71,7 @@ def test_a_task_trains_with_an_arm_and_a_mixer(tmp_path, kind, arm, mixer, score
         ModelConfig(scale="d16-L4-h2", mixer=mixer),
         dataclasses.replace(arm, scored=scored),
         context=256,
+        evaluation_examples=0,
         final_examples=2,
     )
     (outcome,) = train([config], tmp_path)

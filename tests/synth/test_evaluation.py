@@ -74,7 +74,7 @@ def test_decoding_up_to_an_end_token_uses_the_room_of_the_row(monkeypatch, posit
     """Against decoding from scratch: past the right answer, never past the end token."""
     monkeypatch.setattr("synth.decoding.MAX_POSITIONS", positions)
     model = random_model(lanes=2)
-    rows = TASK.evaluation_sets(12)[0].rows
+    rows = TASK.evaluation_sets(6)[0].rows
     wide = Rows(
         *(
             np.pad(part, ((0, 0), (0, 6)))
