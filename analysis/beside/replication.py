@@ -24,6 +24,7 @@ from analysis.modes import lower_group_size, span_of
 from analysis.selection import IS_TRIAL, at_end, drop_unreadable
 from analysis.settings import rates_are_tuned, settings_of
 from analysis.statistics import share_difference, t_interval
+from analysis.superseded import keep_tuned_rates
 
 NORMAL = 1.96
 TINY = 1e-9
@@ -64,7 +65,9 @@ class ReplicationRow:
 
 def replication_rows(frame: pl.DataFrame) -> list[ReplicationRow]:
     """Every published number, with the numbers of the runs in `frame` beside it."""
-    ends = at_end(drop_unreadable(frame).filter(~IS_TRIAL)).drop_nulls("value")
+    readable = drop_unreadable(frame)
+    runs = keep_tuned_rates(readable.filter(~IS_TRIAL), readable.filter(IS_TRIAL))
+    ends = at_end(runs).drop_nulls("value")
     fields = Fields(ends)
     return [
         _replication_row(table, place, row, setting, runs)

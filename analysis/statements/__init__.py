@@ -14,6 +14,7 @@ from analysis.statements.explanation_claims import EXPLANATIONS
 from analysis.statements.induction_claims import INDUCTION
 from analysis.statements.path_claims import PATHS
 from analysis.statements.polynomial_claims import POLYNOMIALS
+from analysis.superseded import keep_tuned_rates
 
 CLAIMS = (*INDUCTION, *POLYNOMIALS, *EXPLANATIONS, *PATHS)
 """Each claim with its contrast, its exploratory table, and the command to settle it."""
@@ -22,7 +23,10 @@ CLAIMS = (*INDUCTION, *POLYNOMIALS, *EXPLANATIONS, *PATHS)
 def judge_all(frame: pl.DataFrame, only: Collection[str] = ()) -> list[Judgement]:
     """Judge every claim, or those named in `only`.
 
-    Runs that hold out the validation split are trials of rates and count for no claim.
+    Runs that hold out the validation split are trials of rates and count for no claim. Of
+    a cell that was tuned, its runs at the tuned rate count.
     """
-    frame = drop_unreadable(frame).filter(~IS_TRIAL, pl.col("state") == "done")
+    readable = drop_unreadable(frame)
+    done = readable.filter(~IS_TRIAL, pl.col("state") == "done")
+    frame = keep_tuned_rates(done, readable.filter(IS_TRIAL))
     return [judge(claim, frame) for claim in CLAIMS if not only or claim.id in only]

@@ -32,15 +32,16 @@ TABLES = {table.id: table for table in published_tables()}
 INJECTED = TransferConfig(horizon=2, depth=1, injection=True)
 
 
-def collected(folder, values):
+def collected(folder, values, rate=1e-4):
     """Runs of graph paths whose final share of valid degree-2 paths is given, by arm."""
+    settings = {"steps": 10, "warmup_steps": 1, "context": 15, "learning_rate": rate}
     for objective, shares in values:
         for seed, share in enumerate(shares):
             config = RunConfig(
                 task=GraphPathsConfig(graph_seed=seed),
                 model=ModelConfig(scale="d120-L1-h1", positions="learned"),
                 objective=objective,
-                training=TrainingConfig(steps=10, warmup_steps=1, context=15),
+                training=TrainingConfig(**settings),
                 seed=seed,
             )
             where = (config.run_id, 10, 10 * config.training.tokens_per_step)
@@ -208,6 +209,17 @@ def test_a_table_without_published_arms_has_no_board(tmp_path):
     assert board_picture(frame) is None
     assert "no finished run is for board" in all_pictures(frame)[1][-1]
     assert all_pictures(frame, ["board"]) == ([], ["no finished run is for board"])
+
+
+def test_runs_at_the_tuned_rate_stand_for_their_cell(tmp_path):
+    tuned = [(MultiTokenConfig(), [0.60, 0.62, 0.58]), (INJECTED, [0.67, 0.68, 0.66])]
+    untuned = [(objective, [0.1, 0.2, 0.3]) for objective, _ in tuned]
+    frame = collected(tmp_path / "tuned", tuned)
+    others = collected(tmp_path / "others", untuned, rate=1e-2)
+    others = others.with_columns(sweep=pl.lit("made-up"))
+    entry = entry_of(pl.concat([frame, others]), "2-token, injection, 1-layer")
+    assert entry.value == pytest.approx(0.67)
+    assert entry.why == "3 pairs of 5"
 
 
 def test_runs_that_chose_a_rate_are_not_on_the_board(tmp_path):
