@@ -18,7 +18,7 @@ GIVEN = $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(
 $(foreach name,$(filter-out $(VARIABLES),$(GIVEN)),$(if $(findstring _,$(name)),,$(error No variable is called $(name). Known: $(VARIABLES))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quick test lint format sweep plan status retry tune dashboard collect figures claims notebooks report cluster-up cluster-down bench clean
+.PHONY: help setup quick test test-cluster test-others lint format sweep plan status retry tune dashboard collect figures claims notebooks report cluster-up cluster-down bench clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -44,9 +44,13 @@ quick: $(READY) ## train small grids on two CPU cores; ends with three tables an
 
 test: $(READY) ## run the tests
 	@# There is one cluster, so its tests take turns; they mostly wait for it.
-	$(RUN) -m pytest -m cluster tests/slurm & cluster=$$!; \
-	$(RUN) -m pytest -n 2 -m 'not cluster'; others=$$?; \
-	wait $$cluster && exit $$others
+	$(MAKE) --no-print-directory --keep-going --jobs=2 test-cluster test-others
+
+test-cluster:
+	$(RUN) -m pytest -m cluster tests/slurm
+
+test-others:
+	$(RUN) -m pytest -n 2 -m 'not cluster'
 
 lint: $(READY) ## ruff and mypy
 	$(VENV)/bin/ruff check .
