@@ -46,10 +46,10 @@ test: $(READY) ## run the tests
 	@# There is one cluster, so its tests take turns; they mostly wait for it.
 	$(MAKE) --no-print-directory --keep-going --jobs=2 test-cluster test-others
 
-test-cluster:
+test-cluster: $(READY) ## the tests on a private SLURM cluster alone (root)
 	$(RUN) -m pytest -m cluster tests/slurm
 
-test-others:
+test-others: $(READY) ## all other tests
 	$(RUN) -m pytest -n 2 -m 'not cluster'
 
 lint: $(READY) ## ruff and mypy

@@ -303,7 +303,7 @@ def test_only_spoilt_tables_are_a_message(tmp_path, capsys):
 
 
 UNREAD = [
-    *("sweep", "scored", "precision", "degree", "tree", "fixed_stories"),
+    *("scored", "precision", "degree", "tree", "fixed_stories"),
     *("stories_parts", "problem", "flops_per_token", "training_seconds", "lanes"),
     *("device", "step_form", "commit", "stamp"),
 ]
