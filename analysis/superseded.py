@@ -11,7 +11,7 @@ from collections.abc import Container
 import polars as pl
 
 from analysis.configurations import strip_fields
-from analysis.selection import IS_TRIAL, at_end
+from analysis.selection import IS_TRIAL, at_end, drop_unreadable
 from sweeps.catalogue import CATALOGUE
 from sweeps.rate_grid import RateCurve
 from sweeps.sweep_metric import Better, validation_metric, value_of, values_by_name
@@ -71,6 +71,13 @@ def keep_tuned_rates(runs: pl.DataFrame, trials: pl.DataFrame) -> pl.DataFrame:
         for run_id in by_cell[cell][rate]
     ]
     return runs.filter(~pl.col("run_id").is_in(others))
+
+
+def answering_runs(frame: pl.DataFrame) -> pl.DataFrame:
+    """The finished runs that verdicts are about: no trials, tuned cells at their rate."""
+    readable = drop_unreadable(frame)
+    done = readable.filter(~IS_TRIAL, pl.col("state") == "done")
+    return keep_tuned_rates(done, readable.filter(IS_TRIAL))
 
 
 def _best_rates(trials: pl.DataFrame, cells: Container[str]) -> dict[str, float]:

@@ -21,10 +21,10 @@ from analysis.beside.published import Column, Published, Row, published_tables
 from analysis.beside.verdict import Bounds, Verdict, judge, why_undecided
 from analysis.fields import Fields
 from analysis.modes import lower_group_size, span_of
-from analysis.selection import IS_TRIAL, at_end, drop_unreadable
+from analysis.selection import at_end
 from analysis.settings import rates_are_tuned, settings_of
 from analysis.statistics import share_difference, t_interval
-from analysis.superseded import keep_tuned_rates
+from analysis.superseded import answering_runs
 
 NORMAL = 1.96
 TINY = 1e-9
@@ -65,9 +65,7 @@ class ReplicationRow:
 
 def replication_rows(frame: pl.DataFrame) -> list[ReplicationRow]:
     """Every published number, with the numbers of the runs in `frame` beside it."""
-    readable = drop_unreadable(frame)
-    runs = keep_tuned_rates(readable.filter(~IS_TRIAL), readable.filter(IS_TRIAL))
-    ends = at_end(runs).drop_nulls("value")
+    ends = at_end(answering_runs(frame)).drop_nulls("value")
     fields = Fields(ends)
     return [
         _replication_row(table, place, row, setting, runs)

@@ -9,12 +9,11 @@ from collections.abc import Collection
 import polars as pl
 
 from analysis.claims import Judgement, judge
-from analysis.selection import IS_TRIAL, drop_unreadable
 from analysis.statements.explanation_claims import EXPLANATIONS
 from analysis.statements.induction_claims import INDUCTION
 from analysis.statements.path_claims import PATHS
 from analysis.statements.polynomial_claims import POLYNOMIALS
-from analysis.superseded import keep_tuned_rates
+from analysis.superseded import answering_runs
 
 CLAIMS = (*INDUCTION, *POLYNOMIALS, *EXPLANATIONS, *PATHS)
 """Each claim with its contrast, its exploratory table, and the command to settle it."""
@@ -26,7 +25,5 @@ def judge_all(frame: pl.DataFrame, only: Collection[str] = ()) -> list[Judgement
     Runs that hold out the validation split are trials of rates and count for no claim. Of
     a cell that was tuned, its runs at the tuned rate count.
     """
-    readable = drop_unreadable(frame)
-    done = readable.filter(~IS_TRIAL, pl.col("state") == "done")
-    frame = keep_tuned_rates(done, readable.filter(IS_TRIAL))
+    frame = answering_runs(frame)
     return [judge(claim, frame) for claim in CLAIMS if not only or claim.id in only]
