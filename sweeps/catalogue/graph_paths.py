@@ -65,16 +65,17 @@ MAIN_ARMS = (
 NIGHT_ARMS = (
     *MAIN_ARMS,
     parallel(3),
-    TransferConfig(horizon=2, depth=0, injection=True),
-)
-PAPER_ARMS = (
-    *NIGHT_ARMS,
-    *(TransferConfig(horizon=2, depth=depth, injection=True) for depth in (3, 6)),
     chain(3),
+    TransferConfig(horizon=2, depth=0, injection=True),
     TransferConfig(horizon=3, depth=0, injection=True),
     TransferConfig(horizon=3, depth=1),
-    TransferConfig(horizon=3, depth=6, injection=True),
 )
+DEEP_ARMS = tuple(
+    TransferConfig(horizon=horizon, depth=depth, injection=True)
+    for horizon, depth in ((2, 3), (2, 6), (3, 6))
+)
+"""Transfers of several layers, which cost two to four times as much as the others."""
+PAPER_ARMS = (*NIGHT_ARMS, *DEEP_ARMS)
 
 
 def path_design(
