@@ -26,6 +26,11 @@ NARROW_EAGER = 0.6
 """The gain of an eager step below width 128, which spends its time between products
 (0.5 at 10k to 0.7 at 300k, the same EPYC)."""
 WORTH_SAYING = 1.5
+ROWS, FACTOR = 64, (384, 1152)
+"""The product that is measured."""
+PATIENCE = 0.01
+"""Seconds after which a measurement is not repeated. Where torch has no bf16 products, it
+falls back to plain loops, which take 25 ms for one."""
 
 
 @functools.cache
@@ -35,9 +40,9 @@ def product_speed() -> float:
 
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
-        a, b = torch.ones(512, 384, dtype=dtype), torch.ones(384, 1152, dtype=dtype)
-        times = []
-        for _ in range(6):
+        a, b = torch.ones(ROWS, FACTOR[0], dtype=dtype), torch.ones(FACTOR, dtype=dtype)
+        times: list[float] = []
+        while len(times) < 6 and sum(times) < PATIENCE:
             began = time.perf_counter()
             torch.mm(a, b)
             times.append(time.perf_counter() - began)

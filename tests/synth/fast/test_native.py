@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from synth.config import ModelConfig
 from synth.fast import native
 from synth.fast.compilation import nominal_seconds, step_form
 from synth.fast.fused import fuse
-from synth.fast.precision import advice, bf16_units
+from synth.fast.precision import PATIENCE, advice, bf16_units, product_speed
 from synth.models.backward import loss_and_backward
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
@@ -376,6 +377,21 @@ def test_the_step_and_the_plan_agree_on_the_form():
             form = Pack([config], Execution(), None).form
         assert form == planned or native.find_compiler() is None
     assert planned == "native"
+
+
+def test_a_slow_product_is_measured_once(monkeypatch):
+    """Without bf16 products torch takes thirty times as long for one."""
+    measured = []
+
+    def slow(a, b):
+        measured.append(a.dtype)
+        time.sleep(2 * PATIENCE if a.dtype == torch.bfloat16 else 0.0)
+
+    monkeypatch.setattr(torch, "mm", slow)
+    product_speed.cache_clear()
+    assert product_speed() < 0.5
+    product_speed.cache_clear()
+    assert measured == [torch.float32] * 6 + [torch.bfloat16]
 
 
 @pytest.mark.parametrize("units", [None, "tiles", "vectors"])
