@@ -29,6 +29,7 @@ from synth.models.lanes import align_lanes, each_lane
 from synth.models.layer import MLP, Layer
 from synth.models.mixers.attention import Attention
 from synth.models.norm import RMSNorm
+from synth.models.products import add_product, product
 from synth.objectives.registers import MAX_FURTHEST
 
 
@@ -45,13 +46,13 @@ class LaneWeight:
     def forward(self, x_KND: Tensor) -> Tensor:
         """(K, N, D) to (K, N, E)."""
         out = x_KND.new_empty(*x_KND.shape[:-1], self.features)
-        return each_lane(torch.mm, out, align_lanes(x_KND), self.transposed)
+        return each_lane(product, out, align_lanes(x_KND), self.transposed)
 
     def forward_onto(self, residual_KNE: Tensor, x_KND: Tensor) -> Tensor:
         """`residual` plus the product."""
         out = torch.empty_like(residual_KNE)
         return each_lane(
-            torch.addmm, out, residual_KNE, align_lanes(x_KND), self.transposed
+            add_product, out, residual_KNE, align_lanes(x_KND), self.transposed
         )
 
     def backward(self, grad_KNE: Tensor, x_KND: Tensor) -> Tensor:
@@ -62,13 +63,13 @@ class LaneWeight:
     def back(self, grad_KNE: Tensor) -> Tensor:
         """The gradient for x."""
         out = grad_KNE.new_empty(*grad_KNE.shape[:-1], self.weights[0].shape[1])
-        return each_lane(torch.mm, out, align_lanes(grad_KNE), self.weights)
+        return each_lane(product, out, align_lanes(grad_KNE), self.weights)
 
     def collect(self, grad_KNE: Tensor, x_KND: Tensor) -> None:
         """Add the gradient of the weight to its `grad`."""
         lanes = zip(align_lanes(grad_KNE), align_lanes(x_KND), self.grads, strict=True)
         for grad_NE, x_ND, to_ED in lanes:
-            to_ED.addmm_(grad_NE.t(), x_ND)
+            add_product(to_ED, grad_NE.t(), x_ND, out=to_ED)
 
 
 class FusedNorm:

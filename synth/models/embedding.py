@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from synth.config import ModelConfig
 from synth.models.elementwise import fold_gain, unit_rms
@@ -115,7 +114,7 @@ class TokenModel(nn.Module):
         """Logits (N, V) of each lane's own choice of states (N, D), N differing."""
         weights_KVD = align_lanes(self._unembedding())
         return [
-            functional.linear(unit_rms(h_ND), weight_VD)
+            lane_linear(unit_rms(h_ND)[None], weight_VD[None])[0]
             for h_ND, weight_VD in zip(rows, weights_KVD, strict=True)
         ]
 

@@ -10,7 +10,7 @@ a cache line (MKL on AMD does both). So on a CPU each lane gets a product of its
 its operands are aligned as they are when the lane trains alone.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 
+from synth.models.products import Product, product
 from synth.models.weights import role_of
 from synth.seeding import torch_seed
 
@@ -39,21 +40,21 @@ def align_lanes(x_KX: Tensor) -> Sequence[Tensor]:
 
 
 def each_lane(
-    product: Callable[..., Tensor], out_KNE: Tensor, *operands: Iterable[Tensor]
+    multiply: Product, out_KNE: Tensor, *operands: Iterable[Tensor]
 ) -> Tensor:
-    """`product` of each lane's operands, in `out` if its lanes are aligned."""
+    """The product of each lane's operands, in `out` if its lanes are aligned."""
     lanes = zip(*operands, strict=True)
     if not lanes_are_aligned(out_KNE):
-        return torch.stack([product(*lane) for lane in lanes])
+        return torch.stack([multiply(*lane) for lane in lanes])
     for lane, out_NE in zip(lanes, out_KNE, strict=True):
-        product(*lane, out=out_NE)
+        multiply(*lane, out=out_NE)
     return out_KNE
 
 
 def lane_products(a_KNM: Tensor, b_KME: Tensor) -> Tensor:
     """The product of each lane, (K, N, E)."""
     out_KNE = a_KNM.new_empty(*a_KNM.shape[:2], b_KME.shape[2])
-    return each_lane(torch.mm, out_KNE, align_lanes(a_KNM), align_lanes(b_KME))
+    return each_lane(product, out_KNE, align_lanes(a_KNM), align_lanes(b_KME))
 
 
 class LaneProducts(Function):
@@ -110,7 +111,7 @@ def lane_linear(x_KND: Tensor, weight_KED: Tensor) -> Tensor:
         return functional.linear(x_KND, weight_KED.squeeze(0))
     else:
         out_KNE = torch.bmm(x_KND.flatten(1, -2), weight_KED.transpose(1, 2))
-    return out_KNE.view(*x_KND.shape[:-1], -1)  # type: ignore[no-any-return]
+    return out_KNE.view(*x_KND.shape[:-1], weight_KED.shape[1])  # type: ignore[no-any-return]
 
 
 def lane_embedding(tokens_KBT: Tensor, weight_KVD: Tensor) -> Tensor:

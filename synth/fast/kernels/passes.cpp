@@ -31,6 +31,13 @@ void* passes[][2] = {
     OWN(layers),    OWN(layers_backward),    OWN(kept_by_layers),
 };
 long block = WIDE;
-// The widest layers that are faster in one call than with products of torch.
-long widest[2] = {wide_amd ? 512 : 128, bf16_is_fast ? (wide_amd ? 512 : 128) : 48};
+// The widest layers that are faster in one call than with products of torch, which are fp32
+// ones of widened factors for bf16 where the processor has AVX2 alone.
+#if defined(__AVX2__) && !defined(__AVX512F__)
+constexpr bool widened = true;
+#else
+constexpr bool widened = false;
+#endif
+long widest[2] = {wide_amd ? 512 : 128,
+                  bf16_is_fast || widened ? (wide_amd ? 512 : 128) : 48};
 }

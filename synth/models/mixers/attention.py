@@ -12,6 +12,7 @@ from synth.models.elementwise import rotate
 from synth.models.lanes import concatenate_lanes, lane_linear, lanes_are_aligned
 from synth.models.mixers.recurrence import Memory, by_lane
 from synth.models.norm import RMSNorm
+from synth.models.products import widen
 from synth.models.weights import matrix
 
 
@@ -64,14 +65,14 @@ class Attention(nn.Module):
 
     def forward(self, x_KBTD: Tensor, memory: Memory | None = None) -> Tensor:
         """Attend to this and all earlier positions, remembered ones among them."""
-        qkv = self.norm.then(x_KBTD, self.qkv_KED)
+        qkv = widen(self.norm.then(x_KBTD, self.qkv_KED))
         at_once = lanes_are_aligned(qkv) and not self.myopic
         places = {}
         if memory is not None and memory.reading.start_KB is not None:
             places["places_KBT"] = memory.reading.places(x_KBTD.shape[2])
             memory.make_room()
         mixed = by_lane(self._mix, qkv, memory, places, at_once=at_once)
-        return lane_linear(mixed, self.out_KDD)
+        return lane_linear(mixed.to(x_KBTD.dtype), self.out_KDD)
 
     def weights(self, x_KBTD: Tensor) -> Tensor:
         """What the fused kernel does not return: attention weights, (K, B, H, T, T)."""
@@ -89,12 +90,11 @@ class Attention(nn.Module):
 
         A register attends to tokens up to its own place, and to itself.
         """
-        qkv = self.norm.then(x_KCTD, self.qkv_KED)
+        qkv = widen(self.norm.then(x_KCTD, self.qkv_KED))
         lanes = zip(qkv.split(1), ahead_KB, strict=True)
         mixed = [self._mix_registers(qkv_1CTE[0], ahead) for qkv_1CTE, ahead in lanes]
-        return lane_linear(
-            concatenate_lanes([part[None] for part in mixed]), self.out_KDD
-        )
+        mixed_KCTD = concatenate_lanes([part[None] for part in mixed])
+        return lane_linear(mixed_KCTD.to(x_KCTD.dtype), self.out_KDD)
 
     def _mix_registers(self, qkv_CTE: Tensor, ahead_B: Tensor) -> Tensor:
         """The heads' outputs of one lane, (C, T, D)."""
