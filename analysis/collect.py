@@ -20,7 +20,6 @@ from analysis.folders import files_of, is_probe, read_run, stamp_of
 from analysis.lines import Lines
 from analysis.merging import Merged, merge
 from analysis.parquet import TableSource, load, read_runs
-from synth.run.result_file import verify
 from synth.run.store import RunFolder
 
 SETTLED = ("done", "failed")
@@ -187,9 +186,8 @@ def _read_entry(
     state = RunFolder(path.parent, path.name).state()
     if run is not None and same and run["state"] == state:
         return _Entry(path, run, None)
-    damaged = verify(path)
-    if damaged:
-        raise ValueError("; ".join(damaged))
+    if state == "unreadable":
+        raise ValueError(" ".join(RunFolder(path.parent, path.name).damage()))
     run = read_run(path, sweep, stamp, state)
     names = ["metrics.jsonl", *filter(is_probe, files), "items.jsonl"]
     return _Entry(path, run, [Lines.of(path / name, run) for name in names])

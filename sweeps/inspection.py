@@ -222,14 +222,18 @@ class Show(OneRun):
             try:
                 return folder.read_json(name)
             except (OSError, ValueError) as error:
-                problems.append(str(error))
+                add_problem(error)
                 return None
+
+        def add_problem(error: Exception) -> None:
+            if not any(str(error) in known for known in problems):
+                problems.append(str(error))
 
         try:
             numbers = last_metrics(folder)
         except (OSError, ValueError) as error:
             numbers = {}
-            problems.append(str(error))
+            add_problem(error)
         files = {
             name: read(f"{name}.json")
             for name in ("config", "environment", "progress", "result", "failure")
@@ -237,7 +241,7 @@ class Show(OneRun):
         run = {
             "run_id": path.name,
             "state": state.state,
-            "error": "\n".join(dict.fromkeys(problems)) or None,
+            "error": "\n".join(problems) or None,
             "folder": str(path),
             "config": (files["config"] or {}).get("config"),
             "metrics": numbers,

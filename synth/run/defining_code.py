@@ -74,7 +74,8 @@ def refuse_other_code(root: Path, configs: Sequence[RunConfig]) -> None:
     for config in configs:
         folder = RunFolder(root, config.run_id)
         differs = _difference(folder, config)
-        if differs and folder.state() != "done" and _has_checkpoint(folder):
+        goes_on = folder.state() not in ("done", "unreadable")
+        if differs and goes_on and _has_checkpoint(folder):
             other.append((config.run_id, differs))
     if other:
         run_id, differs = other[0]

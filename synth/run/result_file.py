@@ -1,7 +1,5 @@
 """`result.json`: written last, it makes a run done; and whether it is as it was written."""
 
-import os
-import stat
 from pathlib import Path
 
 from synth.disk.files import read_object, unseal
@@ -12,22 +10,6 @@ _OLDER_KEYS = """
     run_id steps tokens vocabulary finished seconds lanes headline weights metrics_sha256
 """
 """Of results that carry no digest of their own."""
-
-
-def is_whole(path: Path) -> bool | None:
-    """Whether a run folder holds a whole result; `None` when it holds none at all."""
-    try:
-        handle = os.open(path / NAME, os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
-    try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            return False
-        ending = os.pread(handle, 2, max(0, status.st_size - 2))
-        return ending.rstrip().endswith(b"}")
-    finally:
-        os.close(handle)
 
 
 def verify(path: Path) -> list[str]:
@@ -43,7 +25,7 @@ def verify(path: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
-        return [damaged(path, str(error))]
+        return [f"{error} Restore it, or remove it to train the run again."]
     problems = []
     if result.get("run_id", path.name) != path.name:
         problems.append(
@@ -64,11 +46,3 @@ def verify(path: Path) -> list[str]:
             "the run's folder away to train it afresh."
         )
     return problems
-
-
-def damaged(path: Path, how: str) -> str:
-    """The message about a result that cannot be read."""
-    return (
-        f"{path / NAME} is damaged ({how}). Restore it, or remove it to train "
-        "the run again from its last checkpoint."
-    )

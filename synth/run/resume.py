@@ -10,7 +10,6 @@ from synth.run import checkpoint as checkpoints
 from synth.run.checkpoint import CorruptCheckpoint
 from synth.run.claim import RunBusy
 from synth.run.progress import Outcome
-from synth.run.result_file import verify
 from synth.run.standing import how_to_renew
 from synth.run.store import RunFolder
 
@@ -48,8 +47,8 @@ def _ended(folder: RunFolder, config: RunConfig) -> Outcome | None:
     """The outcome of a run that needs no training: it is done, or damaged."""
     if not (folder.path / "result.json").exists():
         return None
-    if problems := verify(folder.path):
-        return Outcome(folder.run_id, "failed", " ".join(problems))
+    if damage := folder.damage():
+        return Outcome(folder.run_id, "failed", " ".join(damage))
     with contextlib.suppress(OSError, RunBusy):  # after a kill at the very end
         if checkpoints.saved_steps(folder, resumable=True):
             with folder.claim():

@@ -67,6 +67,8 @@ def standing(root: Path, run_id: str, config: RunConfig | None = None) -> Standi
     state: State | None = None
     try:
         state = folder.state()
+        if state == "unreadable":
+            return Standing(run_id, state, " ".join(folder.damage()))
         if state == "failed":
             return Standing(run_id, state, folder.failure())
         if state == "stopped" and config is not None:
@@ -103,8 +105,8 @@ def look(
 ) -> Survey[Standing]:
     """What folders say of the given runs, or of every folder below `root`.
 
-    One directory listing a run at most: ten thousand folders are looked through in about
-    a second. Nothing is written.
+    Reads the configuration, the result and the measurements of each run: five thousand
+    small runs take about a second. Nothing is written.
 
     Raises `ValueError`, naming a root that cannot be read.
     """
@@ -161,15 +163,15 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 def _edited(folder: RunFolder, config: RunConfig) -> str | None:
     """What `RunFolder.open` would refuse, said before anything starts."""
-    stored = folder.read_json("config.json")
-    if stored is None or stored.get("config") == config.to_dict():
+    stored = folder.stored_config()
+    if stored == config.to_dict():
         return None
     try:
         record = folder.path / "config.json"
-        if RunConfig.from_dict(stored["config"], record).run_id == config.run_id:
+        if RunConfig.from_dict(stored, record).run_id == config.run_id:
             return None
         problem = "describes another run"
-    except (KeyError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         problem = f"cannot be used ({error})"
     return (
         f"{folder.path / 'config.json'} {problem}: it was changed after it was written, or "

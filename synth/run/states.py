@@ -13,9 +13,9 @@ State = Literal[
     "timed out",  # its job hit its limit without requeueing itself
     "lost",  # its job is gone and nobody knows why: launch again to go on
     "unknown",  # its job may live or not: the controller does not answer
-    "done",  # result.json
+    "done",  # result.json, and the files that it counts are as training wrote them
     "unreadable",  # its folder or a file in it cannot be used; the error says which
-    "failed",  # failure.json, or a damaged result.json
+    "failed",  # failure.json
 ]
 STATES: tuple[State, ...] = get_args(State)
 LIVE: tuple[State, ...] = ("queued", "held", "running")

@@ -87,10 +87,9 @@ class RunFolder:
         hand, say).
         """
         make_folder(self.path)
-        stored = self.read_json("config.json")
-        if stored is None:
+        if not (self.path / "config.json").exists():
             self._write_config(config)
-        elif self._stored_id(stored) != config.run_id:
+        elif self._stored_id(self.stored_config()) != config.run_id:
             raise ValueError(
                 f"{self.path / 'config.json'} does not describe run {config.run_id}: it "
                 "was changed after it was written, or by another version. Move the "
@@ -135,38 +134,56 @@ class RunFolder:
         Raises `ValueError` when the folder has none, or one that this code cannot
         build.
         """
-        stored = self.read_json("config.json")
-        if stored is None:
-            raise ValueError(f"{self.path} is no run folder: it has no config.json.")
-        config = stored.get("config")
-        if not isinstance(config, dict):
+        return RunConfig.from_dict(self.stored_config(), self.path / "config.json")
+
+    def stored_config(self) -> dict[str, Any]:
+        """The configuration as `config.json` holds it.
+
+        Raises `ValueError` when the folder has none, or a damaged one.
+        """
+        path = self.path / "config.json"
+        try:
+            config = read_object(path).get("config")
+            if not isinstance(config, dict):
+                raise ValueError(f"{path} must hold an object 'config'.")
+            return config
+        except FileNotFoundError:
+            problem = f"{self.path} is no run folder: it has no config.json."
+            raise ValueError(problem) from None
+        except ValueError as error:
             raise ValueError(
-                f"{self.path / 'config.json'} must hold an object 'config'; it was "
-                "changed after it was written."
-            )
-        return RunConfig.from_dict(config, self.path / "config.json")
+                f"{error} Restore it, or move the run's folder away to train it afresh."
+            ) from None
 
     def state(self) -> State:
-        """Where the run stands, by what lies in its folder.
-
-        A run whose `result.json` is empty or cut short is not done but failed: training
-        writes it last and whole, so it was damaged, and `failure` says so.
-        """
-        if (whole := result_file.is_whole(self.path)) is not None:
-            return "done" if whole else "failed"
-        if not (self.path / "config.json").exists():
+        """Where the run stands, by what lies in its folder; see `damage`."""
+        done = (self.path / result_file.NAME).exists()
+        if not done and not (self.path / "config.json").exists():
             return "new"
+        if self.damage():
+            return "unreadable"
+        if done:
+            return "done"
         if (self.path / "failure.json").exists():
             return "failed"
         return "running" if is_locked(self.path / "claim") else "stopped"
+
+    def damage(self) -> list[str]:
+        """Files of the run that cannot be used, a sentence each, with what to do.
+
+        No damaged run counts as done: its numbers are not those of its training.
+        """
+        try:
+            self.stored_config()
+        except (OSError, ValueError) as error:
+            return [str(error)]
+        return result_file.verify(self.path)
 
     def failure(self) -> str:
         """Why a failed run failed, as one message for people.
 
         Raises `ValueError`, naming `failure.json` when it cannot be read.
         """
-        if (self.path / "result.json").exists():
-            return result_file.damaged(self.path, "it is empty or cut short")
         return str((self.read_json("failure.json") or {}).get("message", "unknown"))
 
     @contextlib.contextmanager
@@ -300,9 +317,8 @@ class RunFolder:
 
     def _stored_id(self, stored: dict[str, Any]) -> str | None:
         try:
-            record = self.path / "config.json"
-            return RunConfig.from_dict(stored["config"], record).run_id
-        except (KeyError, TypeError, ValueError):
+            return RunConfig.from_dict(stored, self.path / "config.json").run_id
+        except (TypeError, ValueError):
             return None
 
     def _remove_leftovers(self) -> None:

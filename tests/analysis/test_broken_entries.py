@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 
 import polars as pl
 import pytest
@@ -14,9 +15,11 @@ from analysis.collect import collect
 from analysis.parquet import encode_table, read, read_all, write
 from analysis.schema import CONFIGURED, REQUIRED, SWEEP_SCHEMA
 from analysis.statements import judge_all
+from sweeps.survey import survey
 from synth.config import RunConfig
 from synth.disk.files import seal
 from synth.tasks.running_text import TextConfig
+from synth.training import train
 from tests.analysis.conftest import (
     other_seed,
     polynomial_rows,
@@ -26,6 +29,7 @@ from tests.analysis.conftest import (
     write_run,
     write_stories_sweep,
 )
+from tests.conftest import tiny_run
 
 FILES = ("config", "result", "failure", "environment")
 
@@ -133,6 +137,56 @@ def test_metrics_that_training_did_not_write_are_named_and_left_out(pair):
     assert "metrics.jsonl was changed or cut" in found.problems[folder.name]
     kept = collect(root, previous=whole.frame)
     assert kept.frame.equals(whole.frame)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a finished run."""
+    root = tmp_path_factory.mktemp("trained")
+    train([tiny_run()], root)
+    return root
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "result.json"])
+@pytest.mark.parametrize("how", ["empty", "cut", "zeros", "other", "gone"])
+def test_everyone_agrees_about_what_is_done(trained, tmp_path, name, how):
+    """Training, `status` and `collect`; none of them changes a damaged file."""
+    run = tiny_run()
+    root = tmp_path / "s"
+    shutil.copytree(trained, root)
+    path = root / run.run_id / name
+    whole = path.read_bytes()
+    broken = {
+        "empty": b"",
+        "cut": whole[: len(whole) // 2],
+        "zeros": bytes(len(whole)),
+        "other": whole.replace(b'"', b"'", 2),
+        "gone": None,
+    }[how]
+    path.unlink()
+    if broken is not None:
+        path.write_bytes(broken)
+    (standing,) = survey(root, [run]).runs
+    found = collect(root)
+    if (name, how) == ("result.json", "gone"):
+        assert (standing.state, found.states) == ("stopped", {"stopped": 1})
+        return
+    assert (standing.state, found.states) == ("unreadable", {})
+    left_out = f"left out: {standing.error}"
+    if (name, how) == ("config.json", "gone"):
+        left_out = "left out: it has no config.json"
+        path = path.parent
+    assert found.problems == {run.run_id: left_out}
+    assert standing.error.count(str(path)) == 1
+    before = content_of(root)
+    (outcome,) = train([run], root)
+    assert (outcome.state, outcome.message) == ("failed", standing.error)
+    assert content_of(root) == before
+
+
+def content_of(folder):
+    """The files below a folder, by path."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 VALUES = st.recursive(

@@ -128,6 +128,7 @@ def test_an_id_that_was_used_again_is_not_ours(sent):
 
 def test_a_result_beats_every_scheduler(sent):
     root, launch, folder = sent
+    folder.open(RUN)
     folder.write_json("result.json", {})
     for word in ("RUNNING", "FAILED", "CANCELLED"):
         assert state(root, Fake(line(launch, word))) == "done"

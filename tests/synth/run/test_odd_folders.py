@@ -166,7 +166,7 @@ def test_a_damaged_result_is_reported_not_trained_over(tmp_path):
     path.write_text(re.sub(r'"steps": \d+', '"steps": 9', path.read_text()))
     (outcome,) = train(RUNS[:1], tmp_path, OFTEN, build=TinyPack)
     assert outcome.state == "failed"
-    assert "result.json is damaged" in outcome.message
+    assert "result.json was changed after it was written. Restore" in outcome.message
 
 
 def test_metrics_are_never_appended_to_a_removed_folder(tmp_path):

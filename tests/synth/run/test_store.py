@@ -173,9 +173,12 @@ def test_a_changed_file_of_a_done_run_is_named(tmp_path, name, how):
 def test_an_empty_or_torn_result_makes_no_run_done(tmp_path, content):
     folder = finished(tmp_path)
     (folder.path / "result.json").write_text(content)
-    assert folder.state() == "failed"
-    assert "result.json is damaged" in folder.failure()
-    assert "result.json is damaged" in verify(folder.path)[0]
+    assert folder.state() == "unreadable"
+    (problem,) = folder.damage()
+    path = str(folder.path / "result.json")
+    assert problem.startswith(f"{path} is not valid JSON (")
+    assert problem.endswith("). Restore it, or remove it to train the run again.")
+    assert problem.count(path) == 1
 
 
 def test_results_without_digests_of_their_own_still_count(tmp_path):
