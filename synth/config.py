@@ -18,7 +18,7 @@ from synth.objectives.objective import ObjectiveConfig
 from synth.scales import Scale, resolve
 from synth.shapes.embedding_shape import EmbeddingConfig
 from synth.shapes.mixer_shapes import MixerConfig
-from synth.tasks.checks import require_fitting
+from synth.tasks.checks import evaluated
 from synth.tasks.task import EvaluationSet, Split, Task, TaskConfig
 
 
@@ -184,11 +184,12 @@ class RunConfig(Part):
         of the context, none to evaluate on, or rows with a token outside the vocabulary;
         an `OSError` when files cannot be read.
         """
-        task, most = self.build_task(), self._most_examples
-        task.require_rows(self.training.context)
-        sets = self.require_evaluation() or {most: task.evaluation_sets(most)}
-        for chosen in sets[most]:
-            require_fitting(task, "evaluation_sets", chosen.rows)
+        task, training = self.build_task(), self.training
+        task.require_rows(training.context)
+        sets = self.require_evaluation()
+        for examples in {training.evaluation_examples, training.final_examples}:
+            if examples and examples not in sets:
+                evaluated(task, examples)
 
     def require_evaluation(self) -> dict[int, list[EvaluationSet]]:
         """Refuse learned positions that are fewer than evaluation needs (`ValueError`).
@@ -198,16 +199,13 @@ class RunConfig(Part):
         """
         if self.model.positions != "learned":
             return {}
-        sets = self.build_task().evaluation_sets(self._most_examples)
+        training = self.training
+        most = max(training.evaluation_examples, training.final_examples)
+        sets = evaluated(self.build_task(), most)
         for chosen in sets:
-            longest = int((chosen.rows.example_RT > 0).sum(1).max(initial=0))
-            self.model.require_positions(longest, self.training.context)
-        return {self._most_examples: sets}
-
-    @property
-    def _most_examples(self) -> int:
-        """The examples of the largest evaluation."""
-        return max(self.training.evaluation_examples, self.training.final_examples)
+            longest = int((chosen.rows.example_RT > 0).sum(1).max())
+            self.model.require_positions(longest, training.context)
+        return {most: sets}
 
     @property
     def resolved_data_seed(self) -> int:

@@ -34,7 +34,7 @@ from synth.run.checkpoint import Checkpoint, Place, fill
 from synth.run.environment import capture
 from synth.run.execution import Execution
 from synth.run.spans import span, step_taken
-from synth.tasks.checks import require_declared
+from synth.tasks.checks import evaluated, require_declared
 from synth.tasks.stream import RowStream
 from synth.tasks.task import EvaluationSet, ItemCounts
 
@@ -301,7 +301,7 @@ class Pack:
     def evaluate(self, examples: int) -> list[list[Measurement]]:
         """Measurements of every lane on the task's fixed sets, in fp32."""
         if examples not in self.evaluation_sets:
-            self.evaluation_sets[examples] = self.task.evaluation_sets(examples)
+            self.evaluation_sets[examples] = evaluated(self.task, examples)
         rows: list[list[Measurement]] = [[] for _ in self.configs]
         self.items = [[] for _ in self.configs]
         for chosen in self.evaluation_sets[examples]:

@@ -301,6 +301,7 @@ class SpeculationProbe(RunProbe):
         """For a run on any task; an arm without drafts gives one token a pass."""
         from synth.decoding import why_no_drafts
         from synth.probes.speculation import speculation_scores
+        from synth.tasks.checks import evaluated
 
         objective = run.config.objective
         if objective.decodes_at_once:
@@ -308,7 +309,7 @@ class SpeculationProbe(RunProbe):
         if reason := why_no_drafts(objective):
             print(f"{run.path.name}: {reason}", file=sys.stderr)
         scores: list[Score] = []
-        for chosen in run.task.evaluation_sets(self.examples):
+        for chosen in evaluated(run.task, self.examples):
             scores += speculation_scores(run.model, run.task, chosen)
         return scores
 

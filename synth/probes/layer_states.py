@@ -20,6 +20,7 @@ from torch import Tensor
 from synth.command_words import as_typed
 from synth.models.decoder import PredictionModel
 from synth.models.heads import TrunkOutput
+from synth.tasks.checks import evaluated
 from synth.tasks.task import Rows, Task
 from synth.trained.loading import Run, load
 
@@ -169,7 +170,7 @@ def task_rows(
     The training stream is that of a data seed of its own (2^31), which no run uses.
     """
     if split == "test":
-        return [chosen.rows for chosen in task.evaluation_sets(examples)]
+        return [chosen.rows for chosen in evaluated(task, examples)]
     rows, count, block = [], 0, 0
     while count < examples:
         rows.append(task.train_rows(1 << 31, block, context)[: examples - count])

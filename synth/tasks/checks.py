@@ -15,7 +15,7 @@ from synth.identity import require
 if TYPE_CHECKING:
     from synth.metrics import Metric, Score
     from synth.tasks.exact import DrawnTask
-    from synth.tasks.task import Rows, Task
+    from synth.tasks.task import EvaluationSet, Rows, Task
 
 
 def drawn(
@@ -62,6 +62,24 @@ def _require_tokens(task: "Task", method: str, tokens: np.ndarray, least: int) -
                 f"{name} returned token {token}; the vocabulary has ids 1 to {most} "
                 "(0 is padding)."
             )
+
+
+def evaluated(task: "Task", examples: int) -> list["EvaluationSet"]:
+    """`task.evaluation_sets(examples)`, if each set has something to be judged on."""
+    name = f"{type(task).__name__}.evaluation_sets({examples})"
+    sets = task.evaluation_sets(examples)
+    if not sets:
+        raise ValueError(
+            f"{name} returned no set, so nothing would be measured. Return at least one."
+        )
+    for chosen in sets:
+        require_fitting(task, "evaluation_sets", chosen.rows)
+        if not chosen.rows.example_RT.any():
+            raise ValueError(
+                f"{name} returned the set {chosen.suite!r} without examples, so its "
+                "scores would be NaN. Return examples, or leave the set out."
+            )
+    return sets
 
 
 def require_declared(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from synth.tasks.checks import evaluated
 from synth.tasks.exact import ExactTask
 from synth.tasks.symbols import Symbols
 from synth.tasks.task import (
@@ -59,7 +60,7 @@ def batches(
     # Tasks with a single split may name validation sets within it (stories).
     judged = task.judged_on(split) if split in known else task
     found = False
-    for chosen in judged.evaluation_sets(count):
+    for chosen in evaluated(judged, count):
         own = "validation" if chosen.suite.startswith("validation") else "test"
         if own == split:
             found = True

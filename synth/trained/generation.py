@@ -17,6 +17,7 @@ from synth.evaluation import why_not_decoded
 from synth.identity import require
 from synth.models.decoder import PredictionModel
 from synth.seeding import generator
+from synth.tasks.checks import evaluated
 from synth.tasks.packing import PADDING
 from synth.tasks.task import EvaluationSet, Task
 
@@ -168,7 +169,7 @@ def questions(task: Task, count: int) -> list[EvaluationSet]:
 
     Raises `ValueError` when its rows are not each a question and an answer.
     """
-    chosen = task.evaluation_sets(count)[0]
+    chosen = evaluated(task, count)[0]
     if reason := why_not_decoded(chosen.rows):
         raise ValueError(f"The test set {chosen.suite!r} has no prompts: {reason}.")
     rows = range(min(count, len(chosen.rows)))

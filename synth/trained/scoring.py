@@ -12,6 +12,7 @@ from synth.decoding import greedy_decode
 from synth.evaluation import score_tokens, verified_scores, why_not_decoded
 from synth.metrics import Score
 from synth.models.decoder import PredictionModel
+from synth.tasks.checks import evaluated
 from synth.tasks.task import EvaluationSet
 from synth.trained.loading import load
 
@@ -31,7 +32,7 @@ def evaluate_folder(
     check_examples("--examples", examples)
     run = load(name, step=step, device=device, moved=moved)
     model, task = run.model, run.task
-    sets = task.evaluation_sets(examples)
+    sets = evaluated(task, examples)
     if free_running:
         return _free_running(model, sets, torch.device(device))
     scores: list[Score] = []

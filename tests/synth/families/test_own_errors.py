@@ -1,5 +1,6 @@
 """Each mistake in a task or objective of one's own is one line, with status 2."""
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -96,6 +97,33 @@ def test_rows_of_a_task_with_examples_of_several_lengths_are_checked(saved, use)
         ValueError, match=r"Reversal\.train_rows returned token 12; the"
     ):
         (sampled if use == "samples" else checked)(config)
+
+
+EVALUATION = """    def evaluation_sets(self, examples):
+        from synth.tasks.task import EvaluationSet
+
+        (whole,) = super().evaluation_sets(examples)
+        hard = EvaluationSet("hard", whole.rows[:KEPT])
+        return SETS
+
+    def draw("""
+
+
+@pytest.mark.parametrize(
+    ("sets", "kept", "said"),
+    [
+        ("[]", "1", "(8) returned no set, so nothing would be measured. Return"),
+        ("[whole, hard]", "0", "(8) returned the set 'hard' without examples, so its"),
+        ("[hard]", "examples // 8", "(4) returned the set 'hard' without examples"),
+        ("[hard]", "examples % 8", "(8) returned the set 'hard' without examples"),
+    ],
+)
+def test_an_evaluation_set_without_examples_is_refused(saved, sets, kept, said):
+    """Of the 4 examples while the run trains, and of the 8 at its end."""
+    own = EVALUATION.replace("SETS", sets).replace("KEPT", kept)
+    config = own_run(saved("    def draw(", own))
+    with pytest.raises(ValueError, match=re.escape(f"Reversal.evaluation_sets{said}")):
+        config.require_data()
 
 
 def test_a_metric_that_is_not_declared_stops_the_run_before_its_first_step(saved):
