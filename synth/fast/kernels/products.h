@@ -18,7 +18,10 @@ template <int M, int W>
 static inline void tile(long parts, long depth, Factor a, const float* b, long b_jump,
                         float* out, bool add) {
     Vector sum[M][W];
+    // Loops that are not unrolled at once would move the sums through memory.
+#pragma GCC unroll 12
     for (int m = 0; m < M; m++)
+#pragma GCC unroll 2
         for (int w = 0; w < W; w++)
             sum[m][w] = add ? load(out + (m * W + w) * LANES) : Vector{};
     for (long part = 0; part < parts; part++) {
@@ -35,7 +38,9 @@ static inline void tile(long parts, long depth, Factor a, const float* b, long b
             right += W * LANES;
         }
     }
+#pragma GCC unroll 12
     for (int m = 0; m < M; m++)
+#pragma GCC unroll 2
         for (int w = 0; w < W; w++) store(out + (m * W + w) * LANES, sum[m][w]);
 }
 
