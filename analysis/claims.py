@@ -2,10 +2,12 @@
 
 A claim has one primary contrast, fixed in the code: what is compared, at which sizes, and
 which sign is claimed. It is measured on the claim's own runs: of each size the setting
-that was trained on most tokens. A data seed gives one value, the mean over sizes.
+that was trained on most tokens. A data seed gives one value, the mean over sizes; sizes
+of fewer than five seeds are left out where others have five.
 
 above, below  supported: the 95 % t interval over seeds lies on the claimed side of zero;
-              contradicted: it lies on the other side;
+              contradicted: it lies on the other side. Equal values at all seeds have no
+              spread; for them the sign test decides, which takes six seeds;
 within        supported: it lies inside the margin; contradicted: outside of it;
 events        log-rank test of the times to a fixed level, stratified by size:
               supported, contradicted: p < 0.05 in or against the claimed direction;
@@ -16,8 +18,8 @@ undecided     otherwise, and always with fewer than five seeds. Also if not ever
 
 Where counts by test item are known, the 95 % interval over items must agree.
 There is no verdict ("not tested") without runs of the sizes that the claim speaks of,
-where both sides are at the floor or at the ceiling, and where seeds fall into two groups,
-whose mean describes neither.
+where both sides are at the floor or at the ceiling, and where seeds of a measure of known
+range fall into two groups, whose mean describes neither.
 
 The exploratory table has every other arm, size and part, with p values adjusted after
 Holm over the table. It does not affect verdicts.

@@ -49,7 +49,8 @@ def gradient_at_choices(frame: pl.DataFrame) -> Evidence | None:
     """C12: the choice points' share of the gradient, n = 4 minus n = 1."""
     rows = _choice_points(final_rows(frame, "choice-points"))
     rows = rows.filter(pl.col("slice") == "role=choice-point")
-    return compare_arms(select_metric(rows, "gradient_share", "probe/test"), FOUR)
+    shares = select_metric(rows, "gradient_share", "probe/test")
+    return compare_arms(shares.with_columns(span=pl.lit(1.0)), FOUR)
 
 
 def choices_learned(frame: pl.DataFrame) -> Evidence | None:

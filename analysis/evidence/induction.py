@@ -84,12 +84,12 @@ SMALL = 5_000_000
 OPEN, ALONE = pl.col("open_names") == 1, pl.col("books_parts") == 0
 
 
-def _with_ends(frame: pl.DataFrame, suite: str = NAMES_SUITE) -> pl.DataFrame:
+def _with_ends(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
     """Last second-token accuracies; their floor is guessing the commonest name."""
-    majority = select_metric(at_end(frame), "second_token_majority", suite)
+    majority = select_metric(at_end(frame), "second_token_majority", NAMES_SUITE)
     floors = majority.select("run_id", floor="value").unique("run_id")
     return (
-        _stories(frame)
+        _stories(frame, *varied)
         .join(floors, on="run_id", how="left")
         .with_columns(ceiling=pl.lit(1.0))
     )
@@ -115,7 +115,8 @@ def seen_over_unseen(frame: pl.DataFrame) -> Evidence | None:
 
 def gain_of_books(frame: pl.DataFrame) -> Evidence | None:
     """C4: n = 1, nine to one minus stories alone, at the end."""
-    rows = add_strata(_stories(frame, "books_parts").filter(pl.col("arm") == "n1"))
+    rows = _with_ends(frame, "books_parts").filter(pl.col("arm") == "n1")
+    rows = add_strata(rows.with_columns(side="books_parts"))
     differences = pair_by_seed(rows, STRATUM, "books_parts", 0, 9)
     return pool_strata(differences, rows, "nine to one minus stories alone")
 
@@ -124,21 +125,21 @@ def gain_by_size(frame: pl.DataFrame) -> Evidence | None:
     """C5: gain of n = 2 on the mix below 5M minus its gain above."""
     rows = _with_ends(frame).filter(~ALONE)
     small = pl.col("parameters") < SMALL
-    low, high = (compare_arms(rows.filter(side), "n2") for side in (small, ~small))
-    if low is None or high is None:
+    low, high, both = (
+        compare_arms(rows.filter(side), "n2") for side in (small, ~small, pl.lit(True))
+    )
+    if low is None or high is None or both is None:
         return None
     large = dict(zip(high.data_seeds_S, high.values_S, strict=True))
     pairs = zip(low.data_seeds_S, low.values_S, strict=True)
     gaps = {seed: value - large[seed] for seed, value in pairs if seed in large}
-    return replace(
-        low,
+    return replace(  # rates and obstacles are those of all sizes
+        both,
         runs=f"gain of {low.runs} minus gain at {high.runs.partition(' at ')[2]}",
         seeds=len(gaps),
-        parameters=low.parameters + high.parameters,
         values_S=tuple(gaps.values()),
         data_seeds_S=tuple(gaps),
         over_items=None,
-        obstacle=low.obstacle and high.obstacle,
     )
 
 

@@ -30,12 +30,12 @@ CHOICE = 2
 
 
 def _star(frame: pl.DataFrame, metric: str, answers: str) -> pl.DataFrame:
-    """A row for each finished run with n = 1: the metric as `value`, and three columns.
+    """A row for each finished run with n = 1: the metric as `value`, and four columns.
 
-    `difference` is the metric minus 1/d, `follows` the share right of the node after the
-    first hop that is right least often, given the true path so far, `graph` the text
-    G(d, l). Whole decoded paths do not tell: a model that guesses the first hop and ends
-    at the goal, which the question names, has left the edges.
+    `difference` is the metric minus 1/d, `span` is 1 - 1/d, `follows` the share right of
+    the node after the first hop that is right least often, given the true path so far,
+    `graph` the text G(d, l). Whole decoded paths do not tell: a model that guesses the
+    first hop and ends at the goal, which the question names, has left the edges.
     """
     rows = select_task(final_rows(frame, "star"), answers=answers)
     rows = rows.filter(pl.col("arm") == BASELINE)
@@ -59,6 +59,7 @@ def _star(frame: pl.DataFrame, metric: str, answers: str) -> pl.DataFrame:
     scores = scores.with_columns(
         graph=pl.format("G({}, {})", graph, length),
         difference=pl.col("value") - pl.col("guess"),
+        span=1 - pl.col("guess"),
     )
     return add_strata(scores, "graph")
 

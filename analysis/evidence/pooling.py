@@ -11,7 +11,7 @@ from analysis.comparisons import pair_by_seed
 from analysis.events import Better, Times, event_times, log_rank
 from analysis.evidence.pairs import CELL, difference_over_items
 from analysis.execution_paths import path_difference
-from analysis.modes import lower_group_size, span_of
+from analysis.modes import lower_group_size
 from analysis.settings import append_label, rates_are_tuned
 from analysis.statistics import Interval
 
@@ -126,7 +126,8 @@ def _find_obstacle(rows: pl.DataFrame) -> str:
     """Why a mean over seeds is no evidence; empty if it is.
 
     All sides of all strata are at the floor (their means below it, or above by the margin
-    at most), all are at the ceiling, or the seeds of one fall into two groups.
+    at most), all are at the ceiling, or the seeds of one fall into two groups. The range of
+    the measure is its column `span`, or floor to ceiling; without it there are no groups.
     """
     sides = [name for name in ("stratum", "arm", "side") if name in rows.columns]
     for name, sign in (("floor", 1), ("ceiling", -1)):
@@ -145,8 +146,10 @@ def _find_obstacle(rows: pl.DataFrame) -> str:
         if ends.height and (ends["distance"] <= ends["margin"]).all():
             return f"both sides are at the {name}"
     if {"floor", "ceiling"} <= set(rows.columns):
-        for _, cell in rows.drop_nulls(["value", "floor"]).group_by(sides):
-            if lower_group_size(cell["value"], span_of(cell)) is not None:
+        rows = rows.with_columns(span=pl.col("ceiling") - pl.col("floor"))
+    if "span" in rows.columns:
+        for _, cell in rows.drop_nulls(["value", "span"]).group_by(sides):
+            if lower_group_size(cell["value"], cell["span"].to_numpy().mean()):
                 return "seeds fall into two groups, whose mean describes neither"
     return ""
 

@@ -81,6 +81,14 @@ def test_each_direction_both_ways(direction, mean, expected):
     assert verdict(direction, draws(mean)) == expected
 
 
+def test_equal_values_at_all_seeds_decide_by_their_sign():
+    """They have no spread: five seeds on one side are p = 0.063, six 0.031."""
+    for direction, as_said in (("above", "supported"), ("below", "contradicted")):
+        assert verdict(direction, (0.5,) * 5) == "undecided"
+        assert verdict(direction, (0.5,) * 6) == as_said
+    assert "the sign test decides" in RULE
+
+
 def test_few_seeds_and_untuned_rates_never_decide():
     for direction in ("above", "below", "within"):
         for seeds in (1, 2, 3, 4):
@@ -388,6 +396,44 @@ def test_a_gain_of_small_models_alone(tmp_path, small, expected):
     assert np.mean(found.evidence.values_S) == pytest.approx(small, abs=0.02)
 
 
+def test_small_against_large_needs_good_runs_of_both(tmp_path):
+    """C5: rates of all sizes, and no size whose seeds fall into two groups."""
+    for sizes, gain in ((("1M",), 0.2), (("10M",), 0.0)):
+        write_stories_sweep(tmp_path, sizes=sizes, gain=gain, items=False)
+    frame = collect(tmp_path, TUNED).frame
+    of_large = pl.col("scale") == "10M"
+    sweep = pl.when(of_large).then(pl.lit("not chosen")).otherwise("sweep")
+    (untuned,) = judge_all(frame.with_columns(sweep=sweep), only=("C5",))
+    assert untuned.verdict == "undecided"
+    assert untuned.reason.endswith("rates were not tuned arm by arm")
+    (found,) = judge_all(in_two_groups(frame, of_large), only=("C5",))
+    assert (found.verdict, found.reason[:29]) == (
+        "not tested",
+        "seeds fall into two groups, w",
+    )
+
+
+def test_books_bring_nothing_that_two_groups_of_seeds_could_show(tmp_path):
+    write_stories_sweep(tmp_path, items=False)
+    mixed = in_two_groups(collect(tmp_path, TUNED).frame, pl.col("books_parts") == 9)
+    (found,) = judge_all(mixed, only=("C4",))
+    assert (found.verdict, found.reason[:29]) == (
+        "not tested",
+        "seeds fall into two groups, w",
+    )
+
+
+def in_two_groups(frame, where):
+    """Stories with a floor; of the runs `where`, seeds 0 and 1 never form induction."""
+    low = where & (pl.col("metric") == SECOND_TOKEN) & (pl.col("seed") < 2)
+    halved = pl.when(low).then(pl.col("value") / 10).otherwise("value").alias("value")
+    at_end = (pl.col("step") == 100) & (pl.col("suite") == "test_seen")
+    floors = frame.filter(at_end, pl.col("slice") == "").with_columns(
+        metric=pl.lit("second_token_majority"), value=pl.lit(0.0)
+    )
+    return pl.concat([frame.with_columns(halved), floors])
+
+
 def test_large_models_and_formed_circuits(tmp_path):
     how = {"sizes": ("100M",), "end": 0.88, "mix_gain": 0.1, "rise": 40}
     write_stories_sweep(tmp_path / "a", gain=-0.08, **how)
@@ -575,6 +621,17 @@ def test_star_claims_both_ways(tmp_path):
     assert [against[c] for c in ("C24", "C25")] == ["contradicted"] * 2
     write_star(tmp_path / "c", {"first_hop": 0.5}, later=0.3)
     assert verdicts(tmp_path / "c")["C24"] == "not tested", "it follows no edges"
+
+
+def test_first_hops_in_two_groups_have_no_mean(tmp_path):
+    """Two of five runs find the way: neither "at 1/d" nor "above" is true of all."""
+    write_star(tmp_path, {"first_hop": 0.5})
+    frame = collect(tmp_path, TUNED).frame
+    found_it = (pl.col("metric") == "first_hop") & (pl.col("seed") > 2)
+    value = pl.when(found_it).then(0.99).otherwise("value").alias("value")
+    (found,) = judge_all(frame.with_columns(value), only=("C24",))
+    assert found.verdict == "not tested"
+    assert found.reason.startswith("seeds fall into two groups")
 
 
 @pytest.mark.parametrize(
