@@ -48,10 +48,11 @@ def mean_interval(values_S: Iterable[float], share: bool = False) -> Interval:
     """95 % interval of a mean over seeds: `t_interval`, for shares on the logit scale.
 
     The t interval of the mean m of shares has the width w; on the logit scale that is
-    w / (m (1 - m)) (the delta method), and carried back it stays inside [0, 1]. That is
-    the interval of a proportion over clusters, Korn and Graubard (1998), Survey
-    Methodology 24. It covers 94 to 96 % of means of 0.05 to 0.95 at a spread over seeds
-    of up to a fifth of the largest possible, where t intervals cover 90 to 95 %
+    w / (m (1 - m)) (the delta method), and carried back it stays inside [0, 1]. It is the
+    logit interval of a proportion over clusters, one of those that Korn and Graubard
+    (1998), Survey Methodology 24, compare, and not the binomial one that bears their
+    names. It covers 94 to 96 % of means of 0.05 to 0.95 at a spread over seeds of up to a
+    fifth of the largest possible, where t intervals cover 90 to 95 %
     (`tests.bench.bench_coverage`), and 91 to 96 % for wider ones (t: 81 to 95 %).
     Differences of shares keep `t_interval`. Values outside of [0, 1] are no shares.
 
@@ -150,7 +151,8 @@ def share_difference(
     """Difference of two shares of `count` runs each, with Newcombe's 95 % interval.
 
     Method 10 of Newcombe (1998): the distances to Wilson's bounds, added in squares. The
-    pairing by seed is not used, which makes the interval the wider of the two.
+    pairing by seed is not used; where runs of one seed tend to succeed together, that
+    makes the interval too wide.
 
     >>> difference, bounds = share_difference(10, 0, 10)
     >>> difference, [round(bound, 2) for bound in bounds]
