@@ -2,8 +2,9 @@
 
 A file names its source, the runs of this suite that answer it (`where`) and the number
 that is compared (`metric`, `slice`). Rows are arms, columns settings or slices; a value is
-a number, or a number and its spread. `label` says where the numbers were read: P in the
-paper's text, R in a repository, N in notes of third parties.
+a number, or a number and its spread. A row has one `arm`, or `arms`, one a column. `label`
+says where the numbers were read: P in the paper's text, R in a repository, N in notes of
+third parties or off a figure.
 """
 
 import tomllib
@@ -32,8 +33,8 @@ class Row:
     """One row: an arm by the source's name, and its values, one a column."""
 
     name: str
-    arm: str | None = None
-    """Our arm; None if no objective here corresponds."""
+    arms: tuple[str | None, ...]
+    """Our arm in each column; None if no objective here corresponds."""
     values: tuple[tuple[float, ...], ...]
     """Value, and spread if printed."""
 
@@ -71,11 +72,12 @@ class Published:
                 f"{self.id}: rows are {names}, baseline {self.baseline!r}."
             )
         for row in self.rows:
-            if len(row.values) != len(self.columns):
-                raise ValueError(
-                    f"{self.id}: row {row.name!r} has {len(row.values)} values for "
-                    f"{len(self.columns)} columns."
-                )
+            for name in ("values", "arms"):
+                if (found := len(getattr(row, name))) != len(self.columns):
+                    raise ValueError(
+                        f"{self.id}: row {row.name!r} has {found} {name} for "
+                        f"{len(self.columns)} columns."
+                    )
 
     @property
     def unit(self) -> float:
@@ -105,9 +107,18 @@ def from_dict(name: str, values: dict[str, Any]) -> Published:
         Column(**default | column | {"where": tuple(column.get("where", ()))})
         for column in values.pop("columns")
     )
-    rows = tuple(
-        Row(**row | {"values": tuple(map(tuple, row["values"]))})
-        for row in values.pop("rows")
-    )
+    rows = tuple(_row(len(columns), **row) for row in values.pop("rows"))
     where = tuple(values.pop("where"))
     return Published(id=name, where=where, columns=columns, rows=rows, **values)
+
+
+def _row(
+    columns: int,
+    name: str,
+    values: Sequence[Sequence[float]],
+    arm: str | None = None,
+    arms: Sequence[str] = (),
+) -> Row:
+    """A row from the values of its file."""
+    each = tuple(arms) or (arm,) * columns
+    return Row(name=name, arms=each, values=tuple(map(tuple, values)))

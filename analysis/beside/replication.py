@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.beside.published import Column, Published, Row, published_tables
+from analysis.beside.published import Published, Row, published_tables
 from analysis.beside.verdict import Bounds, Verdict, judge, why_undecided
 from analysis.fields import Fields
 from analysis.modes import lower_group_size, span_of
@@ -70,21 +70,22 @@ def replication_rows(frame: pl.DataFrame) -> list[ReplicationRow]:
     return [
         _replication_row(table, place, row, setting, runs)
         for table in published_tables()
-        for place, column in enumerate(table.columns)
-        for setting, runs in _settings(ends, fields, table, column)
+        for place in range(len(table.columns))
+        for setting, runs in _settings(ends, fields, table, place)
         for row in table.rows
     ]
 
 
 def _settings(
-    ends: pl.DataFrame, fields: Fields, table: Published, column: Column
+    ends: pl.DataFrame, fields: Fields, table: Published, place: int
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """Our final values for a column: a frame for each setting, or one empty frame."""
+    column = table.columns[place]
     values = ends.filter(
         pl.col("suite") == table.suite,
         pl.col("metric") == table.metric,
         pl.col("slice") == column.slice,
-        pl.col("arm").is_in([row.arm for row in table.rows if row.arm]),
+        pl.col("arm").is_in([row.arms[place] for row in table.rows if row.arms[place]]),
     )
     try:
         values = fields.select_runs(values, [*table.where, *column.where])
@@ -102,7 +103,8 @@ def _replication_row(
 ) -> ReplicationRow:
     base = table.row(table.baseline)
     theirs, theirs_base = row.values[place], base.values[place]
-    values, base_values = (_by_seed(runs, one.arm, table.solved) for one in (row, base))
+    arm, base_arm = row.arms[place], base.arms[place]
+    values, base_values = (_by_seed(runs, one, table.solved) for one in (arm, base_arm))
     published = table.outcome(theirs)
     facts: dict[str, Any] = {
         "table": table.id,
@@ -110,7 +112,7 @@ def _replication_row(
         "label": table.label,
         "column": table.columns[place].name,
         "row": row.name,
-        "arm": row.arm,
+        "arm": arm,
         "printed": theirs[0] * table.unit,
         "published": published,
         "setting": setting,
@@ -126,7 +128,7 @@ def _replication_row(
     if len(pairs) < 2:
         return ReplicationRow(**facts, pairs=len(pairs), verdict="not run")
     ours, bounds = _our_difference(pairs, table.solved)
-    compared = runs.filter(pl.col("arm").is_in([row.arm, base.arm]))
+    compared = runs.filter(pl.col("arm").is_in([arm, base_arm]))
     in_groups = table.solved is None and _in_two_groups(pairs, span_of(runs))
     why = why_undecided(
         bounds, len(pairs), their_bounds, rates_are_tuned(compared), in_groups
@@ -162,7 +164,11 @@ def _by_seed(
 def _their_bounds(
     table: Published, value: Sequence[float], base: Sequence[float]
 ) -> Bounds:
-    """The interval of the published difference, in our unit."""
+    """The interval of the published difference, in our unit.
+
+    Sources print the spread of an arm, not of pairs. It is taken as if the two arms were
+    independent, so it is too wide where both saw the same graphs.
+    """
     difference = table.outcome(value) - table.outcome(base)
     if table.solved is not None:
         side = [math.copysign(TINY, difference), difference]

@@ -12,7 +12,7 @@ tokens    3 20 7 4 70 | 20 * 4 = 80 , 80 - 7 = 73 , 73 - 3 = 70
 - Every given number is used once, and so is every result but the last, which is the
   target. Numbers are whole and positive, one token each (the sources write digits): an
   answer of n numbers always has 6 n - 7 tokens, and a place in it always means the same.
-- Generation: n uniform numbers up to `largest_given`; n - 1 times two of those at hand,
+- Generation: n uniform numbers from 1 to `largest_given`; n - 1 times two of those at hand,
   uniformly, and one of the operations that they allow, uniformly; what is left is the
   target. `-` needs a positive and `/` a whole result, `+` and `*` one up to `largest`;
   `*` and `/` by 1 change nothing and are left out. One is always allowed.
@@ -27,8 +27,13 @@ tokens    3 20 7 4 70 | 20 * 4 = 80 , 80 - 7 = 73 , 73 - 3 = 70
   three in four are `-` and the floor is 0.20, since there is little choice.
 - Pause tokens (`.`) stand before `|`, if any.
 
+The sources draw a target first, uniformly from 10 to 100, then numbers below 100 that reach
+it, and show the first derivation that a search finds. Arithmetic on random numbers favours
+small targets, and knows no largest one below `largest`.
+
 Train and test are disjoint by the hash of the target and of the numbers in ascending
-order: an eighth of the problems is for testing, another for validation.
+order: an eighth of the problems is for testing, another for validation. The sources keep a
+tenth of the targets for testing instead, so theirs were never trained.
 """
 
 from collections.abc import Mapping

@@ -84,6 +84,28 @@ def test_some_published_numbers_are_those_of_their_tables():
     assert TABLES["blocksworld"].row("1-token").values[0] == (45.62,)
 
 
+def test_injection_through_one_layer_is_not_that_through_a_map():
+    """Table 2 has both, as table 1: 69.71 (a linear transfer) and 71.55 (one layer)."""
+    (row,) = (row for row in TABLES["graph-width"].rows if "injection" in row.name)
+    assert row.values[0] == (71.55, 0.73)
+    assert set(row.arms) == {"transfer2_injected"}
+
+
+def test_star_pools_look_as_far_ahead_as_the_source():
+    """To the goal from the centre: d = l - 2 tokens beyond the next one."""
+    table = TABLES["star-pools"]
+    lengths = [int(one.where[1].removeprefix("task.length=")) for one in table.columns]
+    for name, arms in (
+        ("MTP", [f"n{length - 1}_added" for length in lengths]),
+        ("JTP", [f"joint{length - 2}" for length in lengths]),
+        ("NextLat", [f"latent{length - 2}" for length in lengths]),
+    ):
+        assert list(table.row(name).arms) == arms
+    for run in CATALOGUE["star"]("pools"):
+        furthest = max(head.offset for head in run.objective.heads())
+        assert furthest in (1, run.task.length - 1)
+
+
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.id)
 def test_the_sweep_of_a_table_trains_its_arms(table):
     if not table.sweep:
@@ -91,7 +113,7 @@ def test_the_sweep_of_a_table_trains_its_arms(table):
     sweep = CATALOGUE[table.sweep]
     assert table.id in sweep.answers
     arms = {run.objective.arm for scale in sweep.scales for run in sweep(scale)}
-    assert {row.arm for row in table.rows if row.arm} <= arms
+    assert {arm for row in table.rows for arm in row.arms if arm} <= arms
 
 
 def test_a_difference_like_the_published_one_replicates(tmp_path):
@@ -261,6 +283,12 @@ def test_a_table_that_does_not_fit_is_refused():
         from_dict("x", values | {"rows": [{"name": "a", "values": [[1], [2]]}]})
     with pytest.raises(ValueError, match="baseline 'a'"):
         from_dict("x", values | {"columns": [], "rows": [{"name": "b", "values": []}]})
+    row = {"name": "a", "values": [[1]]}
+    with pytest.raises(ValueError, match="2 arms for 1 columns"):
+        from_dict("x", values | {"rows": [row | {"arms": ["n1", "n2"]}]})
+    assert from_dict("x", values | {"rows": [row | {"arm": "n1"}]}).row("a").arms == (
+        "n1",
+    )
 
 
 def test_the_command_prints_every_number_and_knows_its_tables(capsys):

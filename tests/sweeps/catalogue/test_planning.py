@@ -49,3 +49,12 @@ def test_the_paper_scales_are_as_many_epochs_as_the_sources_state():
             assert shown / run.task.pool == pytest.approx(epochs, rel=1e-3)
     arms = {run.objective.arm for run in sat("paper")}
     assert arms == {NEXT_TOKEN, *(f"n{n}_added" for n in range(2, 8))}
+
+
+def test_formulas_at_paper_have_the_clauses_of_the_source():
+    """Rows of 325 tokens: 51 clauses of 6 tokens, an answer of 18, and a mark."""
+    (task,) = {run.task for run in sat("paper")}
+    clauses = round(task.ratio * task.variables)
+    assert 6 * clauses + 2 * task.variables + 1 == 325
+    # A clause takes four tokens here ("1 -2 4 |"), an answer one a variable.
+    assert task.build().length == 4 * clauses + task.variables
