@@ -9,8 +9,11 @@ The runs of github.com/ysjprojects/awesome-mtp's README on Tiny Shakespeare, arm
 | 2 DeepSeek modules | `chain2_added` |
 | 1 shared module, 3 depths | `chain3_shared_added` |
 
-Heads are added on top of the full trunk; the extra heads share the weight 0.3. At `paper`,
-model and schedule are the source's; the five seeds are ours. The source's text does not
+Further heads come beside a head 1 of full depth; they share the weight 0.3. At `paper`,
+sizes and schedule are the source's; the five seeds are ours. Parallel blocks of the source
+read the state after its six layers, as `transfer4_w0.3` does; those of `n4_added_w0.3`
+branch off one layer before. Each block and module of the source has a last norm of its
+own, here they share one. The source's text does not
 come with the suite: set the environment variable `SYNTH_TEXT` to its file
 (karpathy/char-rnn, data/tinyshakespeare/input.txt). Without it the text is a megabyte of
 generated stories, whose numbers are not comparable with the source's. Acceptance by depth
@@ -29,7 +32,7 @@ from pathlib import Path
 from sweeps.catalogue.factorial import Factorial, sized_models
 from sweeps.sweep import sweep
 from synth.command_words import as_typed
-from synth.config import RunConfig, TrainingConfig
+from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.disk.cache import entry
 from synth.identity import digest
 from synth.objectives.chain import ChainConfig
@@ -74,12 +77,12 @@ SCALES = {
         seeds=5,
         training=replace(TRAINING, context=129, learning_rate=2e-3, precision="bf16"),
     ),
-    # 32 rows of 256 predicted characters; the source does not state warm-up and decay.
+    # 32 rows of 256 predicted characters.
     "paper": Factorial(
-        models=sized_models("d256-L6-h8"),
+        models=(ModelConfig(scale="d256-L6-h8", embeddings="tied"),),
         arms=ARMS,
         seeds=5,
-        training=replace(TRAINING, context=257, learning_rate=1e-3),
+        training=replace(TRAINING, context=257, learning_rate=1e-3, warmup_steps=100),
     ),
 }
 
