@@ -25,7 +25,8 @@ scores carry `given=k`. The last k positions of a row have no such token: they m
 of id 0, and are never scored.
 
 Not stated in the source, and settled so: the rotary position of a module's input is t;
-module weights are drawn as those of layers; M_k has no bias.
+module weights are drawn as those of layers; M_k has no bias; the last norm is the trunk's
+(public implementations give each module its own).
 """
 
 from dataclasses import dataclass

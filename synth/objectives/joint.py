@@ -23,10 +23,12 @@ last norm and the unembedding. Heads beyond the first carry `given=g`; inference
 head 1 alone. L = L_1 + (weight / D) sum of the rest, or another form of
 `synth.objectives.term_weights`.
 
-The half of h, the weight of 0.1 and D = 4 are those of a re-implementation of the paper,
-whose mechanics are not printed in full. Settled here: u_0 is a key but predicts nothing,
-since head 1 does; the attention has the rotary positions j and the norm of the other
-layers, and its output starts as theirs does, not at zero.
+The half of h, the weight of 0.1 and D = 4 are those of a re-implementation of the paper
+(RWKV-Lab), whose mechanics are not printed in full. Settled here, otherwise than there: u_0
+is a key but predicts nothing, since head 1 does; where u_g is added, it adds h[t]; the
+attention has the rotary positions j and the norm of the other layers, and its output starts
+as theirs does, not at zero. NextLat (arXiv 2511.05963, table 4) counts the module among the
+parameters of inference, so there the next token seems to pass through it too.
 """
 
 from dataclasses import dataclass

@@ -57,7 +57,8 @@ class MultiTokenConfig(WeightedHeadsConfig):
     layout: Layout = identity("parallel")
     """Input of head i: the trunk, the head before it, the head after it, or head 1."""
     budget: Literal["moved", "added"] = identity("moved")
-    """Head layers replace trunk layers (equal size, as in the paper) or come on top."""
+    """Head layers replace trunk layers (equal size, as in the paper), or those of heads
+    beyond the first come beside the last layer of a full depth, which is head 1."""
 
     def validate(self) -> None:
         """Refuse impossible horizons; one head has one form, whatever the layout."""

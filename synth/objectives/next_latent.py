@@ -27,8 +27,11 @@ of t; the term of distributions where token t+k+1 does too and, with `scored` an
 belongs to the answer. f is one module, 4 d^2 and 2 d parameters on top of the trunk; it
 runs D times. Inference uses the trunk alone.
 
-Settled here: states are compared after the last norm without its gain; the source uses
-layer norms and a bias in f, this model has neither; the weights are 1 by default.
+Settled here: f moves the state before the last norm, and states are compared after it,
+without its gain; the source moves and compares states after the last norm. It uses one
+layer norm over [g; e], and biases in f; here both parts have a norm of their own, without
+biases. The weights are 1 by default, as for most of its tasks (Countdown has 2 for states,
+Manhattan 0.1 for distributions).
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ register    r    r    r    r    r         position t+1, predicts x[t+2], reads x
 predicts    c    d    e    -    -         itself
 ```
 
-`off` is from 1 to `furthest`, one for all registers of a row, decided by the row's tokens.
+`off` is from 1 to `furthest`, one for all registers of a row, decided by the row's tokens:
+a row that comes again has the same one. Over rows the values are about equally common.
 A register counts if its target lies in the example of its place; with `scored` answer, if
 the next token and the target belong to the answer, as if registers stood there alone.
 

@@ -20,7 +20,8 @@ token. The readout is dropped at inference, so the model has the size of `n1`.
 
 The source trains (1 - a) L_next + a L_order (best a = 0.9) and, by default, the plain sum;
 `weight` is that of L_order. A window of 0 is the whole row, the source's default; since
-the softmax falls by e with each distance, 8 tokens hold over 99.9 % of it.
+the softmax falls by e with each distance, 8 tokens hold over 99.9 % of it. The source's
+rows look across the borders of documents, and positions without a target count in its mean.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Pointer chasing (k-hop): which node comes k steps after this one?
 
-The task Depo of facebookresearch/PhysicsLM4, with one token a node: a directed cycle
-through n nodes, its edges in random order, then queries of a number of steps and a node.
-Four nodes on the cycle 5 -> 2 -> 8 -> 3 -> 5:
+After the task Depo of facebookresearch/PhysicsLM4: a directed cycle through n nodes, its
+edges in random order, then queries of a number of steps and a node. Here n is fixed and a
+node is one token; Depo trains on cycles of 3 to N nodes, whose names have several tokens,
+and tests powers of two as k. Four nodes on the cycle 5 -> 2 -> 8 -> 3 -> 5:
 
 ```
 tokens   2 8 | 5 2 | 3 5 | 8 3 / >2 5 8 >1 3 5 >3 2 5
