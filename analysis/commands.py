@@ -13,6 +13,7 @@ import tyro
 from analysis.collect import Collected, collect
 from analysis.load_sweep import load_table, load_tables
 from analysis.parquet import lock_folder, results_folder, write
+from synth.cli.command_line import describe
 from synth.disk.files import make_folder, write_atomically
 from synth.identity import nearest
 
@@ -60,8 +61,8 @@ class Collect:
             for name in names:  # an error in one sweep does not stop the others
                 try:
                     refused += self._collect(name)
-                except ValueError as error:
-                    refused.append(f"{name}: {error}")
+                except (ValueError, OSError) as error:
+                    refused.append(f"{name}: {describe(error)}")
         for text in refused:
             print(f"error: {text}", file=sys.stderr)
         return 2 if refused else 0
@@ -75,17 +76,14 @@ class Collect:
                 f"SWEEP must be a folder of runs in {self.runs}; got {name!r}."
             )
         path = self.results / f"{name}.parquet"
-        try:
-            collected = collect(
-                self.runs / name,
-                name,
-                path if path.exists() else None,
-                full=self.full,
-                drop_missing=self.drop_missing,
-                replace=self.replace,
-            )
-        except OSError as error:
-            raise ValueError(f"{error.filename}: {error.strerror}.") from None
+        collected = collect(
+            self.runs / name,
+            name,
+            path if path.exists() else None,
+            full=self.full,
+            drop_missing=self.drop_missing,
+            replace=self.replace,
+        )
         if collected.changed:
             write(collected.frame, path)
         if self.json:

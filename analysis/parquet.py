@@ -241,7 +241,8 @@ def _lacks_measure(side: str) -> pl.Expr:
 def lock_folder(folder: Path) -> Iterator[None]:
     """Lock `folder`, which is created if needed, against other collections.
 
-    The lock (`flock` on the folder) ends with the process.
+    The lock (`flock` on the folder) ends with the process. What a killed one was writing
+    is removed.
 
     Raises `ValueError` when it is not free within `LOCK_TIMEOUT_S`.
     """
@@ -256,6 +257,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
                     f"{LOCK_TIMEOUT_S:.0f} s. Wait for it, or end it, then call again."
                 )
             time.sleep(0.05)
+        for leftover in folder.glob(".*.parquet.*.tmp"):
+            with contextlib.suppress(OSError):  # another user's
+                leftover.unlink()
         yield
     finally:
         os.close(handle)

@@ -65,7 +65,7 @@ def status(call: Callable[[], int], mistakes: Mistakes = tuple) -> int:
         if not (blamed or isinstance(error, (ValueError, OSError, *mistakes()))):
             raise
         what = "standard output: " if exit_status is not None else ""
-        _complain(f"error: {what}{blamed or _words(error)}")
+        _complain(f"error: {what}{blamed or describe(error)}")
         return 2
     except KeyboardInterrupt:
         _complain("interrupted")
@@ -153,7 +153,7 @@ _ADVICE |= dict.fromkeys(
 )
 
 
-def _words(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """The message of an error; for one of the system: file, reason, advice."""
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)

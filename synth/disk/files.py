@@ -41,7 +41,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            error.filename = error.filename or str(path)  # a full disk names no file
+            error.filename = str(path)  # a full disk names no file
         raise
     sync_folder(path.parent)
 
@@ -104,6 +104,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
         yield temporary
         sync_tree(temporary)
         temporary.rename(path)
+    except OSError as error:
+        if error.errno and error.filename is None:  # a full disk
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     sync_folder(path.parent)

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from synth.config import RunConfig
@@ -30,6 +29,7 @@ from synth.export.hub_tokenizer import padding_of, tokenizer_files
 from synth.models.elementwise import EPSILON
 from synth.models.layer import Layer
 from synth.models.mixers.attention import Attention
+from synth.run.checkpoint import write_tensors
 from synth.trained.loading import Run
 
 
@@ -71,7 +71,7 @@ def export(run: Run, folder: Path) -> None:
         for name, text in texts.items():
             (temporary / name).write_bytes(text.encode())
         file = temporary / "model.safetensors"
-        save_file(llama_weights(run), file, metadata={"format": "pt"})
+        write_tensors(file, llama_weights(run), {"format": "pt"})
         file.chmod((temporary / "config.json").stat().st_mode)
 
 

@@ -91,7 +91,7 @@ def save(folder: RunFolder, checkpoint: Checkpoint, keep_every: int = 0) -> None
     try:
         files = {_WEIGHTS: checkpoint.weights, _MOMENTS: checkpoint.moments}
         crc = {
-            name: _write_tensors(temporary / name, tensors)
+            name: write_tensors(temporary / name, tensors)
             for name, tensors in files.items()
             if tensors
         }
@@ -198,10 +198,16 @@ def _remove(path: Path) -> None:
     shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> int:
-    """Write and sync tensors; the crc32 of the file."""
+def write_tensors(
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None
+) -> int:
+    """Write and sync tensors in the format of safetensors; the crc32 of the file.
+
+    Raises `OSError`, naming the file, when the disk is full, say.
+    """
     try:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, path)
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(contiguous, path, metadata)
     except SafetensorError as error:  # a full disk, say
         raise OSError(f"{path} cannot be written: {error}") from None
     return _crc(path, sync=True)

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import threading
 import polars as pl
 import pytest
 
+import analysis.parquet
 from analysis.__main__ import main
 from analysis.collect import collect
 from analysis.merging import merge_tables
@@ -163,6 +165,60 @@ def test_a_full_disk_is_one_message_and_the_old_table_stays(
     assert err.count("\n") == 1
     assert path.read_bytes() == before
     assert [p.name for p in results.iterdir()] == [path.name], "no litter"
+
+
+def test_a_full_disk_under_one_table_does_not_stop_the_others(
+    sweep, tmp_path, monkeypatch, capsys
+):
+    """Each table that cannot be written is named."""
+    config = polynomial_run(seed=50)
+    for name in ("one", "two", "three"):
+        write_run(tmp_path / "runs" / name, config, polynomial_rows(config, half))
+    results = tmp_path / "results"
+    whole = analysis.parquet.write_atomically
+
+    def full(path, content):
+        if path.stem != "three":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        whole(path, content)
+
+    monkeypatch.setattr("analysis.parquet.write_atomically", full)
+    command = ["collect", "--runs", str(tmp_path / "runs"), "--results", str(results)]
+    assert main(command) == 2
+    assert [path.name for path in results.iterdir()] == ["three.parquet"]
+    said = "No space left on device. Make room, then call again."
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: {name}: {results / name}.parquet: {said}" for name in ("one", "two")
+    ]
+
+
+@pytest.mark.parametrize("command", ["collect", "merge"])
+def test_a_table_outlives_the_kill_of_a_process_that_writes_it(
+    sweep, tmp_path, command
+):
+    results = tmp_path / "results"
+    collecting = ["collect", "--runs", str(sweep.parent), "--results", str(results)]
+    assert main(collecting) == 0
+    (path,) = results.iterdir()
+    before = path.read_bytes()
+    config = polynomial_run(seed=50)
+    other = write_run(tmp_path / "here" / sweep.name, config, []).parent
+    merging = ["merge", str(path), str(other), "--to", str(path)]
+    if command == "collect":
+        write_run(sweep, config, [])
+    code = (
+        "import os, signal, sys; from analysis.__main__ import main\n"
+        "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "main(sys.argv[1:])"
+    )
+    words = collecting if command == "collect" else merging
+    killed = subprocess.run([sys.executable, "-c", code, *words], timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    assert path.read_bytes() == before
+    assert len(list(results.iterdir())) == 2
+    assert main(words) == 0
+    assert list(results.iterdir()) == [path]
+    assert config.run_id in read(path)["run_id"]
 
 
 def test_nothing_new_writes_nothing(sweep, tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
 """What was written outlasts a kill at any call and a power cut at any moment."""
 
+import errno
 import random
 
+import pytest
 import torch
 
 from synth.disk import files
@@ -78,6 +80,15 @@ def test_a_whole_folder_is_there_with_all_its_content_or_not_at_all(tmp_path):
         if (root / "copy").exists():
             for name in ("a", "part/b"):
                 assert (root / "copy" / name).read_bytes() == NEW
+
+
+def test_a_full_disk_under_a_whole_folder_is_named_by_its_final_place(tmp_path):
+    with (
+        pytest.raises(OSError, match=rf"No space left .*: '{tmp_path / 'copy'}'$"),
+        files.whole_folder(tmp_path / "copy"),
+    ):
+        raise OSError(errno.ENOSPC, "Detail: full")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_newest_checkpoints_are_whole_and_stay_once_they_are_saved(tmp_path):
