@@ -149,14 +149,14 @@ def _merge(
         return (
             status("failed")
             if failed
-            else status("running", _format_step(root, run_id))
+            else status("running", _format_step(root, run_id, record))
         )
     if failed:
         return status("failed")
     if run.state == "unreadable":
         return status("unreadable")
     if run.state == "running":
-        return status("running", _format_step(root, run_id))
+        return status("running", _format_step(root, run_id, record))
     if record.cancelled:
         return status("cancelled")
     if entry is None:
@@ -198,7 +198,10 @@ def _explain_timeout(record: JobRecord) -> str:
     )
 
 
-def _format_step(root: Path, run_id: str) -> str:
+def _format_step(root: Path, run_id: str, record: JobRecord) -> str:
+    """The step of the current attempt; empty until its worker has reported one."""
+    if record.started is None:  # progress.json is from an earlier attempt
+        return ""
     try:
         progress = RunFolder(root, run_id).read_json("progress.json")
         return f"step {progress['step']} of {progress['steps']}" if progress else ""

@@ -17,6 +17,7 @@ from slurm.job_record import FOLDER, read_record
 from slurm.job_record import write_record as write
 from slurm.ledger import SubmittedArray, lock_launches, read_launches, reconcile
 from slurm.profile import Profile
+from slurm.progress_guard import claim_runs
 from slurm.queue import QueueEntry, parse_squeue
 from slurm.status import cancel, read_status
 from slurm.submission import SubmissionRefused, live_jobs, refuse_inside_job, submit
@@ -104,6 +105,27 @@ def test_a_job_out_of_time_says_what_to_change(sent):
     assert "raise `signal_delay_s` or `time`" in found.detail
     assert "timed out" in found.line()
     assert "job 12_0" in found.line()
+
+
+def test_no_step_of_an_earlier_attempt_is_shown(sent):
+    """Cancelled at step 480 and sent again: the new job has not said anything yet."""
+    root, launch, folder = sent
+    folder.open(RUN)
+    record = dataclasses.replace(read_record(root, RUN.run_id), started=time.time())
+    write(root, RUN.run_id, record)
+    folder.write_json("progress.json", {"step": 480, "steps": 500})
+
+    def shown(launch):
+        return read_status(root, [RUN.run_id], Fake(line(launch, "RUNNING"))).runs[0]
+
+    assert shown(launch).detail == "step 480 of 500"
+    again = SubmittedArray.create(root, "again", "cpu", [[RUN], [tiny(1)]])
+    again = again.record_job(root, "12")
+    assert (shown(again).state, shown(again).detail) == ("running", "")
+    assert claim_runs(root, again, 0, [RUN]) == [RUN]
+    assert (shown(again).state, shown(again).detail) == ("running", "")
+    folder.write_json("progress.json", {"step": 20, "steps": 500})
+    assert shown(again).detail == "step 20 of 500"
 
 
 def test_squeue_comes_before_sacct(sent):

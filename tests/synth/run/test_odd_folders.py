@@ -150,6 +150,19 @@ def test_leftovers_of_killed_trainers_go(tmp_path, monkeypatch):
     assert not litter.exists()
 
 
+def test_the_progress_of_an_earlier_session_goes_before_training(tmp_path, monkeypatch):
+    half_trained(tmp_path, monkeypatch, runs=RUNS[:1])
+    path = tmp_path / RUNS[0].run_id / "progress.json"
+    path.write_text('{"step": 3}')
+    there = []
+
+    def watch(event):
+        there.append((event.kind, path.exists()))
+
+    train(RUNS[:1], tmp_path, OFTEN, watch, build=TinyPack)
+    assert there[0] == ("begin", False)
+
+
 def test_moments_go_when_a_kill_left_them_behind(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("synth.run.checkpoint.drop_moments", lambda *_: None)
