@@ -6,6 +6,7 @@ import polars as pl
 
 from analysis.arm_names import BASELINE, arms_of
 from analysis.claims import Evidence, ExploratoryTest
+from analysis.comparisons import pair_by_seed
 from analysis.evidence.pairs import (
     CELL,
     add_settings,
@@ -14,6 +15,7 @@ from analysis.evidence.pairs import (
     split_groups,
 )
 from analysis.evidence.pooling import (
+    STRATUM,
     add_strata,
     compare_events,
     pool_strata,
@@ -29,15 +31,21 @@ CHOICE = 2
 """Position of the first hop in an answer; what comes later, an edge leads to."""
 
 
-def _star(frame: pl.DataFrame, metric: str, answers: str) -> pl.DataFrame:
-    """A row for each finished run with n = 1: the metric as `value`, and four columns.
+ANSWERS = "task.answers"
+"""Column of the order in which a path is written, which settings do not tell apart."""
+
+
+def _star(frame: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """A row for each finished run with n = 1: the metric as `value`, and five columns.
 
     `difference` is the metric minus 1/d, `span` is 1 - 1/d, `follows` the share right of
     the node after the first hop that is right least often, given the true path so far,
-    `graph` the text G(d, l). Whole decoded paths do not tell: a model that guesses the
-    first hop and ends at the goal, which the question names, has left the edges.
+    `graph` the text G(d, l), and `ANSWERS`. Whole decoded paths do not tell whether edges
+    are followed: a model that guesses the first hop and ends at the goal, which the
+    question names, has left the edges.
     """
-    rows = select_task(final_rows(frame, "star"), answers=answers)
+    answers = pl.col("config").str.json_path_match(f"$.{ANSWERS}")
+    rows = final_rows(frame.with_columns(answers.alias(ANSWERS)), "star", ANSWERS)
     rows = rows.filter(pl.col("arm") == BASELINE)
     whole = rows.filter(pl.col("slice") == "")
     guesses = select_metric(whole, "arm_floor", "test")
@@ -66,15 +74,16 @@ def _star(frame: pl.DataFrame, metric: str, answers: str) -> pl.DataFrame:
 
 def first_hop(frame: pl.DataFrame) -> Evidence | None:
     """C24: first hop minus 1/d with n = 1, of runs that get every later node right."""
-    rows = _star(frame, "first_hop", "forward")
+    rows = _star(frame, "first_hop").filter(pl.col(ANSWERS) == "forward")
     rows = rows.filter(pl.col("follows") >= FOLLOWED)
     return pool_strata(rows, rows, "first hop minus 1/d, n = 1")
 
 
 def reversed_paths(frame: pl.DataFrame) -> Evidence | None:
-    """C25: path accuracy minus 1/d with n = 1 and reversed answers."""
-    rows = _star(frame, "path", "reversed")
-    return pool_strata(rows, rows, "path accuracy minus 1/d, n = 1, reversed")
+    """C25: path accuracy with n = 1, reversed answers minus forward ones of one graph."""
+    rows = _star(frame, "path").with_columns(side=pl.col(ANSWERS))
+    pairs = pair_by_seed(rows, STRATUM, ANSWERS, "forward", "reversed")
+    return pool_strata(pairs, rows, "path accuracy, n = 1, reversed minus forward")
 
 
 def _compare_times_to_solve(

@@ -27,13 +27,14 @@ PATHS = (
         "Reversed targets solve what next-token prediction cannot.",
         STAR,
         Contrast(
-            "path accuracy minus 1/d with n = 1 and reversed answers",
+            "path accuracy with n = 1, reversed answers minus forward ones, same graphs",
             "above",
             paths.reversed_paths,
             effect=0.2,
         ),
         paths.star_arms,
         settling_command("star", "night", arms="n1"),
+        "Where next-token prediction solves forward paths too, there is nothing to gain.",
     ),
     Claim(
         "C26",

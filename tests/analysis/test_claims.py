@@ -611,16 +611,24 @@ def write_star(root, metrics, horizon=1, curve=(1.0, 1.0), later=1.0, **fields):
 
 
 def test_star_claims_both_ways(tmp_path):
-    write_star(tmp_path / "a", {"first_hop": 0.5})
+    write_star(tmp_path / "a", {"first_hop": 0.5, "path": 0.5})
     write_star(tmp_path / "a", {"path": 0.99}, answers="reversed")
     as_said = verdicts(tmp_path / "a")
     assert [as_said[c] for c in ("C24", "C25")] == ["supported"] * 2
-    write_star(tmp_path / "b", {"first_hop": 0.9})
+    write_star(tmp_path / "b", {"first_hop": 0.9, "path": 0.9})
     write_star(tmp_path / "b", {"path": 0.3}, answers="reversed")
     against = verdicts(tmp_path / "b")
     assert [against[c] for c in ("C24", "C25")] == ["contradicted"] * 2
     write_star(tmp_path / "c", {"first_hop": 0.5}, later=0.3)
     assert verdicts(tmp_path / "c")["C24"] == "not tested", "it follows no edges"
+
+
+def test_reversed_paths_prove_nothing_where_forward_ones_are_solved(tmp_path):
+    """C25 is about what next-token prediction cannot do: 0.99 is no gain over 0.99."""
+    write_star(tmp_path, {"path": 0.99}, answers="reversed")
+    assert verdicts(tmp_path)["C25"] == "not tested", "nothing to compare with"
+    write_star(tmp_path, {"first_hop": 0.99, "path": 0.99})
+    assert verdicts(tmp_path)["C25"] == "undecided"
 
 
 def test_first_hops_in_two_groups_have_no_mean(tmp_path):
