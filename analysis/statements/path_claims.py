@@ -49,6 +49,7 @@ PATHS = (
         ),
         paths.star_arms,
         settling_command("star", "paper"),
+        "Tests one step of the growth: on this graph four heads do what two do not.",
     ),
     Claim(
         "C27",
@@ -63,6 +64,7 @@ PATHS = (
         ),
         paths.star_arms,
         settling_command("star", "paper"),
+        "Tests that token order is earlier, not that the others fail.",
     ),
     Claim(
         "C28",

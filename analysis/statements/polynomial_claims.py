@@ -21,7 +21,7 @@ POLYNOMIALS = (
         ),
         polynomial.polynomial_in_domain,
         settling_command("polynomial", "paper"),
-        "Each m and n = 4 are in the exploratory table.",
+        "Tests the mean over m; each m and n = 4 are in the exploratory table.",
     ),
     Claim(
         "C8",
