@@ -80,7 +80,7 @@ def _claim_run(
         # Started before the launcher could write its record.
         record = launch.initial_record(root, element, run_id)
         record = dataclasses.replace(record, job_id=own_job_id())
-    folder.remove("progress.json")  # an earlier attempt's, until this one has its own
+    folder.drop_progress()
     record = _mark_started(folder, record)
     write_record(root, run_id, record)
     return record

@@ -158,7 +158,7 @@ class _Session:
             with self._failing_alone(lane):
                 folder.require_present()
                 folder.remove("failure.json")
-                folder.remove("progress.json")
+                folder.drop_progress()
                 checkpoints.discard_after(folder, self.start)
                 folder.metrics.cut(
                     restored[lane].place.metrics_bytes if restored else 0

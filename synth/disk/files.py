@@ -201,7 +201,7 @@ def _require_regular(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = {stat.S_IFIFO: "FIFO", stat.S_IFDIR: "folder", stat.S_IFSOCK: "socket"}
         name = kind.get(stat.S_IFMT(status.st_mode), "device")
-        raise ValueError(f"{path} must be a regular file; it is a {name}. Remove it.")
+        raise ValueError(f"{path} must be a regular file; it is a {name}.")
 
 
 def content_digest(path: Path, after: int = 0) -> str:

@@ -262,6 +262,11 @@ class RunFolder:
         """Remove a file of the folder if it is there."""
         (self.path / name).unlink(missing_ok=True)
 
+    def drop_progress(self) -> None:
+        """Remove what an earlier attempt said; it is for people, so no error matters."""
+        with contextlib.suppress(OSError):
+            self.remove("progress.json")
+
     def append_metrics(self, measurements: list[Measurement]) -> int:
         """Append whole lines and return the length of the file in bytes.
 

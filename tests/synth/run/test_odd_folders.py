@@ -154,13 +154,15 @@ def test_the_progress_of_an_earlier_session_goes_before_training(tmp_path, monke
     half_trained(tmp_path, monkeypatch, runs=RUNS[:1])
     path = tmp_path / RUNS[0].run_id / "progress.json"
     path.write_text('{"step": 3}')
+    (tmp_path / RUNS[1].run_id / "progress.json").mkdir(parents=True)  # stops nothing
     there = []
 
     def watch(event):
         there.append((event.kind, path.exists()))
 
-    train(RUNS[:1], tmp_path, OFTEN, watch, build=TinyPack)
+    first, second = train(RUNS[:2], tmp_path, OFTEN, watch, build=TinyPack)
     assert there[0] == ("begin", False)
+    assert (first.state, second.state) == ("done", "done")
 
 
 def test_moments_go_when_a_kill_left_them_behind(tmp_path, monkeypatch):
