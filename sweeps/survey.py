@@ -78,19 +78,31 @@ def _one_run(path: Path) -> str:
 
 
 def read_configs(root: Path) -> tuple[list[RunConfig], list[str]]:
-    """The configurations of the runs in a folder, and a sentence for each unreadable one.
+    """The configurations of the runs in a folder, and sentences about what is left out.
+
+    That is each run whose configuration cannot be used; finished ones, which may be of
+    another version, share a sentence.
 
     Raises `ValueError` when the folder has no run.
     """
     from slurm.submitted_runs import stored_config
 
-    configs, left_out = [], []
+    configs, left_out, finished = [], [], []
     for run in survey(root, ask=PromptAsk()).runs:
         try:
             configs.append(stored_config(root, run.run_id))
         except (OSError, ValueError, IndexError) as error:
-            if run.state != "done":
+            if run.state == "done":
+                finished.append(f"{run.run_id}: {error}")
+            else:
                 left_out.append(f"{run.run_id} is left out: {error}")
+    if finished:
+        several = (
+            f"{len(finished)} finished runs are"
+            if finished[1:]
+            else "1 finished run is"
+        )
+        left_out.append(f"{several} left out, first {finished[0]}")
     if not configs:
         raise ValueError("\n".join([f"There are no runs in {root}.", *left_out]))
     return configs, left_out

@@ -134,11 +134,10 @@ def member(family: str, values: Any, owner: str) -> Any:
     Raises `ValueError` when there is no kind, or no member of that kind; names the
     nearest.
     """
-    if not isinstance(values, Mapping):
+    if not isinstance(values, Mapping) or "kind" not in values:
         raise ValueError(f"{owner} must be an object with a 'kind'; got {values!r}.")
     given = dict(values)
-    kind = given.pop("kind", None)
-    return require_member(family, str(kind)).from_dict(given)  # type: ignore[attr-defined]
+    return require_member(family, str(given.pop("kind"))).from_dict(given)  # type: ignore[attr-defined]
 
 
 def require_member(family: str, kind: str) -> type[Family]:

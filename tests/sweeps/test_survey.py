@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from sweeps.__main__ import main
+from sweeps.commands import RunCommand
 from sweeps.inline import InThisProcess
 from sweeps.inspection import Show, Status, next_command
 from sweeps.launch import LaunchOptions, launch
@@ -292,6 +293,15 @@ def test_folders_of_older_code_stay_readable(tmp_path, capsys):
     assert Status(runs=tmp_path).run() == 0
     assert Show(name=str(folder)).run() == 0
     assert "in_domain/accuracy" in capsys.readouterr().out
+    said = f"1 finished run is left out, first {folder.name}: "
+    said += "No task is called 'abolished'"
+    with pytest.raises(ValueError, match=said):
+        RunCommand(sweep=str(folder.parent)).run()
+    train([tiny_run()], folder.parent)
+    assert RunCommand(sweep=str(folder.parent)).run() == 0
+    captured = capsys.readouterr()
+    assert captured.err.startswith(said)
+    assert captured.out.startswith("1 runs, all done before")
 
 
 def test_links_that_lead_nowhere_are_no_runs_and_stop_nobody(tmp_path):
