@@ -55,6 +55,7 @@ def chain(horizon: int) -> ObjectiveConfig:
 
 NEXT_TOKEN = MultiTokenConfig()
 INJECTION = TransferConfig(horizon=2, depth=1, injection=True)
+LINEAR_INJECTION = TransferConfig(horizon=2, depth=0, injection=True)
 MAIN_ARMS = (
     NEXT_TOKEN,
     parallel(2),
@@ -66,7 +67,7 @@ NIGHT_ARMS = (
     *MAIN_ARMS,
     parallel(3),
     chain(3),
-    TransferConfig(horizon=2, depth=0, injection=True),
+    LINEAR_INJECTION,
     TransferConfig(horizon=3, depth=0, injection=True),
     TransferConfig(horizon=3, depth=1),
 )
@@ -111,7 +112,7 @@ GRAPHS = {
     "paper": path_design((GraphPathsConfig(),), PAPER_ARMS, seeds=50, steps=2000),
 }
 NARROW, WIDE = (replace(MODEL, scale=shape) for shape in ("d60-L1-h1", "d320-L1-h1"))
-WIDTH_ARMS = (NEXT_TOKEN, parallel(2), INJECTION)
+WIDTH_ARMS = (NEXT_TOKEN, parallel(2), INJECTION, LINEAR_INJECTION)
 
 
 def width_designs(seeds: int, steps: int) -> tuple[Factorial, ...]:
