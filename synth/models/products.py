@@ -6,7 +6,7 @@ a product in fp32, rounded once, is what bf16 units compute, up to the order of 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -38,17 +38,20 @@ def widen(x: Tensor) -> Tensor:
     return x.float() if _would_loop(x) else x
 
 
-def _widened(operation: Callable[..., Tensor]) -> Product:
-    def multiply(*operands: Tensor, out: Tensor | None = None) -> Tensor:
-        if not _would_loop(operands[0]):
-            return operation(*operands, out=out)
-        wide = operation(*(operand.float() for operand in operands))
-        return wide.bfloat16() if out is None else out.copy_(wide)
-
-    return multiply
+def product(*factors: Tensor, out: Tensor | None = None) -> Tensor:
+    """(N, M) times (M, E)."""
+    return _multiply(torch.mm, factors, out)
 
 
-product = _widened(torch.mm)
-"""(N, M) times (M, E)."""
-add_product = _widened(torch.addmm)
-"""The first matrix plus the product of the other two; `out` may be the first."""
+def add_product(*terms: Tensor, out: Tensor | None = None) -> Tensor:
+    """The first matrix plus the product of the other two; `out` may be the first."""
+    return _multiply(torch.addmm, terms, out)
+
+
+def _multiply(
+    operation: Callable[..., Tensor], operands: Sequence[Tensor], out: Tensor | None
+) -> Tensor:
+    if not _would_loop(operands[0]):
+        return operation(*operands, out=out)
+    wide = operation(*(operand.float() for operand in operands))
+    return wide.bfloat16() if out is None else out.copy_(wide)
