@@ -123,7 +123,7 @@ def _draw_panel(axes: Axes, table: Published, rows: Sequence[ReplicationRow]) ->
     axes.set_yticks(range(len(rows)), [_line_name(table, row) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     what = table.columns[0].name if len(table.columns) == 1 else table.metric
     axes.set_xlabel(f"{what.replace('_', ' ')}: difference from {table.baseline}")
     axes.set_title(f"{table.id} ({table.source})", loc="left")
