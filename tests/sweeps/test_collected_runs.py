@@ -66,7 +66,8 @@ def test_a_folder_speaks_for_itself_and_only_done_runs_count(tmp_path):
     (tmp_path / "c.parquet").write_text("no table")
     failed = tmp_path / "runs" / ids[2]
     failed.mkdir(parents=True)
-    (failed / "config.json").write_text("{}")
+    stored = {"config": tiny_run(1, 2).to_dict()}
+    (failed / "config.json").write_text(json.dumps(stored))
     (failed / "failure.json").write_text(json.dumps({"message": "it broke"}))
     configs = [tiny_run(1, seed) for seed in range(4)]
     found = survey(tmp_path / "runs", configs, tables=tmp_path)
