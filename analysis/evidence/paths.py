@@ -29,7 +29,8 @@ FOLLOWED = 0.9
 """A run follows edges if it gets at least this share of each later node right."""
 CHOICE = 2
 """Position of the first hop in an answer; what comes later, an edge leads to."""
-
+SOLVED = 0.95
+"""A run has solved its graphs if it gets at least this share of whole paths right."""
 
 ANSWERS = "task.answers"
 """Column of the order in which a path is written, which settings do not tell apart."""
@@ -80,10 +81,16 @@ def first_hop(frame: pl.DataFrame) -> Evidence | None:
 
 
 def reversed_paths(frame: pl.DataFrame) -> Evidence | None:
-    """C25: path accuracy with n = 1, reversed answers minus forward ones of one graph."""
-    rows = _star(frame, "path").with_columns(side=pl.col(ANSWERS))
+    """C25: whether a run with n = 1 solves, reversed answers minus forward ones.
+
+    Runs and not paths are counted: either nearly all paths of a run are right, or about
+    as many as by guessing.
+    """
+    solved = (pl.col("value") >= SOLVED).cast(pl.Float64)
+    rows = _star(frame, "path").drop("span", "ceiling", "items_right", strict=False)
+    rows = rows.with_columns(side=pl.col(ANSWERS), value=solved, floor=pl.lit(0.0))
     pairs = pair_by_seed(rows, STRATUM, ANSWERS, "forward", "reversed")
-    return pool_strata(pairs, rows, "path accuracy, n = 1, reversed minus forward")
+    return pool_strata(pairs, rows, "runs solved, n = 1, reversed minus forward")
 
 
 def _compare_times_to_solve(

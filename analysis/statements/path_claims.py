@@ -27,7 +27,8 @@ PATHS = (
         "Reversed targets solve what next-token prediction cannot.",
         STAR,
         Contrast(
-            "path accuracy with n = 1, reversed answers minus forward ones, same graphs",
+            "share of runs with n = 1 that get 95 % of paths right, reversed answers minus "
+            "forward ones, same graphs",
             "above",
             paths.reversed_paths,
             effect=0.2,

@@ -577,14 +577,16 @@ def test_a_verdict_where_seen_names_have_left_the_floor(tmp_path):
     assert unseen_verdict(tmp_path / "b", 0.3, 0.5).verdict == "contradicted"
 
 
-def write_star(root, metrics, horizon=1, curve=(1.0, 1.0), later=1.0, **fields):
-    """Five finished runs on star graphs with these scores, and a curve of `path`.
+def write_star(
+    root, metrics, horizon=1, curve=(1.0, 1.0), later=1.0, seeds=5, **fields
+):
+    """Finished runs on star graphs with these scores, and a curve of `path`.
 
     `later` is the share right of a node after the first hop, given the true path.
     """
     rng = np.random.default_rng(horizon)
     training = TrainingConfig(steps=100, batch_rows=2, context=128, warmup_steps=1)
-    for seed in range(5):
+    for seed in range(seeds):
         config = RunConfig(
             task=StarConfig(**fields),
             model=ModelConfig(scale="100k"),
@@ -611,12 +613,12 @@ def write_star(root, metrics, horizon=1, curve=(1.0, 1.0), later=1.0, **fields):
 
 
 def test_star_claims_both_ways(tmp_path):
-    write_star(tmp_path / "a", {"first_hop": 0.5, "path": 0.5})
-    write_star(tmp_path / "a", {"path": 0.99}, answers="reversed")
+    write_star(tmp_path / "a", {"first_hop": 0.5, "path": 0.5}, seeds=6)
+    write_star(tmp_path / "a", {"path": 0.99}, seeds=6, answers="reversed")
     as_said = verdicts(tmp_path / "a")
     assert [as_said[c] for c in ("C24", "C25")] == ["supported"] * 2
-    write_star(tmp_path / "b", {"first_hop": 0.9, "path": 0.9})
-    write_star(tmp_path / "b", {"path": 0.3}, answers="reversed")
+    write_star(tmp_path / "b", {"first_hop": 0.99, "path": 0.99}, seeds=6)
+    write_star(tmp_path / "b", {"path": 0.3}, seeds=6, answers="reversed")
     against = verdicts(tmp_path / "b")
     assert [against[c] for c in ("C24", "C25")] == ["contradicted"] * 2
     write_star(tmp_path / "c", {"first_hop": 0.5}, later=0.3)
@@ -629,6 +631,22 @@ def test_reversed_paths_prove_nothing_where_forward_ones_are_solved(tmp_path):
     assert verdicts(tmp_path)["C25"] == "not tested", "nothing to compare with"
     write_star(tmp_path, {"first_hop": 0.99, "path": 0.99})
     assert verdicts(tmp_path)["C25"] == "undecided"
+
+
+def test_reversed_paths_are_judged_by_runs_that_solve(tmp_path):
+    """Accuracies fall into two groups, and more than 1/d right is not solved."""
+    write_star(tmp_path / "a", {"path": 0.99}, seeds=10, answers="reversed")
+    write_star(tmp_path / "a", {"path": 0.9, "first_hop": 0.9}, seeds=10)
+    frame = collect(tmp_path / "a", TUNED).frame
+    low = (pl.col("metric") == "path") & (pl.col("seed") < 4)
+    low &= pl.col("config").str.contains("forward")
+    halves = pl.when(low).then(0.5).otherwise("value").alias("value")
+    (found,) = judge_all(frame.with_columns(halves), only=("C25",))
+    assert found.verdict == "supported"
+    assert found.evidence.values_S == (1.0,) * 10
+    write_star(tmp_path / "b", {"path": 0.9}, seeds=6, answers="reversed")
+    write_star(tmp_path / "b", {"path": 0.5, "first_hop": 0.5}, seeds=6)
+    assert verdicts(tmp_path / "b")["C25"] == "not tested", "none is solved"
 
 
 def test_first_hops_in_two_groups_have_no_mean(tmp_path):
