@@ -6,8 +6,9 @@ that was trained on most tokens. A data seed gives one value, the mean over size
 of fewer than five seeds are left out where others have five.
 
 above, below  supported: the 95 % t interval over seeds lies on the claimed side of zero;
-              contradicted: it lies on the other side. Equal values at all seeds have no
-              spread; for them the sign test decides, which takes six seeds;
+              contradicted: it lies on the other side. Of equal values at all seeds,
+              which have no spread, and of shares of runs (C25), the sign test decides;
+              it takes six seeds;
 within        supported: it lies inside the margin; contradicted: outside of it;
 events        log-rank test of the times to a fixed level, stratified by size:
               supported, contradicted: p < 0.05 in or against the claimed direction;
@@ -32,7 +33,7 @@ from typing import Literal
 
 import polars as pl
 
-from analysis.comparisons import Difference, holm, seeds_to_resolve
+from analysis.comparisons import Difference, holm, seeds_to_resolve, sign_test
 from analysis.events import LogRank, runs_to_resolve
 from analysis.statistics import Interval
 from synth.scales import format_count
@@ -64,6 +65,8 @@ class Evidence:
     """Share of the runs in which the event happened."""
     over_items: Interval | None = None
     """Interval of the mean over seeds for other test items."""
+    counts: bool = False
+    """Whether the values are shares of runs."""
     tuned: bool = False
     """Whether each arm and size has its own best rate (`rates_are_tuned`)."""
     obstacle: str = ""
@@ -252,6 +255,8 @@ def _judge_seeds(contrast: Contrast, evidence: Evidence) -> Verdict:
 def _p_value(evidence: Evidence) -> float:
     if evidence.events is not None:
         return evidence.events.p_value
+    if evidence.counts:
+        return sign_test(evidence.values_S)
     return Difference.of(evidence.values_S).p_value
 
 

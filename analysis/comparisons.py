@@ -54,9 +54,21 @@ def t_test(differences_S: Sequence[float]) -> float:
     if interval.count < 2:
         return 1.0
     if interval.spread <= 1e-12 * max(1.0, abs(interval.mean)):
-        return 1.0 if interval.mean == 0 else 2.0 ** (1 - interval.count)
+        return sign_test(differences_S)
     t = abs(interval.mean) / (interval.spread / math.sqrt(interval.count))
     return float(2 * stats.t.sf(t, interval.count - 1))
+
+
+def sign_test(differences_S: Sequence[float]) -> float:
+    """Two-sided exact p value of the hypothesis that both signs are equally likely.
+
+    Differences of zero do not count.
+
+    >>> sign_test([0.5, 1.0, 0.5, 0.5, 1.0, 0.5])
+    0.03125
+    """
+    signs = [value > 0 for value in differences_S if value != 0]
+    return float(stats.binomtest(sum(signs), len(signs)).pvalue) if signs else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

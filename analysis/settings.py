@@ -72,9 +72,11 @@ def rates_are_tuned(rows: pl.DataFrame) -> bool:
     """Whether every arm and size ran at the rate that a tuned sweep has for it.
 
     Names of tuned sweeps end in `-tuned`. Runs that an earlier sweep had at the same rate
-    are not trained again and count too. `rows` are of one setting, or have the column.
+    are not trained again and count too. `rows` are of one setting, or have the column;
+    so they may of `side`, what is compared besides arms.
     """
-    cell = [n for n in ("setting", "scale", "arm", *TUNED) if n in rows.columns]
+    columns = ("setting", "scale", "arm", "side", *TUNED)
+    cell = [name for name in columns if name in rows.columns]
     if "sweep" not in rows.columns:
         return False
     by_sweep = pl.col("sweep").str.ends_with("-tuned").any()

@@ -196,7 +196,7 @@ def test_the_run_of_the_readme_is_trained_and_read(tmp_path):
     """Both runs end, and their losses are printed from start to end."""
     (path,) = write_python(tmp_path, "README.md")
     printed = run_python(path)
-    assert printed.count("state='done'") == 2
+    assert printed.count("horizon=1") >= 2
     for arm in ("n1", "n2"):
         (folder,) = (tmp_path / "runs").glob(f"repeats-{arm}-10k-s0-*")
         lines = (folder / "metrics.jsonl").read_text().splitlines()
@@ -207,7 +207,7 @@ def test_the_run_of_the_readme_is_trained_and_read(tmp_path):
             == ("test", "loss", "horizon=1")
         ]
         assert loss[0] > loss[-1] > 0
-        assert f"run_id='{folder.name}'" in printed
+        assert f"{loss[-1]:.6f}" in printed
 
 
 def test_the_example_of_a_sweep_can_be_planned(tmp_path, capsys):

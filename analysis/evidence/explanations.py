@@ -76,7 +76,7 @@ def gain_with_information(frame: pl.DataFrame) -> Evidence | None:
 def gap_at_equal_forced(frame: pl.DataFrame) -> Evidence | None:
     """C15: free-running gap of n = 4 minus that of n = 1 at equal forced share."""
     points = select_arms(_running_points(frame), (BASELINE, FOUR))
-    rows = add_strata(_choice_points(points))
+    rows = _probed_alike(add_strata(_choice_points(points)))
     gaps = []
     by = [*STRATUM, "data_seed"]
     for key, pair in rows.group_by(by, maintain_order=True):
@@ -87,6 +87,16 @@ def gap_at_equal_forced(frame: pl.DataFrame) -> Evidence | None:
     schema = {name: rows.schema[name] for name in by} | {"difference": pl.Float64()}
     differences = pl.DataFrame(gaps, schema=schema, orient="row")
     return pool_strata(differences, rows, "n = 4 minus n = 1")
+
+
+def _probed_alike(points: pl.DataFrame) -> pl.DataFrame:
+    """The points of runs that were probed at as many steps as any of their setting.
+
+    The gap is a mean over probed steps: along training and at its end it differs.
+    """
+    probed = pl.col("step").n_unique().over("run_id")
+    most = probed.max().over("stratum", "setting")
+    return points.filter(probed == most)
 
 
 def _loss_while_learning(frame: pl.DataFrame) -> pl.DataFrame:

@@ -53,13 +53,17 @@ def compare_arms(
 
 
 def pool_strata(
-    differences: pl.DataFrame, rows: pl.DataFrame | None = None, names: str = ""
+    differences: pl.DataFrame,
+    rows: pl.DataFrame | None = None,
+    names: str = "",
+    counts: bool = False,
 ) -> Evidence | None:
     """One value a data seed: the mean over strata of `difference`.
 
     Each stratum has the setting with the largest budget, then with most seeds. Strata of
     fewer than five seeds do not count where others have five. `rows` are those of the
-    compared runs, for floors, items and execution paths.
+    compared runs, for floors, items and execution paths. `counts`: values are shares of
+    runs.
     """
     differences = differences.drop_nulls("difference")
     if differences.is_empty():
@@ -67,7 +71,8 @@ def pool_strata(
     chosen, tie = _choose_settings(differences)
     kept = differences.join(chosen, on=["stratum", "setting"], how="semi")
     strata = kept["stratum"].n_unique()
-    means = kept.group_by("data_seed").agg(pl.col("difference").mean(), pl.len())
+    each = kept.group_by("stratum", "data_seed").agg(pl.col("difference").mean())
+    means = each.group_by("data_seed").agg(pl.col("difference").mean(), pl.len())
     whole = means.filter(pl.col("len") == strata).sort("data_seed")
     cells = chosen.sort("parameters")
     names_and_labels = cells.select("stratum", "label").iter_rows()
@@ -85,7 +90,10 @@ def pool_strata(
         data_seeds_S=tuple(whole["data_seed"].to_list()),
         over_items=_over_items(kept.join(whole, on="data_seed", how="semi"), used),
         tuned=used is not None and rates_are_tuned(used),
-        obstacle=tie or ("" if used is None else _find_obstacle(used)),
+        counts=counts,
+        obstacle=tie
+        or ("" if whole.height else "no seed was trained in all of them")
+        or ("" if used is None else _find_obstacle(used)),
         notes=() if used is None else _remarks(used),
     )
 

@@ -1,7 +1,8 @@
 """The claims of the papers, each with its one contrast.
 
 C1 to C15 and C18 are of arXiv 2404.19737, C21 of 2408.13442, C24 and C25 of 2403.06963,
-C26 to C28 of 2508.19228. A contrast fixes sizes, runs and sign before they are trained.
+C26 to C28 of 2508.19228. A contrast fixes sizes, runs and sign before they are trained;
+that of C25 was changed afterwards, which its caveat says.
 """
 
 from collections.abc import Collection

@@ -62,8 +62,11 @@ EXPLANATIONS = (
             effect=0.02,
         ),
         explanations.running_gap,
-        settling_command("choice-points", "night", "choice-points {} --every-step"),
-        "Compares two runs of a seed at probed steps where their forced shares overlap.",
+        settling_command(
+            "choice-points", "night", "choice-points {} --every-step", keep_every=700
+        ),
+        "Compares two runs of a seed at probed steps where their forced shares overlap; "
+        "all runs are probed at the same steps.",
     ),
     Claim(
         "C18",

@@ -6,7 +6,7 @@ from synth.command_words import as_typed
 COSTS = {
     "best-horizon": "12 core-hours",
     "choice-points-night": "17 core-hours",
-    "star-night": "5 core-hours",
+    "star-night": "6 core-hours",
     "information-small": "1.8e18 FLOP",
     "prediction-law-small": "3.4e18 FLOP",
     "star-paper": "7.2e19 FLOP",
@@ -20,8 +20,18 @@ COSTS = {
 where CPUs cannot do it."""
 
 
-def settling_command(name: str, scale: str, probe: str = "", arms: str = "") -> str:
-    """Commands for five seeds of a sweep at the best rate of each cell, then a probe."""
+def settling_command(
+    name: str,
+    scale: str,
+    probe: str = "",
+    arms: str = "",
+    seeds: int = 5,
+    keep_every: int = 0,
+) -> str:
+    """Commands for some seeds of a sweep at the best rate of each cell, then a probe.
+
+    A probe of every step needs the checkpoints of every `keep_every` steps.
+    """
     cells = " ".join(
         f"{word}={value}"
         for word, value in (("SWEEP", name), ("SCALE", scale), ("ARMS", arms))
@@ -30,7 +40,13 @@ def settling_command(name: str, scale: str, probe: str = "", arms: str = "") -> 
     single = len(CATALOGUE[name].scales) == 1
     folder = name if single else f"{name}-{scale}"
     tuned = f"runs/{folder}-tuning/tuned.json"
-    steps = [f"make tune {cells}", f"make sweep {cells} SEEDS=5 TUNED={tuned}"]
+    train = f"make sweep {cells} SEEDS={seeds} TUNED={tuned}"
+    if keep_every:
+        train = as_typed(
+            f"sweeps run {name} --scale {scale} --seeds {seeds} --tuned {tuned} "
+            f"--keep-checkpoints-every-steps {keep_every}"
+        )
+    steps = [f"make tune {cells}", train]
     if probe:
         probed = probe.format(f"runs/{folder}-tuned/*")
         steps.append(as_typed(f"synth probe {probed} --save"))

@@ -213,6 +213,19 @@ def test_a_seed_gives_the_mean_over_sizes_of_the_longest_setting():
     assert pool_strata(differences(c_few=(200, [50, 60]))).values_S == (50, 60)
 
 
+def test_every_stratum_gives_a_seed_one_value():
+    """Two runs of a data seed in one stratum are no run of it in another."""
+    both = differences(a_x=(1, [1, 2, 3, 4, 5]), b_x=(1, [3, 4, 5, 6, 7]))
+    twice = both.filter(pl.col("stratum") == "a")
+    found = pool_strata(pl.concat([both, twice]))
+    assert found.values_S == (2, 3, 4, 5, 6)
+    other = pl.col("stratum") == "b"
+    later = pl.col("data_seed") + pl.when(other).then(5).otherwise(0)
+    apart = pool_strata(pl.concat([both, twice]).with_columns(data_seed=later))
+    assert (apart.seeds, apart.values_S) == (0, ())
+    assert apart.obstacle == "no seed was trained in all of them"
+
+
 def test_seeds_are_counted_that_would_resolve_the_effect():
     found = Evidence("r", 5, values_S=draws(0.0, 200, 0.05), tuned=True)
     for effect, seeds in ((0.05, 10), (0.1, 5)):
@@ -479,6 +492,17 @@ def test_gaps_of_unequal_forced_quality_are_no_evidence(tmp_path):
     assert np.mean(matched.evidence.values_S) == pytest.approx(-0.075, abs=0.02)
 
 
+def test_only_runs_probed_at_the_same_steps_are_pooled(tmp_path):
+    """Along training the gap is a mean over steps, at the end it is the last one."""
+    write_probed_sweep(tmp_path, choice_gain=0.15)
+    frame = collect(tmp_path, TUNED).frame
+    late = pl.col("seed") >= 3
+    probed_once = late & (pl.col("step") < 100)
+    probed_once &= pl.col("suite") == "probe/test-sampled"
+    (found,) = judge_all(frame.filter(~probed_once), only=("C15",))
+    assert found.evidence.data_seeds_S == (0, 1, 2)
+
+
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [
@@ -612,13 +636,17 @@ def write_star(
         write_run(root, config, rows)
 
 
+GUESSES, LEARNS = (0.5, 0.5), (0.5, 1.0, 1.0)
+"""Curves of `path`."""
+
+
 def test_star_claims_both_ways(tmp_path):
-    write_star(tmp_path / "a", {"first_hop": 0.5, "path": 0.5}, seeds=6)
-    write_star(tmp_path / "a", {"path": 0.99}, seeds=6, answers="reversed")
+    write_star(tmp_path / "a", {"first_hop": 0.5}, curve=GUESSES, seeds=6)
+    write_star(tmp_path / "a", {}, curve=LEARNS, seeds=6, answers="reversed")
     as_said = verdicts(tmp_path / "a")
     assert [as_said[c] for c in ("C24", "C25")] == ["supported"] * 2
-    write_star(tmp_path / "b", {"first_hop": 0.99, "path": 0.99}, seeds=6)
-    write_star(tmp_path / "b", {"path": 0.3}, seeds=6, answers="reversed")
+    write_star(tmp_path / "b", {"first_hop": 0.99}, curve=LEARNS, seeds=6)
+    write_star(tmp_path / "b", {}, curve=GUESSES, seeds=6, answers="reversed")
     against = verdicts(tmp_path / "b")
     assert [against[c] for c in ("C24", "C25")] == ["contradicted"] * 2
     write_star(tmp_path / "c", {"first_hop": 0.5}, later=0.3)
@@ -627,26 +655,41 @@ def test_star_claims_both_ways(tmp_path):
 
 def test_reversed_paths_prove_nothing_where_forward_ones_are_solved(tmp_path):
     """C25 is about what next-token prediction cannot do: 0.99 is no gain over 0.99."""
-    write_star(tmp_path, {"path": 0.99}, answers="reversed")
+    write_star(tmp_path, {}, curve=LEARNS, answers="reversed")
     assert verdicts(tmp_path)["C25"] == "not tested", "nothing to compare with"
-    write_star(tmp_path, {"first_hop": 0.99, "path": 0.99})
+    write_star(tmp_path, {}, curve=LEARNS)
     assert verdicts(tmp_path)["C25"] == "undecided"
 
 
-def test_reversed_paths_are_judged_by_runs_that_solve(tmp_path):
-    """Accuracies fall into two groups, and more than 1/d right is not solved."""
-    write_star(tmp_path / "a", {"path": 0.99}, seeds=10, answers="reversed")
-    write_star(tmp_path / "a", {"path": 0.9, "first_hop": 0.9}, seeds=10)
-    frame = collect(tmp_path / "a", TUNED).frame
-    low = (pl.col("metric") == "path") & (pl.col("seed") < 4)
-    low &= pl.col("config").str.contains("forward")
-    halves = pl.when(low).then(0.5).otherwise("value").alias("value")
-    (found,) = judge_all(frame.with_columns(halves), only=("C25",))
-    assert found.verdict == "supported"
-    assert found.evidence.values_S == (1.0,) * 10
-    write_star(tmp_path / "b", {"path": 0.9}, seeds=6, answers="reversed")
-    write_star(tmp_path / "b", {"path": 0.5, "first_hop": 0.5}, seeds=6)
-    assert verdicts(tmp_path / "b")["C25"] == "not tested", "none is solved"
+def test_reversed_paths_prove_nothing_where_neither_is_solved(tmp_path):
+    for answers in ("forward", "reversed"):
+        write_star(tmp_path, {}, curve=GUESSES, answers=answers)
+    assert verdicts(tmp_path)["C25"] == "not tested"
+
+
+def test_shares_of_runs_are_judged_by_the_sign_test(tmp_path):
+    """Four runs of ten: a t test says p 0.04, the exact test 0.125."""
+    write_star(tmp_path, {}, curve=LEARNS, seeds=10, answers="reversed")
+    write_star(tmp_path, {}, curve=LEARNS, seeds=10)
+    frame = collect(tmp_path, TUNED).frame
+    four = (pl.col("metric") == "path") & (pl.col("seed") < 4)
+    four &= pl.col("config").str.json_path_match("$.task.answers") == "forward"
+    value = pl.when(four).then(0.5).otherwise("value").alias("value")
+    (found,) = judge_all(frame.with_columns(value), only=("C25",))
+    assert found.evidence.values_S == (1.0,) * 4 + (0.0,) * 6
+    assert (found.verdict, found.to_dict()["p"]) == ("undecided", 0.125)
+
+
+def test_both_orders_of_answers_need_tuned_rates(tmp_path):
+    write_star(tmp_path / "tuned", {}, curve=GUESSES, seeds=6)
+    write_star(tmp_path / "other", {}, curve=LEARNS, seeds=6, answers="reversed")
+    sweeps = [
+        collect(tmp_path / name, sweep).frame
+        for name, sweep in (("tuned", TUNED), ("other", "star-quick"))
+    ]
+    (found,) = judge_all(pl.concat(sweeps), only=("C25",))
+    assert found.verdict == "undecided"
+    assert "not tuned" in found.reason
 
 
 def test_first_hops_in_two_groups_have_no_mean(tmp_path):
