@@ -199,28 +199,48 @@ class Star(QuestionTask):
         config, edges = self.config, self.edges
         size = f"G({config.degree}, {config.length}) of labels below {config.labels}"
         label_EX = np.zeros((len(lines), 2 * edges + 2 + config.length), np.int16)
-        right_E = np.zeros(len(lines), bool)
         for row, line in enumerate(lines):
             labels = [int(word) for word in re.findall(r"\d+", line)]
-            if (
-                GRAPH.fullmatch(line.strip())
-                and line.count("|") == edges - 1
-                and len(labels) == label_EX.shape[1]
-                and max(labels) < config.labels
-            ):
-                label_EX[row], right_E[row] = labels, True
+            if flaw := self._flaw(line, labels):
+                raise ValueError(
+                    f"Line {row + 1} of {path} is no {size} with its path: {flaw} "
+                    f"({line[:60]!r})."
+                )
+            label_EX[row] = labels
         label_EX += FIRST_LABEL
-        path_EW = label_EX[:, 2 * edges + 2 :]
-        tokens_EL = self._tokens(label_EX[:, : 2 * edges], path_EW)
-        source_E, goal_E = label_EX[:, 2 * edges : 2 * edges + 2].T
-        arms_E = (label_EX[:, 0 : 2 * edges : 2] == source_E[:, None]).sum(axis=1)
-        right_E &= (path_EW[:, 0] == source_E) & (path_EW[:, -1] == goal_E)
-        right_E &= self.along_edges(tokens_EL) & (arms_E == config.degree)
-        for row in np.flatnonzero(~right_E)[:1]:
-            raise ValueError(
-                f"Line {row + 1} of {path} is no {size} with its path: {lines[row][:60]!r}"
+        return self._tokens(label_EX[:, : 2 * edges], label_EX[:, 2 * edges + 2 :])
+
+    def _flaw(self, line: str, labels: Sequence[int]) -> str:
+        """Why a line with these labels is no graph with its path; "" if it is one."""
+        config, ends = self.config, 2 * self.edges
+        if (
+            not GRAPH.fullmatch(line.strip())
+            or line.count("|") != self.edges - 1
+            or len(labels) != ends + 2 + config.length
+        ):
+            return (
+                f"it must have {self.edges} edges, source, goal and {config.length} "
+                "labels of a path, as in 0,1|0,2/0,2=0,2"
             )
-        return tokens_EL
+        if max(labels) >= config.labels:
+            return f"it has the label {max(labels)}"
+        source, goal = labels[ends : ends + 2]
+        edges = list(zip(labels[0:ends:2], labels[1:ends:2], strict=True))
+        child_of = dict(edges)
+        arms = [[source, child] for parent, child in edges if parent == source]
+        for arm in arms:
+            while len(arm) < config.length and arm[-1] in child_of:
+                arm.append(child_of[arm[-1]])
+        nodes = {node for arm in arms for node in arm}
+        if len(arms) != config.degree or len(nodes) != 1 + self.edges:
+            return (
+                f"its edges are not {config.degree} arms of {config.length} nodes "
+                f"from {source}"
+            )
+        path = labels[ends + 2 :]
+        if path not in arms or path[-1] != goal:
+            return f"its path is not the arm from {source} to {goal}"
+        return ""
 
     def _problem(self, label_EN: np.ndarray) -> np.ndarray:
         """The labels with the arms that do not lead to the goal in ascending order."""

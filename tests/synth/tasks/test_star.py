@@ -178,21 +178,30 @@ def test_a_test_file_that_is_missing_or_no_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "flaw"),
     [
-        "8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,2,9",  # another arm
-        "8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,4,4",  # not to the goal
-        "8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,2,1",  # no such edge
-        "8,3|6,4|2,9|6,8|4,1/6,1=6,4,1",  # an edge is missing
-        "8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,1",  # a node is missing
-        "8,3|6,4|2,9|6,8|4,1|6,2/6,11=6,4,11",  # no such label
-        "8 3|6,4|2,9|6,8|4,1|6,2/6,1=6,4,1",
-        "",
+        ("8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,2,9", "its path is not the arm from 6 to 1"),
+        ("8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,4,4", "its path is not the arm from 6 to 1"),
+        ("8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,2,1", "its path is not the arm from 6 to 1"),
+        ("8,3|6,4|2,9|6,8|4,1|6,2/6,2=6,4,1", "its path is not the arm from 6 to 2"),
+        ("8,3|6,4|7,9|6,8|4,1|6,2/6,1=6,4,1", "its edges are not 3 arms of 3 nodes"),
+        ("6,4|4,1|6,4|6,4|1,4|4,1/6,1=6,4,1", "its edges are not 3 arms of 3 nodes"),
+        ("8,3|6,4|2,4|6,8|4,1|6,2/6,1=6,4,1", "its edges are not 3 arms of 3 nodes"),
+        ("8,3|6,4|2,6|6,8|4,1|6,2/6,1=6,4,1", "its edges are not 3 arms of 3 nodes"),
+        ("8,3|6,4|3,9|6,8|4,1|6,2/6,1=6,4,1", "its edges are not 3 arms of 3 nodes"),
+        ("8,3|6,4|2,9|4,8|4,1|6,2/6,1=6,4,1", "its edges are not 3 arms of 3 nodes"),
+        ("8,3|6,4|6,9|6,8|4,1|6,2/6,1=6,4,1", "its edges are not 3 arms of 3 nodes"),
+        ("8,3|6,4|2,9|6,8|4,1/6,1=6,4,1", "it must have 6 edges"),
+        ("8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,1", "it must have 6 edges"),
+        ("8,3|6,4|2,9|6,8|4,1|6,2/6,11=6,4,11", "it has the label 11"),
+        ("8 3|6,4|2,9|6,8|4,1|6,2/6,1=6,4,1", "it must have 6 edges"),
+        ("", "it must have 6 edges"),
     ],
 )
-def test_lines_that_are_no_graph_with_its_path_are_named(tmp_path, line):
+def test_lines_that_are_no_graph_with_its_path_are_named(tmp_path, line, flaw):
     path = tmp_path / "test.txt"
     path.write_text(FILE.split()[0] + "\n" + line + "\n")
     task = StarConfig(degree=3, length=3, labels=10, test_file=str(path)).build()
-    with pytest.raises(ValueError, match=r"Line 2 of .*test.txt is no G\(3, 3\)"):
+    said = rf"Line 2 of .*test.txt is no G\(3, 3\) of labels below 10 .*: {flaw}"
+    with pytest.raises(ValueError, match=said):
         task.evaluation_sets(5)
