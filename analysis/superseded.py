@@ -110,8 +110,9 @@ def _unique_runs(frame: pl.DataFrame) -> list[tuple[str, str, str, float, str]]:
 
 def _metric_of(sweep: str) -> str:
     """The metric of a sweep of the catalogue by the name of its trials; "" if unknown."""
-    name = sweep.removesuffix("-tuning").rpartition("-")[0]
-    return CATALOGUE[name].metric if name in CATALOGUE else ""
+    folders = {s.folder(scale): s for s in CATALOGUE.values() for scale in s.scales}
+    found = folders.get(sweep.removesuffix("-tuning"))
+    return found.metric if found else ""
 
 
 def _cell(config: str) -> str:

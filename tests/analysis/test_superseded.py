@@ -1,5 +1,7 @@
 """Which runs an answer leaves out after a sweep was tuned again."""
 
+import dataclasses
+
 import polars as pl
 import pytest
 
@@ -8,8 +10,10 @@ from analysis.contrasts import compute_contrasts
 from analysis.load_sweep import load_sweep, load_table, load_tables
 from analysis.parquet import write
 from analysis.selection import IS_TRIAL
+from analysis.superseded import drop_superseded
 from analysis.views import Query, select, view
-from tests.analysis.test_rate_curves import trial, write_trial
+from sweeps.catalogue import CATALOGUE
+from tests.analysis.test_rate_curves import SUITE, trial, write_trial
 
 CHOSEN, EARLIER = 2e-3, 4e-3
 TRIALS = {1e-3: (0.5, 0.6), CHOSEN: (0.8, 0.7), EARLIER: (0.7, 0.6)}
@@ -62,6 +66,31 @@ def test_a_rate_at_which_a_trial_failed_is_not_chosen(tmp_path):
     values = TRIALS | {CHOSEN: (0.8, None)}
     results = write_tables(tmp_path, [(CHOSEN, 0.6), (EARLIER, 0.9)], values)
     assert rates(load_tables(results)) == [EARLIER]
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("best-horizon", "best-horizon"), ("choice-points", "choice-points-night")],
+)
+def test_trials_choose_by_the_metric_of_their_sweep(
+    tmp_path, monkeypatch, name, folder
+):
+    chosen_by = dataclasses.replace(CATALOGUE[name], metric="out_of_domain/exact_match")
+    monkeypatch.setitem(CATALOGUE, name, chosen_by)
+    for rate, value, suite in (
+        (CHOSEN, 0.8, SUITE),  # best by the metric of the task
+        (EARLIER, 0.7, "validation_out_of_domain"),
+    ):
+        for seed in (0, 1):
+            one = trial(rate, 1000 + seed)
+            write_trial(tmp_path / f"{folder}-tuning", one, value, suite)
+            one = trial(rate, seed, split="test")
+            write_trial(tmp_path / f"{folder}-tuned", one, 0.6, suite="in_domain")
+    trials, tuned = (
+        collect(tmp_path / f"{folder}-{kind}").frame for kind in ("tuning", "tuned")
+    )
+    kept = drop_superseded(tuned, trials)
+    assert kept["learning_rate"].unique().to_list() == [EARLIER]
 
 
 def test_without_trials_all_rates_stay(tmp_path):
