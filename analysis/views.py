@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from analysis.comparisons import COSTS, with_costs
-from analysis.configurations import EVALUATION_SIZES, read_fields
-from analysis.fields import MEASURED, SCORED, Fields, list_values
+from analysis.configurations import EVALUATION_SIZES, format_value, read_fields
+from analysis.fields import MEASURED, SCORED, Fields, list_values, sort_distinct
 from analysis.measures import Measure, choose_measure, first_metric, slice_keys
 from analysis.selection import IS_TRIAL, at_end, drop_unreadable
 from analysis.superseded import keep_tuned_rates
@@ -245,9 +245,10 @@ def _refuse_mixtures(runs: Runs, columns: Sequence[str]) -> None:
     frame = runs.with_fields(columns)
     mixed = runs.fields.varying_within(frame, columns)
     if mixed:
-        enough = [path for path in mixed if _is_enough(runs, [*columns, path])]
+        options = [name for name in ("arm", *mixed) if name not in columns]
+        enough = [name for name in options if _is_enough(runs, [*columns, name])]
         chosen = enough[:1] or mixed
-        where = [f"{p}={list_values(runs.fields.values(p)[:1])}" for p in chosen]
+        where = [f"{name}={_first_value(runs, name)}" for name in chosen]
         panel = f"Give --panel {chosen[0]}, or choose with" if enough else "Choose with"
         raise ValueError(
             "Runs to be averaged differ in more than their seeds: "
@@ -259,6 +260,11 @@ def _refuse_mixtures(runs: Runs, columns: Sequence[str]) -> None:
         runs.notes.append(
             f"Also differs between the cells: {_list_fields(runs, others)}."
         )
+
+
+def _first_value(runs: Runs, column: str) -> str:
+    values = sort_distinct(runs.with_fields([column])[column])
+    return format_value(values[0])
 
 
 def _is_enough(runs: Runs, columns: Sequence[str]) -> bool:

@@ -78,6 +78,14 @@ def test_fields_on_no_axis_are_refused_with_a_way_out(polynomials):
     assert found.rows["pause_tokens"].unique().to_list() == [0]
 
 
+def test_a_map_over_several_arms_says_to_give_them_panels(polynomials):
+    query = Query(where=["pause_tokens=0", "scale=10k"])
+    with pytest.raises(ValueError, match=r"--panel arm, .* --where arm=n1\.$"):
+        view(polynomials, query, "operations", "step", heat=True)
+    found = view(polynomials, query, "operations", "step", panel="arm", heat=True)
+    assert found.rows["arm"].n_unique() > 1
+
+
 def test_names_of_slices_that_are_columns_as_well(results):
     stories = read(results / "s.parquet")
     assert slice_keys(stories, "second_token_accuracy") == ["names", "slice.tokens"]
