@@ -27,7 +27,7 @@ class Choice:
     """Options that select runs of a sweep, and the folder that holds them."""
 
     scale: str | None = None
-    """quick, night, small or paper; the sweep's first scale if not given."""
+    """quick, night, small, paper or pools; the sweep's first scale if not given."""
     arms: tuple[str, ...] = ()
     """Only these arms, for instance n1 n4."""
     sizes: tuple[str, ...] = ()

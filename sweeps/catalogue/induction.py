@@ -146,7 +146,7 @@ def induction(scale: str) -> Iterator[RunConfig]:
     return replace(DESIGNS[scale], tasks=tasks).runs()
 
 
-@sweep(figure="figure S14", claims=("C4", "C5", "C6"), metric=METRIC)
+@sweep(figure="figure S14", claims=("C4", "C5"), metric=METRIC)
 def induction_books(scale: str) -> Iterator[RunConfig]:
     """Stories with a closed list of names alone, and nine to one with books."""
     design = DESIGNS[scale]

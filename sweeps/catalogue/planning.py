@@ -1,27 +1,19 @@
 """Planning: star graphs, Countdown and 3-SAT, where one token decides many later ones.
 
 Whether a star graph is learnt depends on the seed: public results range from 99.955 % at
-one seed to 18.3 % at the next. So the read-out is P(solved) with a binomial interval and
-the time to it with censoring; there is no mean over seeds. A run has *solved* a graph when
-`test/path` is above 0.95 (the floor is 1/d), a game or formula when `test/verified` is.
+one seed to 18.3 % at the next. So the read-out is the share of runs that learn, with a
+binomial interval, and the time until they do, with censoring. A run has *learned* a graph
+when `test/path` is 0.9 or more at two evaluations in a row (`analysis learned`; guessing
+the first hop has 1/d); beside published numbers 0.95 at the last step count as solved.
 
 All arms have the same depth to head 1: further heads come beside it (`budget="added"`),
 so arms with more heads are larger. Losses count answer tokens only, and a row is one
 example.
 
-Measured with one seed each, at 100k, learning rate 3e-3, 128 rows a step. "at" is the
-number of examples, in thousands, at which an evaluation first has 0.95 or more of the
-first hops right; by then every arm has 1.00 at all other positions, teacher-forced:
-
-    graph, labels      n1          n2 (moved)     n4
-    G(2, 3), 8       at 128       at 64          0.42 at 192 (moved: a trunk of one layer)
-    G(3, 3), 10    0.32 at 192    at 64
-    G(2, 5), 12    0.54 at 154  0.48 at 154    0.50 at 154 (both added)
-
-At equal size two heads solve G(3, 3), where one stays at 1/3; on G(2, 3) the two differ
-only in time, and no arm solved G(2, 5). At the scale `quick` next-token prediction
-satisfies 0.42 of the formulas (a majority vote of literals: 0.41) and reaches 0.44 of the
-Countdown targets (random play: 0.14).
+Results are in analysis/README.md. Two pilots of one seed, at 100k and rate 3e-3, have no
+table: on G(3, 3), `n2` with its second head taken from the trunk has 0.95 of the first hops
+right at 64k graphs; on G(2, 5), `n1`, `n2_added` and `n4_added` have 0.54, 0.48 and 0.50 at
+154k, as by guessing.
 """
 
 from collections.abc import Iterator
@@ -101,7 +93,7 @@ STAR = {
         models=sized_models("100k"),
         arms=(*answer_heads(1, 2), TokenOrderConfig(scored="answer")),
         seeds=3,
-        # The pilot above: one head needs 128k graphs, which are 1,000 steps.
+        # One head takes up to 1,350 steps (table `star-quick-tuned`).
         training=replace(QUICK_TRAINING, steps=1500),
     ),
     "night": Factorial(
@@ -138,9 +130,7 @@ STAR = {
 }
 # Pools of arXiv 2511.05963, version 4: every loss reaches l - 2 tokens beyond the next.
 # The warm-up is ours, and so are the weights of the losses, which the source searched for.
-STAR_DESIGNS = {scale: (design,) for scale, design in STAR.items()} | {
-    "pools": (_star_pool(2, 10), _star_pool(5, 5), _star_pool(7, 7))
-}
+POOLS = (_star_pool(2, 10), _star_pool(5, 5), _star_pool(7, 7))
 
 COUNTDOWN = {
     "quick": Factorial(
@@ -233,7 +223,7 @@ def star(scale: str) -> Iterator[RunConfig]:
 
     The control is next-token prediction of reversed paths, which need no choice.
     """
-    for design in STAR_DESIGNS[scale]:
+    for design in POOLS if scale == "pools" else (STAR[scale],):
         yield from design.single_example_runs()
         reversed_tasks = tuple(
             replace(task, answers="reversed")

@@ -127,7 +127,7 @@ def information(scale: str) -> Iterator[RunConfig]:
 
 @sweep(
     figure="prediction residual by layer",
-    claims=("C21", "C22", "C23"),
+    claims=("C21",),
 )
 def prediction_law(scale: str) -> Iterator[RunConfig]:
     """Deep models on choice points; from `small` on also a chain and polynomials.
@@ -148,7 +148,7 @@ def prediction_law(scale: str) -> Iterator[RunConfig]:
 
 @sweep(
     figure="prediction residual by layer, attention against recurrent mixers",
-    claims=("C21", "C22", "C23"),
+    claims=("C21",),
 )
 def prediction_law_mixers(scale: str) -> Iterator[RunConfig]:
     """The deep model on choice points with each mixer, all of about the same size.

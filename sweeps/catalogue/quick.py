@@ -14,7 +14,11 @@ from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.polynomial import PolynomialConfig
 
 
-@sweep(figure="accuracy by number of operations", claims=("C7",), scales=("quick",))
+@sweep(
+    figure="accuracy by number of operations",
+    answers="does a small model solve more polynomials with two or four heads?",
+    scales=("quick",),
+)
 def quick(scale: str) -> Iterator[RunConfig]:
     """Polynomial arithmetic on F_2[X]/(X^3): 30k models, n = 1, 2, 4, 3 seeds."""
     return Factorial(
@@ -58,7 +62,7 @@ CHOICES = Factorial(
 
 @sweep(
     figure="excess loss at choices against tokens",
-    claims=("C13",),
+    answers="do four heads learn choices earlier than one?",
     scales=("quick",),
     rates=(1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),
 )

@@ -54,7 +54,7 @@ class ChainConfig(WeightedHeadsConfig):
     modules: Literal["own", "shared"] = identity("own")
     """Each depth has a module of its own, or one module is applied D times."""
     budget: Literal["moved", "added"] = identity("moved")
-    """Modules replace trunk layers (equal size to half a layer) or come on top."""
+    """Modules replace trunk layers (equal in size within half a layer) or come on top."""
     weight: float | None = identity(0.3)
     """Weight of the mean loss of the modules beside that of the next token (lambda);
     "None" is the plain sum."""

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from analysis.statements import CLAIMS
 from sweeps.catalogue import CATALOGUE
 from sweeps.catalogue.polynomial import polynomial, polynomial_pause, polynomial_sizes
 from sweeps.cells import cell_key
@@ -22,7 +23,7 @@ def test_every_sweep_builds_at_every_scale_and_says_what_it_is_for(name):
     assert chosen.about.endswith(".")
     assert chosen.figure
     assert chosen.claims or chosen.answers
-    assert all(claim[0] == "C" and claim[1:].isdigit() for claim in chosen.claims)
+    assert set(chosen.claims) <= {claim.id for claim in CLAIMS}
     for scale in chosen.scales:
         configs = chosen(scale)
         assert configs
