@@ -245,14 +245,9 @@ def _refuse_mixtures(runs: Runs, columns: Sequence[str]) -> None:
     frame = runs.with_fields(columns)
     mixed = runs.fields.varying_within(frame, columns)
     if mixed:
-        options = [name for name in ("arm", *mixed) if name not in columns]
-        enough = [name for name in options if _is_enough(runs, [*columns, name])]
-        chosen = enough[:1] or mixed
-        where = [f"{name}={_first_value(runs, name)}" for name in chosen]
-        panel = f"Give --panel {chosen[0]}, or choose with" if enough else "Choose with"
         raise ValueError(
             "Runs to be averaged differ in more than their seeds: "
-            f"{_list_fields(runs, mixed)}. {panel} --where {' '.join(where)}."
+            f"{_list_fields(runs, mixed)}. {_way_out(runs, columns, mixed)}"
         )
     others = runs.fields.varying_besides(frame, columns)
     others = [path for path in others if path != SCORED]
@@ -262,14 +257,25 @@ def _refuse_mixtures(runs: Runs, columns: Sequence[str]) -> None:
         )
 
 
-def _first_value(runs: Runs, column: str) -> str:
-    values = sort_distinct(runs.with_fields([column])[column])
-    return format_value(values[0])
+def _way_out(runs: Runs, columns: Sequence[str], mixed: Sequence[str]) -> str:
+    """What to give where the fields `mixed` vary between runs of equal `columns`."""
+    by_arm = list(dict.fromkeys([*columns, "arm"]))
+    left = _varying_within(runs, by_arm)
+    enough = [path for path in left if not _varying_within(runs, [*by_arm, path])]
+    chosen = enough[:1] or left or ["arm"]
+    values = [sort_distinct(runs.with_fields([name])[name])[0] for name in chosen]
+    pairs = zip(chosen, map(format_value, values), strict=True)
+    where = f"--where {' '.join(map('='.join, pairs))}."
+    if left and left != mixed:
+        return f"Give --panel arm, and choose with {where}"
+    if enough or not left:
+        return f"Give --panel {chosen[0]}, or choose with {where}"
+    return f"Choose with {where}"
 
 
-def _is_enough(runs: Runs, columns: Sequence[str]) -> bool:
-    """Whether runs of equal `columns` differ in nothing but their seeds."""
-    return not runs.fields.varying_within(runs.with_fields(columns), columns)
+def _varying_within(runs: Runs, columns: Sequence[str]) -> list[str]:
+    """Fields, but for seeds, in which runs of equal `columns` differ."""
+    return runs.fields.varying_within(runs.with_fields(columns), columns)
 
 
 def _list_fields(runs: Runs, paths: Sequence[str]) -> str:

@@ -79,10 +79,18 @@ def test_fields_on_no_axis_are_refused_with_a_way_out(polynomials):
 
 
 def test_a_map_over_several_arms_says_to_give_them_panels(polynomials):
-    query = Query(where=["pause_tokens=0", "scale=10k"])
-    with pytest.raises(ValueError, match=r"--panel arm, .* --where arm=n1\.$"):
-        view(polynomials, query, "operations", "step", heat=True)
-    found = view(polynomials, query, "operations", "step", panel="arm", heat=True)
+    where, axes = ["pause_tokens=0"], {"x": "operations", "hue": "step", "heat": True}
+    with pytest.raises(
+        ValueError,
+        match=r"Give --panel arm, and choose with --where model\.scale=10k\.$",
+    ):
+        view(polynomials, Query(where=where), **axes)
+    where += ["scale=10k"]
+    with pytest.raises(
+        ValueError, match=r"Give --panel arm, or choose with --where arm=n1\.$"
+    ):
+        view(polynomials, Query(where=where), **axes)
+    found = view(polynomials, Query(where=where), panel="arm", **axes)
     assert found.rows["arm"].n_unique() > 1
 
 
