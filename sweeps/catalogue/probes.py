@@ -127,7 +127,7 @@ def information(scale: str) -> Iterator[RunConfig]:
 
 @sweep(
     figure="prediction residual by layer",
-    claims=("C21",),
+    claims=("C13", "C21"),
 )
 def prediction_law(scale: str) -> Iterator[RunConfig]:
     """Deep models on choice points; from `small` on also a chain and polynomials.
