@@ -5,6 +5,7 @@ sweep, or more seeds than it declares.
 """
 
 import contextlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
@@ -17,6 +18,8 @@ from synth.scales import resolve
 
 MOST_SEEDS = 1000
 """Seeds of a cell; a mistyped number would plan for minutes."""
+OUTER_COMMA = r",(?![^\[]*\])"
+"""A comma between values of --where: not one within a list such as [1, 3, 7]."""
 
 
 def cell_key(config: RunConfig, without: Iterable[str] = ()) -> str:
@@ -99,18 +102,18 @@ def _where(configs: Sequence[RunConfig], condition: str) -> list[RunConfig]:
     path = _field_called(name.replace("-", "_"), fields)
     shown = [str(values.get(path)).lower() for values in fields]
     values = [_comparable(value) for value in shown]
-    wanted = [_comparable(word) for word in words.lower().split(",")]
+    wanted = [_comparable(word) for word in re.split(OUTER_COMMA, words.lower())]
     valid = f"{path}=VALUE, VALUE one of {', '.join(dict.fromkeys(shown))}"
     require(set(wanted) <= set(values), "--where", valid, condition)
     return [c for c, value in zip(configs, values, strict=True) if value in wanted]
 
 
 def _comparable(word: str) -> str | float:
-    """A number if the word is one, so that 1, 1.0 and 1e0 are equal."""
+    """A number if the word is one, so that 1, 1.0 and 1e0 are equal; no spaces."""
     try:
         return float(word)
     except ValueError:
-        return word
+        return word.replace(" ", "")
 
 
 def _field_called(name: str, fields: Sequence[Mapping[str, Any]]) -> str:
