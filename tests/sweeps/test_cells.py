@@ -56,6 +56,15 @@ def test_runs_are_chosen_by_any_field():
     assert [c.seed for c in more] == [0, 1, 2] * 2
 
 
+def test_lists_are_values_of_where():
+    tasks = [ChoicePointsConfig(consequences=(n,) * 3) for n in (1, 3, 7)]
+    configs = [dataclasses.replace(grid()[0], task=task) for task in tasks]
+    (one,) = select_runs(configs, where=["consequences=[3, 3, 3]"])
+    assert one == configs[1]
+    ends = select_runs(configs, where=["consequences=[1,1,1],[7, 7, 7]"])
+    assert ends == [configs[0], configs[2]]
+
+
 @pytest.mark.parametrize(
     ("condition", "answer"),
     [
@@ -66,15 +75,6 @@ def test_runs_are_chosen_by_any_field():
         ("kind=x", "kind is several fields: task.kind, objective.kind. Name one"),
     ],
 )
-def test_lists_are_values_of_where():
-    tasks = [ChoicePointsConfig(consequences=(n,) * 3) for n in (1, 3, 7)]
-    configs = [dataclasses.replace(grid()[0], task=task) for task in tasks]
-    (one,) = select_runs(configs, where=["consequences=[3, 3, 3]"])
-    assert one == configs[1]
-    ends = select_runs(configs, where=["consequences=[1,1,1],[7, 7, 7]"])
-    assert ends == [configs[0], configs[2]]
-
-
 def test_a_field_or_value_that_no_run_has_is_answered_with_those_there_are(
     condition, answer
 ):
