@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from sweeps import costs
+from sweeps import costs, throughput
 from sweeps.__main__ import main
 from sweeps.catalogue import CATALOGUE
 from sweeps.cells import cell_key, cell_names, select_runs
@@ -181,6 +181,13 @@ def test_every_command_takes_a_part(tmp_path, monkeypatch, capsys):
     assert "--arms must be left out unless a sweep is named" in capsys.readouterr().err
 
 
+@pytest.fixture
+def common_processor(monkeypatch):
+    """Throughputs by the common curve, whatever processor runs the tests."""
+    monkeypatch.setattr(throughput, "curve_speeds", lambda: throughput.CURVE)
+
+
+@pytest.mark.usefixtures("common_processor")
 def test_a_night_is_at_most_sixteen_core_hours():
     """At 0.75 of the built-in curve: what two busy cores were measured to reach."""
     nights = [sweep for sweep in CATALOGUE.values() if "night" in sweep.scales]
@@ -194,6 +201,7 @@ def test_a_night_is_at_most_sixteen_core_hours():
         assert len({run.seed for run in runs}) >= 5
 
 
+@pytest.mark.usefixtures("common_processor")
 def test_logits_that_no_loss_needs_take_no_time():
     """Stories unembed one position in twenty; one busy core reached 53k tokens/s."""
     run = CATALOGUE["induction"]("night")[0]
