@@ -11,10 +11,10 @@ from collections.abc import Container
 import polars as pl
 
 from analysis.configurations import strip_fields
-from analysis.selection import IS_TRIAL, at_end, drop_unreadable
+from analysis.selection import IS_TRIAL, drop_unreadable
 from sweeps.catalogue import CATALOGUE
 from sweeps.rate_grid import RateCurve
-from sweeps.sweep_metric import Better, validation_metric, value_of, values_by_name
+from sweeps.sweep_metric import Better, scores_by_name, validation_metric, value_of
 from synth.config import RunConfig
 from synth.identity import digest
 
@@ -83,7 +83,8 @@ def answering_runs(frame: pl.DataFrame) -> pl.DataFrame:
 def _best_rates(trials: pl.DataFrame, cells: Container[str]) -> dict[str, float]:
     """The rate with the best mean over seeds, for those of the cells that have trials."""
     keys = ("suite", "metric", "slice", "value")
-    ends = at_end(trials).partition_by("run_id", as_dict=True)
+    done = trials.filter(pl.col("state") == "done").sort("run_id", "step")
+    measured = done.select("run_id", *keys).partition_by("run_id", as_dict=True)
     values: dict[tuple[str, Better], dict[float, list[float | None]]] = {}
     for run_id, sweep, config, rate, state in _unique_runs(trials):
         cell = _cell(config)
@@ -92,9 +93,9 @@ def _best_rates(trials: pl.DataFrame, cells: Container[str]) -> dict[str, float]
         with contextlib.suppress(ValueError):  # a task or metric that is unknown here
             run = RunConfig.from_dict(json.loads(config))
             metric, better = validation_metric(_metric_of(sweep), run)
-            rows = ends[(run_id,)].select(keys).to_dicts() if (run_id,) in ends else []
+            rows = measured[(run_id,)].to_dicts() if (run_id,) in measured else []
             by_rate = values.setdefault((cell, better), {})
-            by_rate.setdefault(rate, []).append(value_of(values_by_name(rows), metric))
+            by_rate.setdefault(rate, []).append(value_of(scores_by_name(rows), metric))
     best = {
         cell: RateCurve.of(by_rate, better).best
         for (cell, better), by_rate in values.items()

@@ -1,6 +1,6 @@
 """Runs that are done according to a collected table, wherever their folders are.
 
-Only run ids and last measurements are read from the tables of `analysis/results`; the
+Only run ids and measurements are read from the tables of `analysis/results`; the
 rest belongs to `analysis`.
 """
 
@@ -39,20 +39,19 @@ def mark_collected(standings: Survey[AnyRun], tables: Path) -> Survey[AnyRun]:
     return replace(standings, runs=runs, news=news)
 
 
-def last_rows(
+def rows_of_runs(
     run_ids: Collection[str], tables: Path
 ) -> dict[str, Sequence[dict[str, Any]]]:
-    """Each run's measurements at its last step, in the form of `survey.read_metrics`."""
+    """Each run's measurements by step, in the form of `survey.read_metrics`."""
     import polars as pl
 
     rows: dict[str, list[dict[str, Any]]] = {}
     for path in _tables(tables) if run_ids else ():
         names = ["run_id", "step", "suite", "metric", "slice", "value"]
         here = pl.col("run_id").is_in(list(set(run_ids) - rows.keys()))
-        last = pl.col("step") == pl.col("step").max().over("run_id")
         with contextlib.suppress(ValueError), naming(path):
             done = pl.scan_parquet(path).filter(here, pl.col("state") == "done")
-            for row in done.filter(last).select(names).collect().iter_rows(named=True):
+            for row in done.select(names).sort("step").collect().iter_rows(named=True):
                 rows.setdefault(row["run_id"], []).append(row)
     return dict(rows)
 

@@ -12,8 +12,8 @@ from sweeps.survey import read_metrics
 from sweeps.sweep_metric import (
     declared_metric,
     default_metric,
+    scores_by_name,
     value_of,
-    values_by_name,
 )
 from synth.config import RunConfig
 from synth.run.standing import Standing, Survey
@@ -111,7 +111,7 @@ def _value(standings: Survey[Standing], run: Standing, metric: str) -> float | N
     if run.state != "done":
         return None
     try:
-        values = values_by_name(read_metrics(RunFolder(standings.root, run.run_id)))
+        values = scores_by_name(read_metrics(RunFolder(standings.root, run.run_id)))
     except (OSError, ValueError):
         return None
     value = value_of(values, metric)

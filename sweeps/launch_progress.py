@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from sweeps.packs import PackRuns
-from sweeps.sweep_metric import measured_metric, value_of
+from sweeps.sweep_metric import measured_metric, split_mean, value_of
 from synth.run.progress import Event, Outcome
 
 
@@ -37,7 +37,7 @@ class ActivePack:
         if event.kind == "training":
             self.latest = event
         elif event.kind == "evaluation":
-            name = measured_metric(metric, self.pack[0])
+            _, name = split_mean(measured_metric(metric, self.pack[0]))
             scores = [value_of(each, name) for each in event.values.values()]
             finite = [score for score in scores if score is not None]
             self.score = sum(finite) / len(finite) if finite else None

@@ -25,9 +25,9 @@ from sweeps.search_space import SearchCell
 from sweeps.survey import read_metrics
 from sweeps.sweep_metric import (
     Better,
+    scores_by_name,
     validation_metric,
     value_of,
-    values_by_name,
     why_unmeasured,
 )
 from sweeps.tuned_values import TABLE, round_value, write_table
@@ -226,7 +226,7 @@ class _SearchLaunch(Launch):
         return False
 
     def _values(self, run_id: str) -> dict[str, float | None]:
-        return values_by_name(read_metrics(RunFolder(self.root, run_id)))
+        return scores_by_name(read_metrics(RunFolder(self.root, run_id)))
 
     def _find_study(self, run_id: str) -> CellStudy | None:
         return next((s for s in self.studies if run_id in s.running), None)

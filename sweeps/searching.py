@@ -25,7 +25,8 @@ class Search(SweepSelection):
     trials: int = 16
     """Trials for each combination of settings without seeds; each trial is one run."""
     metric: str | None = None
-    """[SUITE/]METRIC[/SLICE], measured on validation data; the sweep's own if not given."""
+    """[mean:][SUITE/]METRIC[/SLICE], measured on validation data, at the end or as the mean
+    over training; the sweep's own if not given."""
     seed: int = 1000
     """Seed of the trial runs and of the sampler; must not be a seed of the sweep."""
     workers: int = 2

@@ -46,8 +46,8 @@ class Sweep:
     scales: tuple[str, ...]
     """The scales that the function accepts; the first is the default."""
     metric: str
-    """The `suite/metric` that is displayed and that `tune` optimises; if empty, the first
-    metric that each task declares, on its first test set."""
+    """The metric (see `sweep_metric`) that is displayed and that `tune` optimises; if
+    empty, the first that each task declares, on its first test set."""
     answers: str = ""
     """What the runs answer besides claims: a published table, or a question."""
     rates: tuple[float, ...] = ()

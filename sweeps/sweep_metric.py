@@ -1,8 +1,10 @@
 """The metric of a sweep: it is displayed, and training values are chosen by it.
 
-It is written `[SUITE/]METRIC[/SLICE]`. A metric alone means the whole of the first test
-set that has it, or else its slice of the next token. Where nobody names one, it is the
-first that the task declares, on the part that says whether it was learned.
+It is written `[mean:][SUITE/]METRIC[/SLICE]`. A metric alone means the whole of the first
+test set that has it, or else its slice of the next token. Where nobody names one, it is
+the first that the task declares, on the part that says whether it was learned. With
+`mean:` it is the mean over a run's evaluations, else the last one: where all runs learn
+a task in the end, only how soon they do tells them apart.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +18,14 @@ from synth.tasks.task import TaskConfig, suite_in
 Better = Literal["higher", "lower"]
 Rows = Sequence[dict[str, Any]]
 """Measurements of a run, as the rows of its `metrics.jsonl`."""
+MEAN = "mean:"
+"""Begins the name of a mean over the evaluations of a run."""
+
+
+def split_mean(metric: str) -> tuple[str, str]:
+    """`MEAN`, or "" for the last evaluation; and the metric without it."""
+    prefix = MEAN if metric.startswith(MEAN) else ""
+    return prefix, metric.removeprefix(prefix)
 
 
 def default_metric(task: TaskConfig) -> str:
@@ -30,7 +40,7 @@ def default_metric(task: TaskConfig) -> str:
 def declared_metric(metric: str, task: TaskConfig | type[TaskConfig]) -> Metric | None:
     """What the metric of a sweep means; None if neither the task nor training has it."""
     names = [one.name for one in (*TRAINING_METRICS, *task.metrics)]
-    return metric_of([task.metrics], split_metric(metric, names)[1])
+    return metric_of([task.metrics], split_metric(split_mean(metric)[1], names)[1])
 
 
 def validation_metric(
@@ -44,7 +54,8 @@ def validation_metric(
     without a direction.
     """
     task = type(config.task)
-    given, metric = metric, metric or default_metric(config.task)
+    given = metric
+    prefix, metric = split_mean(metric or default_metric(config.task))
     metrics = {one.name: one.better for one in (*TRAINING_METRICS, *task.metrics)}
     if not metric:
         raise ValueError(
@@ -64,7 +75,7 @@ def validation_metric(
             "direction is better. Choose one of those."
         )
     suite = suite_in(suite, "validation") if suite else ""
-    return "/".join(filter(None, (suite, name, slice_))), declared.better
+    return prefix + "/".join(filter(None, (suite, name, slice_))), declared.better
 
 
 def measured_metric(metric: str, config: RunConfig) -> str:
@@ -72,17 +83,35 @@ def measured_metric(metric: str, config: RunConfig) -> str:
 
     An empty `metric` means the default of the run's task.
     """
-    metric = metric or default_metric(config.task)
+    prefix, metric = split_mean(metric or default_metric(config.task))
     names = [one.name for one in (*TRAINING_METRICS, *config.task.metrics)]
     suite, name, slice_ = split_metric(metric, names)
     suite = suite_in(suite, config.split) if suite else ""
-    return "/".join(filter(None, (suite, name, slice_)))
+    return prefix + "/".join(filter(None, (suite, name, slice_)))
 
 
 def values_by_name(rows: Iterable[dict[str, Any]]) -> dict[str, float | None]:
     """The last value of each `suite/metric` and `suite/metric/slice`."""
-    keys = ("suite", "metric", "slice")
-    return {"/".join(filter(None, (r[k] for k in keys))): r["value"] for r in rows}
+    return {_name_of(row): row["value"] for row in rows}
+
+
+def scores_by_name(rows: Rows) -> dict[str, float | None]:
+    """`values_by_name`, and with `MEAN` before the name the mean of all its values.
+
+    A mean is None if a value is missing. The rows are in the order of their steps.
+    """
+    values: dict[str, list[float | None]] = {}
+    for row in rows:
+        values.setdefault(MEAN + _name_of(row), []).append(row["value"])
+    means: dict[str, float | None] = {}
+    for name, given in values.items():
+        finite = [value for value in given if value is not None]
+        means[name] = sum(finite) / len(finite) if len(finite) == len(given) else None
+    return values_by_name(rows) | means
+
+
+def _name_of(row: dict[str, Any]) -> str:
+    return "/".join(filter(None, (row[key] for key in ("suite", "metric", "slice"))))
 
 
 def value_of(values: Mapping[str, float | None], metric: str) -> float | None:
@@ -104,9 +133,11 @@ def _full_name(names: Iterable[str], metric: str) -> str | None:
     """The name of a metric with suite and slice, as a run's measurements have it."""
     if metric in names:
         return metric
+    prefix, metric = split_mean(metric)
     for wanted in (metric, f"{metric}/horizon=1"):
         for name in names:
-            suite, _, rest = name.partition("/")
-            if rest == wanted and suite != "train":
+            own, whole = split_mean(name)
+            suite, _, rest = whole.partition("/")
+            if own == prefix and rest == wanted and suite != "train":
                 return name
     return None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.cells import check_seeds
-from sweeps.collected_runs import TABLES, last_rows
+from sweeps.collected_runs import TABLES, rows_of_runs
 from sweeps.commands import STOPPED, RunCommand
 from sweeps.launch_display import align_columns
 from sweeps.provenance import TypedCommand
@@ -31,9 +31,9 @@ from sweeps.sweep_metric import (
     Better,
     Rows,
     declared_metric,
+    scores_by_name,
     validation_metric,
     value_of,
-    values_by_name,
     why_unmeasured,
 )
 from sweeps.tuned_values import RATE, TABLE, update_table, why_unsettled
@@ -53,7 +53,8 @@ class Tune(RunCommand):
     rates: tuple[float, ...] = ()
     """The grid; by default the sweep's own, else a quarter to four times each rate."""
     metric: str | None = None
-    """[SUITE/]METRIC[/SLICE], measured on validation data; the sweep's own if not given."""
+    """[mean:][SUITE/]METRIC[/SLICE], measured on validation data, at the end or as the mean
+    over training; the sweep's own if not given."""
 
     def run(self) -> int:
         """Train the grids, extend them at their edges, and write the table."""
@@ -87,13 +88,13 @@ class Tune(RunCommand):
     def _read_values(
         self, standings: Survey[Standing]
     ) -> dict[str, dict[str, float | None]]:
-        """The last measurements of each run that ended; a failed run has an empty dict."""
+        """The measurements of each run that ended; a failed run has an empty dict."""
         root, done = standings.root, standings.ids("done")
         here = {run_id for run_id in done if (root / run_id).exists()}
         rows: dict[str, Rows] = dict.fromkeys(standings.ids(*TROUBLED), ())
         rows |= {name: read_metrics(RunFolder(root, name)) for name in here}
-        rows |= last_rows(done - here, TABLES)
-        return {run_id: values_by_name(measured) for run_id, measured in rows.items()}
+        rows |= rows_of_runs(done - here, TABLES)
+        return {run_id: scores_by_name(measured) for run_id, measured in rows.items()}
 
     def words(self) -> str:
         words = ["--rates", *map(str, self.rates)] if self.rates else []
@@ -154,7 +155,7 @@ class GridResult:
         measured: Mapping[str, Mapping[str, float | None]],
         metric: str,
     ) -> "GridResult":
-        """The result from the last values of each run that ended, empty if it failed.
+        """The result from the values of each run that ended, empty if it failed.
 
         Raises `ValueError` when a finished trial did not measure the metric.
         """

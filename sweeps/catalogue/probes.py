@@ -99,6 +99,7 @@ def choice_points(scale: str) -> Iterator[RunConfig]:
     figure="when decisions are learnt, by number of heads",
     claims=("C18",),
     scales=("night",),
+    metric="mean:test/excess_loss/horizon=1,role=choice",  # all learn them in the end
 )
 def best_horizon(scale: str) -> Iterator[RunConfig]:
     """One to eight heads, on choices of 1, 3 and 7 tokens of consequence each."""

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.__main__ import main as analysis
 from sweeps.__main__ import main
-from sweeps.collected_runs import TABLES, last_rows, mark_collected
+from sweeps.collected_runs import TABLES, mark_collected, rows_of_runs
 from sweeps.survey import survey
 from sweeps.tuned_values import TABLE, read_table
 from tests.conftest import tiny_run
@@ -81,18 +81,18 @@ def test_a_folder_speaks_for_itself_and_only_done_runs_count(tmp_path):
     )
 
 
-def test_the_last_measurements_of_a_run_are_read(tmp_path):
+def test_the_measurements_of_a_run_are_read(tmp_path):
     write_table(
         tmp_path / "a.parquet", {"one": "done", "two": "failed", "three": "done"}
     )
-    (row,) = last_rows({"one", "two"}, tmp_path)["one"]
+    row = rows_of_runs({"one", "two"}, tmp_path)["one"][-1]
     assert (row["step"], row["suite"], row["metric"], row["value"]) == (
         12,
         "test",
         "loss",
         12.0,
     )
-    assert last_rows({"two"}, tmp_path) == {}
+    assert rows_of_runs({"two"}, tmp_path) == {}
 
 
 def test_tuning_takes_trials_from_a_table(path, tmp_path, capsys):
@@ -119,4 +119,4 @@ def test_a_table_that_is_none_is_named_by_reproduce(tmp_path, capsys, content):
     err = capsys.readouterr().err
     assert err.startswith(f"error: {path} is not a table: ")
     assert len(err.splitlines()) == 1
-    assert last_rows(["polynomial-n1"], tmp_path) == {}
+    assert rows_of_runs(["polynomial-n1"], tmp_path) == {}

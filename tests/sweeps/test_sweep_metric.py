@@ -10,6 +10,7 @@ from sweeps.survey import read_metrics
 from sweeps.sweep_metric import (
     default_metric,
     measured_metric,
+    scores_by_name,
     validation_metric,
     value_of,
     values_by_name,
@@ -39,6 +40,29 @@ def of_task(task, **training):
 def test_the_default_is_what_the_task_declares_first(task, name, better):
     assert default_metric(task) == name
     assert validation_metric("", of_task(task, context=64)) == (name, better)
+
+
+def test_the_mean_over_training_is_a_metric():
+    rows = [
+        {"suite": suite, "metric": "excess_loss", "slice": part, "value": value}
+        for suite, part, value in (
+            ("validation", "horizon=1,role=choice", 1.0),
+            ("train", "horizon=1,role=choice", 9.0),
+            ("validation", "horizon=1,role=choice", 0.5),
+            ("validation", "broken", None),
+            ("validation", "broken", 1.0),
+        )
+    ]
+    config = of_task(ChoicePointsConfig(), context=64)
+    name, better = validation_metric("mean:excess_loss/horizon=1,role=choice", config)
+    assert (name, better) == ("mean:excess_loss/horizon=1,role=choice", "lower")
+    assert value_of(scores_by_name(rows), name) == 0.75
+    assert value_of(scores_by_name(rows), name.removeprefix("mean:")) == 0.5
+    assert value_of(scores_by_name(rows), "mean:excess_loss/broken") is None
+    test_set = "mean:test/excess_loss/horizon=1,role=choice"
+    assert validation_metric(test_set, config)[0].startswith("mean:validation/")
+    with pytest.raises(ValueError, match="declares no metric 'lost'"):
+        validation_metric("mean:lost", config)
 
 
 @pytest.fixture
