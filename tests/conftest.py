@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 import torch
 
+from sweeps import throughput
 from synth.config import ModelConfig, RunConfig, TrainingConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.polynomial import PolynomialConfig
@@ -47,6 +48,12 @@ class Brake:
 def brake(tmp_path):
     """A brake that is on."""
     return Brake(tmp_path / "brake")
+
+
+@pytest.fixture
+def common_processor(monkeypatch):
+    """Throughputs by the common curve, whatever processor runs the tests."""
+    monkeypatch.setattr(throughput, "curve_speeds", lambda: throughput.CURVE)
 
 
 def wait_until(condition, seconds=PATIENCE_S, process=None):

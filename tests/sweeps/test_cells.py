@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from sweeps import costs, throughput
+from sweeps import costs
 from sweeps.__main__ import main
 from sweeps.catalogue import CATALOGUE
 from sweeps.cells import cell_key, cell_names, select_runs
@@ -179,12 +179,6 @@ def test_every_command_takes_a_part(tmp_path, monkeypatch, capsys):
     assert "2 runs, all done before" in capsys.readouterr().out
     assert main(["status", "--arms", "n2"]) == 2
     assert "--arms must be left out unless a sweep is named" in capsys.readouterr().err
-
-
-@pytest.fixture
-def common_processor(monkeypatch):
-    """Throughputs by the common curve, whatever processor runs the tests."""
-    monkeypatch.setattr(throughput, "curve_speeds", lambda: throughput.CURVE)
 
 
 @pytest.mark.usefixtures("common_processor")
