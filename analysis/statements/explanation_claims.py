@@ -82,9 +82,9 @@ EXPLANATIONS = (
         ),
         explanations.arms_at_choices,
         settling_command("best-horizon", "night"),
-        "Tests for an optimum between the ends, not whether it moves with the consequences. "
-        "Where the largest n is best, a larger one may still hurt. Heads take their layers "
-        "from the trunk, so head 1 has seven layers fewer with n = 8.",
+        "Tests for an optimum between the ends, not whether it moves with the "
+        "consequences. Where the largest n is best, a larger one may still hurt. Heads "
+        "take their layers from the trunk, so head 1 has seven layers fewer with n = 8.",
     ),
     Claim(
         "C21",
