@@ -6,6 +6,7 @@ groups of fields, those in `MEASURED` for columns that no field decides.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from analysis.configurations import (
     read_fields,
     seed_paths,
 )
+from sweeps.cells import OUTER_COMMA
 from synth.scales import format_count
 
 GROUPS = {
@@ -237,7 +239,7 @@ def list_values(values: Sequence[Any]) -> str:
 
 def _match_values(name: str, words: str, by_text: dict[str, Any]) -> list[str]:
     """The values of a condition as texts; a comma separates them unless a value has it."""
-    texts = [words] if words in by_text else words.split(",")
+    texts = [words] if words in by_text else re.split(OUTER_COMMA, words)
     for place, text in enumerate(texts):
         if text not in by_text:
             equal = [t for t, value in by_text.items() if _is_equal(text, value)]
@@ -251,7 +253,9 @@ def _match_values(name: str, words: str, by_text: dict[str, Any]) -> list[str]:
 
 
 def _is_equal(text: str, value: Any) -> bool:
-    """Whether a text is the same number as a value."""
+    """Whether a text is the same number as a value, or the same list, as `[1, 3, 7]`."""
+    if text.startswith("["):  # lists are shown as "1 3 7"
+        return text.strip("[]").replace(",", " ").split() == format_value(value).split()
     try:
         return _is_number(value) and float(text) == value
     except ValueError:

@@ -76,6 +76,9 @@ def test_conditions_choose_runs(polynomials, fields):
     one = fields.select_runs(polynomials, ["pause_tokens=5", "scale=10k,30k", "arm=n2"])
     assert one.unique("run_id").height == 10
     assert one["pause_tokens"].unique().to_list() == [5]
+    for written in ("neg add mul compose", "[neg, add,mul, compose]"):
+        same = fields.select_runs(polynomials, [f"task.operators={written}"])
+        assert same["run_id"].equals(polynomials["run_id"])
     rate = fields.select_runs(polynomials, ["learning_rate=1e-4"])
     assert rate["run_id"].equals(polynomials["run_id"])
     with pytest.raises(
