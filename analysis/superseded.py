@@ -83,13 +83,17 @@ def answering_runs(frame: pl.DataFrame) -> pl.DataFrame:
 def _best_rates(trials: pl.DataFrame, cells: Container[str]) -> dict[str, float]:
     """The rate with the best mean over seeds, for those of the cells that have trials."""
     keys = ("suite", "metric", "slice", "value")
-    done = trials.filter(pl.col("state") == "done").sort("run_id", "step")
+    cell_of = {
+        run_id: cell
+        for run_id, _, config, _, state in _unique_runs(trials)
+        if (cell := _cell(config)) in cells and state in ("done", "failed")
+    }
+    chosen = trials.filter(pl.col("run_id").is_in(list(cell_of)))
+    done = chosen.filter(pl.col("state") == "done").sort("run_id", "step")
     measured = done.select("run_id", *keys).partition_by("run_id", as_dict=True)
     values: dict[tuple[str, Better], dict[float, list[float | None]]] = {}
-    for run_id, sweep, config, rate, state in _unique_runs(trials):
-        cell = _cell(config)
-        if cell not in cells or state not in ("done", "failed"):
-            continue
+    for run_id, sweep, config, rate, _ in _unique_runs(chosen):
+        cell = cell_of[run_id]
         with contextlib.suppress(ValueError):  # a task or metric that is unknown here
             run = RunConfig.from_dict(json.loads(config))
             metric, better = validation_metric(_metric_of(sweep), run)

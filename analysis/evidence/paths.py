@@ -81,8 +81,8 @@ def reversed_paths(frame: pl.DataFrame) -> Evidence | None:
 
     Runs are counted: their accuracies fall into groups, so a mean describes none.
     """
-    forward = _star(frame).filter(pl.col("arm") == BASELINE)
-    curves = add_settings(curve_rows(forward, "path", "test"), ANSWERS)
+    next_token = _star(frame).filter(pl.col("arm") == BASELINE)
+    curves = add_settings(curve_rows(next_token, "path", "test"), ANSWERS)
     if curves.is_empty():
         return None
     times = event_times(curves, learned_level(curves, "path"), "higher")
