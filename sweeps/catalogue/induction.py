@@ -198,6 +198,7 @@ def repeats(scale: str) -> Iterator[RunConfig]:
     figure="tokens until induction forms, by size",
     scales=("night",),
     answers="does the size of a model decide how heads move the onset of induction?",
+    metric="mean:test/accuracy",  # all learn it in the end; the mean says how soon
 )
 def repeats_ladder(scale: str) -> Iterator[RunConfig]:
     """Repeats from 14k to 1M parameters, eight layers each: n = 1, 2, 4, in two layouts."""
