@@ -55,7 +55,7 @@ class Evidence:
     """The runs, in words."""
     seeds: int
     parameters: tuple[int, ...] = ()
-    """Non-embedding parameters of the sizes."""
+    """Non-embedding parameters of each stratum: a size, or another pooled condition."""
     values_S: tuple[float, ...] = ()
     """A value for each data seed; empty for events."""
     data_seeds_S: tuple[int, ...] = ()
@@ -274,7 +274,9 @@ def _items_agree(contrast: Contrast, evidence: Evidence) -> bool:
 
 def _seeds_needed(contrast: Contrast, evidence: Evidence) -> int | None:
     if evidence.events is not None:
-        return runs_to_resolve(contrast.effect, evidence.happened_share)
+        runs = runs_to_resolve(contrast.effect, evidence.happened_share)
+        strata = max(1, len(evidence.parameters))
+        return None if runs is None else math.ceil(runs / strata)
     spread = Difference.of(evidence.values_S).interval.spread
     return (
         seeds_to_resolve(spread, contrast.effect)

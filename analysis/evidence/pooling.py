@@ -61,9 +61,9 @@ def pool_strata(
     """One value a data seed: the mean over strata of `difference`.
 
     Each stratum has the setting with the largest budget, then with most seeds. Strata of
-    fewer than five seeds do not count where others have five. `rows` are those of the
-    compared runs, for floors, items and execution paths. `counts`: values are shares of
-    runs.
+    fewer than five seeds do not count where others have five, nor seeds that lack a
+    stratum or a side. `rows` are those of the compared runs, for floors, items and
+    execution paths. `counts`: values are shares of runs.
     """
     differences = differences.drop_nulls("difference")
     if differences.is_empty():
@@ -74,6 +74,7 @@ def pool_strata(
     each = kept.group_by("stratum", "data_seed").agg(pl.col("difference").mean())
     means = each.group_by("data_seed").agg(pl.col("difference").mean(), pl.len())
     whole = means.filter(pl.col("len") == strata).sort("data_seed")
+    counted = pl.col("data_seed").is_in(whole["data_seed"].implode())
     cells = chosen.sort("parameters")
     names_and_labels = cells.select("stratum", "label").iter_rows()
     words = ", ".join(append_label(*pair) for pair in names_and_labels)
@@ -88,12 +89,12 @@ def pool_strata(
         parameters=tuple(cells["parameters"].to_list()),
         values_S=tuple(whole["difference"].to_list()),
         data_seeds_S=tuple(whole["data_seed"].to_list()),
-        over_items=_over_items(kept.join(whole, on="data_seed", how="semi"), used),
+        over_items=_over_items(kept.filter(counted), used),
         tuned=used is not None and rates_are_tuned(used),
         counts=counts,
         obstacle=tie
         or ("" if whole.height else "no seed was trained in all of them")
-        or ("" if used is None else _find_obstacle(used)),
+        or ("" if used is None else _find_obstacle(used.filter(counted))),
         notes=() if used is None else _remarks(used),
     )
 

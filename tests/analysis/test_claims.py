@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -238,6 +239,21 @@ def test_seeds_are_counted_that_would_resolve_the_effect():
     stated = Contrast("m", "above", lambda frame: found, effect=4.0)
     claim = Claim("X", "says", "source", stated, lambda frame: [], "make")
     assert judge(claim, frame).seeds_needed == 11
+    found = replace(found, parameters=(30_000, 100_000))  # a seed is two runs
+    assert judge(claim, frame).seeds_needed == 6
+
+
+def test_seeds_that_do_not_count_are_no_obstacle():
+    """The mean has no part of an unpaired run, so its value is no reason against it."""
+    both = differences(a_x=(1, [0.1, 0.2, 0.1, 0.2, 0.1]))
+    rows = both.drop("difference").with_columns(
+        value=pl.lit(0.9), floor=pl.lit(0.0), ceiling=pl.lit(1.0), arm=pl.lit("n1")
+    )
+    unpaired = rows.with_columns(data_seed=pl.col("data_seed") + 5, value=pl.lit(0.1))
+    assert pool_strata(both, rows).obstacle == ""
+    assert pool_strata(both, pl.concat([rows, unpaired])).obstacle == ""
+    apart = unpaired.with_columns(data_seed=pl.col("data_seed") - 5)
+    assert "two groups" in pool_strata(both, pl.concat([rows, apart])).obstacle
 
 
 def judged(root, sweep=TUNED, only=()):
