@@ -32,6 +32,8 @@ from synth.scales import format_count
 
 FOUR = "n4"
 """The arm of the claims about choice points: every scale of their sweeps has it."""
+TWO = "n2"
+"""The arm of the claim about information, which is on a loss of two tokens."""
 PAPERS_TEXT = {"branches": 5, "consequences": [1, 3, 7]}
 """The choice points of the claims; those of other sweeps are easier."""
 OPTIMUM = 0.02
@@ -63,11 +65,15 @@ def choices_learned(frame: pl.DataFrame) -> Evidence | None:
 
 
 def gain_with_information(frame: pl.DataFrame) -> Evidence | None:
-    """C14: gain of n = 4 in excess loss of X at coupling 1, minus that at 0."""
-    rows = final_rows(frame, "sources")
+    """C14: gain of n = 2 in excess loss of X at coupling 1, minus that at 0.
+
+    Settings whose runs have learnt X do not count where another has not.
+    """
+    rows = select_arms(final_rows(frame, "sources"), (BASELINE, TWO))
     cells = _gap_rows(rows, *(f"horizon=1,role=X,coupling={c}" for c in (0, 1)))
-    evidence = compare_arms(cells, FOUR)
-    if evidence is not None and cells["worst"].to_numpy().mean() < OPTIMUM:
+    learnt = pl.col("worst").mean().over(CELL) < OPTIMUM
+    evidence = compare_arms(cells.filter(~learnt), TWO)
+    if evidence is None and (evidence := compare_arms(cells, TWO)) is not None:
         obstacle = f"nothing to gain: less than {OPTIMUM} nats left"
         evidence = replace(evidence, obstacle=obstacle)
     return evidence

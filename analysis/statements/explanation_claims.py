@@ -40,14 +40,13 @@ EXPLANATIONS = (
         "Two-token loss doubles the weight of I(X;Y): X is learnt better where it is high.",
         f"{MTP}, 5.2",
         Contrast(
-            "gain of n = 4 over n = 1 in excess loss on X, at coupling 1 minus at 0",
+            "gain of n = 2 over n = 1 in excess loss on X, at coupling 1 minus at 0",
             "above",
             explanations.gain_with_information,
             effect=0.02,
         ),
         explanations.informed_symbols,
-        settling_command("information", "small"),
-        "Uses n = 4 in place of n = 2, since every scale trains it.",
+        settling_command("information", "night"),
     ),
     Claim(
         "C15",

@@ -6,8 +6,8 @@ from synth.command_words import as_typed
 COSTS = {
     "best-horizon": "12 core-hours",
     "choice-points-night": "17 core-hours",
+    "information-night": "5 core-hours",
     "star-night": "6 core-hours",
-    "information-small": "1.8e18 FLOP",
     "prediction-law-small": "3.4e18 FLOP",
     "star-paper": "7.2e19 FLOP",
     "polynomial-paper": "1.1e21 FLOP",

@@ -48,6 +48,7 @@ from tests.analysis.conftest import (
 
 TUNED = "made-up-tuned"
 """A sweep's name from which claims read that its rates were tuned."""
+ONE_AND_TWO = (MultiTokenConfig(), MultiTokenConfig(horizon=2))
 
 
 def draws(mean, seeds=5, spread=0.01, seed=0):
@@ -269,8 +270,9 @@ def verdicts(root, sweep=TUNED):
 def test_an_unrelated_sweep_changes_nothing(tmp_path):
     """Other tasks, other arms, other sizes, tasks with other fields."""
     write_probed_sweep(tmp_path / "a", choice_gain=0.15)
+    write_probed_sweep(tmp_path / "two", choice_gain=0.15, objectives=ONE_AND_TWO[1:])
     write_stories_sweep(tmp_path / "b")
-    own = [collect(tmp_path / name, TUNED).frame for name in ("a", "b")]
+    own = [collect(tmp_path / name, TUNED).frame for name in ("a", "two", "b")]
     write_polynomial_sweep(tmp_path / "c", gain=-0.4, scales=("10k", "30k"))
     other_arms = (
         MultiTokenConfig(horizon=3),
@@ -480,19 +482,28 @@ def test_large_models_and_formed_circuits(tmp_path):
     [(0.15, "supported"), (-0.15, "contradicted"), (0.0, "undecided")],
 )
 def test_probed_claims_both_ways(tmp_path, gain, verdict):
-    write_probed_sweep(tmp_path, choice_gain=gain)
-    found = verdicts(tmp_path)
-    assert [found[c] for c in ("C12", "C13", "C14", "C15")] == [verdict] * 4
+    write_probed_sweep(tmp_path / "four", choice_gain=gain)
+    write_probed_sweep(tmp_path / "two", choice_gain=gain, objectives=ONE_AND_TWO)
+    four, two = verdicts(tmp_path / "four"), verdicts(tmp_path / "two")
+    assert [four[c] for c in ("C12", "C13", "C15")] == [verdict] * 3
+    assert two["C14"] == verdict
 
 
 def test_nothing_to_gain_is_no_test(tmp_path):
-    write_probed_sweep(tmp_path)
+    """C14: runs that have learnt X say nothing, and nothing against those that have not."""
+    write_probed_sweep(tmp_path, objectives=ONE_AND_TWO)
     frame = collect(tmp_path, TUNED).frame
     of_x = pl.col("slice").str.contains("role=X")
-    easy = pl.when(of_x).then(pl.col("value") / 100).otherwise("value").alias("value")
-    (found,) = judge_all(frame.with_columns(easy), only=("C14",))
+    learnt = pl.when(of_x).then(pl.col("value") / 100).otherwise("value").alias("value")
+    easy = frame.with_columns(learnt)
+    (found,) = judge_all(easy, only=("C14",))
     assert found.verdict == "not tested"
     assert found.reason.startswith("nothing to gain")
+    longer = easy.with_columns(
+        steps=2 * pl.col("steps"), run_id=pl.col("run_id") + "-longer"
+    )
+    (found,) = judge_all(pl.concat([frame, longer]), only=("C14",))
+    assert found.verdict == "supported"
 
 
 def test_gaps_of_unequal_forced_quality_are_no_evidence(tmp_path):
