@@ -110,6 +110,7 @@ def _loss_while_learning(frame: pl.DataFrame) -> pl.DataFrame:
 
     A run that learns the choices earlier scores higher. Evaluations lie at equal steps.
     """
+    frame = frame.filter(pl.col("task") == "choice-points")
     curves = add_settings(curve_rows(frame, "excess_loss", "test", CHOICE))
     value = -pl.col("value").mean()
     rows = curves.group_by("run_id", maintain_order=True).agg(
