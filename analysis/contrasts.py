@@ -37,9 +37,10 @@ class Contrasts:
     @property
     def title(self) -> str:
         """The measure, when it was read, and the baseline."""
-        moment = f"at equal {self.at}" if self.at else "at the end"
+        moment = f" at equal {self.at}" if self.at else " at the end"
+        moment = "" if self.measure.reading else moment
         baseline = format_value(self.baseline)
-        return f"{self.measure.title} {moment}, minus {self.column} {baseline}"
+        return f"{self.measure.title}{moment}, minus {self.column} {baseline}"
 
 
 def compute_contrasts(
@@ -63,7 +64,7 @@ def compute_contrasts(
     runs = select(frame, query, all_rates=is_rate(vary))
     column = _require_comparable(runs, vary, "--vary")
     others = [_require_comparable(runs, name, "--beside") for name in beside]
-    measure = runs.measure(query, [])
+    measure = runs.measure(query, [at] if at else [])
     rows = measure.rows(runs.with_fields([column, *others]))
     rows = rows.drop_nulls(column)
     values = sort_distinct(rows[column])
@@ -147,7 +148,8 @@ def _choose_baseline(
     if len(values) < 2:
         raise ValueError(
             f"All finished runs have {vary}={format_value(values[0])}: there is nothing to "
-            f"compare. Fields that vary: {', '.join(runs.fields.varying()) or 'none'}."
+            f"compare. Fields that vary: {', '.join(runs.fields.varying()) or 'none'}. "
+            f"{' '.join(runs.notes)}".rstrip()
         )
     return by_text.get(BASELINE, values[0]) if wanted is None else by_text[wanted]
 

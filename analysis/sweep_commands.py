@@ -26,7 +26,8 @@ class MetricCommand:
     metric: str | None = None
     """[SUITE/]METRIC[/SLICE], such as loss or out_of_domain/exact_match/operations=4. A
     metric alone is that of the test set. If not given, the first that the task
-    declares."""
+    declares. mean: before it is the mean over training, learned: the tokens until it is
+    learned."""
     where: Conditions = ()
     """Runs to take, such as --where tree=split context=64 or mixer=rwkv,mamba2."""
     results: Path = field(default_factory=results_folder)

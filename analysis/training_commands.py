@@ -33,6 +33,11 @@ class Events(MetricCommand):
         from analysis.trajectories import event_rows, learned_level, timed_runs
 
         rows, measure, notes = self.evaluations()
+        if measure.reading:
+            raise ValueError(
+                f"events reads learning curves, and {measure.reading} gives one number of "
+                "a run. Leave it out."
+            )
         declared = measure.definition
         if self.metric is None and declared is not None and declared.part:
             chosen = replace(self, metric=f"{measure.metric}/{declared.part}")

@@ -8,9 +8,17 @@ import polars as pl
 from analysis.comparisons import COSTS, with_costs
 from analysis.configurations import EVALUATION_SIZES, format_value, read_fields
 from analysis.fields import MEASURED, SCORED, Fields, list_values, sort_distinct
-from analysis.measures import Measure, choose_measure, first_metric, slice_keys
+from analysis.measures import (
+    LEARNED,
+    Measure,
+    choose_measure,
+    first_metric,
+    slice_keys,
+    split_reading,
+)
 from analysis.selection import IS_TRIAL, at_end, drop_unreadable
 from analysis.superseded import keep_tuned_rates
+from analysis.trajectories import declared
 from synth.families.family import members
 from synth.identity import canonical_json
 from synth.metrics import split_metric
@@ -28,7 +36,8 @@ class Query:
     """Which runs to take, and which number of each."""
 
     metric: str | None = None
-    """`[SUITE/]METRIC[/SLICE]`; None means the first metric that the task declares."""
+    """`[mean:|learned:][SUITE/]METRIC[/SLICE]`; without a metric, the first that the task
+    declares, with `mean:` or `learned:` on the part that says whether it is learned."""
     where: Sequence[str] = ()
     """Conditions FIELD=VALUE on the runs."""
 
@@ -47,6 +56,8 @@ class Runs:
     """Names of the metric's slices, which can be axes like fields."""
     notes: list[str]
     """Remarks for the reader; methods add to them."""
+    reading: str = ""
+    """`mean:` or `learned:`: one number a run (`measures`)."""
 
     def column(self, name: str) -> str:
         """The column that a name means, a field or the name of a slice."""
@@ -67,11 +78,14 @@ class Runs:
             keys=[name for name in dict.fromkeys(columns) if name in self.keys],
             over_suites="suite" in columns,
         )
+        measure = replace(measure, reading=self.reading)
+        self._read_whole_runs(measure, columns)
         others = measure.other_suites
         if others and not self.suite:
             suite, suffix = measure.suites[0], self.slice and f"/{self.slice}"
             tests = [name for name in (suite, *others) if "validation" not in name]
-            options = [f"--metric {name}/{self.metric}{suffix}" for name in tests]
+            read = self.reading + "{}/" + self.metric + suffix
+            options = [f"--metric {read.format(name)}" for name in tests]
             if query.metric and suite != "test" and len(tests) > 1:
                 raise ValueError(
                     f"{query.metric} was measured on several test sets: write "
@@ -79,9 +93,23 @@ class Runs:
                 )
             self.notes.append(
                 f"{self.metric} on {suite}; also measured on {', '.join(others)}: "
-                f"--metric SUITE/{self.metric}."
+                f"--metric {self.reading}SUITE/{self.metric}."
             )
         return measure
+
+    def _read_whole_runs(self, measure: Measure, columns: Sequence[str]) -> None:
+        """Refuse a reading along training; note cells that were not learned."""
+        along = [name for name in columns if name in PROGRESS]
+        if self.reading and along:
+            raise ValueError(
+                f"{self.reading} gives one number of a run, so {along[0]} cannot be an "
+                f"axis. Leave out {self.reading} or take another axis."
+            )
+        if self.reading == LEARNED and (cells := measure.cells_not_learned(self.done)):
+            self.notes.append(
+                f"Left out, as runs never learned it: {', '.join(cells)}. `python -m "
+                "analysis events` takes them into account."
+            )
 
     def with_fields(self, columns: Sequence[str]) -> pl.DataFrame:
         """The rows of the runs with the fields among `columns` added."""
@@ -151,8 +179,12 @@ def select(
             "file that defines it: --plugin FILE."
         )
     metrics = done["metric"].drop_nulls().unique().to_list()
-    suite, metric, slice_ = split_metric(query.metric or first_metric(done), metrics)
-    return Runs(done, fields, suite, metric, slice_, slice_keys(done, metric), notes)
+    reading, wanted = split_reading(query.metric or "")
+    suite, metric, slice_ = split_metric(wanted or first_metric(done), metrics)
+    if reading and not wanted and (meant := declared(done, metric)):
+        slice_ = meant.part
+    keys = slice_keys(done, metric)
+    return Runs(done, fields, suite, metric, slice_, keys, notes, reading)
 
 
 @dataclass(frozen=True)

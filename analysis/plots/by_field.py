@@ -135,7 +135,7 @@ def file_name(view: View, where: tuple[str, ...] = ()) -> str:
     """
     rows = view.rows
     task = "-".join(rows["task"].unique().sort().to_list())
-    words = [f"{task}-{view.measure.metric}"]
+    words = [f"{task}-{view.measure.reading}{view.measure.metric}"]
     fixed = view.measure.fixed.items()
     words += [f"{name}-{value}" for name, value in fixed - NEXT_TOKEN.items()]
     if view.measure.other_suites and len(view.measure.suites) == 1:

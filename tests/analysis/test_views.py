@@ -22,6 +22,10 @@ from analysis.plots.forest import forest_figure, forest_name
 from analysis.plots.heat import heat_figure
 from analysis.plots.overview import overviews
 from analysis.views import Query, select, view
+from synth.config import ModelConfig, RunConfig, TrainingConfig
+from synth.metrics import Measurement
+from synth.objectives.multi_token import MultiTokenConfig
+from synth.tasks.repeats import RepeatsConfig
 from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
 from tests.analysis.test_contrasts import write_trees
 
@@ -303,3 +307,78 @@ def test_a_declared_floor_is_drawn_unless_it_is_the_axis(polynomials):
         rows = with_titles(declared)
         assert rows["floor"].drop_nulls().unique().to_list() == [floor] * drawn
         assert rows["ceiling"].drop_nulls().is_empty()
+
+
+def write_repeats(root, learned_at, evaluations=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0)):
+    """Runs whose accuracy is 0.9 from the step that `learned_at` has for arm and seed."""
+    training = TrainingConfig(steps=50, batch_rows=2, context=64, warmup_steps=1)
+    for (horizon, seed), at in learned_at.items():
+        config = RunConfig(
+            task=RepeatsConfig(),
+            model=ModelConfig(scale="10k"),
+            objective=MultiTokenConfig(horizon=horizon),
+            training=training,
+            seed=seed,
+        )
+        steps = [round(50 * share) for share in evaluations]
+        rows = [
+            Measurement(config.run_id, step, 128 * step, "test", metric, "", value, 100)
+            for step in steps
+            for metric, value in (
+                ("accuracy", 0.9 if step >= at else 0.1),
+                ("floor", 0.1),
+            )
+        ]
+        write_run(root, config, rows)
+    return collect(root, "repeats").frame
+
+
+def test_a_run_has_one_number_for_its_whole_training(tmp_path):
+    """Tokens until it is learned, and the mean over evaluations, paired by seed."""
+    steps = {(1, 0): 20, (1, 1): 30, (1, 2): 30, (2, 0): 10, (2, 1): 20, (2, 2): 30}
+    frame = write_repeats(tmp_path, steps)
+    learned = compute_contrasts(frame, Query(metric="learned:"))
+    (row,) = learned.table.iter_rows(named=True)
+    means = [sum((20, 30, 30)) * 128 / 3, sum((10, 20, 30)) * 128 / 3]
+    assert [row["baseline"], row["value"]] == pytest.approx(means)
+    assert row["difference"] == pytest.approx(-20 * 128 / 3)
+    assert learned.title == "learned:test/accuracy, minus arm n1"
+    assert learned.measure.label == "tokens until it is learned: accuracy"
+    mean = compute_contrasts(frame, Query(metric="mean:accuracy"))
+    (row,) = mean.table.iter_rows(named=True)
+    assert row["baseline"] == pytest.approx(0.1 + 0.8 * (4 + 3 + 3) / 18)
+    assert row["value"] == pytest.approx(0.1 + 0.8 * (5 + 4 + 3) / 18)
+    assert mean.measure.label == "accuracy, mean over training (share)"
+    drawn = view(frame, Query(metric="mean:accuracy"))
+    assert drawn.x == "arm", "there is no curve to draw"
+    assert drawn.rows["floor"].to_list() == pytest.approx([0.1] * 6)
+    assert file_name(drawn).startswith("repeats-mean-accuracy_")
+
+
+def test_a_mean_of_those_that_learned_flatters_a_cell(tmp_path):
+    """One run of n = 2 never learns: its arm has no mean, and this is said."""
+    steps = {(1, 0): 20, (1, 1): 30, (2, 0): 10, (2, 1): 99}
+    frame = write_repeats(tmp_path, steps)
+    with pytest.raises(ValueError, match=r"never learned it: n2 at 10k \(1 of 2\)"):
+        compute_contrasts(frame, Query(metric="learned:accuracy"))
+    shown = view(frame, Query(metric="learned:"))
+    assert shown.rows["arm"].unique().to_list() == ["n1"]
+    assert shown.rows["value"].sort().to_list() == [20 * 128, 30 * 128]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["plot", "--metric", "learned:", "--x", "tokens"], "tokens cannot be an axis"),
+        (["compare", "--metric", "mean:", "--at", "flops"], "flops cannot be an axis"),
+        (["events", "--metric", "mean:accuracy"], "events reads learning curves"),
+        (["compare", "--metric", "learned:floor"], "floor has none"),
+        (["compare", "--metric", "learned:acuracy"], "Did you mean 'accuracy'"),
+    ],
+)
+def test_readings_that_mean_nothing_are_refused(tmp_path, words, told, capsys):
+    steps = {(1, 0): 20, (1, 1): 30, (2, 0): 10, (2, 1): 20}
+    write_repeats(tmp_path / "runs" / "repeats", steps)
+    command, *options = words
+    assert main([command, str(tmp_path / "runs" / "repeats"), *options]) == 2
+    assert told in capsys.readouterr().err
