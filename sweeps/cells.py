@@ -47,9 +47,14 @@ def first_of_cells(
 
 
 def trial_run(example: RunConfig, seed: int, values: Mapping[str, Any]) -> RunConfig:
-    """A run like `example` with other training values, judged on validation data."""
+    """A run like `example` with other training values, judged on validation data.
+
+    The seed is that of the task too, where the task has one: values are chosen on a graph
+    that no run of the sweep is trained on.
+    """
     return replace(
         example,
+        task=replace(example.task, **dict.fromkeys(example.task.seeds, seed)),
         training=replace(example.training, **values),
         seed=seed,
         data_seed=None,
@@ -58,8 +63,12 @@ def trial_run(example: RunConfig, seed: int, values: Mapping[str, Any]) -> RunCo
 
 
 def seeds_of(configs: Iterable[RunConfig]) -> set[int]:
-    """The seeds of the runs and of their data."""
-    return {s for config in configs for s in (config.seed, config.resolved_data_seed)}
+    """The seeds of the runs, of their data and of their tasks."""
+    seeds = set[int]()
+    for config in configs:
+        of_task = (getattr(config.task, name) for name in config.task.seeds)
+        seeds.update((config.seed, config.resolved_data_seed, *of_task))
+    return seeds
 
 
 def select_runs(

@@ -82,6 +82,7 @@ class DiscoveryConfig(TaskConfig):
         Metric("accuracy", "share", "higher", floor=0.0),
     )
     splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
+    seeds: ClassVar[tuple[str, ...]] = ("graph_seed",)
 
     structure: Literal["siblings", "triangles", "circle", "line"] = identity("siblings")
     """What a string is."""

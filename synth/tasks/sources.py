@@ -60,6 +60,7 @@ class SourcesConfig(TaskConfig):
     kind: ClassVar[str] = "sources"
     metrics: ClassVar[tuple[Metric, ...]] = EXACT_METRICS
     splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
+    seeds: ClassVar[tuple[str, ...]] = ("source_seed",)
 
     family: Literal["markov", "coupled", "hidden"] = identity("markov")
     """Which kind of source."""

@@ -1,6 +1,7 @@
 """Grids of learning rates, and what a curve says: worked by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from sweeps.rate_grid import (
     default_rates,
 )
 from sweeps.sweep import sweep
+from synth.tasks.graph_paths import GraphPathsConfig
 from tests.conftest import tiny_run, with_training
 
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)
@@ -96,6 +98,14 @@ def test_trials_are_runs_of_the_cell_on_seeds_and_a_split_of_their_own():
     assert len({run.pack_key for run in one.trials}) == 1  # lanes of one pack
     far = [tiny_run(1, 1001)]
     assert build_grids(far, RATES, 2)[0].seeds == (1002, 1003)
+
+
+def test_trials_draw_graphs_of_their_own():
+    graphs = [replace(tiny_run(), task=GraphPathsConfig(graph_seed=g)) for g in (0, 1)]
+    (grid,) = build_grids(graphs, RATES, 2)
+    assert {run.task.graph_seed for run in grid.trials} == {1000, 1001}
+    last = [replace(tiny_run(), task=GraphPathsConfig(graph_seed=1004))]
+    assert build_grids(last, RATES, 1)[0].seeds == (1005,)
 
 
 def test_a_sweep_without_a_grid_has_one_around_each_rate():
