@@ -50,15 +50,17 @@ def refuse_impossible(configs: Sequence[RunConfig]) -> None:
     Tasks that differ only in their own seeds (graphs, for instance) are checked once.
 
     Raises `ValueError` when the files of a text cannot be used, a task has no rows of a
-    run's context, or evaluation rows are longer than the model's positions. Such runs
-    would fail only in their jobs, some after hours.
+    run's context, or no answers where they alone are scored, or evaluation rows are
+    longer than the model's positions. Such runs would fail only in their jobs, some
+    after hours, or train nothing.
     """
     seen: set[tuple[object, ...]] = set()
     for config in configs:
         first = replace(config, task=_with_first_seeds(config.task))
         training, learned = first.training, first.model.positions == "learned"
         examples = (training.evaluation_examples, training.final_examples)
-        same = (first.task, first.split, learned, training.context, *examples)
+        scored = first.objective.scored
+        same = (first.task, first.split, learned, scored, training.context, *examples)
         try:
             if same not in seen:
                 first.require_data()

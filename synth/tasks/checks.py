@@ -51,6 +51,17 @@ def require_fitting(task: "Task", method: str, rows: "Rows") -> None:
     _require_tokens(task, method, rows.tokens_RT, 0)
 
 
+def require_answers(task: "Task", rows: "Rows") -> None:
+    """Refuse rows without a target for a loss on answers alone."""
+    same_RT = rows.example_RT[:, 1:] == rows.example_RT[:, :-1]
+    if not (same_RT & rows.answer_RT[:, 1:]).any():
+        raise ValueError(
+            f"With scored 'answer' nothing would be trained: no token in the first rows of "
+            f"{type(task).__name__} ({rows.tokens_RT.shape[1]} tokens each) is an answer. "
+            "Use scored 'all', or a longer context if answers come later in an example."
+        )
+
+
 def _require_tokens(task: "Task", method: str, tokens: np.ndarray, least: int) -> None:
     """Refuse tokens that are no whole numbers, or are no ids from `least` on."""
     name, most = f"{type(task).__name__}.{method}", len(task.vocabulary) - 1

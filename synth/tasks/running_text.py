@@ -175,10 +175,10 @@ class RunningText(Task):
         count = block_rows(context, 1)
         return _rows(self._source.windows(data_seed, block, count, context))
 
-    def require_rows(self, context: int) -> None:
+    def require_rows(self, context: int) -> Rows:
         """Draw the first block; the message names the corpus."""
         with naming(self.config.corpus):
-            super().require_rows(context)
+            return super().require_rows(context)
 
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
         """Random windows of the held-out text, the same for every run."""

@@ -197,15 +197,15 @@ class Stories(Task):
         role_RT = roles(rows.mark_RT, rows.example_RT)
         return Rows(rows.tokens_RT, rows.example_RT, role_RT == REPEAT_2)
 
-    def require_rows(self, context: int) -> None:
+    def require_rows(self, context: int) -> Rows:
         """Draw the first block from a few of the fixed stories, if they fill a row."""
         config = self.config
         few = replace(config, fixed_stories=min(config.fixed_stories, STORIES_PER_DRAW))
         try:
-            few.build().train_rows(0, 0, context)
+            return few.build().train_rows(0, 0, context)
         except ValueError:
             with naming(config.corpus or config.books):
-                super().require_rows(context)
+                return super().require_rows(context)
 
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
         """Four suites (more with a corpus), one story a row.

@@ -236,12 +236,16 @@ class Task(ABC):
         A row holds `context` tokens. The number of rows varies from block to block.
         """
 
-    def require_rows(self, context: int) -> None:
-        """Raise `ValueError` before training if no rows of this context can be used.
+    def require_rows(self, context: int) -> Rows:
+        """Rows of the first block, such as a run of this context trains on.
 
-        Draws the first block; a task whose blocks are slow overrides it.
+        A task whose blocks are slow overrides it.
+
+        Raises `ValueError` before training if no rows of this context can be used.
         """
-        require_fitting(self, "train_rows", self.train_rows(0, 0, context))
+        rows = self.train_rows(0, 0, context)
+        require_fitting(self, "train_rows", rows)
+        return rows
 
     @abstractmethod
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:

@@ -18,6 +18,7 @@ from synth.identity import Part, identity
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.scales import SCALES, resolve
 from synth.tasks.polynomial import PolynomialConfig
+from synth.tasks.repeats import RepeatsConfig
 from synth.tasks.running_text import TextConfig
 from synth.tasks.task import TaskConfig
 from tests.conftest import tiny_run
@@ -319,3 +320,23 @@ def test_a_task_without_a_validation_split_says_how_to_have_one():
             RunConfig(task=Unsplit(), split="validation")
     finally:
         family._MEMBERS["task"].pop("unsplit")
+
+
+def answers_alone(task, context):
+    objective = MultiTokenConfig(scored="answer")
+    run = tiny_run(context=context)
+    return dataclasses.replace(run, task=task, objective=objective)
+
+
+def test_answers_alone_need_answers(tmp_path):
+    """A period of 8 is scored from its tenth token on; running text has no answers."""
+    answers_alone(RepeatsConfig(), 10).require_data()
+    with pytest.raises(
+        ValueError, match=r"nothing would be trained: .* of Repeats \(9 "
+    ):
+        answers_alone(RepeatsConfig(), 9).require_data()
+    corpus = tmp_path / "text.txt"
+    corpus.write_text("to be or not to be. " * 100)
+    text = TextConfig(corpus=str(corpus), evaluation_length=8)
+    with pytest.raises(ValueError, match=r"of RunningText .* Use scored 'all', or"):
+        answers_alone(text, 16).require_data()
