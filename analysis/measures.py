@@ -74,8 +74,10 @@ class Measure:
         unit = self.definition.unit if self.definition else ""
         fixed = [p for p in self.fixed.items() if p not in NEXT_TOKEN.items()]
         words = [self.metric.replace("_", " "), *(f"{k} {v}" for k, v in fixed)]
-        if self.reading == LEARNED:
-            return f"tokens until it is learned: {', '.join(words)}"
+        if self.reading == LEARNED and self.definition:
+            bound = "at least" if self.definition.better == "higher" else "at most"
+            level = f"{bound} {self.definition.learned:g}"
+            return f"tokens until {', '.join(words)} is {level}"
         words += ["mean over training"] if self.reading == MEAN else []
         suffix = f" ({unit})" if unit else ""
         return ", ".join(words) + suffix

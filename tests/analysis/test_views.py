@@ -343,7 +343,7 @@ def test_a_run_has_one_number_for_its_whole_training(tmp_path):
     assert [row["baseline"], row["value"]] == pytest.approx(means)
     assert row["difference"] == pytest.approx(-20 * 128 / 3)
     assert learned.title == "learned:test/accuracy, minus arm n1"
-    assert learned.measure.label == "tokens until it is learned: accuracy"
+    assert learned.measure.label == "tokens until accuracy is at least 0.5"
     mean = compute_contrasts(frame, Query(metric="mean:accuracy"))
     (row,) = mean.table.iter_rows(named=True)
     assert row["baseline"] == pytest.approx(0.1 + 0.8 * (4 + 3 + 3) / 18)
