@@ -78,12 +78,16 @@ class Tune(RunCommand):
             measured = self._read_values(result.standings)
             cells = [GridResult.of(grid, measured, metric) for grid in grids]
             wider = [cell.extend_grid() for cell in cells]
-            if wider == grids:
+            ended = {outcome.state for outcome in result.outcomes}
+            gave_up = self.fail_fast and not ended.isdisjoint(TROUBLED)
+            stopped = "stopped" in ended and not gave_up
+            if stopped or gave_up or wider == grids:
                 break
             if not self.json:
                 tell_extensions(cells, wider)
             grids = wider
-        return self._write_and_report(root / TABLE, cells)
+        status = STOPPED if stopped else 1 if gave_up else 0
+        return self._write_and_report(root / TABLE, cells, status)
 
     def _read_values(
         self, standings: Survey[Standing]
@@ -101,13 +105,18 @@ class Tune(RunCommand):
         words += ["--metric", self.metric] if self.metric else []
         return f"{super().words()} {shlex.join(words)}".rstrip()
 
-    def _write_and_report(self, path: Path, cells: "Sequence[GridResult]") -> int:
-        """Write the best rates; print them and the next command; return the status."""
+    def _write_and_report(
+        self, path: Path, cells: "Sequence[GridResult]", status: int
+    ) -> int:
+        """Write the best rates; print them and the next command; return the status.
+
+        `status` is not 0 if the last launch was stopped, by a signal or a failed run.
+        """
         rows = [cell.row() for cell in cells if cell.best is not None]
         update_table(path, rows)
-        whole = all(cell.values is not None for cell in cells)
+        whole = status == 0 and all(cell.values is not None for cell in cells)
         failed = [words for cell in cells if (words := cell.describe_failures())]
-        status = 1 if failed else 0 if whole else STOPPED
+        status = status or (1 if failed else 0 if whole else STOPPED)
         if failed:
             some = "some" if rows else "all"
             print(

@@ -17,6 +17,7 @@ from sweeps.tuned_values import (
 )
 from sweeps.tuning import GridResult
 from synth.config import RunConfig
+from synth.run.progress import Outcome
 from synth.tasks.star import StarConfig
 from tests.conftest import tiny_run, with_training
 from tests.sweeps.conftest import write_sweep
@@ -111,6 +112,29 @@ def test_a_grid_that_grows_says_so_on_the_screen_and_in_the_table(
     (row,) = read_table(tmp_path / "runs/depths-quick-tuning" / TABLE)
     assert row["added"] == [8e-6]
     assert [point["learning_rate"] for point in row["grid"]] == [1e-6, 2e-6, 4e-6, 8e-6]
+
+
+@pytest.mark.parametrize(("state", "status"), [("stopped", 75), ("failed", 1)])
+def test_a_launch_that_is_stopped_ends_the_command(
+    path, tmp_path, capsys, monkeypatch, state, status
+):
+    """Though the best rate of another cell lies at the edge of its grid."""
+    slow = ("--rates", "1e-6", "2e-6", "4e-6", "--seeds", "1", "--lanes", "1")
+    monkeypatch.setattr("sweeps.rate_grid.MOST_EXTENSIONS", 0)
+    assert tune(path, *slow, "--arms", "n1") == 0
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def train(pack, *_):
+        asked.extend(config.run_id for config in pack)
+        return [Outcome(config.run_id, state, "so told") for config in pack]
+
+    monkeypatch.setattr("synth.training.train", train)
+    capsys.readouterr()
+    assert tune(path, *slow, "--fail-fast") == status
+    assert len(asked) == 1
+    assert "to go on: python -m sweeps tune" in capsys.readouterr().out
 
 
 def test_a_metric_that_chooses_nothing_is_said_plainly(path, capsys):
