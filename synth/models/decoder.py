@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from synth.config import ModelConfig
 from synth.models.elementwise import unit_rms
 from synth.models.embedding import TokenModel
-from synth.models.heads import HeadStack, new_head
+from synth.models.heads import HeadStack, TrunkOutput, new_head
 from synth.models.lanes import lane_embedding
 from synth.models.layer import Layer
 from synth.models.mixers.attention import Attention
@@ -174,6 +174,37 @@ class PredictionModel(TokenModel):
 
         visit(None)
         return [states[head] for head in range(1, self.num_heads + 1)]
+
+    def layer_names(self, head: int) -> list[str]:
+        """The names of the states that a head adds; none without parts of its own."""
+        module = self.heads[head - 1]
+        if isinstance(module, TrunkOutput):
+            return []
+        count = len(module.layers) if isinstance(module, HeadStack) else 1
+        if count < 2:
+            return [f"head {head}"]
+        return [f"head {head}, layer {number}" for number in range(1, count + 1)]
+
+    def layer_states(
+        self, head: int, x_KBTD: Tensor, tokens_KBT: Tensor
+    ) -> dict[str, Tensor]:
+        """As `run_head`, but the states of all `layer_names`; the last is the head's."""
+        names, module = self.layer_names(head), self.heads[head - 1]
+        if not names:
+            return {}
+        states: list[Tensor] = []
+
+        def note(layer: nn.Module, given: object, state: Tensor) -> None:
+            states.append(state)
+
+        inner = module.layers[:-1] if len(names) > 1 else []  # type: ignore[index,union-attr]
+        hooks = [layer.register_forward_hook(note) for layer in inner]  # type: ignore[union-attr,operator]
+        try:
+            states.append(self.run_head(head, x_KBTD, tokens_KBT))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return dict(zip(names, states, strict=True))
 
     def read_out(self, readout: Readout, h_KNTD: Tensor) -> Tensor:
         """What a readout of the objective reads of a head's states."""

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from synth.command_words import as_typed
 from synth.models.decoder import PredictionModel
-from synth.models.heads import TrunkOutput
 from synth.tasks.checks import evaluated
 from synth.tasks.task import Rows, Task
 from synth.trained.loading import Run, load
@@ -96,9 +95,10 @@ def normalised(
 class RunStates:
     """States of a run's model, along the trunk and then each head.
 
-    Path "head k" is embedding, trunk layers, then the head layers between the trunk and
-    head k: for k = 1 the counterpart of a next-token model's stack. The linear
-    arrangement's head 1 is the trunk's output itself and adds no layer.
+    Path "head k" is embedding, trunk layers, then the layers of the heads between the
+    trunk and head k: for k = 1 the counterpart of a next-token model's stack. A head
+    without parts of its own, as head 1 of a chain, is the state that it stands on and adds
+    no layer. A merge or a map counts as one layer, with the layer that follows it.
     """
 
     def __init__(
@@ -134,11 +134,9 @@ class RunStates:
 
     def _path(self, head: int) -> list[str]:
         names = ["embedding", *(f"trunk {i + 1}" for i in range(len(self.model.trunk)))]
-        passed = self.model.objective.path(head)
-        if isinstance(self.model.heads[head - 1], TrunkOutput):
-            names.pop()
-        names += [f"head {h}" for h in passed[:-1]]
-        return [*names, f"head {head} (last)"]
+        for passed in self.model.objective.path(head):
+            names += self.model.layer_names(passed)
+        return [*names[:-1], f"head {head} (last)"]
 
     @torch.no_grad()
     def _batch(self, tokens_BT: Tensor, example_BT: Tensor) -> StateBatch:
@@ -146,8 +144,16 @@ class RunStates:
         trunk = model.trunk_states(tokens_BT[None])
         raw = {"embedding": trunk[0][0]}
         raw |= {f"trunk {i}": state[0] for i, state in enumerate(trunk[1:], 1)}
-        for head, state in enumerate(model.head_states(trunk[-1], tokens_BT[None]), 1):
-            raw[f"head {head}"] = raw[f"head {head} (last)"] = state[0]
+        states_of: dict[int | None, Tensor] = {None: trunk[-1]}
+        path = model.objective.path
+        for head in sorted(
+            range(1, model.num_heads + 1), key=lambda one: len(path(one))
+        ):
+            state = states_of[model.plan[head - 1].parent]
+            found = model.layer_states(head, state, tokens_BT[None])
+            raw |= {name: state[0] for name, state in found.items()}
+            states_of[head] = [state, *found.values()][-1]
+            raw[f"head {head} (last)"] = states_of[head][0]
         needed = {name for names in self.paths.values() for name in names}
         states = {}
         for name in sorted(needed):

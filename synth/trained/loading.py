@@ -18,7 +18,7 @@ from synth.config import RunConfig, check_examples
 from synth.identity import require
 from synth.metrics import SCHEMA
 from synth.models.decoder import PredictionModel
-from synth.models.heads import HeadStack, TrunkOutput
+from synth.models.heads import HeadStack
 from synth.models.layer import Layer
 from synth.models.mixers.attention import Attention
 from synth.run import vocabulary_file
@@ -283,10 +283,10 @@ class Run:
             x_KBTD = layer(x_KBTD)
             yield f"trunk {number}", x_KBTD[0]
         for passed in model.objective.path(head):
-            if isinstance(model.heads[passed - 1], TrunkOutput):
-                continue  # the state that it stands on, once more
-            x_KBTD = model.run_head(passed, x_KBTD, tokens_KBT)
-            yield f"head {passed}", x_KBTD[0]
+            found = model.layer_states(passed, x_KBTD, tokens_KBT)
+            for name, state_KBTD in found.items():
+                x_KBTD = state_KBTD
+                yield name, x_KBTD[0]
 
     def layers(self, head: int = 1) -> Iterator[tuple[str, Layer]]:
         """The decoder layers on the way to a head, under the names of their states."""

@@ -1,5 +1,6 @@
 """The law on models: targets, rules of normalisation, paths, language models."""
 
+import itertools
 import json
 
 import numpy as np
@@ -9,7 +10,11 @@ import torch
 from synth.config import ModelConfig
 from synth.models.decoder import PredictionModel
 from synth.objectives.batch.ahead import shifted
+from synth.objectives.chain import ChainConfig
+from synth.objectives.joint import JointConfig
 from synth.objectives.multi_token import MultiTokenConfig
+from synth.objectives.next_latent import NextLatentConfig
+from synth.objectives.transfer import TransferConfig
 from synth.probes.law import (
     LawOptions,
     measure_law,
@@ -21,7 +26,20 @@ from synth.tasks.sources import SourcesConfig
 from synth.trained.loading import load
 from tests.synth.probes.test_prediction_law import in_sample_residuals
 
-LAYOUTS = ("parallel", "causal", "anticausal", "linear")
+OBJECTIVES = [
+    (MultiTokenConfig(horizon=3), [3, 3, 3]),
+    (MultiTokenConfig(horizon=3, layout="causal"), [3, 4, 5]),
+    (MultiTokenConfig(horizon=3, layout="anticausal"), [5, 4, 3]),
+    (MultiTokenConfig(horizon=3, layout="linear"), [5, 6, 6]),
+    (MultiTokenConfig(horizon=3, layout="same"), [5, 5, 5]),
+    (ChainConfig(depth=2), [3, 4, 5]),
+    (ChainConfig(depth=2, modules="shared"), [4, 5, 6]),
+    (JointConfig(depth=3), [5, 6, 6]),
+    (NextLatentConfig(depth=3), [5, 6, 7]),
+    (TransferConfig(horizon=3, depth=2, injection=True), [5, 7, 7]),
+    (TransferConfig(horizon=3, depth=0), [5, 6, 6]),
+]
+"""Layers on the way to heads 1 to 3 of a model of five."""
 
 
 class GivenStates:
@@ -112,32 +130,33 @@ def test_lens_loss_is_the_cross_entropy(given):
     )
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_paths_end_in_what_the_head_unembeds(layout):
+@pytest.mark.parametrize(
+    ("objective", "depth"), OBJECTIVES, ids=lambda one: getattr(one, "arm", None)
+)
+def test_paths_end_in_what_the_head_unembeds(objective, depth):
+    """On the way each state differs from the one before."""
     torch.manual_seed(0)
-    model = PredictionModel(
-        ModelConfig(scale="d16-L5-h2"),
-        MultiTokenConfig(horizon=3, layout=layout),
-        11,
-        1,
-    )
+    model = PredictionModel(ModelConfig(scale="d16-L5-h2"), objective, 11, 1)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     tokens = torch.randint(1, 11, (4, 9))
     from synth.tasks.task import Rows
 
     ones = np.ones(tokens.shape, np.int32)
+    source = RunStates(model, [Rows(tokens.numpy(), ones, ones > 0)], "none", "same")
+    (batch,) = source.batches()
+    for path in source.paths.values():
+        for before, after in itertools.pairwise(path):
+            assert not torch.allclose(batch.states[before], batch.states[after])
     source = RunStates(model, [Rows(tokens.numpy(), ones, ones > 0)])
     (batch,) = source.batches()
     logits = model(tokens[None])
-    depth = {"parallel": [3, 3, 3], "causal": [3, 4, 5], "anticausal": [5, 4, 3]}
     for head in (1, 2, 3):
         path = source.paths[f"head {head}"]
         assert torch.allclose(batch.logits(path[-1]), logits[head - 1, 0], atol=1e-5)
         unembedded = batch.states[path[-1]] @ model.unembedding_KVD[0].T
         assert torch.allclose(unembedded, logits[head - 1, 0], atol=1e-5)
-        layers = {"linear": [5, 6, 6]}.get(layout) or depth[layout]
-        assert len(path) == 1 + layers[head - 1]
+        assert len(path) == 1 + depth[head - 1]
         middle = batch.states[path[1]]
         assert torch.allclose(middle.square().mean(-1), torch.ones(()), atol=1e-3)
 

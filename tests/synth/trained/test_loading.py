@@ -106,7 +106,7 @@ def test_metrics_are_a_table_and_a_torn_line_is_left_out(run):
         MultiTokenConfig(horizon=3, layout="causal"),
         MultiTokenConfig(horizon=2, layout="linear"),
         ChainConfig(depth=2),
-        TransferConfig(),
+        TransferConfig(depth=2),
     ],
     ids=lambda one: one.arm,
 )
@@ -122,6 +122,7 @@ def test_logits_states_and_attention_are_those_of_the_model(objective, tmp_path)
         assert torch.equal(run.model.unembed(last[None])[0], everything[head - 1])
         assert list(states)[:2] == ["embedding", "trunk 1"]
         assert "trunk 1" in weights
+        assert weights.keys() <= states.keys()
         for weights_BHTT in weights.values():
             assert weights_BHTT.shape == (2, 2, 8, 8)
             assert torch.allclose(weights_BHTT.sum(-1), torch.ones(()), atol=1e-6)
