@@ -24,6 +24,14 @@ head 2     =  x  .  -  -  y              targets at t+2
 With a `stride` of k, head i predicts token t + 1 + (i-1) k: the offsets 1, k+1, 2k+1 of
 leap prediction (L-MTP, arXiv 2505.17505, which uses k = 3).
 
+Layers on the way to head 1, of a scale of L layers (`n1` has L):
+
+```
+budget      parallel, causal   anticausal   linear                same
+moved       L - n + 1          L            L - round((n-1)/12)   L
+added       L                  L + n - 1    L                     -
+```
+
 By default the heads weigh the same, so the norm of the gradient grows with n, and
 clipping bites harder; the unclipped norm is logged. Only the loss of head 1 is
 comparable across n.
@@ -58,7 +66,8 @@ class MultiTokenConfig(WeightedHeadsConfig):
     """Input of head i: the trunk, the head before it, the head after it, or head 1."""
     budget: Literal["moved", "added"] = identity("moved")
     """Head layers replace trunk layers (equal size, as in the paper), or those of heads
-    beyond the first come beside the last layer of a full depth, which is head 1."""
+    beyond the first are added to the layers of the scale, the last of which is head 1;
+    anticausal ones come before it and make it deeper."""
 
     def validate(self) -> None:
         """Refuse impossible horizons; one head has one form, whatever the layout."""
@@ -110,7 +119,7 @@ class MultiTokenConfig(WeightedHeadsConfig):
         )
 
     def trunk_layers(self, layers: int) -> int:
-        """L counts trunk and heads (section 3.1); added heads keep all but head 1's."""
+        """L counts trunk and heads (section 3.1), without those that are added."""
         if self.layout == "linear":
             maps = self.horizon - 1 if self.budget == "moved" else 0
             return layers - round(maps / MAPS_PER_LAYER)

@@ -227,6 +227,27 @@ def test_a_model_without_trunk_is_refused_with_ways_out(scale, horizon, words):
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("layout", "budget", "depth"),
+    [
+        ("parallel", "moved", 3),
+        ("causal", "moved", 3),
+        ("anticausal", "moved", 6),
+        ("linear", "moved", 6),
+        ("same", "moved", 6),
+        ("parallel", "added", 6),
+        ("causal", "added", 6),
+        ("anticausal", "added", 9),
+        ("linear", "added", 6),
+    ],
+)
+def test_layers_on_the_way_to_head_1(layout, budget, depth):
+    """Of four heads and a scale of six layers, as the table of the module says."""
+    objective = MultiTokenConfig(horizon=4, layout=layout, budget=budget)
+    passed = [objective.heads()[head - 1] for head in objective.path(1)]
+    assert objective.trunk_layers(6) + sum(head.layers for head in passed) == depth
+
+
 def test_next_token_prediction_may_be_one_layer():
     assert tiny_run(horizon=1, scale="d16-L1-h1").model.shape.layers == 1
 
