@@ -179,6 +179,13 @@ REPEATS = Factorial(
     ),
 )
 
+LONG_REPEATS = replace(
+    REPEATS,
+    seeds=8,
+    training=replace(REPEATS.training, steps=1300, learning_rate=3e-3),
+)
+"""Two million tokens, by which small models form induction too."""
+
 
 @sweep(
     figure="accuracy against tokens",
@@ -203,10 +210,22 @@ def repeats(scale: str) -> Iterator[RunConfig]:
 def repeats_ladder(scale: str) -> Iterator[RunConfig]:
     """Repeats from 14k to 1M parameters, eight layers each: n = 1, 2, 4, in two layouts."""
     shapes = ("d12-L8-h2", "d20-L8-h2", "d32-L8-h2", "d56-L8-h4", "d104-L8-h4")
-    return replace(
-        REPEATS,
-        models=sized_models(*shapes),
-        arms=heads((1, 2, 4), ("parallel", "anticausal")),
-        seeds=8,
-        training=replace(REPEATS.training, steps=1300, learning_rate=3e-3),
-    ).runs()
+    arms = heads((1, 2, 4), ("parallel", "anticausal"))
+    return replace(LONG_REPEATS, models=sized_models(*shapes), arms=arms).runs()
+
+
+@sweep(
+    figure="tokens until induction forms, by depth",
+    scales=("night",),
+    answers="does the depth of a model decide whether a second head delays induction?",
+    metric="mean:test/accuracy",
+)
+def repeats_depth(scale: str) -> Iterator[RunConfig]:
+    """Repeats on 3 to 16 layers of about 100k parameters: n = 1 and 2, a layer more or not.
+
+    At eight layers it shares runs with `repeats-ladder`.
+    """
+    shapes = ("d52-L3-h2", "d44-L4-h2", "d36-L6-h2", "d32-L8-h2", "d28-L12-h2")
+    models = sized_models(*shapes, "d24-L16-h2")
+    arms = heads((1, 2), ("parallel", "anticausal")) + heads((2,), budget="added")
+    return replace(LONG_REPEATS, models=models, arms=arms).runs()
