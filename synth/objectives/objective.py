@@ -66,8 +66,9 @@ class Head:
     given: int = 0
     """Tokens after t that it has read: 0 sees x[..t] alone, 1 sees x[t+1] too.
 
-    A head that is given more than its parent first merges the embedding e of token
-    t + given into the parent's state h.
+    A head that is given one more than its parent first merges the embedding e of token
+    t + given into the parent's state h; it cannot be given fewer. With merge "attend" it
+    may be given several more.
     """
     merge: Merge = "project"
     """How it merges them."""
@@ -278,6 +279,20 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
             others = [None, *(n for n in range(1, len(heads) + 1) if n != number)]
             one_of = f"one of {', '.join(map(str, others))}"
             require(head.parent in others, f"{place}parent", one_of, head.parent)
+        for number, head in enumerate(heads, 1):
+            place = f"{owner}, head {number}: "
+            below = head.parent
+            for _ in heads:  # by then the trunk is reached
+                below = heads[below - 1].parent if below else None
+            ends = "None or a head on a way to the trunk, not in a circle"
+            require(below is None, f"{place}parent", ends, head.parent)
+            read = heads[head.parent - 1].given if head.parent else 0
+            stands = "since it stands on a state that has read as many"
+            least = f"at least {read}, {stands}"
+            require(head.given >= read, f"{place}given", least, head.given)
+            most = f"at most {read + 1}: merge {head.merge!r} adds one token"
+            fits = head.merge == "attend" or head.given <= read + 1
+            require(fits, f"{place}given", most, head.given)
         labels = [head.prediction.label for head in heads]
         if len(set(labels)) < len(labels):
             raise ValueError(

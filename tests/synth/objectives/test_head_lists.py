@@ -54,6 +54,19 @@ NEXT = Head(offset=1)
         ((NEXT, Head(offset=2, given=-1)), ["head 2: given", "at least 0", "got -1"]),
         ((NEXT, Head(offset=2, parent=3)), ["head 2: parent", "None, 1", "got 3"]),
         ((NEXT, Head(offset=2, parent=2)), ["head 2: parent", "None, 1", "got 2"]),
+        (
+            (NEXT, Head(offset=2, given=1), Head(offset=3, parent=2)),
+            ["head 3: given", "at least 1", "got 0"],
+        ),
+        ((NEXT, Head(offset=3, given=2)), ["head 2: given", "at most 1", "got 2"]),
+        (
+            (NEXT, Head(offset=2, parent=3), Head(offset=3, parent=2)),
+            ["head 2: parent", "not in a circle", "got 3"],
+        ),
+        (
+            (NEXT, *(Head(offset=n, parent=p) for n, p in ((2, 3), (3, 4), (4, 3)))),
+            ["head 2: parent", "not in a circle", "got 3"],
+        ),
         ((NEXT, NEXT), ["one token twice", "horizon=1; horizon=1"]),
     ],
 )
@@ -75,6 +88,7 @@ def test_heads_in_order_are_taken(build):
     heads = (NEXT, Head(offset=2, parent=3), Head(offset=3))
     assert build(heads).objective.heads() == heads
     assert build((NEXT, Head(offset=2), Head(offset=2, given=1, parent=1)))
+    assert build((NEXT, Head(offset=3, given=2, merge="attend")))
 
 
 def test_fields_without_the_decorator_are_refused_in_words(build):
