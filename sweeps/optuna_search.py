@@ -30,7 +30,7 @@ from sweeps.sweep_metric import (
     value_of,
     why_unmeasured,
 )
-from sweeps.tuned_values import TABLE, round_value, write_table
+from sweeps.tuned_values import TABLE, read_table, round_value, update_table
 from synth.config import RunConfig
 from synth.run.execution import Execution
 from synth.run.progress import Event, Outcome
@@ -117,16 +117,21 @@ def search(
     execution: Execution,
     display: Display,
 ) -> tuple[list[dict[str, Any]], list[Outcome]]:
-    """Search every cell; returns the rows of the table that it writes, and the outcomes.
+    """Search every cell; returns its rows of the table, and the outcomes.
+
+    The table keeps the rows of other cells in which the same fields were searched.
 
     `metric` is written as in `sweep_metric`; its suite may be named by the test or by the
     validation split, and is measured on validation. The task declares its direction.
 
-    Raises `ValueError` when the task has no validation split or no such metric, or,
-    after the first trial, when the runs do not measure it.
+    Raises `ValueError` when the task has no validation split or no such metric, when
+    the table is not one, or, after the first trial, when the runs do not measure the
+    metric.
     """
     for cell in cells:  # check the metric before anything is trained
         validation_metric(metric, cell.example)
+    if (root / TABLE).exists():
+        read_table(root / TABLE)
     root.mkdir(parents=True, exist_ok=True)
     storage = open_journal(root / JOURNAL)
     studies = [_open_study(cell, storage, root, metric, trials) for cell in cells]
@@ -148,7 +153,7 @@ def search(
     if launch.unmeasured is not None:
         raise ValueError(launch.unmeasured)
     rows = [row for study in studies if (row := study.best())]
-    write_table(root / TABLE, rows)
+    update_table(root / TABLE, rows)
     return rows, list(progress.outcomes.values())
 
 

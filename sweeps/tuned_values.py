@@ -37,17 +37,28 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is not a table of tuned values ({_explain(error)}). "
-            f"`{as_typed('sweeps tune')}` writes one."
+            f"`{as_typed('sweeps tune')}` writes one, or `search`."
         ) from None
     return table
 
 
 def update_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows into a table, replacing those of the same cells."""
+    """Write rows into a table, replacing those of the same cells.
+
+    Rows in which other fields were tuned are dropped: a table tunes every cell alike.
+
+    Raises `ValueError` when there is a file that is not such a table.
+    """
     cells = {row["cell"] for row in rows}
-    existing = read_table(path) if path.exists() else []
+    fields = {frozenset(row["training"]) for row in rows}
+    kept = [
+        row
+        for row in (read_table(path) if path.exists() else [])
+        if row["cell"] not in cells
+        and (not rows or frozenset(row["training"]) in fields)
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_table(path, [*(row for row in existing if row["cell"] not in cells), *rows])
+    write_table(path, [*kept, *rows])
 
 
 def why_unsettled(row: dict[str, Any]) -> str | None:
@@ -83,9 +94,10 @@ def apply_tuned(
     for config in configs:
         row = rows.get(cell_key(config, names))
         if row is None:
+            verb = "tune" if set(names) <= {RATE} else "search"
             raise ValueError(
                 f"{path} has no values for {config.run_id}: it was tuned on other "
-                f"cells. Run `{as_typed('sweeps tune')}` for this sweep and scale."
+                f"cells. Run `{as_typed(f'sweeps {verb}')}` for this sweep and scale."
             )
         if seeds_of([config]) & set(row.get("seeds", ())):
             raise ValueError(

@@ -19,7 +19,13 @@ from sweeps.search_space import Range, search_cells
 from sweeps.survey import read_metrics
 from sweeps.sweep_lookup import find_sweep
 from sweeps.sweep_metric import value_of, values_by_name
-from sweeps.tuned_values import TABLE, apply_tuned, round_value
+from sweeps.tuned_values import (
+    TABLE,
+    apply_tuned,
+    read_table,
+    round_value,
+    update_table,
+)
 from synth.config import TrainingConfig
 from synth.run.execution import Execution
 from synth.run.store import RunFolder
@@ -99,7 +105,10 @@ def test_a_search_is_equal_for_all_cells_and_goes_on(tmp_path):
     rows, _ = go(3, workers=2)
     first = studies(tmp_path)
     assert [len(found) for found in first.values()] == [3, 3]
+    found_before = {"cell": "other", "training": {"weight_decay": 0.5}}
+    update_table(tmp_path / TABLE, [found_before])
     rows, _ = go(6, workers=1)  # three more each, in the same studies
+    assert read_table(tmp_path / TABLE) == [found_before, *rows]
     found = studies(tmp_path)
     assert [len(trials) for trials in found.values()] == [6, 6]
     for row, trials in zip(rows, found.values(), strict=True):

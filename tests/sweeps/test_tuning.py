@@ -176,6 +176,14 @@ def test_a_table_is_refused_where_it_does_not_fit(tmp_path):
         apply_tuned([tiny_run(1, 1000)], table)
     with pytest.raises(ValueError, match="has no values for"):
         apply_tuned([tiny_run(2)], table)
+    searched = {"cell": "other", "training": {"beta1": 0.9, "beta2": 0.99}}
+    update_table(table, [])  # nothing was found: nothing is lost
+    update_table(table, [row | {"cell": "another", "training": {"learning_rate": 1.0}}])
+    assert apply_tuned([run], table)[0].training.learning_rate == 0.5
+    update_table(table, [searched])  # values of other fields
+    assert read_table(table) == [searched]
+    with pytest.raises(ValueError, match="`python -m sweeps search` for this"):
+        apply_tuned([run], table)
     for text, message in (
         ("{", "it is not JSON"),
         ('[{"name": "a"}]', "rows with `cell` and `training`"),
