@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps.collected_runs import TABLES
-from sweeps.selected_runs import SelectedRuns, SweepSelection
+from sweeps.selected_runs import SelectedRuns, SweepSelection, options_given
 from synth.command_words import as_typed
 from synth.identity import require
 from synth.run.execution import Execution
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from synth.run.progress import Outcome
     from synth.run.standing import Standing, Survey
 
+HOW = ("on", "profile", "again", "workers", "lanes", "fail_fast")
+"""How a launch trains, besides its execution."""
 STOPPED = 75
 """Exit status after a signal: call again to go on (EX_TEMPFAIL)."""
 
@@ -143,11 +145,9 @@ class RunCommand(SweepSelection):
         return LaunchResult(outcomes, standings, len(selected.configs) - len(settled))
 
     def words(self) -> str:
-        """The arguments that launch the same runs again, with the same executor."""
-        if self.on == "local":
-            return super().words()
-        place = ["--on", "slurm", "--profile", str(self.profile)]
-        return f"{super().words()} {shlex.join(place)}"
+        """The arguments that launch the same runs again, in the same way."""
+        how = options_given(self, HOW) + options_given(self.execution)
+        return f"{super().words()} {shlex.join(how)}".rstrip()
 
     def _cluster(self, title: str) -> "OnCluster":
         """The executor for SLURM; refuses options that have no effect there."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from sweeps.commands import STOPPED
 from sweeps.launch_display import align_columns
-from sweeps.selected_runs import SweepSelection
+from sweeps.selected_runs import SweepSelection, options_given
 from synth.command_words import as_typed
 from synth.identity import require
 from synth.run.execution import Execution
@@ -81,7 +81,9 @@ class Search(SweepSelection):
         words = ["--fields", *self.fields, "--trials", str(self.trials)]
         if self.metric is not None:
             words += ["--metric", self.metric]
-        return f"{super().words()} {shlex.join([*words, '--seed', str(self.seed)])}"
+        words += ["--seed", str(self.seed), *options_given(self, ("workers",))]
+        words += options_given(self.execution)
+        return f"{super().words()} {shlex.join(words)}"
 
 
 def _format_row(row: dict[str, Any] | None) -> str:

@@ -2,9 +2,10 @@
 
 import shlex
 import sys
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -116,6 +117,17 @@ class SelectedRuns:
     """False for the runs of a folder, which may be only some of a sweep's."""
     rates: tuple[float, ...] = ()
     """The sweep's grid of learning rates, if it declares one."""
+
+
+def options_given(owner: Any, names: Collection[str] = ()) -> list[str]:
+    """The options whose values are not the defaults, as typed; all without `names`."""
+    words = []
+    for field in fields(owner):
+        value = getattr(owner, field.name)
+        if value != field.default and (not names or field.name in names):
+            words.append(f"--{field.name.replace('_', '-')}")
+            words += [] if value is True else [str(value)]
+    return words
 
 
 def _warn(sentence: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.__main__ import parse
 from sweeps.executor import Work, check_folder
 from sweeps.launch_display import Display
 from sweeps.launch_progress import LaunchProgress
@@ -297,6 +298,24 @@ def test_standard_output_that_takes_nothing_stops_no_run(
     assert "Traceback" not in done.stderr
     assert ("No space left on device; going on" in done.stderr) == (reader == "full")
     assert survey(tmp_path / FOLDER).counts == {"done": 2}
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "run quick --again --lanes 2 --threads 2 --compile off --device cuda",
+        "run quick --arms n1 --workers 1 --fail-fast --accept-code-change",
+        "run quick --on slurm --profile cpu --again --track trackio",
+        "tune quick --seeds 2 --workers 1 --compile on --rates 0.001 0.002 0.004",
+        "search quick --fields beta1 --trials 4 --seed 7 --workers 1 --threads 2",
+    ],
+)
+def test_the_command_to_go_on_trains_in_the_same_way(typed):
+    given = parse(typed.split())
+    again = parse([typed.split()[0], *shlex.split(given.words())])
+    assert again == given
+    assert {*given.words().split()} >= {*typed.split()[1:]}
+    assert parse(["run", "quick"]).words() == "quick"
 
 
 @pytest.mark.slow
