@@ -1,6 +1,7 @@
 """The commands list, status, show and dashboard: they read runs and write nothing."""
 
 import json
+import shlex
 import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,13 +11,15 @@ import tyro
 
 from slurm.clients import PromptAsk
 from sweeps.collected_runs import TABLES
+from sweeps.commands import HOW
 from sweeps.provenance import TypedCommand, last_command
-from sweeps.selected_runs import Choice, SweepSelection
+from sweeps.selected_runs import Choice, SweepSelection, option_of
 from sweeps.survey import folder_of_runs, last_metrics, survey
 from sweeps.sweep_lookup import sweeps_in_file
 from synth.cli.run_names import OneRun
 from synth.command_words import as_typed
 from synth.identity import require
+from synth.run.execution import Execution
 from synth.run.standing import Standing, Survey, folders_in, standing
 from synth.run.states import LIVE, STATES, TROUBLED, State, format_counts
 
@@ -111,13 +114,24 @@ class Status(Choice):
         selected = selection.resolve()
         root = selected.root
         standings = survey(root, selected.configs, ask=PromptAsk(), tables=TABLES)
-        typed = last_command(root) or TypedCommand("run", selection.words())
-        return [(selected.title, standings, typed)], []
+        # What was asked about, which the last launch may have trained only in part.
+        words = f"{selection.words()} {_how_launched(root)}".rstrip()
+        return [(selected.title, standings, TypedCommand("run", words))], []
 
 
 def _folder_block(root: Path, ask: PromptAsk) -> Block:
     """The runs in a folder, and the command that launched them last."""
     return root.name, survey(root, ask=ask), last_command(root)
+
+
+def _how_launched(root: Path) -> str:
+    """Where and how the last `run` trained the runs of a folder: its last words."""
+    typed = last_command(root)
+    words = shlex.split(typed.words) if typed and typed.verb == "run" else []
+    names = (*HOW, *(field.name for field in fields(Execution)))
+    options = set(map(option_of, names))
+    first = next((n for n, word in enumerate(words) if word in options), len(words))
+    return shlex.join(words[first:])
 
 
 def runs_with_jobs(standings: Survey[Standing]) -> "list[RunStatus]":

@@ -125,9 +125,14 @@ def options_given(owner: Any, names: Collection[str] = ()) -> list[str]:
     for field in fields(owner):
         value = getattr(owner, field.name)
         if value != field.default and (not names or field.name in names):
-            words.append(f"--{field.name.replace('_', '-')}")
+            words.append(option_of(field.name))
             words += [] if value is True else [str(value)]
     return words
+
+
+def option_of(name: str) -> str:
+    """The option of a field."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _warn(sentence: str) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -256,6 +257,20 @@ def test_a_folder_with_the_name_of_a_sweep_does_not_hide_it(
     out = capsys.readouterr().out
     assert "new" in out
     assert "next: python -m sweeps run quick" in out
+
+
+def test_status_of_a_sweep_goes_on_with_what_it_was_asked_about(
+    tmp_path, monkeypatch, capsys
+):
+    """The last launch took one arm of it, on a cluster."""
+    monkeypatch.chdir(tmp_path)
+    how = "--on slurm --profile 'my own.toml' --again"
+    TypedCommand("run", f"quick --arms n1 {how}").save(Path("runs/quick"))
+    assert Status(sweep="quick").run() == 0
+    assert f"next: python -m sweeps run quick {how}\n" in capsys.readouterr().out
+    assert Status(sweep="quick", arms=("n2",), json=True).run() == 0
+    (block,) = json.loads(capsys.readouterr().out)
+    assert block["next"] == f"python -m sweeps run quick --arms n2 {how}"
 
 
 def test_the_next_command_can_be_typed(tmp_path):
