@@ -194,7 +194,8 @@ class _SearchLaunch(Launch):
             return
         trial = study.running[config.run_id]
         trial.report(value, step)
-        if trial.should_prune() and not self.stopping:
+        known = self.stopping or config.run_id in self.pruned
+        if not known and trial.should_prune():
             self.pruned.add(config.run_id)
             worker.stop()
 

@@ -130,7 +130,7 @@ class Launch:
     def _assign_packs(self) -> None:
         if self.stopping:
             return
-        idle = [worker for worker in self.workers if worker.active is None]
+        idle = [w for w in self.workers if w.active is None and not w.ending]
         while self.queue and (idle or len(self.workers) < self.pool.slots):
             worker = idle.pop() if idle else self._new_worker()
             worker.assign(self.queue.popleft(), self.root)
@@ -168,6 +168,9 @@ class Launch:
             configs = {config.run_id: config for config in active.pack}
             worker.active = None
             outcomes = [Outcome(**values) for values in event["outcomes"]]
+            stopped = any(outcome.state == "stopped" for outcome in outcomes)
+            if stopped or worker.ending:  # or a pack that ended before the word came
+                worker.close_input()
             if failed_as_a_pack(outcomes):
                 self.display.say(f"a pack of {len(outcomes)} failed: tried one by one")
                 self.queue.extend((config,) for config in active.pack)

@@ -62,10 +62,12 @@ def main() -> int:
 def _read_orders(orders: "queue.Queue[dict[str, Any] | None]") -> None:
     """Queue orders until the input closes, then end the training."""
     try:
-        for line in sys.stdin.buffer:
-            if not line.endswith(b"\n"):
-                break  # the launcher was killed while it wrote
-            orders.put(json.loads(line))
+        partial = b""  # stays so if the launcher is killed while it writes
+        # Not sys.stdin: a thread that waits in it makes Python abort as the worker ends.
+        while piece := os.read(0, 1 << 16):
+            *lines, partial = (partial + piece).split(b"\n")
+            for line in lines:
+                orders.put(json.loads(line))
     finally:
         orders.put(None)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -1,5 +1,6 @@
 """A worker process as its launcher sees it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -25,6 +26,8 @@ class WorkerProcess:
     ) -> None:
         self.number, self.log, self._execution = number, log, execution
         self.active: ActivePack | None = None
+        self.ending = False
+        """Whether it was told to stop, or has stopped: it takes no more packs."""
         self._partial = b""
         self._unsent = b""
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +93,15 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """Ask the worker to write a checkpoint and end."""
+        self.ending = True
         self._signal(signal.SIGTERM)
+
+    def close_input(self) -> None:
+        """Tell the worker that no more packs come, so that it ends."""
+        assert self.process.stdin is not None
+        self.ending = True
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
 
     def kill(self) -> None:
         """End the worker at once."""
@@ -98,11 +109,7 @@ class WorkerProcess:
 
     def close(self) -> int:
         """Wait for the worker to end; returns its status, or minus the signal's number."""
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.close()
-        except BrokenPipeError:
-            pass
+        self.close_input()
         status = self.process.wait()
         self._stdout.close()
         return status

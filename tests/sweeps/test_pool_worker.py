@@ -9,8 +9,13 @@ from dataclasses import asdict
 
 import pytest
 
+from sweeps.executor import Work
+from sweeps.launch_display import Display
+from sweeps.launch_progress import ActivePack, LaunchProgress
+from sweeps.pool import Launch, LocalPool
 from sweeps.process import SOURCE, WorkerProcess, environment_for
 from synth.run.execution import Execution
+from synth.run.progress import Outcome
 from synth.run.store import RunFolder
 from tests.conftest import PATIENCE_S, tiny_run, wait_until
 from tests.synth.test_optimizer import HEAVY
@@ -123,6 +128,68 @@ def test_whatever_ends_its_input_a_worker_checkpoints_and_ends(tmp_path, last):
     folder = RunFolder(tmp_path, config.run_id)
     assert folder.state() == "stopped"
     assert list(folder.checkpoints.glob("step-*"))
+
+
+STOPPED = """
+import sys, types
+from synth.run.progress import Outcome
+
+training = types.ModuleType("synth.training")
+training.train = lambda runs, *_: [Outcome(run.run_id, "stopped", "") for run in runs]
+sys.modules["synth.training"] = training
+from sweeps import pool_worker
+
+sys.exit(pool_worker.main())
+"""
+"""A worker in which every run is stopped by a signal."""
+
+
+def test_a_stopped_worker_ends_cleanly_though_its_input_is_open(tmp_path):
+    order = {"runs": [tiny_run().to_dict()], "root": "", "execution": {}}
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdin.write(json.dumps(order).encode() + b"\n")
+        process.stdin.flush()
+        assert process.wait(PATIENCE_S) == 0, process.stderr.read()
+        assert process.stderr.read() == b""
+        events = [json.loads(line) for line in process.stdout]
+    assert events[-1]["outcomes"][0]["state"] == "stopped"
+
+
+@pytest.mark.parametrize("state", ["stopped", "done"])
+def test_a_worker_that_ends_gets_no_more_packs(tmp_path, state):
+    """It was stopped; or told to stop, which came after the end of its pack."""
+    first, second = tiny_run(seed=0), tiny_run(seed=1)
+    progress = LaunchProgress(2, 0, "in_domain/exact_match", {})
+    display = Display(quiet=True)
+    work = Work(
+        packs=[(second,)],
+        root=tmp_path,
+        execution=Execution(),
+        progress=progress,
+        display=display,
+    )
+    launch = Launch(LocalPool(1), work)
+    worker = WorkerProcess(0, tmp_path / "log", Execution(), SOURCE)
+    try:
+        launch.workers.append(worker)
+        worker.active = ActivePack((first,))
+        if state == "done":
+            worker.stop()
+        outcome = vars(Outcome(first.run_id, state, ""))
+        launch._handle_event(worker, {"event": "outcomes", "outcomes": [outcome]})
+        launch._assign_packs()
+        assert worker.active is None
+        assert launch.workers == [worker]  # another one follows when it has ended
+        assert (second,) in launch.queue
+        assert worker.process.stdin.closed
+    finally:
+        worker.kill()
+        worker.close()
 
 
 def test_an_order_to_a_worker_that_is_stopped_holds_nobody_up(tmp_path):
