@@ -8,6 +8,7 @@ keeps its checkpoint. With several workers the order of results, and so the prop
 points, is not reproducible; the journal holds every point and its value.
 """
 
+import contextlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -85,6 +86,33 @@ class CellStudy:
         trial.set_user_attr("run_id", config.run_id)
         self.running[config.run_id] = trial
         return config
+
+    def should_prune(self, run_id: str, value: float, step: int) -> bool:
+        """Report a value; whether the pruner stops the trial, unless it has ended."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        trial = self.running[run_id]
+        try:
+            trial.report(value, step)
+            return trial.should_prune()
+        except UpdateFinishedTrialError:  # another search had it too
+            return False
+
+    def end(
+        self,
+        run_id: str,
+        state: "optuna.trial.TrialState",
+        value: float | None = None,
+        error: str = "",
+    ) -> None:
+        """Tell the study how a trial ended, unless another search has told it."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        trial = self.running.pop(run_id)
+        with contextlib.suppress(UpdateFinishedTrialError):
+            if error:
+                trial.set_user_attr("error", error)
+            self.study.tell(trial, value, state, skip_if_finished=True)
 
     def best(self) -> dict[str, Any] | None:
         """The cell's row of the table; `None` when no trial has completed."""
@@ -192,10 +220,8 @@ class _SearchLaunch(Launch):
         value = value_of(self._values(config.run_id), study.metric)
         if value is None:
             return
-        trial = study.running[config.run_id]
-        trial.report(value, step)
         known = self.stopping or config.run_id in self.pruned
-        if not known and trial.should_prune():
+        if not known and study.should_prune(config.run_id, value, step):
             self.pruned.add(config.run_id)
             worker.stop()
 
@@ -208,19 +234,17 @@ class _SearchLaunch(Launch):
 
         run_id, study = outcome.run_id, self._find_study(outcome.run_id)
         if study is not None and (outcome.state != "stopped" or run_id in self.pruned):
-            trial = study.running.pop(run_id)
             value = value_of(self._values(run_id), study.metric)
             if outcome.state == "done" and value is not None:
-                study.study.tell(trial, value)
+                study.end(run_id, TrialState.COMPLETE, value)
             elif run_id in self.pruned:
-                study.study.tell(trial, state=TrialState.PRUNED)
+                study.end(run_id, TrialState.PRUNED)
                 outcome = Outcome(run_id, "done", "pruned")
             elif outcome.state == "done" and not self._has_metric(run_id, study.metric):
                 # The trial stays failed: another metric gets a study of its own.
-                study.study.tell(trial, state=TrialState.FAIL)
+                study.end(run_id, TrialState.FAIL)
             else:
-                trial.set_user_attr("error", outcome.message)
-                study.study.tell(trial, state=TrialState.FAIL)
+                study.end(run_id, TrialState.FAIL, error=outcome.message)
         super().record(outcome)
 
     def _has_metric(self, run_id: str, metric: str) -> bool:

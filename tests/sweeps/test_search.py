@@ -9,11 +9,12 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from sweeps.__main__ import main
 from sweeps.journal import open_journal
 from sweeps.launch_display import Display
-from sweeps.optuna_search import JOURNAL, search, study_name
+from sweeps.optuna_search import JOURNAL, _open_study, search, study_name
 from sweeps.pool import LocalPool
 from sweeps.search_space import Range, search_cells
 from sweeps.survey import read_metrics
@@ -145,6 +146,23 @@ def test_a_search_is_equal_for_all_cells_and_goes_on(tmp_path):
         apply_tuned(configs, table)
     with pytest.raises(ValueError, match="Is a directory"):
         apply_tuned(configs, tmp_path)
+
+
+@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.FAIL])
+def test_a_trial_that_another_search_has_ended_is_left_as_it_is(tmp_path, state):
+    """Two searches at once: the second took it for one that nobody trains."""
+    (cell,) = search_cells(grid()[:1], ["weight_decay"], seed=1000)
+    metric = "in_domain/loss/horizon=1"
+    one = _open_study(cell, open_journal(tmp_path / JOURNAL), tmp_path, metric, 1)
+    config = one.next_run()
+    two = _open_study(cell, open_journal(tmp_path / JOURNAL), tmp_path, metric, 1)
+    assert two.next_run() == config
+    assert not one.should_prune(config.run_id, 0.5, step=5)
+    one.end(config.run_id, TrialState.COMPLETE, 0.5)
+    assert not two.should_prune(config.run_id, 0.6, step=10)
+    two.end(config.run_id, state, 0.6 if state == TrialState.COMPLETE else None, "lost")
+    assert two.running == {}
+    assert two.best()["value"] == 0.5
 
 
 def test_a_metric_that_nothing_measures_ends_the_search_at_once(tmp_path):
