@@ -130,7 +130,11 @@ class Comparison:
     """The numbers of a run in the table and in the new folder."""
 
     numbers: int
+    """Those of the table."""
     equal: int
+    missing: int
+    """Numbers without a value in the new run, or in the table alone."""
+    first_missing: str
     largest: float
     """Largest difference, relative to the larger value."""
     where: str
@@ -144,34 +148,48 @@ class Comparison:
         import polars as pl
 
         new = pl.read_ndjson(folder / "metrics.jsonl").select(*KEY, "value")
-        both = new.join(rows.select(*KEY, "value"), on=KEY, suffix="_before")
-        both = both.filter(pl.col("value").is_not_null())
-        ours, theirs = pl.col("value"), pl.col("value_before")
+        before = rows.select(*KEY, value_before="value").sort("step")
+        both = before.join(new, on=KEY, how="left", maintain_order="left")
+        ours, theirs = pl.col("value").cast(pl.Float64), pl.col("value_before")
+        missing = both.filter(ours.is_null() != theirs.is_null())
         size = pl.max_horizontal(ours.abs(), theirs.abs())
         both = both.with_columns(
-            off=pl.when(ours == theirs)
+            off=pl.when(ours.eq_missing(theirs))
             .then(0.0)
             .otherwise((ours - theirs).abs() / size)
-        ).sort("off", descending=True)
-        worst = both.row(0, named=True)
+        ).sort("off", descending=True, nulls_last=True)
+        at_end = both.filter(pl.col("step") == pl.col("step").max())["off"].drop_nulls()
         return cls(
             numbers=len(both),
             equal=both.filter(off=0.0).height,
-            largest=worst["off"],
-            at_end=max(both.filter(pl.col("step") == pl.col("step").max())["off"]),
-            where=(
-                f"{worst['suite']}/{worst['metric']}/{worst['slice']} at step "
-                f"{worst['step']}: {worst['value']} now, {worst['value_before']} before"
-            ),
+            missing=len(missing),
+            first_missing=_name(missing.row(0, named=True)) if len(missing) else "",
+            largest=both["off"][0] or 0.0,
+            at_end=max(at_end, default=0.0),
+            where=_name(both.row(0, named=True)),
         )
 
     def as_text(self) -> str:
         """One line, and more where numbers differ."""
-        line = f"{self.equal} of {self.numbers} numbers are equal"
-        if self.equal == self.numbers:
-            return line
-        return (
-            f"{line}; at the last step they differ by {self.at_end:.1e} of the value at "
-            f"most, over all steps by {self.largest:.1e}:\n{self.where}\n"
-            "Equal bits are promised on equal processors, package versions and code."
-        )
+        text = f"{self.equal} of {self.numbers} numbers are equal"
+        if self.largest:
+            text += (
+                f"; at the last step they differ by {self.at_end:.1e} of the value at "
+                f"most, over all steps by {self.largest:.1e}:\n{self.where}"
+            )
+        if self.missing:
+            text += f"\n{self.missing} are missing, first {self.first_missing}"
+        if self.equal < self.numbers:
+            text += (
+                "\nEqual bits are promised on equal processors, package versions and "
+                "code."
+            )
+        return text
+
+
+def _name(row: dict[str, Any]) -> str:
+    """Which number it is, and its values."""
+    return (
+        f"{row['suite']}/{row['metric']}/{row['slice']} at step {row['step']}: "
+        f"{row['value']} now, {row['value_before']} before"
+    )

@@ -45,6 +45,25 @@ def test_a_number_that_differs_is_named(run_id, capsys):
     assert f"{first['value']} now, -1.0 before" in out
 
 
+def test_numbers_that_are_missing_are_counted_and_named(run_id, capsys):
+    """The new run lacks some, as when a task measures less than it did; then all."""
+    path = TABLES / "depths-quick.parquet"
+    table = pl.read_parquet(path)
+    other = pl.concat([table, table.head(1).with_columns(metric=pl.lit("gone"))])
+    other.write_parquet(path)
+    assert main(["reproduce", run_id]) == 1
+    out = capsys.readouterr().out
+    assert f"{table.height} of {other.height} numbers are equal\n" in out
+    first = table.row(0, named=True)
+    assert f"1 are missing, first {first['suite']}/gone/" in out
+    assert f"None now, {first['value']} before" in out
+    table.with_columns(metric=pl.lit("gone")).unique("step").write_parquet(path)
+    assert main(["reproduce", run_id, "--json"]) == 1
+    compared = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert compared["equal"] == 0
+    assert compared["missing"] == compared["numbers"] > 0
+
+
 def test_an_unknown_run_is_a_mistake_in_words(run_id, capsys):
     assert main(["reproduce", "polynomial-n9"]) == 2
     assert "polynomial-n9 is not among the done runs" in capsys.readouterr().err
