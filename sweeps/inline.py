@@ -30,7 +30,7 @@ class InThisProcess(Executor):
                 launch.active = [active]
 
                 def show(event: Event, active: ActivePack = active) -> None:
-                    active.update(event, launch.metric)
+                    launch.update(active, event)
                     display.refresh(launch)
 
                 outcomes = train(pack, work.root, work.execution, show)

@@ -57,6 +57,14 @@ class LaunchProgress:
     elsewhere: int = 0
     """Runs that another launch is training."""
     began: float = field(default_factory=time.monotonic)
+    trained_before: dict[str, float] = field(default_factory=dict)
+    """The share of each begun run that earlier launches had trained."""
+
+    def update(self, active: ActivePack, event: Event) -> None:
+        """Update a pack; its first event is of the step where this launch took it up."""
+        active.update(event, self.metric)
+        for config in active.pack:
+            self.trained_before.setdefault(config.run_id, event.step / active.steps)
 
     @property
     def counts(self) -> Counter[str]:
@@ -70,12 +78,15 @@ class LaunchProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate from the share of work done; `None` below 2 %."""
-        everything = sum(self.work.values())
-        ended = sum(self.work.get(run_id, 0.0) for run_id in self.outcomes)
+        """Estimate from the share of this launch's work done; `None` below 2 %."""
+        before = self.trained_before
+        work = {name: (1 - before.get(name, 0.0)) * w for name, w in self.work.items()}
+        everything = sum(work.values())
+        ended = sum(work.get(run_id, 0.0) for run_id in self.outcomes)
         for active in self.active:
             share = active.step / active.steps
-            ended += share * sum(self.work.get(c.run_id, 0.0) for c in active.pack)
+            for name in (config.run_id for config in active.pack):
+                ended += (share - before.get(name, 0.0)) * self.work.get(name, 0.0)
         if not everything or ended < 0.02 * everything:
             return None
         return (time.monotonic() - self.began) * (everything / ended - 1)

@@ -105,7 +105,7 @@ class Launch:
 
     def _update(self, worker: WorkerProcess, active: ActivePack, event: Event) -> None:
         """Update the progress of a worker's pack from a training event."""
-        active.update(event, self.progress.metric)
+        self.progress.update(active, event)
 
     def _stop_requested(self, config: RunConfig) -> bool:
         """Whether this launch asked the run's worker to stop."""

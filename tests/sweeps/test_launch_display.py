@@ -53,6 +53,27 @@ def test_counts_and_time_left(monkeypatch):
     assert found.seconds_left == pytest.approx(30.0)
 
 
+def test_what_an_earlier_launch_trained_takes_no_time_in_this_one(monkeypatch):
+    """Two runs of equal cost: one went on from step 9 of 12 and has ended."""
+    ended, active = (ActivePack((tiny_run(seed=seed),)) for seed in range(2))
+    ids = [pack.pack[0].run_id for pack in (ended, active)]
+    found = LaunchProgress(2, 0, "in_domain/exact_match", dict.fromkeys(ids, 4.0))
+
+    def at(step):
+        return Event(kind="training", run_ids=[], step=step, steps=12)
+
+    for pack, steps in ((ended, (9, 12)), (active, (6, 9))):
+        for step in steps:
+            found.update(pack, at(step))
+    found.outcomes[ids[0]] = Outcome(ids[0], "done", "done")
+    found.active = [active]
+    # Of 1 + 2 parts of work, 1 + 1 have been done in twenty seconds.
+    monkeypatch.setattr(
+        "sweeps.launch_progress.time.monotonic", lambda: found.began + 20.0
+    )
+    assert found.seconds_left == pytest.approx(10.0)
+
+
 def test_the_table_shows_what_is_asked_for():
     from rich.console import Console
 
