@@ -155,8 +155,8 @@ def _merge(
         return status("failed")
     if run.state == "unreadable":
         return status("unreadable")
-    if run.state == "running":
-        return status("running", _format_step(root, run_id, record))
+    if run.state == "running":  # by a process outside SLURM, on this machine perhaps
+        return RunStatus(run_id, "running")
     if record.cancelled:
         return status("cancelled")
     if entry is None:

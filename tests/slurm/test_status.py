@@ -216,6 +216,19 @@ def test_cancel_marks_first_and_takes_the_whole_pack(tmp_path):
         cancel(tmp_path, ask=Fake(None))
 
 
+def test_a_run_that_trains_without_a_job_has_none_to_cancel(sent):
+    """Its old job left the queue; it went on here, outside SLURM."""
+    root, launch, folder = sent
+    folder.open(RUN)
+    with folder.claim():
+        for queue in ("", line(launch, "TIMEOUT")):
+            fake = Fake(queue)
+            (found,) = read_status(root, [RUN.run_id], fake).runs
+            assert (found.state, found.job_id) == ("running", "")
+            assert cancel(root, [RUN.run_id], ask=fake) == []
+            assert "scancel" not in {command[0] for command in fake.commands}
+
+
 def test_records_of_a_later_launch_stay(sent):
     root, launch, _ = sent
     record = read_record(root, RUN.run_id)
