@@ -199,13 +199,11 @@ def as_text(title: str, standings: Survey[Standing], typed: TypedCommand | None)
 def next_command(standings: Survey[Standing], typed: TypedCommand | None) -> str | None:
     """The next command; `None` when everything is done.
 
-    `typed` is the command that launched the runs; folders of older versions do not
-    record it.
+    `typed` is the command that launched the runs; where none is recorded, as for single
+    runs, it is `run` with their folder.
     """
-    counts, typed = (
-        standings.counts,
-        typed or TypedCommand("run", "SWEEP [--scale SCALE]"),
-    )
+    counts = standings.counts
+    typed = typed or TypedCommand("run", shlex.quote(str(standings.root)))
     resumable: tuple[State, ...] = ("new", "stopped", "cancelled", "timed out", "lost")
     waiting = any(counts[state] for state in resumable)
     if typed.verb in ("tune", "search"):  # a failed trial is a result

@@ -44,7 +44,7 @@ class Search(SweepSelection):
 
         require(self.trials >= 1, "--trials", "at least 1", self.trials)
         require(0 <= self.seed < 1 << 32, "--seed", "from 0 to 2^32 - 1", self.seed)
-        selected = self.resolve()
+        selected = self.resolve_sweep()
         root = selected.root.with_name(f"{selected.root.name}-search")
         cells = search_cells(selected.configs, self.fields, self.seed)
         pool = LocalPool(self.workers)

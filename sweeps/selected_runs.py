@@ -88,6 +88,16 @@ class SweepSelection(Choice):
             sweep.metric, configs, self.runs / folder, folder, rates=sweep.rates
         )
 
+    def resolve_sweep(self) -> "SelectedRuns":
+        """The runs of a sweep, for commands whose result is of use to a sweep alone.
+
+        Raises `ValueError` when a folder of runs is named.
+        """
+        selected = self.resolve()
+        allowed = "a sweep or a file with one, not a folder of runs"
+        require(selected.whole, "SWEEP", allowed, self.sweep)
+        return selected
+
     def words(self) -> str:
         """The arguments that select the same runs again."""
         words = [self.sweep]

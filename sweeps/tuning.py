@@ -58,7 +58,7 @@ class Tune(RunCommand):
 
     def run(self) -> int:
         """Train the grids, extend them at their edges, and write the table."""
-        selected = replace(self, seeds=None).resolve()
+        selected = replace(self, seeds=None).resolve_sweep()
         if self.rates:
             check_rates(self.rates, "--rates")
         seeds = 3 if self.seeds is None else self.seeds

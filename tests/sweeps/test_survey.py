@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -240,6 +241,14 @@ def test_odd_names_fit_no_run(tmp_path, name):
         Show(name=name, runs=tmp_path).run()
 
 
+@pytest.mark.parametrize("verb", ["tune", "search"])
+def test_a_folder_of_runs_is_not_tuned(tmp_path, verb, capsys):
+    RunFolder(tmp_path / "mine", tiny_run().run_id).open(tiny_run())
+    assert main([verb, str(tmp_path / "mine")]) == 2
+    assert "SWEEP must be a sweep or a file with one, not a" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"mine"}
+
+
 @pytest.mark.parametrize("name", ["/nope", "a/b", "../x", "./ü n"])
 @pytest.mark.parametrize("verb", ["status", "retry", "plan", "tune", "show"])
 def test_a_path_to_nothing_is_called_so(name, verb, monkeypatch, tmp_path, capsys):
@@ -285,7 +294,9 @@ def test_the_next_command_can_be_typed(tmp_path):
     config = tiny_run()
     RunFolder(tmp_path, config.run_id).open(config)
     found = survey(tmp_path)
-    assert next_command(found, None) == "python -m sweeps run SWEEP [--scale SCALE]"
+    assert next_command(found, None) == f"python -m sweeps run {tmp_path}"
+    blank = replace(found, root=Path("a b"))
+    assert next_command(blank, None) == "python -m sweeps run 'a b'"
     for verb in ("run", "tune"):
         TypedCommand(verb, words).save(tmp_path)
         assert next_command(found, last_command(tmp_path)).endswith(f"{verb} {words}")
