@@ -268,13 +268,15 @@ def format_plan(
 ) -> str:
     """The plan of a launch, as text or JSON."""
     from sweeps.plan import plan
+    from sweeps.sharing import mark_shared
     from sweeps.survey import survey
 
     tables = None if command.again else TABLES
+    standings = survey(selected.root, selected.configs, tables=tables)
     launch_plan = plan(
         selected.title,
         selected.configs,
-        survey(selected.root, selected.configs, tables=tables),
+        mark_shared(standings, selected.configs),
         command.execution,
         command.workers,
         lanes=command.lanes,

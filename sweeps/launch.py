@@ -11,7 +11,7 @@ from sweeps.launch_display import Display
 from sweeps.launch_progress import LaunchProgress
 from sweeps.packs import PackRuns
 from sweeps.plan import plan
-from sweeps.sharing import link_shared
+from sweeps.sharing import link_shared, mark_shared
 from sweeps.survey import survey
 from synth.config import RunConfig
 from synth.run.defining_code import refuse_other_code
@@ -61,6 +61,8 @@ def launch(
     standings = survey(
         root, configs, ask=ask if executor.remote else None, tables=options.tables
     )
+    if options.dry_run:
+        standings = mark_shared(standings, configs)
     if not standings.queue_known:
         raise ValueError(standings.news[-1])
     packs = _plan_packs(title, configs, standings, executor, options)

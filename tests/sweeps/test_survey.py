@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from sweeps.__main__ import main
-from sweeps.commands import RunCommand
+from sweeps.commands import PlanCommand, RunCommand, format_plan
 from sweeps.inline import InThisProcess
 from sweeps.inspection import Show, Status, next_command
 from sweeps.launch import LaunchOptions, launch
 from sweeps.launch_display import Display
 from sweeps.provenance import TypedCommand, last_command
-from sweeps.sharing import link_shared
+from sweeps.selected_runs import SelectedRuns
+from sweeps.sharing import link_shared, mark_shared
 from sweeps.survey import last_metrics, survey
 from synth.run.execution import Execution
 from synth.run.states import NOT_DONE
@@ -197,6 +198,19 @@ def test_sweeps_share_the_runs_that_both_have(tmp_path):
     subprocess.run(["rm", "-r", str(tmp_path / "one")], check=True)
     assert [o.state for o in go([both, second], root)] == ["done"]
     assert not (root / both.run_id).is_symlink()
+
+
+def test_a_plan_knows_the_runs_that_a_launch_would_link(tmp_path):
+    both, second = tiny_run(seed=1), tiny_run(seed=2)
+    RunFolder(tmp_path / "one", both.run_id).open(both)
+    root = tmp_path / "two"
+    found = mark_shared(survey(root, [both, second]), [both, second])
+    assert [run.state for run in found.runs] == ["stopped", "new"]
+    command = PlanCommand(sweep="two", json=True)
+    selected = SelectedRuns("", [both, second], root, "two")
+    planned = json.loads(format_plan(command, selected, NOT_DONE))
+    assert planned["counts"] == {"new": 1, "stopped": 1}
+    assert not root.exists()
 
 
 def test_status_and_show_name_the_next_step(tmp_path, capsys):
