@@ -177,8 +177,9 @@ def task_rows(
     """
     if split == "test":
         return [chosen.rows for chosen in evaluated(task, examples)]
-    rows, count, block = [], 0, 0
+    rows, count = list[Rows](), 0
+    blocks = task.filled_blocks(1 << 31, context)
     while count < examples:
-        rows.append(task.train_rows(1 << 31, block, context)[: examples - count])
-        count, block = count + len(rows[-1]), block + 1
+        rows.append(next(blocks)[: examples - count])
+        count += len(rows[-1])
     return rows

@@ -51,6 +51,15 @@ def require_fitting(task: "Task", method: str, rows: "Rows") -> None:
     _require_tokens(task, method, rows.tokens_RT, 0)
 
 
+def nothing_to_train(task: "Task", blocks: int, context: int) -> ValueError:
+    """The error of a task whose training stream holds no rows."""
+    return ValueError(
+        f"{type(task).__name__} has no training rows of {context} tokens in {blocks} "
+        "blocks one after another: its problems are too few, or none is for training. "
+        "Give it more of them (more symbols, longer problems), or use a longer context."
+    )
+
+
 def require_answers(task: "Task", rows: "Rows") -> None:
     """Refuse rows without a target for a loss on answers alone."""
     same_RT = rows.example_RT[:, 1:] == rows.example_RT[:, :-1]

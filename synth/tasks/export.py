@@ -15,6 +15,7 @@ from synth.tasks.checks import evaluated
 from synth.tasks.exact import ExactTask
 from synth.tasks.symbols import Symbols
 from synth.tasks.task import (
+    MOST_EMPTY_BLOCKS,
     SAMPLE_CONTEXT,
     EvaluationSet,
     Rows,
@@ -38,7 +39,6 @@ SCHEMA = pa.schema(
 )
 """One row is one example. Lists, not arrays of one length: splits differ in theirs."""
 BATCH_ROWS = 4096
-MOST_EMPTY_BLOCKS = 1000
 
 
 def batches(

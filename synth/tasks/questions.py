@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 
 from synth.seeding import generator
-from synth.tasks.checks import drawn
+from synth.tasks.checks import drawn, nothing_to_train
 from synth.tasks.exact import DrawnTask, side_of
 from synth.tasks.task import (
+    MOST_EMPTY_BLOCKS,
     EvaluationSet,
     Rows,
     Sample,
@@ -72,6 +73,8 @@ class QuestionTask(DrawnTask):
         parts: list[np.ndarray] = []
         sides: list[np.ndarray] = []
         while sum(map(len, parts)) < count:
+            if len(parts) == MOST_EMPTY_BLOCKS and not any(map(len, parts)):
+                raise nothing_to_train(self, len(parts), self.length)
             rng = generator(seed, self.config.kind, "sample", len(parts))
             tokens_EL, problem_ED = drawn(self, rng, BLOCK)
             if problem_ED is None:

@@ -4,7 +4,8 @@ from concurrent.futures import Executor, Future
 
 import numpy as np
 
-from synth.tasks.task import Rows, Task
+from synth.tasks.checks import nothing_to_train
+from synth.tasks.task import MOST_EMPTY_BLOCKS, Rows, Task
 
 
 class RowStream:
@@ -37,12 +38,19 @@ class RowStream:
         return self._block, self._row
 
     def take(self, count: int) -> Rows:
-        """The next `count` rows."""
+        """The next `count` rows.
+
+        Raises `ValueError` where many blocks, one after another, hold none.
+        """
         parts: list[Rows] = []
         missing = count
+        empty = 0
         while missing:
             if self._rows is None:
                 self._rows = self._begin_block()
+                empty = 0 if len(self._rows) else empty + 1
+                if empty == MOST_EMPTY_BLOCKS:
+                    raise nothing_to_train(self._task, empty, self._context)
             part = self._rows[self._row : self._row + missing]
             parts.append(part)
             missing -= len(part)

@@ -19,6 +19,7 @@ flat sequence, I items of a test set, E examples. A task is pure numpy; it knows
 """
 
 import copy
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from synth.families.family import Family
 from synth.identity import Part
 from synth.metrics import Metric, Score
 from synth.objectives.objective import Prediction
-from synth.tasks.checks import require_fitting
+from synth.tasks.checks import nothing_to_train, require_fitting
 from synth.tasks.positions import number_positions, position_scores
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ MAX_EVALUATION_LENGTH = 1 << 16
 """Tokens of a test row; evaluation holds the attention of one at once."""
 SAMPLE_CONTEXT = 256
 """Tokens in a row from which examples are shown."""
+MOST_EMPTY_BLOCKS = 1000
+"""Blocks of a training stream without rows, one after another, that end it."""
+FIRST_BLOCKS = 16
+"""Blocks of which one must hold rows before a run begins."""
 SIDES = 8
 """Sides of a split by hash: one is for testing, one for validation if there is one."""
 Split = Literal["test", "validation"]
@@ -237,15 +242,31 @@ class Task(ABC):
         """
 
     def require_rows(self, context: int) -> Rows:
-        """Rows of the first block, such as a run of this context trains on.
+        """Rows of the first block with any, such as a run of this context trains on.
 
         A task whose blocks are slow overrides it.
 
         Raises `ValueError` before training if no rows of this context can be used.
         """
-        rows = self.train_rows(0, 0, context)
-        require_fitting(self, "train_rows", rows)
-        return rows
+        return next(self.filled_blocks(0, context, FIRST_BLOCKS))
+
+    def filled_blocks(
+        self, data_seed: int, context: int, most_empty: int = MOST_EMPTY_BLOCKS
+    ) -> Iterator[Rows]:
+        """The blocks of the training stream that hold rows.
+
+        Raises `ValueError` where `most_empty` in a row hold none, or a token is outside
+        the vocabulary.
+        """
+        empty = 0
+        for block in itertools.count():
+            rows = self.train_rows(data_seed, block, context)
+            require_fitting(self, "train_rows", rows)
+            if len(rows):
+                yield rows
+            empty = 0 if len(rows) else empty + 1
+            if empty == most_empty:
+                raise nothing_to_train(self, empty, context)
 
     @abstractmethod
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
@@ -262,10 +283,7 @@ class Task(ABC):
         overrides it.
         """
         samples: list[Sample] = []
-        block = 0
-        while len(samples) < count:
-            rows, block = self.train_rows(seed, block, SAMPLE_CONTEXT), block + 1
-            require_fitting(self, "train_rows", rows)
+        for rows in self.filled_blocks(seed, SAMPLE_CONTEXT):
             for tokens, example, answer in zip(
                 rows.tokens_RT, rows.example_RT, rows.answer_RT, strict=True
             ):
@@ -275,8 +293,8 @@ class Task(ABC):
                     record = {"tokens": words, "split": "train"}
                     samples.append(Sample(record, words, answer[inside].tolist()))
                 if len(samples) >= count:
-                    break
-        return samples[:count]
+                    return samples[:count]
+        return samples
 
     def read_question(self, question: Sequence[int]) -> EvaluationSet | None:
         """A user's question as a set of one row; `None` if the task has no questions.

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from synth.pack import DRAWS_AHEAD, Pack
+from synth.probes.layer_states import task_rows
 from synth.run.execution import Execution
+from synth.tasks.repeats import Repeats, RepeatsConfig
 from synth.tasks.stream import RowStream
 from synth.tasks.task import Rows
 from synth.training import train
@@ -30,6 +32,28 @@ class Counting:
             raise OSError(f"block {block} cannot be read")
         tokens = np.arange((5 + block) * context).reshape(-1, context) + 1000 * block
         return Rows(tokens, np.ones_like(tokens), tokens % 2 == 0)
+
+
+class Nothing(Repeats):
+    """All of its segments are held out."""
+
+    def train_rows(self, data_seed, block, context):
+        return super().train_rows(data_seed, block, context)[:0]
+
+
+@pytest.mark.parametrize(
+    ("use", "blocks"),
+    [
+        (lambda task: RowStream(task, 0, 40).take(1), 1000),
+        (lambda task: task.samples(0, 1), 1000),
+        (lambda task: task_rows(task, "train", 1, 40), 1000),
+        (lambda task: task.require_rows(40), 16),
+    ],
+)
+def test_a_stream_without_rows_ends(monkeypatch, use, blocks):
+    monkeypatch.setattr("synth.tasks.repeats.BLOCK_TOKENS", 1)
+    with pytest.raises(ValueError, match=f"Nothing has no .* in {blocks} blocks"):
+        use(Nothing(RepeatsConfig()))
 
 
 @pytest.fixture
