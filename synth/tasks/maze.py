@@ -237,13 +237,17 @@ class Maze(ExactTask):
     def _solve(self, question_T: np.ndarray) -> np.ndarray:
         edges = question_T[:-3].reshape(-1, 3)[:, :2]
         after: dict[int, list[int]] = {}
+        before: dict[int, list[int]] = {}
         for a, b in edges.tolist():
             after.setdefault(a, []).append(b)
+            before.setdefault(b, []).append(a)
         start, goal = question_T[-3:-1].tolist()
-
-        def reaches(cell: int) -> bool:
-            return cell == goal or any(map(reaches, after.get(cell, [])))
-
+        reaching, back = {goal}, [goal]  # the cells from which a way leads to the goal
+        while back:
+            for cell in before.get(back.pop(), []):
+                if cell not in reaching:
+                    reaching.add(cell)
+                    back.append(cell)
         names = np.zeros(len(self.layout.kinds), np.int64)
         names[0] = start
         children: dict[int, list[int]] = {}
@@ -253,7 +257,7 @@ class Maze(ExactTask):
         while queue:
             cell = queue.pop(0)
             next_names = sorted(after.get(int(names[cell]), []))
-            next_names.sort(key=lambda name: not reaches(name))  # the way on first
+            next_names.sort(key=lambda name: name not in reaching)  # the way on first
             for child, name in zip(children.get(cell, []), next_names, strict=True):
                 if names[child] == 0:
                     names[child] = name

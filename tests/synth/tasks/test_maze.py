@@ -77,6 +77,29 @@ def test_names_are_recovered_from_the_question(task):
     assert np.array_equal(task.problem(task.names_of(tokens)), task.problem(names))
 
 
+@pytest.mark.parametrize("turns", ["c", "cc", "ici", "cic"])
+def test_the_way_on_is_that_of_the_recursive_definition(turns):
+    task = MazeConfig(turns=turns, branches=3, routes=3, cells=40).build()
+    rows, _ = task.draw(np.random.default_rng(0), 30)
+    for row, names in zip(rows, task.names_of(rows), strict=True):
+        edges = row[: task.answer_start - 3].reshape(-1, 3)[:, :2].tolist()
+
+        def reaches(cell, goal=row[task.answer_start - 2], edges=edges):
+            following = [b for a, b in edges if a == cell]
+            return cell == goal or any(reaches(one, goal, edges) for one in following)
+
+        on_walk = {*task.layout.walk, *itertools.chain(*task.layout.routes.values())}
+        for cell, name in enumerate(names):
+            assert reaches(name) == (cell in on_walk)
+
+
+def test_a_way_of_a_thousand_cells_and_more_is_read():
+    task = MazeConfig(turns="c", arm=1200, cells=2500).build()
+    rows, _ = task.draw(np.random.default_rng(0), 1)
+    (names,) = task.names_of(rows)
+    assert np.array_equal(names[task.layout.walk], rows[0, task.answer_start :])
+
+
 def test_distributions_know_the_walk_and_share_the_routes(task, test_set):
     rows = test_set.rows
     for horizon in (1, 2, 4):
