@@ -281,13 +281,16 @@ class Maze(ExactTask):
 
         A walk counts when head 1 is right at every token of it but the routes, where
         any is as good as another. `blind_turns` is the share of walks that a model gets
-        right which knows the map but not which arm of a turn leads on.
+        right which knows the map but not which arm of a turn leads on. At a last turn
+        with arms of one cell it does, since the right cell is the goal.
         """
         free_RT = chosen.labels["kind"] == Kind.INCONSEQUENTIAL
         matters_RT = chosen.rows.answer_RT & ~free_RT
         right_RT = scores.correct_NRT[0][:, :-1] | ~matters_RT[:, 1:]
         walk_R = right_RT.all(axis=1)
-        blind = self.config.branches ** -self.config.turns.count("c")
+        config = self.config
+        named = config.arm == 1 and config.turns.endswith("c")
+        blind = config.branches ** (named - config.turns.count("c"))
         return [
             Score.mean(chosen.suite, "walk", "", walk_R),
             Score(chosen.suite, "blind_turns", "", float(blind), len(walk_R)),

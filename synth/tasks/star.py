@@ -97,7 +97,8 @@ class StarConfig(TaskConfig):
     degree: int = identity(2)
     """d, the arms of a graph."""
     length: int = identity(5)
-    """l, the nodes of an arm, the source included."""
+    """l, the nodes of an arm, the source included; with two, the question would name the
+    first hop, which is the goal."""
     labels: int = identity(50)
     """N, the labels that nodes can have."""
     pool: int = identity(0)
@@ -110,7 +111,7 @@ class StarConfig(TaskConfig):
     """Hex sha256 of its content; filled in if not given."""
 
     def validate(self) -> None:
-        self.check_ranges(degree=(2, 64), length=(2, 64), pool=(0, MAX_POOL))
+        self.check_ranges(degree=(2, 64), length=(3, 64), pool=(0, MAX_POOL))
         self.check(self.labels <= MAX_LABELS, "labels", f"at most {MAX_LABELS}")
         needed = 1 + self.degree * (self.length - 1)
         self.check(

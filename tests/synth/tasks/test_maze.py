@@ -268,3 +268,16 @@ def test_walks_of_a_lane_and_of_a_resumed_run_are_those_of_a_run_alone(tmp_path)
         assert [row["step"] for row in expected] == [0, 4, 8, 12]
         assert verified(packed, config) == expected
         assert verified(broken, config) == expected
+
+
+@pytest.mark.parametrize(
+    ("turns", "arm", "blind"),
+    [("cc", 1, 1 / 3), ("cc", 2, 1 / 9), ("ci", 1, 1 / 3), ("c", 1, 1)],
+)
+def test_a_last_cell_that_is_the_goal_is_not_guessed(turns, arm, blind):
+    task = MazeConfig(turns=turns, arm=arm, branches=3).build()
+    (chosen,) = task.evaluation_sets(4)
+    valid = np.ones((1, *chosen.rows.tokens_RT.shape), bool)
+    valid[..., -1] = False
+    scores = task.score(chosen, TokenScores(np.zeros(valid.shape), valid, valid))
+    assert {s.metric: s.value for s in scores}["blind_turns"] == pytest.approx(blind)

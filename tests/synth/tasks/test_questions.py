@@ -44,7 +44,7 @@ def k_hop_problem(task, row):
 
 
 SMALL_SPACES = [
-    (StarConfig(degree=2, length=2, labels=9), star_problem),
+    (StarConfig(degree=2, length=3, labels=6), star_problem),
     (CountdownConfig(numbers=3, largest_given=9, largest=20), countdown_problem),
     (SatConfig(variables=4, ratio=1), sat_problem),
     (MqarConfig(pairs=2, length=8, symbols=8), mqar_problem),

@@ -138,6 +138,8 @@ def test_impossible_graphs_are_refused_in_one_sentence():
     StarConfig(degree=4, length=4, labels=13)
     with pytest.raises(ValueError, match="degree must be from 2"):
         StarConfig(degree=1)
+    with pytest.raises(ValueError, match=r"StarConfig\.length must be from 3 to 64"):
+        StarConfig(length=2)
 
 
 FILE = """8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,4,1
