@@ -181,7 +181,8 @@ def score_mentions(chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
     first_token_accuracy, first_token_loss      the same for the first token
     loss                    mean over all tokens, horizon=i
     accuracy                of all tokens, by position
-    loss_floor              nats a token of the choices made by the generator
+    loss_floor              nats a token of the choices made by the generator; slightly
+                            above the least loss where a text has several derivations
 
     Of a model that was trained on answers, the last three are about second tokens of
     repeated mentions, and first tokens have no score.

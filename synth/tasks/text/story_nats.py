@@ -1,7 +1,9 @@
 """Negative log-probability of the generator's choices, by token.
 
-The sum over a story is -log p of the story, or an upper bound of it where several choices
-give the same text. So the mean is a lower bound of any model's expected loss.
+The sum over a story is -log p of one way to write it. Where no other choices give the same
+text, that is -log p of the text, and the mean is the least expected loss of any model.
+Where others do, it is more than -log p of the text: the mean is then slightly above the
+least loss.
 
 Letters in names: see `synth.tasks.text.story_draws`; S tokens in one row.
 """
