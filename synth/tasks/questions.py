@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from synth.seeding import generator
-from synth.tasks.checks import drawn, nothing_to_train
-from synth.tasks.exact import DrawnTask, side_of
+from synth.tasks.checks import nothing_to_train
+from synth.tasks.exact import DrawnTask
 from synth.tasks.task import (
     MOST_EMPTY_BLOCKS,
     EvaluationSet,
@@ -69,31 +69,22 @@ class QuestionTask(DrawnTask):
         return self.fill_rows(self._pool_of(data_seed)[places_E], context)
 
     def samples(self, seed: int, count: int) -> list[Sample]:
-        """Examples of both sides of the split, in tokens and in words."""
-        parts: list[np.ndarray] = []
-        sides: list[np.ndarray] = []
-        while sum(map(len, parts)) < count:
+        """Examples as in training, in tokens and in words; of a pool, its first ones.
+
+        Raises `ValueError` when the space is too small for a training side or a pool.
+        """
+        parts = [self._pool_of(seed)] if self.pool else []
+        while not self.pool and sum(map(len, parts)) < count:
             if len(parts) == MOST_EMPTY_BLOCKS and not any(map(len, parts)):
                 raise nothing_to_train(self, len(parts), self.length)
             rng = generator(seed, self.config.kind, "sample", len(parts))
-            tokens_EL, problem_ED = drawn(self, rng, BLOCK)
-            if problem_ED is None:
-                name = type(self).__name__
-                raise ValueError(f"{name}.draw must identify each problem; got None.")
-            parts.append(tokens_EL)
-            sides.append(self.trained_on(side_of(problem_ED)))
+            parts.append(self.drawn_for_training(rng))
         tokens_EL = np.concatenate(parts)[:count]
         answer_EL = self.one_per_row(tokens_EL).answer_RT
         samples = []
-        for tokens_L, answer_L, trained in zip(
-            tokens_EL, answer_EL, np.concatenate(sides)[:count], strict=True
-        ):
+        for tokens_L, answer_L in zip(tokens_EL, answer_EL, strict=True):
             words = [self.vocabulary[token] for token in tokens_L]
-            record = {
-                **self.describe(tokens_L),
-                "tokens": words,
-                "split": "train" if trained else self.split,
-            }
+            record = {**self.describe(tokens_L), "tokens": words, "split": "train"}
             samples.append(Sample(record, words, answer_L.tolist()))
         return samples
 

@@ -65,7 +65,6 @@ from synth.tasks.polynomial.infix import (
 )
 from synth.tasks.polynomial.ring import MAX_DEGREE, MAX_MODULUS, Ring
 from synth.tasks.task import (
-    SIDE,
     EvaluationSet,
     Rows,
     Sample,
@@ -234,17 +233,23 @@ class Polynomial(Task):
         return result + prediction_scores(chosen, scores, answers=True)
 
     def samples(self, seed: int, count: int) -> list[Sample]:
-        """`count` examples with m as in training, of both sides of the split.
+        """`count` examples as in training: with its m, of its side of the split.
 
         A record holds `operations`, `expression`, `answer`, `tokens` and `split`.
+
+        Raises `ValueError` when the space is too small for a training side.
         """
         config, samples = self.config, list[Sample]()
         low, high = config.min_operations, config.max_operations
+        batch = 0
         while len(samples) < count:
-            batch = len(samples) // TEST_BATCH
             rng = generator(seed, "polynomial", "sample", batch)
             drawn = self._draw(rng, rng.integers(low, high + 1, TEST_BATCH))
-            samples += self._described(drawn, count - len(samples))
+            kept = drawn.take(self.trained_on(trees.side_of(drawn)))
+            if not len(kept):
+                raise ValueError(self._too_small("train", f"{low} to {high}"))
+            samples += self._described(kept, count - len(samples))
+            batch += 1
         return samples
 
     def read_question(self, question: Sequence[int]) -> EvaluationSet:
@@ -265,7 +270,6 @@ class Polynomial(Task):
         """The first `count` columns in the order of drawing, in words."""
         answers_N = trees.values(drawn, self.ring)
         shown = print_infix(drawn, answers_N, self.ring, self.config.pause_tokens)
-        test_N = trees.side_of(drawn) == SIDE["test"]
         for place, column in enumerate(np.argsort(drawn.place_N)[:count].tolist()):
             tokens = shown.tokens_S[shown.offsets[place] : shown.offsets[place + 1]]
             start = int(shown.answer_start_N[place])
@@ -276,7 +280,7 @@ class Polynomial(Task):
                 "expression": text(question, self.vocabulary),
                 "answer": answers_N[column].tolist(),
                 "tokens": words,
-                "split": "test" if test_N[column] else "train",
+                "split": "train",
             }
             yield Sample(record, words, [t >= start for t in range(len(words))])
 

@@ -87,13 +87,30 @@ def test_an_epoch_is_a_permutation_of_the_pool(size):
 
 
 @pytest.mark.parametrize("config", [config for config, _ in SMALL_SPACES])
-def test_samples_come_from_both_sides_and_fewer_are_a_prefix(config):
+def test_samples_are_for_training_and_fewer_are_a_prefix(config):
     task = config.build()
     many = task.samples(0, 100)
-    assert {sample.record["split"] for sample in many} == {"train", "test"}
+    numbers = {word: token for token, word in enumerate(task.vocabulary)}
+    problem = dict(SMALL_SPACES)[config]
+    (held_out,) = task.evaluation_sets(300)
+    held_out = {problem(task, row) for row in held_out.rows.tokens_RT}
+    for sample in many:
+        row = np.array([numbers[word] for word in sample.tokens])
+        assert problem(task, row) not in held_out
+        assert sample.record["split"] == "train"
     assert task.samples(0, 5) == many[:5]
     for sample in many:
         assert sample.answer.index(True) >= task.answer_start
         assert len(sample.tokens) == task.length
     _, problem_ED = task.draw(np.random.default_rng(0), 4000)
     assert (side_of(problem_ED) == 0).mean() == pytest.approx(1 / 8, abs=0.05)
+
+
+def test_samples_of_a_pool_are_in_it():
+    task = StarConfig(degree=2, length=3, labels=9, pool=20).build()
+    rows = task.train_rows(3, 0, task.length).tokens_RT
+    trained = {tuple(task.vocabulary[token] for token in row) for row in rows}
+    samples = task.samples(3, 15)
+    assert len(samples) == 15
+    assert {tuple(sample.tokens) for sample in samples} < trained
+    assert len(task.samples(3, 50)) == 20
