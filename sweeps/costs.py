@@ -59,8 +59,9 @@ def refuse_impossible(configs: Sequence[RunConfig]) -> None:
         first = replace(config, task=_with_first_seeds(config.task))
         training, learned = first.training, first.model.positions == "learned"
         examples = (training.evaluation_examples, training.final_examples)
-        scored = first.objective.scored
-        same = (first.task, first.split, learned, scored, training.context, *examples)
+        scored, blank = first.objective.scored, first.objective.decodes_at_once
+        loss = (scored, blank)
+        same = (first.task, first.split, learned, loss, training.context, *examples)
         try:
             if same not in seen:
                 first.require_data()

@@ -18,7 +18,7 @@ from synth.objectives.objective import ObjectiveConfig
 from synth.scales import Scale, resolve
 from synth.shapes.embedding_shape import EmbeddingConfig
 from synth.shapes.mixer_shapes import MixerConfig
-from synth.tasks.checks import evaluated, require_answers
+from synth.tasks.checks import evaluated, require_answers, require_dummy
 from synth.tasks.task import EvaluationSet, Split, Task, TaskConfig
 
 
@@ -182,13 +182,15 @@ class RunConfig(Part):
 
         Raises `ValueError` when the files of a text cannot be used, or there are no rows
         of the context, none to evaluate on, none with an answer where answers alone are
-        scored, or rows with a token outside the vocabulary; an `OSError` when files
-        cannot be read.
+        scored, or rows with a token outside the vocabulary, or with id 0 where that
+        stands for answers; an `OSError` when files cannot be read.
         """
         task, training = self.build_task(), self.training
         rows = task.require_rows(training.context)
         if self.objective.scored == "answer":
             require_answers(task, rows)
+        if self.objective.decodes_at_once:
+            require_dummy(task, rows)
         sets = self.require_evaluation()
         for examples in {training.evaluation_examples, training.final_examples}:
             if examples and examples not in sets:

@@ -15,8 +15,9 @@ answer has tokens; scores of evaluations are those of this pass, never of true a
 that were fed in. Where no token is an answer, this is next-token prediction.
 
 It is pure: no share of the steps reads true answers. Parameters and FLOP are those of
-`n1`. The dummy is id 0, which no example contains: it has an embedding of its own and
-means the same at every position.
+`n1`. The dummy is id 0, which is padding elsewhere: it has an embedding of its own and
+means the same at every position. In a tokenizer of one's own, id 0 may be an ordinary
+token; a run whose examples hold it is refused (`require_dummy`).
 """
 
 from __future__ import annotations

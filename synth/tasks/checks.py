@@ -71,6 +71,17 @@ def require_answers(task: "Task", rows: "Rows") -> None:
         )
 
 
+def require_dummy(task: "Task", rows: "Rows") -> None:
+    """Refuse examples with id 0, which stands for blanked answers (teacherless)."""
+    if rows.answer_RT.any() and (rows.tokens_RT[rows.example_RT > 0] == 0).any():
+        raise ValueError(
+            f"Examples of {type(task).__name__} hold the token of id 0, "
+            f"{task.vocabulary[0]!r}, which the objective puts in the place of answers: it "
+            "would mean two things. Use a tokenizer whose id 0 is not in the text, such as "
+            "a trained one, or another objective."
+        )
+
+
 def _require_tokens(task: "Task", method: str, tokens: np.ndarray, least: int) -> None:
     """Refuse tokens that are no whole numbers, or are no ids from `least` on."""
     name, most = f"{type(task).__name__}.{method}", len(task.vocabulary) - 1

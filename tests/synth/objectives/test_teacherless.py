@@ -1,5 +1,7 @@
 """Teacherless training: nothing of an answer is read, in training or in evaluation."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,9 @@ from synth.objectives.teacherless import TeacherlessConfig
 from synth.probes.layer_states import load_readable
 from synth.run.store import RunFolder
 from synth.tasks.choice_points import ChoicePointsConfig
+from synth.tasks.repeats import Repeats, RepeatsConfig
 from synth.tasks.task import EvaluationSet, Rows
+from tests.conftest import tiny_run
 from tests.synth.objectives.conftest import VOCAB, build
 
 DEVICE = torch.device("cpu")
@@ -92,3 +96,22 @@ def test_probes_that_show_answers_are_refused(tmp_path):
 def test_no_example_holds_the_dummy():
     rows = ChoicePointsConfig().build().train_rows(0, 0, 64)
     assert (rows.tokens_RT[rows.example_RT > 0] != 0).all()
+
+
+def test_examples_that_hold_the_dummy_are_refused(monkeypatch):
+    config = dataclasses.replace(
+        tiny_run(), task=RepeatsConfig(), objective=TeacherlessConfig()
+    )
+    config.require_data()
+    whole = Repeats.train_rows
+
+    def from_zero(self, *words):
+        rows = whole(self, *words)
+        return Rows(rows.tokens_RT - 1, rows.example_RT, rows.answer_RT)
+
+    monkeypatch.setattr(Repeats, "train_rows", from_zero)
+    with pytest.raises(
+        ValueError, match=r"of Repeats hold the token of id 0, '_', which"
+    ):
+        config.require_data()
+    dataclasses.replace(config, objective=MultiTokenConfig()).require_data()
