@@ -85,6 +85,8 @@ collect: $(READY) ## run folders of all sweeps to analysis/results/*.parquet
 
 figures: $(READY) ## rebuild every figure from analysis/results/, without training
 	$(RUN) -m analysis figures
+	$(RUN) -m analysis plot best-horizon-tuned --x tokens --metric test/excess_loss/horizon=1,role=choice --panel task.consequences
+	$(RUN) -m analysis plot repeats-depth-tuned --metric learned: --x scale
 
 claims: $(READY) ## for each claim of the papers: supported, contradicted, undecided or not tested
 	$(RUN) -m analysis claims

@@ -1,6 +1,7 @@
 """Setting up over what an earlier attempt left, and what the targets of sweeps call."""
 
 import os
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -122,3 +123,19 @@ def test_a_mistyped_variable_is_refused_before_anything_is_trained(variable):
 
 def test_a_variable_of_the_environment_may_be_given():
     assert dry_run("sweep", "SWEEP=characters", "SYNTH_TEXT=a.txt").returncode == 0
+
+
+def test_figures_draws_the_pictures_of_the_page_about_results():
+    """Their captions name the commands."""
+    page = (ROOT / "analysis" / "README.md").read_text()
+    picture = r"!\[[^]]*\]\(results/(\S+)\.png\)\n\n\*(.+?)\*\n"
+    captions = re.findall(picture, page, re.DOTALL)
+    commands = {
+        name: re.findall(r"`python -m analysis (plot [^`]+)`", " ".join(text.split()))
+        for name, text in captions
+    }
+    assert {"best-horizon", "repeats-depth"} <= commands.keys()
+    drawn = dry_run("figures").stdout
+    for name, typed in commands.items():
+        assert len(typed) == 1, name
+        assert f" -m analysis {typed[0]}\n" in drawn
