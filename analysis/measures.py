@@ -20,6 +20,7 @@ from analysis.selection import at_end, select_metric, slice_value
 from analysis.settings import with_setting
 from analysis.trajectories import declared
 from sweeps.sweep_metric import MEAN
+from synth.command_words import as_typed
 from synth.families.family import members
 from synth.identity import nearest
 from synth.metrics import Metric
@@ -144,8 +145,8 @@ class Measure:
         if meant is None or meant.learned is None or meant.better is None:
             raise ValueError(
                 f"{LEARNED} needs a metric whose task says from which level it counts as "
-                f"learned (Metric.learned), and {self.metric} has none. `python -m "
-                "analysis events --level` takes any level."
+                f"learned (Metric.learned), and {self.metric} has none. "
+                f"`{as_typed('analysis events --level')}` takes any level."
             )
         level, better = meant.learned, meant.better
         curves = rows.partition_by("suite", "slice", maintain_order=True)

@@ -19,6 +19,7 @@ from analysis.measures import (
 from analysis.selection import IS_TRIAL, at_end, drop_unreadable
 from analysis.superseded import keep_tuned_rates
 from analysis.trajectories import declared
+from synth.command_words import as_typed
 from synth.families.family import members
 from synth.identity import canonical_json
 from synth.metrics import split_metric
@@ -107,8 +108,8 @@ class Runs:
             )
         if self.reading == LEARNED and (cells := measure.cells_not_learned(self.done)):
             self.notes.append(
-                f"Left out, as runs never learned it: {', '.join(cells)}. `python -m "
-                "analysis events` takes them into account."
+                f"Left out, as runs never learned it: {', '.join(cells)}. "
+                f"`{as_typed('analysis events')}` takes them into account."
             )
 
     def with_fields(self, columns: Sequence[str]) -> pl.DataFrame:

@@ -50,4 +50,4 @@ def test_commands_have_the_form_of_the_call(called, sweeps, synth, monkeypatch):
     with pytest.raises(ValueError, match=f"first: {begin}analysis collect"):
         read(Path("nowhere.parquet"))
     waiting = Survey(Path("runs"), [Standing("a", "new")])
-    assert next_command(waiting, None).startswith(f"{begin}sweeps run SWEEP")
+    assert next_command(waiting, None) == f"{begin}sweeps run runs"
