@@ -180,10 +180,19 @@ def _table(
     rising: bool | None,
 ) -> pl.DataFrame:
     """The table of contrasts, with Holm's correction over all rows and the results."""
-    numbers = ("baseline", "value", "difference", "low", "high", "p")
+    numbers = (
+        "baseline",
+        "value",
+        "difference",
+        "direction",
+        "low",
+        "high",
+        "p",
+        "noise",
+    )
     kinds: dict[str, Any] = {"where": pl.String()}
     kinds |= {name: schema[name] for name in (*keys, column)}
-    kinds |= {"pairs": pl.Int64()} | dict.fromkeys((*numbers, "noise"), pl.Float64())
+    kinds |= {"pairs": pl.Int64()} | dict.fromkeys(numbers, pl.Float64())
     kinds |= {"test": pl.String(), "higher": pl.String()}
     kinds |= {"resolves_with": pl.Int64(), "settled": pl.String()}
     table = pl.DataFrame(differences, schema=kinds, orient="row")
@@ -192,7 +201,7 @@ def _table(
     up, down = words[rising] if rising is not None else ("higher", "lower")
     significant = (pl.col("p_holm") < LEVEL) & pl.col("settled").is_null()
     result = (
-        pl.when(significant & (pl.col("difference") > 0))
+        pl.when(significant & (pl.col("direction") > 0))
         .then(pl.lit(up))
         .when(significant)
         .then(pl.lit(down))

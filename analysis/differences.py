@@ -30,7 +30,9 @@ def judge_differences(
     """Test the differences of one contrast; returns its columns by name.
 
     `noise`: in 95 % of cases two means of the baseline, of as many seeds each, differ by
-    less. It is None for fewer than four pairs, and for seeds in two groups.
+    less. It is None for fewer than four pairs, and for seeds in two groups. `direction`:
+    positive if the test finds the values higher than the baseline, which a median
+    difference of 0 does not tell.
     """
     first, second = pairs["first"].to_list(), pairs["second"].to_list()
     differences = pairs["difference"].to_list()
@@ -49,6 +51,7 @@ def judge_differences(
         many = one.interval.count > 1
         columns |= {
             "difference": one.interval.mean,
+            "direction": one.interval.mean,
             "low": one.interval.low if many else None,
             "high": one.interval.high if many else None,
             "p": one.p_value,
@@ -58,9 +61,9 @@ def judge_differences(
     band = noise_band(first, span)
     columns["noise"] = None if band is None else (band[1] - band[0]) / 2
     columns["higher"] = f"{higher} of {len(differences)}"
-    columns["settled"] = _find_saturation(
-        pairs, (columns["baseline"], columns["value"]), measure
-    )
+    # A median says nothing about the seeds of the smaller group.
+    sides = [*first, *second] if grouped else [columns["baseline"], columns["value"]]
+    columns["settled"] = _find_saturation(pairs, sides, measure)
     return columns
 
 
@@ -77,16 +80,22 @@ def _test_without_distribution(differences: Sequence[float]) -> dict[str, Any]:
         columns |= {"low": ordered[inside - 1], "high": ordered[-inside]}
     if count >= WILCOXON and not ties:
         p = stats.wilcoxon(ordered, method="exact").pvalue
-        return columns | {"p": float(p), "test": "Wilcoxon"}
+        # Not 0: without ties no difference is 0, and no two cancel.
+        direction = columns["difference"]
+        return columns | {"p": float(p), "test": "Wilcoxon", "direction": direction}
     above = sum(one > 0 for one in ordered)
     p = stats.binomtest(above, len(moved)).pvalue if moved else 1.0
-    return columns | {"p": float(p), "test": "sign"}
+    direction = float(2 * above - len(moved))
+    return columns | {"p": float(p), "test": "sign", "direction": direction}
 
 
 def _find_saturation(
-    pairs: pl.DataFrame, sides: tuple[float, float], measure: Measure
+    pairs: pl.DataFrame, sides: Sequence[float], measure: Measure
 ) -> str | None:
-    """Words for two sides that are both at the floor or the ceiling, else None."""
+    """Words for two sides that are both at the floor or the ceiling, else None.
+
+    `sides` are their means, or all their seeds.
+    """
     rising = measure.higher_is_better
     if rising is None:
         return None

@@ -103,6 +103,29 @@ def test_the_ends_of_the_scale_are_named():
     assert at_ceiling["settled"] == "both at the ceiling"
 
 
+def test_two_groups_are_at_an_end_only_with_all_their_seeds():
+    first, ceiling = [0.3] * 6 + [1.0] * 7, [1.0] * 13
+    assert judge_differences(pairs(first, ceiling), 0.9, MEASURE)["settled"] is None
+    first, floor = [0.9] * 6 + [0.1] * 7, [0.1] * 13
+    assert judge_differences(pairs(first, floor), 0.9, MEASURE)["settled"] is None
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_median_of_zero_does_not_give_the_direction(tmp_path, sign):
+    """Six of 13 runs differ, all in one direction."""
+    for seed in range(13):
+        for horizon, plain in ((1, sign > 0), (2, sign < 0)):
+            value = 0.3 if seed < 6 and plain else 0.9
+            config = polynomial_run(horizon, seed)
+            write_run(
+                tmp_path, config, polynomial_rows(config, lambda m, s, v=value: v)
+            )
+    (row,) = compute_contrasts(collect(tmp_path).frame, Query()).table.to_dicts()
+    assert (row["difference"], row["test"]) == (0, "sign")
+    assert row["p_holm"] < 0.05
+    assert row["result"] == ("better" if sign > 0 else "worse")
+
+
 def test_any_field_is_compared_in_each_arm(tmp_path):
     write_trees(tmp_path)
     found = compute_contrasts(
