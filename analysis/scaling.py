@@ -187,9 +187,10 @@ def scaling_table(
 ) -> tuple[pl.DataFrame, list[str]]:
     """A row an arm and setting with its law, and the reasons of those without one.
 
-    Runs of one setting differ only in size, arm and seeds, and for tokens and FLOP also in
-    training steps. `rows` has all evaluations of one metric, of which the last of each run
-    counts. For a metric that should rise, the distance from `ceiling` is fitted.
+    Runs of one law differ only in size and seeds; for FLOP also in training steps, for
+    tokens in these and not in size. At one x they have one shape. `rows` has all
+    evaluations of one metric, of which the last of each run counts. For a metric that
+    should rise, the distance from `ceiling` is fitted.
 
     Raises `ValueError` for another axis, if no run has a value of it, and if no arm has
     a law.
@@ -201,15 +202,24 @@ def scaling_table(
         raise ValueError(f"No finished run has both a value and its {axis}.")
     if ceiling is not None:
         rows = rows.with_columns(value=ceiling - pl.col("value"))
-    varied = ("scale", "arm") if axis == "parameters" else ("scale", "arm", "steps")
+    varied = {
+        "parameters": ("scale", "arm"),
+        "tokens": ("arm", "steps"),  # a law a size
+        "flops": ("scale", "arm", "steps"),
+    }[axis]
     laws: list[dict[str, object]] = []
     refused: dict[str, list[str]] = {}
     labels = setting_labels(rows, *varied)
     cells = with_setting(rows, *varied).partition_by("task", "setting", "arm")
     for cell in sorted(cells, key=lambda c: c.select("task", "setting", "arm").row(0)):
         key = dict(zip(_KEY, cell.select(_KEY).row(0), strict=True))
-        sizes = cell.group_by(axis).agg("value").sort(axis)
+        sizes = cell.group_by(axis).agg("value", pl.col("scale").n_unique()).sort(axis)
         try:
+            if sizes["scale"].max() != 1:
+                raise ValueError(
+                    f"Models of several shapes have equal {axis}, and no law averages over "
+                    "shapes. Choose one at each: --where scale=..."
+                )
             law = fit_power_law(
                 sizes[axis].to_list(), sizes["value"].to_list(), with_offset
             )

@@ -108,9 +108,13 @@ def _probed_alike(points: pl.DataFrame) -> pl.DataFrame:
 def _loss_while_learning(frame: pl.DataFrame) -> pl.DataFrame:
     """For each run with n heads, minus its mean excess loss at choices over training.
 
-    A run that learns the choices earlier scores higher. Evaluations lie at equal steps.
+    A run that learns the choices earlier scores higher. Evaluations lie at equal steps,
+    so a run that missed one has no mean.
     """
     frame = frame.filter(pl.col("task") == "choice-points")
+    missed = (pl.col("metric") == "excess_loss") & pl.col("value").is_null()
+    missing = frame.filter(missed, suite="test", slice=CHOICE)["run_id"]
+    frame = frame.filter(~pl.col("run_id").is_in(missing.implode()))
     curves = add_settings(curve_rows(frame, "excess_loss", "test", CHOICE))
     value = -pl.col("value").mean()
     rows = curves.group_by("run_id", maintain_order=True).agg(

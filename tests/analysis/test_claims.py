@@ -766,6 +766,11 @@ def test_the_best_n_lies_inside_or_at_an_end(tmp_path, losses, expected):
     assert found.verdict == expected, found.reason
     gain = {"supported": 0.3, "contradicted": -0.3}[expected]
     assert np.mean(found.evidence.values_S) == pytest.approx(gain, abs=0.02)
+    first = (pl.col("step") == 50) & (pl.col("seed") == 4)
+    missed = pl.when(first).then(None).otherwise("value").alias("value")
+    frame = collect(tmp_path, TUNED).frame.with_columns(missed)
+    (found,) = judge_all(frame, only=("C18",))
+    assert found.evidence.seeds == 4  # a run that missed an evaluation has no mean
 
 
 def test_the_exploratory_table_is_corrected_and_decides_nothing(tmp_path):

@@ -77,6 +77,13 @@ def test_a_table_of_runs_gives_a_law_an_arm_and_says_why_not(tmp_path, capsys):
     by_flops, _ = scaling_table(rows, "flops", **how)
     # With embeddings, FLOP grow less than parameters, and so errors fall faster in them.
     assert by_flops["exponent"][0] > row["exponent"]
+    twins = rows.with_columns(scale=pl.lit("d9-L3-h1"), run_id=pl.col("run_id") + "-d9")
+    with pytest.raises(ValueError, match="several shapes have equal parameters"):
+        scaling_table(pl.concat([rows, twins]), **how)
+    steps = rows.with_columns(tokens=pl.col("tokens") * pl.col("seed"))
+    with pytest.raises(ValueError, match="at least 5 sizes; there are 2"):
+        # Sizes are no seeds of one number of tokens: each would have a law of its own.
+        scaling_table(steps.filter(pl.col("seed") > 0), "tokens", **how)
     with pytest.raises(ValueError, match="n2: A power law needs at least 5 sizes"):
         scaling_table(rows.filter(pl.col("arm") == "n2"), **how)
     with pytest.raises(ValueError, match="axis must be one of"):
