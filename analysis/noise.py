@@ -156,8 +156,8 @@ def decision_table(rows: pl.DataFrame) -> pl.DataFrame:
     table_rows = []
     for key, cell in last.group_by("task", "setting", maintain_order=True):
         means = {
-            (size, arm): float(np.mean(_values(part, str(arm))))
-            for (size, arm), part in cell.group_by("parameters", "arm")
+            ((size, shape), arm): float(np.mean(_values(part, str(arm))))
+            for (size, shape, arm), part in cell.group_by("parameters", "scale", "arm")
         }
         sizes = sorted({size for size, _ in means})
         for small, large in itertools.combinations(sizes, 2):
@@ -173,7 +173,10 @@ def decision_table(rows: pl.DataFrame) -> pl.DataFrame:
                 continue
             agree = sum(sign > 0 for sign in signs)
             low, high = share_interval(agree, len(signs))
-            sides = (format_count(small), format_count(large), len(signs), agree)
+            names = (format_count(small[0]), format_count(large[0]))
+            if small[0] == large[0]:
+                names = (small[1], large[1])  # two shapes of one size
+            sides = (*names, len(signs), agree)
             table_rows.append((*key, *sides, agree / len(signs), low, high))
     schema = {
         "task": pl.String(),

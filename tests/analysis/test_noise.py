@@ -113,6 +113,10 @@ def test_what_a_small_size_says_of_a_larger_one(runs, capsys):
     assert row["low"] < 5 / 6 < row["high"]
     with pytest.raises(ValueError, match="at two sizes or more"):
         decision_table(rows.filter(pl.col("scale") == "10k"))
+    small = rows.filter(pl.col("scale") == "10k")
+    turned = small.with_columns(scale=pl.lit("d9-L3-h1"), value=1 - pl.col("value"))
+    (row,) = decision_table(pl.concat([small, turned])).iter_rows(named=True)
+    assert (row["smaller"], row["larger"], row["agree"]) == ("10k", "d9-L3-h1", 0)
     where = [str(runs), "--metric", "in_domain/exact_match"]
     assert main(["noise", *where, "--decisions", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["agree"] == 5
