@@ -21,6 +21,9 @@ BAND_HEIGHT = 0.8
 MARGIN = 1.1
 """Inches above and below all contrasts together."""
 
+TOLD_APART = ("better", "worse", "higher", "lower")
+"""Results of differences that are significant."""
+
 
 def forest_figure(contrasts: Contrasts) -> tuple[Figure, pl.DataFrame]:
     """Draw the mean difference of each contrast with its t interval.
@@ -42,7 +45,7 @@ def forest_figure(contrasts: Contrasts) -> tuple[Figure, pl.DataFrame]:
                 spans = [place - half, place + half]
                 axes.fill_betweenx(spans, -row["noise"], row["noise"], **series.NOISE)
             is_median = row["test"] != "paired t"
-            color = style.INK if row["result"] in ("better", "worse") else style.FAINT
+            color = style.INK if row["result"] in TOLD_APART else style.FAINT
             if row["low"] is not None:
                 axes.plot([row["low"], row["high"]], [place] * 2, color=color, lw=1.2)
             fill = "white" if is_median else color

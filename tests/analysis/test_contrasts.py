@@ -13,6 +13,8 @@ from analysis.contrasts import compute_contrasts
 from analysis.differences import judge_differences
 from analysis.measures import Measure
 from analysis.parquet import read
+from analysis.plots import style
+from analysis.plots.forest import forest_figure
 from analysis.views import Query
 from synth.metrics import Metric
 from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
@@ -148,6 +150,16 @@ def test_the_baseline_turns_the_sign(tmp_path):
     two = compute_contrasts(frame, Query(), "tree", "chain").table
     assert two["difference"].to_list() == pytest.approx((-one["difference"]).to_list())
     assert two["result"].to_list() == ["worse", "worse"]
+
+
+def test_differences_without_a_direction_are_drawn_as_told_apart(tmp_path):
+    write_trees(tmp_path)
+    found = compute_contrasts(collect(tmp_path).frame, Query(), "tree", "split")
+    results = pl.Series("result", ["higher", "not told apart"])
+    told = dataclasses.replace(found, table=found.table.with_columns(results))
+    (axes,) = forest_figure(told)[0].axes
+    markers = [line.get_color() for line in axes.lines if line.get_marker() == "o"]
+    assert markers == [style.INK, style.FAINT]
 
 
 def test_arms_are_compared_in_each_setting(results):
