@@ -43,7 +43,7 @@ def merge(
 
     A run that is done in `previous` keeps its rows if its folder is not done, or has
     another result, unless `replace`. A run taken from its folder keeps the probes that
-    only `previous` has and, unless `replace`, the metrics.
+    only `previous` has and, unless `replace`, the metrics, with their counts by item.
     """
     measured, items = _parse_files(lines)
     if previous is None:
@@ -59,9 +59,11 @@ def merge(
     earlier = old.filter(here)
     if replace:
         earlier = earlier.filter(pl.col("suite").str.starts_with(PROBE))
-    more = _keep_unmeasured(earlier, measured).select(*METRIC_SCHEMA)
+    more = _keep_unmeasured(earlier, measured)
     if more.height:
-        measured = sort_measurements(pl.concat([measured, more]))
+        measured = sort_measurements(pl.concat([measured, more.select(*METRIC_SCHEMA)]))
+        counted = more.select(*ITEM_COLUMNS).drop_nulls("items_right")
+        items = pl.concat([counted, items])  # the last counts are used: the folder's
     table = pl.concat([whole.filter(~here), _join_runs(fresh, measured, items)])
     return Merged(table.sort("run_id", maintain_order=True), taken, left_out, errors)
 

@@ -23,6 +23,7 @@ from tests.analysis.conftest import (
     polynomial_rows,
     polynomial_run,
     write_run,
+    write_stories_sweep,
 )
 
 
@@ -141,6 +142,21 @@ def test_probes_that_only_the_table_has_are_kept(tmp_path):
     probed = newer.frame.filter(pl.col("suite").str.starts_with("probe/"))
     assert probed.filter(pl.col("value") == 0.7).height > 0
     assert probed.filter(pl.col("value") == 0.5).height == 0
+
+
+def test_metrics_that_only_the_table_has_keep_their_counts(tmp_path):
+    write_stories_sweep(tmp_path / "s", sizes=("1M",), seeds=1)
+    first = collect(tmp_path / "s")
+    folder = sorted((tmp_path / "s").iterdir())[0]
+    lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    whole = [line for line in lines if '"slice": ""' in line]
+    assert 0 < len(whole) < len(lines)
+    kept = [line for line in lines if line not in whole]
+    (folder / "metrics.jsonl").write_text("".join(kept))
+    (folder / "items.jsonl").unlink()
+    again = collect(tmp_path / "s", previous=first.frame)
+    assert again.reread == 1
+    assert again.frame.drop("stamp").equals(first.frame.drop("stamp"))
 
 
 def test_a_full_disk_is_one_message_and_the_old_table_stays(
