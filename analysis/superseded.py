@@ -81,7 +81,11 @@ def answering_runs(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _best_rates(trials: pl.DataFrame, cells: Container[str]) -> dict[str, float]:
-    """The rate with the best mean over seeds, for those of the cells that have trials."""
+    """The rate with the best mean over seeds, for those of the cells that have trials.
+
+    Where sweeps chose a cell's rate by several metrics, the one with most trials counts,
+    of equally many the first by name.
+    """
     keys = ("suite", "metric", "slice", "value")
     cell_of = {
         run_id: cell
@@ -91,19 +95,22 @@ def _best_rates(trials: pl.DataFrame, cells: Container[str]) -> dict[str, float]
     chosen = trials.filter(pl.col("run_id").is_in(list(cell_of)))
     done = chosen.filter(pl.col("state") == "done").sort("run_id", "step")
     measured = done.select("run_id", *keys).partition_by("run_id", as_dict=True)
-    values: dict[tuple[str, Better], dict[float, list[float | None]]] = {}
+    values: dict[tuple[str, str, Better], dict[float, list[float | None]]] = {}
     for run_id, sweep, config, rate, _ in _unique_runs(chosen):
         cell = cell_of[run_id]
         with contextlib.suppress(ValueError):  # a task or metric that is unknown here
             run = RunConfig.from_dict(json.loads(config))
             metric, better = validation_metric(_metric_of(sweep), run)
             rows = measured[(run_id,)].to_dicts() if (run_id,) in measured else []
-            by_rate = values.setdefault((cell, better), {})
+            by_rate = values.setdefault((cell, metric, better), {})
             by_rate.setdefault(rate, []).append(value_of(scores_by_name(rows), metric))
-    best = {
-        cell: RateCurve.of(by_rate, better).best
-        for (cell, better), by_rate in values.items()
+    trials_of = {
+        key: sum(map(len, by_rate.values())) for key, by_rate in values.items()
     }
+    best: dict[str, float | None] = {}
+    for key in sorted(values, key=lambda key: (-trials_of[key], key)):
+        cell, _, better = key
+        best.setdefault(cell, RateCurve.of(values[key], better).best)
     return {cell: rate for cell, rate in best.items() if rate is not None}
 
 

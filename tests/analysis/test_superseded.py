@@ -93,6 +93,20 @@ def test_trials_choose_by_the_metric_of_their_sweep(
     assert kept["learning_rate"].unique().to_list() == [EARLIER]
 
 
+def test_trials_by_another_metric_are_not_pooled(tmp_path, monkeypatch):
+    """The metric with most trials chooses."""
+    results = write_tables(tmp_path, [(CHOSEN, 0.6), (EARLIER, 0.9)])
+    other = dataclasses.replace(
+        CATALOGUE["best-horizon"], metric="out_of_domain/exact_match"
+    )
+    monkeypatch.setitem(CATALOGUE, "best-horizon", other)
+    folder = tmp_path / "best-horizon-tuning"
+    for rate, value in ((CHOSEN, 0.5), (EARLIER, 1.0)):
+        write_trial(folder, trial(rate, 1002), value, "validation_out_of_domain")
+    write(collect(folder).frame, results / f"{folder.name}.parquet")
+    assert rates(load_tables(results)) == [CHOSEN]
+
+
 def test_without_trials_all_rates_stay(tmp_path):
     results = write_tables(tmp_path, [(CHOSEN, 0.6), (EARLIER, 0.9)])
     (results / "made-tuning.parquet").unlink()
