@@ -1,9 +1,7 @@
 """Measures: the metric, suite and slice of a number of a run, and its bounds.
 
 The defaults are the first metric that the task declares with a direction, the test set,
-and all of it. Before the metric, a reading gives a run one number for its whole training:
-`mean:` the mean over its evaluations, `learned:` the tokens at which it had learned what
-the metric measures.
+and all of it. A reading (`readings`) gives a run one number for its whole training.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -11,16 +9,21 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from analysis.events import event_times
 from analysis.fields import list_values
 from analysis.modes import BOUNDS
 from analysis.parquet import PROBE
+from analysis.readings import (
+    CURVE,
+    LEARNED,
+    describe_unlearned,
+    learned_cells,
+    mean_over_training,
+    when_learned,
+)
 from analysis.schema import SWEEP_SCHEMA
 from analysis.selection import at_end, select_metric, slice_value
-from analysis.settings import with_setting
 from analysis.trajectories import declared
 from sweeps.sweep_metric import MEAN
-from synth.command_words import as_typed
 from synth.families.family import members
 from synth.identity import nearest
 from synth.metrics import Metric
@@ -29,20 +32,6 @@ SLICE_PREFIX = "slice."
 """Before a name of slices that is also the name of a column of tables."""
 NEXT_TOKEN = {"horizon": "1"}
 """The default slice of a metric that is measured for each prediction alone."""
-LEARNED = "learned:"
-"""Begins the name of the tokens at which a run had learned what a metric measures."""
-CURVE = ["run_id", "suite", "slice"]
-"""Columns that name one curve of a metric."""
-
-
-def split_reading(metric: str) -> tuple[str, str]:
-    """The reading, or "" for the evaluations themselves, and the metric without it.
-
-    >>> split_reading("mean:test/accuracy"), split_reading("accuracy")
-    (('mean:', 'test/accuracy'), ('', 'accuracy'))
-    """
-    reading = next((one for one in (MEAN, LEARNED) if metric.startswith(one)), "")
-    return reading, metric.removeprefix(reading)
 
 
 @dataclass(frozen=True)
@@ -105,21 +94,15 @@ class Measure:
         """
         rows = self._evaluations(frame)
         if self.reading == MEAN:
-            return _mean_over_training(rows)
-        return self._when_learned(rows) if self.reading else rows
+            return mean_over_training(rows)
+        if self.reading == LEARNED:
+            return learned_cells(when_learned(rows, self.metric, self.definition))
+        return rows
 
     def cells_not_learned(self, frame: pl.DataFrame) -> list[str]:
         """The cells without rows because runs never learned it: `n2 at 100k (1 of 5)`."""
         rows = self._evaluations(frame)
-        kept = self._when_learned(rows, whole_cells=False)
-        cells = rows.group_by("scale", "arm", maintain_order=True)
-        counts = cells.agg(pl.col("run_id").unique())
-        words = []
-        for scale, arm, runs in counts.iter_rows():
-            missing = set(runs) - set(kept["run_id"])
-            if missing:
-                words.append(f"{arm} at {scale} ({len(missing)} of {len(runs)})")
-        return words
+        return describe_unlearned(when_learned(rows, self.metric, self.definition))
 
     def _evaluations(self, frame: pl.DataFrame) -> pl.DataFrame:
         rows = self._select(frame)
@@ -133,36 +116,6 @@ class Measure:
         for name in BOUNDS:
             rows = self._with_bound(frame, rows, name)
         return rows.sort("run_id", "step", "suite", "slice")
-
-    def _when_learned(
-        self, rows: pl.DataFrame, whole_cells: bool = True
-    ) -> pl.DataFrame:
-        """One row a run that learned it, whose value is the tokens at which it had.
-
-        Raises `ValueError` when no task says from which level it counts as learned.
-        """
-        meant = self.definition
-        if meant is None or meant.learned is None or meant.better is None:
-            raise ValueError(
-                f"{LEARNED} needs a metric whose task says from which level it counts as "
-                f"learned (Metric.learned), and {self.metric} has none. "
-                f"`{as_typed('analysis events --level')}` takes any level."
-            )
-        level, better = meant.learned, meant.better
-        curves = rows.partition_by("suite", "slice", maintain_order=True)
-        last = [curve.unique("run_id", keep="last") for curve in curves]
-        times = [event_times(curve, level, better) for curve in curves]
-        read = pl.concat(
-            runs.join(when.rename({"tokens": "value_at"}), on="run_id")
-            for runs, when in zip(last, times, strict=True)
-        )
-        no_bounds = [pl.lit(None, pl.Float64()).alias(name) for name in BOUNDS]
-        read = read.with_columns(*no_bounds, value=pl.col("value_at"))
-        learned = pl.col("happened")
-        if whole_cells:
-            read = with_setting(read, "scale", "arm")
-            learned = learned.all().over("setting", "scale", "arm", "suite", "slice")
-        return read.filter(learned).select(rows.columns).sort(CURVE)
 
     def _select(self, frame: pl.DataFrame) -> pl.DataFrame:
         rows = select_metric(frame, self.metric, *self.suites)
@@ -188,12 +141,6 @@ class Measure:
         return rows.with_columns(pl.coalesce(name, "over_slices").alias(name)).drop(
             "over_slices"
         )
-
-
-def _mean_over_training(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row a run, suite and slice: its last, with the mean over its evaluations."""
-    mean = pl.col("value", *BOUNDS).mean().over(CURVE)
-    return rows.with_columns(mean).unique(CURVE, keep="last", maintain_order=True)
 
 
 def parse_slice(slice_: str) -> dict[str, str]:

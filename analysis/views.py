@@ -8,14 +8,8 @@ import polars as pl
 from analysis.comparisons import COSTS, with_costs
 from analysis.configurations import EVALUATION_SIZES, format_value, read_fields
 from analysis.fields import MEASURED, SCORED, Fields, list_values, sort_distinct
-from analysis.measures import (
-    LEARNED,
-    Measure,
-    choose_measure,
-    first_metric,
-    slice_keys,
-    split_reading,
-)
+from analysis.measures import Measure, choose_measure, first_metric, slice_keys
+from analysis.readings import LEARNED, split_reading
 from analysis.selection import IS_TRIAL, at_end, drop_unreadable
 from analysis.superseded import keep_tuned_rates
 from analysis.trajectories import declared
@@ -58,7 +52,7 @@ class Runs:
     notes: list[str]
     """Remarks for the reader; methods add to them."""
     reading: str = ""
-    """`mean:` or `learned:`: one number a run (`measures`)."""
+    """`mean:` or `learned:`: one number a run (`readings`)."""
 
     def column(self, name: str) -> str:
         """The column that a name means, a field or the name of a slice."""

@@ -1,0 +1,77 @@
+"""Readings: one number of a run for its whole training, in place of a learning curve.
+
+They are written before a metric. `mean:` is the mean over its evaluations, `learned:` the
+tokens at which the run had learned what the metric measures.
+"""
+
+import polars as pl
+
+from analysis.modes import BOUNDS
+from analysis.trajectories import timed_runs
+from sweeps.sweep_metric import MEAN
+from synth.command_words import as_typed
+from synth.metrics import Metric
+
+LEARNED = "learned:"
+"""Begins the name of the tokens at which a run had learned what a metric measures."""
+CURVE = ["run_id", "suite", "slice"]
+"""Columns that name one curve of a metric."""
+
+
+def split_reading(metric: str) -> tuple[str, str]:
+    """The reading, or "" for the evaluations themselves, and the metric without it.
+
+    >>> split_reading("mean:test/accuracy"), split_reading("accuracy")
+    (('mean:', 'test/accuracy'), ('', 'accuracy'))
+    """
+    reading = next((one for one in (MEAN, LEARNED) if metric.startswith(one)), "")
+    return reading, metric.removeprefix(reading)
+
+
+def mean_over_training(rows: pl.DataFrame) -> pl.DataFrame:
+    """One row a curve: its last, with the mean over its evaluations."""
+    mean = pl.col("value", *BOUNDS).mean().over(CURVE)
+    return rows.with_columns(mean).unique(CURVE, keep="last", maintain_order=True)
+
+
+def when_learned(rows: pl.DataFrame, name: str, meant: Metric | None) -> pl.DataFrame:
+    """One row a curve: its last, with the tokens at which it was learned as its value.
+
+    Adds `setting` and `happened`; the value of a run that never learned is where it
+    ended. `meant` is what the task says of the metric `name`.
+
+    Raises `ValueError` when no task says from which level it counts as learned.
+    """
+    if meant is None or meant.learned is None or meant.better is None:
+        raise ValueError(
+            f"{LEARNED} needs a metric whose task says from which level it counts as "
+            f"learned (Metric.learned), and {name} has none. "
+            f"`{as_typed('analysis events --level')}` takes any level."
+        )
+    last_first = rows.with_columns(trained="tokens").sort("step", descending=True)
+    curves = last_first.partition_by("suite", "slice", maintain_order=True)
+    timed = pl.concat(timed_runs(one, meant.learned, meant.better) for one in curves)
+    no_bounds = [pl.lit(None, pl.Float64()).alias(name) for name in BOUNDS]
+    read = timed.with_columns(*no_bounds, value="tokens", tokens="trained")
+    return read.drop("trained").sort(CURVE)
+
+
+def learned_cells(timed: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the cells of `when_learned` in which every run learned it."""
+    cell = ("setting", "scale", "arm", "suite", "slice")
+    return timed.filter(pl.col("happened").all().over(cell)).drop("setting", "happened")
+
+
+def describe_unlearned(timed: pl.DataFrame) -> list[str]:
+    """The cells in which runs never learned it: `n2 at 100k (1 of 5)`."""
+    runs = timed.group_by(CURVE[0], "scale", "arm", maintain_order=True).agg(
+        pl.col("happened").any()
+    )
+    cells = runs.group_by("scale", "arm", maintain_order=True).agg(
+        never=(~pl.col("happened")).sum(), runs=pl.len()
+    )
+    return [
+        f"{arm} at {scale} ({never} of {count})"
+        for scale, arm, never, count in cells.iter_rows()
+        if never
+    ]
