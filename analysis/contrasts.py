@@ -37,10 +37,19 @@ class Contrasts:
     @property
     def title(self) -> str:
         """The measure, when it was read, and the baseline."""
-        moment = f" at equal {self.at}" if self.at else " at the end"
-        moment = "" if self.measure.reading else moment
-        baseline = format_value(self.baseline)
-        return f"{self.measure.title}{moment}, minus {self.column} {baseline}"
+        return f"{self.measure.title}{self.moment}, minus {self.base}"
+
+    @property
+    def moment(self) -> str:
+        """Words for when the measure was read; none if it is of the whole training."""
+        if self.measure.reading:
+            return ""
+        return f" at equal {self.at}" if self.at else " at the end"
+
+    @property
+    def base(self) -> str:
+        """The field that varies, with the value of the baseline."""
+        return f"{self.column} {format_value(self.baseline)}"
 
 
 def compute_contrasts(

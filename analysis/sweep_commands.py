@@ -103,7 +103,10 @@ class Plot(MetricCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(MetricCommand):
-    """Compare the values of one field, in pairs of runs with equal data seeds."""
+    """Compare the values of one field, in pairs of runs with equal data seeds.
+
+    Of runs of several tasks, each task is compared by itself, in one table.
+    """
 
     vary: str = "arm"
     """The field to compare: arm, or a FIELD such as tree, model.mixer, learning_rate."""
@@ -121,21 +124,27 @@ class Compare(MetricCommand):
 
     def run(self) -> int:
         """Compare, print and, with --plot, draw."""
-        from analysis.contrasts import compute_contrasts
+        from analysis.contrasts import Contrasts, compute_contrasts
+        from analysis.standings import compute_standings, tasks_of
 
         frame = load_sweep(self.sweep, self.results)
-        contrasts = compute_contrasts(
-            frame, self.query, self.vary, self.baseline, self.at, self.beside
-        )
-        notes = list(contrasts.notes)
+        asked = (frame, self.query, self.vary, self.baseline, self.at, self.beside)
+        one_task = len(tasks_of(frame, self.query)) == 1
+        found = compute_contrasts(*asked) if one_task else compute_standings(*asked)
+        notes = list(found.notes)
         if self.plot:
             from analysis.plots import style
-            from analysis.plots.forest import forest_figure, forest_name
+            from analysis.plots.forest import contrasts_name, forest_figure
+            from analysis.plots.standings import standings_figure
 
             check_writable(self.figures)
-            name = forest_name(contrasts, Path(self.sweep).stem)
-            files = style.save(*forest_figure(contrasts), self.figures / name)
+            sweep = Path(self.sweep).stem
+            if isinstance(found, Contrasts):
+                drawn, name = forest_figure(found), contrasts_name(found, sweep)
+            else:
+                drawn = standings_figure(found)
+                name = contrasts_name(found.first, sweep, "tasks")
+            files = style.save(*drawn, self.figures / name)
             notes.append(f"Written: {', '.join(map(str, files))}")
-        title = f"{contrasts.title}, paired by data seed"
-        self.print_table(contrasts.table, title, notes)
+        self.print_table(found.table, f"{found.title}, paired by data seed", notes)
         return 0

@@ -81,7 +81,8 @@ class Runs:
             tests = [name for name in (suite, *others) if "validation" not in name]
             read = self.reading + "{}/" + self.metric + suffix
             options = [f"--metric {read.format(name)}" for name in tests]
-            if query.metric and suite != "test" and len(tests) > 1:
+            is_named = split_reading(query.metric or "")[1]
+            if is_named and suite != "test" and len(tests) > 1:
                 raise ValueError(
                     f"{query.metric} was measured on several test sets: write "
                     f"{' or '.join(options)}."

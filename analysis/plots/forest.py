@@ -62,10 +62,11 @@ def forest_figure(contrasts: Contrasts) -> tuple[Figure, pl.DataFrame]:
     return figure, table
 
 
-def forest_name(contrasts: Contrasts, sweep: str) -> str:
-    """A name in words for its files."""
+def contrasts_name(contrasts: Contrasts, sweep: str, subject: str | None = None) -> str:
+    """A name in words for its files; `subject` stands in place of the metric."""
     field = contrasts.column.rpartition(".")[2]
-    words = f"{sweep}-{contrasts.measure.metric}-contrasts-of-{field}"
+    measure = contrasts.measure
+    words = f"{sweep}-{measure.reading}{subject or measure.metric}-contrasts-of-{field}"
     at = f"_equal-{contrasts.at}" if contrasts.at else ""
     return re.sub(r"[^\w.+-]+", "-", words.replace("_", "-")) + at
 

@@ -18,7 +18,7 @@ from analysis.plots.by_field import (
     table_at_end,
     with_titles,
 )
-from analysis.plots.forest import forest_figure, forest_name
+from analysis.plots.forest import contrasts_name, forest_figure
 from analysis.plots.heat import heat_figure
 from analysis.plots.overview import overviews
 from analysis.views import Query, select, view
@@ -166,7 +166,7 @@ def test_a_forest_has_a_line_a_contrast(polynomials):
     drawn = [line.get_xdata() for line in figure.axes[0].lines]
     for row in table.iter_rows(named=True):
         assert [row["low"], row["high"]] in [list(one) for one in drawn]
-    assert forest_name(found, "mine") == "mine-exact-match-contrasts-of-arm"
+    assert contrasts_name(found, "mine") == "mine-exact-match-contrasts-of-arm"
 
 
 def test_names_of_files_are_words(polynomials):

@@ -1,0 +1,111 @@
+"""The matrix of standings: which value of a field leads on which task."""
+
+import textwrap
+from typing import Any
+
+import polars as pl
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from analysis.arm_names import in_arm_order
+from analysis.fields import sort_distinct, value_label
+from analysis.plots import style
+from analysis.plots.forest import TOLD_APART
+from analysis.plots.gallery import annotate
+from analysis.standings import Standings
+
+COLORS = dict(
+    zip(TOLD_APART, ("#9fd0ec", "#f2b083", "#9fd0ec", "#f2b083"), strict=True)
+)
+"""Fill of a cell by its result: blue for better or higher, orange for the opposite."""
+UNDECIDED = "#f1f1f1"
+COLUMN_WIDTH, ROW_HEIGHT = 1.2, 0.36
+"""Inches of a cell."""
+LETTERS = 20
+"""Letters that fit above a column."""
+
+
+def standings_figure(standings: Standings) -> tuple[Figure, pl.DataFrame]:
+    """A row for each value of the field, a column for each task, setting and size.
+
+    A cell has the difference from the baseline and its 95 % interval, and the colour of
+    its result. The first row has the values of the baseline. Returns the figure and the
+    table.
+    """
+    table, first = _with_places(standings.table), standings.first
+    column = first.column
+    places = table["place"].unique(maintain_order=True).to_list()
+    values = sort_distinct(table[column])
+    values = in_arm_order(values) if column == "arm" else values
+    with style.house_style():
+        figure = style.empty_figure(
+            1.5 + COLUMN_WIDTH * len(places), 1.4 + ROW_HEIGHT * (len(values) + 1)
+        )
+        axes = figure.subplots()
+        center: dict[str, Any] = {"ha": "center", "va": "center"}
+        for row in table.iter_rows(named=True):
+            x, y = places.index(row["place"]), 1 + values.index(row[column])
+            color = COLORS.get(row["result"], UNDECIDED)
+            box = Rectangle((x - 0.5, y - 0.5), 1, 1, fc=color, ec="white", lw=1.5)
+            axes.add_patch(box)
+            is_median = row["test"] != "paired t"
+            words = "median " * is_median + _brief(row["difference"], "+")
+            if row["low"] is not None:
+                words += f"\n[{_brief(row['low'], '+')}, {_brief(row['high'], '+')}]"
+            axes.text(x, y, words, fontsize=6, **center)
+        for x, place in enumerate(places):
+            baseline = table.filter(place=place)["baseline"][0]
+            axes.text(x, 0, _brief(baseline), fontsize=6.5, **center)
+        axes.set_xlim(-0.5, len(places) - 0.5)
+        axes.set_ylim(len(values) + 0.5, -0.5)
+        labels = {task: one.measure.label for task, one in standings.by_task.items()}
+        heads = table.unique("place", maintain_order=True)
+        names = [
+            "\n".join((*_lines(place), *_lines(labels[task])))
+            for task, place in heads.select("task", "place").iter_rows()
+        ]
+        axes.xaxis.tick_top()
+        axes.set_xticks(range(len(places)), names, fontsize=6.5)
+        names = [value_label(column, value) for value in (first.baseline, *values)]
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(length=0)
+        axes.grid(visible=False)
+        for side in axes.spines.values():
+            side.set_visible(False)
+        style.legend_below(figure, _keys(table))
+    annotate(
+        figure,
+        f"first row: value of {first.base}{first.moment}; below: minus it, 95 % interval; "
+        "paired by data seed; p values after Holm in each task",
+    )
+    return figure, table
+
+
+def _with_places(table: pl.DataFrame) -> pl.DataFrame:
+    """Adds `place`: the task, with setting and size where they vary."""
+    several = [
+        pl.when(pl.col(name).n_unique().over("task") > 1).then(pl.col(name))
+        for name in ("where", "scale")
+        if name in table.columns
+    ]
+    place = pl.concat_str("task", *several, separator=", ", ignore_nulls=True)
+    return table.with_columns(place=place)
+
+
+def _lines(words: str) -> list[str]:
+    return textwrap.wrap(words, LETTERS)
+
+
+def _brief(value: float, sign: str = "") -> str:
+    """Three digits; thousands and millions as 12k and 1.2M."""
+    for unit, factor in (("M", 1e6), ("k", 1e3)):
+        if abs(value) >= factor:
+            return f"{value / factor:{sign}.3g}{unit}"
+    return f"{value:{sign}.3f}" if abs(value) < 1 else f"{value:{sign}.3g}"
+
+
+def _keys(table: pl.DataFrame) -> list[Artist]:
+    results = [name for name in TOLD_APART if name in set(table["result"])]
+    keys: list[Artist] = [Patch(fc=COLORS[name], label=name) for name in results]
+    return [*keys, Patch(fc=UNDECIDED, label="not told apart, or both at a bound")]

@@ -1,0 +1,81 @@
+"""Which value of a field leads on which task: the contrasts of several tasks together.
+
+Each task has its own metric and is a family of tests of its own: Holm's correction is over
+the rows of a task.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from analysis.contrasts import Contrasts, compute_contrasts
+from analysis.views import Query, select
+
+
+@dataclass(frozen=True)
+class Standings:
+    """The contrasts of each task by its name, and notes on the tasks that have none."""
+
+    by_task: dict[str, Contrasts]
+    notes: list[str]
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """The tables of all tasks below each other, with `task` and `metric` first."""
+        parts = [
+            one.table.select(
+                pl.lit(task).alias("task"),
+                pl.lit(one.measure.title).alias("metric"),
+                *one.table.columns,
+            )
+            for task, one in self.by_task.items()
+        ]
+        return pl.concat(parts, how="vertical_relaxed")
+
+    @property
+    def title(self) -> str:
+        """The number of tasks, when their metrics were read, and the baseline."""
+        first = self.first
+        return f"{len(self.by_task)} tasks{first.moment}, minus {first.base}"
+
+    @property
+    def first(self) -> Contrasts:
+        """The contrasts of one task: what varies, and the baseline, are those of all."""
+        return next(iter(self.by_task.values()))
+
+
+def tasks_of(frame: pl.DataFrame, query: Query) -> list[str]:
+    """The tasks of the runs that a query is about, by name."""
+    return select(frame, query, one_task=False).done["task"].unique().sort().to_list()
+
+
+def compute_standings(
+    frame: pl.DataFrame,
+    query: Query,
+    vary: str = "arm",
+    baseline: str | None = None,
+    at: str | None = None,
+    beside: Sequence[str] = (),
+) -> Standings:
+    """The contrasts of every task of the runs; see `contrasts.compute_contrasts`.
+
+    The metric of the query, or the first of each task if it names none. A task that cannot
+    be compared gets a note with the reason.
+
+    Raises `ValueError` when no task can be compared.
+    """
+    found: dict[str, Contrasts] = {}
+    notes = []
+    for task in tasks_of(frame, query):
+        of_task = replace(query, where=(*query.where, f"task={task}"))
+        try:
+            one = compute_contrasts(frame, of_task, vary, baseline, at, beside)
+        except ValueError as error:
+            notes.append(f"{task} is left out: {error}")
+            continue
+        found[task] = one
+        notes += [f"{task}: {note}" for note in one.notes]
+    if not found:
+        raise ValueError("No task can be compared. " + " ".join(notes))
+    return Standings(found, notes)

@@ -1,0 +1,91 @@
+"""Several tasks in one comparison: families of tests, tasks left out, the matrix."""
+
+import json
+
+import polars as pl
+import pytest
+from matplotlib.colors import to_hex
+
+from analysis.__main__ import main
+from analysis.contrasts import compute_contrasts
+from analysis.load_sweep import load_sweep
+from analysis.parquet import results_folder
+from analysis.plots.standings import COLORS, UNDECIDED, standings_figure
+from analysis.standings import compute_standings
+from analysis.views import Query
+
+TASKS = ["choice-points", "polynomial", "repeats"]
+
+
+@pytest.fixture(scope="module")
+def cross():
+    return load_sweep("cross-quick", results_folder())
+
+
+def test_each_task_is_a_family_of_tests_of_its_own(cross):
+    found = compute_standings(cross, Query())
+    assert list(found.by_task) == TASKS
+    for task in TASKS:
+        alone = compute_contrasts(cross, Query(where=(f"task={task}",))).table
+        assert alone.height == 4
+        together = found.table.filter(task=task).drop("task", "metric")
+        assert together.equals(alone)
+
+
+def test_a_reading_alone_means_the_first_metric_of_each_task(cross):
+    found = compute_standings(cross, Query(metric="mean:"))
+    assert found.table["metric"].unique(maintain_order=True).to_list() == [
+        "mean:test/excess_loss/horizon=1,role=choice",
+        "mean:in_domain/exact_match",
+        "mean:test/accuracy",
+    ]
+    (row,) = found.table.filter(task="repeats", arm="n4_added").to_dicts()
+    of_runs = cross.filter(
+        pl.col("slice").is_in(["", "horizon=1"]),
+        task="repeats",
+        suite="test",
+        metric="accuracy",
+    )
+    means = of_runs.group_by("arm", "seed").agg(pl.col("value").mean())
+    mean = {arm: means.filter(arm=arm)["value"].mean() for arm in ("n1", "n4_added")}
+    assert row["difference"] == pytest.approx(mean["n4_added"] - mean["n1"])
+    assert row["result"] == "worse"
+
+
+def test_a_task_that_cannot_be_compared_is_named(cross):
+    found = compute_standings(cross, Query(metric="in_domain/exact_match"))
+    assert list(found.by_task) == ["polynomial"]
+    left_out = [note for note in found.notes if " is left out: " in note]
+    assert [note.partition(" ")[0] for note in left_out] == ["choice-points", "repeats"]
+    with pytest.raises(
+        ValueError, match=r"^No task can be compared\. choice-points is"
+    ):
+        compute_standings(cross, Query(metric="no_such"))
+
+
+def test_cells_have_the_colour_of_their_result(cross):
+    found = compute_standings(cross, Query())
+    figure, table = standings_figure(found)
+    (axes,) = figure.axes
+    assert table.height == len(axes.patches) == 12
+    for row, patch in zip(table.iter_rows(named=True), axes.patches, strict=True):
+        color = COLORS.get(row["result"], UNDECIDED)
+        assert to_hex(patch.get_facecolor()) == color
+        assert patch.get_x() + 0.5 == TASKS.index(row["task"])
+    results = table.filter(arm="n4_added")["result"].to_list()
+    assert results == ["better", "not told apart", "worse"]
+    texts = [text.get_text() for text in axes.texts]
+    assert "-0.090\n[-0.100, -0.080]" in texts
+
+
+def test_the_command_compares_each_task_and_draws_the_matrix(tmp_path, capsys):
+    words = ["compare", "cross-quick", "--metric", "mean:", "--json"]
+    assert main([*words, "--plot", "--figures", str(tmp_path)]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["task"] for row in rows] == [task for task in TASKS for _ in range(4)]
+    name = "cross-quick-mean-tasks-contrasts-of-arm"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{name}.csv",
+        f"{name}.pdf",
+        f"{name}.png",
+    ]
