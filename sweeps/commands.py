@@ -63,7 +63,7 @@ class RunCommand(SweepSelection):
     execution: Execution = field(default_factory=Execution)
 
     def run(self) -> int:
-        """0: all done or queued; 1: some failed; 75: some are left after a signal."""
+        """0: all done or queued; 1: some failed or cannot be used; 75: stopped by a signal."""
         return self.train(self.resolve(), UNTRIED)
 
     @property
@@ -85,7 +85,7 @@ class RunCommand(SweepSelection):
             tell(json.dumps([vars(outcome) for outcome in outcomes]))
         else:
             tell(self._summarize(selected, counts, now, result.left))
-        if any(now[state] or counts[state] for state in TROUBLED):
+        if selected.left_out or any(now[s] or counts[s] for s in TROUBLED):
             return 1
         return STOPPED if result.left else 0
 
@@ -201,9 +201,10 @@ class RunCommand(SweepSelection):
         left: int,
     ) -> str:
         """The last lines: counts by state, and the next command."""
+        left_out = f"; {n} left out, named above" if (n := selected.left_out) else ""
         if not counts and now["done"] == len(selected.configs):
-            return f"{now['done']} runs, all done before, in {selected.root}"
-        line = f"{format_counts(counts or now)}, in {selected.root}"
+            return f"{now['done']} runs, all done before, in {selected.root}{left_out}"
+        line = f"{format_counts(counts or now)}, in {selected.root}{left_out}"
         failed, before = (sum(n[s] for s in TROUBLED) for n in (now, counts))
         if counts and failed > before:
             line += f"; {failed - before} failed before"
@@ -234,7 +235,7 @@ class Retry(RunCommand):
             require(run_id in by_id, "--only", f"runs of {selected.title}", run_id)
         if self.only:
             configs = [by_id[run_id] for run_id in self.only]
-            selected = replace(selected, configs=configs)
+            selected = replace(selected, configs=configs, left_out=0)
         return self.train(selected, self.states)
 
 

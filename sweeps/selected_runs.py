@@ -67,10 +67,12 @@ class SweepSelection(Choice):
         """Load the sweep and build its runs, or read those of the folder."""
         if (root := folder_of_runs(self.sweep)) is not None:
             self.refuse_options("for a folder of runs")
-            configs, left_out = read_configs(root)
-            for sentence in left_out:
+            configs, sentences, left_out = read_configs(root)
+            for sentence in sentences:
                 _warn(sentence)
-            return SelectedRuns("", configs, root, root.name, whole=False)
+            return SelectedRuns(
+                "", configs, root, root.name, whole=False, left_out=left_out
+            )
         sweep = find_sweep(self.sweep)
         folders_in(self.runs)  # fails early if it cannot be read, as a dangling link
         scale = self.scale or sweep.scales[0]
@@ -125,6 +127,8 @@ class SelectedRuns:
     title: str
     whole: bool = True
     """False for the runs of a folder, which may be only some of a sweep's."""
+    left_out: int = 0
+    """Unfinished runs of the folder whose configuration cannot be used."""
     rates: tuple[float, ...] = ()
     """The sweep's grid of learning rates, if it declares one."""
 

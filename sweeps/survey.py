@@ -77,11 +77,11 @@ def _one_run(path: Path) -> str:
     return f"{said} To go on: {command} --runs {shlex.quote(str(path.parent))}"
 
 
-def read_configs(root: Path) -> tuple[list[RunConfig], list[str]]:
+def read_configs(root: Path) -> tuple[list[RunConfig], list[str], int]:
     """The configurations of the runs in a folder, and sentences about what is left out.
 
     That is each run whose configuration cannot be used; finished ones, which may be of
-    another version, share a sentence.
+    another version, share a sentence. The last value counts those that are not finished.
 
     Raises `ValueError` when the folder has no run.
     """
@@ -96,6 +96,7 @@ def read_configs(root: Path) -> tuple[list[RunConfig], list[str]]:
                 finished.append(f"{run.run_id}: {error}")
             else:
                 left_out.append(f"{run.run_id} is left out: {error}")
+    unfinished = len(left_out)
     if finished:
         several = (
             f"{len(finished)} finished runs are"
@@ -105,7 +106,7 @@ def read_configs(root: Path) -> tuple[list[RunConfig], list[str]]:
         left_out.append(f"{several} left out, first {finished[0]}")
     if not configs:
         raise ValueError("\n".join([f"There are no runs in {root}.", *left_out]))
-    return configs, left_out
+    return configs, left_out, unfinished
 
 
 def last_metrics(folder: RunFolder) -> dict[str, Any]:

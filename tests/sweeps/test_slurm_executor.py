@@ -173,10 +173,22 @@ def test_a_folder_stands_for_the_runs_in_it(tmp_path, capsys):
     for config in configs:
         RunFolder(tmp_path, config.run_id).open(config)
     (tmp_path / configs[1].run_id / "config.json").write_text("{}")
-    assert main(["retry", str(tmp_path), "--workers", "0"]) == 0
-    captured = capsys.readouterr()
-    assert f"{configs[1].run_id} is left out: " in captured.err
-    assert "1 done, in" in captured.out
+    for words, said in (
+        (
+            ["retry", "--only", configs[0].run_id],
+            "1 done, in ",
+        ),  # all that was asked for
+        (["run"], "1 runs, all done before, in "),
+        (["retry"], "1 runs, all done before, in "),
+    ):
+        verb, *rest = words
+        status = 0 if rest else 1
+        assert main([verb, str(tmp_path), *rest, "--workers", "0"]) == status
+        captured = capsys.readouterr()
+        assert f"{configs[1].run_id} is left out: " in captured.err
+        assert "move the run's folder away to train it afresh" in captured.err
+        note = "" if rest else "; 1 left out, named above"
+        assert f"{said}{tmp_path}{note}\n" in captured.out
     for words, message in (
         (["retry", str(tmp_path), "--scale", "quick"], "must be left out for a folder"),
         (["retry", str(tmp_path), "--only", "x"], "--only must be runs of"),
