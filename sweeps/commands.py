@@ -63,7 +63,7 @@ class RunCommand(SweepSelection):
     execution: Execution = field(default_factory=Execution)
 
     def run(self) -> int:
-        """0: all done or queued; 1: some failed or cannot be used; 75: stopped by a signal."""
+        """0: all done or queued; 1: some failed or are damaged; 75: some are left."""
         return self.train(self.resolve(), UNTRIED)
 
     @property

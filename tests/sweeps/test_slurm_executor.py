@@ -174,10 +174,7 @@ def test_a_folder_stands_for_the_runs_in_it(tmp_path, capsys):
         RunFolder(tmp_path, config.run_id).open(config)
     (tmp_path / configs[1].run_id / "config.json").write_text("{}")
     for words, said in (
-        (
-            ["retry", "--only", configs[0].run_id],
-            "1 done, in ",
-        ),  # all that was asked for
+        (["retry", "--only", configs[0].run_id], "1 done, in "),
         (["run"], "1 runs, all done before, in "),
         (["retry"], "1 runs, all done before, in "),
     ):
