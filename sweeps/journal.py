@@ -1,5 +1,7 @@
 """The journal of a search: an Optuna storage in one file that processes may share."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -55,3 +57,17 @@ def open_journal(path: Path) -> JournalStorage:
             f"{path} cannot be read as the journal of a search ({error}). Move it away "
             "to search afresh; the runs that it names stay."
         ) from error
+
+
+@contextlib.contextmanager
+def asking(path: Path) -> Iterator[None]:
+    """Let no other search of this journal read its trials and add one meanwhile.
+
+    Raises `ValueError` when another process holds the lock for long; names the lock.
+    """
+    lock = _KernelLock(path.absolute().with_name(f".{path.name}.asking"))
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

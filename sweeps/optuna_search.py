@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps.executor import Work
-from sweeps.journal import open_journal
+from sweeps.journal import asking, open_journal
 from sweeps.launch_display import Display
 from sweeps.launch_progress import ActivePack, LaunchProgress
 from sweeps.packs import PackRuns
@@ -56,7 +56,8 @@ class CellStudy:
     metric: str
     """The metric on validation data."""
     trials: int
-    """Number of trials, including those of earlier launches."""
+    """Number of trials, including those of other launches."""
+    journal: Path
     running: "dict[str, optuna.Trial]" = field(default_factory=dict)
     """By run id."""
     resumable: "deque[tuple[RunConfig, optuna.Trial]]" = field(default_factory=deque)
@@ -64,16 +65,30 @@ class CellStudy:
 
     def next_run(self) -> RunConfig | None:
         """The next trial; `None` when all trials have been started."""
+        trials = self.study.get_trials(deepcopy=False)
+        while self.resumable:
+            config, trial = self.resumable.popleft()
+            if not trials[trial.number].state.is_finished():  # by another search
+                self.running[config.run_id] = trial
+                return config
+        with asking(self.journal):
+            return self._ask()
+
+    def _ask(self) -> RunConfig | None:
+        """A new trial; `None` when there are enough."""
+        import optuna
         from optuna.trial import TrialState
 
-        if self.resumable:
-            config, trial = self.resumable.popleft()
-            self.running[config.run_id] = trial
-            return config
-        # Failed runs count: that training diverges at a value is a result.
+        # Failed runs count: that training diverges at a value is a result. A trial
+        # without values does not: its process died before it had any.
         trials = self.study.get_trials(deepcopy=False)
-        if sum(t.state != TrialState.WAITING for t in trials) >= self.trials:
+        if sum(self.has_values(trial) for trial in trials) >= self.trials:
             return None
+        # Every trial draws from a stream of its own, the same in every cell: in two
+        # searches at a time, streams that began with the study would give equal points.
+        self.study.sampler = optuna.samplers.TPESampler(
+            n_startup_trials=5, seed=self.cell.seed + len(trials)
+        )
         trial = self.study.ask()
         values = {
             r.name: trial.suggest_float(r.name, r.low, r.high, log=r.log)
@@ -87,8 +102,12 @@ class CellStudy:
         self.running[config.run_id] = trial
         return config
 
+    def has_values(self, trial: "optuna.trial.FrozenTrial") -> bool:
+        """Whether a trial has a value in each range, as all have that were begun."""
+        return len(trial.params) == len(self.cell.ranges)
+
     def should_prune(self, run_id: str, value: float, step: int) -> bool:
-        """Report a value; whether the pruner stops the trial, unless it has ended."""
+        """Report a value; whether to stop the trial, by the pruner or as it has ended."""
         from optuna.exceptions import UpdateFinishedTrialError
 
         trial = self.running[run_id]
@@ -96,7 +115,7 @@ class CellStudy:
             trial.report(value, step)
             return trial.should_prune()
         except UpdateFinishedTrialError:  # another search had it too
-            return False
+            return True
 
     def end(
         self,
@@ -129,7 +148,7 @@ class CellStudy:
             "name": self.cell.name,
             "training": {n: round_value(v) for n, v in best.params.items()},
             "value": best.value,
-            "run_id": best.user_attrs["run_id"],
+            "run_id": self.cell.run(best.params).run_id,
             "trials": len(self.study.get_trials(deepcopy=False)),
             "complete": len(complete),
             "at_edge": edges,
@@ -282,18 +301,15 @@ def _open_study(
         direction=DIRECTIONS[better],
         load_if_exists=True,
     )
-    trials_so_far = study.get_trials(deepcopy=False)
-    # Every cell starts with the same random points; a resumed search draws new ones.
-    study.sampler = optuna.samplers.TPESampler(
-        n_startup_trials=5, seed=cell.seed + len(trials_so_far)
-    )
-    if not trials_so_far:
+    with asking(root / JOURNAL):
+        trials_so_far = study.get_trials(deepcopy=False)
         default = {r.name: getattr(cell.example.training, r.name) for r in cell.ranges}
-        if all(r.low <= default[r.name] <= r.high for r in cell.ranges):
+        inside = all(r.low <= default[r.name] <= r.high for r in cell.ranges)
+        if inside and not trials_so_far:
             study.enqueue_trial(default)
-    cell_study = CellStudy(cell, study, metric, trials)
+    cell_study = CellStudy(cell, study, metric, trials, root / JOURNAL)
     for trial in trials_so_far:
-        if trial.state != TrialState.RUNNING or len(trial.params) < len(cell.ranges):
+        if trial.state != TrialState.RUNNING or not cell_study.has_values(trial):
             continue
         config = cell.run(trial.params)
         if RunFolder(root, config.run_id).state() != "running":

@@ -5,6 +5,8 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
@@ -159,10 +161,60 @@ def test_a_trial_that_another_search_has_ended_is_left_as_it_is(tmp_path, state)
     assert two.next_run() == config
     assert not one.should_prune(config.run_id, 0.5, step=5)
     one.end(config.run_id, TrialState.COMPLETE, 0.5)
-    assert not two.should_prune(config.run_id, 0.6, step=10)
+    assert two.should_prune(config.run_id, 0.6, step=10)  # it need not be trained on
     two.end(config.run_id, state, 0.6 if state == TrialState.COMPLETE else None, "lost")
     assert two.running == {}
     assert two.best()["value"] == 0.5
+
+
+def test_two_searches_at_once_have_the_trials_of_one(tmp_path):
+    """As many, and no point twice; they open the study and ask at the same times."""
+    (cell,) = search_cells(grid()[:1], ["weight_decay=1e-3:1e-2"], seed=1000)
+    count, metric = 6, "in_domain/loss/horizon=1"
+    barrier = threading.Barrier(2)
+
+    def go():
+        """Ask until there are enough; the runs."""
+        barrier.wait()
+        journal = open_journal(tmp_path / JOURNAL)
+        study = _open_study(cell, journal, tmp_path, metric, count)
+        study.resumable.clear()  # what the other one has
+        barrier.wait()
+        return list(iter(study.next_run, None))
+
+    with ThreadPoolExecutor(2) as two:
+        both = [two.submit(go) for _ in range(2)]
+        runs = [config for one in both for config in one.result()]
+    assert len(runs) == len({config.run_id for config in runs}) == count
+
+
+def test_a_search_that_died_while_it_asked_costs_no_trial(tmp_path):
+    (cell,) = search_cells(grid()[:1], ["weight_decay=1e-4:1e-1"], seed=1000)
+    metric = "in_domain/loss/horizon=1"
+
+    def open_study():
+        journal = open_journal(tmp_path / JOURNAL)
+        return _open_study(cell, journal, tmp_path, metric, 2)
+
+    open_study().study.ask()  # without values
+    dead = open_study()
+    dead.study.ask().suggest_float("weight_decay", 1e-4, 1e-1, log=True)  # unnamed
+    study = open_study()
+    resumed, new = iter(study.next_run, None)
+    study.end(resumed.run_id, TrialState.COMPLETE, 0.5)
+    assert study.best()["run_id"] == resumed.run_id
+    study.end(new.run_id, TrialState.COMPLETE, 0.4)
+    assert study.best()["run_id"] == new.run_id
+
+
+def test_a_trial_that_another_search_ended_is_not_begun_again(tmp_path):
+    (cell,) = search_cells(grid()[:1], ["weight_decay"], seed=1000)
+    metric = "in_domain/loss/horizon=1"
+    one = _open_study(cell, open_journal(tmp_path / JOURNAL), tmp_path, metric, 1)
+    config = one.next_run()
+    two = _open_study(cell, open_journal(tmp_path / JOURNAL), tmp_path, metric, 1)
+    one.end(config.run_id, TrialState.PRUNED)
+    assert two.next_run() is None
 
 
 def test_a_metric_that_nothing_measures_ends_the_search_at_once(tmp_path):
