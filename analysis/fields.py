@@ -5,7 +5,6 @@ end of it where that is unambiguous (`tree`). The names in `GROUPS` stand for wh
 groups of fields, those in `MEASURED` for columns that no field decides.
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -24,7 +23,7 @@ from analysis.configurations import (
     read_fields,
     seed_paths,
 )
-from sweeps.cells import OUTER_COMMA
+from sweeps.cells import OUTER_COMMA, find_field
 from synth.scales import format_count
 
 GROUPS = {
@@ -60,35 +59,14 @@ class Fields:
         """
         columns = [*GROUPS, *MEASURED, *columns]
         word = name.replace("-", "_")
-        for exact in (name, word):
-            if exact in columns:
-                return exact
+        if name in columns:
+            return name
         if word.rpartition(".")[2] in SEEDS:
             raise ValueError(
                 f"{name} differs between the runs of one cell, which are averaged or "
                 "paired. Name another field."
             )
-        ends = [p for p in self.paths if p == word or p.endswith(f".{word}")]
-        if len(ends) > 1:
-            varying = [path for path in ends if len(self.values(path)) > 1]
-            ends = varying if len(varying) == 1 else ends
-        if len(ends) > 1:
-            raise ValueError(f"{name} is several fields: {', '.join(ends)}. Name one.")
-        if ends:
-            return ends[0]
-        raise ValueError(f"No field is called {name!r}. {self._suggest(word, columns)}")
-
-    def _suggest(self, word: str, columns: Sequence[str]) -> str:
-        """The names nearest to a word, and the fields that vary."""
-        names = [*columns, *self.paths]
-        by_end = {path.rpartition(".")[2]: path for path in reversed(names)}
-        matches = difflib.get_close_matches(word, [*names, *by_end], n=4, cutoff=0.6)
-        nearest = list(dict.fromkeys(by_end.get(match, match) for match in matches))
-        varying = [path for path in self.varying() if path not in nearest]
-        hint = f"Nearest: {', '.join(nearest)}. " if nearest else ""
-        return (
-            f"{hint}Fields that vary here: {', '.join(varying) or 'none but the seed'}."
-        )
+        return find_field(name, [*columns, *self.paths], self.varying)
 
     def values(self, path: str) -> list[Any]:
         """The distinct values of a field, sorted; a run without it has None."""

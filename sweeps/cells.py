@@ -5,8 +5,9 @@ sweep, or more seeds than it declares.
 """
 
 import contextlib
+import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
@@ -18,6 +19,8 @@ from synth.scales import resolve
 
 MOST_SEEDS = 1000
 """Seeds of a cell; a mistyped number would plan for minutes."""
+MOST_LISTED = 12
+"""Fields that a message lists."""
 OUTER_COMMA = r",(?![^\[]*\])"
 """A comma between values of --where: not one within a list such as [1, 3, 7]."""
 
@@ -107,8 +110,21 @@ def _where(configs: Sequence[RunConfig], condition: str) -> list[RunConfig]:
     """The runs that meet `FIELD=VALUE` or `FIELD=VALUE,VALUE`."""
     name, equals, words = condition.partition("=")
     require(bool(equals), "--where", "FIELD=VALUE", condition)
-    fields = [flat_fields(config) for config in configs]
-    path = _field_called(name.replace("-", "_"), fields)
+    fields = [
+        {**flat_fields(run), "arm": run.objective.arm, "task": run.task.kind}
+        for run in configs
+    ]
+    paths = list(dict.fromkeys(path for values in fields for path in values))
+
+    def varying() -> list[str]:
+        return [
+            path
+            for path in paths
+            if path not in ("seed", "data_seed")
+            and len({str(values.get(path)) for values in fields}) > 1
+        ]
+
+    path = find_field(name, paths, varying)
     shown = [str(values.get(path)).lower() for values in fields]
     values = [_comparable(value) for value in shown]
     wanted = [_comparable(word) for word in re.split(OUTER_COMMA, words.lower())]
@@ -125,18 +141,44 @@ def _comparable(word: str) -> str | float:
         return word.replace(" ", "")
 
 
-def _field_called(name: str, fields: Sequence[Mapping[str, Any]]) -> str:
-    """The dotted name of a field that is named whole, or by its unambiguous end."""
-    paths = list(dict.fromkeys(path for values in fields for path in values))
-    ends = [path for path in paths if path == name or path.endswith(f".{name}")]
-    vary = [p for p in ends if len({str(values.get(p)) for values in fields}) > 1]
-    found = vary if len(vary) == 1 else ends
-    if len(found) != 1:
-        what = (
-            "several fields: " + ", ".join(found) if found else "no field of the runs"
+def find_field(
+    name: str, paths: Sequence[str], varying: Callable[[], Sequence[str]]
+) -> str:
+    """The field that a name means: a dotted path, or the end of one.
+
+    Where several paths end so, it is the one that varies. Raises `ValueError` for an
+    ambiguous name (lists its fields) and for an unknown one (lists the nearest, or else
+    those that vary).
+    """
+    word = name.replace("-", "_")
+    if word in paths:
+        return word
+    ends = [path for path in paths if path.endswith(f".{word}")]
+    if len(ends) > 1:
+        differing = [path for path in varying() if path in ends]
+        ends = differing if len(differing) == 1 else ends
+    if len(ends) > 1:
+        raise ValueError(f"{name} is several fields: {', '.join(ends)}. Name one.")
+    if not ends:
+        raise ValueError(
+            f"No field is called {name!r}. {_hint(word, paths, varying())}"
         )
-        raise ValueError(f"--where: {name} is {what}. Name one of {', '.join(paths)}.")
-    return found[0]
+    return ends[0]
+
+
+def _hint(word: str, paths: Sequence[str], varying: Sequence[str]) -> str:
+    """The fields whose path or its end is nearest to a word, or else some that vary."""
+    by_end: dict[str, list[str]] = {}
+    for path in paths:
+        by_end.setdefault(path.rpartition(".")[2], []).append(path)
+    names = {**by_end, **{path: [path] for path in paths}}
+    matches = difflib.get_close_matches(word, names, n=3)
+    close = dict.fromkeys(path for match in matches for path in names[match])
+    if close:
+        return f"Nearest: {', '.join(close)}."
+    listed = ", ".join(varying[:MOST_LISTED]) or "none but the seed"
+    more = len(varying) - MOST_LISTED
+    return f"Fields that vary here: {listed}{f' and {more} more' if more > 0 else ''}."
 
 
 def _canonical_size(size: str) -> str:

@@ -56,6 +56,23 @@ def test_runs_are_chosen_by_any_field():
     assert [c.seed for c in more] == [0, 1, 2] * 2
 
 
+def test_arm_and_task_mean_what_they_mean_in_tables():
+    maze = MazeConfig(arm=2)  # a field of this task is called arm, too
+    configs = [*grid(), dataclasses.replace(grid()[0], task=maze)]
+    two = select_runs(configs, where=["arm=n2"])
+    assert {config.objective.arm for config in two} == {"n2"}
+    assert select_runs(configs, where=["task=maze"]) == configs[-1:]
+    assert select_runs(configs, where=["task.arm=2"]) == configs[-1:]
+
+
+def test_an_unknown_field_of_many_is_answered_briefly():
+    tasks = (MazeConfig(), ChoicePointsConfig(), GraphPathsConfig())
+    configs = [dataclasses.replace(grid()[0], task=task) for task in tasks]
+    with pytest.raises(ValueError, match=r"task\.kind.* and \d+ more\.$") as found:
+        select_runs(configs, where=["zzz=1"])
+    assert len(str(found.value)) < 400
+
+
 def test_lists_are_values_of_where():
     tasks = [ChoicePointsConfig(consequences=(n,) * 3) for n in (1, 3, 7)]
     configs = [dataclasses.replace(grid()[0], task=task) for task in tasks]
@@ -71,8 +88,10 @@ def test_lists_are_values_of_where():
         ("horizon", "--where must be FIELD=VALUE; got 'horizon'"),
         ("horizon=4", "must be objective.horizon=VALUE, VALUE one of 1, 2; got 'hor"),
         ("horizon=", "must be objective.horizon=VALUE, VALUE one of 1, 2; got 'hor"),
-        ("hue=1", "hue is no field of the runs. Name one of version, task.kind"),
-        ("kind=x", "kind is several fields: task.kind, objective.kind. Name one"),
+        ("hue=1", "No field is called 'hue'. Fields that vary here: model.scale, obj"),
+        ("knd=x", "No field is called 'knd'. Nearest: task.kind, objective.kind.$"),
+        ("kind=x", "kind is several fields: task.kind, objective.kind. Name one.$"),
+        ("arm=n9", "must be arm=VALUE, VALUE one of n1, n2; got 'arm=n9'"),
     ],
 )
 def test_a_field_or_value_that_no_run_has_is_answered_with_those_there_are(
