@@ -4,27 +4,37 @@ Collect the trials first: `python -m analysis collect NAME-tuning`. Only runs
 that hold out the validation split count, so that no test set chooses a rate.
 """
 
+import contextlib
+import json
+from dataclasses import dataclass
+
 import polars as pl
 
 from analysis.arm_names import sort_rows
-from analysis.selection import IS_TRIAL, at_end, drop_unreadable
+from analysis.configurations import strip_fields
+from analysis.selection import IS_TRIAL, drop_unreadable
 from analysis.settings import with_setting
 from analysis.statistics import mean_interval
-from analysis.trajectories import declared
+from sweeps.catalogue import CATALOGUE
 from sweeps.rate_grid import RateCurve
+from sweeps.sweep_metric import (
+    Better,
+    declared_metric,
+    scores_by_name,
+    validation_metric,
+    value_of,
+)
+from synth.config import RunConfig
+from synth.identity import digest
 
 CELL = ("task", "setting", "parameters", "scale", "arm")
-MEASURE = ("suite", "metric", "slice")
-
 SCHEMA: dict[str, pl.DataType] = {
     "task": pl.String(),
     "setting": pl.String(),
     "parameters": pl.Int64(),
     "scale": pl.String(),
     "arm": pl.String(),
-    "suite": pl.String(),
-    "metric": pl.String(),
-    "slice": pl.String(),
+    "metric": pl.String(),  # what chose the rate: [mean:][SUITE/]METRIC[/SLICE]
     "learning_rate": pl.Float64(),
     "mean": pl.Float64(),  # over seeds; null where a run diverged
     "low": pl.Float64(),  # interval over seeds; null for one seed
@@ -38,13 +48,30 @@ SCHEMA: dict[str, pl.DataType] = {
     "sensitivity": pl.Float64(),  # lost within a factor of 3; null: a run diverged
 }
 """Columns of `rate_curves`; the last two are those of the whole curve."""
+RUN = ("run_id", "sweep", "config", "learning_rate", "state")
+
+
+@dataclass(frozen=True)
+class TriedRates:
+    """The trials of a cell, by the metric that chooses its rate."""
+
+    metric: str
+    """On validation data: `[mean:][SUITE/]METRIC[/SLICE]`."""
+    better: Better
+    unit: str
+    values: dict[float, list[float | None]]
+    """A value for each seed, by rate; None for a run that failed."""
+
+    @property
+    def curve(self) -> RateCurve:
+        """The means over seeds, by rate."""
+        return RateCurve.of(self.values, self.better)
 
 
 def rate_curves(frame: pl.DataFrame) -> pl.DataFrame:
-    """One row a rate of every curve: a metric of a cell, over its grid of rates.
+    """One row a rate of every curve: that of a cell, by the metric that chose its rate.
 
-    Cells are task, setting, size and arm; metrics are those with a direction (slice ""
-    is a whole suite). Empty when the table holds no trials.
+    Cells are task, setting, size and arm. Empty when the table holds no trials.
     """
     trials = drop_unreadable(frame).filter(
         IS_TRIAL, pl.col("state").is_in(["done", "failed"])
@@ -52,36 +79,24 @@ def rate_curves(frame: pl.DataFrame) -> pl.DataFrame:
     if trials.is_empty():
         return pl.DataFrame(schema=SCHEMA)
     trials = with_setting(trials, "scale", "arm", "learning_rate")
-    rows = at_end(trials).drop_nulls("metric")
-    parts: list[dict[str, object]] = []
-    for cell, runs in trials.unique("run_id").group_by(CELL, maintain_order=True):
-        own = rows.join(runs, on="run_id", how="semi")
-        for measure, measured in own.group_by(MEASURE, maintain_order=True):
-            names = dict(zip((*CELL, *MEASURE), (*cell, *measure), strict=True))
-            parts += [names | point for point in _curve(runs, measured)]
+    runs = trials.unique("run_id").select("config", *CELL).sort("config")
+    cells = {cell_of(run.pop("config")): run for run in runs.iter_rows(named=True)}
+    parts = [
+        cells[cell] | {"metric": tried.metric} | point
+        for cell, tried in tried_rates(trials).items()
+        for point in _points(tried)
+    ]
     table = pl.DataFrame(parts, schema=SCHEMA, orient="row")
-    return sort_rows(table, *CELL, *MEASURE, "learning_rate")
+    return sort_rows(table, *CELL, "metric", "learning_rate")
 
 
-def _curve(runs: pl.DataFrame, measured: pl.DataFrame) -> list[dict[str, object]]:
-    """The points of one curve; none for a metric of which neither way is better."""
-    meant = declared(measured, measured["metric"][0])
-    if meant is None or meant.better is None:
-        return []
-    each = runs.select("run_id", "learning_rate").join(
-        measured.select("run_id", "value"), on="run_id", how="left"
-    )
-    values = {
-        rate: group["value"].to_list()
-        for (rate,), group in each.sort("run_id").group_by(
-            ["learning_rate"], maintain_order=True
-        )
-    }
-    curve = RateCurve.of(values, meant.better)
-    points: list[dict[str, object]] = []
+def _points(tried: TriedRates) -> list[dict[str, object]]:
+    """The points of one curve."""
+    curve, points = tried.curve, list[dict[str, object]]()
     for rate, mean in zip(curve.rates, curve.means, strict=True):
-        ended = [value for value in values[rate] if value is not None]
-        interval = mean_interval(ended, meant.unit == "share")
+        values = tried.values[rate]
+        ended = [value for value in values if value is not None]
+        interval = mean_interval(ended, tried.unit == "share")
         bounded = mean is not None and interval.count > 1
         points.append(
             {
@@ -92,10 +107,59 @@ def _curve(runs: pl.DataFrame, measured: pl.DataFrame) -> list[dict[str, object]
                 "lowest": min(ended, default=None),
                 "highest": max(ended, default=None),
                 "seeds": len(ended),
-                "diverged": len(values[rate]) - len(ended),
+                "diverged": len(values) - len(ended),
                 "best": rate == curve.best,
                 "interior": curve.best is not None and curve.edge is None,
                 "sensitivity": curve.sensitivity,
             }
         )
     return points
+
+
+def tried_rates(trials: pl.DataFrame) -> dict[str, TriedRates]:
+    """What the trials of each cell (`cell_of`) measured at each rate.
+
+    The metric is that of their sweep, else the first one with a direction that their task
+    declares, as in `sweeps tune`. Where sweeps chose a cell's rate by several metrics,
+    the one with most trials counts, of equally many the first by name.
+    """
+    keys = ("suite", "metric", "slice", "value")
+    ended = trials.filter(pl.col("state").is_in(["done", "failed"]))
+    done = ended.filter(pl.col("state") == "done").sort("run_id", "step")
+    measured = done.select("run_id", *keys).partition_by("run_id", as_dict=True)
+    by_metric: dict[tuple[str, str, Better, str], dict[float, list[float | None]]] = {}
+    for run_id, sweep, config, rate, _ in unique_runs(ended):
+        with contextlib.suppress(ValueError):  # a task or metric that is unknown here
+            run = RunConfig.from_dict(json.loads(config))
+            metric, better = validation_metric(_metric_of(sweep), run)
+            meant = declared_metric(metric, run.task)
+            key = (cell_of(config), metric, better, meant.unit if meant else "")
+            rows = measured[(run_id,)].to_dicts() if (run_id,) in measured else []
+            by_rate = by_metric.setdefault(key, {})
+            by_rate.setdefault(rate, []).append(value_of(scores_by_name(rows), metric))
+    trials_of = {
+        key: sum(map(len, by_rate.values())) for key, by_rate in by_metric.items()
+    }
+    tried: dict[str, TriedRates] = {}
+    for key in sorted(by_metric, key=lambda key: (-trials_of[key], key)):
+        cell, metric, better, unit = key
+        tried.setdefault(cell, TriedRates(metric, better, unit, by_metric[key]))
+    return tried
+
+
+def unique_runs(frame: pl.DataFrame) -> list[tuple[str, str, str, float, str]]:
+    """The columns of `RUN`, a row for each run whose configuration could be read."""
+    runs = frame.unique("run_id").select(RUN).drop_nulls()
+    return runs.sort("run_id").rows()
+
+
+def _metric_of(sweep: str) -> str:
+    """The metric of a sweep of the catalogue by the name of its trials; "" if unknown."""
+    folders = {s.folder(scale): s for s in CATALOGUE.values() for scale in s.scales}
+    found = folders.get(sweep.removesuffix("-tuning"))
+    return found.metric if found else ""
+
+
+def cell_of(config: str) -> str:
+    """Equal for runs and trials that differ in rate and seeds alone."""
+    return digest(strip_fields(config, ("learning_rate", "split")))

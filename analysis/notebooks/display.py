@@ -71,7 +71,7 @@ def show_rates(frame: pl.DataFrame) -> None:
             display(Markdown(f"*Rate curves are left out: {error}.*"))
         return
     display(Image(style.as_png(figure, dpi=100)))
-    names = ("task", "scale", "arm", "suite", "metric", "learning_rate", "mean")
+    names = ("task", "scale", "arm", "metric", "learning_rate", "mean")
     show(table.filter("best"), *names, "interior", "sensitivity")
 
 

@@ -1,5 +1,6 @@
 """Curves against the learning rate, with the best rate of each."""
 
+import textwrap
 from typing import Any
 
 import polars as pl
@@ -9,18 +10,23 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from analysis.arm_names import arm_name, arms_of
-from analysis.measures import first_metric
+from analysis.fields import list_values
+from analysis.measures import Measure, parse_slice
 from analysis.plots import series, style
 from analysis.rate_curves import rate_curves
-from analysis.selection import by_scale, drop_unreadable
+from analysis.selection import by_scale
 from analysis.trajectories import declared
+from sweeps.sweep_metric import split_mean
+from synth.metrics import split_metric
 
 DODGE = 0.04
 """Factors of ten over which the arms are spread at one rate."""
+MOST_LETTERS = 40
+"""Letters of a line beside the y axis."""
 
 
 def rate_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
-    """Draw the first metric of one task against the rate: a panel for each size.
+    """Draw the metric that chose the rates of one task: a panel for each size.
 
     A ring marks the best rate of a curve, a cross one at the edge of its grid. The
     legend has what each arm loses within a factor of three of its best rate.
@@ -29,36 +35,44 @@ def rate_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     Raises
     ------
     ValueError
-        When the table holds no trials, or their curves are of several settings.
+        When the table holds no trials, or their curves are of several settings or metrics.
     """
-    curves = rate_curves(frame)
-    if curves.is_empty():
+    table = rate_curves(frame)
+    if table.is_empty():
         raise ValueError("no trials of `sweeps tune` are in the table")
-    metric = first_metric(drop_unreadable(frame))
-    slices = curves.filter(metric=metric)["slice"].unique().sort().to_list()
-    table = curves.filter(metric=metric, slice=slices[0])
-    suites = table["suite"].unique().sort().to_list()
-    table = table.filter(suite=suites[0])
     if table["setting"].n_unique() > 1:
         raise ValueError(
             "the trials are of several settings: choose one with --where, or take a table "
             "of one sweep"
         )
-    definition = declared(frame, metric)
+    metrics = table["metric"].unique().sort().to_list()
+    if len(metrics) > 1:
+        raise ValueError(
+            f"rates were chosen by several metrics: {list_values(metrics)}"
+        )
+    measure = _measure_of(frame, metrics[0])
     with style.house_style():
-        unit = f"{metric}, {suites[0]}".replace("_", " ")
+        unit = textwrap.fill(f"{measure.label}, validation", MOST_LETTERS)
         scales = by_scale(table)
         figure, grid = style.wrapped_panels(len(scales), unit)
         for axes, scale in zip(grid, scales, strict=True):
             _draw_panel(axes, table.filter(scale=scale))
             axes.set_title(style.size_title(scale))
-            if definition is not None and definition.unit == "share":
+            if measure.is_share:
                 axes.set_ylim(*series.SHARE_LIMITS)
         style.label_x(figure, "learning rate")
         lost = "in brackets: lost within a factor of 3 of the best rate"
         has_lost = table["sensitivity"].drop_nulls().len() > 0
         style.legend_below(figure, _keys(table), lost if has_lost else None)
     return figure, table
+
+
+def _measure_of(frame: pl.DataFrame, metric: str) -> Measure:
+    """The measure with this name, as `sweeps tune --metric` takes it."""
+    reading, rest = split_mean(metric)
+    suite, name, slice_ = split_metric(rest, frame["metric"].unique().to_list())
+    fixed, meant = parse_slice(slice_), declared(frame, name)
+    return Measure(name, (suite,), fixed, (), meant, reading=reading)
 
 
 def _draw_panel(axes: Axes, table: pl.DataFrame) -> None:

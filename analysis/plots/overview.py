@@ -69,7 +69,7 @@ def rate_pictures(trials: pl.DataFrame) -> tuple[list[Picture], list[str]]:
     pictures, reasons = [], []
     for rows in trials.sort("task").partition_by("task", maintain_order=True):
         task = rows["task"][0]
-        about = f"The task {task} at every learning rate that was tried for it."
+        about = f"Trials of the task {task}: the metric that chose the learning rate."
 
         def draw(setting: Setting, task: str = task, about: str = about) -> Picture:
             name = f"rates-{task}"

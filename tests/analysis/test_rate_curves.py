@@ -12,6 +12,7 @@ from analysis.plots.overview import all_pictures
 from analysis.rate_curves import rate_curves
 from analysis.selection import IS_TRIAL
 from analysis.statistics import mean_interval
+from sweeps.catalogue import CATALOGUE
 from synth.metrics import Measurement
 from tests.analysis.conftest import polynomial_run, write_run
 
@@ -55,9 +56,8 @@ def frame(tmp_path):
 
 def test_a_curve_has_means_intervals_and_its_best_rate(frame):
     curves = rate_curves(frame)
-    assert set(curves["suite"]) == {SUITE}
-    assert set(curves["metric"]) == {"exact_match", "loss"}  # a floor has no direction
     found = curves.filter(metric="exact_match")
+    assert found.height == curves.height  # what did not choose the rate has no curve
     assert found["learning_rate"].to_list() == list(ACCURACY)
     assert found["mean"].to_list() == pytest.approx([0.55, 0.75, 0.65, None])
     assert found["seeds"].to_list() == [2, 2, 2, 1]
@@ -70,9 +70,6 @@ def test_a_curve_has_means_intervals_and_its_best_rate(frame):
     assert found["low"][3] is None
     # 6.7e-4 to 6e-3: 0.55 at 1e-3, the lowest of the grid, lies within.
     assert found["sensitivity"].to_list() == pytest.approx([0.2] * 4)
-    losses = curves.filter(metric="loss")
-    assert losses["best"].to_list() == [False, True, False, False]
-    assert losses["sensitivity"].to_list() == pytest.approx([0.2] * 4)
 
 
 def test_arms_have_a_curve_each_and_an_edge_is_no_inside(tmp_path):
@@ -80,13 +77,39 @@ def test_arms_have_a_curve_each_and_an_edge_is_no_inside(tmp_path):
         for rate in (1e-3, 2e-3, 4e-3):
             value = 0.9 if rate == best else 0.1
             write_trial(tmp_path, trial(rate, 1000, arm=arm), value)
-    curves = rate_curves(collect(tmp_path).frame).filter(metric="exact_match")
+    curves = rate_curves(collect(tmp_path).frame)
     best = curves.filter("best")
     assert best["arm"].to_list() == ["n1", "n2"]
     assert best["learning_rate"].to_list() == [2e-3, 4e-3]
     assert best["interior"].to_list() == [True, False]
     assert best["setting"].n_unique() == 1
     assert best["low"].to_list() == [None, None]
+
+
+def test_the_figure_is_of_what_chose_the_rate(tmp_path, monkeypatch):
+    """All trials end alike: only the mean over training tells the rates apart."""
+    chosen_by = dataclasses.replace(
+        CATALOGUE["best-horizon"], metric="mean:in_domain/exact_match"
+    )
+    monkeypatch.setitem(CATALOGUE, "best-horizon", chosen_by)
+    folder = tmp_path / "best-horizon-tuning"
+    for rate, halfway in ((1e-3, 0.2), (2e-3, 0.8), (4e-3, 0.6)):
+        config = trial(rate, 1000)
+        rows = [
+            Measurement(
+                config.run_id, step, step * 128, suite, "exact_match", "", *what
+            )
+            for step, value in ((50, halfway), (100, 1.0))
+            for suite, *what in (("train", 1 - value, 100), (SUITE, value, 100))
+        ]
+        write_run(folder, config, rows)
+    frame = collect(folder).frame
+    figure, table = rate_figure(frame)
+    assert table["metric"].unique().to_list() == [f"mean:{SUITE}/exact_match"]
+    assert table["mean"].to_list() == pytest.approx([0.6, 0.9, 0.8])
+    assert table.filter("best")["learning_rate"].to_list() == [2e-3]
+    label = figure.axes[0].get_ylabel().replace("\n", " ")
+    assert label == "exact match, mean over training (share), validation"
 
 
 def test_a_table_without_trials_has_no_curve(tmp_path):
