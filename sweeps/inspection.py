@@ -1,8 +1,8 @@
 """The commands list, status, show and dashboard: they read runs and write nothing."""
 
 import json
-import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,23 +11,22 @@ import tyro
 
 from slurm.clients import PromptAsk
 from sweeps.collected_runs import TABLES
-from sweeps.commands import HOW
-from sweeps.provenance import TypedCommand, last_command
-from sweeps.selected_runs import Choice, SweepSelection, option_of
+from sweeps.next_commands import folder_commands, how_launched, next_commands
+from sweeps.provenance import TypedCommand
+from sweeps.selected_runs import Choice, SweepSelection
 from sweeps.survey import folder_of_runs, last_metrics, survey
 from sweeps.sweep_lookup import sweeps_in_file
 from synth.cli.run_names import OneRun
 from synth.command_words import as_typed
 from synth.identity import require
-from synth.run.execution import Execution
 from synth.run.standing import Standing, Survey, folders_in, standing
-from synth.run.states import LIVE, STATES, TROUBLED, State, format_counts
+from synth.run.states import LIVE, STATES, format_counts
 
 if TYPE_CHECKING:
     from slurm.status import RunStatus
 
-Block = tuple[str, Survey[Standing], TypedCommand | None]
-"""A title, the runs, and the command that launched them."""
+Block = tuple[str, Survey[Standing], Sequence[TypedCommand]]
+"""A title, the runs, and the commands that launched them, the last one last."""
 MOST_LINES = 20
 """At most this many runs with a job are printed, a line each."""
 
@@ -115,23 +114,13 @@ class Status(Choice):
         root = selected.root
         standings = survey(root, selected.configs, ask=PromptAsk(), tables=TABLES)
         # What was asked about, which the last launch may have trained only in part.
-        words = f"{selection.words()} {_how_launched(root)}".rstrip()
-        return [(selected.title, standings, TypedCommand("run", words))], []
+        words = f"{selection.words()} {how_launched(root)}".rstrip()
+        return [(selected.title, standings, [TypedCommand("run", words)])], []
 
 
 def _folder_block(root: Path, ask: PromptAsk) -> Block:
-    """The runs in a folder, and the command that launched them last."""
-    return root.name, survey(root, ask=ask), last_command(root)
-
-
-def _how_launched(root: Path) -> str:
-    """Where and how the last `run` trained the runs of a folder: its last words."""
-    typed = last_command(root)
-    words = shlex.split(typed.words) if typed and typed.verb == "run" else []
-    names = (*HOW, *(field.name for field in fields(Execution)))
-    options = set(map(option_of, names))
-    first = next((n for n, word in enumerate(words) if word in options), len(words))
-    return shlex.join(words[first:])
+    """The runs in a folder, and the commands that launched them."""
+    return root.name, survey(root, ask=ask), folder_commands(root)
 
 
 def runs_with_jobs(standings: Survey[Standing]) -> "list[RunStatus]":
@@ -148,9 +137,10 @@ def runs_with_jobs(standings: Survey[Standing]) -> "list[RunStatus]":
 
 
 def as_dict(
-    title: str, standings: Survey[Standing], typed: TypedCommand | None
+    title: str, standings: Survey[Standing], commands: Sequence[TypedCommand]
 ) -> dict[str, Any]:
     """The states of the runs, for JSON."""
+    following = next_commands(standings, commands)
     return {
         "sweep": title,
         "folder": str(standings.root),
@@ -165,11 +155,14 @@ def as_dict(
             for r in runs_with_jobs(standings)
         ],
         "news": standings.news,
-        "next": next_command(standings, typed),
+        "next": following[0] if following else None,
+        "or": following[1:],
     }
 
 
-def as_text(title: str, standings: Survey[Standing], typed: TypedCommand | None) -> str:
+def as_text(
+    title: str, standings: Survey[Standing], commands: Sequence[TypedCommand]
+) -> str:
     """The states of the runs, as text."""
     counts = format_counts(standings.counts)
     lines = [f"{title}: {len(standings.runs)} runs: {counts}  ({standings.root})"]
@@ -190,27 +183,10 @@ def as_text(title: str, standings: Survey[Standing], typed: TypedCommand | None)
     lines += [f"  {sentence}" for sentence in standings.news]
     if any(run.state not in LIVE for run in jobs):
         lines.append(f"  logs: {as_typed('slurm logs')} {standings.root}/RUN")
-    following = next_command(standings, typed)
-    if following:
-        lines.append(f"  next: {following}")
+    for index, command in enumerate(next_commands(standings, commands)):
+        said = "or, for the runs of another launch" if index else "next"
+        lines.append(f"  {said}: {command}")
     return "\n".join(lines)
-
-
-def next_command(standings: Survey[Standing], typed: TypedCommand | None) -> str | None:
-    """The next command; `None` when everything is done.
-
-    `typed` is the command that launched the runs; where none is recorded, as for single
-    runs, it is `run` with their folder.
-    """
-    counts = standings.counts
-    typed = typed or TypedCommand("run", shlex.quote(str(standings.root)))
-    resumable: tuple[State, ...] = ("new", "stopped", "cancelled", "timed out", "lost")
-    waiting = any(counts[state] for state in resumable)
-    if typed.verb in ("tune", "search"):  # a failed trial is a result
-        return as_typed(f"sweeps {typed.verb} {typed.words}") if waiting else None
-    if any(counts[state] for state in TROUBLED):
-        return as_typed(f"sweeps retry {typed.words}")
-    return as_typed(f"sweeps run {typed.words}") if waiting else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from synth.run import code_copy as snapshot
 
 PACKAGES = ("synth", "slurm", "sweeps")
 FOLDER = ".sweep"
-"""The folder of the copy of the code, the worker logs and the typed command."""
+"""The folder of the copy of the code, the worker logs and the typed commands."""
 _TYPED = "typed.json"
 
 
@@ -38,25 +38,40 @@ class TypedCommand:
     words: str
 
     def save(self, root: Path) -> None:
-        """Store the command beside the runs, for `status` to name the next one."""
-        if last_command(root) != self:
+        """Store the command beside the runs, after those of other launches.
+
+        `status` names the next one from them.
+        """
+        stored = commands_of(root)
+        if stored[-1:] != [self]:
+            others = [one for one in stored if one not in (self, _by_folder(root))]
+            values = {
+                "folder": str(root.resolve()),
+                "commands": [asdict(one) for one in (*others, self)],
+            }
             (root / FOLDER).mkdir(parents=True, exist_ok=True)
-            stored = asdict(self) | {"folder": str(root.resolve())}
-            text = json.dumps(stored).encode() + b"\n"
-            write_atomically(root / FOLDER / _TYPED, text)
+            write_atomically(
+                root / FOLDER / _TYPED, json.dumps(values).encode() + b"\n"
+            )
 
 
-def last_command(root: Path) -> TypedCommand | None:
-    """The command that last launched the runs of a folder; `None` if not recorded.
+def commands_of(root: Path) -> list[TypedCommand]:
+    """The commands that launched the runs of a folder, the last one last.
 
     Of a folder that was moved or copied since, the command that names the folder: the
-    other one would train in its old place.
+    others would train in its old place. None where nothing readable is recorded.
     """
     try:
         stored = json.loads((root / FOLDER / _TYPED).read_bytes())
         here = str(root.resolve())
         if stored.pop("folder", here) != here:
-            return TypedCommand("run", shlex.quote(str(root)))
-        return TypedCommand(**stored)
+            return [_by_folder(root)]
+        # Earlier versions stored one command.
+        return [TypedCommand(**one) for one in stored.get("commands", [stored])]
     except (OSError, ValueError, TypeError, AttributeError):
-        return None
+        return []
+
+
+def _by_folder(root: Path) -> TypedCommand:
+    """The command that trains the runs of a folder."""
+    return TypedCommand("run", shlex.quote(str(root)))

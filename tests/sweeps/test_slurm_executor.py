@@ -12,7 +12,7 @@ from slurm.queue import QueueEntry
 from slurm.submission import Submission
 from sweeps import slurm_executor
 from sweeps.__main__ import main
-from sweeps.provenance import last_command
+from sweeps.provenance import commands_of
 from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
@@ -63,7 +63,7 @@ def test_missing_runs_go_in_packs_of_the_profile(mine, queue, capsys):
     root, _, sent = mine
     retry(root, "--lanes", "1", "--dry-run", "--json")
     assert json.loads(capsys.readouterr().out) == ["#SBATCH"]
-    assert last_command(root) is None
+    assert commands_of(root) == []
     retry(root, verb="run", status=1)  # one has failed, and stays out
     shown = capsys.readouterr().out
     assert "2 runs in 1 jobs to send" in shown

@@ -12,10 +12,11 @@ import pytest
 from sweeps.__main__ import main
 from sweeps.commands import PlanCommand, RunCommand, format_plan
 from sweeps.inline import InThisProcess
-from sweeps.inspection import Show, Status, next_command
+from sweeps.inspection import Show, Status
 from sweeps.launch import LaunchOptions, launch
 from sweeps.launch_display import Display
-from sweeps.provenance import TypedCommand, last_command
+from sweeps.next_commands import next_commands
+from sweeps.provenance import TypedCommand, commands_of
 from sweeps.selected_runs import SelectedRuns
 from sweeps.sharing import link_shared, mark_shared
 from sweeps.survey import last_metrics, survey
@@ -308,18 +309,51 @@ def test_the_next_command_can_be_typed(tmp_path):
     config = tiny_run()
     RunFolder(tmp_path, config.run_id).open(config)
     found = survey(tmp_path)
-    assert next_command(found, None) == f"python -m sweeps run {tmp_path}"
+    assert next_commands(found, []) == [f"python -m sweeps run {tmp_path}"]
     blank = replace(found, root=Path("a b"))
-    assert next_command(blank, None) == "python -m sweeps run 'a b'"
+    assert next_commands(blank, []) == ["python -m sweeps run 'a b'"]
     for verb in ("run", "tune"):
         TypedCommand(verb, words).save(tmp_path)
-        assert next_command(found, last_command(tmp_path)).endswith(f"{verb} {words}")
+        first, *_ = next_commands(found, commands_of(tmp_path))
+        assert first.endswith(f"{verb} {words}")
     moved = tmp_path / "moved here"
     (moved / ".sweep").mkdir(parents=True)
     (tmp_path / ".sweep/typed.json").rename(moved / ".sweep/typed.json")
-    assert last_command(moved) == TypedCommand("run", f"'{moved}'")
-    (tmp_path / ".sweep/typed.json").write_text("[]")
-    assert last_command(tmp_path) is None
+    assert commands_of(moved) == [TypedCommand("run", f"'{moved}'")]
+    typed = tmp_path / ".sweep/typed.json"
+    typed.write_text('{"verb": "run", "words": "x"}')  # by an earlier version
+    assert commands_of(tmp_path) == [TypedCommand("run", "x")]
+    typed.write_text("[]")
+    assert commands_of(tmp_path) == []
+
+
+def test_status_of_a_folder_knows_all_its_launches(tmp_path, capsys):
+    """Each trained other runs of one sweep; what is missing may be any launch's."""
+    RunFolder(tmp_path, tiny_run().run_id).open(tiny_run())
+
+    def status():
+        """The last lines, after that of the states."""
+        assert Status(sweep=str(tmp_path)).run() == 0
+        return capsys.readouterr().out.splitlines()[1:]
+
+    one, two = (f"star --where degree={n}" for n in (2, 3))
+    for words in (one, two, one):
+        TypedCommand("tune", words).save(tmp_path)
+    assert status() == [
+        f"  next: python -m sweeps tune {one}",
+        f"  or, for the runs of another launch: python -m sweeps tune {two}",
+    ]
+    assert Status(sweep=str(tmp_path), json=True).run() == 0
+    (block,) = json.loads(capsys.readouterr().out)
+    assert block["next"] == f"python -m sweeps tune {one}"
+    assert block["or"] == [f"python -m sweeps tune {two}"]
+    # Of `run`, the folder stands for the runs of all.
+    (tmp_path / ".sweep/typed.json").unlink()
+    for words in (one, f"{one} --workers 1"):
+        TypedCommand("run", words).save(tmp_path)
+    assert status() == [f"  next: python -m sweeps run {one} --workers 1"]
+    TypedCommand("run", f"{two} --lanes 2").save(tmp_path)
+    assert status() == [f"  next: python -m sweeps run {tmp_path} --lanes 2"]
 
 
 def test_folders_of_older_code_stay_readable(tmp_path, capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.parquet import read
-from sweeps.inspection import next_command
+from sweeps.next_commands import next_commands
 from synth.command_words import as_typed
 from synth.run.standing import Standing, Survey
 
@@ -50,4 +50,4 @@ def test_commands_have_the_form_of_the_call(called, sweeps, synth, monkeypatch):
     with pytest.raises(ValueError, match=f"first: {begin}analysis collect"):
         read(Path("nowhere.parquet"))
     waiting = Survey(Path("runs"), [Standing("a", "new")])
-    assert next_command(waiting, None) == f"{begin}sweeps run runs"
+    assert next_commands(waiting, []) == [f"{begin}sweeps run runs"]
