@@ -17,7 +17,7 @@ from synth.decoding import MAX_POSITIONS, greedy_decode
 from synth.metrics import Score
 from synth.models.backward import token_losses
 from synth.models.decoder import PredictionModel
-from synth.objectives.objective import Prediction
+from synth.objectives.declarations import Prediction
 from synth.tasks.task import EvaluationSet, Rows, Task, TokenScores
 
 PIECE_LOGITS = {"cpu": 1 << 18, "cuda": 1 << 25}

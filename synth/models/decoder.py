@@ -22,7 +22,8 @@ from synth.models.mixers.recurrence import Cache
 from synth.models.norm import RMSNorm
 from synth.models.weights import matrix, role_of
 from synth.objectives.batch.ahead import shifted
-from synth.objectives.objective import ObjectiveConfig, Prediction, Readout
+from synth.objectives.declarations import Prediction, Readout
+from synth.objectives.objective import ObjectiveConfig
 
 
 class PredictionModel(TokenModel):

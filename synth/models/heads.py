@@ -17,7 +17,7 @@ from synth.models.mixers.attention import Attention, Rotary
 from synth.models.mixers.recurrence import Memory
 from synth.models.norm import RMSNorm
 from synth.models.weights import gain, matrix
-from synth.objectives.objective import Head, Merge
+from synth.objectives.declarations import Head, Merge
 
 
 class LinearHead(nn.Module):

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from synth.identity import identity
-from synth.objectives.objective import Head
+from synth.objectives.declarations import Head
 from synth.objectives.term_weights import WeightedHeadsConfig
 
 MAX_DEPTH = 64

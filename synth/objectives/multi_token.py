@@ -41,7 +41,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from synth.identity import identity
-from synth.objectives.objective import Head
+from synth.objectives.declarations import Head
 from synth.objectives.term_weights import WeightedHeadsConfig
 
 Layout = Literal["parallel", "causal", "anticausal", "linear", "same"]

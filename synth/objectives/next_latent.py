@@ -41,7 +41,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from synth.identity import identity
-from synth.objectives.objective import Head, ObjectiveConfig, Readout
+from synth.objectives.declarations import Head, Readout
+from synth.objectives.objective import ObjectiveConfig
 
 if TYPE_CHECKING:
     from torch import Tensor

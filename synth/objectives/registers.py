@@ -34,7 +34,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from synth.identity import identity
-from synth.objectives.objective import Head, OneHeadConfig, Registers
+from synth.objectives.declarations import Head, Registers
+from synth.objectives.objective import OneHeadConfig
 
 MAX_FURTHEST = 64
 """Further than any published model; almost surely a typo."""

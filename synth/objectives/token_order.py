@@ -31,7 +31,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from synth.identity import identity
-from synth.objectives.objective import OneHeadConfig, Readout
+from synth.objectives.declarations import Readout
+from synth.objectives.objective import OneHeadConfig
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from synth.identity import identity
-from synth.objectives.objective import Head
+from synth.objectives.declarations import Head
 from synth.objectives.term_weights import WeightedHeadsConfig
 
 MAX_HORIZON = 64

@@ -19,7 +19,8 @@ from synth.metrics import Score
 from synth.models.backward import token_losses
 from synth.models.decoder import PredictionModel
 from synth.objectives.batch.targets import make_targets
-from synth.objectives.objective import ObjectiveConfig, Prediction
+from synth.objectives.declarations import Prediction
+from synth.objectives.objective import ObjectiveConfig
 from synth.probes.calibration import log_probabilities
 from synth.seeding import torch_seed
 from synth.tasks.choice_points import ROLES

@@ -34,7 +34,7 @@ import torch
 
 from synth.metrics import Score
 from synth.models.decoder import PredictionModel
-from synth.objectives.objective import Prediction
+from synth.objectives.declarations import Prediction
 from synth.probes.calibration import against_exact, weighted
 from synth.tasks.machines import Information, mean_information
 from synth.tasks.sources import Sources

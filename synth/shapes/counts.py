@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synth.objectives.objective import Head
+from synth.objectives.declarations import Head
 from synth.scales import Scale
 from synth.shapes.mixer_shapes import Mixer, mixer_shape
 

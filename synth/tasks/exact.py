@@ -17,7 +17,7 @@ import numpy as np
 
 from synth.command_words import as_typed
 from synth.metrics import Metric, Score
-from synth.objectives.objective import Prediction
+from synth.objectives.declarations import Prediction
 from synth.seeding import generator, splitmix64
 from synth.tasks.checks import drawn
 from synth.tasks.packing import pack_rows

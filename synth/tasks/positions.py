@@ -9,7 +9,7 @@ Letters in names: R rows, T positions in a row, S targets in a flat sequence, P 
 import numpy as np
 
 from synth.metrics import Score
-from synth.objectives.objective import Prediction
+from synth.objectives.declarations import Prediction
 
 BINS = (*range(1, 17), *(n << k for k in range(3, 15) for n in (3, 4)))
 """The last position of each bin: 1 to 16 one by one, then 24, 32, 48, 64, ..., 65536."""

@@ -30,7 +30,7 @@ import numpy as np
 from synth.families.family import Family
 from synth.identity import Part
 from synth.metrics import Metric, Score
-from synth.objectives.objective import Prediction
+from synth.objectives.declarations import Prediction
 from synth.tasks.checks import nothing_to_train, require_fitting
 from synth.tasks.positions import number_positions, position_scores
 

@@ -86,7 +86,7 @@ class Attention(nn.Module):
         return weights.view(lanes, batch, self.heads, time, time)
 
     def with_registers(self, x_KCTD: Tensor, ahead_KB: Tensor) -> Tensor:
-        """Rows, then their registers (C = 2 B rows): see `objectives.objective.Registers`.
+        """Rows, then their registers (C = 2 B rows): see `declarations.Registers`.
 
         A register attends to tokens up to its own place, and to itself.
         """

@@ -16,11 +16,12 @@ from synth.models.lanes import initialise
 from synth.objectives.bag_of_words import BagOfWordsConfig
 from synth.objectives.batch.targets import make_targets
 from synth.objectives.chain import ChainConfig
+from synth.objectives.declarations import Prediction
 from synth.objectives.joint import JointConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.myopic import MyopicConfig
 from synth.objectives.next_latent import NextLatentConfig
-from synth.objectives.objective import NEXT_TOKEN, Prediction
+from synth.objectives.objective import NEXT_TOKEN
 from synth.objectives.registers import RegistersConfig
 from synth.objectives.teacherless import TeacherlessConfig
 from synth.objectives.token_order import TokenOrderConfig

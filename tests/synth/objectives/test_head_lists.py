@@ -7,7 +7,8 @@ import pytest
 
 from synth.families import family
 from synth.identity import identity
-from synth.objectives.objective import Head, ObjectiveConfig
+from synth.objectives.declarations import Head
+from synth.objectives.objective import ObjectiveConfig
 from tests.conftest import tiny_run
 
 CONFIGURATION = dataclass(frozen=True, kw_only=True)

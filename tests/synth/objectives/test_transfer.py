@@ -7,8 +7,8 @@ from torch.nn import functional
 from synth.config import ModelConfig
 from synth.models.describe import describe_model
 from synth.models.elementwise import EPSILON
+from synth.objectives.declarations import Prediction
 from synth.objectives.multi_token import MultiTokenConfig
-from synth.objectives.objective import Prediction
 from synth.objectives.transfer import TransferConfig
 from tests.synth.objectives.conftest import VOCAB, build, losses_and_gradient
 
