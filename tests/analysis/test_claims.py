@@ -18,6 +18,7 @@ from analysis.claims import (
     Contrast,
     Evidence,
     ExploratoryTest,
+    exploratory_table,
     judge,
     read_contrast,
 )
@@ -779,10 +780,16 @@ def test_the_exploratory_table_is_corrected_and_decides_nothing(tmp_path):
     assert {"p_holm", "mean"} <= found["tests"][0].keys()
     assert not {"result", "verdict"} & found["tests"][0].keys()
     loud = ExploratoryTest("loud", "above", draws(-5.0))
-    quiet = contrast("above")
-    claim = Claim("X", "says", "source", quiet, lambda frame: [loud], "make")
+    weak = ExploratoryTest("weak", "above", draws(0.01))
+    rows, quiet = [loud, weak, weak, weak], contrast("above")
+    claim = Claim("X", "says", "source", quiet, lambda frame: rows, "make")
     frame = pl.DataFrame(schema={"parameters": pl.Int64()})
-    assert judge(claim, frame).verdict == "not tested"
+    judgement = judge(claim, frame)
+    assert judgement.verdict == "not tested"
+    corrected = 3 * stats.ttest_1samp(weak.values_S, 0).pvalue
+    assert 0.01 < corrected < 0.05
+    p_holm = exploratory_table(judgement)["p_holm"].to_list()
+    assert p_holm[1:] == pytest.approx([corrected] * 3)
 
 
 def test_a_run_in_two_sweeps_counts_once(tmp_path):

@@ -52,6 +52,7 @@ def test_pairing_removes_what_seeds_share(sweep):
     widths = table["high"] - table["low"]
     assert widths.max() < spread_of_scores
     assert table["p_holm"].max() < 0.05
+    assert table["p_holm"].to_list() == pytest.approx(holm(table["p"].to_list()))
 
 
 def test_pairing_refuses_two_runs_of_a_cell():
@@ -69,6 +70,18 @@ def test_only_common_seeds_are_compared():
     pairs = pair_by_seed(rows, [], "n", 1, 2)
     assert pairs["data_seed"].to_list() == [1]
     assert pairs["difference"].to_list() == pytest.approx([0.3])
+
+
+def test_runs_without_a_value_of_a_field_are_a_cell_of_their_own():
+    rows = pl.DataFrame(
+        {"n": [1, 2, 1, 2], "data_seed": 0, "value": [0.1, 0.2, 0.0, 1.0]}
+    )
+    rows = rows.with_columns(field=pl.Series([None, None, "a", "a"]))
+    pairs = pair_by_seed(rows, ["field"], "n", 1, 2)
+    assert pairs["field"].to_list() == [None, "a"]
+    assert pairs["difference"].to_list() == pytest.approx([0.1, 1.0])
+    nothing = subtract_pairs(pairs, pairs, ["field"])
+    assert nothing["difference"].to_list() == [0.0, 0.0]
 
 
 def test_settings_tell_runs_apart_by_what_matters(tmp_path):
@@ -132,6 +145,9 @@ def test_power_hint_holds_in_a_simulation():
     draws = rng.normal(0.05, 0.05, (2000, seeds))
     found = np.mean(stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05)
     assert 0.77 < found < 0.87
+    # Tables of the paired t test (G*Power), by difference in standard deviations.
+    sizes = {1.0: 10, 0.8: 15, 0.5: 34, 0.2: 199}
+    assert {d: seeds_to_resolve(1.0, d) for d in sizes} == sizes
     assert seeds_to_resolve(0.05, 0.0) is None
     assert seeds_to_resolve(1.0, 1e-4) is None
 
@@ -218,16 +234,17 @@ def test_equal_cost_invents_no_score_before_the_first_measurement():
 
 def test_other_execution_paths_are_named(tmp_path):
     """A gain of an arm that ran on other hardware or in other passes may be theirs."""
-    write_polynomial_sweep(tmp_path, seeds=2)
+    write_polynomial_sweep(tmp_path, seeds=2, scales=("10k", "30k"))
     for folder in tmp_path.iterdir():
-        several = "-n2-" in folder.name
-        session = {"step": "native" if several else "eager", "device": "x86_64"}
+        native = "-n2-10k-" in folder.name
+        session = {"step": "native" if native else "eager", "device": "x86_64"}
         text = json.dumps({"sessions": [session]})
         (folder / "environment.json").write_text(text)
     frame = collect(tmp_path).frame
     rows = curve_rows(frame, "exact_match", "in_domain")
     told = "step: n = 1 eager, n = 2 native"
-    assert matched_table(rows, "tokens")["paths"].to_list() == [told]
+    paths = matched_table(rows, "tokens").select("scale", "paths").rows()
+    assert paths == [("10k", told), ("30k", "")]
     same = frame.with_columns(step_form=pl.lit("eager"))
     assert path_difference(same) == ""
     mixed = pl.DataFrame({"arm": ["n1", "n2", "n2"], "lanes": [1, 1, 3]})
