@@ -68,6 +68,18 @@ def test_differences_on_the_same_stories_are_narrower_than_their_parts():
     assert paired.high - paired.low < 0.9 * unpaired
 
 
+def test_stories_weigh_as_many_as_they_have_mentions():
+    rng = np.random.default_rng(3)
+    number = rng.integers(1, 20, STORIES)
+    right = rng.binomial(number, np.where(number > 10, 0.8, 0.3))
+    found = items_interval([right.tolist()], [number.tolist()], [1.0])
+    assert found.mean == pytest.approx(right.sum() / number.sum())
+    drawn = rng.integers(0, STORIES, (4000, STORIES))
+    shares = right[drawn].sum(1) / number[drawn].sum(1)
+    ends = np.quantile(shares, [0.025, 0.975])
+    assert (found.low, found.high) == pytest.approx(tuple(ends), abs=0.01)
+
+
 def test_what_cannot_be_compared_has_no_interval():
     right, number = [1] * 30, [2] * 30
     assert items_interval([right], [number], [1.0]).mean == 0.5
