@@ -248,6 +248,11 @@ def test_layers_on_the_way_to_head_1(layout, budget, depth):
     assert objective.trunk_layers(6) + sum(head.layers for head in passed) == depth
 
 
+def test_linear_heads_take_a_layer_from_eight_heads_on():
+    heads = [MultiTokenConfig(horizon=n, layout="linear") for n in (4, 7, 8, 19, 20)]
+    assert [objective.trunk_layers(6) for objective in heads] == [6, 6, 5, 4, 4]
+
+
 def test_next_token_prediction_may_be_one_layer():
     assert tiny_run(horizon=1, scale="d16-L1-h1").model.shape.layers == 1
 

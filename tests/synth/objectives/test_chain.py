@@ -98,10 +98,10 @@ def test_shared_modules_are_one_set_of_weights_that_runs_often():
 
 
 def test_moved_modules_keep_the_size_to_half_a_layer():
-    config = ModelConfig(scale="1M")
+    config = ModelConfig(scale="d128-L8-h4")
     shape = config.shape
     layer = 4 * shape.width**2 + 3 * shape.width * shape.mlp_width
-    for depth in (1, 2):
+    for depth in (1, 2, 4, 5):
         found = describe_model(config, ChainConfig(depth=depth), VOCAB, 64)
         difference = found["non_embedding_parameters"] - found["nominal_parameters"]
         assert abs(difference) < 0.6 * layer

@@ -7,6 +7,7 @@ import pytest
 
 from synth.tasks.discovery import DiscoveryConfig
 from synth.tasks.exact import side_of
+from synth.tasks.task import TokenScores
 
 SMALL = {
     "siblings": DiscoveryConfig(labels=30, parents=3, examples=50),
@@ -136,6 +137,17 @@ def test_creativity_is_what_is_coherent_new_and_different(task):
     )
     decoded[:, start:] = nothing
     assert {score.value for score in task.verify(chosen, decoded)} == {0}
+
+
+@pytest.mark.parametrize("generated", [10, 400])
+def test_the_ceiling_counts_the_strings_that_are_not_trained_on(task, generated):
+    (chosen,) = task.evaluation_sets(generated)
+    shape = (1, *chosen.rows.tokens_RT.shape)
+    scores = TokenScores(np.zeros(shape), np.zeros(shape, bool), np.ones(shape, bool))
+    found = {score.metric: score.value for score in task.score(chosen, scores)}
+    new = len(universe(task)) - task.config.examples
+    assert 10 < new < 400
+    assert found["creativity_ceiling"] == min(1, new / generated)
 
 
 def test_fields_of_other_structures_make_no_other_task():

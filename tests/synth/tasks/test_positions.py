@@ -17,8 +17,8 @@ def test_each_target_counts_at_its_place_in_its_example_or_answer(answers):
     answer_RT = rng.random(shape) < 0.5
     rows = Rows(rng.integers(1, 9, shape), example_RT, answer_RT)
     correct_NRT = rng.random((2, *shape)) < 0.5
-    valid_NRT = np.zeros((2, *shape), bool)
-    expected = defaultdict(list)
+    loss_NRT, valid_NRT = rng.random((2, *shape)), np.zeros((2, *shape), bool)
+    expected, losses = defaultdict(list), defaultdict(list)
     for row, horizon, at in np.ndindex(6, 2, 70):
         target = at + horizon + 1
         if target >= 70 or example_RT[row, at] != example_RT[row, target]:
@@ -32,15 +32,17 @@ def test_each_target_counts_at_its_place_in_its_example_or_answer(answers):
         last = next(bound for bound in BINS if bound >= place)
         label = f"horizon={horizon + 1},position={last}"
         expected[label].append(correct_NRT[horizon, row, at])
-    scores = TokenScores(np.zeros((2, *shape)), correct_NRT, valid_NRT)
+        losses[f"horizon={horizon + 1}"].append(loss_NRT[horizon, row, at])
+    scores = TokenScores(loss_NRT, correct_NRT, valid_NRT)
     found = prediction_scores(
         EvaluationSet("test", rows), scores, metrics=("loss",), answers=answers
     )
-    measured = {s.slice: (s.value, s.count) for s in found if s.metric == "accuracy"}
-    assert measured == {
-        label: (pytest.approx(np.mean(hits)), len(hits))
-        for label, hits in expected.items()
-    }
+    for metric, wanted in (("accuracy", expected), ("loss", losses)):
+        measured = {s.slice: (s.value, s.count) for s in found if s.metric == metric}
+        assert measured == {
+            label: (pytest.approx(np.mean(values)), len(values))
+            for label, values in wanted.items()
+        }
 
 
 def test_bins_are_single_up_to_sixteen_and_then_two_an_octave():
