@@ -172,9 +172,10 @@ def test_a_killed_worker_is_reported_without_accounting(site):
 def test_the_dry_run_shows_what_sbatch_gets(site):
     packs = [[tiny(0)], [tiny(1)]]
     profile = site.profile
+    before = read_queue().keys()
     plan = submit(packs, site.root, profile, "test", dry_run=True)
     assert not site.root.exists()
-    assert read_queue().keys() == read_queue().keys()
+    assert read_queue().keys() <= before
     submission = site.submit(*packs)
     launch = submission.launches[0]
     script = launch.folder / "submission.sh"

@@ -58,17 +58,16 @@ def test_a_claim_dies_with_its_process(tmp_path):
         "with RunFolder(Path(sys.argv[1]), 'r').claim():\n"
         "    print('held', flush=True); signal.pause()"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
+    words = [sys.executable, "-c", code, str(tmp_path)]
     folder = RunFolder(tmp_path, "r")
-    with pytest.raises(RunBusy, match=f"process {process.pid} on "), folder.claim():
-        pass
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "held\n"
+            busy = pytest.raises(RunBusy, match=f"process {process.pid} on ")
+            with busy, folder.claim():
+                pass
+        finally:
+            process.kill()
     with folder.claim():
         pass
 
@@ -122,10 +121,12 @@ def test_looking_at_a_run_never_makes_it_busy(tmp_path):
         "    try: fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)\n"
         "    except BlockingIOError: pass\n"
         "    os.close(handle)\n"
+        "    if len(sys.argv) > 2: print(sys.argv.pop(), flush=True)\n"
     )
-    words = [sys.executable, "-c", code, str(folder.path / "claim")]
-    with subprocess.Popen(words) as looking:
+    words = [sys.executable, "-c", code, str(folder.path / "claim"), "looking"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as looking:
         try:
+            assert looking.stdout.readline() == "looking\n"
             for _ in range(3000):
                 with folder.claim():
                     pass

@@ -29,13 +29,22 @@ def documents(count, seed=0):
     return FixedDocuments(np.arange(starts[-1]), None, starts)
 
 
-def test_windows_are_the_stories_cut(stories, tokenizer):
-    rows = EndlessStories(stories).windows(3, 2, 20, 64)
+def test_windows_are_the_stories_cut(stories, tokenizer, monkeypatch):
+    source, draw, drawn = EndlessStories(stories), stories.draw, []
+
+    def kept(*given):
+        drawn.append(draw(*given))
+        return drawn[-1]
+
+    monkeypatch.setattr(stories, "draw", kept)
+    monkeypatch.setattr("synth.tasks.text.windows.STORIES_PER_DRAW", 3)
+    rows = source.windows(3, 2, 20, 64)
     assert rows.tokens_RT.shape == (20, 64)
-    flat = rows.tokens_RT.ravel().tolist()
-    drawn = stories.draw(3, 0, 500, "train", "2").tokens_S[: len(flat)]
-    few = stories.draw(3, 0, 10, "train", "2").tokens_S[: len(flat)]
-    assert flat[:100] in (drawn[:100].tolist(), few[:100].tolist()) or len(flat) > 0
+    for name in ("tokens", "mark"):
+        whole = np.concatenate([getattr(part, f"{name}_S") for part in drawn])
+        assert np.array_equal(getattr(rows, f"{name}_RT").ravel(), whole[: 20 * 64])
+    assert sum(len(part.tokens_S) for part in drawn[:-1]) < 20 * 64
+    assert len({part.tokens_S.tobytes() for part in drawn}) == len(drawn) > 1
     # A document number rises exactly after an end of text.
     ends = rows.tokens_RT[:, :-1] == tokenizer.end
     assert (np.diff(rows.example_RT, axis=1) == ends).all()
