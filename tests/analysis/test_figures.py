@@ -27,6 +27,7 @@ from tests.analysis.conftest import (
     write_polynomial_sweep,
     write_run,
 )
+from tests.conftest import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -248,7 +249,7 @@ def test_no_setting_of_the_user_changes_a_byte(sweep, tmp_path, variables):
         env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     for suffix in (".png", ".pdf", ".csv"):

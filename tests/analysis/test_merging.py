@@ -25,6 +25,7 @@ from tests.analysis.conftest import (
     write_run,
     write_stories_sweep,
 )
+from tests.conftest import PATIENCE_S
 
 
 def half(m, step):
@@ -228,7 +229,7 @@ def test_a_table_outlives_the_kill_of_a_process_that_writes_it(
         "main(sys.argv[1:])"
     )
     words = collecting if command == "collect" else merging
-    killed = subprocess.run([sys.executable, "-c", code, *words], timeout=120)
+    killed = subprocess.run([sys.executable, "-c", code, *words], timeout=PATIENCE_S)
     assert killed.returncode == -signal.SIGKILL
     assert path.read_bytes() == before
     assert len(list(results.iterdir())) == 2
@@ -262,7 +263,7 @@ def test_collections_at_once_take_turns_and_lose_nothing(tmp_path):
         for command in commands
     ]
     for process in started:
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, err) == (0, b"")
     assert read(results / "s.parquet")["run_id"].n_unique() == 3
     assert [path.name for path in results.iterdir()] == ["s.parquet"]
@@ -277,16 +278,18 @@ def test_a_collection_that_hangs_is_not_waited_for_for_ever(
     def hold():
         with lock_folder(tmp_path / "results"):
             held.set()
-            done.wait(20)
+            done.wait(PATIENCE_S)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    assert held.wait(20)
     command = ["collect", "--runs", str(sweep.parent)]
-    assert main([*command, "--results", str(tmp_path / "results")]) == 2
+    try:
+        assert held.wait(PATIENCE_S)
+        assert main([*command, "--results", str(tmp_path / "results")]) == 2
+    finally:
+        done.set()
+        holder.join()
     assert "Another collection has been writing" in capsys.readouterr().err
-    done.set()
-    holder.join()
     assert main([*command, "--results", str(tmp_path / "results")]) == 0
 
 

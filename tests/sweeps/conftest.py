@@ -116,10 +116,22 @@ def command(*arguments, source=REPOSITORY, brake=None):
     return words, environment
 
 
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def _no_launch_outlives_its_test():
+    """Also one that failed while a launch with slow steps had hours to go."""
+    yield
+    while STARTED:
+        with STARTED.pop() as process:
+            process.kill()
+
+
 def start(*arguments, cwd, source=REPOSITORY, brake=None):
-    """Start `python -m sweeps` in the background."""
+    """Start `python -m sweeps` in the background; it ends with the test."""
     words, environment = command(*arguments, source=source, brake=brake)
-    return subprocess.Popen(
+    process = subprocess.Popen(
         words,
         cwd=cwd,
         env=environment,
@@ -127,6 +139,8 @@ def start(*arguments, cwd, source=REPOSITORY, brake=None):
         stderr=subprocess.PIPE,
         text=True,
     )
+    STARTED.append(process)
+    return process
 
 
 def call(*arguments, cwd, status=0):
