@@ -1,6 +1,6 @@
 """How fast the law's statistics are: streamed moments against a plain solver.
 
-    python tests/bench/bench_law.py [--tokens 1000000] [--width 1024] [--threads 2]
+    python -m tests.bench.bench_law [--tokens 1000000] [--width 1024] [--threads 2]
 
 Prints seconds for one layer of float32 states: moments in chunks (memory does not grow
 with tokens), the solve, and, on as many tokens as fit in memory, `torch.linalg.lstsq`

@@ -1,6 +1,6 @@
 """What the probes' tasks and exact references cost.
 
-    python tests/bench/bench_probes.py
+    python -m tests.bench.bench_probes
 
 Prints, for each task, tokens per second of the training stream (one thread) against a
 plain Python generator of the same distribution where there is one, the time of the

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from slurm.job_record import JobRecord, write_record
 from sweeps.__main__ import main
 from sweeps.commands import PlanCommand, RunCommand, format_plan
 from sweeps.inline import InThisProcess
@@ -199,6 +200,18 @@ def test_sweeps_share_the_runs_that_both_have(tmp_path):
     subprocess.run(["rm", "-r", str(tmp_path / "one")], check=True)
     assert [o.state for o in go([both, second], root)] == ["done"]
     assert not (root / both.run_id).is_symlink()
+
+
+def test_a_run_that_only_waits_in_a_queue_is_not_shared(tmp_path):
+    """Its folder holds the record of its job and nothing else."""
+    config = tiny_run()
+    record = JobRecord("launch", 0, "12", "private", 0.0)
+    (tmp_path / "one" / config.run_id).mkdir(parents=True)
+    write_record(tmp_path / "one", config.run_id, record)
+    root = tmp_path / "two"
+    assert link_shared([config], root) == 0
+    (found,) = mark_shared(survey(root, [config]), [config]).runs
+    assert found.state == "new"
 
 
 def test_a_plan_knows_the_runs_that_a_launch_would_link(tmp_path):
