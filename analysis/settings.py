@@ -121,6 +121,13 @@ def _describe_differences(
         and len({str(config[path]) for config in configs}) > 1
     ]
     paths = drop_bookkeeping(differing)
+
+    def count_distinct(paths: Sequence[str]) -> int:
+        return len({tuple(str(config[path]) for path in paths) for config in configs})
+
+    for path in differing:  # bookkeeping, where nothing else tells two settings apart
+        if path not in paths and count_distinct([*paths, path]) > count_distinct(paths):
+            paths.append(path)
     return [
         {path: describe_value(path, config[path]) for path in paths}
         for config in configs
