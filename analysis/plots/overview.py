@@ -107,6 +107,7 @@ def overviews(
         here = view(setting.frame, Query(), x, panel=panel)
         figure, table = field_figure(here, setting.brief)
         about = f"{here.measure.label} of the task {here.rows['task'][0]}.".capitalize()
+        about = " ".join([about, *here.notes])
         name = picture_name(file_name(here), setting)
         return Picture(name, about, setting.label, describe_view(here), figure, table)
 

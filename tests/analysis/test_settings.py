@@ -12,6 +12,7 @@ from analysis.comparisons import pair_by_seed
 from analysis.evidence.pairs import add_settings
 from analysis.parquet import read_all
 from analysis.plots.families import FIGURES
+from analysis.plots.overview import overviews
 from analysis.settings import (
     check_one_setting,
     describe_training,
@@ -74,6 +75,30 @@ def test_a_field_that_older_runs_did_not_write_is_no_difference(tmp_path):
     (folder / "config.json").write_text(json.dumps(stored))
     frame = collect(tmp_path).frame
     assert with_setting(frame, "scale", "arm")["setting"].n_unique() == 1
+
+
+def test_settings_that_bookkeeping_alone_tells_apart_have_names(tmp_path):
+    """Else `figures` would write the pictures of both into the same files."""
+    for context, examples in ((64, 64), (64, 128), (32, 64)):
+        config = polynomial_run()
+        training = replace(
+            config.training, context=context, evaluation_examples=examples
+        )
+        config = replace(config, training=training)
+        write_run(tmp_path, config, polynomial_rows(config, lambda m, step: 0.5))
+    settings = settings_of(collect(tmp_path).frame, "scale", "arm")
+    assert len({one.label for one in settings}) == 3
+    assert len({one.brief for one in settings}) == 3
+
+
+def test_an_overview_names_what_differs_between_sizes(tmp_path):
+    for scale, steps in (("10k", 50), ("30k", 100)):
+        config = polynomial_run(scale=scale)
+        config = replace(config, training=replace(config.training, steps=steps))
+        rows = polynomial_rows(config, lambda m, step: 0.5, steps=(0, steps))
+        write_run(tmp_path, config, rows)
+    (picture,), _ = overviews(collect(tmp_path).frame)
+    assert "differs between the cells: training.steps (50, 100)" in picture.caption
 
 
 def test_two_settings_are_refused_by_name(tmp_path):
