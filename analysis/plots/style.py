@@ -36,7 +36,16 @@ ARMS = {
 OTHER_COLORS = ("#7a5195", "#56b4e9", "#8c8c00", "#e69f00", "#a05a2c", "#d62f6b")
 OTHER_MARKERS = ("P", "X", "<", ">", "p", "h", "8", "d")
 """Colours and markers of other arms, chosen by their names."""
-OTHER_ARMS = {"latent1": (OTHER_COLORS[0], "h"), "top": (OTHER_COLORS[2], "d")}
+OTHER_ARMS = {
+    "latent1": (OTHER_COLORS[0], "h"),
+    "top": (OTHER_COLORS[2], "d"),
+    "n2_linear_added": ARMS["n2"],
+    "n3_linear_added": ARMS["n3"],
+    "joint2": (ARMS["n2"][0], "P"),
+    "n1_myopic": (ARMS["n4"][0], "8"),
+    "registers4": (ARMS["n3"][0], ">"),
+    "teacherless": ARMS["n8"],
+}
 """Arms of one figure that would look alike by their names."""
 LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 """Styles of lines for a second field beside the arm, such as the mixer."""

@@ -10,7 +10,7 @@ from analysis.__main__ import main
 from analysis.arm_names import arm_label, arm_name, arms_of, in_arm_order, sort_rows
 from analysis.collect import collect
 from analysis.comparisons import matched_table
-from analysis.parquet import read_all
+from analysis.parquet import read_all, results_folder
 from analysis.plots import style
 from analysis.plots.families import FIGURES
 from analysis.statements import judge_all
@@ -96,6 +96,17 @@ def test_an_arm_looks_the_same_wherever_it_is_drawn():
     assert looks["chain1"] == ("#56b4e9", "P")
     assert looks["n4_anticausal"] == ("#7a5195", "d")
     assert looks["top4"] == ("#e69f00", "X")
+
+
+def test_the_arms_of_a_committed_table_look_different():
+    for path in sorted(results_folder().glob("*.parquet")):
+        rows = pl.read_parquet(path, columns=["task", "arm"]).drop_nulls()
+        for (task,), of_task in rows.group_by("task"):
+            arms = arms_of(of_task)
+            looks = {(style.color_of(arm), style.marker_of(arm)) for arm in arms}
+            assert len(looks) == len(arms), (path.name, task)
+            colors = {style.color_of(arm) for arm in arms}
+            assert len(colors) == len(arms) or len(arms) > 10, (path.name, task)
 
 
 @pytest.mark.parametrize("cost", ["tokens", "flops"])
