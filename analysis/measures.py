@@ -13,7 +13,6 @@ from analysis.fields import list_values
 from analysis.modes import BOUNDS
 from analysis.parquet import PROBE
 from analysis.readings import (
-    CURVE,
     LEARNED,
     describe_unlearned,
     learned_cells,
@@ -106,9 +105,8 @@ class Measure:
 
     def _evaluations(self, frame: pl.DataFrame) -> pl.DataFrame:
         rows = self._select(frame)
-        if self.reading == MEAN:  # as in `sweeps`: a run that missed one has no mean
-            rows = rows.filter(pl.col("value").is_not_null().all().over(CURVE))
-        rows = rows.drop_nulls("value")
+        if self.reading != MEAN:  # `mean_over_training` asks which were missed
+            rows = rows.drop_nulls("value")
         for name in self.keys:
             rows = rows.with_columns(slice_value(_slice_name(name)).alias(name))
             if (numbers := _cast_to_numbers(rows[name])) is not None:

@@ -29,9 +29,15 @@ def split_reading(metric: str) -> tuple[str, str]:
 
 
 def mean_over_training(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row a curve: its last, with the mean over its evaluations."""
-    mean = pl.col("value", *BOUNDS).mean().over(CURVE)
-    return rows.with_columns(mean).unique(CURVE, keep="last", maintain_order=True)
+    """One row a curve: its last, with the mean over its evaluations.
+
+    These lie at equal steps, so a curve that missed one has no mean, as in `sweeps`.
+    `rows` are in the order of their steps; bounds that they have are averaged too.
+    """
+    whole = rows.filter(pl.col("value").is_not_null().all().over(CURVE))
+    names = [name for name in ("value", *BOUNDS) if name in rows.columns]
+    means = whole.with_columns(pl.col(names).mean().over(CURVE))
+    return means.unique(CURVE, keep="last", maintain_order=True)
 
 
 def when_learned(rows: pl.DataFrame, name: str, meant: Metric | None) -> pl.DataFrame:

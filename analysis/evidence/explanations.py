@@ -11,6 +11,7 @@ from analysis.claims import Evidence, ExploratoryTest
 from analysis.evidence.pairs import (
     CELL,
     add_settings,
+    check_one_run_a_seed,
     compare_with_next_token,
     final_rows,
     select_arms,
@@ -25,7 +26,14 @@ from analysis.evidence.pooling import (
     pool_strata,
     select_task,
 )
-from analysis.selection import CHOICE, at_end, select_metric, slice_value
+from analysis.readings import mean_over_training
+from analysis.selection import (
+    CHOICE,
+    at_end,
+    drop_unreadable,
+    select_metric,
+    slice_value,
+)
 from analysis.settings import append_label
 from analysis.trajectories import curve_rows, learned_level
 from synth.scales import format_count
@@ -108,18 +116,15 @@ def _probed_alike(points: pl.DataFrame) -> pl.DataFrame:
 def _loss_while_learning(frame: pl.DataFrame) -> pl.DataFrame:
     """For each run with n heads, minus its mean excess loss at choices over training.
 
-    A run that learns the choices earlier scores higher. Evaluations lie at equal steps,
-    so a run that missed one has no mean.
+    A run that learns the choices earlier scores higher.
     """
-    frame = frame.filter(pl.col("task") == "choice-points")
-    missed = (pl.col("metric") == "excess_loss") & pl.col("value").is_null()
-    missing = frame.filter(missed, suite="test", slice=CHOICE)["run_id"]
-    frame = frame.filter(~pl.col("run_id").is_in(missing.implode()))
-    curves = add_settings(curve_rows(frame, "excess_loss", "test", CHOICE))
-    value = -pl.col("value").mean()
-    rows = curves.group_by("run_id", maintain_order=True).agg(
-        pl.exclude("value").last(), value.alias("value")
+    done = drop_unreadable(frame).filter(
+        pl.col("state") == "done",
+        pl.col("task") == "choice-points",
+        pl.col("slice") == CHOICE,
     )
+    evaluations = select_metric(done, "excess_loss", "test").sort("run_id", "step")
+    rows = add_settings(mean_over_training(evaluations)).with_columns(-pl.col("value"))
     lengths = pl.col("config").str.json_path_match("$.task.consequences")
     return add_strata(select_multi_token(rows).with_columns(lengths=lengths), "lengths")
 
@@ -177,6 +182,7 @@ def bend_of_the_law(frame: pl.DataFrame) -> Evidence | None:
     runs = [
         run.head(1).with_columns(difference=pl.lit(bend - fall / 10))
         for run in add_strata(rows).partition_by("run_id", maintain_order=True)
+        if (run["layer"] > 0).sum() > 2  # through two points goes any parabola
         for bend, fall in (_bend_and_fall(run),)
     ]
     return (
@@ -305,6 +311,7 @@ def _running_points(frame: pl.DataFrame) -> pl.DataFrame:
     gap = select_metric(probed, "gap").select("run_id", "step", gap=pl.col("value"))
     both = forced.rename({"value": "forced"}).join(gap, on=["run_id", "step"])
     both = both.drop_nulls(["forced", "gap"])
+    check_one_run_a_seed(both, *CELL, "arm")
     return sort_rows(both, *CELL, "arm", "data_seed", "step")
 
 

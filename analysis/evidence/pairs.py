@@ -49,6 +49,18 @@ def add_settings(rows: pl.DataFrame, *varied: str) -> pl.DataFrame:
     return rows.with_columns(label=pl.col("setting").replace_strict(labels))
 
 
+def check_one_run_a_seed(rows: pl.DataFrame, *cell: str) -> None:
+    """Refuse cells with several runs of one data seed: no pair of them is unique.
+
+    Raises `ValueError` that names two of the runs.
+    """
+    keys = [*cell, "data_seed"]
+    for _, runs in rows.unique("run_id").sort("run_id").group_by(keys):
+        if runs.height > 1:
+            first, second = runs["run_id"][:2]
+            raise ValueError(f"{first} and {second} have one data seed and setting")
+
+
 def select_arms(rows: pl.DataFrame, arms: Sequence[str]) -> pl.DataFrame:
     """The rows of some arms."""
     return rows.filter(pl.col("arm").is_in(arms))

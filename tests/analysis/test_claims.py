@@ -552,6 +552,15 @@ def test_the_layer_law_is_judged_by_its_bend(tmp_path, shape, expected):
     assert found.verdict == expected, found.reason
 
 
+def test_two_layers_have_no_bend(tmp_path):
+    write_probed_sweep(tmp_path)
+    frame = collect(tmp_path).frame
+    layer = pl.col("slice").str.extract("layer=([0-9]+)").cast(pl.Int64)
+    few = frame.filter((pl.col("metric") != "one_hot") | (layer <= 2))
+    (found,) = judge_all(few, only=("C21",))
+    assert found.evidence is None
+
+
 def test_a_gap_at_the_end_that_closes_is_seen_in_the_remark(tmp_path):
     write_stories_sweep(tmp_path, sizes=("1M",), gain=0.0, end=0.85, rise=40)
     found = judged(tmp_path, only=("C6",))["C6"]
@@ -772,6 +781,18 @@ def test_the_best_n_lies_inside_or_at_an_end(tmp_path, losses, expected):
     frame = collect(tmp_path, TUNED).frame.with_columns(missed)
     (found,) = judge_all(frame, only=("C18",))
     assert found.evidence.seeds == 4  # a run that missed an evaluation has no mean
+
+
+def test_two_runs_of_one_data_seed_are_told_by_name(tmp_path):
+    """Else their points would pass for one curve."""
+    write_probed_sweep(tmp_path, choice_gain=0.15)
+    frame = collect(tmp_path, TUNED).frame
+    again = frame.filter(seed=0, arm="n4").with_columns(
+        pl.format("{}x", "run_id").alias("run_id")
+    )
+    (found,) = judge_all(pl.concat([frame, again]), only=("C15",))
+    assert found.verdict == "not tested"
+    assert "have one data seed and setting" in found.reason
 
 
 def test_the_exploratory_table_is_corrected_and_decides_nothing(tmp_path):
