@@ -67,7 +67,7 @@ def print_published(
     table: Published, entries: Sequence[ReplicationRow], all_rows: bool
 ) -> None:
     """Print the rows of a table that were run, or all; one line if none was run."""
-    head = f"{table.id}: {table.source} ({LABELS[table.label]})"
+    head = f"{table.id}: {table.source} ({LABELS[table.label]}, {table.read})"
     sweep = f"its sweep is {table.sweep}" if table.sweep else "no sweep answers it yet"
     answered = [entry for entry in entries if entry.value is not None]
     if not answered and not all_rows:

@@ -4,12 +4,13 @@ A file names its source, the runs of this suite that answer it (`where`) and the
 that is compared (`metric`, `slice`). Rows are arms, columns settings or slices; a value is
 a number, or a number and its spread. A row has one `arm`, or `arms`, one a column. `label`
 says where the numbers were read: P in the paper's text, R in a repository, N in notes of
-third parties or off a figure.
+third parties or off a figure; `read` says when, since repositories and preprints change.
 """
 
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +47,8 @@ class Published:
     id: str
     source: str
     label: Literal["P", "R", "N"]
+    read: date
+    """The day on which its numbers were entered, or last compared with the source."""
     sweep: str
     """The sweep of the catalogue that answers it; "" if there is none yet."""
     setting: str

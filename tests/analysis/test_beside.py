@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -82,6 +83,11 @@ def test_some_published_numbers_are_those_of_their_tables():
     assert paths.row("2-token, injection, 1-layer").values[2] == (71.32, 0.51)
     assert TABLES["star-graphs"].row("TOP").values == ((100,), (100,), (100,), (100,))
     assert TABLES["blocksworld"].row("1-token").values[0] == (45.62,)
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.id)
+def test_a_table_says_when_it_was_read(table):
+    assert date(2026, 11, 1) < table.read <= date.today()
 
 
 def test_injection_through_one_layer_is_not_that_through_a_map():
@@ -271,6 +277,7 @@ def test_a_table_that_does_not_fit_is_refused():
     values = {
         "source": "s",
         "label": "P",
+        "read": date(2026, 11, 28),
         "sweep": "",
         "setting": "",
         "ours": "",
