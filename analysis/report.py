@@ -17,7 +17,7 @@ from analysis.claims import RULE, Judgement, exploratory_table
 from analysis.plots import board, style
 from analysis.plots.gallery import Picture
 from analysis.plots.overview import all_pictures
-from analysis.selection import drop_unreadable
+from analysis.selection import IS_TRIAL, drop_unreadable
 from analysis.settings import setting_labels
 from analysis.statements import judge_all
 from analysis.trajectories import equal_cost_table, events_table
@@ -107,12 +107,15 @@ def _summarize(frame: pl.DataFrame, judgements: Sequence[Judgement]) -> str:
     ]
     largest = done["parameters"].max()
     reach = (
-        f" of up to {format_count(largest)} non-embedding parameters"
+        f"; models of up to {format_count(largest)} non-embedding parameters, heads on "
+        "top of the trunk not counted"
         if isinstance(largest, int)
         else ""
     )
+    trials = done.filter(IS_TRIAL)["run_id"].n_unique()
     return (
-        f"{done['run_id'].n_unique()} finished runs{reach}. Of {len(judgements)} claims: "
+        f"{done['run_id'].n_unique()} finished runs, {trials} of them trials of learning "
+        f"rates{reach}. Of {len(judgements)} claims: "
         f"{', '.join(counts)}."
     )
 
@@ -129,7 +132,9 @@ def _render_claim(one: Judgement) -> str:
     ]
     contrast = claim.contrast
     needed = one.seeds_needed
-    power = f" {needed} seeds would resolve {contrast.effect:g}." if needed else ""
+    is_event = one.evidence is not None and one.evidence.events is not None
+    effect = f"{'a hazard ratio of ' if is_event else ''}{contrast.effect:g}"
+    power = f" {needed} seeds would resolve {effect}." if needed else ""
     notes = "".join(
         f" {note}." for note in (one.evidence.notes if one.evidence else ())
     )

@@ -89,6 +89,7 @@ def test_equal_tables_give_equal_pages(results):
     assert first == build_page(
         frame.sample(fraction=1, shuffle=True, seed=1), pictures=False
     )
+    assert " finished runs, 0 of them trials of learning rates; models of" in first
 
 
 def test_any_number_of_settings_is_drawn_without_a_word_on_open_figures(written):
