@@ -20,7 +20,7 @@ class Notebooks:
     """A table below --results, a parquet file, a sweep, or a folder of runs or of tables;
     without it, all scripts of analysis/notebooks are executed into .ipynb files there."""
     to: Path | None = None
-    """The notebook to write for SWEEP; SWEEP.ipynb here if not given."""
+    """The new notebook to write for SWEEP; SWEEP.ipynb here if not given."""
     results: Path = field(default_factory=results_folder)
     """Folder of the tables."""
 
@@ -45,6 +45,10 @@ class Notebooks:
             return 0
         to = self.to or Path(f"{Path(self.sweep).stem}.ipynb")
         require(to.suffix == ".ipynb", "--to", "a path that ends in .ipynb", str(to))
+        if to.exists():
+            raise ValueError(
+                f"{to} exists. Remove it first, or name another with --to."
+            )
         load_sweep(self.sweep, self.results)  # what is wrong with it is told at once
         check_writable(to.absolute().parent)
         parameters = {

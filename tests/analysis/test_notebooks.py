@@ -105,6 +105,11 @@ def test_command_executes_yours_on_a_table_from_any_folder(
     sweep, _, files = given.source.splitlines()
     assert (sweep, files) == ("sweep = 'mine.parquet'", "plugins = []")
     assert all(c.execution_count for c in notebook.cells if c.cell_type == "code")
+    edited = Path("mine.ipynb")  # by its reader, who keeps the edits
+    edited.write_text("edited")
+    assert main(["notebooks", str(table)]) == 2
+    assert "mine.ipynb exists. Remove it first, or name" in capsys.readouterr().err
+    assert edited.read_text() == "edited"
 
 
 @pytest.mark.parametrize(
