@@ -56,7 +56,17 @@ class Runs:
 
     def column(self, name: str) -> str:
         """The column that a name means, a field or the name of a slice."""
-        return self.fields.resolve(name, self.keys)
+        try:
+            return self.fields.resolve(name, self.keys)
+        except ValueError:
+            metrics = self.done["metric"].unique().sort().to_list()
+            others = [one for one in metrics if name in slice_keys(self.done, one)]
+            if not others:
+                raise
+            raise ValueError(
+                f"{self.metric} has no slices by {name}. Add --metric "
+                f"{' or --metric '.join(others)}."
+            ) from None
 
     def measure(self, query: Query, columns: Sequence[str]) -> Measure:
         """The measure of a query whose axes are `columns`.

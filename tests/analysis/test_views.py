@@ -98,6 +98,16 @@ def test_a_map_over_several_arms_says_to_give_them_panels(polynomials):
     assert found.rows["arm"].n_unique() > 1
 
 
+def test_a_slice_of_another_metric_is_answered_with_that_metric(polynomials):
+    found = select(polynomials, Query(metric="gradient_norm"))
+    with pytest.raises(
+        ValueError, match=r"has no slices by operations\. Add --metric ex"
+    ):
+        found.column("operations")
+    with pytest.raises(ValueError, match="No field is called 'zzz'"):
+        found.column("zzz")
+
+
 def test_names_of_slices_that_are_columns_as_well(results):
     stories = read(results / "s.parquet")
     assert slice_keys(stories, "second_token_accuracy") == ["names", "slice.tokens"]
