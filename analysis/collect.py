@@ -7,6 +7,7 @@ column `problem` says what could not be read, and unusable folders are reported 
 out.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Collected:
 
 
 def collect(
-    folder: Path,
+    folder: str | os.PathLike[str],
     sweep: str | None = None,
     previous: TableSource | None = None,
     *,
@@ -69,6 +70,7 @@ def collect(
     Raises `ValueError` when `folder` does not exist or has no run, or `previous` cannot
     be read.
     """
+    folder = Path(folder)
     sweep = folder.resolve().name if sweep is None else sweep
     earlier = {} if previous is None else read_runs(previous)
     folders = _read_folders(folder, sweep, {} if full else earlier)

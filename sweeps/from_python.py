@@ -7,6 +7,7 @@ from sweeps.inline import InThisProcess
 from sweeps.launch import LaunchOptions, launch
 from sweeps.launch_display import Display
 from sweeps.sweep import Sweep
+from synth.identity import require
 from synth.run.execution import Execution
 from synth.run.progress import Outcome
 
@@ -27,6 +28,7 @@ def train_here(
     Raises `ValueError` for an unknown scale or an impossible run, or if another version
     of the code began some of the runs.
     """
+    require(isinstance(sweep, Sweep), "sweep", "a function under @sweep", sweep)
     return launch(
         sweep.name,
         sweep(scale or sweep.scales[0]),

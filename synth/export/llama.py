@@ -16,6 +16,7 @@ The files are written without `transformers`, which reads them offline.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def why_not_llama(config: RunConfig) -> str:
     return ""
 
 
-def export(run: Run, folder: Path) -> None:
+def export(run: Run, folder: str | os.PathLike[str]) -> None:
     """Write the run as a folder that `from_pretrained` loads, whole or not at all.
 
     Raises
@@ -61,6 +62,7 @@ def export(run: Run, folder: Path) -> None:
     """
     if reason := why_not_llama(run.config):
         raise ValueError(f"{run.run_id} cannot become a LlamaForCausalLM: {reason}.")
+    folder = Path(folder)
     if folder.exists() or folder.is_symlink():
         raise ValueError(f"{folder} exists. Remove it first, or name another folder.")
     texts = {"config.json": _as_json(llama_config(run))}

@@ -299,7 +299,7 @@ def test_a_folder_without_runs_is_a_message_not_a_traceback(tmp_path, capsys):
     with pytest.raises(ValueError, match="has no run"):
         collect(tmp_path)
     with pytest.raises(ValueError, match="is not a folder"):
-        collect(tmp_path / "nothing")
+        collect(str(tmp_path / "nothing"))
 
 
 def test_a_copied_folder_counts_once_and_is_said(sweep):

@@ -164,6 +164,8 @@ def test_what_has_no_counterpart_is_refused(tmp_path):
 
 def test_a_failure_leaves_nothing(tmp_path):
     run = quietly(tiny_run(2), tmp_path)
+    with pytest.raises(ValueError, match="runs exists"):
+        export(run, str(tmp_path / "runs"))
     refused = pytest.raises(OSError, match=r"model\.safetensors cannot be written: ")
     with refused, files_of_at_most(10_000):
         export(run, tmp_path / "copy")
