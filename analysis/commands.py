@@ -14,6 +14,7 @@ from analysis.collect import Collected, collect
 from analysis.load_sweep import load_table, load_tables
 from analysis.parquet import lock_folder, results_folder, write
 from synth.cli.command_line import describe
+from synth.command_words import as_typed
 from synth.disk.files import make_folder, write_atomically
 from synth.identity import nearest
 
@@ -48,13 +49,17 @@ class Collect:
     def run(self) -> int:
         """Collect and print a line a sweep; status 2 if a sweep or a run was refused."""
         if not self.runs.is_dir():
-            raise ValueError(f"{self.runs} is not a folder. Train a sweep: make quick.")
+            raise ValueError(
+                f"{self.runs} is not a folder. Train a sweep: "
+                f"{as_typed('sweeps run quick')}."
+            )
         names = self.sweeps or tuple(
             path.name for path in sorted(self.runs.glob("*")) if _holds_runs(path)
         )
         if not names:
             raise ValueError(
-                f"{self.runs} holds no sweep. Train one first: make quick."
+                f"{self.runs} holds no sweep. Train one first: "
+                f"{as_typed('sweeps run quick')}."
             )
         refused: list[str] = []
         with lock_folder(self.results):

@@ -4,7 +4,6 @@ import importlib
 import pkgutil
 import re
 import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,7 @@ MODULES = [
     importlib.import_module(f"sweeps.catalogue.{module.name}")
     for module in pkgutil.iter_modules(sweeps.catalogue.__path__)
 ]
-SHOWN = re.compile(
-    r"python -m (?:synth|sweeps|slurm|analysis) [^`;#\n]*|make [a-z-]+ [A-Z][^;\n]*"
-)
+SHOWN = re.compile(r"python -m (?:synth|sweeps|slurm|analysis) [^`;#\n]*")
 """A command up to the end of its line, of its code span or of its part of a line."""
 SAID = re.compile(r"python -m (synth|sweeps|slurm|analysis) ([a-z][a-z-]*)")
 """The beginning of a command, anywhere in a file."""
@@ -35,28 +32,17 @@ def lines_shown():
     return list(dict.fromkeys(found))
 
 
-def called_by(line):
-    """Room and words of what a line calls; of `make`, what its recipe would."""
-    if line.startswith("make "):
-        words = [*shlex.split(line), "--dry-run"]
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        (line,) = [one for one in done.stdout.splitlines() if " -m sweeps " in one]
-    _, _, call = line.partition(" -m ")
-    room, *words = shlex.split(call)
-    return room, words
-
-
 def test_there_are_commands_of_every_source():
     lines = lines_shown()
-    assert sum(line.startswith("make ") for line in lines) > 20
+    assert sum(line.startswith("python -m sweeps ") for line in lines) > 20
     for room in ("synth", "sweeps", "analysis"):
         assert any(f"-m {room} " in line for line in lines), room
 
 
 @pytest.mark.parametrize("line", lines_shown())
 def test_a_command_that_is_shown_is_understood(line, tmp_path, monkeypatch):
-    room, words = called_by(line)
+    _, _, call = line.partition(" -m ")
+    room, *words = shlex.split(call)
     write_texts(tmp_path)
     monkeypatch.chdir(tmp_path)
     own = {"YOUR.txt": "input.txt", "$s": "0"}  # the reader's file and loop

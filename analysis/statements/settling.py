@@ -32,21 +32,14 @@ def settling_command(
 
     A probe of every step needs the checkpoints of every `keep_every` steps.
     """
-    cells = " ".join(
-        f"{word}={value}"
-        for word, value in (("SWEEP", name), ("SCALE", scale), ("ARMS", arms))
-        if value
-    )
+    cells = f"{name} --scale {scale}" + (f" --arms {arms}" if arms else "")
     single = len(CATALOGUE[name].scales) == 1
     folder = name if single else f"{name}-{scale}"
     tuned = f"runs/{folder}-tuning/tuned.json"
-    train = f"make sweep {cells} SEEDS={seeds} TUNED={tuned}"
+    train = f"sweeps run {cells} --seeds {seeds} --tuned {tuned}"
     if keep_every:
-        train = as_typed(
-            f"sweeps run {name} --scale {scale} --seeds {seeds} --tuned {tuned} "
-            f"--keep-checkpoints-every-steps {keep_every}"
-        )
-    steps = [f"make tune {cells}", train]
+        train += f" --keep-checkpoints-every-steps {keep_every}"
+    steps = [as_typed(f"sweeps tune {cells}"), as_typed(train)]
     if probe:
         probed = probe.format(f"runs/{folder}-tuned/*")
         steps.append(as_typed(f"synth probe {probed} --save"))

@@ -29,15 +29,15 @@ def command_of(folder):
 def test_costs_are_those_of_the_plan(folder):
     command = command_of(folder)
     assert command.endswith(f"# {COSTS[folder]}")
-    name = command.split("SWEEP=")[1].split(";")[0].split()[0]
+    name = command.split("sweeps tune ")[1].split()[0]
     sweep = CATALOGUE[name]
     scale = folder.removeprefix(name).lstrip("-") or sweep.scales[0]
-    arms = ("n1",) if "ARMS=n1" in command else ()
+    arms = ("n1",) if "--arms n1" in command else ()
     own = select_runs(sweep(scale), arms)
     trials = [
         run for grid in build_grids(own, sweep.rates, TRIALS) for run in grid.trials
     ]
-    seeds = re.search(r"(?:SEEDS=|--seeds )(\d+)", command)
+    seeds = re.search(r"--seeds (\d+)", command)
     runs = [*select_runs(own, seeds=int(seeds[1])), *trials]
     number, unit = COSTS[folder].split()
     if unit == "FLOP":

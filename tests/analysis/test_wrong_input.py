@@ -118,7 +118,7 @@ def test_words_that_no_run_has(tables, command, words, said, refused):
         ("notebooks --to x.ipynb", "--to must be given with SWEEP; got 'x.ipynb'."),
         ("notebooks nothere", "'nothere' is neither a table in"),
         ("attention nothere", "'nothere' fits no run below runs."),
-        ("collect --runs empty", "empty holds no sweep. Train one first"),
+        ("collect --runs empty", "Train one first: python -m sweeps run quick."),
         ("quick --runs empty", "empty holds none of quick, repeats, choices"),
     ],
 )
