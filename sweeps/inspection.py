@@ -61,9 +61,11 @@ class List:
             counts = ", ".join(f"{scale} {count}" for scale, count in runs.items())
             claims = f"claims {', '.join(sweep.claims)}" if sweep.claims else ""
             answers = "; ".join(filter(None, (claims, sweep.answers)))
+            figure = f"figure: {sweep.figure}; " if sweep.figure else ""
             print(f"{name:<22} {sweep.about}")
-            print(f"{'':<22} answers: {answers or 'nothing that is written down'}")
-            print(f"{'':<22} figure: {sweep.figure}; runs: {counts}")
+            if answers:
+                print(f"{'':<22} answers: {answers}")
+            print(f"{'':<22} {figure}runs: {counts}")
         return 0
 
 

@@ -124,9 +124,9 @@ def why_unmeasured(values: Mapping[str, float | None], metric: str) -> str | Non
     """An error message if a finished run did not measure the metric, else None."""
     if _full_name(values, metric) is not None:
         return None
-    return (
-        f"--metric {metric!r}: these runs do not measure it. {nearest(metric, values)}"
-    )
+    names = [n for n in values if not split_mean(n)[0] and "position=" not in n]
+    hint = nearest(split_mean(metric)[1], names)
+    return f"--metric {metric!r}: these runs do not measure it. {hint}"
 
 
 def _full_name(names: Iterable[str], metric: str) -> str | None:

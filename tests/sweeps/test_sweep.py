@@ -8,6 +8,7 @@ from analysis.statements import CLAIMS
 from sweeps.catalogue import CATALOGUE
 from sweeps.catalogue.polynomial import polynomial, polynomial_pause, polynomial_sizes
 from sweeps.cells import cell_key
+from sweeps.from_python import train_here
 from sweeps.inspection import List
 from sweeps.sweep import SCALES, sweep
 from sweeps.sweep_lookup import find_sweep
@@ -151,6 +152,23 @@ def test_a_sweep_of_a_users_own_file(sweep_file):
     assert all(isinstance(config, RunConfig) for config in configs)
     assert find_sweep(f"{path}:depths")("quick") == configs
     assert found.folder("small") == "depths-small"
+
+
+def test_a_list_has_no_empty_words(tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from sweeps.sweep import sweep\nfrom tests.conftest import tiny_run\n"
+        "@sweep(scales=('quick',))\ndef mine(scale):\n"
+        "    'One run.'\n    yield tiny_run()\n"
+    )
+    assert List(file=str(path)).run() == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [f"{'':<22} runs: quick 1"]
+
+
+@pytest.mark.parametrize("given", ["mine.py", lambda scale: [tiny_run()]])
+def test_what_is_no_sweep_is_refused_in_python(given, tmp_path):
+    with pytest.raises(ValueError, match="sweep must be a function under @sweep; got"):
+        train_here(given, tmp_path)
 
 
 def test_the_sweeps_of_a_file_are_listed(sweep_file, capsys):

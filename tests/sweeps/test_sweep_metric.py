@@ -14,6 +14,7 @@ from sweeps.sweep_metric import (
     validation_metric,
     value_of,
     values_by_name,
+    why_unmeasured,
 )
 from synth.families import family
 from synth.run.store import RunFolder
@@ -63,6 +64,18 @@ def test_the_mean_over_training_is_a_metric():
     assert validation_metric(test_set, config)[0].startswith("mean:validation/")
     with pytest.raises(ValueError, match="declares no metric 'lost'"):
         validation_metric("mean:lost", config)
+
+
+def test_a_metric_that_was_not_measured_is_answered_briefly():
+    rows = [
+        {"suite": "validation", "metric": "accuracy", "slice": part, "value": 1.0}
+        for part in ("horizon=1", *(f"horizon=1,position={i}" for i in range(1, 17)))
+    ]
+    values = scores_by_name(rows)
+    why = why_unmeasured(values, "zzz")
+    assert why.endswith("do not measure it. Known: validation/accuracy/horizon=1.")
+    why = why_unmeasured(values, "mean:validation/acuracy/horizon=1")
+    assert why.endswith("Did you mean 'validation/accuracy/horizon=1'?")
 
 
 @pytest.fixture
