@@ -10,6 +10,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from analysis.arm_names import in_arm_order
 from analysis.fields import sort_distinct, value_label
+from analysis.measures import Measure
 from analysis.plots import style
 from analysis.plots.forest import TOLD_APART
 from analysis.plots.gallery import annotate
@@ -59,10 +60,13 @@ def standings_figure(standings: Standings) -> tuple[Figure, pl.DataFrame]:
             axes.text(x, 0, _brief(baseline), fontsize=6.5, **center)
         axes.set_xlim(-0.5, len(places) - 0.5)
         axes.set_ylim(len(values) + 0.5, -0.5)
-        labels = {task: one.measure.label for task, one in standings.by_task.items()}
+        labels = {
+            task: (one.measure.label, _better(one.measure))
+            for task, one in standings.by_task.items()
+        }
         heads = table.unique("place", maintain_order=True)
         names = [
-            "\n".join((*_lines(place), *_lines(labels[task])))
+            "\n".join(line for part in (place, *labels[task]) for line in _lines(part))
             for task, place in heads.select("task", "place").iter_rows()
         ]
         axes.xaxis.tick_top()
@@ -91,6 +95,12 @@ def _with_places(table: pl.DataFrame) -> pl.DataFrame:
     ]
     place = pl.concat_str("task", *several, separator=", ", ignore_nulls=True)
     return table.with_columns(place=place)
+
+
+def _better(measure: Measure) -> str:
+    """Which direction of a measure is better; nothing if no task says so."""
+    rising = measure.higher_is_better
+    return "" if rising is None else f"better: {'higher' if rising else 'lower'}"
 
 
 def _lines(words: str) -> list[str]:

@@ -74,6 +74,10 @@ def test_cells_have_the_colour_of_their_result(cross):
         assert patch.get_x() + 0.5 == TASKS.index(row["task"])
     results = table.filter(arm="n4_added")["result"].to_list()
     assert results == ["better", "not told apart", "worse"]
+    heads = [tick.get_text().split("\n") for tick in axes.get_xticklabels()]
+    assert [head[0] for head in heads] == TASKS
+    better = ["better: lower", "better: higher", "better: higher"]
+    assert [head[-1] for head in heads] == better
     texts = [text.get_text() for text in axes.texts]
     assert "-0.090\n[-0.100, -0.080]" in texts
 
