@@ -229,7 +229,7 @@ def _note_unpaired(
     others = runs.filter(pl.col(column) != first)
     cells = others.unique("run_id").group_by(column, "learning_rate").len()
     words = [
-        f"{format_value(value)} at learning rate {rate:.2g} ({count})"
+        f"{format_value(value)} at learning rate {rate:.3g} ({count})"
         for value, rate, count in cells.sort(column, "learning_rate").iter_rows()
     ]
     if not words:

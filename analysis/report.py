@@ -20,6 +20,7 @@ from analysis.plots.overview import all_pictures
 from analysis.selection import IS_TRIAL, drop_unreadable
 from analysis.settings import setting_labels
 from analysis.statements import judge_all
+from analysis.superseded import answering_runs
 from analysis.trajectories import equal_cost_table, events_table
 from synth.scales import format_count
 
@@ -56,6 +57,7 @@ def build_page(frame: pl.DataFrame, pictures: bool = True) -> str:
     Equal tables give equal pages.
     """
     judgements = judge_all(frame)
+    answers = answering_runs(frame)
     entries = replication_rows(frame)
     figures, left_out = all_pictures(frame) if pictures else ([], [])
     front = [one for one in figures if one.name == board.NAME]
@@ -81,8 +83,8 @@ def build_page(frame: pl.DataFrame, pictures: bool = True) -> str:
         '<h2 id="costs">At equal cost</h2>',
         "<p>Every arm minus n = 1 at one size, paired on data seeds, and the "
         "tokens until half of the runs had learned an ability, at a fixed level.</p>",
-        _render_table(label_settings(equal_cost_table(frame), frame)),
-        _render_table(label_settings(events_table(frame), frame)),
+        _render_table(label_settings(equal_cost_table(answers), answers)),
+        _render_table(label_settings(events_table(answers), answers)),
         '<h2 id="runs">Runs</h2>',
         _render_table(_count_runs(frame)),
         '<h2 id="provenance">Provenance</h2>',

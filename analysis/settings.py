@@ -199,7 +199,7 @@ def describe_training(frame: pl.DataFrame, *columns: str) -> str:
     ]
     if runs["scored"].unique().to_list() == ["answer"]:
         words.append("loss on answers alone")
-    rates = _format_range(runs["learning_rate"], lambda rate: f"{rate:.2g}")
+    rates = _format_range(runs["learning_rate"], lambda rate: f"{rate:.3g}")
     noun = "seed" if seeds.max() == 1 else "seeds"
     words += [f"learning rate {rates}", f"{_format_range(seeds, str)} {noun} a cell"]
     configs = [read_fields(config) for config in runs["config"]]

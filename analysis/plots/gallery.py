@@ -24,6 +24,7 @@ from analysis.settings import (
     describe_training,
     settings_of,
 )
+from analysis.superseded import keep_tuned_rates
 
 Drawn = tuple[Figure, pl.DataFrame]
 Draw = Callable[[pl.DataFrame], Drawn]
@@ -72,8 +73,13 @@ class Entry:
         return (self.draw.__doc__ or self.name).strip().partition("\n\n")[0]
 
     def pictures(self, frame: pl.DataFrame) -> tuple[list[Picture], list[str]]:
-        """A picture for each setting of finished runs, and why others have none."""
-        done = self.select_runs(drop_unreadable(frame))
+        """A picture for each setting of finished runs, and why others have none.
+
+        Of cells that were tuned, the runs at the tuned rate are drawn, as in answers.
+        """
+        readable = drop_unreadable(frame)
+        done = self.select_runs(readable)
+        done = keep_tuned_rates(done, readable.filter(IS_TRIAL))
         if done.is_empty():
             return [], [f"no finished run has {self.missing}"]
 

@@ -80,7 +80,7 @@ def _draw_panel(axes: Axes, table: pl.DataFrame) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     rates = table["learning_rate"].unique().sort().to_list()
-    names = [f"{rate:.2g}" for rate in rates]
+    names = [f"{rate:.3g}" for rate in rates]
     axes.set_xticks(rates, names, **style.slant(names))
     arms = arms_of(table)
     shifts = 10 ** style.spread_positions(len(arms), DODGE)

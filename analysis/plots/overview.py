@@ -17,6 +17,7 @@ from analysis.plots.gallery import Picture, draw_picture, draw_settings, picture
 from analysis.plots.learning_rates import rate_figure
 from analysis.selection import IS_TRIAL, drop_unreadable
 from analysis.settings import Setting, settings_of
+from analysis.superseded import keep_tuned_rates
 from analysis.views import Query, view
 
 
@@ -54,6 +55,7 @@ def all_pictures(
         pictures += drawn
         reasons += [f"rates are left out: {reason}" for reason in why]
         others = done.filter(~pl.col("run_id").is_in(drawn_runs), ~IS_TRIAL)
+        others = keep_tuned_rates(others, drop_unreadable(frame).filter(IS_TRIAL))
         for rows in others.sort("task").partition_by("task", maintain_order=True):
             drawn, why = overviews(rows)
             pictures += drawn

@@ -9,6 +9,7 @@ from analysis.collect import collect
 from analysis.contrasts import compute_contrasts
 from analysis.load_sweep import load_sweep, load_table, load_tables
 from analysis.parquet import write
+from analysis.plots.families import FIGURES
 from analysis.selection import IS_TRIAL
 from analysis.superseded import drop_superseded
 from analysis.views import Query, select, view
@@ -172,6 +173,22 @@ def test_plot_takes_tuned_rates_unless_rates_are_an_axis(tmp_path, heat):
         assert {arm: set(of) for arm, of in rates_by_arm.rows()} == every
     chosen = Query(where=[f"learning_rate={EARLIER},{CHOSEN}", "arm=n1"])
     assert select(frame, chosen).done["learning_rate"].n_unique() == 2
+
+
+def test_figures_and_report_draw_the_tuned_rates(tmp_path):
+    """Else each tuned arm is drawn alone, and arms together only at an untuned rate."""
+    results = write_mixed(tmp_path)
+    for name in ("made", "made-tuned"):  # figures want operations
+        frame = load_table(name, results)
+        by_operations = frame.filter(metric="exact_match").with_columns(
+            slice=pl.lit("operations=1")
+        )
+        write(pl.concat([frame, by_operations]), results / f"{name}.parquet")
+    pictures, _ = FIGURES["figure-8-polynomial"].pictures(load_tables(results))
+    (picture,) = pictures
+    means = picture.table.drop_nulls("mean").group_by("arm").agg(pl.col("mean").mean())
+    assert dict(means.rows()) == pytest.approx({"n1": 0.61, "n2": 0.51})
+    assert "learning rate 0.002 to 0.004" in picture.training
 
 
 def test_beside_a_rate_that_nothing_chooses_says_how_to_choose(tmp_path):
