@@ -25,7 +25,9 @@ def steps_to_measure(folder: Path, step: int | None, every: bool) -> list[int | 
     run.config()  # refuses what is no run folder
     saved = saved_steps(run)
     if not saved:
-        raise ValueError(f"{folder} has no checkpoint yet.")
+        raise ValueError(
+            f"{folder} has no checkpoint; the run's state is {run.state()}."
+        )
     return [*saved] if every else [step]
 
 

@@ -31,7 +31,9 @@ def restore(
     """
     steps = checkpoints.saved_steps(folder)
     if not steps:
-        raise ValueError(f"{folder.path} has no checkpoint yet.")
+        raise ValueError(
+            f"{folder.path} has no checkpoint; the run's state is {folder.state()}."
+        )
     if step is not None and step not in steps:
         raise ValueError(
             f"{folder.path} has no checkpoint at step {step}; it has {steps}."

@@ -15,6 +15,7 @@ from synth.metrics import SCHEMA
 from synth.objectives.chain import ChainConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.transfer import TransferConfig
+from synth.probes.probe_files import steps_to_measure
 from synth.run import vocabulary_file
 from synth.run.finding import find_run
 from synth.tasks.repeats import RepeatsConfig
@@ -196,6 +197,20 @@ def test_a_run_that_did_not_end_raises(tmp_path):
 
     with pytest.raises(RuntimeError, match=r"is failed: Stop"):
         synth.train(tiny_run(), runs=tmp_path, progress=stop)
+
+
+def test_a_run_without_a_checkpoint_says_its_state(tmp_path):
+    config = tiny_run(learning_rate=1e30, clip_norm=1e30)
+    with pytest.raises(RuntimeError, match="not finite"):
+        quietly(config, tmp_path)
+    folder = tmp_path / "runs" / config.run_id
+    said = pytest.raises(
+        ValueError, match="has no checkpoint; the run's state is failed"
+    )
+    with said:
+        load(folder).model  # noqa: B018
+    with said:
+        steps_to_measure(folder, None, every=True)
 
 
 def test_the_symbols_of_every_task_read_back():
