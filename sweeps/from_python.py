@@ -6,10 +6,12 @@ from pathlib import Path
 from sweeps.inline import InThisProcess
 from sweeps.launch import LaunchOptions, launch
 from sweeps.launch_display import Display
+from sweeps.survey import survey
 from sweeps.sweep import Sweep
 from synth.identity import require
 from synth.run.execution import Execution
 from synth.run.progress import Outcome
+from synth.run.states import TROUBLED
 
 
 def train_here(
@@ -23,18 +25,27 @@ def train_here(
     """Train what is missing of a sweep, with its run folders in `folder`.
 
     Finished runs are skipped and stopped runs continue, as with `python -m sweeps run`.
-    In a notebook the progress table is drawn below the cell.
+    In a notebook the progress table is drawn below the cell. Returned are the outcomes of
+    the runs that were trained, then of those that failed or were damaged before: they
+    are left alone.
 
     Raises `ValueError` for an unknown scale or an impossible run, or if another version
     of the code began some of the runs.
     """
     require(isinstance(sweep, Sweep), "sweep", "a function under @sweep", sweep)
-    return launch(
+    configs, root = sweep(scale or sweep.scales[0]), Path(folder)
+    trained = launch(
         sweep.name,
-        sweep(scale or sweep.scales[0]),
-        Path(folder),
+        configs,
+        root,
         InThisProcess(),
         LaunchOptions(execution=execution or Execution()),
         Display(quiet=quiet),
         sweep.metric,
     )
+    known = {outcome.run_id for outcome in trained}
+    return trained + [
+        Outcome(run.run_id, run.state, run.error or run.state)
+        for run in survey(root, configs).runs
+        if run.state in TROUBLED and run.run_id not in known
+    ]
