@@ -167,7 +167,8 @@ def as_text(
 ) -> str:
     """The states of the runs, as text."""
     counts = format_counts(standings.counts)
-    lines = [f"{title}: {len(standings.runs)} runs: {counts}  ({standings.root})"]
+    counts = f"{len(standings.runs)} runs: {counts}" if counts else "no runs"
+    lines = [f"{title}: {counts}  ({standings.root})"]
     for kind, count in standings.errors().most_common():
         lines.append(f"  {count} x {kind}")
     first = standings.first_error

@@ -55,7 +55,7 @@ def folder_of_runs(name: str) -> Path | None:
     from sweeps.catalogue import CATALOGUE
 
     path = Path(name)
-    if name in CATALOGUE or not path.is_dir():
+    if not name or name in CATALOGUE or not path.is_dir():
         return None
     if (path / "config.json").is_file():
         raise ValueError(_one_run(path.absolute()))

@@ -277,6 +277,13 @@ def test_a_folder_of_runs_is_not_tuned(tmp_path, verb, capsys):
     assert {path.name for path in tmp_path.iterdir()} == {"mine"}
 
 
+def test_an_empty_name_is_no_folder_and_an_empty_folder_has_no_runs(tmp_path, capsys):
+    assert main(["status", ""]) == 2
+    assert "No sweep is called ''" in capsys.readouterr().err
+    assert main(["status", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path.name}: no runs  ({tmp_path})\n"
+
+
 @pytest.mark.parametrize("name", ["/nope", "a/b", "../x", "./ü n"])
 @pytest.mark.parametrize("verb", ["status", "retry", "plan", "tune", "show"])
 def test_a_path_to_nothing_is_called_so(name, verb, monkeypatch, tmp_path, capsys):
