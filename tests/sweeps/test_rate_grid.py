@@ -69,6 +69,7 @@ def test_sensitivity_is_the_most_that_is_lost_within_a_factor_of_three():
     )
     losses = curve(-0.5, -0.8, -0.3, rates=(1e-3, 4e-3, 8e-3), better="lower")
     assert losses.sensitivity == pytest.approx(found.sensitivity)
+    assert curve(0.7, 0.2, 0.8, 0.6).sensitivity == pytest.approx(0.6)  # a dip inside
     assert curve(0.8, 0.8, 0.8).sensitivity == 0.0
     assert curve(0.2, 0.8, None).sensitivity is None  # diverges at twice the best rate
     wide = curve(0.2, 0.8, None, rates=(1e-3, 4e-3, 2e-2))
