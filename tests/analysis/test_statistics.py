@@ -61,3 +61,6 @@ def test_over_seeds_golden():
     assert found["seeds"].to_list() == [2, 2, 0]
     assert found["high"][0] == pytest.approx(0.2 + 12.7062 * 0.1, abs=1e-4)
     assert found["low"][2] is None
+    shares, one = over_seeds(frame, ["horizon"], True), mean_interval([0.1, 0.3], True)
+    assert (shares["low"][0], shares["high"][0]) == pytest.approx((one.low, one.high))
+    assert found["low"][0] < 0 < shares["low"][0]
