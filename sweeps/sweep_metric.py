@@ -4,7 +4,8 @@ It is written `[mean:][SUITE/]METRIC[/SLICE]`. A metric alone means the whole of
 test set that has it, or else its slice of the next token. Where nobody names one, it is
 the first that the task declares, on the part that says whether it was learned. With
 `mean:` it is the mean over a run's evaluations, else the last one: where all runs learn
-a task in the end, only how soon they do tells them apart.
+a task in the end, only how soon they do tells them apart. `mean:` alone is that of the
+task's own metric.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +38,12 @@ def default_metric(task: TaskConfig) -> str:
     return "/".join(filter(None, (first.name, first.part))) if first else ""
 
 
+def _with_default(metric: str, task: TaskConfig) -> tuple[str, str]:
+    """`split_mean`, with the default of the task where no metric is named."""
+    prefix, named = split_mean(metric)
+    return prefix, named or default_metric(task)
+
+
 def declared_metric(metric: str, task: TaskConfig | type[TaskConfig]) -> Metric | None:
     """What the metric of a sweep means; None if neither the task nor training has it."""
     names = [one.name for one in (*TRAINING_METRICS, *task.metrics)]
@@ -48,14 +55,15 @@ def validation_metric(
 ) -> tuple[str, Better]:
     """The name of a metric on validation data, and its direction.
 
-    An empty `metric` means the default of the run's task; `said_by` is who named it.
+    An empty `metric`, or `MEAN` alone, means the default of the run's task; `said_by` is
+    who named it.
 
     Raises `ValueError` when the task does not declare the metric, or declares it
     without a direction.
     """
     task = type(config.task)
     given = metric
-    prefix, metric = split_mean(metric or default_metric(config.task))
+    prefix, metric = _with_default(metric, config.task)
     metrics = {one.name: one.better for one in (*TRAINING_METRICS, *task.metrics)}
     if not metric:
         raise ValueError(
@@ -83,7 +91,7 @@ def measured_metric(metric: str, config: RunConfig) -> str:
 
     An empty `metric` means the default of the run's task.
     """
-    prefix, metric = split_mean(metric or default_metric(config.task))
+    prefix, metric = _with_default(metric, config.task)
     names = [one.name for one in (*TRAINING_METRICS, *config.task.metrics)]
     suite, name, slice_ = split_metric(metric, names)
     suite = suite_in(suite, config.split) if suite else ""

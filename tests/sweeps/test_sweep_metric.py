@@ -62,6 +62,8 @@ def test_the_mean_over_training_is_a_metric():
     assert value_of(scores_by_name(rows), "mean:excess_loss/broken") is None
     test_set = "mean:test/excess_loss/horizon=1,role=choice"
     assert validation_metric(test_set, config)[0].startswith("mean:validation/")
+    assert validation_metric("mean:", config) == (name, better)
+    assert measured_metric("mean:", config) == name
     with pytest.raises(ValueError, match="declares no metric 'lost'"):
         validation_metric("mean:lost", config)
 
