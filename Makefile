@@ -87,6 +87,7 @@ figures: $(READY) ## rebuild every figure from analysis/results/, without traini
 	$(RUN) -m analysis figures
 	$(RUN) -m analysis plot best-horizon-tuned --x tokens --metric test/excess_loss/horizon=1,role=choice --panel task.consequences
 	$(RUN) -m analysis plot repeats-depth-tuned --metric learned: --x scale
+	$(RUN) -m analysis compare cross-night-tuned --metric mean: --plot
 
 claims: $(READY) ## for each claim of the papers: supported, contradicted, undecided or not tested
 	$(RUN) -m analysis claims

@@ -131,10 +131,10 @@ def test_figures_draws_the_pictures_of_the_page_about_results():
     picture = r"!\[[^]]*\]\(results/(\S+)\.png\)\n\n\*(.+?)\*\n"
     captions = re.findall(picture, page, re.DOTALL)
     commands = {
-        name: re.findall(r"`python -m analysis (plot [^`]+)`", " ".join(text.split()))
+        name: re.findall(r"`python -m analysis ([^`]+)`", " ".join(text.split()))
         for name, text in captions
     }
-    assert {"best-horizon", "repeats-depth"} <= commands.keys()
+    assert {"best-horizon", "repeats-depth", "cross"} <= commands.keys()
     drawn = dry_run("figures").stdout
     for name, typed in commands.items():
         assert len(typed) == 1, name
