@@ -108,6 +108,17 @@ def test_the_ends_of_the_scale_are_named():
     assert at_ceiling["settled"] == "both at the ceiling"
 
 
+@pytest.mark.parametrize(
+    ("away", "floor", "ceiling"),
+    [(0.015, "both at the floor or below", "both at the ceiling"), (0.045, None, None)],
+)
+def test_an_end_of_the_scale_is_two_per_cent_wide(away, floor, ceiling):
+    """The scale goes from 0.1 to 1."""
+    low, high = [0.1 + away] * 3, [1 - away] * 3
+    assert judge_differences(pairs(low, low), 0.9, MEASURE)["settled"] == floor
+    assert judge_differences(pairs(high, high), 0.9, MEASURE)["settled"] == ceiling
+
+
 def test_two_groups_are_at_an_end_only_with_all_their_seeds():
     first, ceiling = [0.3] * 6 + [1.0] * 7, [1.0] * 13
     assert judge_differences(pairs(first, ceiling), 0.9, MEASURE)["settled"] is None
