@@ -33,13 +33,15 @@ def train_here(
     of the code began some of the runs.
     """
     require(isinstance(sweep, Sweep), "sweep", "a function under @sweep", sweep)
+    options = execution or Execution()
+    require(isinstance(options, Execution), "execution", "an Execution", execution)
     configs, root = sweep(scale or sweep.scales[0]), Path(folder)
     trained = launch(
         sweep.name,
         configs,
         root,
         InThisProcess(),
-        LaunchOptions(execution=execution or Execution()),
+        LaunchOptions(execution=options),
         Display(quiet=quiet),
         sweep.metric,
     )

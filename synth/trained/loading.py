@@ -71,12 +71,13 @@ def train(
     in a notebook or on a terminal.
 
     Raises `ValueError` when the task has no data for the run, such as a corpus that cannot
-    be read; nothing is written then. Raises `RuntimeError` when the run failed, was
+    be read, or when `config` is no `RunConfig`; nothing is written then. Raises `RuntimeError` when the run failed, was
     interrupted, or is trained by another process; says which. After an interruption the
     same call goes on.
     """
     from synth.training import train as train_pack  # not needed to read a run
 
+    require(isinstance(config, RunConfig), "config", "a RunConfig", config)
     if isinstance(progress, bool):
         shown = shown_on(Screen()) if progress else None
     else:
@@ -175,8 +176,12 @@ class Run:
         return torch.tensor([ids], device=self.device)
 
     def text(self, tokens: Tensor | Sequence[int]) -> str:
-        """The text of token ids, (T,) or (1, T)."""
+        """The text of token ids, (T,) or (1, T).
+
+        Raises `ValueError` for an id that the vocabulary does not have.
+        """
         ids = torch.as_tensor(tokens)
+        _require_ids(ids, len(self.tokenizer))
         return self.tokenizer.decode(ids.reshape(-1).tolist())
 
     @torch.no_grad()
@@ -276,6 +281,10 @@ class Run:
         model = self.model
         if not 1 <= head <= model.num_heads:
             raise ValueError(f"head must be from 1 to {model.num_heads}; got {head}.")
+        is_batch = isinstance(tokens_BT, Tensor) and tokens_BT.ndim == 2
+        shape = "token ids of shape (B, T), as run.tokens(text) gives"
+        require(is_batch, "tokens_BT", shape, tokens_BT)
+        _require_ids(tokens_BT, model.vocab_size)
         tokens_KBT = tokens_BT.to(self.device)[None]
         x_KBTD = model.embed(tokens_KBT)
         yield "embedding", x_KBTD[0]
@@ -307,3 +316,9 @@ class Run:
         """The model and the step of its checkpoint."""
         size = len(self.tokenizer)
         return restore(self.folder, self.config, size, self.device, self._wanted_step)
+
+
+def _require_ids(tokens: Tensor, count: int) -> None:
+    """Refuse ids outside a vocabulary of `count` tokens."""
+    inside = not tokens.numel() or (tokens.min() >= 0 and tokens.max() < count)
+    require(bool(inside), "token ids", f"from 0 to {count - 1}", tokens.tolist())

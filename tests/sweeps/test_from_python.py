@@ -32,3 +32,13 @@ def test_runs_that_are_left_alone_are_returned(tmp_path):
 def test_what_is_no_sweep_is_refused_in_words(tmp_path, given):
     with pytest.raises(ValueError, match="sweep must be a function under @sweep; got"):
         train_here(given, tmp_path)
+
+
+def test_options_of_training_are_an_execution(tmp_path):
+    @sweep(scales=("quick",))
+    def mine(scale):
+        return [tiny_run()]
+
+    with pytest.raises(ValueError, match="execution must be an Execution; got "):
+        train_here(mine, tmp_path, execution={"threads": 1})
+    assert not list(tmp_path.iterdir())

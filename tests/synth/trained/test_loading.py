@@ -130,6 +130,14 @@ def test_logits_states_and_attention_are_those_of_the_model(objective, tmp_path)
             assert not weights_BHTT.triu(1).any()
     with pytest.raises(ValueError, match="head must be from 1 to"):
         run.logits(tokens_BT, 9)
+    with pytest.raises(ValueError, match=r"of shape \(B, T\), as run\.tokens\(text\)"):
+        run.logits("the hall")
+    with pytest.raises(ValueError, match=r"of shape \(B, T\)"):
+        run.hidden(tokens_BT[0])
+    for ids in (tokens_BT + 500, tokens_BT - 500):
+        for use in (run.attention, run.text):
+            with pytest.raises(ValueError, match="token ids must be from 0 to"):
+                use(ids)
 
 
 def test_a_mixer_without_attention_says_so(tmp_path):
@@ -185,6 +193,11 @@ def test_a_second_training_does_not_write_the_vocabulary_again(tmp_path):
     file.unlink()
     vocabulary_file.keep(run.folder, run.task)
     assert load(run.path).tokenizer.vocabulary == tuple(run.task.vocabulary)
+
+
+def test_training_takes_a_configuration(tmp_path):
+    with pytest.raises(ValueError, match="config must be a RunConfig; got 'repeats'"):
+        synth.train("repeats", runs=tmp_path)
 
 
 def test_a_run_that_did_not_end_raises(tmp_path):
