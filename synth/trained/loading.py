@@ -71,9 +71,9 @@ def train(
     in a notebook or on a terminal.
 
     Raises `ValueError` when the task has no data for the run, such as a corpus that cannot
-    be read, or when `config` is no `RunConfig`; nothing is written then. Raises `RuntimeError` when the run failed, was
-    interrupted, or is trained by another process; says which. After an interruption the
-    same call goes on.
+    be read, or when `config` is no `RunConfig`; nothing is written then. Raises
+    `RuntimeError` when the run failed, was interrupted, or is trained by another process;
+    says which. After an interruption the same call goes on.
     """
     from synth.training import train as train_pack  # not needed to read a run
 
