@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from sweeps.commands import HOW
-from sweeps.provenance import TypedCommand, commands_of
+from sweeps.provenance import TypedCommand, command_by_folder, commands_of
 from sweeps.selected_runs import option_of
 from synth.command_words import as_typed
 from synth.run.execution import Execution
@@ -27,8 +27,7 @@ def next_commands(
     waiting = any(counts[state] for state in resumable)
     troubled = any(counts[state] for state in TROUBLED)
     following = []
-    by_folder = TypedCommand("run", shlex.quote(str(standings.root)))
-    for typed in reversed(commands or [by_folder]):
+    for typed in reversed(commands or [command_by_folder(standings.root)]):
         verb = typed.verb
         if verb == "run" and troubled:  # of tune and search, a failed trial is a result
             following.append(as_typed(f"sweeps retry {typed.words}"))
@@ -45,7 +44,7 @@ def folder_commands(root: Path) -> list[TypedCommand]:
     commands = commands_of(root)
     if {typed.verb for typed in commands} == {"run"}:
         parts = {_split_words(typed)[0] for typed in commands}
-        words = f"{shlex.quote(str(root))} {how_launched(root)}".rstrip()
+        words = f"{command_by_folder(root).words} {how_launched(root)}".rstrip()
         commands = [TypedCommand("run", words)] if len(parts) > 1 else commands[-1:]
     return commands
 

@@ -44,7 +44,9 @@ class TypedCommand:
         """
         stored = commands_of(root)
         if stored[-1:] != [self]:
-            others = [one for one in stored if one not in (self, _by_folder(root))]
+            others = [
+                one for one in stored if one not in (self, command_by_folder(root))
+            ]
             values = {
                 "folder": str(root.resolve()),
                 "commands": [asdict(one) for one in (*others, self)],
@@ -65,13 +67,13 @@ def commands_of(root: Path) -> list[TypedCommand]:
         stored = json.loads((root / FOLDER / _TYPED).read_bytes())
         here = str(root.resolve())
         if stored.pop("folder", here) != here:
-            return [_by_folder(root)]
+            return [command_by_folder(root)]
         # Earlier versions stored one command.
         return [TypedCommand(**one) for one in stored.get("commands", [stored])]
     except (OSError, ValueError, TypeError, AttributeError):
         return []
 
 
-def _by_folder(root: Path) -> TypedCommand:
+def command_by_folder(root: Path) -> TypedCommand:
     """The command that trains the runs of a folder."""
     return TypedCommand("run", shlex.quote(str(root)))
