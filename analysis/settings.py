@@ -164,6 +164,17 @@ def name_settings(table: pl.DataFrame, labels: dict[str, str]) -> pl.DataFrame:
     return table.with_columns(pl.col("setting").replace(labels))
 
 
+def with_places(table: pl.DataFrame, *names: str) -> pl.DataFrame:
+    """Adds `place`: the task, with the values of the columns that vary within a task."""
+    varied = [
+        pl.when(pl.col(name).n_unique().over("task") > 1).then(pl.col(name))
+        for name in names
+    ]
+    return table.with_columns(
+        place=pl.concat_str("task", *varied, separator=" ", ignore_nulls=True)
+    )
+
+
 def append_label(text: str, label: str) -> str:
     """`text (label)`; the text alone where there is one setting, which has no label."""
     return f"{text} ({label})" if label else text

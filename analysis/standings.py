@@ -4,12 +4,12 @@ Each task has its own metric and is a family of tests of its own: Holm's correct
 the rows of a task.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
 
-from analysis.contrasts import Contrasts, compute_contrasts
+from analysis.contrasts import Contrasts
 from analysis.views import Query, select
 
 
@@ -51,26 +51,20 @@ def tasks_of(frame: pl.DataFrame, query: Query) -> list[str]:
 
 
 def compute_standings(
-    frame: pl.DataFrame,
-    query: Query,
-    vary: str = "arm",
-    baseline: str | None = None,
-    at: str | None = None,
-    beside: Sequence[str] = (),
+    tasks: Sequence[str], query: Query, compare: Callable[[Query], Contrasts]
 ) -> Standings:
-    """The contrasts of every task of the runs; see `contrasts.compute_contrasts`.
+    """The contrasts of each task: what `compare` answers to the query about its runs.
 
-    The metric of the query, or the first of each task if it names none. A task that cannot
-    be compared gets a note with the reason.
+    The metric is that of the query, or the first of each task if it names none. A task
+    that `compare` refuses with `ValueError` gets a note with the reason.
 
     Raises `ValueError` when no task can be compared.
     """
     found: dict[str, Contrasts] = {}
     notes = []
-    for task in tasks_of(frame, query):
-        of_task = replace(query, where=(*query.where, f"task={task}"))
+    for task in tasks:
         try:
-            one = compute_contrasts(frame, of_task, vary, baseline, at, beside)
+            one = compare(replace(query, where=(*query.where, f"task={task}")))
         except ValueError as error:
             notes.append(f"{task} is left out: {error}")
             continue

@@ -128,9 +128,18 @@ class Compare(MetricCommand):
         from analysis.standings import compute_standings, tasks_of
 
         frame = load_sweep(self.sweep, self.results)
-        asked = (frame, self.query, self.vary, self.baseline, self.at, self.beside)
-        one_task = len(tasks_of(frame, self.query)) == 1
-        found = compute_contrasts(*asked) if one_task else compute_standings(*asked)
+        tasks = tasks_of(frame, self.query)
+
+        def compare(query: Query) -> Contrasts:
+            return compute_contrasts(
+                frame, query, self.vary, self.baseline, self.at, self.beside
+            )
+
+        found = (
+            compare(self.query)
+            if len(tasks) == 1
+            else compute_standings(tasks, self.query, compare)
+        )
         notes = list(found.notes)
         if self.plot:
             from analysis.plots import style

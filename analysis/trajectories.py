@@ -22,7 +22,7 @@ from analysis.selection import (
     drop_unreadable,
     select_metric,
 )
-from analysis.settings import settings_of, with_setting
+from analysis.settings import settings_of, with_places, with_setting
 from analysis.statistics import share_interval
 from synth.families.family import members
 from synth.metrics import Metric, metric_of
@@ -168,13 +168,7 @@ def learned_matrix(frame: pl.DataFrame, in_a_row: int = IN_A_ROW) -> pl.DataFram
         for setting in settings_of(frame.filter(~IS_TRIAL, task=kind), "scale", "arm")
     }
     rows = rows.with_columns(pl.col("setting").replace(briefs))
-    differ = [
-        pl.when(pl.col(name).n_unique().over("task") > 1).then(pl.col(name))
-        for name in ("scale", "setting")
-    ]
-    return rows.with_columns(
-        place=pl.concat_str("task", *differ, separator=" ", ignore_nulls=True)
-    )
+    return with_places(rows, "scale", "setting")
 
 
 def timed_runs(

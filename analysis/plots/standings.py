@@ -14,6 +14,7 @@ from analysis.measures import Measure
 from analysis.plots import style
 from analysis.plots.forest import TOLD_APART
 from analysis.plots.gallery import annotate
+from analysis.settings import with_places
 from analysis.standings import Standings
 
 COLORS = dict(
@@ -28,14 +29,16 @@ LETTERS = 20
 
 
 def standings_figure(standings: Standings) -> tuple[Figure, pl.DataFrame]:
-    """A row for each value of the field, a column for each task, setting and size.
+    """A row for each value of the field, a column for each task and what varies in it.
 
     A cell has the difference from the baseline and its 95 % interval, and the colour of
     its result. The first row has the values of the baseline. Returns the figure and the
     table.
     """
-    table, first = _with_places(standings.table), standings.first
+    table, first = standings.table, standings.first
     column = first.column
+    beside = [name for name in ("where", "scale", "arm") if name in table.columns]
+    table = with_places(table, *(name for name in beside if name != column))
     places = table["place"].unique(maintain_order=True).to_list()
     values = sort_distinct(table[column])
     values = in_arm_order(values) if column == "arm" else values
@@ -84,17 +87,6 @@ def standings_figure(standings: Standings) -> tuple[Figure, pl.DataFrame]:
         "paired by data seed; p values after Holm in each task",
     )
     return figure, table
-
-
-def _with_places(table: pl.DataFrame) -> pl.DataFrame:
-    """Adds `place`: the task, with setting and size where they vary."""
-    several = [
-        pl.when(pl.col(name).n_unique().over("task") > 1).then(pl.col(name))
-        for name in ("where", "scale")
-        if name in table.columns
-    ]
-    place = pl.concat_str("task", *several, separator=", ", ignore_nulls=True)
-    return table.with_columns(place=place)
 
 
 def _better(measure: Measure) -> str:

@@ -1,6 +1,7 @@
 """Several tasks in one comparison: families of tests, tasks left out, the matrix."""
 
 import json
+from functools import partial
 
 import polars as pl
 import pytest
@@ -11,7 +12,8 @@ from analysis.contrasts import compute_contrasts
 from analysis.load_sweep import load_sweep
 from analysis.parquet import results_folder
 from analysis.plots.standings import COLORS, UNDECIDED, standings_figure
-from analysis.standings import compute_standings
+from analysis.settings import with_places
+from analysis.standings import compute_standings, tasks_of
 from analysis.views import Query
 
 TASKS = ["choice-points", "polynomial", "repeats"]
@@ -22,8 +24,13 @@ def cross():
     return load_sweep("cross-quick", results_folder())
 
 
+def standings(frame, query, **options):
+    compare = partial(compute_contrasts, frame, **options)
+    return compute_standings(tasks_of(frame, query), query, compare)
+
+
 def test_each_task_is_a_family_of_tests_of_its_own(cross):
-    found = compute_standings(cross, Query())
+    found = standings(cross, Query())
     assert list(found.by_task) == TASKS
     for task in TASKS:
         alone = compute_contrasts(cross, Query(where=(f"task={task}",))).table
@@ -33,7 +40,7 @@ def test_each_task_is_a_family_of_tests_of_its_own(cross):
 
 
 def test_a_reading_alone_means_the_first_metric_of_each_task(cross):
-    found = compute_standings(cross, Query(metric="mean:"))
+    found = standings(cross, Query(metric="mean:"))
     assert found.table["metric"].unique(maintain_order=True).to_list() == [
         "mean:test/excess_loss/horizon=1,role=choice",
         "mean:in_domain/exact_match",
@@ -53,18 +60,18 @@ def test_a_reading_alone_means_the_first_metric_of_each_task(cross):
 
 
 def test_a_task_that_cannot_be_compared_is_named(cross):
-    found = compute_standings(cross, Query(metric="in_domain/exact_match"))
+    found = standings(cross, Query(metric="in_domain/exact_match"))
     assert list(found.by_task) == ["polynomial"]
     left_out = [note for note in found.notes if " is left out: " in note]
     assert [note.partition(" ")[0] for note in left_out] == ["choice-points", "repeats"]
     with pytest.raises(
         ValueError, match=r"^No task can be compared\. choice-points is"
     ):
-        compute_standings(cross, Query(metric="no_such"))
+        standings(cross, Query(metric="no_such"))
 
 
 def test_cells_have_the_colour_of_their_result(cross):
-    found = compute_standings(cross, Query())
+    found = standings(cross, Query())
     figure, table = standings_figure(found)
     (axes,) = figure.axes
     assert table.height == len(axes.patches) == 12
@@ -80,6 +87,22 @@ def test_cells_have_the_colour_of_their_result(cross):
     assert [head[-1] for head in heads] == better
     texts = [text.get_text() for text in axes.texts]
     assert "-0.090\n[-0.100, -0.080]" in texts
+
+
+def test_columns_are_what_differs_besides_the_rows_of_the_matrix():
+    table = pl.DataFrame(
+        {"task": ["a", "a", "b"], "scale": ["1M", "3M", "1M"], "arm": ["n1"] * 3}
+    )
+    assert with_places(table, "scale", "arm")["place"].to_list() == [
+        "a 1M",
+        "a 3M",
+        "b",
+    ]
+    frame = load_sweep("repeats-depth-tuned", results_folder())
+    found = standings(frame, Query(metric="mean:"), vary="scale")
+    (axes,) = standings_figure(found)[0].axes
+    heads = [tick.get_text().split("\n")[0] for tick in axes.get_xticklabels()]
+    assert heads == ["repeats n1", "repeats n2", "repeats n2_added"]
 
 
 def test_the_command_compares_each_task_and_draws_the_matrix(tmp_path, capsys):
