@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 import tyro
 
 from slurm.job_record import RECORD, read_record
-from slurm.profile import available_profiles, load_profile
+from slurm.profile import available_profiles, load_profile, read_profile
 from slurm.sandbox import cluster
 from slurm.sandbox.cluster_files import DEFAULT_STATE, ClusterOptions
 from slurm.status import cancel
+from synth.cli.command_line import describe
 from synth.cli.run_names import OneRun, SomeRuns
 from synth.identity import require
 from synth.run.finding import MARKS
@@ -83,15 +84,23 @@ class Profiles:
     """A profile's name, or the path of its TOML file; all are listed without one."""
 
     def run(self) -> int:
-        """Print the profiles; an invalid one is an error."""
+        """Print the profiles; status 2 if one is invalid."""
         if self.name:
             for key, value in dataclasses.asdict(load_profile(self.name)).items():
                 print(f"{key:18} {value!r}")
             return 0
+        errors: list[str] = []
         for name, path in available_profiles().items():
-            load_profile(name)
-            print(f"{name:12} {path}")
-        return 0
+            mark = ""
+            try:
+                read_profile(path)
+            except (ValueError, OSError) as error:
+                errors.append(describe(error))
+                mark = "  (invalid)"
+            print(f"{name:12} {path}{mark}")
+        for words in errors:
+            print(f"error: {words}", file=sys.stderr)
+        return 2 if errors else 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from slurm.__main__ import main
 from slurm.profile import (
     SHIPPED,
     Profile,
@@ -169,6 +170,25 @@ def test_files_are_named_too(own_folder):
     (own_folder / "b.toml").write_text("time = 0\n")
     with pytest.raises(ValueError, match=r"b\.toml: profile 'b': time"):
         read_profile(own_folder / "b.toml")
+
+
+def test_the_list_goes_on_after_an_invalid_profile(own_folder, capsys):
+    (own_folder / "a.toml").write_text("time = 0\n")
+    (own_folder / "b.toml").write_text("partition = 'mine'\n")
+    (own_folder / "c.toml").write_text("partitoin = 'mine'\n")
+    assert main(["profiles"]) == 2
+    out, err = capsys.readouterr()
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert set(lines) == set(available_profiles())
+    assert [name for name in lines if "(invalid)" in lines[name]] == ["a", "c"]
+    first, second = err.splitlines()
+    assert first.startswith(
+        f"error: {own_folder / 'a.toml'}: profile 'a': time must be"
+    )
+    assert "has no key 'partitoin'. Did you mean 'partition'?" in second
+    for path in own_folder.iterdir():
+        path.unlink()
+    assert main(["profiles"]) == 0
 
 
 def test_unknown_profiles_are_refused_with_a_way_out():
