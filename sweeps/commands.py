@@ -236,7 +236,22 @@ class Retry(RunCommand):
         if self.only:
             configs = [by_id[run_id] for run_id in self.only]
             selected = replace(selected, configs=configs, left_out=0)
+        self._require_launched(selected)
         return self.train(selected, self.states)
+
+    def _require_launched(self, selected: SelectedRuns) -> None:
+        """Refuse runs of which none was ever launched: there is nothing to retry."""
+        from slurm.ledger import launch_folders
+        from sweeps.survey import survey
+
+        standings = survey(selected.root, selected.configs)
+        if standings.begun().runs or launch_folders(selected.root):
+            return
+        raise ValueError(
+            f"There is nothing to retry: none of the {len(selected.configs)} runs was "
+            f"launched in {selected.root}. To launch: {as_typed('sweeps run')} "
+            f"{self.words()}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

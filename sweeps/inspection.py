@@ -16,6 +16,7 @@ from sweeps.provenance import TypedCommand
 from sweeps.selected_runs import Choice, SweepSelection
 from sweeps.survey import folder_of_runs, last_metrics, survey
 from sweeps.sweep_lookup import sweeps_in_file
+from synth.cli.command_line import describe
 from synth.cli.run_names import OneRun
 from synth.command_words import as_typed
 from synth.identity import require
@@ -41,12 +42,18 @@ class List:
     """Print JSON."""
 
     def run(self) -> int:
-        """Print three lines a sweep, or one JSON object."""
+        """Print three lines a sweep, or one JSON object; status 2 if a scale fails."""
         from sweeps.catalogue import CATALOGUE
 
         listed = sweeps_in_file(self.file) if self.file else CATALOGUE
+        errors: list[str] = []
         for name, sweep in listed.items():
-            runs = {scale: len(sweep(scale)) for scale in sweep.scales}
+            runs = {}
+            for scale in sweep.scales:
+                try:
+                    runs[scale] = len(sweep(scale))
+                except (ValueError, OSError) as error:
+                    errors.append(describe(error))
             if self.json:
                 row = {
                     "name": name,
@@ -66,7 +73,9 @@ class List:
             if answers:
                 print(f"{'':<22} answers: {answers}")
             print(f"{'':<22} {figure}runs: {counts}")
-        return 0
+        for words in errors:
+            print(f"error: {words}", file=sys.stderr)
+        return 2 if errors else 0
 
 
 @dataclass(frozen=True, kw_only=True)

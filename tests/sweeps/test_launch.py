@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.__main__ import parse
+from sweeps.__main__ import main, parse
 from sweeps.executor import Work, check_folder
 from sweeps.launch_display import Display
 from sweeps.launch_progress import LaunchProgress
@@ -234,6 +234,44 @@ def test_python_takes_no_part_of_torch_to_look(tmp_path):
     subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True
     )
+
+
+def test_there_is_nothing_to_retry_before_a_launch(sweep_file, tmp_path):
+    path = sweep_file(seeds=1, layers=(3,))
+    part = (path, "--arms", "n1", "--workers", 0)
+    for more in ((), ("--dry-run",)):
+        err = call("retry", *part, *more, cwd=tmp_path, status=2)
+        assert "There is nothing to retry: none of the 1 runs was launched in" in err
+        assert f"To launch: python -m sweeps run {path} --arms n1 --workers 0" in err
+    assert not (tmp_path / "runs").exists()
+    call("run", *part, cwd=tmp_path)
+    # Once a part was launched, what is missing is trained as well.
+    call("retry", path, "--workers", 0, cwd=tmp_path)
+    assert len(list((tmp_path / "runs").glob("*/*/result.json"))) == 2
+
+
+def test_the_list_goes_on_after_a_sweep_that_fails(tmp_path, capsys):
+    own = """
+from sweeps.catalogue import CATALOGUE
+from sweeps.sweep import sweep
+
+@sweep(scales=("quick", "paper"))
+def broken(scale):
+    \"\"\"Fails at one scale.\"\"\"
+    return CATALOGUE["quick"]("quick") if scale == "quick" else [][0]
+
+@sweep(scales=("quick",))
+def whole(scale):
+    \"\"\"Works.\"\"\"
+    return CATALOGUE["quick"]("quick")
+"""
+    (tmp_path / "mine.py").write_text(own)
+    assert main(["list", str(tmp_path / "mine.py")]) == 2
+    out, err = capsys.readouterr()
+    assert [line.split()[-2] for line in out.splitlines()[1::2]] == ["quick", "quick"]
+    (line,) = err.splitlines()
+    assert line.startswith("error: Sweep 'broken' at scale 'paper' fails in ")
+    assert "(line 8): IndexError" in line
 
 
 @pytest.mark.parametrize("command", ["run", "plan", "status", "tune", "retry"])
