@@ -59,19 +59,27 @@ def status(call: Callable[[], int], mistakes: Mistakes = tuple) -> int:
     except BrokenPipeError:
         return READER_GONE if exit_status is None else exit_status
     except Exception as error:
-        from synth.families.own_errors import in_own_file
-
-        blamed = in_own_file(error)
-        if not (blamed or isinstance(error, (ValueError, OSError, *mistakes()))):
+        said = mistake(error, mistakes)
+        if said is None:
             raise
         what = "standard output: " if exit_status is not None else ""
-        _complain(f"error: {what}{blamed or describe(error)}")
+        _complain(f"error: {what}{said}")
         return 2
     except KeyboardInterrupt:
         _complain("interrupted")
         return 130
     finally:
         _flush_or_drop()
+
+
+def mistake(error: Exception, mistakes: Mistakes = tuple) -> str | None:
+    """What to tell the user whose mistake an error is; else `None`. See `status`."""
+    from synth.families.own_errors import in_own_file
+
+    blamed = in_own_file(error)
+    if blamed or isinstance(error, (ValueError, OSError, *mistakes())):
+        return blamed or describe(error)
+    return None
 
 
 def _complain(message: str) -> None:

@@ -10,14 +10,14 @@ python -m synth probe speculation runs/ID [runs/ID ...] --every-step
 
 import json
 import sys
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
 import tyro
 
+from synth.cli.command_line import mistake
 from synth.cli.moved import MovedFiles
 from synth.cli.run_names import SomeRuns
 from synth.config import check_examples
@@ -27,7 +27,7 @@ from synth.metrics import Measurement, Score, to_lines
 from synth.run.environment import require_device
 
 if TYPE_CHECKING:
-    from synth.probes.probe_files import ProbedStep
+    from synth.probes.law import LawOptions, LawReport
     from synth.trained.loading import Run
 
 
@@ -52,9 +52,40 @@ class Options(MovedFiles):
     def check(self) -> None:
         """Refuse impossible options before anything is loaded."""
         require(self.save or not self.quiet, "--quiet", "with --save", self.quiet)
+        if self.every_step and self.step is not None:
+            raise ValueError("Give either --step or --every-step.")
         for name in self.counts:
             check_examples(f"--{name.replace('_', '-')}", getattr(self, name))
         require_device(self.device)
+
+    def measure_each(
+        self,
+        probe: str,
+        folders: Sequence[Path],
+        measure: Callable[[Path, int | None], list[Measurement]],
+    ) -> int:
+        """Measure the checkpoints of each run, and save the numbers run by run.
+
+        A run that cannot be measured does not stop the others: it is named at the end,
+        nothing of it is saved, and the status is 2.
+        """
+        from synth.probes import probe_files
+
+        errors: list[str] = []
+        for folder in folders:
+            try:
+                steps = probe_files.steps_to_measure(folder, self.step, self.every_step)
+                rows = [row for step in steps for row in measure(folder, step)]
+                if self.save:
+                    probe_files.save(probe, folder, rows)
+            except Exception as error:
+                said = mistake(error)
+                if said is None:
+                    raise
+                errors.append(said if folder.name in said else f"{folder}: {said}")
+        for words in errors:
+            print(f"error: {words}", file=sys.stderr)
+        return 2 if errors else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +126,7 @@ class Law(Options, SomeRuns):
 
     def run_command(self) -> int:
         """Measure and print."""
-        from synth.probes import probe_files
-        from synth.probes.law import LawOptions, measure_law, residual_floor
-        from synth.probes.law_table import law_table
-        from synth.tasks.exact import ExactTask
+        from synth.probes.law import LawOptions, measure_law
 
         self.check()
         if bool(self.names) == bool(self.model):
@@ -112,43 +140,44 @@ class Law(Options, SomeRuns):
             classes=self.classes,
             lens=self.lens,
         )
-        measured: dict[Path, list[Measurement]] = defaultdict(list)
-        for label, source, task, probed in self._sources():
-            floor = None
-            if isinstance(task, ExactTask) and self.data == "test":
-                floor = residual_floor(task, source.rows)
-            report = measure_law(source, options, floor)
-            if probed is not None:
-                measured[probed.folder] += probed.rows(report.scores())
-            if self.quiet:
-                continue
-            if self.json:
-                print(json.dumps(label | report.to_dict(), allow_nan=False))
-            else:
-                print(law_table(label, report))
-        if self.save:
-            probe_files.save("law", measured)
-        return 0
-
-    def _sources(
-        self,
-    ) -> Iterator[tuple[dict[str, Any], Any, Any, "ProbedStep | None"]]:
-        """Label, states, and for a run its task and checkpoint."""
         if self.model is not None:
-            yield {"model": self.model}, self._language_model(), None, None
-            return
-        from synth.probes.layer_states import RunStates, load_readable, task_rows
-        from synth.probes.probe_files import ProbedStep, steps_to_measure
+            report = measure_law(self._language_model(), options)
+            self._print({"model": self.model}, report)
+            return 0
 
-        for run in self.find():
-            for wanted in steps_to_measure(run, self.step, self.every_step):
-                found = load_readable(run, wanted, self.device, self.moved())
-                context = found.config.training.context
-                rows = task_rows(found.task, self.data, self.examples, context)
-                label = {"run_id": found.run_id, "step": found.step}
-                states = RunStates(found.model, rows, self.norm, self.last)
-                probed = ProbedStep(found.path, found.config, found.step)
-                yield label, states, found.task, probed
+        def measure(folder: Path, step: int | None) -> list[Measurement]:
+            return self._measure_run(folder, step, options)
+
+        return self.measure_each("law", self.find(), measure)
+
+    def _measure_run(
+        self, folder: Path, step: int | None, options: "LawOptions"
+    ) -> list[Measurement]:
+        """Measure a checkpoint of a run and print its report; returns the numbers."""
+        from synth.probes.law import measure_law, residual_floor
+        from synth.probes.layer_states import RunStates, load_readable, task_rows
+        from synth.probes.probe_files import ProbedStep
+        from synth.tasks.exact import ExactTask
+
+        run = load_readable(folder, step, self.device, self.moved())
+        context = run.config.training.context
+        rows = task_rows(run.task, self.data, self.examples, context)
+        states = RunStates(run.model, rows, self.norm, self.last)
+        floor = None
+        if isinstance(run.task, ExactTask) and self.data == "test":
+            floor = residual_floor(run.task, rows)
+        report = measure_law(states, options, floor)
+        if not self.quiet:
+            self._print({"run_id": run.run_id, "step": run.step}, report)
+        return ProbedStep(run.path, run.config, run.step).rows(report.scores())
+
+    def _print(self, label: dict[str, Any], report: "LawReport") -> None:
+        from synth.probes.law_table import law_table
+
+        if self.json:
+            print(json.dumps(label | report.to_dict(), allow_nan=False))
+        else:
+            print(law_table(label, report))
 
     def _language_model(self) -> Any:
         from synth.probes.language_models import (
@@ -182,24 +211,20 @@ class RunProbe(Options, SomeRuns):
 
     def run_command(self) -> int:
         """Measure at each checkpoint and print."""
-        from synth.probes import probe_files
-        from synth.probes.layer_states import load_readable
-
         self.check()
-        measured: dict[Path, list[Measurement]] = defaultdict(list)
-        for folder in self.find():
-            steps = probe_files.steps_to_measure(folder, self.step, self.every_step)
-            for wanted in steps:
-                run = load_readable(folder, wanted, self.device, self.moved())
-                probed = probe_files.ProbedStep(run.path, run.config, run.step)
-                rows = probed.rows(self.scores(run))
-                measured[run.path] += rows
-                if not self.quiet:
-                    text = to_lines(rows).rstrip() if self.json else None
-                    print(text or probe_files.as_text(rows))
-        if self.save:
-            probe_files.save(self.name, measured)
-        return 0
+        return self.measure_each(self.name, self.find(), self._measure_run)
+
+    def _measure_run(self, folder: Path, step: int | None) -> list[Measurement]:
+        """Measure a checkpoint of a run and print its numbers; returns them."""
+        from synth.probes.layer_states import load_readable
+        from synth.probes.probe_files import ProbedStep, as_text
+
+        run = load_readable(folder, step, self.device, self.moved())
+        rows = ProbedStep(run.path, run.config, run.step).rows(self.scores(run))
+        if not self.quiet:
+            text = to_lines(rows).rstrip() if self.json else None
+            print(text or as_text(rows))
+        return rows
 
     def scores(self, run: "Run") -> list[Score]:
         """The numbers of one checkpoint."""

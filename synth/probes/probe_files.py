@@ -1,6 +1,6 @@
 """Which checkpoints a probe measures, and the files that its numbers go to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,8 @@ from synth.run.store import RunFolder
 def steps_to_measure(folder: Path, step: int | None, every: bool) -> list[int | None]:
     """The chosen checkpoint of a run (None: its newest whole one), or all in order.
 
-    Raises `ValueError` when the folder holds no run or no checkpoint, or when both are
-    asked for.
+    Raises `ValueError` when the folder holds no run or no checkpoint.
     """
-    if every and step is not None:
-        raise ValueError("Give either --step or --every-step.")
     folder = find_run(folder).resolve()
     run = RunFolder(folder.parent, folder.name)
     run.config()  # refuses what is no run folder
@@ -46,10 +43,9 @@ class ProbedStep:
         return [Measurement.of(score, run_id, self.step, tokens) for score in scores]
 
 
-def save(probe: str, measured: Mapping[Path, Sequence[Measurement]]) -> None:
-    """Write one file into each run's folder, replacing that of an earlier call."""
-    for folder, rows in measured.items():
-        write_atomically(folder / f"probe-{probe}.jsonl", to_lines(rows).encode())
+def save(probe: str, folder: Path, rows: Sequence[Measurement]) -> None:
+    """Write one file into a run's folder, replacing that of an earlier call."""
+    write_atomically(folder / f"probe-{probe}.jsonl", to_lines(rows).encode())
 
 
 def as_text(rows: list[Measurement]) -> str:

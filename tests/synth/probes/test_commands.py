@@ -1,6 +1,7 @@
 """`python -m synth probe`: what it prints, and what it refuses."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -101,7 +102,7 @@ def test_a_gpu_that_is_not_there_is_said(capsys, run_folder, probe):
     status, _, err = run(capsys, probe, run_folder, "--device", "cuda")
     assert (status, err) == (
         2,
-        "error: --device cuda: torch finds no GPU here. Use cpu.\n",
+        "error: device 'cuda': torch finds no GPU here. Use 'cpu'.\n",
     )
 
 
@@ -132,6 +133,26 @@ def test_mistakes_end_in_one_message(capsys, run_folder, arguments, message):
     status, _, err = run(capsys, *(a.format(run=run_folder) for a in arguments))
     assert status == 2
     assert message in err
+
+
+def test_a_run_that_cannot_be_measured_does_not_stop_the_others(
+    capsys, run_folder, next_token_folder, tmp_path
+):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    shutil.copy(run_folder / "config.json", empty)
+    folders = (run_folder, empty, next_token_folder)
+    for probe, *few in (("induction",), ("law", "--examples", 20)):
+        status, out, err = run(capsys, probe, *folders, *few, "--save", "--json")
+        assert status == 2
+        (line,) = err.splitlines()
+        assert line.startswith(f"error: {empty} has no checkpoint")
+        ids = {json.loads(line)["run_id"] for line in out.splitlines()}
+        assert ids == {run_folder.name, next_token_folder.name}
+        for folder in folders:
+            saved = folder / f"probe-{probe}.jsonl"
+            assert saved.exists() == (folder != empty)
+            saved.unlink(missing_ok=True)
 
 
 def test_induction_of_several_runs(capsys, run_folder, next_token_folder):
