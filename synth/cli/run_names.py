@@ -8,6 +8,8 @@ import tyro
 
 from synth.run.finding import MARKS, find_run, find_runs
 
+OPTION = "--runs "
+"""How a command names the folder to search, before its value."""
 FITS = "an id, its beginning, the path of a folder, or a quoted pattern"
 SeveralRuns = Annotated[
     tuple[str, ...],
@@ -37,7 +39,7 @@ class OneRun(_BelowRuns):
 
     def find(self, marks: tuple[str, ...] = MARKS) -> Path:
         """The folder of the run; `ValueError` when none or several fit."""
-        return find_run(self.name, self.runs, marks)
+        return find_run(self.name, self.runs, marks, OPTION)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,4 +52,4 @@ class SomeRuns(_BelowRuns):
         """The folders of the runs; `ValueError` when a name fits none."""
         if not self.names:
             raise ValueError(f"RUN must be given at least once: {FITS}.")
-        return find_runs(self.names, self.runs, marks)
+        return find_runs(self.names, self.runs, marks, OPTION)

@@ -34,7 +34,8 @@ class Generate(OneRun, MovedFiles):
     seed: int = 0
     """Seed of the samples."""
     count: int = 1
-    """Samples after the prompt, or questions of the test set."""
+    """Samples after the prompt (with --temperature or --top-k), or questions of the test
+    set."""
     step: int | None = None
     """Checkpoint step; the newest one if not given."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -48,13 +49,7 @@ class Generate(OneRun, MovedFiles):
         from synth.trained.loading import load
 
         require_device(self.device)
-        run = load(
-            self.name,
-            step=self.step,
-            device=self.device,
-            moved=self.moved(),
-            runs=self.runs,
-        )
+        run = load(self.find(), step=self.step, device=self.device, moved=self.moved())
         written = run.generate(
             self.prompt,
             most=self.most,
@@ -124,7 +119,7 @@ class Export(OneRun):
         from synth.export.llama import export
         from synth.trained.loading import load
 
-        run = load(self.name, step=self.step, runs=self.runs)
+        run = load(self.find(), step=self.step)
         export(run, self.folder)
         print(f"{run.run_id} at step {run.step}: {self.folder}")
         return 0

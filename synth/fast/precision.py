@@ -82,13 +82,13 @@ def advice(precision: str, form: StepForm, device: str, width: int) -> str | Non
         return (
             "TrainingConfig.precision is 'bf16', but a step in bf16 runs at about "
             f"{speed:.1f} x the speed of fp32 on this CPU. The run keeps bf16, which is "
-            "part of its identity; --precision fp32 would be another run, and a faster "
+            "part of its identity; precision 'fp32' would be another run, and a faster "
             "one here."
         )
     if precision == "fp32" and speed >= WORTH_SAYING:
         return (
             f"A step in bf16 runs at about {speed:.1f} x the speed of fp32 on this CPU. "
-            "The run keeps fp32, which is part of its identity; --precision bf16 would "
+            "The run keeps fp32, which is part of its identity; precision 'bf16' would "
             "be another run, and a faster one here."
         )
     return None

@@ -83,7 +83,8 @@ def refuse_other_code(root: Path, configs: Sequence[RunConfig]) -> None:
             f"{len(other)} unfinished runs were begun by other code than this (the "
             f"first: {run_id}, {differs}). Going on would "
             "mix two versions in one run. Check that code out again, or move the "
-            "folders away to train them afresh, or accept it with --accept-code-change."
+            "folders away to train them afresh, or accept it with --accept-code-change "
+            "(in Python: execution=Execution(accept_code_change=True))."
         )
 
 

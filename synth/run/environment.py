@@ -22,7 +22,7 @@ def require_device(device: str) -> None:
         import torch
 
         if not torch.cuda.is_available():
-            raise ValueError("--device cuda: torch finds no GPU here. Use cpu.")
+            raise ValueError("device 'cuda': torch finds no GPU here. Use 'cpu'.")
 
 
 def capture(

@@ -15,11 +15,13 @@ def find_run(
     name: str | os.PathLike[str],
     runs: Path = Path("runs"),
     marks: Sequence[str] = MARKS,
+    option: str = "runs=",
 ) -> Path:
     """The folder of the one run that `name` fits.
 
     A path from here comes first, then names of folders below `runs`, two levels deep. A
-    pattern (`*`, `?`, `[...]`) and the beginning of an id must fit a single run.
+    pattern (`*`, `?`, `[...]`) and the beginning of an id must fit a single run. Errors
+    call `runs` what the caller's user types for it, `option`.
 
     Raises `ValueError` when no run fits, or several do; names the first of them.
     """
@@ -42,7 +44,7 @@ def find_run(
         there = f"There are {_few(known)}" if known else "There are none"
         what = f"fits no run below {runs}. {there}"
     raise ValueError(
-        f"{word!r} {what}. Give a whole run id, or the path of its folder (--runs "
+        f"{word!r} {what}. Give a whole run id, or the path of its folder ({option}FOLDER "
         "searches another one)."
     )
 
@@ -57,7 +59,10 @@ def _few(folders: Sequence[Path]) -> str:
 
 
 def find_runs(
-    names: Sequence[str], runs: Path = Path("runs"), marks: Sequence[str] = MARKS
+    names: Sequence[str],
+    runs: Path = Path("runs"),
+    marks: Sequence[str] = MARKS,
+    option: str = "runs=",
 ) -> list[Path]:
     """The folders of the runs that `names` fit, each once.
 
@@ -75,7 +80,7 @@ def find_runs(
         several = [path for path in inside if not _is_run(path.parent, marks)]
         if not several and glob.has_magic(word):
             several = sorted(_matches(word, runs, marks))
-        for folder in several or [find_run(word, runs, marks)]:
+        for folder in several or [find_run(word, runs, marks, option)]:
             folders.setdefault(folder.resolve(), folder)
     return list(folders.values())
 

@@ -160,7 +160,7 @@ class RunningText(Task):
             raise ValueError(
                 f"{self.config.corpus!r} has too few documents to hold some out "
                 f"(documents by split: {counts}; a hash of the title or text holds one "
-                "in twenty out). Use --hold-out tail, or add documents: a .txt is one "
+                "in twenty out). Set hold_out to 'tail', or add documents: a .txt is one "
                 "document unless lines of <|endoftext|> divide it."
             )
         return splits["train"], splits[self.split]
@@ -190,7 +190,7 @@ class RunningText(Task):
             raise ValueError(
                 f"{self.config.corpus!r}: its held-out text has {len(test.tokens_S)} "
                 f"tokens, fewer than TextConfig.evaluation_length = {length}. Use a "
-                "longer text, or a smaller --evaluation-length."
+                "longer text, or a smaller evaluation_length."
             )
         start = generator(0, "text", self.split).integers(0, last + 1, examples)
         first_S = first_tokens(test.starts_D)

@@ -22,6 +22,7 @@ from synth.models.heads import HeadStack
 from synth.models.layer import Layer
 from synth.models.mixers.attention import Attention
 from synth.run import vocabulary_file
+from synth.run.environment import require_device
 from synth.run.execution import Execution
 from synth.run.finding import find_run
 from synth.run.progress import Progress, Screen, shown_on
@@ -51,8 +52,8 @@ def load(
     lie now, by field (`corpus`, `books`, `tokenizer_file`); only evaluation and new
     samples of text read them.
 
-    Raises `ValueError` when no run or several fit, or the folder cannot be used; says
-    why.
+    Raises `ValueError` when no run or several fit, the folder cannot be used, or there is
+    no such device; says why.
     """
     return Run(find_run(name, Path(runs)), step, device, moved)
 
@@ -104,6 +105,7 @@ class Run:
         self.folder = RunFolder(self.path.parent, self.path.name)
         self.config = with_files_at(self.folder.config(), moved)
         self.device = torch.device(device)
+        require_device(self.device.type)
         self._wanted_step = step
 
     def __repr__(self) -> str:
@@ -246,7 +248,8 @@ class Run:
         likeliest token is taken; with `top_k` alone, the number of likeliest tokens to
         draw from, it is 1. Sample i of a `seed` is the same whatever `count` is.
 
-        Raises `ValueError` when the prompt cannot be read, or a text has none.
+        Raises `ValueError` when the prompt cannot be read, a text has none, or several
+        greedy answers to one prompt are asked for, which would all be the same.
         """
         for name, value in (("most", most), ("count", count)):
             check_examples(name, value)
@@ -265,6 +268,11 @@ class Run:
             raise ValueError(f"{self.run_id} is on text: give it a prompt.")
         else:
             sets = [None]
+        if sampling is None and prompt is not None and count > 1:
+            raise ValueError(
+                f"count is {count}, but at temperature 0 a prompt has one continuation, "
+                "the greedy one. Give a temperature (0.8, say) or top_k to draw several."
+            )
         written: list[Written] = []
         for chosen in sets:
             samples = 1 if ids is None else count

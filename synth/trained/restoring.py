@@ -62,8 +62,8 @@ def restore(
 def with_files_at(config: RunConfig, moved: Mapping[str, str]) -> RunConfig:
     """The configuration with other places of its task's files, by field name.
 
-    Raises `ValueError`, naming an option that does not apply to the run, or files of
-    other content.
+    Raises `ValueError`, naming a field that the run does not have, or files of other
+    content.
     """
     task: Any = config.task
     for name, path in moved.items():
@@ -71,8 +71,7 @@ def with_files_at(config: RunConfig, moved: Mapping[str, str]) -> RunConfig:
             getattr(task, "tokenizer", None) if name == "tokenizer_file" else task
         )
         if not getattr(owner, name, ""):
-            option = f"--{name.replace('_', '-')}"
-            raise ValueError(f"{option} has no meaning: the run was made without one.")
+            raise ValueError(f"{name} has no meaning: the run was made without one.")
         changed = replace(owner, **{name: path})
         whole = owner is task
         task = changed if whole else replace(task, tokenizer=changed)

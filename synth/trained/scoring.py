@@ -29,7 +29,7 @@ def evaluate_folder(
 
     The run is named as for `load`.
     """
-    check_examples("--examples", examples)
+    check_examples("examples", examples)
     run = load(name, step=step, device=device, moved=moved)
     model, task = run.model, run.task
     sets = evaluated(task, examples)
@@ -52,7 +52,7 @@ def _free_running(
     if all(reasons):
         raise ValueError(
             f"There is no answer to decode ({', '.join(sorted(skipped))}). Evaluate "
-            "without --free-running."
+            "without decoding, which is the default."
         )
     for line in sorted(skipped):
         print(f"left out {line}", file=sys.stderr)

@@ -244,7 +244,9 @@ def test_status_and_show_name_the_next_step(tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["config"] == config.to_dict()
     assert found["metrics"] == last_metrics(RunFolder(tmp_path / "mine", config.run_id))
-    with pytest.raises(ValueError, match="fits no run below"):
+    with pytest.raises(
+        ValueError, match=r"fits no run below .*--runs FOLDER searches another"
+    ):
         Show(name="polynomial-n7", runs=tmp_path).run()
 
 

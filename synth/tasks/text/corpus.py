@@ -159,7 +159,7 @@ def _no_field(place: str, field: str, has: Sequence[str] | str) -> str:
     wanted = repr(field) if field else f"{', '.join(TEXT_FIELDS)}"
     return (
         f"{place}: expected a field {wanted}; found {names}. Choose the field that "
-        "holds the text with --field NAME."
+        "holds the text with `field` (--field NAME)."
     )
 
 

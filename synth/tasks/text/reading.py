@@ -56,7 +56,7 @@ def check_reading(stored: str, rule: str, field: str) -> None:
         raise ValueError(
             f"{field} is {stored or 'plain text'!r}, but the files given are read as "
             f"{rule or 'plain text'!r}. Give files with the endings that they had; if the "
-            "run was made by an older version, train it again (without --reading and "
+            "run was made by an older version, train it again (without `reading` and "
             "digests)."
         )
 

@@ -122,7 +122,7 @@ def test_every_character_of_the_text_is_in_the_alphabet(tmp_path, hold_out):
 def test_too_few_documents_to_hold_some_out(tmp_path, texts):
     path = write_rows(tmp_path / "a.jsonl", texts)
     task = TextConfig(corpus=path, hold_out="documents").build()
-    with pytest.raises(ValueError, match=r"too few documents.* Use --hold-out tail"):
+    with pytest.raises(ValueError, match=r"too few documents.* Set hold_out to 'tail'"):
         task.evaluation_sets(3)
 
 

@@ -84,6 +84,8 @@ def test_a_text_goes_on_after_its_prompt(text):
         assert said[place] == logits_HV[1][-2].argmax()
         row.append(token)
     assert name == "horizon=2"
+    with pytest.raises(ValueError, match=r"count is 2, but .* Give a temperature"):
+        text.generate("Petra", most=12, count=2)
     with pytest.raises(ValueError, match="is on text: give it a prompt"):
         text.generate()
     with pytest.raises(ValueError, match="prompt has no tokens"):

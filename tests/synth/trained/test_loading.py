@@ -82,6 +82,11 @@ def test_a_run_is_found_by_id_beginning_path_and_pattern(run, tmp_path, monkeypa
         ValueError, match=r"'poly' fits 2 runs below runs: .*Give a whole run id"
     ):
         find_run("poly")
+    with pytest.raises(ValueError, match=r"folder \(runs=FOLDER searches another one"):
+        load("nowhere")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="device 'cuda': torch finds no GPU here"):
+            load(run.run_id, device="cuda")
     with pytest.raises(ValueError, match=r"fits no run below runs\. There are .*/poly"):
         find_run("maze*")
     with pytest.raises(ValueError, match="is no run folder"):
