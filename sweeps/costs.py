@@ -8,7 +8,7 @@ from typing import Any
 from synth.config import ModelConfig, RunConfig
 from synth.models.describe import describe_model, unembeddings_per_token
 from synth.objectives.objective import ObjectiveConfig
-from synth.tasks.task import TaskConfig
+from synth.tasks.task import TaskConfig, build_task
 
 
 def model_description(config: RunConfig) -> dict[str, Any]:
@@ -77,12 +77,12 @@ def _with_first_seeds(task: TaskConfig) -> TaskConfig:
 
 @functools.cache
 def _vocabulary(task: TaskConfig) -> int:
-    return len(task.build().vocabulary)
+    return len(build_task(task).vocabulary)
 
 
 @functools.cache
 def _unembeddings(task: TaskConfig, objective: ObjectiveConfig, context: int) -> float:
-    return unembeddings_per_token(task.build(), objective, context)
+    return unembeddings_per_token(build_task(task), objective, context)
 
 
 @functools.cache

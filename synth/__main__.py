@@ -43,14 +43,15 @@ def parse(arguments: list[str] | None = None) -> Any:
     """Parse the words into a command; misspelt ones are a `ValueError`."""
     from tyro.conf import CascadeSubcommandArgs
 
-    from synth.cli.commands import require_task
+    from synth.cli.commands import refuse_clashes, require_task
     from synth.cli.parsing import parse as parse_words
 
     words = sys.argv[1:] if arguments is None else arguments
     require_task(words)
-    return parse_words(
-        commands(words), "synth", ABOUT, arguments, CascadeSubcommandArgs
-    )
+    known = commands(words)
+    if words and words[0] in known:
+        refuse_clashes(known[words[0]], words)
+    return parse_words(known, "synth", ABOUT, arguments, CascadeSubcommandArgs)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,8 +18,13 @@ from synth.objectives.objective import ObjectiveConfig
 from synth.scales import Scale, resolve
 from synth.shapes.embedding_shape import EmbeddingConfig
 from synth.shapes.mixer_shapes import MixerConfig
-from synth.tasks.checks import evaluated, require_answers, require_dummy
-from synth.tasks.task import EvaluationSet, Split, Task, TaskConfig
+from synth.tasks.checks import (
+    evaluated,
+    require_answers,
+    require_dummy,
+    require_metrics,
+)
+from synth.tasks.task import EvaluationSet, Split, Task, TaskConfig, build_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +171,7 @@ class RunConfig(Part):
             self.check(self.data_seed >= 0, "data_seed", "at least 0")
         if self.data_seed == self.seed:  # one setting, one identity
             object.__setattr__(self, "data_seed", None)
+        require_metrics(type(self.task))
         if self.split not in self.task.splits:
             raise ValueError(
                 f"The task {self.task.kind!r} has no {self.split} split, so nothing can "
@@ -223,7 +229,7 @@ class RunConfig(Part):
 
     @cached_property
     def _task(self) -> Task:
-        return self.task.build().judged_on(self.split)
+        return build_task(self.task).judged_on(self.split)
 
     @cached_property
     def run_id(self) -> str:

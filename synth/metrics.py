@@ -14,6 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from synth.identity import require
+
 HEADLINE_SLICES = ("", "horizon=1")
 """A whole suite, and the next token: what stands for a run in a line or a result."""
 SCHEMA: dict[str, type] = {
@@ -48,6 +50,12 @@ class Metric:
     learning is no event."""
     part: str = ""
     """The slice that says whether it was learned, where that is not all of the suite."""
+
+    def __post_init__(self) -> None:
+        """Refuse a direction that is none: everything that compares would go wrong."""
+        known = self.better in ("higher", "lower", None)
+        allowed = "'higher', 'lower' or None"
+        require(known, f"Metric {self.name!r}: better", allowed, self.better)
 
 
 TRAINING_METRICS = (

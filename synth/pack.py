@@ -264,22 +264,22 @@ class Pack:
         """Whether it is time to read the losses."""
         return len(self._unsettled) >= CHECK_EVERY[self.execution.device]
 
-    def settle(self, alive: Sequence[int]) -> list[tuple[int, int, float, float]]:
+    def settle(self, alive: Sequence[int]) -> list[tuple[int, int, list[float], float]]:
         """Add the steps since the last call to the sums.
 
-        Returns (lane, step, loss, gradient norm) for each living lane whose loss or
-        norm is NaN or infinite, at the first such step.
+        Returns (lane, step, losses by term, gradient norm) for each living lane whose
+        loss or norm is NaN or infinite, at the first such step.
         """
-        lost: dict[int, tuple[int, int, float, float]] = {}
+        lost: dict[int, tuple[int, int, list[float], float]] = {}
         first = self.step - len(self._unsettled)
         for offset, (loss_NK, norm_K) in enumerate(self._read_losses()):
             losses, norms = loss_NK.T.tolist(), norm_K.tolist()
             for lane in alive:
-                total, norm = sum(losses[lane]), norms[lane]
+                norm = norms[lane]
                 if lane in lost:
                     continue
-                if not (math.isfinite(total) and math.isfinite(norm)):
-                    lost[lane] = (lane, first + offset + 1, total, norm)
+                if not all(map(math.isfinite, (*losses[lane], norm))):
+                    lost[lane] = (lane, first + offset + 1, losses[lane], norm)
                     continue
                 self._sums.add(lane, losses[lane], norm)
         self._unsettled.clear()

@@ -279,12 +279,20 @@ class _Session:
 
     def _settle(self) -> None:
         """Read the losses since the last call; stop lanes whose loss is NaN or infinite."""
-        for lane, step, loss, norm in self.pack.settle(self._alive()):
+        for lane, step, losses, norm in self.pack.settle(self._alive()):
+            config = self.configs[lane]
+            terms = zip(config.objective.terms(), losses, strict=True)
+            advice = (
+                f"A lower learning rate than {config.training.learning_rate} may help."
+                if step > 1
+                else "Nothing was updated before, so the learning rate is not the cause: "
+                "look at the losses and weights of the objective."
+            )
             self._fail(
                 lane,
-                f"The loss or its gradient is not finite at step {step}: loss {loss}, "
-                f"gradient norm {norm}. A lower learning rate than "
-                f"{self.configs[lane].training.learning_rate} may help.",
+                f"The loss or its gradient is not finite at step {step}: loss "
+                f"{', '.join(f'{loss} ({term})' for term, loss in terms)}, gradient norm "
+                f"{norm}. {advice}",
                 step,
             )
 

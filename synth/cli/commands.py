@@ -16,7 +16,7 @@ from synth.cli.drawing import draw_targets
 from synth.cli.moved import MovedFiles
 from synth.cli.run_names import OneRun
 from synth.config import ModelConfig, RunConfig, TrainingConfig, check_examples
-from synth.families.family import member, members, require_member
+from synth.families.family import find, member, members, require_member
 from synth.identity import require
 from synth.models.describe import as_text, describe_model, describe_run
 from synth.objectives.multi_token import MultiTokenConfig
@@ -25,7 +25,7 @@ from synth.run.execution import Execution
 from synth.run.store import RunFolder
 from synth.tasks.export import ExportSplit, held_out_samples
 from synth.tasks.polynomial import PolynomialConfig
-from synth.tasks.task import TaskConfig
+from synth.tasks.task import TaskConfig, build_task
 from synth.tasks.text.story_draws import StoryConfig
 from synth.tasks.text.vocabularies import TokenizerConfig
 
@@ -69,6 +69,41 @@ def require_task(words: Sequence[str]) -> None:
         case ["sample" | "train" | "export-data", kind, *_]:
             if not kind.startswith("-") and kind not in aliases:
                 require_member("task", kind)
+
+
+def refuse_clashes(command: type, words: Sequence[str]) -> None:
+    """Refuse a task or objective of a person's own with a field that is an option already.
+
+    `command` is the class of the command that the words call. Raises `ValueError`.
+    """
+    parts = [command]
+    match words:
+        case ["sample" | "train" | "export-data", kind, *_] if find("task", kind):
+            parts.append(require_member("task", kind))
+    owners: dict[str, type] = {}
+    for name, owner in itertools.chain(*map(_options, parts)):
+        other = owners.setdefault(name, owner)
+        own = [
+            one
+            for one in {owner, other} - {command}
+            if not one.__module__.startswith("synth.")
+        ]
+        if other is not owner and own:
+            raise ValueError(
+                f"{own[0].__name__}.{name} cannot be an option: `{words[0]}` has "
+                f"--{name.replace('_', '-')} already. Give the field another name."
+            )
+
+
+def _options(owner: type) -> Iterator[tuple[str, type]]:
+    """The fields that are options, each with the class that declares it."""
+    for one in dataclasses.fields(owner):
+        make = one.default_factory
+        default = one.default if make is dataclasses.MISSING else make()
+        if dataclasses.is_dataclass(default):
+            yield from _options(type(default))
+        else:
+            yield one.name, owner
 
 
 def aimed_at(command: type, kind: str) -> type:
@@ -137,7 +172,7 @@ class SampleExamples(Aimed):
                 raise ValueError(f"--operations has no meaning for task {task.kind!r}.")
             exact = self.operations
             task = dataclasses.replace(task, min_operations=exact, max_operations=exact)
-        built = task.build()
+        built = build_task(task)
         if self.report:
             report = built.report()
             print(json.dumps(report) if self.json else "\n".join(_lines(report)))

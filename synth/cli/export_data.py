@@ -14,6 +14,7 @@ from synth.disk.files import whole_folder
 from synth.identity import require
 from synth.run.defining_code import code_state
 from synth.tasks.export import SCHEMA, ExportSplit, batches
+from synth.tasks.task import build_task
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,7 +62,7 @@ class ExportData:
 
     def _write(self, folder: Path) -> dict[str, int]:
         """All files, the card last; the number of examples of each split."""
-        task = self.task.build()
+        task = build_task(self.task)
         rows: dict[str, int] = {}
         for split in dict.fromkeys(self.split):
             number = self.count if split == "train" else self.test_examples

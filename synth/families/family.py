@@ -64,9 +64,9 @@ def register(cls: type[Family]) -> None:
         return
     if not _same_source(other, cls):
         raise ValueError(
-            f"Two {cls.member_of}s are called {cls.kind!r}: {other.__module__}."
-            f"{other.__qualname__} and {cls.__module__}.{cls.__qualname__}. Give one of "
-            "them another kind."
+            f"Two {cls.member_of}s are called {cls.kind!r}: {other.__qualname__} in "
+            f"{_file(other)} and {cls.__qualname__} in {_file(cls)}. Give one of them "
+            "another kind."
         )
     members[cls.kind] = cls
 
@@ -146,6 +146,7 @@ def require_member(family: str, kind: str) -> type[Family]:
     if config is None:
         raise ValueError(
             f"No {family} is called {kind!r}. {nearest(kind, _MEMBERS[family])} "
-            "One of your own: name its file with --plugin FILE, once for each file."
+            "One of your own: name its file with --plugin FILE, once for each file (in "
+            "Python: import it)."
         )
     return config

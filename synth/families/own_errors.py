@@ -5,22 +5,34 @@ from dataclasses import is_dataclass
 from pathlib import Path
 
 from synth.families.family import Family
-from synth.identity import Part, unclassified
+from synth.identity import Part, field_types, unclassified
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 """The folder of `synth`."""
 named: dict[str, str] = {}
-"""Each file that a person named, by its whole path, as it was typed."""
+"""Each file that a person or a run named, by its whole path, as it was typed."""
 
 
 def require_complete(cls: type[Family], file: Path) -> None:
     """Refuse a task or objective that nothing could be built from."""
     name = cls.__qualname__
+    if "kind" not in vars(cls):
+        raise ValueError(
+            f"{file}: {name} has no `kind` of its own, by which commands and run ids call "
+            'it. Add one, as in `kind: ClassVar[str] = "my-own"`.'
+        )
     if missing := getattr(cls, "__abstractmethods__", ()):
         raise ValueError(
             f"{file}: {name} does not define {', '.join(sorted(missing))}."
         )
     if issubclass(cls, Part) and is_dataclass(cls):
+        try:
+            field_types(cls)
+        except NameError as error:
+            raise ValueError(
+                f"{file}: the type of a field of {name} is unknown: {error}. Import it, or "
+                "write another."
+            ) from None
         for field in unclassified(cls):
             raise ValueError(
                 f"{file}: {name}.{field} is not declared with identity(...), as in "

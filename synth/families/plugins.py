@@ -25,6 +25,7 @@ import importlib.util
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from inspect import isabstract
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -98,8 +99,11 @@ def load(path: Path) -> ModuleType:
         raise ValueError(
             f"{typed}{where} fails: {type(error).__name__}: {error}"
         ) from error
-    for cls in _defined_in(module):
-        require_complete(cls, typed)
+    families = _families_in(module)
+    for cls in families:
+        is_base = any(cls in other.__mro__[1:] for other in families)
+        if "kind" in vars(cls) or not (is_base or isabstract(cls)):
+            require_complete(cls, typed)
     return module
 
 
@@ -186,6 +190,7 @@ def _import(
         except ValueError as error:  # perhaps no file needs it
             missing.append(error)
             continue
+        named.setdefault(str(place), one["path"])
         sources.append((Source(one["path"], one.get("module", ""), content), place))
     by_name = {source.module: (source, place) for source, place in sources}
     by_name.pop("", None)
@@ -202,27 +207,36 @@ def _import(
                 module = _run(source, place, recorded=True)
         except (Exception, SystemExit) as error:
             if missing:  # what it imports, most likely
-                raise missing[0] from error
+                raise _all_of(missing) from error
             raise ValueError(
                 f"{source.path}{line_of(error, str(place))}, a plugin, fails: "
                 f"{type(error).__name__}: {error}"
             ) from error
         classes += _defined_in(module)
     if missing and not _covered(wanted, classes):
-        raise missing[0]
+        raise _all_of(missing)
     return classes
 
 
-def _defined_in(module: ModuleType) -> list[type[Family]]:
-    """The tasks and objectives of a module itself."""
+def _all_of(errors: Sequence[ValueError]) -> ValueError:
+    """One error for files that cannot be had, a line each."""
+    return ValueError("\n".join(map(str, errors)))
+
+
+def _families_in(module: ModuleType) -> list[type[Family]]:
+    """The classes of tasks and objectives of a module itself, bases of others too."""
     return [
         value
         for value in vars(module).values()
         if isinstance(value, type)
         and issubclass(value, Family)
         and value.__module__ == module.__name__
-        and "kind" in vars(value)
     ]
+
+
+def _defined_in(module: ModuleType) -> list[type[Family]]:
+    """The tasks and objectives of a module itself."""
+    return [cls for cls in _families_in(module) if "kind" in vars(cls)]
 
 
 def _covered(wanted: Sequence[tuple[str, str]], classes: Sequence[type]) -> bool:

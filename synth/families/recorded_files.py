@@ -67,7 +67,7 @@ def recorded_content(
     raise ValueError(
         f"The run needs {path}, a file with a task or objective of somebody's own, and "
         f"it was not imported: {'; '.join(why)}. Bring that file back, or name one "
-        f"that you trust with {OPTION} FILE."
+        f"that you trust with {OPTION} FILE (in Python: import it first)."
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from synth.config import ModelConfig, RunConfig
 from synth.objectives.objective import ObjectiveConfig
 from synth.shapes.counts import Counts, head_counts, layer_counts
-from synth.tasks.task import Task
+from synth.tasks.task import Task, build_task
 
 SPARSE_VOCABULARY = 256
 """From this vocabulary on, a loss on answers alone unembeds their positions alone."""
@@ -116,7 +116,7 @@ def unembeddings_per_token(
 
 def describe_run(config: RunConfig) -> dict[str, Any]:
     """`describe_model` for a run, with its id and the tokens and FLOPs of all its steps."""
-    task, training = config.task.build(), config.training
+    task, training = build_task(config.task), config.training
     found = describe_model(
         config.model,
         config.objective,

@@ -9,6 +9,7 @@ can do it. No torch here, so that a sweep can be planned without importing it.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -158,6 +159,12 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
             others = [None, *(n for n in range(1, len(heads) + 1) if n != number)]
             one_of = f"one of {', '.join(map(str, others))}"
             require(head.parent in others, f"{place}parent", one_of, head.parent)
+            for name in ("layers", "maps"):
+                number_of = getattr(head, name)
+                whole = isinstance(number_of, int) and number_of >= 0
+                require(whole, f"{place}{name}", "a whole number from 0", number_of)
+            finite = math.isfinite(head.weight)
+            require(finite, f"{place}weight", "a finite number", head.weight)
         for number, head in enumerate(heads, 1):
             place = f"{owner}, head {number}: "
             below = head.parent
@@ -185,6 +192,8 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
         A single head may be the whole model: next-token prediction of one layer.
         """
         trunk = self.trunk_layers(layers)
+        owner = f"{type(self).__name__}.trunk_layers({layers})"
+        require(isinstance(trunk, int), owner, "a whole number", trunk)
         if trunk >= (1 if len(self.heads()) > 1 else 0):
             return
         ways = self.shallower(layers)

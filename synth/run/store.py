@@ -42,6 +42,7 @@ from synth.disk.files import (
     write_atomically,
 )
 from synth.families import plugins
+from synth.families.own_errors import in_own_file
 from synth.metrics import Measurement
 from synth.run import result_file
 from synth.run.claim import hold, is_locked
@@ -62,8 +63,10 @@ OF_THE_TRAINER = (
 
 
 def failure_message(cause: str | Exception) -> str:
-    """One message for people; an exception's begins with its type."""
-    return cause if isinstance(cause, str) else f"{type(cause).__name__}: {cause}"
+    """One message for people: an exception's type or, in a file of their own, its place."""
+    if isinstance(cause, str):
+        return cause
+    return in_own_file(cause) or f"{type(cause).__name__}: {cause}"
 
 
 class RunFolder:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synth.identity import require
+from synth.metrics import Metric, Score
 
 if TYPE_CHECKING:
-    from synth.metrics import Metric, Score
     from synth.tasks.exact import DrawnTask
-    from synth.tasks.task import EvaluationSet, Rows, Task
+    from synth.tasks.task import EvaluationSet, Rows, Task, TaskConfig
 
 
 def drawn(
@@ -113,8 +113,24 @@ def evaluated(task: "Task", examples: int) -> list["EvaluationSet"]:
     return sets
 
 
+def require_metrics(config: type["TaskConfig"]) -> None:
+    """Refuse declared metrics that are none, or with bounds that nothing measures."""
+    owner, metrics = f"{config.__name__}.metrics", config.metrics
+    are_metrics = isinstance(metrics, tuple) and all(
+        isinstance(one, Metric) for one in metrics
+    )
+    require(are_metrics, owner, "a tuple of Metric", metrics)
+    names = [one.name for one in metrics]
+    for one in metrics:
+        for bound in ("floor", "ceiling"):
+            value = getattr(one, bound)
+            known = not isinstance(value, str) or value in names
+            allowed = f"a number, or one of {', '.join(names)}"
+            require(known, f"{owner}: {bound} of {one.name!r}", allowed, value)
+
+
 def require_declared(
-    task: "Task", metrics: Sequence["Metric"], scores: Iterable["Score"]
+    task: "Task", metrics: Sequence[Metric], scores: Iterable[Score]
 ) -> None:
     """Refuse scores of a task under names that its configuration lacks."""
     declared = [metric.name for metric in metrics]

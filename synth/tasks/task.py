@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 import numpy as np
 
 from synth.families.family import Family
-from synth.identity import Part
+from synth.identity import Part, require
 from synth.metrics import Metric, Score
 from synth.objectives.declarations import Prediction
 from synth.tasks.checks import nothing_to_train, require_fitting
@@ -336,6 +336,14 @@ class Task(ABC):
         None for most tasks, whose items are scored once each.
         """
         return []
+
+
+def build_task(config: TaskConfig) -> Task:
+    """`config.build()`, refused with `ValueError` where it is no task."""
+    task: Any = config.build()
+    builds = f"{type(config).__name__}.build"
+    require(isinstance(task, Task), builds, "a method that returns a Task", task)
+    return task
 
 
 def suite_in(name: str, split: Split) -> str:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from synth.__main__ import main
 from synth.cli.command_line import status
 from synth.config import RunConfig
-from synth.families import family, plugins
+from synth.families import family, own_errors, plugins
+from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
 from tests.sweeps.test_own_task import FILES, blocks, python
@@ -52,6 +54,7 @@ def checked(config: RunConfig):
 
 DRAW = "np.hstack([words, equals, words[:, ::-1]])"
 RETURN = f"return {DRAW}, words"
+KIND = '    kind: ClassVar[str] = "reversal"\n'
 
 
 @pytest.mark.parametrize("use", [sampled, checked])
@@ -71,6 +74,14 @@ RETURN = f"return {DRAW}, words"
         ("count, 1", "1, 1", "reversal.py (line 51): all the input array"),
         ("def build(", "def made(", "reversal.py: ReversalConfig does not define build."),
         (" = identity(4)", " = 4", "reversal.py: ReversalConfig.length is not declared"),
+        (KIND, "", "reversal.py: ReversalConfig has no `kind` of its own, by which"),
+        ("length: int", 'length: "Int"', "reversal.py: the type of a field of Rev"),
+        ('"accuracy", "share", "higher"', '"a", "", "up"', "reversal.py (line 20) fails: "
+         "ValueError: Metric 'a': better must be 'higher', 'lower' or None; got 'up'."),
+        ("floor=0.0, ceiling=1.0)", "floor='no')", "ReversalConfig.metrics: floor of 'acc"
+         "uracy' must be a number, or one of accuracy, whole, loss; got 'no'."),
+        ("return Reversal(self)", "Reversal(self)", "ReversalConfig.build must be a method "
+         "that returns a Task; got None."),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_task_is_one_line(saved, capsys, use, old, new, said):
@@ -78,6 +89,42 @@ def test_a_mistake_in_a_task_is_one_line(saved, capsys, use, old, new, said):
     assert status(lambda: use(own_run(file))) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: " + said), line
+
+
+def test_a_task_of_another_kind_needs_a_kind_of_its_own(saved):
+    """A class that others derive from needs none, as long as these have one."""
+    derived = "\n\n@dataclass(frozen=True, kw_only=True)\nclass Other(ReversalConfig):"
+    file = saved(KIND, KIND)
+    text = file.read_text()
+    file.write_text(f'{text}{derived}\n    """Same kind."""\n')
+    with pytest.raises(
+        ValueError, match=r"reversal\.py: Other has no `kind` of its own"
+    ):
+        plugins.load(file)
+    own = '    kind: ClassVar[str] = "other"\n'
+    file.write_text(f"{text.replace(KIND, '')}{derived}\n{own}")
+    assert plugins.load(file).Other().kind == "other"
+
+
+def test_an_exception_in_a_run_names_file_and_line(saved):
+    config = own_run(saved("right = scores", "right = {}['k'] or scores"))
+    (outcome,) = train([config], Path("runs"))
+    assert outcome.message == "reversal.py (line 54) fails: KeyError: 'k'"
+
+
+def test_an_exception_in_a_recorded_file_names_file_and_line(
+    saved, monkeypatch, capsys
+):
+    file = saved("return Reversal(self)", "return {}['k']")
+    config = own_run(file)
+    folder = RunFolder(Path("runs"), config.run_id)
+    folder.open(config)
+    del family._MEMBERS["task"]["reversal"]
+    for known in list(own_errors.named):
+        monkeypatch.delitem(own_errors.named, known)
+    assert status(lambda: folder.config().build_task()) == 2
+    said = f"error: {file.absolute()} (line 36) fails: KeyError: 'k'\n"
+    assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize("use", ["samples", "require_data"])
@@ -142,13 +189,48 @@ def test_a_metric_that_is_not_declared_stops_the_run_before_its_first_step(saved
     [
         ("def arm(self)", "def arn(self)", "leap.py: LeapConfig does not define arm."),
         (" = identity(3)", " = 3", "leap.py: LeapConfig.far is not declared with"),
+        (
+            "far: int",
+            "steps: int = identity(3)\n    far: int",
+            "LeapConfig.steps cannot be "
+            "an option: `train` has --steps already. Give the field another name.",
+        ),
+        (
+            "return layers - 2",
+            "layers - 2",
+            "LeapConfig.trunk_layers(4) must be a whole number; got None.",
+        ),
+        (
+            "offset=1)",
+            "offset=1, weight=float('nan'))",
+            "LeapConfig.heads(), head 1: weight must be a finite number; got nan.",
+        ),
+        (
+            "offset=1)",
+            "offset=1, layers=0.5)",
+            "LeapConfig.heads(), head 1: layers must be "
+            "a whole number from 0; got 0.5.",
+        ),
     ],
 )
 def test_a_mistake_in_an_objective_is_one_line(saved, old, new, said):
     file = saved(old, new, "leap.py")
-    words = ("describe", "--objective", "leap", "--plugin", file)
-    (line,) = python("-m", "synth", *words, cwd=".", status=2).splitlines()
+    words = ("train", "repeats", "--objective", "leap", "--scale", "d16-L4-h2")
+    more = ("--steps", 9999, "--plugin", file)
+    (line,) = python("-m", "synth", *words, *more, cwd=".", status=2).splitlines()
     assert line.startswith(f"error: {said}")
+
+
+@pytest.mark.parametrize("field", ["seed", "horizon", "batch_rows", "threads"])
+def test_a_field_that_is_an_option_already_is_one_line(saved, capsys, field):
+    file = saved("length: int", f"{field}: int = identity(1)\n    length: int")
+    plugins.load(file)
+    assert main(["train", "reversal", "--steps", "3"]) == 2
+    option = "--" + field.replace("_", "-")
+    assert capsys.readouterr().err == (
+        f"error: ReversalConfig.{field} cannot be an option: `train` has {option} "
+        "already. Give the field another name.\n"
+    )
 
 
 def test_a_fault_of_this_package_is_no_mistake_of_a_person():

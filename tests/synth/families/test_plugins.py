@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -135,7 +136,11 @@ def test_a_damaged_record_is_told(run):
 def test_two_tasks_of_one_kind_are_refused(run, tmp_path):
     other = TASK.replace("TinyConfig", "OtherConfig")
     (tmp_path / "other.py").write_text(other)
-    with pytest.raises(ValueError, match="Two tasks are called 'tiny'"):
+    said = (
+        f"Two tasks are called 'tiny': TinyConfig in {tmp_path / 'tiny.py'} and "
+        f"OtherConfig in {tmp_path / 'other.py'}. Give one"
+    )
+    with pytest.raises(ValueError, match=re.escape(said)):
         plugins.load(tmp_path / "other.py")
 
 
