@@ -112,6 +112,18 @@ def test_an_exception_in_a_run_names_file_and_line(saved):
     assert outcome.message == "reversal.py (line 54) fails: KeyError: 'k'"
 
 
+def test_a_loss_that_is_not_finite_at_once_does_not_blame_the_rate(saved):
+    file = saved("offset=self.far)", "offset=self.far, weight=1e38)", "leap.py")
+    objective = plugins.load(file).LeapConfig()
+    (outcome,) = train([replace(tiny_run(), objective=objective)], Path("runs"))
+    assert outcome.state == "failed"
+    terms = (
+        r"step 1: loss [\d.]+ \(horizon=1\), [\d.]+ \(horizon=3\), gradient norm inf"
+    )
+    assert re.search(terms, outcome.message)
+    assert outcome.message.endswith("look at the losses and weights of the objective.")
+
+
 def test_an_exception_in_a_recorded_file_names_file_and_line(
     saved, monkeypatch, capsys
 ):
