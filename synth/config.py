@@ -33,8 +33,6 @@ class ModelConfig(EmbeddingConfig, MixerConfig):
 
     # Settings of the parts are declared beside them in `synth.models`.
 
-    version: ClassVar[int] = 1
-
     scale: str = identity("30M")
     """A named size ("1M"), or a shape: width, layers, heads ("d64-L6-h4")."""
 
@@ -69,8 +67,6 @@ def check_examples(name: str, count: int) -> None:
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(Part):
     """How it is trained: data per step, schedule, optimiser, precision, evaluation."""
-
-    version: ClassVar[int] = 1
 
     steps: int = identity(100_000)
     """Optimiser steps."""
@@ -146,8 +142,6 @@ PER_LANE = ("seed", "data_seed", "training.learning_rate", "training.weight_deca
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(Part):
     """Everything that can change the result of a run."""
-
-    version: ClassVar[int] = 1
 
     task: TaskConfig = identity()
     """What the data are."""

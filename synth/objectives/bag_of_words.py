@@ -43,7 +43,6 @@ class BagOfWordsConfig(OneHeadConfig):
     """Predict the next token, and which tokens come soon after it."""
 
     kind: ClassVar[str] = "bag-of-words"
-    version: ClassVar[int] = 1
 
     window: int = identity(0)
     """The furthest token of the bag (W); 0 is the end of the example."""

@@ -47,7 +47,6 @@ class ChainConfig(WeightedHeadsConfig):
     """Predict the next token, and D further ones by a chain that reads those between."""
 
     kind: ClassVar[str] = "chain"
-    version: ClassVar[int] = 1
 
     depth: int = identity(1)
     """Modules after the next-token prediction (D)."""

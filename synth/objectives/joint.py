@@ -47,7 +47,6 @@ class JointConfig(WeightedHeadsConfig):
     """Predict the next token, and D further ones from its state and those between."""
 
     kind: ClassVar[str] = "joint"
-    version: ClassVar[int] = 1
 
     depth: int = identity(4)
     """Tokens predicted after the next one (D)."""

@@ -56,7 +56,6 @@ class MultiTokenConfig(WeightedHeadsConfig):
     """Predict the next n tokens at each position; n = 1 is next-token prediction."""
 
     kind: ClassVar[str] = "multi-token"
-    version: ClassVar[int] = 1
 
     horizon: int = identity(1)
     """Tokens predicted at each position, the next one included (n)."""

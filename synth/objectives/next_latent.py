@@ -56,7 +56,6 @@ class NextLatentConfig(ObjectiveConfig):
     """Predict the next token, and the states that the model will have D tokens on."""
 
     kind: ClassVar[str] = "next-latent"
-    version: ClassVar[int] = 1
 
     depth: int = identity(1)
     """Tokens by which a state is moved (D)."""

@@ -35,7 +35,6 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
     mean over its own scored positions: those whose target lies in the same example.
     """
 
-    version: ClassVar[int] = 1
     mixers: ClassVar[tuple[str, ...]] = ("attention", "mamba2", "rwkv")
     """The mixers that can train it."""
     positions: ClassVar[tuple[str, ...]] = ("rotary", "learned")

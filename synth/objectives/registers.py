@@ -46,7 +46,6 @@ class RegistersConfig(OneHeadConfig):
     """Predict the next token, and by registers one that is further ahead."""
 
     kind: ClassVar[str] = "registers"
-    version: ClassVar[int] = 1
     mixers: ClassVar[tuple[str, ...]] = ("attention",)
     positions: ClassVar[tuple[str, ...]] = ("rotary",)
 

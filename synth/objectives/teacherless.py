@@ -38,7 +38,6 @@ class TeacherlessConfig(OneHeadConfig):
     """Predict each token of an answer from the question alone."""
 
     kind: ClassVar[str] = "teacherless"
-    version: ClassVar[int] = 1
     decodes_at_once: ClassVar[bool] = True
 
     @property

@@ -43,7 +43,6 @@ class TokenOrderConfig(OneHeadConfig):
     """Predict the next token, and rank all tokens by when they come."""
 
     kind: ClassVar[str] = "token-order"
-    version: ClassVar[int] = 1
 
     window: int = identity(0)
     """Tokens ahead that are ranked (W); 0 is the whole row."""

@@ -50,7 +50,6 @@ class TransferConfig(WeightedHeadsConfig):
     """Predict n tokens from a full trunk, all but the next one through transfer heads."""
 
     kind: ClassVar[str] = "transfer"
-    version: ClassVar[int] = 1
 
     horizon: int = identity(2)
     """Tokens predicted at each position, the next one included (n)."""

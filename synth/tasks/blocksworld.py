@@ -48,7 +48,6 @@ class BlocksworldConfig(TaskConfig):
     """Plan moves between the 73 configurations of four blocks."""
 
     kind: ClassVar[str] = "blocksworld"
-    version: ClassVar[int] = 1
     metrics: ClassVar[tuple[Metric, ...]] = PATH_METRICS
     splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
     seeds: ClassVar[tuple[str, ...]] = ("path_seed",)

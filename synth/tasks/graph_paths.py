@@ -42,7 +42,6 @@ class GraphPathsConfig(TaskConfig):
     """Plan paths in a random graph of which only paths are shown."""
 
     kind: ClassVar[str] = "graph-paths"
-    version: ClassVar[int] = 1
     metrics: ClassVar[tuple[Metric, ...]] = PATH_METRICS
     splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
     seeds: ClassVar[tuple[str, ...]] = ("graph_seed",)

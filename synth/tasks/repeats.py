@@ -37,7 +37,6 @@ class RepeatsConfig(TaskConfig):
     """Copy random segments that repeat: induction with nothing else to learn."""
 
     kind: ClassVar[str] = "repeats"
-    version: ClassVar[int] = 1
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("accuracy", "share", "higher", "floor", ceiling=1.0, learned=0.5),
         Metric("floor", "share", None, floor=0.0, ceiling=1.0),

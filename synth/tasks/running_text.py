@@ -56,7 +56,6 @@ class TextConfig(TaskConfig):
     """Model a running text of one's own, by characters or tokens."""
 
     kind: ClassVar[str] = "text"
-    version: ClassVar[int] = 1
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("loss", "nats", "lower"),
         Metric("accuracy", "share", "higher", floor=0.0),

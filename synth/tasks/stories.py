@@ -71,7 +71,6 @@ class StoriesConfig(TaskConfig):
     """Read children's stories, in which every name occurs more than once."""
 
     kind: ClassVar[str] = "stories"
-    version: ClassVar[int] = 1
     metrics: ClassVar[tuple[Metric, ...]] = MENTION_METRICS
     splits: ClassVar[tuple[Split, ...]] = ("test", "validation")
 
