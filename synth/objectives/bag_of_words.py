@@ -70,12 +70,9 @@ class BagOfWordsConfig(OneHeadConfig):
         self, readout: Readout, example_KBT: Tensor, answer_KBT: Tensor
     ) -> Tensor:
         """Positions whose token at t+2 lies in the same example (and in the answer)."""
-        from synth.objectives.batch.ahead import same_example, shifted
+        from synth.objectives.batch.ahead import is_scored
 
-        scored_KBT = same_example(example_KBT, 2)
-        if self.scored == "answer":
-            scored_KBT &= shifted(answer_KBT, 2)
-        return scored_KBT
+        return is_scored(example_KBT, answer_KBT, 2, self.scored)
 
     def readout_losses(
         self, readout: Readout, read_KBTX: Tensor, batch: Mapping[str, Tensor]

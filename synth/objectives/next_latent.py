@@ -38,7 +38,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from synth.identity import identity
 from synth.objectives.declarations import Head, Readout
@@ -105,41 +105,28 @@ class NextLatentConfig(ObjectiveConfig):
 
     def readouts(self) -> tuple[Readout, ...]:
         """For each depth the distance of states and that of distributions."""
-        found = []
-        for k in range(1, self.depth + 1):
-            latent = self.latent_weight / self.depth
-            distribution = self.distribution_weight / self.depth
-            found += [
-                Readout(
-                    name=f"latent={k}",
-                    head=k + 1,
-                    weight=latent,
-                    reads="state",
-                    beside=1,
-                ),
-                Readout(
-                    name=f"distribution={k}",
-                    head=k + 1,
-                    weight=distribution,
-                    reads="frozen",
-                    beside=1,
-                ),
-            ]
-        return tuple(found)
+        kinds: tuple[tuple[str, Literal["state", "frozen"], float], ...] = (
+            ("latent", "state", self.latent_weight / self.depth),
+            ("distribution", "frozen", self.distribution_weight / self.depth),
+        )
+        return tuple(
+            Readout(
+                name=f"{name}={k}", head=k + 1, weight=weight, reads=reads, beside=1
+            )
+            for k in range(1, self.depth + 1)
+            for name, reads, weight in kinds
+        )
 
     def readout_scored(
         self, readout: Readout, example_KBT: Tensor, answer_KBT: Tensor
     ) -> Tensor:
         """Where the state that is foretold, or the token after it, is in the example."""
-        from synth.objectives.batch.ahead import same_example, shifted
+        from synth.objectives.batch.ahead import is_scored, same_example
 
         depth = readout.head - 1
         if readout.reads == "state":
             return same_example(example_KBT, depth)
-        scored_KBT = same_example(example_KBT, depth + 1)
-        if self.scored == "answer":
-            scored_KBT &= shifted(answer_KBT, depth + 1)
-        return scored_KBT
+        return is_scored(example_KBT, answer_KBT, depth + 1, self.scored)
 
     def readout_losses(
         self, readout: Readout, read_KBTX: Tensor, batch: Mapping[str, Tensor]

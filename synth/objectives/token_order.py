@@ -66,12 +66,9 @@ class TokenOrderConfig(OneHeadConfig):
         self, readout: Readout, example_KBT: Tensor, answer_KBT: Tensor
     ) -> Tensor:
         """Positions whose next token lies in the same example (and in the answer)."""
-        from synth.objectives.batch.ahead import same_example, shifted
+        from synth.objectives.batch.ahead import is_scored
 
-        scored_KBT = same_example(example_KBT, 1)
-        if self.scored == "answer":
-            scored_KBT &= shifted(answer_KBT, 1)
-        return scored_KBT
+        return is_scored(example_KBT, answer_KBT, 1, self.scored)
 
     def readout_losses(
         self, readout: Readout, logits_KBTV: Tensor, batch: Mapping[str, Tensor]

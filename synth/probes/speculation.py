@@ -23,7 +23,7 @@ from synth.decoding import MAX_POSITIONS, DraftCounts, draft_heads, speculate
 from synth.evaluation import PIECE_LOGITS, batches_by_length, why_not_decoded
 from synth.metrics import Score
 from synth.models.decoder import PredictionModel
-from synth.objectives.batch.ahead import same_example, shifted
+from synth.objectives.batch.ahead import is_scored, shifted
 from synth.tasks.task import EvaluationSet, Rows, Task
 
 
@@ -85,7 +85,7 @@ def forced_counts(model: PredictionModel, rows: Rows) -> DraftCounts:
     device, num_lanes = model.embedding_KVD.device, model.num_lanes
     heads = draft_heads(model.objective)
     counts = DraftCounts.zeros(num_lanes, len(heads))
-    whole = bool(why_not_decoded(rows))
+    scored = "all" if why_not_decoded(rows) else "answer"
     for index, length in batches_by_length(rows, MAX_POSITIONS):
         tokens, example, answer = (
             torch.from_numpy(part[index, :length]).to(device).expand(num_lanes, -1, -1)
@@ -97,23 +97,15 @@ def forced_counts(model: PredictionModel, rows: Rows) -> DraftCounts:
         )
         next_KBT, *drafts_JKBT = _said(model, tokens, [1, *heads])
         as_decoded_KBT = next_KBT == shifted(tokens, 1)
-        alive_KBT = as_decoded_KBT & _counts_at(example, answer, 1, whole)
+        alive_KBT = as_decoded_KBT & is_scored(example, answer, 1, scored)
         for depth, draft_KBT in enumerate(drafts_JKBT):
             ahead = depth + 1
-            checked_KBT = alive_KBT & _counts_at(example, answer, ahead + 1, whole)
+            checked_KBT = alive_KBT & is_scored(example, answer, ahead + 1, scored)
             accepted_KBT = checked_KBT & (draft_KBT == shifted(next_KBT, ahead))
             alive_KBT = accepted_KBT & shifted(as_decoded_KBT, ahead)
             counts.checked_KJ[:, depth] += checked_KBT.sum((1, 2)).cpu().numpy()
             counts.accepted_KJ[:, depth] += accepted_KBT.sum((1, 2)).cpu().numpy()
     return counts
-
-
-def _counts_at(
-    example_KBT: Tensor, answer_KBT: Tensor, ahead: int, whole: bool
-) -> Tensor:
-    """Whether t + ahead is in the example of t and, unless `whole`, in its answer."""
-    inside_KBT = same_example(example_KBT, ahead)
-    return inside_KBT if whole else inside_KBT & shifted(answer_KBT, ahead)
 
 
 def _said(model: PredictionModel, tokens_KBT: Tensor, heads: list[int]) -> list[Tensor]:

@@ -20,6 +20,17 @@ def same_example(example_KBT: Tensor, ahead: int) -> Tensor:
     return (shifted(example_KBT, ahead) == example_KBT) & (example_KBT > 0)
 
 
+def is_scored(
+    example_KBT: Tensor, answer_KBT: Tensor, ahead: int, scored: str
+) -> Tensor:
+    """Whether t+ahead lies in the example of t and, if `scored` is "answer", in its answer.
+
+    `scored`: see `ObjectiveConfig.scored`.
+    """
+    inside_KBT = same_example(example_KBT, ahead)
+    return inside_KBT & shifted(answer_KBT, ahead) if scored == "answer" else inside_KBT
+
+
 def next_places(tokens_KBT: Tensor, vocab_size: int) -> Tensor:
     """Where each token of the vocabulary comes next after t, (K, B, T, V).
 

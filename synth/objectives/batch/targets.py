@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synth.objectives.batch.ahead import same_example, shifted
+from synth.objectives.batch.ahead import is_scored, same_example, shifted
 from synth.objectives.objective import ObjectiveConfig
 
 
@@ -97,9 +97,7 @@ def make_targets(
     all_tokens, all_weights = [], []
     for head in objective.heads():
         target = shifted(tokens_KBT, head.offset)
-        scored = same_example(example_KBT, head.offset)
-        if objective.scored == "answer":
-            scored &= shifted(answer_KBT, head.offset)
+        scored = is_scored(example_KBT, answer_KBT, head.offset, objective.scored)
         all_tokens.append(target)
         all_weights.append(_means(scored))
     readouts = tuple(
