@@ -31,13 +31,13 @@ def identity(default: Any = MISSING, *, implied: Any = MISSING) -> Any:
     return dataclasses.field(default=default, metadata={_KEY: True, "implied": implied})
 
 
-def location(default: Any = "") -> Any:
+def location() -> Any:
     """Declare where a file lies: written to `config.json`, no part of the identity.
 
     It stands beside an identity field that holds the digest of what lies there, so a
     file may move without becoming another run, and may not change unnoticed.
     """
-    return dataclasses.field(default=default, metadata={_KEY: True, _PLACE: True})
+    return dataclasses.field(default="", metadata={_KEY: True, _PLACE: True})
 
 
 def is_location(field: dataclasses.Field[Any]) -> bool:

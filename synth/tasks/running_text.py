@@ -50,6 +50,9 @@ from synth.tasks.text.windows import (
     unmarked_windows,
 )
 
+SAMPLE_TOKENS = 64
+"""Tokens of a window that is shown."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig(TaskConfig):
@@ -200,9 +203,9 @@ class RunningText(Task):
         """Loss in nats and accuracy of the top token, for each prediction."""
         return prediction_scores(chosen, scores)
 
-    def samples(self, seed: int, count: int, length: int = 64) -> list[Sample]:
+    def samples(self, seed: int, count: int) -> list[Sample]:
         """Windows of the training text; the record holds text, tokens and split."""
-        rows = self._source.windows(seed, 0, count, length)
+        rows = self._source.windows(seed, 0, count, SAMPLE_TOKENS)
         samples = []
         for tokens in rows.tokens_RT.tolist():
             text = self.tokenizer.decode(tokens)

@@ -29,6 +29,8 @@ _NOTICE = re.compile(
 )
 _WORDS = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 MOST_NOTICES = 20
+NGRAM = 13
+"""Words of an n-gram that counts as copied."""
 
 
 def clean(text: str) -> str:
@@ -156,13 +158,13 @@ class Leakage:
     """Share of the held-out n-grams that occur in training; `None` if there are none."""
 
 
-def leakage(train: Iterable[str], held_out: Iterable[str], n: int = 13) -> Leakage:
-    """Count the n-grams of words that held-out and training texts share."""
-    grams: list[set[int]] = [_grams(text, n) for text in held_out]
+def leakage(train: Iterable[str], held_out: Iterable[str]) -> Leakage:
+    """Count the n-grams of `NGRAM` words that held-out and training texts share."""
+    grams: list[set[int]] = [_grams(text) for text in held_out]
     wanted = set().union(*grams) if grams else set()
     seen: set[int] = set()
     for text in train:
-        seen |= wanted & _grams(text, n)
+        seen |= wanted & _grams(text)
     total = sum(len(g) for g in grams)
     return Leakage(
         len(grams),
@@ -172,6 +174,7 @@ def leakage(train: Iterable[str], held_out: Iterable[str], n: int = 13) -> Leaka
     )
 
 
-def _grams(text: str, n: int) -> set[int]:
+def _grams(text: str) -> set[int]:
     words = words_of(text)
-    return {hash(tuple(words[i : i + n])) for i in range(len(words) - n + 1)}
+    starts = range(len(words) - NGRAM + 1)
+    return {hash(tuple(words[start : start + NGRAM])) for start in starts}

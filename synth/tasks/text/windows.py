@@ -254,9 +254,9 @@ def concatenate(parts: Sequence[Windows]) -> Windows:
     )
 
 
-def block_rows(context: int, group: int, tokens: int = 1 << 16) -> int:
-    """Windows in a block: about `tokens` tokens, in whole groups of a mixture."""
-    return max(1, tokens // (context * group)) * group
+def block_rows(context: int, group: int) -> int:
+    """Windows in a block: about 65 thousand tokens, in whole groups of a mixture."""
+    return max(1, (1 << 16) // (context * group)) * group
 
 
 class ShuffledWindows(WindowSource):
