@@ -21,8 +21,8 @@ import polars as pl
 from scipy import stats
 
 from synth.identity import require
+from synth.metrics import Better
 
-Better = Literal["higher", "lower"]
 IN_A_ROW = 2
 """Consecutive evaluations that must reach the level, since a single one may be noise."""
 MOST_ARRANGEMENTS = 10_000

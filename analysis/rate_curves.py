@@ -18,7 +18,6 @@ from analysis.statistics import mean_interval
 from sweeps.catalogue import CATALOGUE
 from sweeps.rate_grid import RateCurve
 from sweeps.sweep_metric import (
-    Better,
     declared_metric,
     scores_by_name,
     validation_metric,
@@ -26,6 +25,7 @@ from sweeps.sweep_metric import (
 )
 from synth.config import RunConfig
 from synth.identity import digest
+from synth.metrics import Better
 
 CELL = ("task", "setting", "parameters", "scale", "arm")
 SCHEMA: dict[str, pl.DataType] = {

@@ -9,10 +9,11 @@ import polars as pl
 import tyro
 
 from analysis.commands import FIGURES_FOLDER, check_writable
-from analysis.events import IN_A_ROW, Better
+from analysis.events import IN_A_ROW
 from analysis.parquet import results_folder
 from analysis.sweep_commands import MetricCommand
 from synth.cli.run_names import OneRun
+from synth.metrics import Better
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ from analysis.arm_names import BASELINE, arms_of, sort_rows
 from analysis.comparisons import COSTS, matched_table
 from analysis.events import (
     IN_A_ROW,
-    Better,
     Times,
     event_times,
     log_rank,
@@ -25,7 +24,7 @@ from analysis.selection import (
 from analysis.settings import settings_of, with_places, with_setting
 from analysis.statistics import share_interval
 from synth.families.family import members
-from synth.metrics import Metric, metric_of
+from synth.metrics import Better, Metric, metric_of
 
 ABILITIES = ((EXACT_MATCH, IN_DOMAIN), (SECOND_TOKEN, NAMES_SUITE))
 """Metric and suite of the abilities whose growth the suite is about."""

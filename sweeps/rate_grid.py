@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 
 from sweeps.cells import cell_key, first_of_cells, seeds_of, trial_run
-from sweeps.sweep_metric import Better
 from sweeps.tuned_values import RATE, round_value
 from synth.config import RunConfig
 
+from synth.metrics import Better
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """The default grid, in multiples of a cell's own rate."""
 SENSITIVITY_FACTOR = 3.0

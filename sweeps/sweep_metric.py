@@ -13,10 +13,9 @@ from typing import Any, Literal
 
 from synth.config import RunConfig
 from synth.identity import nearest
-from synth.metrics import TRAINING_METRICS, Metric, metric_of, split_metric
+from synth.metrics import TRAINING_METRICS, Better, Metric, metric_of, split_metric
 from synth.tasks.task import TaskConfig, suite_in
 
-Better = Literal["higher", "lower"]
 Rows = Sequence[dict[str, Any]]
 """Measurements of a run, as the rows of its `metrics.jsonl`."""
 MEAN = "mean:"

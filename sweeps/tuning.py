@@ -28,7 +28,6 @@ from sweeps.rate_grid import (
 from sweeps.selected_runs import SweepSelection
 from sweeps.survey import read_metrics
 from sweeps.sweep_metric import (
-    Better,
     Rows,
     declared_metric,
     scores_by_name,
@@ -38,6 +37,7 @@ from sweeps.sweep_metric import (
 )
 from sweeps.tuned_values import RATE, TABLE, update_table, why_unsettled
 from synth.command_words import as_typed
+from synth.metrics import Better
 from synth.run.progress import tell
 from synth.run.standing import Standing, Survey
 from synth.run.states import TROUBLED, UNTRIED

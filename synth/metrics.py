@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike
 
 from synth.identity import require
 
+Better = Literal["higher", "lower"]
+"""Which direction of a metric is success."""
 HEADLINE_SLICES = ("", "horizon=1")
 """A whole suite, and the next token: what stands for a run in a line or a result."""
 SCHEMA: dict[str, type] = {
@@ -37,7 +39,7 @@ class Metric:
     name: str
     unit: str
     """"share", "nats", or empty for a number without a unit."""
-    better: Literal["higher", "lower"] | None
+    better: Better | None
     """The direction of success; None for references, which no model changes."""
     floor: float | str | None = None
     """The lowest value that means something: what guessing scores, or for a loss the

@@ -8,12 +8,13 @@ import polars as pl
 from analysis.arm_names import BASELINE, arm_name
 from analysis.claims import ENOUGH_SEEDS, MARGIN, Evidence
 from analysis.comparisons import pair_by_seed
-from analysis.events import Better, Times, event_times, log_rank
+from analysis.events import Times, event_times, log_rank
 from analysis.evidence.pairs import CELL, difference_over_items
 from analysis.execution_paths import path_difference
 from analysis.modes import lower_group_size
 from analysis.settings import append_label, rates_are_tuned
 from analysis.statistics import Interval
+from synth.metrics import Better
 
 STRATUM = ["stratum", *CELL, "budget"]
 """Columns of a stratum: a size (or another pooled condition), its setting and tokens."""
