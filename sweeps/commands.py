@@ -14,7 +14,15 @@ from synth.command_words import as_typed
 from synth.identity import require
 from synth.run.execution import Execution
 from synth.run.progress import tell
-from synth.run.states import LIVE, NOT_DONE, TROUBLED, UNTRIED, State, format_counts
+from synth.run.states import (
+    LIVE,
+    NOT_DONE,
+    STOPPED_STATUS,
+    TROUBLED,
+    UNTRIED,
+    State,
+    format_counts,
+)
 
 if TYPE_CHECKING:
     from sweeps.executor import Executor
@@ -25,8 +33,6 @@ if TYPE_CHECKING:
 
 HOW = ("on", "profile", "again", "workers", "lanes", "fail_fast")
 """How a launch trains, besides its execution."""
-STOPPED = 75
-"""Exit status after a signal: call again to go on (EX_TEMPFAIL)."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ class RunCommand(SweepSelection):
             tell(self._summarize(selected, counts, now, result.left))
         if selected.left_out or any(now[s] or counts[s] for s in TROUBLED):
             return 1
-        return STOPPED if result.left else 0
+        return STOPPED_STATUS if result.left else 0
 
     def launch(
         self,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from sweeps.collected_runs import TABLES, naming
-from sweeps.commands import STOPPED
 from synth.cli.moved import MovedFiles
 from synth.cli.run_names import FITS
 from synth.command_words import as_typed
@@ -18,6 +17,7 @@ from synth.disk.places import expand
 from synth.identity import require
 from synth.run.execution import Execution
 from synth.run.progress import Screen, shown_on, tell
+from synth.run.states import STOPPED_STATUS
 from synth.run.store import RunFolder
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Reproduce(MovedFiles):
         (outcome,) = train([config], self.runs, execution, progress)
         if outcome.state != "done":
             tell(f"{run_id}: {outcome.state}, {outcome.message}")
-            return STOPPED if outcome.state == "stopped" else 1
+            return STOPPED_STATUS if outcome.state == "stopped" else 1
         comparison = Comparison.of(rows, self.runs / run_id)
         if self.json:
             print(json.dumps(vars(comparison)))

@@ -5,13 +5,13 @@ import shlex
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sweeps.commands import STOPPED
 from sweeps.launch_display import align_columns
 from sweeps.selected_runs import SweepSelection, options_given
 from synth.command_words import as_typed
 from synth.identity import require
 from synth.run.execution import Execution
 from synth.run.progress import tell
+from synth.run.states import STOPPED_STATUS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class Search(SweepSelection):
                 words = SweepSelection.words(replace(self, tuned=tables))
                 tell(f"to use it: {as_typed('sweeps run')} {words}")
         if stopped:
-            return STOPPED
+            return STOPPED_STATUS
         return 0 if len(best) == len(cells) else 1
 
     def words(self) -> str:

@@ -22,6 +22,7 @@ from synth.models.describe import as_text, describe_model, describe_run
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.objective import ObjectiveConfig
 from synth.run.execution import Execution
+from synth.run.states import STOPPED_STATUS
 from synth.run.store import RunFolder
 from synth.tasks.export import ExportSplit, held_out_samples
 from synth.tasks.polynomial import PolynomialConfig
@@ -124,10 +125,6 @@ def aimed_at(command: type, kind: str) -> type:
     )
     aimed.__doc__ = command.__doc__
     return aimed
-
-
-STOPPED = 75
-"""Exit status of a run that a signal stopped: call again to go on (EX_TEMPFAIL)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +261,7 @@ class Train(Aimed):
         if timing and not self.json:
             nothing = "no step was trained: there is nothing to time"
             print(measured.as_text() if measured else nothing)
-        return {"done": 0, "stopped": STOPPED}.get(outcome.state, 1)
+        return {"done": 0, "stopped": STOPPED_STATUS}.get(outcome.state, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,8 @@ TROUBLED: tuple[State, ...] = ("unreadable", "failed")
 NOT_DONE: tuple[State, ...] = tuple(state for state in STATES if state != "done")
 UNTRIED: tuple[State, ...] = tuple(s for s in NOT_DONE if s not in TROUBLED)
 """What a launch trains unless told otherwise: failed runs wait for a person."""
+STOPPED_STATUS = 75
+"""Exit status of a command that a signal stopped: call again to go on (EX_TEMPFAIL)."""
 
 
 def format_counts(counts: Mapping[State, int]) -> str:
