@@ -163,7 +163,6 @@ class Judgement:
         """The judgement as JSON values."""
         claim, evidence = self.claim, self.evidence
         interval = Difference.of(evidence.values_S).interval if evidence else None
-        bounds = interval if interval is not None and interval.count > 1 else None
         return {
             "claim": claim.id,
             "says": claim.says,
@@ -177,8 +176,7 @@ class Judgement:
             "runs": evidence.runs if evidence else None,
             "seeds": evidence.seeds if evidence else 0,
             "mean": interval.mean if interval and interval.count else None,
-            "low": bounds.low if bounds else None,
-            "high": bounds.high if bounds else None,
+            **(interval.bounds if interval else {"low": None, "high": None}),
             "z": evidence.events.z if evidence and evidence.events else None,
             "p": _p_value(evidence) if evidence and evidence.seeds else None,
             "seeds_needed": self.seeds_needed,
@@ -278,11 +276,7 @@ def _seeds_needed(contrast: Contrast, evidence: Evidence) -> int | None:
         strata = max(1, len(evidence.parameters))
         return None if runs is None else math.ceil(runs / strata)
     spread = Difference.of(evidence.values_S).interval.spread
-    return (
-        seeds_to_resolve(spread, contrast.effect)
-        if len(evidence.values_S) > 1
-        else None
-    )
+    return seeds_to_resolve(spread, contrast.effect)
 
 
 def exploratory_table(judgement: Judgement) -> pl.DataFrame:
@@ -292,15 +286,13 @@ def exploratory_table(judgement: Judgement) -> pl.DataFrame:
     rows = []
     for test, p_holm in zip(tests, adjusted, strict=True):
         interval, items = test.difference.interval, test.over_items
-        many = interval.count > 1
         rows.append(
             {
                 "claim": judgement.claim.id,
                 "test": test.about,
                 "expected": test.direction,
                 "mean": interval.mean,
-                "low": interval.low if many else None,
-                "high": interval.high if many else None,
+                **interval.bounds,
                 "seeds": interval.count,
                 "items_low": items.low if items else None,
                 "items_high": items.high if items else None,

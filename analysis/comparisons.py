@@ -17,7 +17,7 @@ from scipy import stats
 from analysis.arm_names import BASELINE, arms_of
 from analysis.execution_paths import path_difference
 from analysis.settings import with_setting
-from analysis.statistics import Interval, t_interval
+from analysis.statistics import POWER, Interval, t_interval, t_quantile
 
 COSTS = ("tokens", "flops")
 """Costs at which runs can be matched. Seconds are not among them: they were measured on a
@@ -86,10 +86,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def seeds_to_resolve(
-    spread: float, difference: float, power: float = 0.8, level: float = 0.05
-) -> int | None:
-    """Number of pairs at which a paired t test detects `difference` with `power`.
+def seeds_to_resolve(spread: float, difference: float) -> int | None:
+    """Number of pairs that give a paired t test at 5 % the `POWER` for `difference`.
 
     `spread` is the standard deviation of paired differences. None for more than 1000
     pairs, and without a difference or a spread.
@@ -101,8 +99,7 @@ def seeds_to_resolve(
         return None
     for seeds in range(2, 1001):
         shift = abs(difference) / spread * math.sqrt(seeds)
-        bound = stats.t.ppf(1 - level / 2, seeds - 1)
-        if stats.nct.sf(bound, seeds - 1, shift) >= power:
+        if stats.nct.sf(t_quantile(seeds - 1), seeds - 1, shift) >= POWER:
             return seeds
     return None
 
@@ -207,19 +204,16 @@ def summarize_pairs(differences: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     rows = []
     for key, group in differences.group_by(by, maintain_order=True):
         test = Difference.of(group["difference"].to_list())
-        interval, many = test.interval, test.interval.count > 1
+        interval = test.interval
         rows.append(
             dict(zip(by, key, strict=True))
             | {
                 "difference": interval.mean,
-                "low": interval.low if many else None,
-                "high": interval.high if many else None,
                 "pairs": interval.count,
                 "p": test.p_value,
-                "resolves_with": seeds_to_resolve(interval.spread, interval.mean)
-                if many
-                else None,
+                "resolves_with": seeds_to_resolve(interval.spread, interval.mean),
             }
+            | interval.bounds
         )
     numbers = ("difference", "low", "high", "pairs", "p", "resolves_with")
     kinds = {name: pl.Float64() for name in numbers} | {

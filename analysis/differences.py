@@ -48,12 +48,9 @@ def judge_differences(
         columns |= _test_without_distribution(differences)
     else:
         one = Difference.of(differences)
-        many = one.interval.count > 1
-        columns |= {
+        columns |= one.interval.bounds | {
             "difference": one.interval.mean,
             "direction": one.interval.mean,
-            "low": one.interval.low if many else None,
-            "high": one.interval.high if many else None,
             "p": one.p_value,
             "test": "paired t",
             "resolves_with": seeds_to_resolve(one.interval.spread, one.interval.mean),

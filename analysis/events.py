@@ -14,12 +14,12 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import polars as pl
 from scipy import stats
 
+from analysis.statistics import POWER
 from synth.identity import require
 from synth.metrics import Better
 
@@ -132,7 +132,7 @@ class LogRank:
     strata: int
 
 
-def log_rank(strata: Sequence[tuple[Times, Times]], seed: int = 0) -> LogRank:
+def log_rank(strata: Sequence[tuple[Times, Times]]) -> LogRank:
     """Log-rank test of two sides, stratified where there are several strata.
 
     A stratum is a first and a second side that are compared with each other: a size, or
@@ -150,7 +150,7 @@ def log_rank(strata: Sequence[tuple[Times, Times]], seed: int = 0) -> LogRank:
         counts.append(math.comb(sum(sides), sides[1]))
         samples.append((tokens, happened, sides))
     exact = math.prod(counts) <= MOST_ARRANGEMENTS
-    rng = np.random.default_rng([seed, len(samples)])
+    rng = np.random.default_rng([0, len(samples)])
     statistics = []
     for tokens, happened, sides in samples:
         second_PN = (
@@ -220,10 +220,8 @@ def _sum_strata(
     return excess_P, variance_P
 
 
-def runs_to_resolve(
-    hazard_ratio: float, happened_share: float, power: float = 0.8, level: float = 0.05
-) -> int | None:
-    """Number of runs on each side at which a log-rank test detects a hazard ratio.
+def runs_to_resolve(hazard_ratio: float, happened_share: float) -> int | None:
+    """Number of runs a side that give a log-rank test at 5 % the `POWER` for a ratio.
 
     `happened_share` is the share of all runs in which the event happens. None for more
     than 1000 runs, or without events. Source: Schoenfeld (1981).
@@ -233,7 +231,7 @@ def runs_to_resolve(
     """
     if not (happened_share > 0 and hazard_ratio > 0) or hazard_ratio == 1:
         return None
-    quantiles = stats.norm.ppf(1 - level / 2) + stats.norm.ppf(power)
+    quantiles = stats.norm.ppf(0.975) + stats.norm.ppf(POWER)
     events = 4 * (quantiles / math.log(hazard_ratio)) ** 2
     runs = math.ceil(events / happened_share / 2)
     return runs if runs <= 1000 else None

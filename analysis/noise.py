@@ -85,7 +85,7 @@ def noise_band(
 
 def _band(spread: float, runs: int, seeds: int) -> float:
     """Two-sided 95 % bound of a difference of two means of `runs` runs."""
-    return t_quantile(0.975, seeds - 1) * spread * math.sqrt(2 / runs)
+    return t_quantile(seeds - 1) * spread * math.sqrt(2 / runs)
 
 
 def noise_table(rows: pl.DataFrame, baseline: str = BASELINE) -> pl.DataFrame:

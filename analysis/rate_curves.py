@@ -96,14 +96,12 @@ def _points(tried: TriedRates) -> list[dict[str, object]]:
     for rate, mean in zip(curve.rates, curve.means, strict=True):
         values = tried.values[rate]
         ended = [value for value in values if value is not None]
-        interval = mean_interval(ended, tried.unit == "share")
-        bounded = mean is not None and interval.count > 1
+        bounded = [] if mean is None else ended
         points.append(
             {
                 "learning_rate": rate,
                 "mean": mean,
-                "low": interval.low if bounded else None,
-                "high": interval.high if bounded else None,
+                **mean_interval(bounded, tried.unit == "share").bounds,
                 "lowest": min(ended, default=None),
                 "highest": max(ended, default=None),
                 "seeds": len(ended),

@@ -70,7 +70,6 @@ def fit_power_law(
     values_XS: Sequence[Sequence[float]],
     with_offset: bool = True,
     draws: int = DRAWS,
-    seed: int = 0,
 ) -> PowerLaw:
     """Fit a law to the means over seeds, by least squares in the log of the value.
 
@@ -99,8 +98,8 @@ def fit_power_law(
     # estimate it badly, hence the t quantile. Its degrees of freedom are those of a third
     # of the sizes, since the law has three parameters.
     degrees = (fewest - 1) * len(x) / 3
-    wider = np.sqrt(fewest / (fewest - 1)) * t_quantile(0.975, degrees) / NORMAL
-    rng = np.random.default_rng([seed, len(x)])
+    wider = np.sqrt(fewest / (fewest - 1)) * t_quantile(degrees) / NORMAL
+    rng = np.random.default_rng([0, len(x)])
     drawn = []
     for _ in range(draws):
         shifts = [np.mean(rng.choice(v, len(v))) - np.mean(v) for v in values_XS]

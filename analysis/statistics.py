@@ -10,6 +10,9 @@ from scipy import special, stats
 
 from analysis.arm_names import sort_rows
 
+POWER = 0.8
+"""Share of experiments that detect the effect for which their size is computed."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -21,6 +24,12 @@ class Interval:
     count: int
     spread: float
     """Standard deviation of the values, n - 1 in the denominator; NaN for one value."""
+
+    @property
+    def bounds(self) -> dict[str, float | None]:
+        """`low` and `high` as columns of a table: None for fewer than two values."""
+        low, high = (self.low, self.high) if self.count > 1 else (None, None)
+        return {"low": low, "high": high}
 
 
 def t_interval(values_S: Iterable[float]) -> Interval:
@@ -40,7 +49,7 @@ def t_interval(values_S: Iterable[float]) -> Interval:
     if count == 1:
         return Interval(mean, -math.inf, math.inf, 1, math.nan)
     spread = float(values.std(ddof=1))
-    width = t_quantile(0.975, count - 1) * spread / math.sqrt(count)
+    width = t_quantile(count - 1) * spread / math.sqrt(count)
     return Interval(mean, mean - width, mean + width, count, spread)
 
 
@@ -85,9 +94,9 @@ def share_bounds(share: float, width: float) -> tuple[float, float]:
     return float(special.expit(centre - shift)), float(special.expit(centre + shift))
 
 
-def t_quantile(probability: float, degrees: float) -> float:
-    """Quantile of Student's t distribution."""
-    return float(stats.t.ppf(probability, degrees))
+def t_quantile(degrees: float) -> float:
+    """The 97.5 % quantile of Student's t distribution, for two-sided 95 % intervals."""
+    return float(stats.t.ppf(0.975, degrees))
 
 
 def binomial_error(share: float, count: int) -> float:
@@ -111,16 +120,9 @@ def over_seeds(frame: pl.DataFrame, by: list[str], share: bool = False) -> pl.Da
     rows = []
     for key, group in frame.group_by(by):
         interval = mean_interval(group["value"].drop_nulls().to_list(), share)
-        bounded = interval.count > 1
-        rows.append(
-            dict(zip(by, key, strict=True))
-            | {
-                "mean": interval.mean if interval.count else None,
-                "low": interval.low if bounded else None,
-                "high": interval.high if bounded else None,
-                "seeds": interval.count,
-            }
-        )
+        mean = interval.mean if interval.count else None
+        counted = {"mean": mean, "seeds": interval.count}
+        rows.append(dict(zip(by, key, strict=True)) | counted | interval.bounds)
     schema = {name: frame.schema[name] for name in by} | {
         "mean": pl.Float64(),
         "low": pl.Float64(),
