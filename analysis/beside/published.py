@@ -97,9 +97,9 @@ class Published:
         return next(row for row in self.rows if row.name == name)
 
 
-def published_tables(folder: Path = FOLDER) -> Iterator[Published]:
+def published_tables() -> Iterator[Published]:
     """Read all published tables, in the order of their file names."""
-    for path in sorted(folder.glob("*.toml")):
+    for path in sorted(FOLDER.glob("*.toml")):
         yield from_dict(path.stem, tomllib.loads(path.read_text()))
 
 

@@ -47,40 +47,31 @@ class CurveStyle:
 
 
 def cost_figure(
-    frame: pl.DataFrame,
-    metric: str,
-    suite: str,
-    slice_: str = "",
-    costs: tuple[str, ...] = COSTS,
-    level: float | None = None,
+    frame: pl.DataFrame, metric: str, suite: str
 ) -> tuple[Figure, pl.DataFrame]:
     """A column a size, a row a cost: runs as thin lines, their middle as a thick one.
 
-    Ticks at the bottom mark when each run learned it: its score reached `level`, by
-    default the one that the task declares (`events.event_times`). Costs that no run has
-    are left out, and FLOP beside tokens where both rows would look alike. Returns the
-    figure and the plotted rows, with `learned_at` in tokens if there is a level.
+    Ticks at the bottom mark when each run learned it: its score reached the level that
+    the task declares (`events.event_times`). Costs that no run has are left out, and
+    FLOP beside tokens where both rows would look alike. Returns the figure and the
+    plotted rows, with `learned_at` in tokens if there is a level.
 
     Raises
     ------
     ValueError
-        For an unknown cost, when nothing is left to draw, or when no run learns anything.
+        When nothing is left to draw, or when no run learns anything.
     """
-    for cost in costs:
-        if cost not in COSTS:
-            raise ValueError(f"cost must be one of {', '.join(COSTS)}; got {cost!r}.")
-    rows = with_costs(curve_rows(frame, metric, suite, slice_))
-    measured = [cost for cost in costs if rows[cost].drop_nulls().len()]
+    rows = with_costs(curve_rows(frame, metric, suite))
+    measured = [cost for cost in COSTS if rows[cost].drop_nulls().len()]
     if not measured:
-        names = ", ".join(costs)
+        names = ", ".join(COSTS)
         raise ValueError(f"No finished run has {suite}/{metric} against {names}.")
     drawn = [
         cost for cost in measured if cost != "flops" or _needs_flops(rows, measured)
     ]
     metric_ = declared(rows, metric)
-    floor = floor_of(frame, metric, suite, slice_)
-    if level is None and metric_ is not None:
-        level = metric_.learned
+    floor = floor_of(frame, metric, suite)
+    level = metric_.learned if metric_ else None
     learned = None
     if level is not None and metric_ is not None and metric_.better is not None:
         learned = event_times(rows, level, metric_.better)

@@ -139,13 +139,10 @@ def draw_panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> bool:
     if most > last:
         axes.axvspan(last + 0.5, most + 0.5, color="#f3f3f3", zorder=0, lw=0)
         axes.axvline(last + 0.5, color=style.FAINT, lw=0.8, zorder=1)
-        where = axes.get_xaxis_transform()
-        style.add_note(
-            axes, last + 0.58, 0.97, "out of domain", va="top", transform=where
-        )
-        style.add_note(
-            axes, last + 0.42, 0.97, "trained", va="top", ha="right", transform=where
-        )
+        small: dict[str, Any] = {"color": style.FAINT, "fontsize": 7.5, "va": "top"}
+        small["transform"] = axes.get_xaxis_transform()
+        axes.text(last + 0.58, 0.97, "out of domain", **small)
+        axes.text(last + 0.42, 0.97, "trained", ha="right", **small)
     axes.set_xticks(range(1, most + 1))
     axes.set_xlim(0.5, most + 0.5)
     axes.set_ylim(*series.SHARE_LIMITS)

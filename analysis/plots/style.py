@@ -213,20 +213,15 @@ def spread_positions(count: int, width: float) -> np.ndarray:
     return np.linspace(-width / 2, width / 2, count) if count > 1 else np.zeros(1)
 
 
-def add_note(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
-    """Write a small grey remark in a panel, by default in data coordinates."""
-    axes.text(x, y, text, color=FAINT, fontsize=7.5, **options)
-
-
-def mark_values(axes: Axes, at: dict[Any, float], most: int = 11) -> None:
-    """Put a tick at the place of each value, about `most` at most.
+def mark_values(axes: Axes, at: dict[Any, float]) -> None:
+    """Put a tick at the place of each value, about eleven at most.
 
     Values too close to the tick before them, as on a log axis, have none.
     """
     span = max(at.values()) - min(at.values())
     values: list[Any] = []
     for value, place in at.items():
-        if not values or place - at[values[-1]] >= span / (most - 1) * (1 - 1e-9):
+        if not values or place - at[values[-1]] >= span / 10 * (1 - 1e-9):
             values.append(value)
     names = [_tick_name(value) for value in values]
     axes.set_xticks([at[value] for value in values], names, **slant(names))
@@ -258,9 +253,9 @@ def _tick_name(value: float | str) -> str:
     return format_count(value) if isinstance(value, int) else f"{value:g}"
 
 
-def short_numbers(axes: Axes, ticks: int = 4) -> None:
-    """Have at most that many ticks on the x axis, with SI prefixes such as 800k."""
-    axes.xaxis.set_major_locator(MaxNLocator(ticks))
+def short_numbers(axes: Axes) -> None:
+    """Have at most four intervals on the x axis, with SI prefixes such as 800k."""
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
