@@ -52,25 +52,15 @@ def _stories(frame: pl.DataFrame, *varied: str) -> pl.DataFrame:
     return rows.drop_nulls("value")
 
 
-def _best(frame: pl.DataFrame) -> pl.DataFrame:
-    """Second-token accuracy at the best evaluation of each run, as the paper chose."""
-    done = frame.filter(pl.col("state") == "done", pl.col("task") == "stories")
-    rows = select_metric(done, SECOND_TOKEN, NAMES_SUITE).filter(pl.col("slice") == "")
-    return _without_items(best_step(rows))
+def _at_best(frame: pl.DataFrame, suite: str) -> pl.DataFrame:
+    """Second-token accuracy of each run at its best step on a suite.
 
-
-def _validated(frame: pl.DataFrame) -> pl.DataFrame:
-    """Second-token accuracy at the step that is best on the validation split."""
-    done = frame.filter(pl.col("state") == "done", pl.col("task") == "stories")
-    rows = select_metric(done, SECOND_TOKEN).filter(pl.col("slice") == "")
-    best = best_step(select_metric(rows, SECOND_TOKEN, "validation"))
-    return _without_items(
-        at_step_of(select_metric(rows, SECOND_TOKEN, NAMES_SUITE), best)
-    )
-
-
-def _without_items(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add settings; drop counts by story, which only rows of last steps have."""
+    Without counts by story, which only rows of last steps have.
+    """
+    done = frame.filter(state="done", task="stories", slice="")
+    rows = select_metric(done, SECOND_TOKEN)
+    best = best_step(rows.filter(suite=suite))
+    rows = at_step_of(rows.filter(suite=NAMES_SUITE), best)
     missing = [
         pl.lit(None, rows.schema[name]).alias(name)
         for name in ("items_right", "items_number")
@@ -154,8 +144,8 @@ def induction_small(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
     """C1: n = 2 minus n = 1 at 1M to 30M, at three steps: last, best, validated."""
     for rows, step in (
         (_stories(frame), "last step"),
-        (_best(frame), "best step"),
-        (_validated(frame), "step chosen on validation names"),
+        (_at_best(frame, NAMES_SUITE), "best step"),  # as the paper chose
+        (_at_best(frame, "validation"), "step chosen on validation names"),
     ):
         no_books = select_arms(rows.filter(pl.col("books_parts") == 0), TWO_TOKENS)
         what = f"second-token accuracy at the {step}"
