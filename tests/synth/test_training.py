@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from synth.config import RunConfig
 from synth.metrics import SCHEMA, from_line
 from synth.optimizer import rate_at
+from synth.pack import Pack
 from synth.run.execution import Execution
 from synth.run.store import RunFolder
 from synth.tasks.running_text import TextConfig
@@ -49,6 +50,22 @@ def trained(root, *configs, execution=None):
     outcomes = train(configs, root, execution)
     assert [outcome.state for outcome in outcomes] == ["done"] * len(configs), outcomes
     return [content(root, config) for config in configs]
+
+
+def trained_with_a_cut(root, config, monkeypatch):
+    """`trained` for one run, whose process fails at step 7 and is started again."""
+    plain = Pack.train_step
+
+    def fails_once(self, clock):
+        if self.step == 7:
+            monkeypatch.setattr(Pack, "train_step", plain)
+            raise RuntimeError("power cut")
+        return plain(self, clock)
+
+    monkeypatch.setattr(Pack, "train_step", fails_once)
+    (cut,) = train([config], root, OFTEN)
+    assert cut.state == "failed"
+    return trained(root, config, execution=OFTEN)
 
 
 @pytest.mark.parametrize("horizon", [1, 2])

@@ -22,13 +22,12 @@ from synth.objectives.batch.targets import make_targets
 from synth.objectives.chain import ChainConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.token_order import TokenOrderConfig
-from synth.run.execution import Execution
 from synth.tasks.polynomial import Polynomial, PolynomialConfig
 from synth.tasks.task import EvaluationSet, Rows
 from synth.training import train
 from tests.conftest import tiny_run
 from tests.synth.fast.test_native import needs_compiler
-from tests.synth.test_training import content, trained
+from tests.synth.test_training import trained, trained_with_a_cut
 
 MIXERS = ("attention", "mamba2", "rwkv")
 OBJECTIVES = [
@@ -286,23 +285,8 @@ def test_runs_in_a_pack_and_resumed_equal_themselves(precision, tmp_path, monkey
     ]
     together = trained(tmp_path / "pack", *runs)
     assert trained(tmp_path / "alone", runs[1]) == together[1:]
-    from synth.pack import Pack
-
-    plain = Pack.train_step
-
-    def fails_once(self, clock):
-        if self.step == 7:
-            monkeypatch.setattr(Pack, "train_step", plain)
-            raise RuntimeError("power cut")
-        return plain(self, clock)
-
-    monkeypatch.setattr(Pack, "train_step", fails_once)
-    often = Execution(checkpoint_every_seconds=0.0)
-    (cut,) = train([runs[0]], tmp_path / "cut", often)
-    assert cut.state == "failed"
-    (whole,) = train([runs[0]], tmp_path / "cut", often)
-    assert whole.state == "done", whole
-    assert content(tmp_path / "cut", runs[0]) == together[0]
+    cut = trained_with_a_cut(tmp_path / "cut", runs[0], monkeypatch)
+    assert cut == together[:1]
 
 
 def test_rows_beyond_the_learned_positions_are_refused(tmp_path):

@@ -13,15 +13,13 @@ from synth.objectives.multi_token import MultiTokenConfig
 from synth.probes.law import LawOptions, measure_law
 from synth.probes.layer_states import RunStates
 from synth.probes.prefix_matching import prefix_matching
-from synth.run.execution import Execution
 from synth.tasks.task import Rows
 from synth.trained.loading import load
-from synth.training import train
 from tests.conftest import tiny_run
 from tests.synth.cli.test_commands import TINY, run
 from tests.synth.models.test_mixers import RECURRENT, build
 from tests.synth.objectives.test_loss import VOCAB
-from tests.synth.test_training import content, metrics, trained
+from tests.synth.test_training import metrics, trained, trained_with_a_cut
 
 
 def recurrent_run(mixer, **settings):
@@ -34,24 +32,8 @@ def recurrent_run(mixer, **settings):
 @pytest.mark.parametrize("mixer", RECURRENT)
 def test_a_run_trains_stops_and_goes_on_as_if_it_had_not(mixer, tmp_path, monkeypatch):
     config = recurrent_run(mixer, horizon=2)
-    (expected,) = trained(tmp_path / "whole", config)
-    from synth.pack import Pack
-
-    plain = Pack.train_step
-
-    def fails_once(self, clock):
-        if self.step == 7:
-            monkeypatch.setattr(Pack, "train_step", plain)
-            raise RuntimeError("power cut")
-        return plain(self, clock)
-
-    monkeypatch.setattr(Pack, "train_step", fails_once)
-    often = Execution(checkpoint_every_seconds=0.0)
-    (outcome,) = train([config], tmp_path / "cut", often)
-    assert outcome.state == "failed"
-    (outcome,) = train([config], tmp_path / "cut", often)
-    assert outcome.state == "done", outcome
-    assert content(tmp_path / "cut", config) == expected
+    whole = trained(tmp_path / "whole", config)
+    assert trained_with_a_cut(tmp_path / "cut", config, monkeypatch) == whole
     run = load(tmp_path / "whole" / config.run_id)
     assert (run.config, run.step) == (config, 12)
 

@@ -20,6 +20,18 @@ def build(objective, lanes=1, dtype=torch.float32, scale="d16-L4-h2"):
     return model, flat
 
 
+def random_rows(shape, second=None, padding=0, answer=slice(0), seed=0, vocab=VOCAB):
+    """Tokens (K, B, T) of one example, or two: the second begins at `second`."""
+    stream = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(1, vocab, shape, generator=stream)
+    example = torch.ones_like(tokens)
+    example[..., second or shape[-1] :] = 2
+    example[..., shape[-1] - padding :] = 0
+    marks = torch.zeros_like(tokens, dtype=torch.bool)
+    marks[..., answer] = True
+    return tokens, example, marks
+
+
 def normed(x, gain):
     return x * gain / (x.square().mean(-1, keepdim=True) + EPSILON).sqrt()
 

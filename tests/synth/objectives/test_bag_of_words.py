@@ -8,20 +8,15 @@ from synth.config import ModelConfig
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.bag_of_words import BagOfWordsConfig
-from tests.synth.objectives.conftest import losses_and_gradient
+from tests.synth.objectives.conftest import losses_and_gradient, random_rows
 
 VOCAB, TIME = 7, 10
 
 
 def batch():
-    stream = torch.Generator().manual_seed(1)
-    tokens = torch.randint(1, VOCAB, (1, 3, TIME), generator=stream)
-    example = torch.ones_like(tokens)
-    example[..., 6:] = 2
-    example[..., -1:] = 0
-    answer = torch.zeros_like(tokens, dtype=torch.bool)
-    answer[..., 3:6] = True
-    return tokens, example, answer
+    return random_rows(
+        (1, 3, TIME), 6, padding=1, answer=slice(3, 6), seed=1, vocab=VOCAB
+    )
 
 
 def slow_bag(tokens, example, t, window):

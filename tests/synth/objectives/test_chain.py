@@ -8,19 +8,20 @@ from synth.config import ModelConfig
 from synth.models.decoder import PredictionModel
 from synth.models.describe import describe_model
 from synth.objectives.chain import ChainConfig
-from tests.synth.objectives.conftest import VOCAB, build, losses_and_gradient, normed
+from tests.synth.objectives.conftest import (
+    VOCAB,
+    build,
+    losses_and_gradient,
+    normed,
+    random_rows,
+)
 
 TIME, SCALE = 12, "d16-L6-h2"
 MODULES = ["own", "shared"]
 
 
 def batch():
-    stream = torch.Generator().manual_seed(0)
-    tokens = torch.randint(1, VOCAB, (1, 3, TIME), generator=stream)
-    example = torch.ones_like(tokens)
-    example[..., 7:] = 2
-    example[..., -1:] = 0
-    return tokens, example, torch.zeros_like(tokens, dtype=torch.bool)
+    return random_rows((1, 3, TIME), 7, padding=1)
 
 
 def slow_states(model, tokens_BT):

@@ -8,16 +8,20 @@ from synth.config import ModelConfig
 from synth.models.describe import describe_model
 from synth.objectives.joint import JointConfig
 from synth.objectives.multi_token import MultiTokenConfig
-from tests.synth.objectives.conftest import VOCAB, build, losses_and_gradient, normed
+from tests.synth.objectives.conftest import (
+    VOCAB,
+    build,
+    losses_and_gradient,
+    normed,
+    random_rows,
+)
 
 TIME = 8
 CONFIG = ModelConfig(scale="d16-L4-h2")
 
 
 def batch():
-    stream = torch.Generator().manual_seed(0)
-    tokens = torch.randint(1, VOCAB, (1, 3, TIME), generator=stream)
-    return tokens, torch.ones_like(tokens), torch.zeros_like(tokens, dtype=torch.bool)
+    return random_rows((1, 3, TIME))
 
 
 def turned(x_C, position):

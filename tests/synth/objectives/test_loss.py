@@ -12,6 +12,7 @@ from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.batch.targets import make_targets
 from synth.objectives.multi_token import MultiTokenConfig
+from tests.synth.objectives.conftest import random_rows
 
 LAYOUTS = ["parallel", "causal", "anticausal", "linear"]
 VOCAB, BATCH, TIME = 11, 3, 12
@@ -29,14 +30,9 @@ def build(
 
 
 def batch(lanes=1, seed=0):
-    stream = torch.Generator().manual_seed(seed)
-    tokens = torch.randint(1, VOCAB, (lanes, BATCH, TIME), generator=stream)
-    example = torch.ones_like(tokens)
-    example[..., 7:] = 2
-    example[..., -2:] = 0
-    answer = torch.zeros_like(tokens, dtype=torch.bool)
-    answer[..., 4:7] = True
-    return tokens, example, answer
+    return random_rows(
+        (lanes, BATCH, TIME), 7, padding=2, answer=slice(4, 7), seed=seed
+    )
 
 
 def naive_losses(model, tokens, targets):

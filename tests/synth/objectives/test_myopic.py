@@ -13,15 +13,13 @@ from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.myopic import MyopicConfig
 from synth.tasks.repeats import RepeatsConfig
 from tests.synth.fast.test_native import needs_compiler
-from tests.synth.objectives.conftest import VOCAB, build
+from tests.synth.objectives.conftest import build, random_rows
 
 TIME = 7
 
 
 def batch(lanes=1, time=TIME):
-    stream = torch.Generator().manual_seed(0)
-    tokens = torch.randint(1, VOCAB, (lanes, 2, time), generator=stream)
-    return tokens, torch.ones_like(tokens), torch.zeros_like(tokens, dtype=torch.bool)
+    return random_rows((lanes, 2, time))
 
 
 class Others(torch.nn.Module):

@@ -9,20 +9,19 @@ from synth.models.describe import describe_model
 from synth.models.elementwise import EPSILON
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.next_latent import NextLatentConfig
-from tests.synth.objectives.conftest import VOCAB, build, losses_and_gradient
+from tests.synth.objectives.conftest import (
+    VOCAB,
+    build,
+    losses_and_gradient,
+    random_rows,
+)
 
 TIME = 9
 CONFIG = ModelConfig(scale="d16-L4-h2")
 
 
 def batch():
-    stream = torch.Generator().manual_seed(0)
-    tokens = torch.randint(1, VOCAB, (1, 3, TIME), generator=stream)
-    example = torch.ones_like(tokens)
-    example[..., 5:] = 2
-    answer = torch.zeros_like(tokens, dtype=torch.bool)
-    answer[..., 2:5] = True
-    return tokens, example, answer
+    return random_rows((1, 3, TIME), 5, answer=slice(2, 5))
 
 
 def unit(x):

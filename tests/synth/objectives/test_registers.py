@@ -24,6 +24,7 @@ from tests.synth.objectives.conftest import (
     build,
     normed,
     parameters_beside_next_token,
+    random_rows,
 )
 from tests.synth.test_training import trained
 
@@ -32,13 +33,7 @@ CONFIG = ModelConfig(scale="d16-L4-h2")
 
 
 def batch():
-    stream = torch.Generator().manual_seed(0)
-    tokens = torch.randint(1, VOCAB, (1, 4, TIME), generator=stream)
-    example = torch.ones_like(tokens)
-    example[..., 6:] = 2
-    answer = torch.zeros_like(tokens, dtype=torch.bool)
-    answer[..., 2:6] = True
-    return tokens, example, answer
+    return random_rows((1, 4, TIME), 6, answer=slice(2, 6))
 
 
 def turned(x_SHC, place_S):

@@ -14,20 +14,14 @@ from tests.synth.objectives.conftest import (
     build,
     losses_and_gradient,
     parameters_beside_next_token,
+    random_rows,
 )
 
 TIME = 10
 
 
 def batch(lanes=1):
-    stream = torch.Generator().manual_seed(1)
-    tokens = torch.randint(1, VOCAB, (lanes, 3, TIME), generator=stream)
-    example = torch.ones_like(tokens)
-    example[..., 6:] = 2
-    example[..., -1:] = 0
-    answer = torch.zeros_like(tokens, dtype=torch.bool)
-    answer[..., 3:6] = True
-    return tokens, example, answer
+    return random_rows((lanes, 3, TIME), 6, padding=1, answer=slice(3, 6), seed=1)
 
 
 def slow_targets(tokens_T, example_T, window):

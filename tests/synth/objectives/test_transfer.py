@@ -10,7 +10,12 @@ from synth.models.elementwise import EPSILON
 from synth.objectives.declarations import Prediction
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.transfer import TransferConfig
-from tests.synth.objectives.conftest import VOCAB, build, losses_and_gradient
+from tests.synth.objectives.conftest import (
+    VOCAB,
+    build,
+    losses_and_gradient,
+    random_rows,
+)
 
 TIME = 9
 CONFIG = ModelConfig(scale="d16-L4-h2")
@@ -23,11 +28,7 @@ forms = pytest.mark.parametrize("objective", FORMS, ids=lambda one: one.arm)
 
 
 def batch():
-    stream = torch.Generator().manual_seed(0)
-    tokens = torch.randint(1, VOCAB, (1, 3, TIME), generator=stream)
-    example = torch.ones_like(tokens)
-    example[..., 5:] = 2
-    return tokens, example, torch.zeros_like(tokens, dtype=torch.bool)
+    return random_rows((1, 3, TIME), 5)
 
 
 def slow_losses(model, objective, tokens_BT, example_BT):
