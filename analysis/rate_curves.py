@@ -34,7 +34,7 @@ SCHEMA: dict[str, pl.DataType] = {
     "parameters": pl.Int64(),
     "scale": pl.String(),
     "arm": pl.String(),
-    "metric": pl.String(),  # what chose the rate: [mean:][SUITE/]METRIC[/SLICE]
+    "metric": pl.String(),  # that of the sweep: [mean:][SUITE/]METRIC[/SLICE]
     "learning_rate": pl.Float64(),
     "mean": pl.Float64(),  # over seeds; null where a run diverged
     "low": pl.Float64(),  # interval over seeds; null for one seed
@@ -69,7 +69,7 @@ class TriedRates:
 
 
 def rate_curves(frame: pl.DataFrame) -> pl.DataFrame:
-    """One row a rate of every curve: that of a cell, by the metric that chose its rate.
+    """One row a rate of every curve: that of a cell, by the metric of its sweep.
 
     Cells are task, setting, size and arm. Empty when the table holds no trials.
     """
@@ -118,8 +118,9 @@ def tried_rates(trials: pl.DataFrame) -> dict[str, TriedRates]:
     """What the trials of each cell (`cell_of`) measured at each rate.
 
     The metric is that of their sweep, else the first one with a direction that their task
-    declares, as in `sweeps tune`. Where sweeps chose a cell's rate by several metrics,
-    the one with most trials counts, of equally many the first by name.
+    declares, as in `sweeps tune`; trials do not record what `--metric` named instead.
+    Where sweeps chose a cell's rate by several metrics, the one with most trials counts,
+    of equally many the first by name.
     """
     keys = ("suite", "metric", "slice", "value")
     ended = trials.filter(pl.col("state").is_in(["done", "failed"]))

@@ -138,6 +138,8 @@ def _find_obstacle(rows: pl.DataFrame) -> str:
     All sides of all strata are at the floor (their means below it, or above by the margin
     at most), all are at the ceiling, or the seeds of one fall into two groups. The range of
     the measure is its column `span`, or floor to ceiling; without it there are no groups.
+    Only shares have the columns `floor` and `ceiling`, and `MARGIN` is one of shares; a
+    measure in nats with such a column has to bring its own `end_margin`.
     """
     sides = [name for name in ("stratum", "arm", "side") if name in rows.columns]
     for name, sign in (("floor", 1), ("ceiling", -1)):
