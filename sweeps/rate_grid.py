@@ -7,6 +7,7 @@ must lie inside the grid; if it lies at an edge, the grid is extended there.
 import dataclasses
 import itertools
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,8 +17,8 @@ import numpy as np
 from sweeps.cells import cell_key, first_of_cells, seeds_of, trial_run
 from sweeps.tuned_values import RATE, round_value
 from synth.config import RunConfig
-
 from synth.metrics import Better
+
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """The default grid, in multiples of a cell's own rate."""
 SENSITIVITY_FACTOR = 3.0
@@ -37,6 +38,8 @@ class RateCurve:
     means: tuple[float | None, ...]
     """None where a run diverged."""
     better: Better
+    error: float = 0.0
+    """Standard error of a mean, its variance pooled over rates; 0 for a single seed."""
 
     @classmethod
     def of(
@@ -44,11 +47,15 @@ class RateCurve:
     ) -> "RateCurve":
         """The curve from the values of the seeds at each rate; None for a diverged run."""
         means: list[float | None] = []
+        squared_errors: list[float] = []
         for rate in sorted(values):
             finite = [value for value in values[rate] if value is not None]
             whole = 0 < len(finite) == len(values[rate])
             means.append(math.fsum(finite) / len(finite) if whole else None)
-        return cls(tuple(sorted(values)), tuple(means), better)
+            if whole and len(finite) > 1:
+                squared_errors.append(statistics.variance(finite) / len(finite))
+        error = math.sqrt(statistics.fmean(squared_errors or [0.0]))
+        return cls(tuple(sorted(values)), tuple(means), better, error)
 
     @property
     def _gains(self) -> list[float]:
@@ -79,8 +86,14 @@ class RateCurve:
 
     @property
     def flat(self) -> bool:
-        """Whether all rates have the same mean, so that none is best."""
-        return len(set(self._gains)) == 1
+        """Whether no rate stands out.
+
+        The best mean exceeds the mean over all rates by one standard error at most. A
+        single seed has no error: then all means are equal. A curve is not flat if a run
+        diverged at any of its rates.
+        """
+        mean = statistics.mean(self._gains)  # without rounding, so equal ones are flat
+        return max(self._gains) - mean <= self.error
 
     @property
     def sensitivity(self) -> float | None:
