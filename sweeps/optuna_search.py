@@ -147,6 +147,7 @@ class CellStudy:
             "cell": self.cell.key,
             "name": self.cell.name,
             "training": {n: round_value(v) for n, v in best.params.items()},
+            "metric": self.metric,
             "value": best.value,
             "run_id": self.cell.run(best.params).run_id,
             "trials": len(self.study.get_trials(deepcopy=False)),

@@ -66,7 +66,8 @@ class Search(SweepSelection):
             lines = [(c.name, _format_row(best.get(c.key))) for c in cells]
             for line in align_columns(lines):
                 tell(line)
-            tell(f"table: {root / TABLE}")
+            metrics = ", ".join(dict.fromkeys(row["metric"] for row in rows))
+            tell(f"chosen by {metrics or 'nothing yet'}; table: {root / TABLE}")
             if stopped:
                 tell(f"to go on: {as_typed('sweeps search')} {self.words()}")
             elif len(best) == len(cells):

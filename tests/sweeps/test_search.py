@@ -123,7 +123,8 @@ def test_a_search_is_equal_for_all_cells_and_goes_on(tmp_path):
         assert row["value"] == best.value
         assert row["run_id"] == best.user_attrs["run_id"]
         folder = RunFolder(tmp_path, row["run_id"])
-        chosen = "validation_in_domain/loss/horizon=1"
+        chosen = row["metric"]
+        assert chosen == "validation_in_domain/loss/horizon=1"
         measured = values_by_name(read_metrics(folder))
         assert value_of(measured, chosen) == best.value
         assert folder.config().split == "validation"
