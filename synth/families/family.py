@@ -14,9 +14,10 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from synth.identity import nearest, require
+from synth.identity import Part, nearest, require
 
 _PACKAGES = {"task": "synth.tasks", "objective": "synth.objectives"}
 _MEMBERS: dict[str, dict[str, type]] = {name: {} for name in _PACKAGES}
@@ -28,7 +29,8 @@ recorded_modules: set[str] = set()
 """Modules that were imported because a run recorded them; all others override them."""
 
 
-class Family:
+@dataclass(frozen=True, kw_only=True)
+class Family(Part):
     """A configuration class of which every subclass with a `kind` is a member."""
 
     kind: ClassVar[str]
@@ -47,6 +49,14 @@ class Family:
     def purpose(cls) -> str:
         """The first line of its docstring."""
         return (cls.__doc__ or "").partition("\n")[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, the version, and the kind."""
+        return {"kind": self.kind} | super().to_dict()
+
+    def canonical(self) -> dict[str, Any]:
+        """The hashed fields; members of two kinds never share an identity."""
+        return {"kind": self.kind} | super().canonical()
 
 
 def register(cls: type[Family]) -> None:
@@ -137,7 +147,7 @@ def member(family: str, values: Any, owner: str) -> Any:
     if not isinstance(values, Mapping) or "kind" not in values:
         raise ValueError(f"{owner} must be an object with a 'kind'; got {values!r}.")
     given = dict(values)
-    return require_member(family, str(given.pop("kind"))).from_dict(given)  # type: ignore[attr-defined]
+    return require_member(family, str(given.pop("kind"))).from_dict(given)
 
 
 def require_member(family: str, kind: str) -> type[Family]:

@@ -13,10 +13,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from synth.families.family import Family, require_word
-from synth.identity import Part, identity, require
+from synth.identity import identity, require
 from synth.objectives.declarations import Head, Prediction, Readout, Registers
 from synth.scales import SCALES
 
@@ -28,7 +28,7 @@ NEXT_TOKEN = "n1"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ObjectiveConfig(Part, Family, ABC, family="objective"):
+class ObjectiveConfig(Family, ABC, family="objective"):
     """What a model is trained towards; `kind` is its name in files and commands.
 
     The loss is a weighted sum of terms, one a head and one a readout. Each term is the
@@ -219,14 +219,6 @@ class ObjectiveConfig(Part, Family, ABC, family="objective"):
                     f"The objective {self.kind!r} has no form for {name} {value!r}. "
                     f"Use {_either([repr(one) for one in allowed])}."
                 )
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields, the version, and the kind."""
-        return {"kind": self.kind} | super().to_dict()
-
-    def canonical(self) -> dict[str, Any]:
-        """The hashed fields; objectives of two kinds never share an identity."""
-        return {"kind": self.kind} | super().canonical()
 
 
 @dataclass(frozen=True, kw_only=True)

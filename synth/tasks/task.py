@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 import numpy as np
 
 from synth.families.family import Family
-from synth.identity import Part, require
+from synth.identity import require
 from synth.metrics import Metric, Score
 from synth.objectives.declarations import Prediction
 from synth.tasks.checks import nothing_to_train, require_fitting
@@ -53,7 +53,7 @@ SIDE: dict[Split, int] = {"test": 0, "validation": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskConfig(Part, Family, ABC, family="task"):
+class TaskConfig(Family, ABC, family="task"):
     """What a task draws from; `kind` is its name on the command line and in ids."""
 
     metrics: ClassVar[tuple[Metric, ...]] = ()
@@ -68,14 +68,6 @@ class TaskConfig(Part, Family, ABC, family="task"):
     @abstractmethod
     def build(self) -> "Task":
         """The task itself, ready to draw from."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields, the version, and the kind."""
-        return {"kind": self.kind} | super().to_dict()
-
-    def canonical(self) -> dict[str, Any]:
-        """The hashed fields; tasks of two kinds never share an identity."""
-        return {"kind": self.kind} | super().canonical()
 
 
 @dataclass(frozen=True)
