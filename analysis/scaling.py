@@ -17,15 +17,13 @@ from scipy import optimize
 from analysis.comparisons import with_costs
 from analysis.selection import at_end
 from analysis.settings import name_settings, setting_labels, with_setting
-from analysis.statistics import t_quantile
+from analysis.statistics import NORMAL, t_quantile
 
 VARIABLES = ("parameters", "tokens", "flops")
 """What x can be."""
 MIN_SIZES = 5
 """Fewer sizes have no law."""
 DRAWS = 200
-NORMAL = 1.96
-"""The 97.5 % quantile of a normal variable."""
 
 
 @dataclass(frozen=True)

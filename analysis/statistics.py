@@ -10,6 +10,8 @@ from scipy import special, stats
 
 from analysis.arm_names import sort_rows
 
+NORMAL = 1.96
+"""The 97.5 % quantile of a normal variable."""
 POWER = 0.8
 """Share of experiments that detect the effect for which their size is computed."""
 

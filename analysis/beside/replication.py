@@ -23,10 +23,9 @@ from analysis.fields import Fields
 from analysis.modes import lower_group_size, span_of
 from analysis.selection import at_end
 from analysis.settings import rates_are_tuned, settings_of
-from analysis.statistics import share_difference, t_interval
+from analysis.statistics import NORMAL, share_difference, t_interval
 from analysis.superseded import answering_runs
 
-NORMAL = 1.96
 TINY = 1e-9
 """The open end of an interval that excludes 0."""
 

@@ -28,7 +28,7 @@ from analysis.selection import (
     slice_value,
 )
 from analysis.settings import append_label
-from analysis.statistics import Interval, binomial_error
+from analysis.statistics import NORMAL, Interval, binomial_error
 from synth.scales import format_count
 
 AT_FLOOR = "may be guessing"
@@ -72,7 +72,7 @@ def _at_floor(rows: pl.DataFrame) -> bool:
     above = rows.with_columns(above=pl.col("value") - pl.col("floor"))
     means = above.group_by("arm").agg(pl.col("above").mean())["above"].drop_nulls()
     error = _sampling_error(rows)
-    return len(means) > 0 and all(mean <= 1.96 * error for mean in means)
+    return len(means) > 0 and all(mean <= NORMAL * error for mean in means)
 
 
 def _remark(rows: pl.DataFrame) -> str:
@@ -96,7 +96,7 @@ def _mean_over_m(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.group_by("run_id", maintain_order=True).agg(
         pl.col(others).first(),
         pl.col("value", "floor").mean(),
-        end_margin=1.96 * spread.sum().sqrt() / pl.len(),
+        end_margin=NORMAL * spread.sum().sqrt() / pl.len(),
         ceiling=pl.lit(1.0),
     )
 
@@ -161,7 +161,7 @@ def polynomial_out_of_domain(frame: pl.DataFrame) -> Iterator[ExploratoryTest]:
     above = above.with_columns(difference=pl.col("value") - pl.col("floor"))
     by = [*CELL, "arm", *_RING]
     for key, values, cell in split_groups(sort_rows(above, *by, "data_seed"), by):
-        error, mean = 1.96 * _sampling_error(cell), sum(values) / len(values)
+        error, mean = NORMAL * _sampling_error(cell), sum(values) / len(values)
         problems = min(cell["count"].to_list())
         about = (
             f"exact match minus guess floor, {arm_name(key['arm'])}, {key['scale']}, "

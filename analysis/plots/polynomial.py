@@ -20,7 +20,7 @@ from analysis.selection import (
     slice_value,
 )
 from analysis.settings import check_one_setting
-from analysis.statistics import binomial_error, over_seeds
+from analysis.statistics import NORMAL, binomial_error, over_seeds
 
 DODGE = 0.36
 """The width over which arms are spread at one number of operations."""
@@ -63,7 +63,7 @@ def polynomial_table(frame: pl.DataFrame) -> pl.DataFrame:
         over_seeds(rows, by, share=True).join(floors, on=by, how="left"), *by
     )
     high = [
-        None if floor is None else floor + 1.96 * binomial_error(floor, count)
+        None if floor is None else floor + NORMAL * binomial_error(floor, count)
         for floor, count in table.select("guess_floor", "count").iter_rows()
     ]
     return table.with_columns(
