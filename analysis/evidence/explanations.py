@@ -114,9 +114,9 @@ def _probed_alike(points: pl.DataFrame) -> pl.DataFrame:
 
 
 def _loss_while_learning(frame: pl.DataFrame) -> pl.DataFrame:
-    """For each run with n heads, minus its mean excess loss at choices over training.
+    """Mean excess loss at choices over training of each run with n heads, negated.
 
-    A run that learns the choices earlier scores higher.
+    So a run that learns the choices earlier scores higher.
     """
     done = drop_unreadable(frame).filter(
         pl.col("state") == "done",

@@ -279,7 +279,7 @@ def _one_paragraph(text: str | Callable[[], str | None] | None) -> str | None:
 
 
 def _hint(default: str) -> str:
-    """What help says of a default; of none, and of a flag that is off, nothing."""
+    """What help says of a default; nothing where there is none, or a flag is off."""
     if default in ("", "''", "None", "False"):
         return ""
     return f"(default: {'on' if default == 'True' else default})"

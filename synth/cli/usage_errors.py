@@ -1,4 +1,4 @@
-"""Mistakes in a command line as one line each; tyro draws a box of several."""
+"""Mistakes in a command line in one line each, where tyro draws a box of several lines."""
 
 import contextlib
 import difflib

@@ -47,7 +47,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def keep_to_oneself(path: Path) -> None:
-    """Take the right to write a file from all but its owner: it is code, or names it."""
+    """Let only its owner write a file, because it holds code or names a file that does."""
     path.chmod(stat.S_IMODE(path.stat().st_mode) & ~0o022)
 
 

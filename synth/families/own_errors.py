@@ -43,7 +43,7 @@ def require_complete(cls: type[Family], file: Path) -> None:
 def in_own_file(error: Exception) -> str | None:
     """One line for an exception that a person's file caused, with the line; else None.
 
-    A refusal (`ValueError`) in words of this package is none, nor is an error of files.
+    None too for a `ValueError` that this package raised, and for an `OSError`.
     """
     trace = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in trace if frame.filename in named]

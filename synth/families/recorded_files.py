@@ -33,9 +33,9 @@ def recorded_content(
 ) -> tuple[bytes, Path]:
     """The content of a recorded file, and where it was read.
 
-    `entry` is one of those that `record`, a file, was read to hold (`said`).
+    `entry` is one of the entries `said`, which were read from the file `record`.
 
-    Raises `ValueError` when it is nowhere to be had as it was; says why of each place.
+    Raises `ValueError`, with a reason for each place, where none holds that content.
     """
     path, digest = Path(entry["path"]), entry["sha256"]
     name = copy_name(entry["path"], digest)

@@ -140,7 +140,7 @@ class _HeadByHead:
 
 
 def _is(scale: float | Tensor, number: float) -> bool:
-    """Whether a weight is known to be that number; one in a tensor is not known."""
+    """Whether a weight is that number; False for a tensor, whose value is not read."""
     return not isinstance(scale, Tensor) and scale == number
 
 

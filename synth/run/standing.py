@@ -62,7 +62,7 @@ class Survey(Generic[AnyRun]):
 
 
 def standing(root: Path, run_id: str, config: RunConfig | None = None) -> Standing:
-    """One run; with its configuration, that of an unfinished folder is compared."""
+    """Where one run stands; given a `config`, an unfinished folder must hold the same."""
     folder = RunFolder(root, run_id)
     state: State | None = None
     try:

@@ -26,7 +26,7 @@ RECORD = "tracked.json"
 def followed(
     progress: Progress | None, root: Path, name: TrackerName
 ) -> Progress | None:
-    """`progress`, with the news also shown in a tracker by the runs' files."""
+    """`progress`, which also brings the runs' curves in a tracker up to date."""
     if name == "none":
         return progress
     follow = Follower(root, name)
@@ -132,7 +132,7 @@ class Curve:
             self._note()
 
     def _note(self) -> None:
-        """Write down how far the tracker has the curves."""
+        """Record the last step up to which the tracker has the curves."""
         record = self._folder.read_json(RECORD) or {}
         self._folder.write_json(RECORD, record | {self._name: self.sent})
 
@@ -162,7 +162,7 @@ _warned: set[str] = set()
 def surviving_tracker(name: str) -> Iterator[None]:
     """Turn the first exception of a tracker in this process into a warning.
 
-    The others are silent: a full disk, say, would be told at each evaluation.
+    Later ones are silent: a full disk would be reported at each evaluation.
     """
     try:
         yield
