@@ -233,7 +233,7 @@ class Retry(RunCommand):
     """Only runs in these states."""
 
     def run(self) -> int:
-        """As `Run.run`, for the named runs and states."""
+        """As `RunCommand.run`, for the named runs and states."""
         require("done" not in self.states, "--states", "of runs to train", self.states)
         selected = self.resolve()
         by_id = {config.run_id: config for config in selected.configs}
