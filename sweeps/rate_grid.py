@@ -7,7 +7,6 @@ must lie inside the grid; if it lies at an edge, the grid is extended there.
 import dataclasses
 import itertools
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,8 +16,8 @@ import numpy as np
 from sweeps.cells import cell_key, first_of_cells, seeds_of, trial_run
 from sweeps.tuned_values import RATE, round_value
 from synth.config import RunConfig
-from synth.metrics import Better
 
+from synth.metrics import Better
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """The default grid, in multiples of a cell's own rate."""
 SENSITIVITY_FACTOR = 3.0
@@ -38,8 +37,6 @@ class RateCurve:
     means: tuple[float | None, ...]
     """None where a run diverged."""
     better: Better
-    error: float = 0.0
-    """Standard error of a mean, its variance pooled over rates; 0 for a single seed."""
 
     @classmethod
     def of(
@@ -47,15 +44,11 @@ class RateCurve:
     ) -> "RateCurve":
         """The curve from the values of the seeds at each rate; None for a diverged run."""
         means: list[float | None] = []
-        squared_errors: list[float] = []
         for rate in sorted(values):
             finite = [value for value in values[rate] if value is not None]
             whole = 0 < len(finite) == len(values[rate])
             means.append(math.fsum(finite) / len(finite) if whole else None)
-            if whole and len(finite) > 1:
-                squared_errors.append(statistics.variance(finite) / len(finite))
-        error = math.sqrt(statistics.fmean(squared_errors or [0.0]))
-        return cls(tuple(sorted(values)), tuple(means), better, error)
+        return cls(tuple(sorted(values)), tuple(means), better)
 
     @property
     def _gains(self) -> list[float]:
@@ -86,14 +79,8 @@ class RateCurve:
 
     @property
     def flat(self) -> bool:
-        """Whether no rate stands out.
-
-        The best mean exceeds the mean over all rates by one standard error at most. A
-        single seed has no error: then all means are equal. A curve is not flat if a run
-        diverged at any of its rates.
-        """
-        mean = statistics.mean(self._gains)  # without rounding, so equal ones are flat
-        return max(self._gains) - mean <= self.error
+        """Whether all rates have the same mean, so that none is best."""
+        return len(set(self._gains)) == 1
 
     @property
     def sensitivity(self) -> float | None:

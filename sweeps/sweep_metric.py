@@ -9,7 +9,7 @@ task's own metric.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from synth.config import RunConfig
 from synth.identity import nearest

@@ -64,7 +64,7 @@ def update_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 def why_unsettled(row: dict[str, Any]) -> str | None:
     """Why the tuning did not determine the rate of a row; None if it did."""
     if row.get("all_alike"):
-        return "NOTHING CHOSEN: no rate stands out"
+        return "NOTHING CHOSEN: all rates score the same"
     if row.get("edge"):
         rates = [point[RATE] for point in row["grid"]]
         return (

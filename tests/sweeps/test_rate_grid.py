@@ -56,25 +56,6 @@ def test_of_equals_the_one_nearest_to_the_middle_is_taken(means, best):
     assert curve(0.0, 0.0, 0.0).flat
 
 
-def test_a_curve_is_flat_if_no_rate_stands_out_from_the_seeds():
-    """The variances 2e-4, 0 and 2e-4 make a standard error of a mean of 0.0082."""
-    near = {1e-3: [0.50, 0.52], 2e-3: [0.52, 0.52], 4e-3: [0.50, 0.52]}
-    above = near | {2e-3: [0.53, 0.53]}
-    for better, sign in (("higher", 1), ("lower", -1)):
-        signed = [
-            RateCurve.of(
-                {r: [sign * v for v in each] for r, each in of.items()}, better
-            )
-            for of in (near, above)
-        ]
-        assert signed[0].error == pytest.approx(math.sqrt(2 / 3 * 1e-4))
-        assert [one.flat for one in signed] == [True, False]
-        assert [one.best for one in signed] == [2e-3, 2e-3]
-    assert not RateCurve.of({r: each[:1] for r, each in near.items()}, "higher").flat
-    assert RateCurve.of({r: [0.1, 0.1] for r in RATES[:3]}, "higher").flat
-    assert not RateCurve.of(near | {8e-3: [0.5, None]}, "higher").flat
-
-
 def test_sensitivity_is_the_most_that_is_lost_within_a_factor_of_three():
     # From 2e-3 to 6e-3: half of the way from 4e-3 to 8e-3 is log(1.5)/log(2).
     share = math.log(1.5) / math.log(2)
