@@ -25,7 +25,6 @@ from sweeps.process import WorkerProcess
 from sweeps.search_space import SearchCell
 from sweeps.survey import read_metrics
 from sweeps.sweep_metric import (
-    Better,
     scores_by_name,
     validation_metric,
     value_of,
@@ -33,6 +32,7 @@ from sweeps.sweep_metric import (
 )
 from sweeps.tuned_values import TABLE, read_table, round_value, update_table
 from synth.config import RunConfig
+from synth.metrics import Better
 from synth.run.execution import Execution
 from synth.run.progress import Event, Outcome
 from synth.run.store import RunFolder

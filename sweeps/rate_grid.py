@@ -16,8 +16,8 @@ import numpy as np
 from sweeps.cells import cell_key, first_of_cells, seeds_of, trial_run
 from sweeps.tuned_values import RATE, round_value
 from synth.config import RunConfig
-
 from synth.metrics import Better
+
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """The default grid, in multiples of a cell's own rate."""
 SENSITIVITY_FACTOR = 3.0

@@ -9,7 +9,7 @@ task's own metric.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from synth.config import RunConfig
 from synth.identity import nearest

@@ -15,7 +15,7 @@ from typing import Any
 
 from sweeps.cells import check_seeds
 from sweeps.collected_runs import TABLES, rows_of_runs
-from sweeps.commands import STOPPED, RunCommand
+from sweeps.commands import RunCommand
 from sweeps.launch_display import align_columns
 from sweeps.provenance import TypedCommand
 from sweeps.rate_grid import (
@@ -40,7 +40,7 @@ from synth.command_words import as_typed
 from synth.metrics import Better
 from synth.run.progress import tell
 from synth.run.standing import Standing, Survey
-from synth.run.states import TROUBLED, UNTRIED
+from synth.run.states import STOPPED_STATUS, TROUBLED, UNTRIED
 from synth.run.store import RunFolder
 
 
@@ -54,7 +54,8 @@ class Tune(RunCommand):
     """The grid; by default the sweep's own, else a quarter to four times each rate."""
     metric: str | None = None
     """[mean:][SUITE/]METRIC[/SLICE], measured on validation data, at the end or as the mean
-    over training; the sweep's own if not given."""
+    over training; the sweep's own if not given. Only tuned.json and the output name it:
+    collected trials are read by the sweep's own."""
 
     def run(self) -> int:
         """Train the grids, extend them at their edges, and write the table."""
@@ -86,7 +87,7 @@ class Tune(RunCommand):
             if not self.json:
                 tell_extensions(cells, wider)
             grids = wider
-        status = STOPPED if stopped else 1 if gave_up else 0
+        status = STOPPED_STATUS if stopped else 1 if gave_up else 0
         return self._write_and_report(root / TABLE, cells, status)
 
     def _read_values(
@@ -116,7 +117,7 @@ class Tune(RunCommand):
         update_table(path, rows)
         whole = status == 0 and all(cell.values is not None for cell in cells)
         failed = [words for cell in cells if (words := cell.describe_failures())]
-        status = status or (1 if failed else 0 if whole else STOPPED)
+        status = status or (1 if failed else 0 if whole else STOPPED_STATUS)
         if failed:
             some = "some" if rows else "all"
             print(
