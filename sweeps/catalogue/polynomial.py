@@ -38,7 +38,7 @@ LARGER = {
             final_examples=500,
         ),
     ),
-    # Seven core-hours: three sizes, 16M tokens a run; guessing scores 3 to 5 %. At twice
+    # Nine core-hours: three sizes, 16M tokens a run; guessing scores 1 to 4 %. At twice
     # this rate some runs with two heads get stuck.
     "night": Factorial(
         tasks=(
