@@ -390,9 +390,13 @@ def test_advice_on_precision_follows_the_processor_and_the_width(monkeypatch, un
     if units is not None:
         assert advice("bf16", "native", "cpu", 128) is None
         assert advice("fp32", "native", "cpu", 24) is None
-        assert "--precision bf16" in advice("fp32", "native", "cpu", 128)
+        assert "precision 'bf16' would be another" in advice(
+            "fp32", "native", "cpu", 128
+        )
     else:
-        assert "--precision fp32" in advice("bf16", "native", "cpu", 128)
+        assert "precision 'fp32' would be another" in advice(
+            "bf16", "native", "cpu", 128
+        )
         assert advice("fp32", "native", "cpu", 128) is None
         monkeypatch.setattr("synth.fast.precision.product_speed", lambda: 2.5)
         assert "1.6 x the speed" in advice("fp32", "native", "cpu", 128)

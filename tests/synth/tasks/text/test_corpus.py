@@ -72,7 +72,11 @@ def test_the_digest_is_of_the_content_alone(tmp_path):
         ("a.jsonl", '{"text": "x"}\n{', "line 2: no JSON"),
         ("a.jsonl", '["x"]', "found list"),
         ("a.jsonl", "[" * 100_000, "line 1: no JSON"),
-        ("a.jsonl", '{"body": "x", "id": 1}', "found body, id. .* --field NAME"),
+        (
+            "a.jsonl",
+            '{"body": "x", "id": 1}',
+            "found body, id. .* `field` .--field NAME",
+        ),
         ("a.jsonl", '{"text": "x"}\n{"text": 5}', "line 2: the field 'text' holds int"),
         (
             "a.jsonl",
