@@ -18,11 +18,12 @@ def commands(words: Sequence[str] = ()) -> dict[str, type]:
     from synth.cli import trained
     from synth.cli.export_data import ExportData
     from synth.cli.track import Track
+    from synth.cli.words import objective_kind
     from synth.probes.commands import Probe
 
     aimed = {"sample": one_run.SampleExamples, "train": one_run.Train}
     aimed |= {"describe": one_run.Describe}
-    kind = one_run.objective_kind(words)
+    kind = objective_kind(words)
     if kind is not None:
         aimed = {name: one_run.aimed_at(one, kind) for name, one in aimed.items()}
 
@@ -43,8 +44,8 @@ def parse(arguments: list[str] | None = None) -> Any:
     """Parse the words into a command; misspelt ones are a `ValueError`."""
     from tyro.conf import CascadeSubcommandArgs
 
-    from synth.cli.commands import refuse_clashes, require_task
     from synth.cli.parsing import parse as parse_words
+    from synth.cli.words import refuse_clashes, require_task
 
     words = sys.argv[1:] if arguments is None else arguments
     require_task(words)

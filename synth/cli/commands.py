@@ -2,10 +2,9 @@
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
@@ -15,8 +14,9 @@ import tyro
 from synth.cli.drawing import draw_targets
 from synth.cli.moved import MovedFiles
 from synth.cli.run_names import OneRun
+from synth.cli.words import ALIASES
 from synth.config import ModelConfig, RunConfig, TrainingConfig, check_examples
-from synth.families.family import find, member, members, require_member
+from synth.families.family import member, members
 from synth.identity import require
 from synth.models.describe import as_text, describe_model, describe_run
 from synth.objectives.multi_token import MultiTokenConfig
@@ -29,9 +29,6 @@ from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.task import TaskConfig, build_task
 from synth.tasks.text.story_draws import StoryConfig
 from synth.tasks.text.vocabularies import TokenizerConfig
-
-ALIASES = {"stories": ("induction",)}
-"""Other names of tasks on the command line."""
 
 # `--profile` is that of a cluster, so this field has another flag. It is set here, not at
 # the field: workers read configurations from JSON without importing tyro, which is slow.
@@ -51,60 +48,6 @@ else:
             for kind, config in members("task").items()
         )
     ]
-
-
-def objective_kind(words: Sequence[str]) -> str | None:
-    """The objective that a command line names, whose options it can then have."""
-    for word, following in itertools.zip_longest(words, words[1:]):
-        if word == "--objective":
-            return following
-        if word.startswith("--objective="):
-            return word.partition("=")[2]
-    return None
-
-
-def require_task(words: Sequence[str]) -> None:
-    """Refuse a task that nothing defines (`ValueError`); tyro knows of no plugins."""
-    aliases = itertools.chain(*ALIASES.values())
-    match words:
-        case ["sample" | "train" | "export-data", kind, *_]:
-            if not kind.startswith("-") and kind not in aliases:
-                require_member("task", kind)
-
-
-def refuse_clashes(command: type, words: Sequence[str]) -> None:
-    """Refuse a task or objective of a person's own with a field that is an option already.
-
-    `command` is the class of the command that the words call. Raises `ValueError`.
-    """
-    parts = [command]
-    match words:
-        case ["sample" | "train" | "export-data", kind, *_] if find("task", kind):
-            parts.append(require_member("task", kind))
-    owners: dict[str, type] = {}
-    for name, owner in itertools.chain(*map(_options, parts)):
-        other = owners.setdefault(name, owner)
-        own = [
-            one
-            for one in {owner, other} - {command}
-            if not one.__module__.startswith("synth.")
-        ]
-        if other is not owner and own:
-            raise ValueError(
-                f"{own[0].__name__}.{name} cannot be an option: `{words[0]}` has "
-                f"--{name.replace('_', '-')} already. Give the field another name."
-            )
-
-
-def _options(owner: type) -> Iterator[tuple[str, type]]:
-    """The fields that are options, each with the class that declares it."""
-    for one in dataclasses.fields(owner):
-        make = one.default_factory
-        default = one.default if make is dataclasses.MISSING else make()
-        if dataclasses.is_dataclass(default):
-            yield from _options(type(default))
-        else:
-            yield one.name, owner
 
 
 def aimed_at(command: type, kind: str) -> type:
