@@ -20,7 +20,7 @@ from tests.sweeps.test_own_task import FILES, blocks, python
 @pytest.fixture
 def saved(tmp_path, monkeypatch):
     """Save a file of the pages in which some words are replaced."""
-    known = {name: dict(members) for name, members in family._MEMBERS.items()}
+    known = {name: dict(family.members(name)) for name in family._MEMBERS}
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
 

@@ -35,7 +35,7 @@ def run(tmp_path, monkeypatch):
     """A run of a task in a file, recorded in a folder."""
     (tmp_path / "tiny.py").write_text(TASK)
     (tmp_path / "helper_of_tiny.py").write_text("SYMBOLS = 64\n")
-    known = dict(family._MEMBERS["task"])
+    known = dict(family.members("task"))
     monkeypatch.setattr(sys, "path", list(sys.path))
     module = plugins.load(tmp_path / "tiny.py")
     config = replace(tiny_run(), task=module.TinyConfig())

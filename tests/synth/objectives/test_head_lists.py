@@ -17,7 +17,7 @@ CONFIGURATION = dataclass(frozen=True, kw_only=True)
 @pytest.fixture
 def build(monkeypatch):
     """Builds a run whose objective has the given heads."""
-    known = dict(family._MEMBERS["objective"])
+    known = dict(family.members("objective"))
 
     def built(heads, decorate=CONFIGURATION, word="listed"):
         class Listed(ObjectiveConfig):
