@@ -19,6 +19,7 @@ from synth.metrics import HEADLINE_SLICES
 from synth.pack import Pack
 from synth.run import checkpoint as checkpoints
 from synth.run import vocabulary_file
+from synth.run.bad_numbers import not_finite, require_usable
 from synth.run.checkpoint import Checkpoint
 from synth.run.defining_code import refuse_other_code
 from synth.run.execution import Execution
@@ -169,7 +170,7 @@ class _Session:
 
     @contextlib.contextmanager
     def _failing_alone(self, lane: int) -> Iterator[None]:
-        """A damaged or deleted folder, or a full disk, fails this lane alone."""
+        """A damaged folder, a full disk or an unusable number fails this lane alone."""
         try:
             yield
         except (OSError, ValueError, RunGone) as error:
@@ -252,9 +253,11 @@ class _Session:
                 {r.name: r.value for r in lane_rows if r.slice in shown}
                 for lane_rows in rows
             ]
+            first = 0 < self.pack.step <= self.training.evaluate_every_steps
             for lane in alive:
                 with self._failing_alone(lane):
                     self.folders[lane].append_metrics(rows[lane])
+                    require_usable(rows[lane], first)
             values = {
                 self.configs[lane].run_id: {row.name: row.value for row in rows[lane]}
                 for lane in alive
@@ -280,21 +283,8 @@ class _Session:
     def _settle(self) -> None:
         """Read the losses since the last call; stop lanes whose loss is NaN or infinite."""
         for lane, step, losses, norm in self.pack.settle(self._alive()):
-            config = self.configs[lane]
-            terms = zip(config.objective.terms(), losses, strict=True)
-            advice = (
-                f"A lower learning rate than {config.training.learning_rate} may help."
-                if step > 1
-                else "Nothing was updated before, so the learning rate is not the cause: "
-                "look at the losses and weights of the objective."
-            )
-            self._fail(
-                lane,
-                f"The loss or its gradient is not finite at step {step}: loss "
-                f"{', '.join(f'{loss} ({term})' for term, loss in terms)}, gradient norm "
-                f"{norm}. {advice}",
-                step,
-            )
+            words = not_finite(self.configs[lane], step, losses, norm)
+            self._fail(lane, words, step)
 
     def _fail(self, lane: int, cause: str | Exception, step: int | None = None) -> None:
         message = self.failed[lane] = failure_message(cause)

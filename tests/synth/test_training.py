@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from synth.config import RunConfig
-from synth.metrics import SCHEMA, from_line
+from synth.metrics import SCHEMA, Score, from_line
 from synth.optimizer import rate_at
 from synth.pack import Pack
 from synth.run.execution import Execution
@@ -437,6 +437,25 @@ def test_an_error_in_training_is_recorded_not_raised(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert trained(tmp_path, config)
     assert not (tmp_path / config.run_id / "failure.json").exists()
+
+
+def test_a_head_beyond_every_example_ends_the_run_at_its_first_losses(tmp_path):
+    config = tiny_run(horizon=42, layout="linear")
+    (outcome,) = train([config], tmp_path)
+    assert outcome.state == "failed"
+    assert "In the first 5 steps the loss has nothing to predict" in outcome.message
+
+
+def test_a_score_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
+    config = tiny_run()
+    monkeypatch.setattr(
+        type(config.build_task()),
+        "score",
+        lambda *_: [Score("test", "accuracy", "horizon=1", float("nan"), 3)],
+    )
+    (outcome,) = train([config], tmp_path)
+    assert outcome.state == "failed"
+    assert "at step 0: test/accuracy/horizon=1" in outcome.message
 
 
 def test_a_full_disk_fails_in_words_and_can_go_on(tmp_path, monkeypatch):
