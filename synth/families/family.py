@@ -109,6 +109,13 @@ def members(family: str) -> Mapping[str, type[Any]]:
     return _MEMBERS[family]
 
 
+def members_outside() -> set[type[Any]]:
+    """The members so far that are defined outside this package."""
+    here = f"{__name__.partition('.')[0]}."
+    known = (cls for members in _MEMBERS.values() for cls in members.values())
+    return {cls for cls in known if not cls.__module__.startswith(here)}
+
+
 def _import_installed() -> None:
     """Import what installed packages register; warn of one that fails, and go on."""
     from importlib.metadata import entry_points  # slow, and mostly not needed

@@ -32,7 +32,13 @@ from typing import Any
 
 from synth.disk.files import read_regular
 from synth.disk.places import expand
-from synth.families.family import Family, find, recorded_modules, register
+from synth.families.family import (
+    Family,
+    find,
+    members_outside,
+    recorded_modules,
+    register,
+)
 from synth.families.outside import Loader, Source, sources_of
 from synth.families.own_errors import line_of, named, require_complete
 from synth.families.recorded_files import FOLDER as FOLDER
@@ -51,7 +57,8 @@ _imported: dict[frozenset[str], list[type[Family]]] = {}
 def take_options(arguments: Sequence[str]) -> list[str]:
     """Import the file of each `--plugin FILE`; returns the other words.
 
-    Raises `ValueError` when a file is missing or fails.
+    Raises `ValueError` when a file is missing, fails, or defines no task and no
+    objective.
     """
     rest, words = [], iter(arguments)
     given.clear()
@@ -65,7 +72,15 @@ def take_options(arguments: Sequence[str]) -> list[str]:
             raise ValueError(
                 f"{OPTION} needs a file, for instance {OPTION} my_task.py."
             )
-        load(Path(expand(file)))
+        before = members_outside()
+        module = load(Path(expand(file)))
+        defined = members_outside()
+        named_there = any(value in defined for value in _classes(module))
+        if defined == before and not named_there and file not in given:
+            raise ValueError(
+                f"{OPTION} {file} defines no task and no objective: those are classes "
+                "with a kind. The file of a sweep stands where a sweep's name would."
+            )
         given.append(file)
     return rest
 
@@ -227,11 +242,14 @@ def _families_in(module: ModuleType) -> list[type[Family]]:
     """The classes of tasks and objectives of a module itself, bases of others too."""
     return [
         value
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, Family)
-        and value.__module__ == module.__name__
+        for value in _classes(module)
+        if issubclass(value, Family) and value.__module__ == module.__name__
     ]
+
+
+def _classes(module: ModuleType) -> list[type]:
+    """Every class that the module has under a name, imported ones too."""
+    return [value for value in vars(module).values() if isinstance(value, type)]
 
 
 def _defined_in(module: ModuleType) -> list[type[Family]]:

@@ -163,6 +163,15 @@ def test_the_option_is_taken_off_the_words(run, tmp_path):
         plugins.take_options(["--plugin", "nowhere.py"])
 
 
+def test_a_plugin_that_defines_nothing_is_refused(run, tmp_path):
+    empty, by_import = tmp_path / "empty.py", tmp_path / "by_import.py"
+    empty.write_text("from synth.tasks.maze import MazeConfig\nHELPER = [1]\n")
+    by_import.write_text("from tiny import TinyConfig\n")
+    with pytest.raises(ValueError, match=r"empty\.py defines no task and no objective"):
+        plugins.take_options(["--plugin", str(empty)])
+    assert plugins.take_options(["--plugin", str(by_import)]) == []
+
+
 def test_installed_packages_register_by_entry_points(tmp_path):
     """A fresh interpreter finds the task of a package, and imports only what it needs."""
     package = tmp_path / "site-packages" / "mine"
