@@ -127,14 +127,20 @@ def _find_conflicts(
     }
     both = [run["run_id"] for run in runs if run["run_id"] in done - left_out.keys()]
     twice = pl.col("run_id").is_in(both)
+    different = find_differences(old.filter(twice), measured.filter(twice))
+    left_out |= dict.fromkeys(
+        different, "its result differs from the table's: left out"
+    )
     errors = []
-    for run_id, where in find_differences(
-        old.filter(twice), measured.filter(twice)
-    ).items():
-        left_out[run_id] = "its result differs from the table's: left out"
+    if different:
+        run_id, where = next(iter(different.items()))
+        others = len(different) - 1
         errors.append(
             f"the table and the folder {run_id} hold different results of one run "
-            f"({where}). The table keeps its own; to take the folder's, add --replace."
+            f"({where}){f', and {others} others differ too' if others else ''}. Another "
+            "kind of processor or another version can be why. The table keeps its own; "
+            f"to take {'those of the folders' if others else 'that of the folder'}, add "
+            "--replace."
         )
     return left_out, errors
 
