@@ -45,6 +45,7 @@ OTHER_ARMS = {
     "n1_myopic": (ARMS["n4"][0], "8"),
     "registers4": (ARMS["n3"][0], ">"),
     "teacherless": ARMS["n8"],
+    "transfer3": (ARMS["n8"][0], "8"),
 }
 """Arms of one figure that would look alike by their names."""
 LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
