@@ -24,6 +24,7 @@ from analysis.configurations import (
     seed_paths,
 )
 from sweeps.cells import OUTER_COMMA, find_field
+from synth.identity import first_few
 from synth.scales import format_count
 
 GROUPS = {
@@ -210,9 +211,7 @@ def value_label(column: str, value: Any) -> str:
 
 def list_values(values: Sequence[Any]) -> str:
     """The first few values, in words."""
-    words = ", ".join(map(format_value, values[:MOST_LISTED]))
-    more = len(values) - MOST_LISTED
-    return f"{words} and {more} more" if more > 0 else words
+    return first_few([format_value(value) for value in values], MOST_LISTED)
 
 
 def _match_values(name: str, words: str, by_text: dict[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from synth.config import RunConfig
 from synth.families import plugins
-from synth.identity import digest, flatten, require
+from synth.identity import digest, first_few, flatten, require
 from synth.scales import resolve
 
 MOST_SEEDS = 1000
@@ -176,9 +176,8 @@ def _hint(word: str, paths: Sequence[str], varying: Sequence[str]) -> str:
     close = dict.fromkeys(path for match in matches for path in names[match])
     if close:
         return f"Nearest: {', '.join(close)}."
-    listed = ", ".join(varying[:MOST_LISTED]) or "none but the seed"
-    more = len(varying) - MOST_LISTED
-    return f"Fields that vary here: {listed}{f' and {more} more' if more > 0 else ''}."
+    listed = first_few(varying, MOST_LISTED) or "none but the seed"
+    return f"Fields that vary here: {listed}."
 
 
 def _canonical_size(size: str) -> str:

@@ -13,7 +13,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from typing import Any, ClassVar, Literal, Self, Union
 
@@ -63,6 +63,16 @@ def nearest(word: str, words: typing.Iterable[str]) -> str:
     names = list(words)
     close = difflib.get_close_matches(word, names, n=1)
     return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."
+
+
+def first_few(names: Sequence[object], most: int = 5) -> str:
+    """The first names of a list for a message, and how many more it has.
+
+    >>> first_few(["n1", "n2", "n4", "n8"], most=2)
+    'n1, n2 and 2 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from synth.config import RunConfig
+from synth.identity import first_few
 from synth.metrics import Measurement
 
 
@@ -34,21 +35,15 @@ def require_usable(rows: Sequence[Measurement], first_losses: bool) -> None:
     undefined = [row.name for row in rows if row.value is None and row.count]
     if undefined:
         raise ValueError(
-            f"Not finite at step {rows[0].step}: {_some(undefined)}. Either the outputs of "
-            "the model overflow (a lower learning rate may help), or the task divides by "
-            "zero: a score of nothing has the count 0."
+            f"Not finite at step {rows[0].step}: {first_few(undefined)}. Either the "
+            "outputs of the model overflow (a lower learning rate may help), or the task "
+            "divides by zero: a score of nothing has the count 0."
         )
     losses = [row for row in rows if (row.suite, row.metric) == ("train", "loss")]
     idle = [row.slice for row in losses if row.value == 0.0]
     if first_losses and idle:
         raise ValueError(
             f"In the first {losses[0].step} steps the loss has nothing to predict for "
-            f"{_some(idle)}: no scored token of the training rows is that far ahead in its "
-            "example. Predict fewer tokens ahead, or train on longer examples."
+            f"{first_few(idle)}: no scored token of the training rows is that far ahead in "
+            "its example. Predict fewer tokens ahead, or train on longer examples."
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first three names, and how many there are beside them."""
-    more = [f"{len(names) - 3} more"] if len(names) > 3 else []
-    return ", ".join([*names[:3], *more])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from synth.disk.places import expand, nothing_at
+from synth.identity import first_few
 
 MARKS = ("config.json",)
 """Files by which a folder is known to be a run's; one of them is enough."""
@@ -38,10 +39,10 @@ def find_run(
     if not different and not glob.has_magic(word) and (said := nothing_at(word)):
         raise ValueError(said)
     if different:
-        what = f"fits {len(different)} runs below {runs}: {_few(different)}"
+        what = f"fits {len(different)} runs below {runs}: {first_few(different)}"
     else:
         known = _marked([f"{runs}/*", f"{runs}/*/*"], marks)
-        there = f"There are {_few(known)}" if known else "There are none"
+        there = f"There are {first_few(known)}" if known else "There are none"
         what = f"fits no run below {runs}. {there}"
     raise ValueError(
         f"{word!r} {what}. Give a whole run id, or the path of its folder ({option}FOLDER "
@@ -51,11 +52,6 @@ def find_run(
 
 def _is_run(folder: Path, marks: Sequence[str]) -> bool:
     return any((folder / mark).is_file() for mark in marks)
-
-
-def _few(folders: Sequence[Path]) -> str:
-    more = f" and {len(folders) - 5} more" if len(folders) > 5 else ""
-    return ", ".join(str(path) for path in folders[:5]) + more
 
 
 def find_runs(

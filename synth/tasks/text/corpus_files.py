@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synth.disk.files import content_digest
+from synth.identity import first_few
 from synth.tasks.text.text_lines import PACKINGS, byte_order_mark
 
 SUFFIXES = (".txt", ".jsonl", ".parquet")
@@ -46,7 +47,7 @@ def find_corpus_files(path: Path) -> CorpusFiles:
         )
     files, passed_over = _walk(path)
     if not files:
-        rest = f"; it holds {_few(passed_over)}" if passed_over else ""
+        rest = f"; it holds {first_few(sorted(passed_over))}" if passed_over else ""
         raise ValueError(
             f"The folder {str(path)!r} holds no {', '.join(SUFFIXES)} file{rest}."
         )
@@ -86,12 +87,7 @@ def describe_passed_over(names: tuple[str, ...]) -> str:
     if not names:
         return ""
     count = "1 file" if len(names) == 1 else f"{len(names)} files"
-    return f"passed over {count}: {_few(names)}"
-
-
-def _few(names: tuple[str, ...] | list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(sorted(names)[:5]) + more
+    return f"passed over {count}: {first_few(sorted(names))}"
 
 
 def corpus_digest(path: Path) -> str:

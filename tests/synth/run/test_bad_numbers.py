@@ -26,5 +26,5 @@ def test_a_null_is_refused_where_something_was_counted():
 
 def test_many_names_are_counted():
     rows = [row(0.0, f"horizon={n}") for n in range(4, 10)]
-    with pytest.raises(ValueError, match="horizon=4, horizon=5, horizon=6, 3 more: "):
+    with pytest.raises(ValueError, match="horizon=7, horizon=8 and 1 more: "):
         require_usable(rows, first_losses=True)
