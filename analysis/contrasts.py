@@ -4,7 +4,7 @@ Each value of the field is compared with a baseline, setting by setting: the run
 differ only in this field and in values that a tuned sweep sets cell by cell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,15 @@ import polars as pl
 from analysis.arm_names import BASELINE, in_arm_order
 from analysis.comparisons import at_equal_cost, holm, pair_by_seed
 from analysis.configurations import format_value
+from analysis.contrast_notes import explain_no_pairs, note_differences, note_unpaired
 from analysis.differences import LEVEL, judge_differences
-from analysis.execution_paths import PATHS
-from analysis.fields import Fields, list_values, sort_distinct
+from analysis.fields import list_values, sort_distinct
 from analysis.measures import Measure
 from analysis.modes import BOUNDS, span_of
 from analysis.selection import at_end
-from analysis.settings import TUNED, settings_of
+from analysis.settings import settings_of
 from analysis.views import Query, Runs, is_rate, select
+from synth.identity import first_few
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,14 @@ class Contrasts:
     baseline: Any
     at: str | None
     notes: list[str]
+    over: tuple[str, ...] = ()
+    """Columns over whose values each seed is averaged."""
 
     @property
     def title(self) -> str:
-        """The measure, when it was read, and the baseline."""
-        return f"{self.measure.title}{self.moment}, minus {self.base}"
+        """The measure, when it was read, what it is averaged over, and the baseline."""
+        over = f", mean over {' and '.join(self.over)}" if self.over else ""
+        return f"{self.measure.title}{self.moment}{over}, minus {self.base}"
 
     @property
     def moment(self) -> str:
@@ -59,13 +63,16 @@ def compute_contrasts(
     baseline: str | None = None,
     at: str | None = None,
     beside: Sequence[str] = (),
+    over: Sequence[str] = (),
 ) -> Contrasts:
     """Compare every value of a field with a baseline, at the end or at equal cost.
 
     `vary` is the field, or `arm`, and `baseline` one of its values: by default next-token
     prediction among arms, else the first. With `at` "tokens" or "flops" both runs of a
-    pair are read at equal cost. The fields of `beside` may also differ. Of cells that were
-    tuned, the runs at the tuned rate are compared, unless rates are what varies.
+    pair are read at equal cost. The fields of `beside` may also differ. A seed counts once
+    for all values of the fields of `over`, with its mean over them: cells that share seeds
+    are no independent pairs. Of cells that were tuned, the runs at the tuned rate are
+    compared, unless rates are what varies.
 
     Raises `ValueError` when no runs form pairs; names the fields in which they also
     differ.
@@ -73,32 +80,42 @@ def compute_contrasts(
     runs = select(frame, query, all_rates=is_rate(vary))
     column = _require_comparable(runs, vary, "--vary")
     others = [_require_comparable(runs, name, "--beside") for name in beside]
+    averaged = [_require_comparable(runs, name, "--over") for name in over]
+    if twice := {column, *others}.intersection(averaged):
+        raise ValueError(
+            f"--over {' '.join(twice)}: it varies, or stands beside what varies. Average "
+            "over another field."
+        )
     measure = runs.measure(query, [at] if at else [])
-    rows = measure.rows(runs.with_fields([column, *others]))
+    rows = measure.rows(runs.with_fields([column, *others, *averaged]))
     rows = rows.drop_nulls(column)
     values = sort_distinct(rows[column])
     values = in_arm_order(values) if column == "arm" else values
     first = _choose_baseline(runs, values, vary, baseline)
-    keys = [name for name in ("scale", "arm") if _is_equal_in_pairs(name, column)]
+    equal = [name for name in ("scale", "arm") if _is_equal_in_pairs(name, column)]
+    keys = [name for name in equal if name not in averaged]
     ended = at_end(rows)
     span = span_of(ended)
     differences, notes, paired = [], runs.notes, set[str]()
-    for setting in settings_of(rows, column, *keys, *others):
+    cell = [*keys, *averaged]
+    for setting in settings_of(rows, column, *cell, *others):
         by = {"where": setting.label or None}
-        _require_one_run_a_seed(at_end(setting.frame), [*keys, column], others)
+        _require_one_run_a_seed(at_end(setting.frame), [*cell, column], others)
         for value in (one for one in values if one != first):
-            pairs = _pairs(setting.frame, keys, column, (first, value), at)
+            pairs = _pairs(setting.frame, cell, column, (first, value), at)
             paired.update(pairs["second_run"])
-            for key, group in pairs.group_by(keys, maintain_order=True):
+            for key, group in _groups(pairs, keys):
                 where = by | dict(zip(keys, key, strict=True)) | {column: value}
-                differences.append(where | judge_differences(group, span, measure))
-                notes += _note_differences(runs.fields, rows, group, column)
+                seeds, lacking = _average_over(group, averaged)
+                differences.append(where | judge_differences(seeds, span, measure))
+                notes += lacking
+                notes += note_differences(runs.fields, rows, group, column)
     if not differences:
-        raise ValueError(_explain_no_pairs(runs, column, first, values))
+        raise ValueError(explain_no_pairs(runs, column, first, values))
     alone = ended.filter(
         ~pl.col("run_id").is_in(list(paired)) | (pl.col(column) == first)
     )
-    notes += _note_unpaired(runs.fields, alone, column, first)
+    notes += note_unpaired(runs.fields, alone, column, first)
     return Contrasts(
         _table(differences, rows.schema, keys, column, measure.higher_is_better),
         measure,
@@ -106,7 +123,42 @@ def compute_contrasts(
         first,
         at,
         list(dict.fromkeys(notes)),
+        tuple(averaged),
     )
+
+
+def _groups(
+    pairs: pl.DataFrame, keys: Sequence[str]
+) -> Iterable[tuple[tuple[Any, ...], pl.DataFrame]]:
+    """The pairs of each cell with the values of `keys`; all of them without keys."""
+    if keys:
+        return pairs.group_by(keys, maintain_order=True)
+    return [((), pairs)] if pairs.height else []
+
+
+def _average_over(
+    pairs: pl.DataFrame, columns: Sequence[str]
+) -> tuple[pl.DataFrame, list[str]]:
+    """One pair a seed, its mean over the cells of `columns`; notes on seeds left out.
+
+    A seed that lacks a cell is left out: its mean would be over other cells.
+    """
+    if not columns:
+        return pairs, []
+    cells = pairs.select(columns).n_unique()
+    numbers = pl.col("first", "second", "difference", *BOUNDS)
+    seeds = pairs.group_by("data_seed", maintain_order=True).agg(
+        numbers.mean(), pl.len()
+    )
+    lacking = seeds.filter(pl.col("len") < cells)["data_seed"].sort().to_list()
+    named = f"of {cells} cells that differ in {' and '.join(columns)}"
+    if len(lacking) == seeds.height:
+        raise ValueError(
+            f"No seed has pairs in all {named}. Choose values with --where."
+        )
+    words = f"Left out, as they lack pairs in some {named}: data seeds "
+    notes = [words + f"{first_few(lacking)}."] if lacking else []
+    return seeds.filter(pl.col("len") == cells), notes
 
 
 def _require_comparable(runs: Runs, name: str, option: str) -> str:
@@ -220,88 +272,3 @@ def _table(
     first = ["where", *keys, column, "pairs", "baseline", "value", "difference"]
     last = ["low", "high", "noise", "p", "p_holm", "test", "higher", "result"]
     return table.select(*first, *last, "resolves_with")
-
-
-def _note_unpaired(
-    fields: Fields, runs: pl.DataFrame, column: str, first: Any
-) -> list[str]:
-    """A note on runs for which the baseline, also in `runs`, has none of their settings."""
-    others = runs.filter(pl.col(column) != first)
-    cells = others.unique("run_id").group_by(column, "learning_rate").len()
-    words = [
-        f"{format_value(value)} at learning rate {rate:.3g} ({count})"
-        for value, rate, count in cells.sort(column, "learning_rate").iter_rows()
-    ]
-    if not words:
-        return []
-    text = f"Left out, as no run of {format_value(first)} pairs with them"
-    note = f"{text}: {'; '.join(words)}."
-    unlike = fields.varying_besides(runs, [column])
-    if unlike:
-        note += f" They and {format_value(first)} differ in {', '.join(unlike)}."
-    if any(path.endswith(TUNED) for path in unlike):
-        note += " A table NAME-tuned has each arm at its best rate."
-    return [note]
-
-
-def _note_differences(
-    fields: Fields, rows: pl.DataFrame, pairs: pl.DataFrame, column: str
-) -> list[str]:
-    """Notes on further differences between pairs: execution paths and tuned values."""
-    lanes = pl.when(pl.col("lanes") > 1).then(pl.lit("a pack")).otherwise(pl.lit("one"))
-    runs = rows.unique("run_id").with_columns(lanes=lanes)
-    sides = [
-        runs.filter(pl.col("run_id").is_in(pairs[f"{side}_run"].implode()))
-        for side in ("first", "second")
-    ]
-    values = [side[column][0] for side in sides]
-    notes = []
-    for name, words in PATHS.items():
-        if column.endswith(f".{name}"):
-            continue
-        paths = [sort_distinct(side[name].drop_nulls()) for side in sides]
-        if all(paths) and paths[0] != paths[1]:
-            text = " and ".join(
-                f"{format_value(value)} ({list_values(path)})"
-                for value, path in zip(values, paths, strict=True)
-            )
-            notes.append(f"Trained through different execution paths, {words}: {text}.")
-    configs = pl.concat(sides)["config"].unique().sort()
-    for path in fields.varying(configs):
-        if path.rpartition(".")[2] in TUNED and path != column:
-            text = list_values(fields.values(path))
-            notes.append(f"{path} differs from cell to cell ({text}).")
-    return notes
-
-
-def _explain_no_pairs(
-    runs: Runs, column: str, first: Any, values: Sequence[Any]
-) -> str:
-    """Why no runs form a pair: the fields in which the most similar runs also differ."""
-    frame = runs.with_fields([column]).unique("run_id")
-    fields = Fields(frame)
-    sides = [
-        frame.filter(pl.col(column) == first),
-        frame.filter(pl.col(column) != first),
-    ]
-    fewest: list[str] | None = None
-    for one in sides[0]["config"].unique().sort():
-        for two in sides[1]["config"].unique().sort():
-            differing = fields.varying([one, two])
-            own = [p for p in differing if not _belongs_to(p, column)]
-            if fewest is None or len(own) < len(fewest):
-                fewest = own
-    reason = "they have no data seed in common"
-    if fewest:
-        reason = (
-            f"they also differ in {', '.join(fewest)}. If that is meant, add --beside "
-            f"{' '.join(fewest)}"
-        )
-    return f"No two runs of {column}={list_values(values)} form a pair: {reason}."
-
-
-def _belongs_to(path: str, column: str) -> bool:
-    """Whether a field is the one that varies."""
-    if column == "arm":
-        return path.startswith("objective.")
-    return path == ("model.scale" if column == "scale" else column)

@@ -117,6 +117,9 @@ class Compare(MetricCommand):
     between evaluations. If not given, each at its end."""
     beside: tuple[str, ...] = ()
     """Fields that may also differ, such as batch_rows when --vary is context."""
+    over: tuple[str, ...] = ()
+    """Fields over whose values each seed is averaged, such as paths or scale: one answer
+    for all of them. Seeds without a run at each value are left out."""
     plot: bool = False
     """Also draw the differences with their intervals."""
     figures: Path = FIGURES_FOLDER
@@ -132,7 +135,13 @@ class Compare(MetricCommand):
 
         def compare(query: Query) -> Contrasts:
             return compute_contrasts(
-                frame, query, self.vary, self.baseline, self.at, self.beside
+                frame,
+                query,
+                self.vary,
+                self.baseline,
+                self.at,
+                self.beside,
+                self.over,
             )
 
         found = (

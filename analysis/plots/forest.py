@@ -68,7 +68,8 @@ def contrasts_name(contrasts: Contrasts, sweep: str, subject: str | None = None)
     measure = contrasts.measure
     words = f"{sweep}-{measure.reading}{subject or measure.metric}-contrasts-of-{field}"
     at = f"_equal-{contrasts.at}" if contrasts.at else ""
-    return re.sub(r"[^\w.+-]+", "-", words.replace("_", "-")) + at
+    over = "".join(f"_over-{name.rpartition('.')[2]}" for name in contrasts.over)
+    return re.sub(r"[^\w.+-]+", "-", words.replace("_", "-")) + at + over
 
 
 def _label_line(contrasts: Contrasts, row: dict[str, object]) -> str:

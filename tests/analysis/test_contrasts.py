@@ -219,6 +219,52 @@ def test_a_field_that_goes_along_has_to_be_named(tmp_path):
     )
 
 
+def test_one_answer_over_a_field_counts_each_seed_once(tmp_path):
+    write_trees(tmp_path)
+    frame = collect(tmp_path).frame
+    apart = compute_contrasts(frame, Query(), "tree", "split")
+    (row,) = compute_contrasts(
+        frame, Query(), "tree", "split", over=["arm"]
+    ).table.rows(named=True)
+    assert row["pairs"] == 5
+    assert row["difference"] == pytest.approx(apart.table["difference"].mean())
+    ends = frame.filter(
+        (pl.col("metric") == "exact_match")
+        & (pl.col("suite") == "in_domain")
+        & (pl.col("slice") == "")
+        & (pl.col("step") == pl.col("step").max())
+    ).sort("data_seed", "arm")
+    seeds = {
+        tree: ends.filter(pl.col("config").str.contains(f'"tree": ?"{tree}"'))
+        .group_by("data_seed", maintain_order=True)
+        .agg(pl.col("value").mean())["value"]
+        .to_list()
+        for tree in ("split", "chain")
+    }
+    told = stats.ttest_rel(seeds["chain"], seeds["split"])
+    assert row["p"] == pytest.approx(told.pvalue)
+    low, high = told.confidence_interval()
+    assert (row["low"], row["high"]) == pytest.approx((low, high))
+
+
+def test_a_seed_that_lacks_a_value_is_left_out_of_the_answer_over_it(tmp_path):
+    write_trees(tmp_path)
+    frame = collect(tmp_path).frame
+    lacking = frame.filter((pl.col("data_seed") != 3) | (pl.col("arm") != "n2"))
+    found = compute_contrasts(lacking, Query(), "tree", over=["arm"])
+    assert found.table["pairs"].to_list() == [4]
+    assert found.title.endswith("at the end, mean over arm, minus task.tree chain")
+    assert any(
+        note.endswith("some of 2 cells that differ in arm: data seeds 3.")
+        for note in found.notes
+    )
+    one_each = frame.filter((pl.col("data_seed") < 3) == (pl.col("arm") == "n1"))
+    with pytest.raises(ValueError, match="No seed has pairs in all of 2 cells"):
+        compute_contrasts(one_each, Query(), "tree", over=["arm"])
+    with pytest.raises(ValueError, match=r"--over task\.tree: it varies"):
+        compute_contrasts(frame, Query(), "tree", over=["tree"])
+
+
 def test_what_cannot_be_compared_says_why(tmp_path):
     write_trees(tmp_path, seeds=1)
     frame = collect(tmp_path).frame
