@@ -1,37 +1,58 @@
 """Notes on pairs of runs: what else differs in them, and why other runs have no pair."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
 
 from analysis.configurations import format_value
 from analysis.execution_paths import PATHS
-from analysis.fields import Fields, list_values, sort_distinct
+from analysis.fields import SCORED, Fields, list_values, sort_distinct
 from analysis.settings import TUNED
 from analysis.views import Runs
 
 
 def note_unpaired(
-    fields: Fields, runs: pl.DataFrame, column: str, first: Any
+    fields: Fields,
+    runs: pl.DataFrame,
+    baseline: pl.DataFrame,
+    column: str,
+    equal: Sequence[str],
 ) -> list[str]:
-    """A note on runs for which the baseline, also in `runs`, has none of their settings."""
-    others = runs.filter(pl.col(column) != first)
-    cells = others.unique("run_id").group_by(column, "learning_rate").len()
-    words = [
+    """Notes on runs without a pair, by reason; `baseline` has all runs of the baseline.
+
+    Both have one row a run. Runs of a pair have equal values of the columns `equal`.
+    """
+    if runs.is_empty():
+        return []
+    first = format_value(baseline[column][0])
+    notes = []
+    unread = runs.join(baseline, on=equal, how="semi", nulls_equal=True)
+    if unread.height:
+        notes.append(
+            f"Left out, as the runs of {first} to pair them with have no value: "
+            f"{_list_cells(unread, column)}."
+        )
+    without = runs.join(baseline, on=equal, how="anti", nulls_equal=True)
+    if without.height:
+        note = f"Left out, as no run of {first} pairs with them: "
+        note += f"{_list_cells(without, column)}."
+        configs = without["config"].unique().sort(), baseline["config"].unique()
+        least = [_least_differences(fields, c, configs[1], column) for c in configs[0]]
+        if unlike := sorted({path for paths in least for path in paths}):
+            note += f" The nearest run of {first} differs in {', '.join(unlike)}."
+        if any(path.endswith(TUNED) for path in unlike):
+            note += " A table NAME-tuned has each arm at its best rate."
+        notes.append(note)
+    return notes
+
+
+def _list_cells(runs: pl.DataFrame, column: str) -> str:
+    cells = runs.group_by(column, "learning_rate").len()
+    return "; ".join(
         f"{format_value(value)} at learning rate {rate:.3g} ({count})"
         for value, rate, count in cells.sort(column, "learning_rate").iter_rows()
-    ]
-    if not words:
-        return []
-    text = f"Left out, as no run of {format_value(first)} pairs with them"
-    note = f"{text}: {'; '.join(words)}."
-    unlike = fields.varying_besides(runs, [column])
-    if unlike:
-        note += f" They and {format_value(first)} differ in {', '.join(unlike)}."
-    if any(path.endswith(TUNED) for path in unlike):
-        note += " A table NAME-tuned has each arm at its best rate."
-    return [note]
+    )
 
 
 def note_differences(
@@ -72,13 +93,9 @@ def explain_no_pairs(runs: Runs, column: str, first: Any, values: Sequence[Any])
         frame.filter(pl.col(column) == first),
         frame.filter(pl.col(column) != first),
     ]
-    fewest: list[str] | None = None
-    for one in sides[0]["config"].unique().sort():
-        for two in sides[1]["config"].unique().sort():
-            differing = fields.varying([one, two])
-            own = [p for p in differing if not _belongs_to(p, column)]
-            if fewest is None or len(own) < len(fewest):
-                fewest = own
+    ones, others = (side["config"].unique().sort() for side in sides)
+    least = (_least_differences(fields, one, others, column) for one in ones)
+    fewest = min(least, key=len)
     reason = "they have no data seed in common"
     if fewest:
         reason = (
@@ -88,8 +105,19 @@ def explain_no_pairs(runs: Runs, column: str, first: Any, values: Sequence[Any])
     return f"No two runs of {column}={list_values(values)} form a pair: {reason}."
 
 
+def _least_differences(
+    fields: Fields, config: str, others: Iterable[str], column: str
+) -> list[str]:
+    """Fields besides the one that varies, in which the most similar of `others` differs."""
+    differences = (
+        [p for p in fields.varying([config, other]) if not _belongs_to(p, column)]
+        for other in others
+    )
+    return min(differences, key=len)
+
+
 def _belongs_to(path: str, column: str) -> bool:
     """Whether a field is the one that varies."""
     if column == "arm":
-        return path.startswith("objective.")
+        return path.startswith("objective.") and path != SCORED
     return path == ("model.scale" if column == "scale" else column)

@@ -19,7 +19,7 @@ from analysis.fields import list_values, sort_distinct
 from analysis.measures import Measure
 from analysis.modes import BOUNDS, span_of
 from analysis.selection import at_end
-from analysis.settings import settings_of
+from analysis.settings import settings_of, with_setting
 from analysis.views import Query, Runs, is_rate, select
 from synth.identity import first_few
 
@@ -87,11 +87,9 @@ def compute_contrasts(
             "over another field."
         )
     measure = runs.measure(query, [at] if at else [])
-    rows = measure.rows(runs.with_fields([column, *others, *averaged]))
-    rows = rows.drop_nulls(column)
-    values = sort_distinct(rows[column])
-    values = in_arm_order(values) if column == "arm" else values
-    first = _choose_baseline(runs, values, vary, baseline)
+    done = runs.with_fields([column, *others, *averaged])
+    rows = measure.rows(done).drop_nulls(column)
+    first, values = _choose_baseline(runs, rows, column, vary, baseline)
     equal = [name for name in ("scale", "arm") if _is_equal_in_pairs(name, column)]
     keys = [name for name in equal if name not in averaged]
     ended = at_end(rows)
@@ -112,10 +110,12 @@ def compute_contrasts(
                 notes += note_differences(runs.fields, rows, group, column)
     if not differences:
         raise ValueError(explain_no_pairs(runs, column, first, values))
-    alone = ended.filter(
-        ~pl.col("run_id").is_in(list(paired)) | (pl.col(column) == first)
-    )
-    notes += note_unpaired(runs.fields, alone, column, first)
+    marked = with_setting(done.unique("run_id"), column, *cell, *others)
+    is_read = pl.col("run_id").is_in(ended["run_id"].implode())
+    alone = is_read & ~pl.col("run_id").is_in(list(paired)) & (pl.col(column) != first)
+    of_first = marked.filter(pl.col(column) == first)
+    equal = ["setting", *cell, "data_seed"]
+    notes += note_unpaired(runs.fields, marked.filter(alone), of_first, column, equal)
     return Contrasts(
         _table(differences, rows.schema, keys, column, measure.higher_is_better),
         measure,
@@ -197,22 +197,33 @@ def _is_equal_in_pairs(name: str, column: str) -> bool:
 
 
 def _choose_baseline(
-    runs: Runs, values: Sequence[Any], vary: str, wanted: str | None
-) -> Any:
-    """The baseline among the values of the field; refuses a single value."""
+    runs: Runs, measured: pl.DataFrame, column: str, vary: str, wanted: str | None
+) -> tuple[Any, list[Any]]:
+    """The baseline, and the values of the field in `measured`, at least two."""
+    finished, values = (
+        sort_distinct(frame[column].drop_nulls())
+        for frame in (runs.with_fields([column]), measured)
+    )
+    values = in_arm_order(values) if column == "arm" else values
     by_text = {format_value(value): value for value in values}
-    if wanted is not None and wanted not in by_text:
+    if wanted is not None and wanted not in map(format_value, finished):
         raise ValueError(
             f"No finished run has {vary}={wanted} as a baseline. Values here: "
-            f"{list_values(values)}."
+            f"{list_values(finished)}."
         )
-    if len(values) < 2:
+    if len(finished) < 2:
         raise ValueError(
-            f"All finished runs have {vary}={format_value(values[0])}: there is nothing to "
+            f"All finished runs have {vary}={list_values(finished)}: there is nothing to "
             f"compare. Fields that vary: {', '.join(runs.fields.varying()) or 'none'}. "
             f"{' '.join(runs.notes)}".rstrip()
         )
-    return by_text.get(BASELINE, values[0]) if wanted is None else by_text[wanted]
+    if len(values) < 2 or (wanted is not None and wanted not in by_text):
+        raise ValueError(
+            f"Only runs with {vary}={list_values(values)} have a value to compare. "
+            f"{' '.join(runs.notes)}".rstrip()
+        )
+    first = by_text.get(BASELINE, values[0]) if wanted is None else by_text[wanted]
+    return first, values
 
 
 def _pairs(

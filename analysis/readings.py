@@ -7,6 +7,7 @@ tokens at which the run had learned what the metric measures.
 import polars as pl
 
 from analysis.modes import BOUNDS
+from analysis.settings import setting_labels
 from analysis.trajectories import timed_runs
 from sweeps.sweep_metric import MEAN
 from synth.command_words import as_typed
@@ -16,6 +17,8 @@ LEARNED = "learned:"
 """Begins the name of the tokens at which a run had learned what a metric measures."""
 CURVE = ["run_id", "suite", "slice"]
 """Columns that name one curve of a metric."""
+CELL = ["setting", "scale", "arm", "suite", "slice"]
+"""Columns that name the curves of one cell."""
 
 
 def split_reading(metric: str) -> tuple[str, str]:
@@ -64,20 +67,22 @@ def when_learned(rows: pl.DataFrame, name: str, meant: Metric | None) -> pl.Data
 
 def learned_cells(timed: pl.DataFrame) -> pl.DataFrame:
     """The rows of the cells of `when_learned` in which every run learned it."""
-    cell = ("setting", "scale", "arm", "suite", "slice")
-    return timed.filter(pl.col("happened").all().over(cell)).drop("setting", "happened")
+    return timed.filter(pl.col("happened").all().over(CELL)).drop("setting", "happened")
 
 
 def describe_unlearned(timed: pl.DataFrame) -> list[str]:
-    """The cells in which runs never learned it: `n2 at 100k (1 of 5)`."""
-    runs = timed.group_by(CURVE[0], "scale", "arm", maintain_order=True).agg(
-        pl.col("happened").any()
-    )
-    cells = runs.group_by("scale", "arm", maintain_order=True).agg(
+    """The cells in which runs never learned it: `n2 at 100k (1 of 5)`.
+
+    Where there are several settings or slices, a cell is named with its own.
+    """
+    labels = setting_labels(timed, "scale", "arm")
+    several = timed["slice"].n_unique() > 1
+    cells = timed.group_by(CELL, maintain_order=True).agg(
         never=(~pl.col("happened")).sum(), runs=pl.len()
     )
     return [
-        f"{arm} at {scale} ({never} of {count})"
-        for scale, arm, never, count in cells.iter_rows()
+        ", ".join(filter(None, (f"{arm} at {scale}", labels[setting], several * part)))
+        + f" ({never} of {count})"
+        for setting, scale, arm, _, part, never, count in cells.iter_rows()
         if never
     ]

@@ -37,7 +37,8 @@ class Standings:
     def title(self) -> str:
         """The number of tasks, when their metrics were read, and the baseline."""
         first = self.first
-        return f"{len(self.by_task)} tasks{first.moment}, minus {first.base}"
+        count = len(self.by_task)
+        return f"{count} task{'s' * (count > 1)}{first.moment}, minus {first.base}"
 
     @property
     def first(self) -> Contrasts:

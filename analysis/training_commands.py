@@ -179,11 +179,14 @@ class Noise(MetricCommand):
             title = f"{measure.title}: pairs of arms with the same sign at two sizes"
             self.print_table(decision_table(rows), title, notes)
             return 0
+        try:
+            table = noise_table(rows, self.baseline)
+        except ValueError as error:  # notes say why the baseline was left out
+            raise ValueError(" ".join([str(error), *notes])) from None
         notes.append(
             "band: two means of one arm differ by less in 95 % of cases. halves: first "
             "half of the seeds minus second. ratio: signal over spread over seeds."
         )
-        table = noise_table(rows, self.baseline)
         self.print_table(
             table, f"{measure.title}: {self.baseline} against itself", notes
         )

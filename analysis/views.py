@@ -104,18 +104,23 @@ class Runs:
         return measure
 
     def _read_whole_runs(self, measure: Measure, columns: Sequence[str]) -> None:
-        """Refuse a reading along training; note cells that were not learned."""
+        """Refuse a reading along training, or that no run has; note what has none."""
         along = [name for name in columns if name in PROGRESS]
         if self.reading and along:
             raise ValueError(
                 f"{self.reading} gives one number of a run, so {along[0]} cannot be an "
                 f"axis. Leave out {self.reading} or take another axis."
             )
-        if self.reading == LEARNED and (cells := measure.cells_not_learned(self.done)):
-            self.notes.append(
-                f"Left out, as runs never learned it: {', '.join(cells)}. "
-                f"`{as_typed('analysis events')}` takes them into account."
-            )
+        cells: list[str] = []
+        if self.reading == LEARNED:
+            cells = measure.cells_not_learned(self.done)
+        events = f"`{as_typed('analysis events')}` takes them into account."
+        note = f"Left out, as runs never learned it: {', '.join(cells)}. {events}"
+        if self.reading and measure.rows(self.done).is_empty():
+            reason = note if cells else "Every run lacks a value at an evaluation."
+            raise ValueError(f"No cell is left for {measure.title}. {reason}")
+        if cells:
+            self.notes.append(note)
 
     def with_fields(self, columns: Sequence[str]) -> pl.DataFrame:
         """The rows of the runs with the fields among `columns` added."""

@@ -17,6 +17,7 @@ from analysis.plots import style
 from analysis.plots.forest import forest_figure
 from analysis.views import Query
 from synth.metrics import Metric
+from synth.objectives.multi_token import MultiTokenConfig
 from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
 
 SCORE = Metric("score", "share", "higher", floor="guess", ceiling=1.0)
@@ -288,3 +289,34 @@ def test_other_execution_paths_are_named(tmp_path):
     notes = compute_contrasts(collect(tmp_path).frame, Query(), "tree", "split").notes
     told = "different execution paths, device: split (cpu) and chain (cuda)."
     assert any(note.endswith(told) for note in notes)
+
+
+def test_runs_without_a_pair_are_told_from_the_nearest_of_the_baseline(tmp_path):
+    """The baseline of both sizes is at hand, and two tokens have another rate at one."""
+    for scale, horizon, rate in (
+        ("10k", 1, 1e-4),
+        ("30k", 1, 1e-4),
+        ("10k", 2, 1e-4),
+        ("30k", 2, 1e-4),
+        ("30k", 2, 1e-3),
+        ("30k", 3, 1e-3),
+    ):
+        config = polynomial_run(horizon, scale=scale)
+        training = dataclasses.replace(config.training, learning_rate=rate)
+        config = dataclasses.replace(config, training=training)
+        write_run(tmp_path, config, polynomial_rows(config, lambda m, step: 0.5))
+    notes = compute_contrasts(collect(tmp_path).frame, Query()).notes
+    assert notes[-1] == (
+        "Left out, as no run of n1 pairs with them: n2 at learning rate 0.001 (1); n3 at "
+        "learning rate 0.001 (1). The nearest run of n1 differs in training.learning_rate. "
+        "A table NAME-tuned has each arm at its best rate."
+    )
+
+
+def test_arms_that_score_other_tokens_are_said_to(tmp_path):
+    for horizon, scored in ((1, "all"), (2, "answer")):
+        objective = MultiTokenConfig(horizon=horizon, scored=scored)
+        config = polynomial_run(objective=objective)
+        write_run(tmp_path, config, polynomial_rows(config, lambda m, step: 0.5))
+    with pytest.raises(ValueError, match=r"they also differ in objective\.scored"):
+        compute_contrasts(collect(tmp_path).frame, Query())
