@@ -57,6 +57,8 @@ from synth.tasks.task import (
 EDGE, COLON, FIRST_LETTER = 1, 2, 3
 LABELS = {"siblings": 250, "triangles": 100, "circle": 15, "line": 15}
 MAX_LABELS = 2500
+MOST_ROUNDS = 16
+"""Draws of the training set, before the structure is called too small."""
 USED_BY = {
     "parents": ("siblings",),
     "edge_probability": ("triangles",),
@@ -197,16 +199,30 @@ class Discovery(QuestionTask):
         if key not in self._pools:
             config = self.config
             rng = generator(config.graph_seed, config.kind, "training")
-            normal_ED = self.structure.draw(rng, 2 * config.examples + 64)
-            normal_ED = normal_ED[self.trained_on(side_of(normal_ED))]
-            if len(normal_ED) < config.examples:
-                raise ValueError(
-                    f"examples must be at most {len(normal_ED)}, the {config.structure} "
-                    f"that are for training; got {config.examples}. Use fewer examples, "
-                    "or a larger structure."
-                )
+            normal_ED = self._for_training(rng)
             self._pools[key] = self._tokens(rng, normal_ED[: config.examples])
         return self._pools[key]
+
+    def _for_training(self, rng: np.random.Generator) -> np.ndarray:
+        """As many different strings of the train side as there are examples, or more."""
+        config, wanted = self.config, self.config.examples
+        rounds: list[np.ndarray] = []
+        # A draw of circles or lines has repetitions, and so fewer different ones than were
+        # asked for. After so many rounds, one that was never drawn is out of the question.
+        for _ in range(MOST_ROUNDS):
+            drawn_ED = self.structure.draw(
+                rng, 2 * min(wanted, self.structure.size) + 64
+            )
+            rounds.append(drawn_ED[self.trained_on(side_of(drawn_ED))])
+            every_ED = np.concatenate(rounds)
+            first_U = np.unique(every_ED, axis=0, return_index=True)[1]
+            if len(first_U) >= wanted:
+                return every_ED[np.sort(first_U)]
+        raise ValueError(
+            f"examples must be at most {len(first_U)}, as many different strings "
+            f"({config.structure}) as there are for training; got {wanted}. Use fewer, or "
+            "a larger structure."
+        )
 
     def evaluation_sets(self, examples: int) -> list[EvaluationSet]:
         """`examples` new prefixes; the strings after them are of the side held out."""
@@ -239,7 +255,7 @@ class Discovery(QuestionTask):
         """Losses of strings of the side held out, and the ceiling of creativity."""
         outside = self.structure.size - self.config.examples
         count = len(chosen.rows)
-        ceiling = min(1.0, outside / count)
+        ceiling = min(outside, count) / count  # outside can be too large for a float
         return [
             Score(chosen.suite, "creativity_ceiling", "", ceiling, count),
             *prediction_scores(chosen, scores, ("loss",), answers=True),

@@ -158,9 +158,33 @@ def test_fields_of_other_structures_make_no_other_task():
 
 
 def test_structures_that_are_too_small_are_refused():
-    with pytest.raises(ValueError, match=r"examples must be at most .* siblings"):
+    with pytest.raises(ValueError, match=r"examples must be at most .*siblings"):
         DiscoveryConfig(labels=30, parents=3, examples=200).build().train_rows(0, 0, 9)
     with pytest.raises(ValueError, match=r"prefix must be .* 65536"):
         DiscoveryConfig(prefix=3)
     with pytest.raises(ValueError, match="nodes must be from 3 to 15"):
         DiscoveryConfig(structure="line", nodes=16)
+
+
+def test_every_string_for_training_can_be_used():
+    """Of 144 circles 128 are for training; draws of circles repeat each other."""
+    small = {"structure": "circle", "labels": 6, "nodes": 5}
+    for examples in (115, 128):
+        task = DiscoveryConfig(**small, examples=examples).build()
+        rows = task.train_rows(0, 0, task.length)
+        strings = task.normal(rows.tokens_RT[:, -task.length :])[1]
+        assert len(np.unique(strings, axis=0)) == examples
+    for examples in (129, 200):
+        task = DiscoveryConfig(**small, examples=examples).build()
+        with pytest.raises(ValueError, match="examples must be at most 128, "):
+            task.train_rows(0, 0, task.length)
+
+
+def test_more_strings_than_a_float_holds_have_a_ceiling_of_one():
+    config = DiscoveryConfig(structure="circle", labels=200, nodes=200, examples=20)
+    task = config.build()
+    (chosen,) = task.evaluation_sets(4)
+    shape = (1, *chosen.rows.tokens_RT.shape)
+    scores = TokenScores(np.zeros(shape), np.zeros(shape, bool), np.ones(shape, bool))
+    found = {score.metric: score.value for score in task.score(chosen, scores)}
+    assert found["creativity_ceiling"] == 1.0
