@@ -91,6 +91,11 @@ class SourcesConfig(TaskConfig):
             "couplings",
             "one or more numbers from 0 to 1",
         )
+        self.check(
+            len(set(self.coupling_names)) == len(self.couplings),
+            "couplings",
+            "different in their first six digits, by which scores name them",
+        )
         self.check(0 <= self.slip < 1, "slip", "in [0, 1)")
         self.check(self.source_seed >= 0, "source_seed", "at least 0")
         for family, names in OWN_FIELDS.items():
@@ -109,6 +114,11 @@ class SourcesConfig(TaskConfig):
                 "exact filtering. Use fewer symbols, states or couplings, or a lower "
                 "order."
             )
+
+    @property
+    def coupling_names(self) -> list[str]:
+        """What scores call the markers: `coupling=0.5`."""
+        return [f"coupling={c:g}" for c in self.couplings]
 
     @property
     def num_machine_states(self) -> int:
@@ -141,7 +151,7 @@ class Sources(ExactTask):
             self.machine = coupled_machine(rng, k, config.couplings, config.slip)
             names = [f"m{i}" for i in range(len(config.couplings))]
             names += [f"{part}{i}" for part in "abxy" for i in range(k)]
-            couplings = [f"coupling={c:g}" for c in config.couplings]
+            couplings = config.coupling_names
             self.roles = [
                 "marker",
                 "clue",

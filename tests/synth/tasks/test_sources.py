@@ -221,6 +221,14 @@ def test_parts_of_coupled_pairs():
         ({"family": "hidden", "order": 2}, "left at 1: it belongs to family 'markov'"),
         ({"symbols": 1}, "symbols must be from 2"),
         ({"family": "coupled", "couplings": (0.5, 1.5)}, "numbers from 0 to 1"),
+        (
+            {"family": "coupled", "couplings": (0.5, 0.5)},
+            "different in their first six",
+        ),
+        (
+            {"family": "coupled", "couplings": (0.1234561, 0.1234562)},
+            "first six digits",
+        ),
         ({"symbols": 30, "order": 3}, "too many for exact filtering"),
     ],
 )
