@@ -220,7 +220,7 @@ class Stories(Task):
         documents that neither training nor the test split has.
 
         Raises `ValueError` for a corpus without a test document in which a name is said
-        twice.
+        twice, and where all generated stories are cut before that.
         """
         split, own = self.split, self._corpus is None
         few = min(examples, PAPER_STORIES) if split == "test" else examples
@@ -250,6 +250,13 @@ class Stories(Task):
                     "lists the words taken for names."
                 )
             sets.append(self._plain_set(examples))
+        elif sets and not any(len(chosen.labels["row_M"]) for chosen in sets):
+            length = self.config.evaluation_length
+            raise ValueError(
+                f"evaluation_length {length} cuts every test story ({len(sets[0].rows)}) "
+                "before a name is said again, so there is nothing to score. Take 128 or "
+                "more."
+            )
         return [chosen for chosen in sets if len(chosen.rows)]
 
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:

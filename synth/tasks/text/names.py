@@ -23,6 +23,8 @@ _FIRST = re.compile(r" [A-Z][a-z]{1,5}")
 _SECOND = re.compile(r"[a-z]{2,4}")
 MOST_NAMES = 1 << 17
 """Upper limit of the fields; there are fewer pairs of tokens that read like names."""
+LEAST_CHANCE = 1e-4
+"""Of four drawn names to have different first tokens; below it drawing takes minutes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +155,13 @@ class NameSource:
                 raise ValueError(
                     f"A pool of {len(pool)} names has {(mass > 0).sum()} first tokens; "
                     "a story needs up to 4 different ones. Use more names or pieces."
+                )
+            chance = distinct_sums(mass[mass > 0], 4)[-1]
+            if chance < LEAST_CHANCE:
+                raise ValueError(
+                    f"Four names from a pool of {len(pool)} have different first tokens "
+                    f"with probability {chance:.1g}, too rarely to draw stories: at least "
+                    f"{LEAST_CHANCE:g} is needed. Use a smaller zipf, or more names."
                 )
 
     @property

@@ -483,6 +483,11 @@ def test_refuses_impossible_settings(changes, message):
         StoriesConfig(**changes)
 
 
+def test_stories_cut_before_a_name_comes_again_are_refused():
+    with pytest.raises(ValueError, match="evaluation_length 16 cuts every test story"):
+        StoriesConfig(evaluation_length=16).build().evaluation_sets(5)
+
+
 def test_too_many_closed_names_are_refused():
     names = NameConfig(p_open=0.0, closed_names=1000, first_pieces=4, second_pieces=8)
     with pytest.raises(ValueError, match="closed_names must be below"):

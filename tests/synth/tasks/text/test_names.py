@@ -104,6 +104,14 @@ def test_a_pool_of_one_first_token_is_refused(pairs):
         NameSource([pairs.take(same.tolist())], [1.0])
 
 
+def test_weights_that_hardly_ever_give_four_names_are_refused(pairs):
+    """Drawing would go on for ever: 1e-15 at zipf 20."""
+    for zipf in (5.0, 20.0):
+        weight = np.arange(1, 65, dtype=float) ** -zipf
+        with pytest.raises(ValueError, match=r"too rarely .* Use a smaller zipf"):
+            NameSource([pairs.take(range(64))], [1.0], [weight])
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("p_open", 1.5), ("zipf", -1.0), ("first_pieces", 2)]
 )
