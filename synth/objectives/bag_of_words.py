@@ -96,7 +96,7 @@ class BagOfWordsConfig(OneHeadConfig):
         at_T = torch.arange(time, device=tokens_KBT.device)
         last_KBT = example_ends(example_KBT)
         if self.window:
-            last_KBT = torch.minimum(last_KBT, at_T + self.window)
+            last_KBT = torch.minimum(last_KBT, at_T + min(self.window, time))
         # The bag of t begins after t+1: where tokens come next after that position.
         next_KBTV = next_places(tokens_KBT, vocab_size).roll(-1, 2)
         inside_KBTV = next_KBTV <= last_KBT[..., None]

@@ -60,7 +60,8 @@ def measure_shares(
     """Loss and gradient of each prediction and role on `chosen`, in one batch.
 
     The objective is that of training: each head's mean over its own scored positions,
-    weighted, summed over heads; readouts, which predict no single token, are left out.
+    weighted, summed over heads. Left out are readouts, which predict no single token, and
+    registers, which stand beside the row and have no role in it.
     Weights with a schedule are taken at full strength. Its parts by prediction and role
     add up to it, and so do their gradients; norms do not, hence the projections.
     Predictions without a role (the question of a maze) are left out.

@@ -162,6 +162,7 @@ class ChoicePoints(ExactTask):
         ]  # fmt: skip
         self.layout = self._layout()
         self.length = len(self.layout)
+        self._position = {place: at for at, place in enumerate(self.layout)}
 
     def draw(
         self, rng: np.random.Generator, count: int
@@ -210,8 +211,8 @@ class ChoicePoints(ExactTask):
     def _branch(self, tokens_RT: np.ndarray, seen: int, section: int) -> np.ndarray:
         """p(branch of a section | tokens 0..seen), (R, B)."""
         config, b = self.config, self.config.branches
-        clue_b = self.layout.index(_Place(Kind.CLUE, section, 1))
-        choice = self.layout.index(_Place(Kind.CHOICE, section))
+        clue_b = self._position[_Place(Kind.CLUE, section, 1)]
+        choice = self._position[_Place(Kind.CHOICE, section)]
         rows = np.arange(len(tokens_RT))
         if seen >= choice:
             taken = np.zeros((len(tokens_RT), b))
@@ -227,7 +228,7 @@ class ChoicePoints(ExactTask):
     def right_branch(self, tokens_RT: np.ndarray, section: int) -> np.ndarray:
         """Token id of the right branch of a section, by its clues, (R,)."""
         b = self.config.branches
-        clue_b = self.layout.index(_Place(Kind.CLUE, section, 1))
+        clue_b = self._position[_Place(Kind.CLUE, section, 1)]
         i, j = tokens_RT[:, clue_b - 1] - 2, tokens_RT[:, clue_b] - (2 + b)
         return 2 + 2 * b + (i + self.multipliers[section] * j) % b
 
@@ -284,9 +285,8 @@ class ChoicePoints(ExactTask):
         governor_T = np.full(self.length, -1)
         for position, place in enumerate(self.layout):
             if place.kind in (Kind.CHOICE, Kind.CONSEQUENT):
-                governor_T[position] = self.layout.index(
-                    _Place(Kind.CHOICE, place.section)
-                )
+                choice = _Place(Kind.CHOICE, place.section)
+                governor_T[position] = self._position[choice]
         return governor_T
 
     def _consequences(self) -> np.ndarray:

@@ -26,7 +26,7 @@ def slow_bag(tokens, example, t, window):
     return {tokens[u] for u in places}
 
 
-@pytest.mark.parametrize("window", [0, 2, 4])
+@pytest.mark.parametrize("window", [0, 2, 4, 2**63 - 1])
 def test_bags_equal_a_slow_loop(window):
     tokens, example, _ = batch()
     found = BagOfWordsConfig(window=window).bags(tokens, example, VOCAB)

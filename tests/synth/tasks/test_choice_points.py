@@ -1,6 +1,7 @@
 """Choice points: the drawn example, the exact distributions, the split."""
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -240,3 +241,14 @@ def test_floors_are_those_of_the_rows_at_hand(task, monkeypatch):
         excess = [s.value for s in found if s.metric == "excess_loss"]
         assert excess == pytest.approx([0.5] * len(excess))
         assert len(excess) > 3
+
+
+def test_the_longest_layout_takes_no_time_quadratic_in_its_length():
+    """66,000 tokens; a search of the layout for each of them took a quarter of an hour."""
+    config = ChoicePointsConfig(consequences=(1024,) * 64, variations=4)
+    task = config.build()
+    tokens_RT = np.ones((1, task.length), np.int64)
+    begin = time.process_time()
+    governor_T = task.labels(tokens_RT)["governor"][0]
+    assert time.process_time() - begin < 20
+    assert (governor_T >= 0).sum() == 64 * 1025
