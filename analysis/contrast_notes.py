@@ -40,7 +40,7 @@ def note_unpaired(
         configs = without["config"].unique().sort(), baseline["config"].unique()
         least = [_least_differences(fields, c, configs[1], column) for c in configs[0]]
         if unlike := sorted({path for paths in least for path in paths}):
-            note += f" The nearest run of {first} differs in {', '.join(unlike)}."
+            note += f" The most similar run of {first} differs in {', '.join(unlike)}."
         if any(path.endswith(TUNED) for path in unlike):
             note += " A table NAME-tuned has each arm at its best rate."
         notes.append(note)

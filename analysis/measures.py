@@ -95,13 +95,13 @@ class Measure:
         if self.reading == MEAN:
             return mean_over_training(rows)
         if self.reading == LEARNED:
-            return learned_cells(when_learned(rows, self.metric, self.definition))
+            return learned_cells(when_learned(rows, self.metric))
         return rows
 
     def cells_not_learned(self, frame: pl.DataFrame) -> list[str]:
         """The cells without rows because runs never learned it: `n2 at 100k (1 of 5)`."""
         rows = self._evaluations(frame)
-        return describe_unlearned(when_learned(rows, self.metric, self.definition))
+        return describe_unlearned(when_learned(rows, self.metric))
 
     def _evaluations(self, frame: pl.DataFrame) -> pl.DataFrame:
         rows = self._select(frame)

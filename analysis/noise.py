@@ -100,7 +100,8 @@ def noise_table(rows: pl.DataFrame, baseline: str = BASELINE) -> pl.DataFrame:
 
     Raises `ValueError` when no run has the arm `baseline`.
     """
-    last, span = _last(rows), span_of(rows)
+    last = _last(rows)
+    span = span_of(last)
     arms = arms_of(last)
     require(
         baseline in arms, "baseline", f"an arm of the runs: {', '.join(arms)}", baseline

@@ -8,10 +8,8 @@ import polars as pl
 
 from analysis.modes import BOUNDS
 from analysis.settings import setting_labels
-from analysis.trajectories import timed_runs
+from analysis.trajectories import declared, learned_level, timed_runs
 from sweeps.sweep_metric import MEAN
-from synth.command_words import as_typed
-from synth.metrics import Metric
 
 LEARNED = "learned:"
 """Begins the name of the tokens at which a run had learned what a metric measures."""
@@ -43,23 +41,20 @@ def mean_over_training(rows: pl.DataFrame) -> pl.DataFrame:
     return means.unique(CURVE, keep="last", maintain_order=True)
 
 
-def when_learned(rows: pl.DataFrame, name: str, meant: Metric | None) -> pl.DataFrame:
-    """One row a curve: its last, with the tokens at which it was learned as its value.
+def when_learned(rows: pl.DataFrame, name: str) -> pl.DataFrame:
+    """One row a curve of a metric: its last, with the tokens at which it was learned.
 
-    Adds `setting` and `happened`; the value of a run that never learned is where it
-    ended. `meant` is what the task says of the metric `name`.
+    The tokens are its value. Adds `setting` and `happened`; the value of a run that never
+    learned is where it ended.
 
     Raises `ValueError` when no task says from which level it counts as learned.
     """
-    if meant is None or meant.learned is None or meant.better is None:
-        raise ValueError(
-            f"{LEARNED} needs a metric whose task says from which level it counts as "
-            f"learned (Metric.learned), and {name} has none. "
-            f"`{as_typed('analysis events --level')}` takes any level."
-        )
+    level, meant = learned_level(rows, name), declared(rows, name)
+    assert meant is not None  # else there is no level
+    assert meant.better is not None
     last_first = rows.with_columns(trained="tokens").sort("step", descending=True)
     curves = last_first.partition_by("suite", "slice", maintain_order=True)
-    timed = pl.concat(timed_runs(one, meant.learned, meant.better) for one in curves)
+    timed = pl.concat(timed_runs(one, level, meant.better) for one in curves)
     no_bounds = [pl.lit(None, pl.Float64()).alias(name) for name in BOUNDS]
     read = timed.with_columns(*no_bounds, value="tokens", tokens="trained")
     return read.drop("trained").sort(CURVE)

@@ -24,7 +24,7 @@ class Events(MetricCommand):
     """
 
     level: float | None = None
-    """The level to reach. If not given, the one that the task declares."""
+    """The level to reach. If not given, the one that the task declares for this slice."""
     in_a_row: int = IN_A_ROW
     """Consecutive evaluations that must reach the level."""
 

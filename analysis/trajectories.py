@@ -23,6 +23,7 @@ from analysis.selection import (
 )
 from analysis.settings import settings_of, with_places, with_setting
 from analysis.statistics import share_interval
+from synth.command_words import as_typed
 from synth.families.family import members
 from synth.metrics import Better, Metric, metric_of
 
@@ -40,15 +41,36 @@ def declared(rows: pl.DataFrame, metric: str) -> Metric | None:
 def learned_level(rows: pl.DataFrame, metric: str) -> float:
     """The level at which the tasks of these runs call a metric learned.
 
-    Raises `ValueError` when they declare none.
+    `rows` are of the metric. A level that is declared for one slice (`Metric.part`) holds
+    for no other.
+
+    Raises `ValueError` when no task declares a level for these slices, or when tasks
+    declare different ones.
     """
-    meant = declared(rows, metric)
-    if meant is None or meant.learned is None:
+    meant = {declared(of_task, metric) for of_task in rows.partition_by("task")}
+    levels = {
+        (one.learned, one.part)
+        for one in meant
+        if one and one.better and one.learned is not None
+    }
+    way_out = f"`{as_typed('analysis events --level NUMBER')}` counts at any level."
+    if not levels:
         raise ValueError(
-            f"No task of these runs says from which level {metric!r} counts as learned. "
-            "Name one: --level 0.9. A task declares it as Metric(..., learned=0.9)."
+            f"No task of these runs says from which level {metric} counts as learned "
+            f"(Metric.learned). {way_out}"
         )
-    return meant.learned
+    if len(levels) > 1:
+        raise ValueError(
+            f"Tasks declare different levels at which {metric} counts as learned. Choose "
+            "one: --where task=TASK."
+        )
+    ((level, part),) = levels
+    if part and set(rows["slice"]) != {part}:
+        raise ValueError(
+            f"The level at which {metric} counts as learned, {level:g}, is that of its "
+            f"slice {part} alone. Write {metric}/{part}. {way_out}"
+        )
+    return level
 
 
 def curve_rows(

@@ -308,8 +308,8 @@ def test_runs_without_a_pair_are_told_from_the_nearest_of_the_baseline(tmp_path)
     notes = compute_contrasts(collect(tmp_path).frame, Query()).notes
     assert notes[-1] == (
         "Left out, as no run of n1 pairs with them: n2 at learning rate 0.001 (1); n3 at "
-        "learning rate 0.001 (1). The nearest run of n1 differs in training.learning_rate. "
-        "A table NAME-tuned has each arm at its best rate."
+        "learning rate 0.001 (1). The most similar run of n1 differs in "
+        "training.learning_rate. A table NAME-tuned has each arm at its best rate."
     )
 
 

@@ -2,12 +2,13 @@
 
 import json
 
+import polars as pl
 import pytest
 
 from analysis.__main__ import main
 from analysis.collect import collect
 from analysis.plots.heat import matrix_figure
-from analysis.trajectories import learned_matrix
+from analysis.trajectories import learned_level, learned_matrix
 from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
 
 
@@ -51,10 +52,33 @@ def test_events_of_choice_points_are_read_at_choices(capsys):
     assert main(["events", "choices-tuned", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(row["arm"], row["learned"]) for row in rows] == [("n1", 0), ("n4", 10)]
-    everywhere = ["--metric", "test/excess_loss", "--json"]
-    assert main(["events", "choices-tuned", *everywhere]) == 0
+    everywhere = ["events", "choices-tuned", "--metric", "test/excess_loss", "--json"]
+    assert main([*everywhere, "--level", "0.3"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(row["arm"], row["learned"]) for row in rows] == [("n1", 10), ("n4", 10)]
+    assert main(everywhere) == 2
+    told = (
+        "0.3, is that of its slice horizon=1,role=choice alone. Write excess_loss/hor"
+    )
+    assert told in capsys.readouterr().err
+    compared = ["compare", "choices-tuned", "--metric", "learned:excess_loss"]
+    assert main([*compared, "--json"]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_level_is_that_of_one_task_and_of_its_metric(capsys):
+    rows = pl.DataFrame({"task": ["countdown", "maze"], "slice": ["", ""]})
+    assert learned_level(rows[:1], "verified") == 0.5
+    assert learned_level(rows[1:], "verified") == 0.75
+    with pytest.raises(ValueError, match="--where task=TASK"):
+        learned_level(rows, "verified")
+    assert main(["events", "characters-night-tuned"]) == 2
+    told = (
+        "from which level loss counts as learned (Metric.learned). `python -m analysis"
+    )
+    printed = capsys.readouterr().err
+    assert told in printed
+    assert "0.9" not in printed
 
 
 def test_settings_of_a_task_have_words(tmp_path):

@@ -9,12 +9,14 @@ import pytest
 from analysis.__main__ import main
 from analysis.collect import collect
 from analysis.contrasts import compute_contrasts
+from analysis.load_sweep import load_sweep
 from analysis.noise import decision_table, noise_band, noise_floor, noise_table
+from analysis.parquet import results_folder
 from analysis.plots.by_field import field_figure
 from analysis.plots.curves import cost_figure
 from analysis.plots.forest import forest_figure
 from analysis.trajectories import curve_rows
-from analysis.views import Query, view
+from analysis.views import Query, select, view
 from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
 
 
@@ -153,3 +155,15 @@ def test_figures_of_arms_have_the_band(runs, seeds, drawn):
     for figure in figures:
         words = [text.get_text() for text in figure.legends[0].get_texts()]
         assert any("against itself, 95 %" in word for word in words) == drawn
+
+
+def test_two_groups_are_those_that_compare_sees():
+    """A loss falls from far above: only its last evaluations say how wide its range is."""
+    frame = load_sweep("choice-points-night-tuned", results_folder())
+    query = Query(metric="excess_loss/horizon=1,role=choice")
+    runs = select(frame, query)
+    rows = runs.measure(query, []).rows(runs.done)
+    (row,) = noise_table(rows).iter_rows(named=True)
+    assert row["apart"] == "seeds of n = 1 in two groups"
+    (compared,) = compute_contrasts(frame, query).table.iter_rows(named=True)
+    assert compared["test"] != "paired t"

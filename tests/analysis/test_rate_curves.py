@@ -150,8 +150,9 @@ def test_answers_leave_trials_out_and_name_runs_at_another_rate(tmp_path, capsys
     assert (row["where"], row["arm"], row["pairs"]) == ("learning rate 0.001", "n2", 3)
     assert "Trials of rates are left out: 3." in printed.err
     assert (
-        "as no run of n1 pairs with them: n2 at learning rate 0.004 (3). They and n1 "
-        "differ in training.learning_rate. A table NAME-tuned" in printed.err
+        "as no run of n1 pairs with them: n2 at learning rate 0.004 (3). The most "
+        "similar run of n1 differs in training.learning_rate. A table NAME-tuned"
+        in printed.err
     )
     where = ["--where", "learning_rate=0.001", "--figures", str(tmp_path / "figures")]
     assert main(["plot", sweep, "--x", "arm", "--csv", *where]) == 0

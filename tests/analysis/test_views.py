@@ -382,7 +382,7 @@ def test_a_mean_of_those_that_learned_flatters_a_cell(tmp_path):
         (["plot", "--metric", "learned:", "--x", "tokens"], "tokens cannot be an axis"),
         (["compare", "--metric", "mean:", "--at", "flops"], "flops cannot be an axis"),
         (["events", "--metric", "mean:accuracy"], "events reads learning curves"),
-        (["compare", "--metric", "learned:floor"], "floor has none"),
+        (["compare", "--metric", "learned:floor"], "which level floor counts"),
         (["compare", "--metric", "learned:acuracy"], "Did you mean 'accuracy'"),
     ],
 )
