@@ -24,6 +24,8 @@ from synth.scales import format_count
 
 TUNED = ("learning_rate", "weight_decay")
 """Columns that a tuned sweep sets cell by cell."""
+BY_CELL = "by cell"
+"""The value of such a column in the words for a setting whose cells have several."""
 
 
 @dataclass(frozen=True)
@@ -110,22 +112,24 @@ def _describe_differences(
 ) -> list[dict[str, str]]:
     """For the rows of each setting, the fields that differ between settings, in words."""
     configs = [flatten(strip_fields(rows["config"][0], varied)) for rows in frames]
+    tuned = set()
     for config, rows in zip(configs, frames, strict=True):
-        for name in TUNED:  # a rate that is tuned cell by cell is no difference
+        for name in TUNED:
             if rows[name].n_unique() > 1:
-                config.pop(column_path(name), None)
+                config[column_path(name)] = BY_CELL
+                tuned.add(column_path(name))
     differing = [
         path
         for path in configs[0]
         if all(path in config for config in configs)
         and len({str(config[path]) for config in configs}) > 1
     ]
-    paths = drop_bookkeeping(differing)
+    paths = drop_bookkeeping([path for path in differing if path not in tuned])
 
     def count_distinct(paths: Sequence[str]) -> int:
         return len({tuple(str(config[path]) for path in paths) for config in configs})
 
-    for path in differing:  # bookkeeping, where nothing else tells two settings apart
+    for path in differing:  # the rest, where nothing else tells two settings apart
         if path not in paths and count_distinct([*paths, path]) > count_distinct(paths):
             paths.append(path)
     return [

@@ -90,8 +90,10 @@ class Learned:
         from analysis.plots.heat import matrix_figure
         from analysis.tables import print_table
         from analysis.trajectories import learned_matrix
+        from analysis.views import select_runs
 
-        table = learned_matrix(load_sweep(self.sweep, self.results), self.in_a_row)
+        runs, notes = select_runs(load_sweep(self.sweep, self.results))
+        table = learned_matrix(runs, self.in_a_row)
         if table.is_empty():
             raise ValueError(
                 f"No finished run of {self.sweep} has a value of a metric whose task says "
@@ -106,6 +108,8 @@ class Learned:
             for row in levels.iter_rows(named=True):
                 level = f"{row['suite']}/{row['metric']} {row['level']:g}"
                 print(f"{row['place']}: {level}, {self.in_a_row} evaluations in a row")
+        for note in notes:
+            print(note, file=sys.stderr if self.json else sys.stdout)
         if self.plot:
             check_writable(self.figures)
             name = f"{Path(self.sweep).stem}-learned"

@@ -14,7 +14,6 @@ from analysis.events import (
 from analysis.selection import (
     EXACT_MATCH,
     IN_DOMAIN,
-    IS_TRIAL,
     NAMES_SUITE,
     SECOND_TOKEN,
     at_end,
@@ -178,16 +177,19 @@ def learned_matrix(frame: pl.DataFrame, in_a_row: int = IN_A_ROW) -> pl.DataFram
         return table.with_columns(place=pl.lit(""))
     known = members("task")
     first = {
-        kind: next(m.name for m in known[kind].metrics if m.learned is not None)
+        kind: next(m for m in known[kind].metrics if m.learned is not None)
         for kind in table["task"].unique()
     }
-    rows = table.filter(pl.col("metric") == pl.col("task").replace_strict(first))
+    names = {kind: metric.name for kind, metric in first.items()}
+    rows = table.filter(pl.col("metric") == pl.col("task").replace_strict(names))
     rows = rows.filter(pl.col("suite") == pl.col("suite").min().over("task"))
-    briefs = {
-        setting.id: setting.brief
-        for kind in first
-        for setting in settings_of(frame.filter(~IS_TRIAL, task=kind), "scale", "arm")
-    }
+    briefs = {}
+    for kind, suite in rows.select("task", "suite").unique().rows():
+        metric = first[kind]
+        of_kind = frame.filter(task=kind)
+        curves = curve_rows(of_kind, metric.name, suite, metric.part)
+        for setting in settings_of(curves, "scale", "arm"):
+            briefs[setting.id] = setting.brief
     rows = rows.with_columns(pl.col("setting").replace(briefs))
     return with_places(rows, "scale", "setting")
 

@@ -140,16 +140,18 @@ def is_rate(field: str | None) -> bool:
     return (field or "").rpartition(".")[2] == "learning_rate"
 
 
-def select(
-    frame: pl.DataFrame, query: Query, one_task: bool = True, all_rates: bool = False
-) -> Runs:
-    """The finished runs that a query is about.
+def select_runs(
+    frame: pl.DataFrame,
+    where: Sequence[str] = (),
+    all_rates: bool = False,
+    with_trials: bool = False,
+) -> tuple[pl.DataFrame, list[str]]:
+    """The finished runs that meet the conditions, and notes on those left out.
 
     Of cells that were tuned, those at the tuned rate, unless `all_rates` are wanted or
-    the query chooses rates.
+    the conditions choose rates. Trials beside other runs are left out, unless wanted.
 
-    Raises `ValueError` when no run is finished, none meets the conditions, or there are
-    several tasks.
+    Raises `ValueError` when no run is finished, or none meets the conditions.
     """
     notes = []
     done = drop_unreadable(frame).filter(pl.col("state") == "done")
@@ -162,14 +164,14 @@ def select(
         raise ValueError(f"The sweep has no finished run: {states}. Train it first.")
     if counts:
         notes.append(f"Runs that are not finished are left out: {', '.join(counts)}.")
-    done = Fields(done).select_runs(done, query.where)
+    done = Fields(done).select_runs(done, where)
     trials = done.filter(IS_TRIAL)
     count = trials["run_id"].n_unique()
     is_mixed = 0 < count < done["run_id"].n_unique()
-    if is_mixed and "validation" not in (query.metric or ""):
+    if is_mixed and not with_trials:
         done = done.filter(~IS_TRIAL)
         notes.append(f"Trials of rates are left out: {count}.")
-    chooses = any(is_rate(one.partition("=")[0].strip()) for one in query.where)
+    chooses = any(is_rate(one.partition("=")[0].strip()) for one in where)
     if not (all_rates or chooses):
         before = done["run_id"].n_unique()
         done = keep_tuned_rates(done, trials)
@@ -177,6 +179,18 @@ def select(
             notes.append(
                 f"Runs at other rates than the tuned ones are left out: {left_out}."
             )
+    return done, notes
+
+
+def select(
+    frame: pl.DataFrame, query: Query, one_task: bool = True, all_rates: bool = False
+) -> Runs:
+    """The finished runs that a query is about, as `select_runs`, and its metric.
+
+    Raises `ValueError` also when there are several tasks, unless `one_task` is false.
+    """
+    on_trials = "validation" in (query.metric or "")
+    done, notes = select_runs(frame, query.where, all_rates, on_trials)
     fields, tasks = Fields(done), done["task"].unique().sort().to_list()
     if len(tasks) > 1 and one_task:
         raise ValueError(

@@ -1,12 +1,14 @@
 """The matrix of arms and tasks: counts worked by hand, intervals, and the command."""
 
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
 from analysis.__main__ import main
 from analysis.collect import collect
+from analysis.parquet import write
 from analysis.plots.heat import matrix_figure
 from analysis.trajectories import learned_level, learned_matrix
 from tests.analysis.conftest import polynomial_rows, polynomial_run, write_run
@@ -85,6 +87,57 @@ def test_settings_of_a_task_have_words(tmp_path):
     for pause in (0, 5):
         config = polynomial_run(pause=pause)
         write_run(tmp_path, config, polynomial_rows(config, lambda m, step: 0.9))
+    table = learned_matrix(collect(tmp_path).frame)
+    assert sorted(table["place"]) == [
+        "polynomial 0 pause tokens",
+        "polynomial 5 pause tokens",
+    ]
+
+
+def test_runs_at_other_rates_than_the_tuned_one_are_left_out(tmp_path, capsys):
+    for sweep, rate in (("one", 1e-3), ("one-tuned", 3e-3)):
+        config = polynomial_run()
+        training = replace(config.training, learning_rate=rate)
+        config = replace(config, training=training)
+        write_run(
+            tmp_path / sweep, config, polynomial_rows(config, lambda m, step: 0.9)
+        )
+        write(collect(tmp_path / sweep).frame, tmp_path / f"tables/{sweep}.parquet")
+    assert main(["learned", str(tmp_path / "tables"), "--json"]) == 0
+    printed = capsys.readouterr()
+    (cell,) = map(json.loads, printed.out.splitlines())
+    assert (cell["place"], cell["learned"], cell["runs"]) == ("polynomial", 1, 1)
+    assert "other rates than the tuned ones are left out: 1." in printed.err
+
+
+def test_every_place_has_a_name_of_its_own(tmp_path, capsys):
+    """Rates part the runs without pauses; those with pauses have a tuned rate each."""
+    for horizon, pause, rate in (
+        (1, 0, 1e-3),
+        (1, 0, 3e-3),
+        (1, 5, 1e-3),
+        (2, 5, 3e-3),
+    ):
+        config = polynomial_run(horizon, pause=pause)
+        training = replace(config.training, learning_rate=rate)
+        config = replace(config, training=training)
+        write_run(tmp_path / "rates", config, polynomial_rows(config, lambda m, s: 0.9))
+    assert main(["learned", str(tmp_path / "rates")]) == 0
+    assert "learning rate by cell: in_domain/exact_match 0.5" in capsys.readouterr().out
+
+
+def test_names_of_places_do_not_depend_on_runs_that_have_no_row(tmp_path):
+    """A run that failed at another rate; it would part the cell."""
+    for pause, rate, state in (
+        (0, 1e-3, "done"),
+        (5, 1e-3, "done"),
+        (0, 3e-3, "failed"),
+    ):
+        config = polynomial_run(pause=pause)
+        training = replace(config.training, learning_rate=rate)
+        config = replace(config, training=training)
+        rows = polynomial_rows(config, lambda m, step: 0.9)
+        write_run(tmp_path, config, rows, state)
     table = learned_matrix(collect(tmp_path).frame)
     assert sorted(table["place"]) == [
         "polynomial 0 pause tokens",

@@ -64,6 +64,11 @@ def test_a_sweep_of_rates_leaves_tuned_cells_of_other_settings_together(tmp_path
         runs.group_by("pause_tokens").agg(pl.col("setting").n_unique()).rows()
     )
     assert by_pause == {0: 2, 5: 1}
+    assert {one.label for one in settings_of(marked, "scale", "arm")} == {
+        "0 pause tokens, learning rate 0.001",
+        "0 pause tokens, learning rate 0.003",
+        "5 pause tokens, learning rate by cell",
+    }
 
 
 def test_a_field_that_older_runs_did_not_write_is_no_difference(tmp_path):
