@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from analysis.configurations import format_value
 from analysis.contrasts import Contrasts
 from analysis.views import Query, select
 
@@ -22,27 +23,44 @@ class Standings:
 
     @property
     def table(self) -> pl.DataFrame:
-        """The tables of all tasks below each other, with `task` and `metric` first."""
+        """The tables of all tasks below each other, with `task` and `metric` first.
+
+        Where baselines differ, `minus` names that of each task.
+        """
         parts = [
             one.table.select(
                 pl.lit(task).alias("task"),
                 pl.lit(one.measure.title).alias("metric"),
+                pl.lit(format_value(one.baseline)).alias("minus"),
                 *one.table.columns,
             )
             for task, one in self.by_task.items()
         ]
-        return pl.concat(parts, how="vertical_relaxed")
+        table = pl.concat(parts, how="vertical_relaxed")
+        return table.drop("minus") if self.same_base else table
 
     @property
     def title(self) -> str:
         """The number of tasks, when their metrics were read, and the baseline."""
         first = self.first
         count = len(self.by_task)
-        return f"{count} task{'s' * (count > 1)}{first.moment}, minus {first.base}"
+        return f"{count} task{'s' * (count > 1)}{first.moment}, minus {self.base}"
+
+    @property
+    def base(self) -> str:
+        """The baseline in words: one of all tasks, or that each has its own."""
+        if self.same_base:
+            return self.first.base
+        return f"the baseline {self.first.column} of each task"
+
+    @property
+    def same_base(self) -> bool:
+        """Whether all tasks have the same baseline."""
+        return len({one.base for one in self.by_task.values()}) == 1
 
     @property
     def first(self) -> Contrasts:
-        """The contrasts of one task: what varies, and the baseline, are those of all."""
+        """The contrasts of one task: what varies is that of all."""
         return next(iter(self.by_task.values()))
 
 

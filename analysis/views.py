@@ -259,6 +259,7 @@ def view(
     if hue in MEASURED and hue != "suite" and not heat:
         raise ValueError(f"--hue {hue} is not a field of a run. Put it on --x.")
     measure = runs.measure(query, [name for name in (x, hue, panel) if name])
+    runs = _keep_measured(runs, measure)
     x = x or _default_x(runs, measure, hue)
     columns = list(dict.fromkeys((x, hue, panel)))
     _refuse_mixtures(runs, [name for name in columns if runs.is_field(name)])
@@ -288,6 +289,16 @@ def _drop_repeats(runs: Runs) -> Runs:
         )
     kept = runs.done.filter(pl.col("config").is_in(list(largest.values())))
     return replace(runs, done=kept)
+
+
+def _keep_measured(runs: Runs, measure: Measure) -> Runs:
+    """The runs that the measure has a value of; notes the tasks that have none."""
+    ids = measure.rows(runs.done)["run_id"].implode()
+    drawn = runs.done.filter(pl.col("run_id").is_in(ids))
+    if lacking := sorted(set(runs.done["task"]) - set(drawn["task"])):
+        tasks = ", ".join(lacking)
+        runs.notes.append(f"Left out, as they have no {measure.title}: {tasks}.")
+    return replace(runs, done=drawn, fields=Fields(drawn))
 
 
 def _default_x(runs: Runs, measure: Measure, hue: str) -> str:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from analysis.arm_names import in_arm_order
+from analysis.configurations import format_value
 from analysis.fields import sort_distinct, value_label
 from analysis.measures import Measure
 from analysis.plots import style
@@ -59,8 +60,12 @@ def standings_figure(standings: Standings) -> tuple[Figure, pl.DataFrame]:
                 words += f"\n[{_brief(row['low'], '+')}, {_brief(row['high'], '+')}]"
             axes.text(x, y, words, fontsize=6, **center)
         for x, place in enumerate(places):
-            baseline = table.filter(place=place)["baseline"][0]
-            axes.text(x, 0, _brief(baseline), fontsize=6.5, **center)
+            row = table.filter(place=place).row(0, named=True)
+            words = _brief(row["baseline"])
+            if not standings.same_base:
+                baseline = standings.by_task[row["task"]].baseline
+                words += f"\n({format_value(baseline)})"
+            axes.text(x, 0, words, fontsize=6.5, **center)
         axes.set_xlim(-0.5, len(places) - 0.5)
         axes.set_ylim(len(values) + 0.5, -0.5)
         labels = {
@@ -74,7 +79,9 @@ def standings_figure(standings: Standings) -> tuple[Figure, pl.DataFrame]:
         ]
         axes.xaxis.tick_top()
         axes.set_xticks(range(len(places)), names, fontsize=6.5)
-        names = [value_label(column, value) for value in (first.baseline, *values)]
+        names = [value_label(column, value) for value in values]
+        same = standings.same_base
+        names.insert(0, value_label(column, first.baseline) if same else "baseline")
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(length=0)
         axes.grid(visible=False)
@@ -83,8 +90,8 @@ def standings_figure(standings: Standings) -> tuple[Figure, pl.DataFrame]:
         style.legend_below(figure, _keys(table))
     annotate(
         figure,
-        f"first row: value of {first.base}{first.moment}; below: minus it, 95 % interval; "
-        "paired by data seed; p values after Holm in each task",
+        f"first row: value of {standings.base}{first.moment}; below: minus it, 95 % "
+        "interval; paired by data seed; p values after Holm in each task",
     )
     return figure, table
 

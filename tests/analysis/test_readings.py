@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from analysis.__main__ import main
+from analysis.collect import collect
 from analysis.contrasts import compute_contrasts
 from analysis.load_sweep import load_sweep
 from analysis.parquet import results_folder
@@ -62,8 +63,6 @@ def test_runs_without_any_mean_are_refused_in_words(tmp_path):
 
 
 def test_cells_of_several_settings_and_slices_are_told_apart(tmp_path):
-    from analysis.collect import collect
-
     for pause, top in ((0, 0.9), (5, 0.6)):
         config = polynomial_run(pause=pause)
         rows = polynomial_rows(config, lambda m, step, top=top: top / m)
@@ -85,3 +84,12 @@ def test_a_pair_whose_baseline_never_learned_is_not_put_down_to_its_rate():
         "Left out, as the runs of n1 to pair them with have no value: n2_anticausal at "
         "learning rate 0.048 (5)."
     )
+
+
+def test_a_task_without_the_metric_of_a_figure_is_named(tmp_path):
+    """What varies is told of the runs that are drawn."""
+    write_repeats(tmp_path, {(1, 0): 20, (2, 0): 20})
+    config = polynomial_run()
+    write_run(tmp_path, config, polynomial_rows(config, lambda m, step: 0.5))
+    found = view(collect(tmp_path).frame, Query(metric="accuracy"), panel="task")
+    assert found.notes == ["Left out, as they have no test/accuracy: polynomial."]

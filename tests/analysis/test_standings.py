@@ -116,3 +116,23 @@ def test_the_command_compares_each_task_and_draws_the_matrix(tmp_path, capsys):
         f"{name}.pdf",
         f"{name}.png",
     ]
+
+
+def test_each_task_names_its_own_baseline_where_they_differ():
+    """The lowest rate of a task is its baseline."""
+    frame = load_sweep("cross-night-tuning", results_folder())
+    query = Query(where=["arm=n1", "task=blocksworld,repeats"])
+    found = standings(frame, query, vary="learning_rate")
+    bases = {task: one.base for task, one in found.by_task.items()}
+    assert len(set(bases.values())) == 2
+    assert found.title == (
+        "2 tasks at the end, minus the baseline training.learning_rate of each task"
+    )
+    minus = {task: base.rpartition(" ")[2] for task, base in bases.items()}
+    assert dict(found.table.select("task", "minus").rows()) == minus
+    (axes,) = standings_figure(found)[0].axes
+    assert axes.get_yticklabels()[0].get_text() == "baseline"
+    first_row = [text.get_text() for text in axes.texts if text.get_position()[1] == 0]
+    assert [text.split("\n")[1] for text in first_row] == [
+        f"({value})" for value in minus.values()
+    ]
