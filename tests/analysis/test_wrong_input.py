@@ -103,7 +103,7 @@ def test_words_that_no_run_has(tables, command, words, said, refused):
             "scaling good --metric loss",
             "n1; polynomial, n2: A power law needs at least",
         ),
-        ("learned no-rows", "says from which level it counts as learned"),
+        ("learned no-rows", "no finished run: there are no runs"),
         ("learned good --in-a-row 0", "in_a_row must be at least 1; got 0."),
         ("merge good --to x", "merge takes two tables or more"),
         ("merge good text.parquet --to x", "is no table of a sweep"),
