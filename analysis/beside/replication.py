@@ -94,7 +94,7 @@ def _settings(
         yield "", values
         return
     for setting in settings_of(values, "arm"):
-        yield setting.label, setting.frame
+        yield setting.brief, setting.frame
 
 
 def _replication_row(
