@@ -251,11 +251,9 @@ class Stories(Task):
                 )
             sets.append(self._plain_set(examples))
         elif sets and not any(len(chosen.labels["row_M"]) for chosen in sets):
-            length = self.config.evaluation_length
             raise ValueError(
-                f"evaluation_length {length} cuts every test story ({len(sets[0].rows)}) "
-                "before a name is said again, so there is nothing to score. Take 128 or "
-                "more."
+                f"evaluation_length {self.config.evaluation_length} cuts every test story "
+                "before a name is said again: nothing to score. Take 128 or more."
             )
         return [chosen for chosen in sets if len(chosen.rows)]
 
