@@ -16,11 +16,12 @@ from analysis.configurations import format_value
 from analysis.contrast_notes import explain_no_pairs, note_differences, note_unpaired
 from analysis.differences import LEVEL, judge_differences
 from analysis.fields import list_values, sort_distinct
+from analysis.finished_runs import is_rate
 from analysis.measures import Measure
 from analysis.modes import BOUNDS, span_of
 from analysis.selection import at_end
 from analysis.settings import settings_of, with_setting
-from analysis.views import Query, Runs, is_rate, select
+from analysis.views import Query, Runs, select
 from synth.identity import first_few
 
 
@@ -78,24 +79,17 @@ def compute_contrasts(
     differ.
     """
     runs = select(frame, query, all_rates=is_rate(vary))
-    column = _require_comparable(runs, vary, "--vary")
-    others = [_require_comparable(runs, name, "--beside") for name in beside]
-    averaged = [_require_comparable(runs, name, "--over") for name in over]
-    if twice := {column, *others}.intersection(averaged):
-        raise ValueError(
-            f"--over {' '.join(twice)}: it varies, or stands beside what varies. Average "
-            "over another field."
-        )
+    column, others, averaged = _comparable_columns(runs, vary, beside, over)
     measure = runs.measure(query, [at] if at else [])
     done = runs.with_fields([column, *others, *averaged])
     rows = measure.rows(done).drop_nulls(column)
-    first, values = _choose_baseline(runs, rows, column, vary, baseline)
+    first, values = _choose_baseline(runs, done, rows, column, vary, baseline)
     equal = [name for name in ("scale", "arm") if _is_equal_in_pairs(name, column)]
     keys = [name for name in equal if name not in averaged]
+    cell = [*keys, *averaged]
     ended = at_end(rows)
     span = span_of(ended)
     differences, notes, paired = [], runs.notes, set[str]()
-    cell = [*keys, *averaged]
     for setting in settings_of(rows, column, *cell, *others):
         by = {"where": setting.label or None}
         _require_one_run_a_seed(at_end(setting.frame), [*cell, column], others)
@@ -111,11 +105,10 @@ def compute_contrasts(
     if not differences:
         raise ValueError(explain_no_pairs(runs, column, first, values))
     marked = with_setting(done.unique("run_id"), column, *cell, *others)
-    is_read = pl.col("run_id").is_in(ended["run_id"].implode())
-    alone = is_read & ~pl.col("run_id").is_in(list(paired)) & (pl.col(column) != first)
-    of_first = marked.filter(pl.col(column) == first)
-    equal = ["setting", *cell, "data_seed"]
-    notes += note_unpaired(runs.fields, marked.filter(alone), of_first, column, equal)
+    of_first = pl.col(column) == first
+    alone = pl.col("run_id").is_in(list(set(ended["run_id"]) - paired)) & ~of_first
+    sides = marked.filter(alone), marked.filter(of_first)
+    notes += note_unpaired(runs.fields, *sides, column, ["setting", *cell, "data_seed"])
     return Contrasts(
         _table(differences, rows.schema, keys, column, measure.higher_is_better),
         measure,
@@ -161,6 +154,21 @@ def _average_over(
     return seeds.filter(pl.col("len") == cells), notes
 
 
+def _comparable_columns(
+    runs: Runs, vary: str, beside: Sequence[str], over: Sequence[str]
+) -> tuple[str, list[str], list[str]]:
+    """The columns of the fields; refuses to average over one that may differ in a pair."""
+    column = _require_comparable(runs, vary, "--vary")
+    others = [_require_comparable(runs, name, "--beside") for name in beside]
+    averaged = [_require_comparable(runs, name, "--over") for name in over]
+    if twice := {column, *others}.intersection(averaged):
+        raise ValueError(
+            f"--over {' '.join(twice)}: it varies, or stands beside what varies. Average "
+            "over another field."
+        )
+    return column, others, averaged
+
+
 def _require_comparable(runs: Runs, name: str, option: str) -> str:
     """The column of a field that may differ between runs of one task."""
     column = runs.column(name)
@@ -197,12 +205,19 @@ def _is_equal_in_pairs(name: str, column: str) -> bool:
 
 
 def _choose_baseline(
-    runs: Runs, measured: pl.DataFrame, column: str, vary: str, wanted: str | None
+    runs: Runs,
+    done: pl.DataFrame,
+    measured: pl.DataFrame,
+    column: str,
+    vary: str,
+    wanted: str | None,
 ) -> tuple[Any, list[Any]]:
-    """The baseline, and the values of the field in `measured`, at least two."""
+    """The baseline, and the values of the field in `measured`, at least two.
+
+    `done` has all finished runs, `measured` those with a value to compare.
+    """
     finished, values = (
-        sort_distinct(frame[column].drop_nulls())
-        for frame in (runs.with_fields([column]), measured)
+        sort_distinct(frame[column].drop_nulls()) for frame in (done, measured)
     )
     values = in_arm_order(values) if column == "arm" else values
     by_text = {format_value(value): value for value in values}

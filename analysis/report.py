@@ -14,13 +14,13 @@ from analysis.arm_names import sort_rows
 from analysis.beside.command import answered_frame, count_verdicts, verdict_frame
 from analysis.beside.replication import replication_rows
 from analysis.claims import RULE, Judgement, exploratory_table
+from analysis.finished_runs import answering_runs
 from analysis.plots import board, style
 from analysis.plots.gallery import Picture
 from analysis.plots.overview import all_pictures
 from analysis.selection import IS_TRIAL, drop_unreadable
 from analysis.settings import setting_labels
 from analysis.statements import judge_all
-from analysis.superseded import answering_runs
 from analysis.trajectories import equal_cost_table, events_table
 from synth.scales import format_count
 

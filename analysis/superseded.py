@@ -9,7 +9,7 @@ from collections.abc import Container
 import polars as pl
 
 from analysis.rate_curves import cell_of, tried_rates, unique_runs
-from analysis.selection import IS_TRIAL, drop_unreadable
+from analysis.selection import IS_TRIAL
 
 
 def drop_superseded(frame: pl.DataFrame, trials: pl.DataFrame) -> pl.DataFrame:
@@ -61,13 +61,6 @@ def keep_tuned_rates(runs: pl.DataFrame, trials: pl.DataFrame) -> pl.DataFrame:
         for run_id in by_cell[cell][rate]
     ]
     return runs.filter(~pl.col("run_id").is_in(others))
-
-
-def answering_runs(frame: pl.DataFrame) -> pl.DataFrame:
-    """The finished runs that verdicts are about: no trials, tuned cells at their rate."""
-    readable = drop_unreadable(frame)
-    done = readable.filter(~IS_TRIAL, pl.col("state") == "done")
-    return keep_tuned_rates(done, readable.filter(IS_TRIAL))
 
 
 def _best_rates(trials: pl.DataFrame, cells: Container[str]) -> dict[str, float]:

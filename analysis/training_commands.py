@@ -84,13 +84,13 @@ class Learned:
 
     def run(self) -> int:
         """Count, print, and draw if asked to."""
+        from analysis.finished_runs import select_runs
         from analysis.formats import render_table, render_text
         from analysis.load_sweep import load_sweep
         from analysis.plots import style
         from analysis.plots.heat import matrix_figure
         from analysis.tables import print_table
         from analysis.trajectories import learned_matrix
-        from analysis.views import select_runs
 
         runs, notes = select_runs(load_sweep(self.sweep, self.results))
         table = learned_matrix(runs, self.in_a_row)

@@ -8,10 +8,10 @@ import polars as pl
 from analysis.comparisons import COSTS, with_costs
 from analysis.configurations import EVALUATION_SIZES, format_value, read_fields
 from analysis.fields import MEASURED, SCORED, Fields, list_values, sort_distinct
+from analysis.finished_runs import is_rate, select_runs
 from analysis.measures import Measure, choose_measure, first_metric, slice_keys
 from analysis.readings import LEARNED, split_reading
-from analysis.selection import IS_TRIAL, at_end, drop_unreadable
-from analysis.superseded import keep_tuned_rates
+from analysis.selection import at_end
 from analysis.trajectories import declared
 from synth.command_words import as_typed
 from synth.families.family import members
@@ -135,53 +135,6 @@ class Runs:
         return column not in (*MEASURED, *self.keys, WHOLE)
 
 
-def is_rate(field: str | None) -> bool:
-    """Whether a person means the learning rate by a field."""
-    return (field or "").rpartition(".")[2] == "learning_rate"
-
-
-def select_runs(
-    frame: pl.DataFrame,
-    where: Sequence[str] = (),
-    all_rates: bool = False,
-    with_trials: bool = False,
-) -> tuple[pl.DataFrame, list[str]]:
-    """The finished runs that meet the conditions, and notes on those left out.
-
-    Of cells that were tuned, those at the tuned rate, unless `all_rates` are wanted or
-    the conditions choose rates. Trials beside other runs are left out, unless wanted.
-
-    Raises `ValueError` when no run is finished, or none meets the conditions.
-    """
-    notes = []
-    done = drop_unreadable(frame).filter(pl.col("state") == "done")
-    others = frame.unique("run_id").filter(pl.col("state") != "done")["state"]
-    counts = [f"{n} {state}" for state, n in others.value_counts(sort=True).iter_rows()]
-    if done.is_empty():
-        states = ", ".join(counts) or "there are no runs"
-        if "done" in frame["state"]:
-            states = "the configurations of finished runs could not be read"
-        raise ValueError(f"The sweep has no finished run: {states}. Train it first.")
-    if counts:
-        notes.append(f"Runs that are not finished are left out: {', '.join(counts)}.")
-    done = Fields(done).select_runs(done, where)
-    trials = done.filter(IS_TRIAL)
-    count = trials["run_id"].n_unique()
-    is_mixed = 0 < count < done["run_id"].n_unique()
-    if is_mixed and not with_trials:
-        done = done.filter(~IS_TRIAL)
-        notes.append(f"Trials of rates are left out: {count}.")
-    chooses = any(is_rate(one.partition("=")[0].strip()) for one in where)
-    if not (all_rates or chooses):
-        before = done["run_id"].n_unique()
-        done = keep_tuned_rates(done, trials)
-        if left_out := before - done["run_id"].n_unique():
-            notes.append(
-                f"Runs at other rates than the tuned ones are left out: {left_out}."
-            )
-    return done, notes
-
-
 def select(
     frame: pl.DataFrame, query: Query, one_task: bool = True, all_rates: bool = False
 ) -> Runs:
@@ -259,8 +212,9 @@ def view(
     if hue in MEASURED and hue != "suite" and not heat:
         raise ValueError(f"--hue {hue} is not a field of a run. Put it on --x.")
     measure = runs.measure(query, [name for name in (x, hue, panel) if name])
-    runs = _keep_measured(runs, measure)
-    x = x or _default_x(runs, measure, hue)
+    rows = measure.rows(runs.done)
+    runs = _keep_measured(runs, rows, measure)
+    x = x or _default_x(runs, rows, hue)
     columns = list(dict.fromkeys((x, hue, panel)))
     _refuse_mixtures(runs, [name for name in columns if runs.is_field(name)])
     rows = measure.rows(runs.with_fields(columns)).with_columns(pl.lit("").alias(WHOLE))
@@ -291,21 +245,19 @@ def _drop_repeats(runs: Runs) -> Runs:
     return replace(runs, done=kept)
 
 
-def _keep_measured(runs: Runs, measure: Measure) -> Runs:
-    """The runs that the measure has a value of; notes the tasks that have none."""
-    ids = measure.rows(runs.done)["run_id"].implode()
-    drawn = runs.done.filter(pl.col("run_id").is_in(ids))
+def _keep_measured(runs: Runs, rows: pl.DataFrame, measure: Measure) -> Runs:
+    """The runs that have `rows` of the measure; notes the tasks that have none."""
+    drawn = runs.done.filter(pl.col("run_id").is_in(rows["run_id"].implode()))
     if lacking := sorted(set(runs.done["task"]) - set(drawn["task"])):
         tasks = ", ".join(lacking)
         runs.notes.append(f"Left out, as they have no {measure.title}: {tasks}.")
     return replace(runs, done=drawn, fields=Fields(drawn))
 
 
-def _default_x(runs: Runs, measure: Measure, hue: str) -> str:
+def _default_x(runs: Runs, rows: pl.DataFrame, hue: str) -> str:
     if runs.done["parameters"].n_unique() > 1:
         return "parameters"
-    evaluations = measure.rows(runs.done)["step"].n_unique()
-    return "tokens" if evaluations >= FEWEST_POINTS else hue
+    return "tokens" if rows["step"].n_unique() >= FEWEST_POINTS else hue
 
 
 def _refuse_mixtures(runs: Runs, columns: Sequence[str]) -> None:

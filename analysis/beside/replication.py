@@ -20,11 +20,11 @@ import polars as pl
 from analysis.beside.published import Published, Row, published_tables
 from analysis.beside.verdict import Bounds, Verdict, judge, why_undecided
 from analysis.fields import Fields
+from analysis.finished_runs import answering_runs
 from analysis.modes import lower_group_size, span_of
 from analysis.selection import at_end
 from analysis.settings import rates_are_tuned, settings_of
 from analysis.statistics import NORMAL, share_difference, t_interval
-from analysis.superseded import answering_runs
 
 TINY = 1e-9
 """The open end of an interval that excludes 0."""

@@ -5,11 +5,11 @@ from typing import Any
 
 import polars as pl
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from analysis.arm_names import in_arm_order
-from analysis.configurations import format_value
 from analysis.fields import sort_distinct, value_label
 from analysis.measures import Measure
 from analysis.plots import style
@@ -27,6 +27,7 @@ COLUMN_WIDTH, ROW_HEIGHT = 1.2, 0.36
 """Inches of a cell."""
 LETTERS = 20
 """Letters that fit above a column."""
+CENTER: dict[str, Any] = {"ha": "center", "va": "center"}
 
 
 def standings_figure(standings: Standings) -> tuple[Figure, pl.DataFrame]:
@@ -48,40 +49,29 @@ def standings_figure(standings: Standings) -> tuple[Figure, pl.DataFrame]:
             1.5 + COLUMN_WIDTH * len(places), 1.4 + ROW_HEIGHT * (len(values) + 1)
         )
         axes = figure.subplots()
-        center: dict[str, Any] = {"ha": "center", "va": "center"}
         for row in table.iter_rows(named=True):
-            x, y = places.index(row["place"]), 1 + values.index(row[column])
-            color = COLORS.get(row["result"], UNDECIDED)
-            box = Rectangle((x - 0.5, y - 0.5), 1, 1, fc=color, ec="white", lw=1.5)
-            axes.add_patch(box)
-            is_median = row["test"] != "paired t"
-            words = "median " * is_median + _brief(row["difference"], "+")
-            if row["low"] is not None:
-                words += f"\n[{_brief(row['low'], '+')}, {_brief(row['high'], '+')}]"
-            axes.text(x, y, words, fontsize=6, **center)
-        for x, place in enumerate(places):
-            row = table.filter(place=place).row(0, named=True)
+            _draw_cell(
+                axes, places.index(row["place"]), 1 + values.index(row[column]), row
+            )
+        heads = table.unique("place", maintain_order=True)
+        for x, row in enumerate(heads.iter_rows(named=True)):
             words = _brief(row["baseline"])
-            if not standings.same_base:
-                baseline = standings.by_task[row["task"]].baseline
-                words += f"\n({format_value(baseline)})"
-            axes.text(x, 0, words, fontsize=6.5, **center)
+            words += f"\n({row['minus']})" if "minus" in row else ""
+            axes.text(x, 0, words, fontsize=6.5, **CENTER)
         axes.set_xlim(-0.5, len(places) - 0.5)
         axes.set_ylim(len(values) + 0.5, -0.5)
         labels = {
             task: (one.measure.label, _better(one.measure))
             for task, one in standings.by_task.items()
         }
-        heads = table.unique("place", maintain_order=True)
         names = [
             "\n".join(line for part in (place, *labels[task]) for line in _lines(part))
             for task, place in heads.select("task", "place").iter_rows()
         ]
         axes.xaxis.tick_top()
         axes.set_xticks(range(len(places)), names, fontsize=6.5)
-        names = [value_label(column, value) for value in values]
-        same = standings.same_base
-        names.insert(0, value_label(column, first.baseline) if same else "baseline")
+        top = value_label(column, first.baseline) if standings.same_base else "baseline"
+        names = [top, *(value_label(column, value) for value in values)]
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(length=0)
         axes.grid(visible=False)
@@ -94,6 +84,16 @@ def standings_figure(standings: Standings) -> tuple[Figure, pl.DataFrame]:
         "interval; paired by data seed; p values after Holm in each task",
     )
     return figure, table
+
+
+def _draw_cell(axes: Axes, x: int, y: int, row: dict[str, Any]) -> None:
+    """A difference with its interval, on the colour of its result."""
+    color = COLORS.get(row["result"], UNDECIDED)
+    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fc=color, ec="white", lw=1.5))
+    words = "median " * (row["test"] != "paired t") + _brief(row["difference"], "+")
+    if row["low"] is not None:
+        words += f"\n[{_brief(row['low'], '+')}, {_brief(row['high'], '+')}]"
+    axes.text(x, y, words, fontsize=6, **CENTER)
 
 
 def _better(measure: Measure) -> str:

@@ -10,11 +10,11 @@ from collections.abc import Collection
 import polars as pl
 
 from analysis.claims import Judgement, judge
+from analysis.finished_runs import answering_runs
 from analysis.statements.explanation_claims import EXPLANATIONS
 from analysis.statements.induction_claims import INDUCTION
 from analysis.statements.path_claims import PATHS
 from analysis.statements.polynomial_claims import POLYNOMIALS
-from analysis.superseded import answering_runs
 
 CLAIMS = (*INDUCTION, *POLYNOMIALS, *EXPLANATIONS, *PATHS)
 """Each claim with its contrast, its exploratory table, and the command to settle it."""
