@@ -12,15 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from synth.config import RunConfig
-from synth.run.standing import AnyRun, Survey, folders_in, standing
+from synth.run.standing import AnyRun, Survey, folders_in, leads_nowhere, standing
 
 
 def link_shared(configs: Sequence[RunConfig], root: Path) -> int:
-    """Link to runs in the folders beside `root`; returns the number of new links."""
-    for config in configs:
-        path = root / config.run_id
-        if path.is_symlink() and not path.exists():
-            path.unlink(missing_ok=True)  # its target was removed
+    """Link to runs in the folders beside `root`; returns the number of new links.
+
+    Raises `ValueError`, naming a link of another kind whose target is not there.
+    """
+    for path in _broken_links(configs, root):
+        path.unlink(missing_ok=True)
     linked = 0
     for run_id, other in _find_shared(configs, root).items():
         root.mkdir(parents=True, exist_ok=True)
@@ -37,7 +38,11 @@ def link_shared(configs: Sequence[RunConfig], root: Path) -> int:
 def mark_shared(
     standings: Survey[AnyRun], configs: Sequence[RunConfig]
 ) -> Survey[AnyRun]:
-    """Give runs that a launch would link the states that they have beside `root`."""
+    """Give runs that a launch would link the states that they have beside `root`.
+
+    Raises `ValueError` where `link_shared` would.
+    """
+    _broken_links(configs, standings.root)
     shared = _find_shared(configs, standings.root)
     runs = []
     for run in standings.runs:
@@ -46,6 +51,37 @@ def mark_shared(
             run = replace(run, state=found.state, error=found.error)
         runs.append(run)
     return replace(standings, runs=runs)
+
+
+def _broken_links(configs: Sequence[RunConfig], root: Path) -> list[Path]:
+    """Links that `link_shared` made to runs that were removed since.
+
+    Raises `ValueError` for any other broken link: its run may lie on a disk that is not
+    mounted, so it must be neither unlinked nor trained again.
+    """
+    broken = []
+    for config in configs:
+        path = root / config.run_id
+        if not path.is_symlink() or path.exists():
+            continue
+        with contextlib.suppress(FileNotFoundError):  # another launch has removed it
+            if not _leads_beside(path, root):
+                raise ValueError(leads_nowhere(path))
+            broken.append(path)
+    return broken
+
+
+def _leads_beside(link: Path, root: Path) -> bool:
+    """Whether a link is relative and leads into a sweep folder beside `root`."""
+    target = os.readlink(link)
+    sweep = os.path.dirname(
+        os.path.normpath(os.path.join(os.path.realpath(root), target))
+    )
+    beside = os.path.realpath(root.parent)
+    neighbours = (os.path.realpath(root.parent / n) for n in folders_in(root.parent))
+    return not os.path.isabs(target) and (
+        os.path.dirname(sweep) == beside or sweep in neighbours
+    )
 
 
 def _find_shared(configs: Sequence[RunConfig], root: Path) -> dict[str, str]:

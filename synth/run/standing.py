@@ -91,13 +91,18 @@ def folders_in(path: Path) -> list[str]:
             return sorted(entry.name for entry in entries if _is_folder(entry))
     except FileNotFoundError:
         if path.is_symlink():
-            raise ValueError(
-                f"{path} is a link to {os.readlink(path)}, which is not there. Create "
-                "that folder (or mount its disk), or remove the link."
-            ) from None
+            raise ValueError(leads_nowhere(path)) from None
         return []
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def leads_nowhere(link: Path) -> str:
+    """A sentence about a link whose target is not there, and what to do."""
+    return (
+        f"{link} is a link to {os.readlink(link)}, which is not there. Create that folder "
+        "(or mount its disk), or remove the link."
+    )
 
 
 def look(

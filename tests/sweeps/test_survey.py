@@ -21,6 +21,7 @@ from sweeps.provenance import TypedCommand, commands_of
 from sweeps.selected_runs import SelectedRuns
 from sweeps.sharing import link_shared, mark_shared
 from sweeps.survey import last_metrics, survey
+from sweeps.sweep_lookup import find_sweep
 from synth.run.execution import Execution
 from synth.run.states import NOT_DONE
 from synth.run.store import RunFolder
@@ -424,6 +425,39 @@ def test_links_that_lead_nowhere_are_no_runs_and_stop_nobody(tmp_path):
     (two / config.run_id).symlink_to(config.run_id)  # round in a circle
     assert link_shared([config], two) == 1
     assert link_shared([config], one) == 0
+
+
+def test_a_link_of_ones_own_to_a_disk_that_is_not_mounted_is_kept(sweep_file, tmp_path):
+    """Its run must not be trained again."""
+    path = sweep_file(seeds=1, layers=(3,))
+    first, *_ = find_sweep(str(path))("quick")
+    archive, link = tmp_path / "archive", tmp_path / "runs/depths-quick" / first.run_id
+    train([first], archive)
+    link.parent.mkdir(parents=True)
+    link.symlink_to(archive / first.run_id)
+    assert "(1 new, 1 done)" in call("plan", path, cwd=tmp_path)
+    archive.rename(tmp_path / "elsewhere")
+    for target in (archive, Path("../../archive"), tmp_path / "runs/two"):
+        link.unlink()
+        link.symlink_to(target / first.run_id)
+        for verb in ("plan", "status", "run"):
+            err = call(verb, path, cwd=tmp_path, status=2)
+            assert f"{first.run_id} is a link to {target / first.run_id}, which is" in err
+        assert link.is_symlink()
+    assert [each.name for each in link.parent.iterdir()] == [first.run_id]
+
+
+def test_a_link_to_a_removed_run_on_another_disk_is_renewed(tmp_path):
+    """The sweep folder beside is itself a link to that disk."""
+    config = tiny_run()
+    runs, disk = tmp_path / "runs", tmp_path / "disk"
+    train([config], disk / "one")
+    runs.mkdir()
+    (runs / "one").symlink_to(disk / "one")
+    assert link_shared([config], runs / "two") == 1
+    (disk / "one" / config.run_id).rename(disk / "away")
+    assert link_shared([config], runs / "two") == 0
+    assert not (runs / "two" / config.run_id).is_symlink()
 
 
 def test_a_runs_folder_that_cannot_be_read_is_named(tmp_path):
