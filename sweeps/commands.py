@@ -248,9 +248,11 @@ class Retry(RunCommand):
     def _require_launched(self, selected: SelectedRuns) -> None:
         """Refuse runs of which none was ever launched: there is nothing to retry."""
         from slurm.ledger import launch_folders
+        from sweeps.sharing import mark_shared
         from sweeps.survey import survey
 
-        standings = survey(selected.root, selected.configs)
+        configs = selected.configs
+        standings = mark_shared(survey(selected.root, configs), configs)
         if standings.begun().runs or launch_folders(selected.root):
             return
         raise ValueError(

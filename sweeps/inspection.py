@@ -1,6 +1,7 @@
 """The commands list, status, show and dashboard: they read runs and write nothing."""
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -14,6 +15,7 @@ from sweeps.collected_runs import TABLES
 from sweeps.next_commands import folder_commands, how_launched, next_commands
 from sweeps.provenance import TypedCommand
 from sweeps.selected_runs import Choice, SweepSelection
+from sweeps.sharing import mark_shared
 from sweeps.survey import folder_of_runs, last_metrics, survey
 from sweeps.sweep_lookup import sweeps_in_file
 from synth.cli.command_line import describe
@@ -123,7 +125,10 @@ class Status(Choice):
         selection = SweepSelection(sweep=self.sweep, **given)
         selected = selection.resolve()
         root = selected.root
-        standings = survey(root, selected.configs, ask=PromptAsk(), tables=TABLES)
+        standings = mark_shared(
+            survey(root, selected.configs, ask=PromptAsk(), tables=TABLES),
+            selected.configs,
+        )
         # What was asked about, which the last launch may have trained only in part.
         words = f"{selection.words()} {how_launched(root)}".rstrip()
         return [(selected.title, standings, [TypedCommand("run", words)])], []
@@ -184,7 +189,7 @@ def as_text(
     if first is not None:
         lines.append(f"  first error: {first.run_id}: {first.error}")
         lines.append(
-            f"  details: {as_typed('sweeps show')} {standings.root / first.run_id}"
+            f"  details: {as_typed('sweeps show')} {_name(standings.root, first)}"
         )
     jobs = runs_with_jobs(standings)
     lines += [f"  {run.line()}" for run in jobs[:MOST_LINES]]
@@ -199,6 +204,14 @@ def as_text(
         said = "or, for the runs of another launch" if index else "next"
         lines.append(f"  {said}: {command}")
     return "\n".join(lines)
+
+
+def _name(root: Path, run: Standing) -> str:
+    """The path of a run; the id of one that lies beside `root` and is not linked yet."""
+    path = root / run.run_id
+    if path.exists():
+        return shlex.quote(str(path))
+    return shlex.join([run.run_id, "--runs", str(root.parent)])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -228,6 +228,26 @@ def test_a_plan_knows_the_runs_that_a_launch_would_link(tmp_path):
     assert not root.exists()
 
 
+def test_status_knows_the_runs_that_a_launch_would_link(sweep_file, tmp_path):
+    """What it tells to type works before they are linked."""
+    path = sweep_file(seeds=1, layers=(3,))
+    first, second = find_sweep(str(path))("quick")
+    train([first], tmp_path / "runs/other")
+    folder = RunFolder(tmp_path / "runs/other", second.run_id)
+    folder.open(second)
+    folder.write_json("failure.json", {"message": "ValueError: broken"})
+    shown = call("status", path, cwd=tmp_path)
+    assert "2 runs: 1 done, 1 failed" in shown
+    (details,) = (line for line in shown.splitlines() if "details: " in line)
+    words = shlex.split(details.partition("python -m sweeps ")[2])
+    assert words[:2] == ["show", second.run_id]
+    assert "ValueError: broken" in call(*words, cwd=tmp_path)
+    retry = f"retry {path}"
+    assert f"next: python -m sweeps {retry}\n" in shown
+    done = call(*retry.split(), "--workers", 0, cwd=tmp_path)
+    assert "1 done, in runs/depths-quick" in done
+
+
 def test_status_and_show_name_the_next_step(tmp_path, capsys):
     config = tiny_run()
     train([config], tmp_path / "mine")
