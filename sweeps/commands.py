@@ -240,7 +240,7 @@ class Retry(RunCommand):
         for run_id in self.only:
             require(run_id in by_id, "--only", f"runs of {selected.title}", run_id)
         if self.only:
-            configs = [by_id[run_id] for run_id in self.only]
+            configs = [by_id[run_id] for run_id in dict.fromkeys(self.only)]
             selected = replace(selected, configs=configs, left_out=0)
         self._require_launched(selected)
         return self.train(selected, self.states)

@@ -73,6 +73,15 @@ def test_missing_runs_go_in_packs_of_the_profile(mine, queue, capsys):
     assert sent == [[[1], [2], [3]], [[2, 3]]]
 
 
+def test_a_run_that_is_named_twice_is_sent_once(mine, queue, capsys):
+    root, configs, sent = mine
+    retry(
+        root, "--only", configs[2].run_id, configs[2].run_id, "--lanes", "1", "--json"
+    )
+    assert len(json.loads(capsys.readouterr().out)) == 1
+    assert sent == [[[2]]]
+
+
 def test_runs_in_the_queue_are_shown_and_not_sent_again(mine, queue, capsys):
     root, configs, sent = mine
     retry(root, "--only", configs[2].run_id, "--json")

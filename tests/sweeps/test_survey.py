@@ -462,7 +462,9 @@ def test_a_link_of_ones_own_to_a_disk_that_is_not_mounted_is_kept(sweep_file, tm
         link.symlink_to(target / first.run_id)
         for verb in ("plan", "status", "run"):
             err = call(verb, path, cwd=tmp_path, status=2)
-            assert f"{first.run_id} is a link to {target / first.run_id}, which is" in err
+            assert (
+                f"{first.run_id} is a link to {target / first.run_id}, which is" in err
+            )
         assert link.is_symlink()
     assert [each.name for each in link.parent.iterdir()] == [first.run_id]
 
