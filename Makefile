@@ -28,6 +28,8 @@ $(READY): pyproject.toml constraints.txt
 	  $(PYTHON) -c '$(RECENT)' || { \
 	    echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \
 	    echo "Name another one: make setup PYTHON=python3.12"; exit 1; }; \
+	  [ ! -e $(VENV) ] || [ -f $(VENV)/pyvenv.cfg ] || [ -z "$$(ls -A $(VENV))" ] || { \
+	    echo "$(VENV) holds files and is not a Python environment. Name another folder: make setup VENV=FOLDER"; exit 1; }; \
 	  $(PYTHON) -m venv --clear $(VENV); }
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt "$$(grep -oE '^torch==[0-9.]+' constraints.txt)"
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'

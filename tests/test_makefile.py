@@ -54,6 +54,7 @@ def test_an_old_python_is_refused_and_heals(setup, tmp_path):
     assert not (tmp_path / "venv").exists()
     # What an earlier attempt with the old one had left.
     (tmp_path / "venv" / "bin").mkdir(parents=True)
+    (tmp_path / "venv" / "pyvenv.cfg").touch()
     old = tmp_path / "venv" / "bin" / "python"
     old.write_text("#!/bin/sh\n[ $1 != -c ]\n")
     old.chmod(0o755)
@@ -61,6 +62,18 @@ def test_an_old_python_is_refused_and_heals(setup, tmp_path):
     assert setup(12)[0] == 0
     assert f"-m venv --clear {tmp_path / 'venv'}" in (tmp_path / "log").read_text()
     assert (tmp_path / "venv" / ".ready").exists()
+
+
+def test_a_folder_that_is_no_environment_is_left_alone(setup, tmp_path):
+    (tmp_path / "venv").mkdir()
+    assert setup(12)[0] == 0  # an empty folder is used
+    (tmp_path / "venv" / ".ready").unlink()
+    (tmp_path / "venv" / "bin" / "python").unlink()
+    (tmp_path / "venv" / "thesis.txt").write_text("data")
+    status, said = setup(12)
+    assert status != 0
+    assert "holds files and is not a Python environment" in said
+    assert (tmp_path / "venv" / "thesis.txt").read_text() == "data"
 
 
 def test_a_good_environment_is_kept(setup, tmp_path):

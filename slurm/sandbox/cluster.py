@@ -22,7 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurm.sandbox import accounting
-from slurm.sandbox.cluster_files import ClusterOptions, files_differ, write_files
+from slurm.sandbox.cluster_files import (
+    LOCK,
+    ClusterOptions,
+    files_differ,
+    foreign_files,
+    write_files,
+)
 from slurm.sandbox.daemons import (
     ClusterError,
     job_processes,
@@ -37,6 +43,7 @@ from slurm.sandbox.processes import (
     node_daemon,
     step_daemons,
 )
+from synth.identity import first_few
 
 PACKAGES = "munge slurmctld slurmd slurm-client"
 ACCOUNTING_PACKAGES = "slurmdbd mariadb-server"
@@ -95,6 +102,7 @@ def up(options: ClusterOptions) -> ClusterStatus:
     reason = why_unavailable(options.accounting)
     if reason:
         raise ClusterError(reason)
+    _require_own_folder(options)
     options.state.mkdir(mode=0o755, parents=True, exist_ok=True)
     with _lock(options.state):
         if files_differ(options):
@@ -112,14 +120,27 @@ def down(options: ClusterOptions, purge: bool = False) -> bool:
     """End the jobs and daemons of this cluster; returns whether any daemon ran.
 
     `purge` also removes the state folder.
+
+    Raises `ClusterError` when `purge` would remove files of somebody else.
     """
     if not options.state.exists():
         return False
+    if purge:
+        _require_own_folder(options)
     with _lock(options.state):
         ran = _stop_all(options)
         if purge:
             shutil.rmtree(options.state)
     return ran
+
+
+def _require_own_folder(options: ClusterOptions) -> None:
+    """Refuse a folder whose files `up` would mix with its own, and `purge` remove."""
+    if foreign := foreign_files(options):
+        raise ClusterError(
+            f"{options.state} holds files that are not of a private cluster: "
+            f"{first_few(foreign)}. Name another folder with --state."
+        )
 
 
 def status(options: ClusterOptions) -> ClusterStatus:
@@ -232,7 +253,7 @@ def _lock(state: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     # A kernel lock: released when its holder dies, and not inherited by the daemons.
-    lock = FileLock(state / "lock", timeout=LOCK_PATIENCE_S)
+    lock = FileLock(state / LOCK, timeout=LOCK_PATIENCE_S)
     while not lock.is_locked:
         state.mkdir(mode=0o755, parents=True, exist_ok=True)
         try:

@@ -19,6 +19,13 @@ NUM_NODES = 4
 DEFAULT_STATE = Path("/run/synth-slurm")
 """The state folder of `make cluster-up`."""
 
+FOLDERS = ("etc", "run", "log", "ctld", "munge", "dev", "db", "spool")
+"""The folders in a state folder."""
+LOCK = "lock"
+"""The file in a state folder that one caller at a time holds."""
+ENVIRONMENT = "env.sh"
+"""The file in a state folder that a shell reads to use the cluster."""
+
 
 @dataclass(frozen=True)
 class ClusterOptions:
@@ -85,7 +92,7 @@ def config_files(options: ClusterOptions) -> dict[Path, str]:
             f"NodeName=n[1-{NUM_NODES}] Name=gpu Type=fake "
             f"File={options.state}/dev/nvidia[0-1]\n"
         ),
-        options.state / "env.sh": f"export SLURM_CONF={options.conf}\n",
+        options.state / ENVIRONMENT: f"export SLURM_CONF={options.conf}\n",
     }
     if options.accounting:
         files[etc / "slurmdbd.conf"] = _slurmdbd_conf(options)
@@ -95,8 +102,7 @@ def config_files(options: ClusterOptions) -> dict[Path, str]:
 def write_files(options: ClusterOptions) -> None:
     """Create folders, key, fake GPUs and configuration, where missing or different."""
     state = options.state
-    folders = ["etc", "run", "log", "ctld", "munge", "dev", "db"]
-    for name in [*folders, *(f"spool/{node}" for node in options.nodes)]:
+    for name in [*FOLDERS, *(f"spool/{node}" for node in options.nodes)]:
         (state / name).mkdir(mode=0o755, parents=True, exist_ok=True)
     state.chmod(0o755)  # munge's socket must be reachable by any user
     (state / "munge").chmod(0o700)
@@ -113,6 +119,17 @@ def write_files(options: ClusterOptions) -> None:
         if not path.exists() or path.read_text() != text:
             path.touch(mode=0o600 if path.name == "slurmdbd.conf" else 0o644)
             path.write_text(text)
+
+
+def foreign_files(options: ClusterOptions) -> list[str]:
+    """What a state folder holds that no cluster put there, by name, in order.
+
+    Without a configuration, folders with the names of a cluster's are somebody else's.
+    """
+    state = options.state
+    names = {path.name for path in state.iterdir()} if state.exists() else set()
+    own = {LOCK, ENVIRONMENT, *FOLDERS} if options.conf.exists() else {LOCK}
+    return sorted(names - own)
 
 
 def files_differ(options: ClusterOptions) -> bool:

@@ -12,7 +12,12 @@ import pytest
 from slurm.__main__ import main
 from slurm.queue import read_history
 from slurm.sandbox import cluster
-from slurm.sandbox.cluster_files import ClusterOptions, config_files
+from slurm.sandbox.cluster_files import (
+    ClusterOptions,
+    config_files,
+    foreign_files,
+    write_files,
+)
 from slurm.sandbox.daemons import ClusterError, Daemon, is_ours, job_processes
 from slurm.sandbox.processes import client
 from tests.conftest import PATIENCE_S
@@ -45,6 +50,35 @@ def asked(options, *command):
 def listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "log/mine.txt", "db/mine.txt"])
+def test_a_folder_of_somebody_else_is_neither_purged_nor_used(
+    tmp_path, capsys, monkeypatch, name
+):
+    monkeypatch.setattr(cluster, "why_unavailable", lambda accounting: None)
+    theirs = tmp_path / name
+    theirs.parent.mkdir(exist_ok=True)
+    theirs.write_text("data")
+    for words in (["down", "--purge"], ["up"]):
+        assert main(["cluster", *words, "--state", str(tmp_path)]) == 2
+        said = capsys.readouterr().err
+        assert f"{tmp_path} holds files that are not of a private cluster" in said
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes device files")
+def test_a_file_among_those_of_a_cluster_keeps_them_from_being_purged(tmp_path):
+    options = ClusterOptions(tmp_path / "state")
+    write_files(options)
+    assert foreign_files(options) == []
+    (options.state / "thesis.txt").write_text("data")
+    with pytest.raises(ClusterError, match=r"thesis\.txt"):
+        cluster.down(options, purge=True)
+    assert cluster.down(options) is False
+    (options.state / "thesis.txt").unlink()
+    cluster.down(options, purge=True)
+    assert not options.state.exists()
 
 
 def test_a_cluster_that_another_call_holds_is_named(tmp_path, monkeypatch):
