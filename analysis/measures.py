@@ -11,7 +11,6 @@ import polars as pl
 
 from analysis.fields import list_values
 from analysis.modes import BOUNDS
-from analysis.parquet import PROBE
 from analysis.readings import (
     LEARNED,
     describe_unlearned,
@@ -25,7 +24,7 @@ from analysis.trajectories import declared
 from sweeps.sweep_metric import MEAN
 from synth.families.family import members
 from synth.identity import nearest
-from synth.metrics import Metric
+from synth.metrics import PROBE, Metric
 
 SLICE_PREFIX = "slice."
 """Before a name of slices that is also the name of a column of tables."""

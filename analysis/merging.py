@@ -9,7 +9,6 @@ import polars as pl
 from analysis.folders import is_probe
 from analysis.lines import ITEM_COLUMNS, Lines, parse, parse_items, sort_measurements
 from analysis.parquet import (
-    PROBE,
     TableSource,
     find_differences,
     load,
@@ -17,6 +16,7 @@ from analysis.parquet import (
     take_best_copies,
 )
 from analysis.schema import METRIC_SCHEMA, ORDER, RUN_SCHEMA, SWEEP_SCHEMA
+from synth.metrics import PROBE
 
 
 @dataclass(frozen=True)

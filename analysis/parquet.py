@@ -16,12 +16,11 @@ import polars as pl
 from analysis.schema import ORDER, REQUIRED, SWEEP_SCHEMA
 from synth.command_words import as_typed
 from synth.disk.files import make_folder, write_atomically
+from synth.metrics import PROBE
 
 Result = TypeVar("Result")
 TableSource = Path | pl.DataFrame
 """A sweep's table: its file, or the frame."""
-PROBE = "probe/"
-"""Prefix of the suites of probes, which measure other examples under the same names."""
 LOCK_TIMEOUT_S = 60.0
 """How long a collection waits for another one that writes into the same folder."""
 

@@ -2,6 +2,7 @@
 
 import fnmatch
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ from synth.command_words import as_typed
 from synth.config import RunConfig
 from synth.disk.places import expand
 from synth.identity import require
+from synth.metrics import PROBE
 from synth.run.execution import Execution
 from synth.run.progress import Screen, shown_on, tell
 from synth.run.states import STOPPED_STATUS
@@ -30,7 +32,7 @@ PROCESSORS = ("x86_64", "AMD64", "aarch64", "arm64")
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduce(MovedFiles):
-    """Train a run of a collected table again, and compare every number.
+    """Train a run of a collected table again, and compare every number but probes'.
 
     A table names the files of a text, not their places. They are taken from the current
     folder, or from the places given.
@@ -44,7 +46,8 @@ class Reproduce(MovedFiles):
     table: Path | None = None
     """The table; if not given, the first in analysis/results that has the run."""
     runs: Path = Path("runs/reproduced")
-    """The folder of the new run folder; a run that it already has is only compared."""
+    """The new run goes to the folder of the table's name in here; a run that is there is
+    only compared."""
     json: bool = False
     """Print JSON for programs."""
 
@@ -54,6 +57,8 @@ class Reproduce(MovedFiles):
         from synth.training import train
 
         path, rows = self._find_rows()
+        # One folder deeper than those of sweeps: a copy must not be collected as a result.
+        runs = self.runs / path.stem
         row = rows.row(0, named=True)
         config = RunConfig.from_dict(json.loads(row["config"]))
         run_id = str(row["run_id"])
@@ -64,7 +69,7 @@ class Reproduce(MovedFiles):
             run_id,
         )
         config = with_files_at(config, self.moved())
-        if RunFolder(self.runs, run_id).state() != "done":
+        if RunFolder(runs, run_id).state() != "done":
             config.require_data()
         execution = _recorded_execution(row)
         progress = None
@@ -72,11 +77,11 @@ class Reproduce(MovedFiles):
             form = row.get("step_form") or "unrecorded"
             tell(f"{path}: {form} steps on {row['device']}, at {row['commit']}")
             progress = shown_on(Screen(), ending=False)
-        (outcome,) = train([config], self.runs, execution, progress)
+        (outcome,) = train([config], runs, execution, progress)
         if outcome.state != "done":
             tell(f"{run_id}: {outcome.state}, {outcome.message}")
             return STOPPED_STATUS if outcome.state == "stopped" else 1
-        comparison = Comparison.of(rows, self.runs / run_id)
+        comparison = Comparison.of(rows, runs / run_id)
         if self.json:
             print(json.dumps(vars(comparison)))
         else:
@@ -84,19 +89,23 @@ class Reproduce(MovedFiles):
         return 0 if comparison.numbers == comparison.equal else 1
 
     def _find_rows(self) -> "tuple[Path, pl.DataFrame]":
-        """The table that has the run, and the run's rows in it."""
+        """The table that has the run, and what training measured of it there."""
         import polars as pl
 
-        paths = [self.table] if self.table else sorted(TABLES.glob("*.parquet"))
-        done, ids = [], []
-        for path in paths:
-            with naming(path):
-                rows = pl.scan_parquet(path).filter(state="done")
-                ids.append(set(rows.select("run_id").collect()["run_id"]))
-                done.append(rows)
-        run_id = self._fitting(set().union(*ids))
-        place = next(place for place, known in enumerate(ids) if run_id in known)
-        return paths[place], done[place].filter(run_id=run_id).collect()
+        ids = {}
+        for path in [self.table] if self.table else sorted(TABLES.glob("*.parquet")):
+            try:
+                with naming(path):
+                    done = pl.scan_parquet(path).filter(state="done")
+                    ids[path] = set(done.select("run_id").collect()["run_id"])
+            except ValueError as error:
+                if self.table:
+                    raise
+                print(f"Left out: {error}", file=sys.stderr)
+        run_id = self._fitting(set().union(*ids.values()))
+        path = next(path for path, known in ids.items() if run_id in known)
+        rows = pl.scan_parquet(path).filter(state="done", run_id=run_id)
+        return path, rows.filter(~pl.col("suite").str.starts_with(PROBE)).collect()
 
     def _fitting(self, ids: set[str]) -> str:
         """The id that the name fits, or `ValueError`: none or several do."""

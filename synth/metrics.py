@@ -20,6 +20,8 @@ Better = Literal["higher", "lower"]
 """Which direction of a metric is success."""
 HEADLINE_SLICES = ("", "horizon=1")
 """A whole suite, and the next token: what stands for a run in a line or a result."""
+PROBE = "probe/"
+"""Prefix of the suites of probes, which measure other examples under the same names."""
 SCHEMA: dict[str, type] = {
     "run_id": str,
     "step": int,  # optimiser steps taken when the number was measured

@@ -4,9 +4,9 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from analysis.arm_names import sort_rows
-from analysis.parquet import PROBE
 from analysis.plots import series
 from analysis.selection import at_end, is_slice_of, select_metric, slice_value
+from synth.metrics import PROBE
 
 MODES = {"forced": "along the test rows", "free": "free running"}
 """How the probe continues a row, and the title of its panel."""

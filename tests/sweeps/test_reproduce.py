@@ -32,6 +32,33 @@ def test_every_number_of_a_run_comes_out_equal(run_id, capsys):
     assert f"{rows} of {rows} numbers are equal" in capsys.readouterr().out
 
 
+def test_a_copy_is_no_result(run_id, capsys):
+    """A table that sorts after `reproduced` was hidden by one of copies."""
+    path = TABLES / "depths-quick.parquet"
+    path = path.rename(path.with_name("star-quick.parquet"))
+    assert main(["reproduce", run_id]) == 0
+    assert analysis(["collect"]) == 2
+    assert "holds no sweep" in capsys.readouterr().err
+    assert list(TABLES.glob("*.parquet")) == [path]
+    assert main(["reproduce", run_id]) == 0
+    assert f"{path}: " in capsys.readouterr().out
+
+
+def test_probes_are_not_compared(run_id, capsys):
+    path = TABLES / "depths-quick.parquet"
+    table = pl.read_parquet(path)
+    probe = table.head(1).with_columns(suite=pl.lit("probe/test"))
+    pl.concat([table, probe]).write_parquet(path)
+    assert main(["reproduce", run_id]) == 0
+    assert f"{table.height} of {table.height} numbers" in capsys.readouterr().out
+
+
+def test_a_damaged_table_hides_no_other(run_id, capsys):
+    (TABLES / "a.parquet").write_bytes(b"junk")
+    assert main(["reproduce", run_id]) == 0
+    assert f"Left out: {TABLES / 'a.parquet'} is not a table" in capsys.readouterr().err
+
+
 def test_a_number_that_differs_is_named(run_id, capsys):
     path = TABLES / "depths-quick.parquet"
     table = pl.read_parquet(path).with_row_index()
