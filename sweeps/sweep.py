@@ -133,6 +133,16 @@ class Sweep:
         """The name of a scale's folder: `NAME-SCALE`, or `NAME` if there is one scale."""
         return self.name if len(self.scales) == 1 else f"{self.name}-{scale}"
 
+    @property
+    def folders(self) -> set[str]:
+        """The names of all its folders: of each scale the runs, tuned ones and trials."""
+        return {
+            f"{self.folder(scale)}{tuned}{trials}"
+            for scale in self.scales
+            for tuned in ("", "-tuned")
+            for trials in ("", "-tuning", "-search")
+        }
+
     def root(self, runs: Path, scale: str) -> Path:
         """The folder that holds the run folders of a scale."""
         return runs / self.folder(scale)

@@ -48,8 +48,8 @@ def _choose(sweeps: dict[str, Sweep], path: str, chosen: str) -> Sweep:
 def sweeps_in_file(path: str) -> dict[str, Sweep]:
     """The sweeps that a file defines (not those that it imports from the catalogue).
 
-    Raises `ValueError` when the file fails to import, holds no sweep, or takes the name
-    of a sweep of the catalogue.
+    Raises `ValueError` when the file fails to import, holds no sweep, or one that has the
+    name or a folder of another one.
     """
     from sweeps.catalogue import CATALOGUE
 
@@ -61,13 +61,18 @@ def sweeps_in_file(path: str) -> dict[str, Sweep]:
         module = load(file)
     shipped = set(map(id, CATALOGUE.values()))
     values = [value for value in vars(module).values() if isinstance(value, Sweep)]
-    sweeps = {value.name: value for value in values if id(value) not in shipped}
-    clashes = sweeps.keys() & CATALOGUE.keys()
-    if clashes:
-        raise ValueError(
-            f"{path} defines a sweep {min(clashes)!r}, a name of the catalogue; their "
-            "folders would mix. Give it another name."
-        )
+    own = [value for value in dict.fromkeys(values) if id(value) not in shipped]
+    owners = {name: one for one in CATALOGUE.values() for name in one.folders}
+    for one in own:
+        if shared := sorted(one.folders & owners.keys()):
+            other = owners[shared[0]]
+            where = "the catalogue" if id(other) in shipped else "this file"
+            raise ValueError(
+                f"{path} defines a sweep {one.name!r}, whose folder {shared[0]} is that "
+                f"of {other.name!r} of {where} too. Give it another name."
+            )
+        owners |= dict.fromkeys(one.folders, one)
+    sweeps = {one.name: one for one in own}
     if not sweeps:
         raise ValueError(
             f"{path} holds no sweep. Decorate a function of the scale that yields "

@@ -187,7 +187,17 @@ def test_the_sweeps_of_a_file_are_listed(sweep_file, capsys):
         ("from sweeps.catalogue.quick import quick", "holds no sweep"),
         (
             "from sweeps.sweep import sweep\n@sweep()\ndef polynomial(scale): ...",
-            "a name of the catalogue",
+            "folder polynomial-.* is that of 'polynomial' of the catalogue too",
+        ),
+        (
+            "from sweeps.sweep import sweep\n"
+            "@sweep(scales=('one',))\ndef polynomial_small(scale): ...",
+            "folder polynomial-small is that of 'polynomial' of the catalogue too",
+        ),
+        (
+            "from sweeps.sweep import sweep\n"
+            "@sweep(name='x')\ndef a(scale): ...\n@sweep(name='x')\ndef b(scale): ...",
+            "'x', whose folder x-.* is that of 'x' of this file too",
         ),
         (
             "from sweeps.sweep import sweep\n@sweep()\ndef a(scale): ...\n"
@@ -208,6 +218,19 @@ def test_names_that_are_not_known():
         find_sweep("nowhere.py")
     with pytest.raises(ValueError, match="Did you mean 'polynomial'"):
         find_sweep("polynomia")
+
+
+def test_no_two_sweeps_of_the_catalogue_share_a_folder():
+    folders = [folder for one in CATALOGUE.values() for folder in one.folders]
+    assert len(folders) == len(set(folders))
+
+
+def test_a_sweep_of_a_file_may_have_two_names(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from sweeps.sweep import sweep\n@sweep()\ndef a(scale): ...\nagain = a\n"
+    )
+    assert find_sweep(str(path)).name == "a"
 
 
 def test_folders_are_named_after_sweep_and_scale():
