@@ -219,7 +219,7 @@ class RunCommand(SweepSelection):
         elif left:
             line += f"\nto go on: {as_typed('sweeps run')} {self.words()}"
         if self.on == "slurm":
-            line += f"\nhow they stand: {as_typed('sweeps status')} {selected.root}"
+            line += f"\nhow they stand: {as_typed('sweeps status', selected.root)}"
         return line
 
 

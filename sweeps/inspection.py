@@ -199,7 +199,7 @@ def as_text(
         )
     lines += [f"  {sentence}" for sentence in standings.news]
     if any(run.state not in LIVE for run in jobs):
-        lines.append(f"  logs: {as_typed('slurm logs')} {standings.root}/RUN")
+        lines.append(f"  logs: {as_typed('slurm logs', standings.root / 'RUN')}")
     for index, command in enumerate(next_commands(standings, commands)):
         said = "or, for the runs of another launch" if index else "next"
         lines.append(f"  {said}: {command}")

@@ -122,7 +122,7 @@ class Tune(RunCommand):
             some = "some" if rows else "all"
             print(
                 f"{some} trials failed: {'; '.join(failed)}. See "
-                f"`{as_typed(f'sweeps status {path.parent}')}`.",
+                f"`{as_typed('sweeps status', path.parent)}`.",
                 file=sys.stderr,
             )
         if self.json:
