@@ -30,7 +30,7 @@ from sweeps.sweep_metric import (
     value_of,
     why_unmeasured,
 )
-from sweeps.tuned_values import TABLE, read_table, round_value, update_table
+from sweeps.tuned_values import TABLE, read_table, update_table
 from synth.config import RunConfig
 from synth.metrics import Better
 from synth.run.execution import Execution
@@ -146,7 +146,7 @@ class CellStudy:
         return {
             "cell": self.cell.key,
             "name": self.cell.name,
-            "training": {n: round_value(v) for n, v in best.params.items()},
+            "training": self.cell.round(best.params),
             "metric": self.metric,
             "value": best.value,
             "run_id": self.cell.run(best.params).run_id,

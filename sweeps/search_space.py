@@ -79,6 +79,11 @@ class Range:
                 ) from None
         return span
 
+    def round(self, value: float) -> float:
+        """Round to three digits, to more where the range is narrow; stays inside it."""
+        more = int(math.log10(self.high / (self.high - self.low)))
+        return min(max(round_value(value, 3 + more), self.low), self.high)
+
     def at_edge(self, value: float) -> bool:
         """Whether a value lies in the outer 5 %: the range may be too narrow."""
         low, high = self.low, self.high
@@ -101,10 +106,13 @@ class SearchCell:
         """The key of the cell, independent of the searched fields."""
         return cell_key(self.example, [r.name for r in self.ranges])
 
-    def run(self, values: dict[str, Any]) -> RunConfig:
-        """The trial run with these values, rounded to three digits, on validation data."""
-        rounded = {name: round_value(value) for name, value in values.items()}
-        return trial_run(self.example, self.seed, rounded)
+    def round(self, values: dict[str, float]) -> dict[str, float]:
+        """The values of a trial, rounded as they are trained."""
+        return {r.name: r.round(values[r.name]) for r in self.ranges}
+
+    def run(self, values: dict[str, float]) -> RunConfig:
+        """The trial run with these values, rounded, on validation data."""
+        return trial_run(self.example, self.seed, self.round(values))
 
 
 def search_cells(

@@ -91,6 +91,6 @@ def _format_row(row: dict[str, Any] | None) -> str:
     """The best values of a cell in a line."""
     if row is None:
         return "no trial has completed"
-    values = ", ".join(f"{k} {v:.3g}" for k, v in row["training"].items())
+    values = ", ".join(f"{k} {v}" for k, v in row["training"].items())
     edge = "  (at the edge of its range)" if row["at_edge"] else ""
     return f"{values}  {row['value']:.4f}{edge}"

@@ -15,9 +15,9 @@ TABLE = "tuned.json"
 RATE = "learning_rate"
 
 
-def round_value(value: float) -> float:
-    """Round to three significant digits."""
-    return float(f"{value:.3g}")
+def round_value(value: float, digits: int = 3) -> float:
+    """Round to significant digits."""
+    return float(f"{value:.{digits}g}")
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:

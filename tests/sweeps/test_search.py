@@ -19,6 +19,7 @@ from sweeps.launch_display import Display
 from sweeps.optuna_search import JOURNAL, _open_study, search, study_name
 from sweeps.pool import LocalPool
 from sweeps.search_space import Range, search_cells
+from sweeps.searching import _format_row
 from sweeps.survey import read_metrics
 from sweeps.sweep_lookup import find_sweep
 from sweeps.sweep_metric import value_of, values_by_name
@@ -89,6 +90,21 @@ def test_ranges():
     assert [log.at_edge(v) for v in (1.1e-4, 1e-3, 9.9e-3)] == [True, False, True]
 
 
+@pytest.mark.parametrize(
+    "text", ["beta2=0.999:0.9999:linear", "beta2=0.9999:0.99999", "beta2=0.9:0.9996"]
+)
+def test_values_are_rounded_within_their_range_and_stay_distinct(text):
+    (cell,) = search_cells(grid()[:1], [text], seed=1000)
+    (span,) = cell.ranges
+    share = [number / 200 for number in range(201)]
+    tried = [span.low + s * (span.high - span.low) for s in share]
+    values = [cell.run({"beta2": value}).training.beta2 for value in tried]
+    assert len(set(values)) == len(values)
+    assert all(span.low <= value <= span.high for value in values)
+    assert max(len(str(value)) for value in values) <= len("0.") + 7
+    assert (values[0], values[-1]) == (span.low, span.high)
+
+
 def test_a_search_is_equal_for_all_cells_and_goes_on(tmp_path):
     configs = grid(steps=10, evaluate_every_steps=2)
     fields = ["weight_decay=1e-4:1e-1"]
@@ -149,6 +165,19 @@ def test_a_search_is_equal_for_all_cells_and_goes_on(tmp_path):
         apply_tuned(configs, table)
     with pytest.raises(ValueError, match="Is a directory"):
         apply_tuned(configs, tmp_path)
+
+
+def test_near_one_the_table_has_the_value_that_was_trained(tmp_path):
+    (cell,) = search_cells(grid()[:1], ["beta2=0.999:0.9999:linear"], seed=1000)
+    journal = open_journal(tmp_path / JOURNAL)
+    study = _open_study(cell, journal, tmp_path, "in_domain/loss/horizon=1", 1)
+    study.study.enqueue_trial({"beta2": 0.99945678})
+    config = study.next_run()
+    study.end(config.run_id, TrialState.COMPLETE, 0.5)
+    row = study.best()
+    assert row["training"] == {"beta2": 0.999457} == {"beta2": config.training.beta2}
+    assert row["run_id"] == config.run_id
+    assert _format_row(row) == "beta2 0.999457  0.5000"
 
 
 @pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.FAIL])
