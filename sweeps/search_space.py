@@ -120,8 +120,8 @@ def search_cells(
 ) -> list[SearchCell]:
     """The cells of a sweep, in order, with their search spaces.
 
-    Raises `ValueError` when the trials' seed is a seed of the sweep: values would be
-    chosen on the runs that use them.
+    Raises `ValueError` for a field given twice, or when the trials' seed is a seed of the
+    sweep: values would be chosen on the runs that use them.
     """
     if seed in seeds_of(configs):
         raise ValueError(
@@ -129,6 +129,7 @@ def search_cells(
             "that values are not chosen on the runs that use them."
         )
     names = [text.partition("=")[0] for text in fields]
+    require(len(set(names)) == len(names), "--fields", "different fields", names)
     return [
         SearchCell(
             name,

@@ -105,6 +105,14 @@ def test_values_are_rounded_within_their_range_and_stay_distinct(text):
     assert (values[0], values[-1]) == (span.low, span.high)
 
 
+def test_a_field_is_searched_once():
+    """A trial of both would never have a value for each."""
+    fields = ["weight_decay", "beta2=0.9:0.99", "weight_decay=1e-3:1"]
+    message = "--fields must be different fields; got .*weight_decay.*weight_decay"
+    with pytest.raises(ValueError, match=message):
+        search_cells(grid(), fields, seed=1000)
+
+
 def test_a_search_is_equal_for_all_cells_and_goes_on(tmp_path):
     configs = grid(steps=10, evaluate_every_steps=2)
     fields = ["weight_decay=1e-4:1e-1"]
