@@ -283,8 +283,12 @@ class _SearchLaunch(Launch):
 
 
 def study_name(cell: SearchCell, metric: str) -> str:
-    """One study for each cell, metric and seed, whose values are comparable."""
-    return f"{cell.name} [{cell.key}] {metric} seed {cell.seed}"
+    """One study for each cell, its ranges, metric and seed.
+
+    Trials in another range do not count: a range that is widened has to be searched.
+    """
+    ranges = " ".join(sorted(map(str, cell.ranges)))
+    return f"{cell.name} [{cell.key}] {ranges} {metric} seed {cell.seed}"
 
 
 def _open_study(

@@ -79,6 +79,9 @@ class Range:
                 ) from None
         return span
 
+    def __str__(self) -> str:
+        return f"{self.name}={self.low}:{self.high}{'' if self.log else ':linear'}"
+
     def round(self, value: float) -> float:
         """Round to three digits, to more where the range is narrow; stays inside it."""
         more = int(math.log10(self.high / (self.high - self.low)))

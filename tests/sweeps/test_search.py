@@ -188,6 +188,22 @@ def test_near_one_the_table_has_the_value_that_was_trained(tmp_path):
     assert _format_row(row) == "beta2 0.999457  0.5000"
 
 
+def test_trials_in_another_range_do_not_count(tmp_path):
+    """A best value at the edge asks for a wider range, which is then searched."""
+
+    def best_of(text, value):
+        (cell,) = search_cells(grid()[:1], [text], seed=1000)
+        journal = open_journal(tmp_path / JOURNAL)
+        study = _open_study(cell, journal, tmp_path, "in_domain/loss/horizon=1", 1)
+        (config,) = iter(study.next_run, None)
+        study.end(config.run_id, TrialState.COMPLETE, value)
+        return study.best()
+
+    assert best_of("weight_decay=0.05:0.1", 0.4)["at_edge"] == ["weight_decay"]
+    assert best_of("weight_decay=0.001:10", 0.5)["value"] == 0.5
+    assert best_of("weight_decay=0.001:10:linear", 0.6)["value"] == 0.6
+
+
 @pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.FAIL])
 def test_a_trial_that_another_search_has_ended_is_left_as_it_is(tmp_path, state):
     """Two searches at once: the second took it for one that nobody trains."""
