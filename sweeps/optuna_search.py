@@ -150,6 +150,7 @@ class CellStudy:
             "metric": self.metric,
             "value": best.value,
             "run_id": self.cell.run(best.params).run_id,
+            "seeds": [self.cell.seed],
             "trials": len(self.study.get_trials(deepcopy=False)),
             "complete": len(complete),
             "at_edge": edges,

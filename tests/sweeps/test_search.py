@@ -204,6 +204,17 @@ def test_trials_in_another_range_do_not_count(tmp_path):
     assert best_of("weight_decay=0.001:10:linear", 0.6)["value"] == 0.6
 
 
+def test_values_are_not_used_on_the_seed_that_chose_them(tmp_path):
+    (cell,) = search_cells(grid()[:1], ["weight_decay"], seed=3)
+    journal = open_journal(tmp_path / JOURNAL)
+    study = _open_study(cell, journal, tmp_path, "in_domain/loss/horizon=1", 1)
+    study.end(study.next_run().run_id, TrialState.COMPLETE, 0.5)
+    update_table(tmp_path / TABLE, [study.best()])
+    assert len(apply_tuned([tiny_run(1, seed) for seed in range(3)], tmp_path / TABLE))
+    with pytest.raises(ValueError, match="was tuned on seed 3, so "):
+        apply_tuned([tiny_run(1, seed) for seed in range(5)], tmp_path / TABLE)
+
+
 @pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.FAIL])
 def test_a_trial_that_another_search_has_ended_is_left_as_it_is(tmp_path, state):
     """Two searches at once: the second took it for one that nobody trains."""
