@@ -117,7 +117,7 @@ class Logs(OneRun):
         record = read_record(path.parent, path.name)
         if record is None:
             raise ValueError(f"{path.name} was never submitted to a cluster.")
-        log = record.log(path.parent)
+        log = record.log(path)
         print(log)
         if not log.exists():
             print("(nothing yet: the job has not started)")

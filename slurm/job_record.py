@@ -5,6 +5,7 @@ spoil only its run.
 """
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ class JobRecord:
     node: str = ""
     old_failure: int | None = None
     """Time stamp, in ns, of the `failure.json` of an earlier attempt."""
+    launched_from: str = ".."
+    """The launch's folder of runs, relative to the run's own folder."""
 
     def __post_init__(self) -> None:
         if not PLAIN_NAME.fullmatch(self.launch):
@@ -57,9 +60,14 @@ class JobRecord:
         if not is_job_id(self.job_id):
             raise ValueError(f"job_id must be like 12 or 12_3; got {self.job_id!r}")
 
-    def log(self, root: Path, task: int = 0) -> Path:
-        """The path of the job's log."""
-        return root / FOLDER / self.launch / f"{self.job_id}_{task}_log.out"
+    def launch_folder(self, run: Path) -> Path:
+        """The folder of the launch, given the run's folder or a link to it."""
+        root = os.path.normpath(run.resolve() / self.launched_from)
+        return Path(root, FOLDER, self.launch)
+
+    def log(self, run: Path, task: int = 0) -> Path:
+        """The path of the job's log, given the run's folder or a link to it."""
+        return self.launch_folder(run) / f"{self.job_id}_{task}_log.out"
 
 
 def read_record(root: Path, run_id: str) -> JobRecord | None:

@@ -17,6 +17,7 @@ Launches are ordered by a number, since the clocks of their machines may differ.
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import pwd
@@ -194,6 +195,7 @@ class SubmittedArray:
             self.created,
             self.generation,
             old_failure=failure_stamp(root, run_id),
+            launched_from=os.path.relpath(root.resolve(), (root / run_id).resolve()),
         )
 
     def discard(self) -> None:
@@ -236,10 +238,30 @@ def launch_folders(root: Path) -> list[Path]:
     return [folder / n for n in names if n != "code" and PLAIN_NAME.fullmatch(n)]
 
 
-def launch_owners(root: Path) -> set[int]:
-    """User ids that have launched from a runs folder, and whose jobs train its runs."""
+def launch_roots(root: Path, run_ids: Iterable[str]) -> set[Path]:
+    """The folders that may have launched the runs: `root`, and sweeps that share them.
+
+    A run may lie in another sweep's folder, with a link in `root`; and the last launch
+    of a run that lies in `root` may be of a sweep that links to it.
+    """
+    root = root.resolve()
+    roots = {root}
+    for run_id in run_ids:
+        run = root / run_id
+        if run.is_symlink():
+            run = run.resolve()
+            roots.add(run.parent)
+        with contextlib.suppress(OSError, ValueError):
+            record = read_record(root, run_id)
+            if record and record.launched_from != "..":
+                roots.add(record.launch_folder(run).parent.parent)
+    return roots
+
+
+def launch_owners(roots: Iterable[Path]) -> set[int]:
+    """User ids that have launched from these folders, and whose jobs train their runs."""
     users = set()
-    for path in launch_folders(root):
+    for path in itertools.chain(*map(launch_folders, roots)):
         with contextlib.suppress(OSError, KeyError):
             users.add(pwd.getpwuid(path.stat().st_uid).pw_uid)
     return users

@@ -9,7 +9,7 @@ from slurm import clients
 from slurm import queue as scheduler
 from slurm.clients import Ask, QueueUnavailable, complaint
 from slurm.job_record import FOLDER, JobRecord, failure_stamp, read_record, write_record
-from slurm.ledger import launch_owners, lock_launches, reconcile
+from slurm.ledger import launch_owners, launch_roots, lock_launches, reconcile
 from slurm.queue import QueueEntry
 from synth.run.standing import Standing, Survey, look
 from synth.run.states import LIVE, TROUBLED, State
@@ -61,8 +61,10 @@ def with_queue(folders: Survey[Standing], ask: Ask = clients.ask) -> Survey[RunS
     queue: dict[str, QueueEntry] = {}
     answered = True
     try:
-        queue = scheduler.read_queue(ask, launch_owners(root))
-        news += _reconcile(root, queue)
+        roots = launch_roots(root, (run.run_id for run in folders.runs))
+        queue = scheduler.read_queue(ask, launch_owners(roots))
+        for each in sorted(roots):
+            news += _reconcile(each, queue)
     except QueueUnavailable as error:
         answered = False
         news.append(str(error))
@@ -129,7 +131,7 @@ def _merge(
     def status(state: State, detail: str = "") -> RunStatus:
         shown = error if state in TROUBLED else None
         detail = detail or shown or ""
-        job = (record.job_id, record.node, record.restarts, record.log(root))
+        job = (record.job_id, record.node, record.restarts, record.log(root / run_id))
         return RunStatus(run_id, state, shown, detail, *job)
 
     entry = _entry(record, queue)
@@ -234,12 +236,18 @@ def cancel(
     }
     if not jobs:
         return []
-    affected = [r for r in read_status(root, None, ask).runs if r.job_id in jobs]
+    roots = launch_roots(root, [r.run_id for r in requested.runs if r.job_id in jobs])
+    affected = {
+        (each / run.run_id).resolve(): run
+        for each in sorted(roots)
+        for run in read_status(each, None, ask).runs
+        if run.job_id in jobs
+    }
     # Mark before the signal, so that a worker that starts in between reads the mark.
-    for run in affected:
-        record = read_record(root, run.run_id) if run.state != "done" else None
-        if record:
-            write_record(root, run.run_id, dataclasses.replace(record, cancelled=True))
+    for path, run in affected.items():
+        if run.state != "done" and (record := read_record(path.parent, run.run_id)):
+            marked = dataclasses.replace(record, cancelled=True)
+            write_record(path.parent, run.run_id, marked)
     ordered = sorted(jobs)
     refusals = []
     for start in range(0, len(ordered), 200):  # the length of a command line is limited
@@ -247,8 +255,8 @@ def cancel(
         if answer.returncode:
             refusals.append(complaint(answer))
     if refusals:  # harmless if the jobs have ended meanwhile
-        queue = scheduler.read_queue(ask, launch_owners(root))
+        queue = scheduler.read_queue(ask, launch_owners(roots))
         alive = [job for job in ordered if job in queue and queue[job].live]
         if any(queue[job].state != "COMPLETING" for job in alive):
             raise QueueUnavailable(f"scancel failed: {'; '.join(refusals)}")
-    return affected
+    return list(affected.values())

@@ -20,6 +20,7 @@ from slurm.job_record import FOLDER, read_record
 from slurm.ledger import (
     SubmittedArray,
     launch_owners,
+    launch_roots,
     lock_launches,
     read_launches,
     reconcile,
@@ -119,7 +120,7 @@ def submit(
     if dry_run:
         return _plan(packs, root, profile, label, ask, [])
     with lock_launches(root):
-        news = reconcile(root, scheduler.read_queue(ask, launch_owners(root)))
+        news = reconcile(root, scheduler.read_queue(ask, launch_owners([root])))
         submission = _plan(packs, root, profile, label, ask, news)
         if not submission.arrays:
             return submission
@@ -157,21 +158,20 @@ def refuse_inside_job(environment: Mapping[str, str]) -> None:
 def live_jobs(root: Path, run_ids: Iterable[str], queue: Queue) -> dict[str, str]:
     """The job id of every run that has a live job.
 
-    Read from the launches; where one cannot be read, from the runs' records.
+    Read from the launches of `root`, else from the runs' records: a launch may be of
+    another sweep that shares the run, or cannot be read.
     """
     names = {entry.name for entry in queue.values() if entry.live}
     job_ids: dict[str, str] = {}
     for launch in read_launches(root):
         if launch.job_id is None or launch.name not in names:
             continue
-        names.remove(launch.name)
         for element, pack in enumerate(launch.packs):
             job_id = launch.element_id(element)
             if _is_live(queue, job_id, launch.name):
                 job_ids |= dict.fromkeys(pack, job_id)
     wanted = set(run_ids)
-    damaged = any((root / FOLDER / name).is_dir() for name in names)
-    for run_id in wanted - job_ids.keys() if damaged else ():
+    for run_id in wanted - job_ids.keys():
         with contextlib.suppress(OSError, ValueError):
             record = read_record(root, run_id)
             if record and _is_live(queue, record.job_id, record.launch):
@@ -201,8 +201,8 @@ def _plan(
     ask: Ask,
     news: list[str],
 ) -> Submission:
-    queue = scheduler.read_queue(ask, launch_owners(root))
     ids = [config.run_id for pack in packs for config in pack]
+    queue = scheduler.read_queue(ask, launch_owners(launch_roots(root, ids)))
     done = {run_id for run_id in ids if _is_done(root, run_id)}
     live = live_jobs(root, [run for run in ids if run not in done], queue)
     missing: list[JobRuns] = [

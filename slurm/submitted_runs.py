@@ -5,7 +5,7 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
-from slurm.job_record import FOLDER, read_record
+from slurm.job_record import read_record
 from slurm.ledger import PACKS, SubmittedArray
 from synth.config import RunConfig
 from synth.run.store import RunFolder
@@ -25,7 +25,7 @@ def stored_config(root: Path, run_id: str) -> RunConfig:
         if (folder.path / "config.json").exists():
             config = folder.config()
         elif record := read_record(root, run_id):
-            launch = SubmittedArray.read(root / FOLDER / record.launch)
+            launch = SubmittedArray.read(record.launch_folder(root / run_id))
             index = launch.packs[record.element].index(run_id)
             values = launch.configs(record.element)[index]
             config = RunConfig.from_dict(values, launch.folder / PACKS)
@@ -47,6 +47,6 @@ def smaller_packs(root: Path, run_ids: Iterable[str]) -> dict[str, int]:
     for run_id in run_ids:
         with contextlib.suppress(OSError, ValueError, IndexError):
             if record := read_record(root, run_id):
-                launch = read(root / FOLDER / record.launch)
+                launch = read(record.launch_folder(root / run_id))
                 sizes[run_id] = max(1, len(launch.packs[record.element]) // 2)
     return sizes

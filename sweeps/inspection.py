@@ -125,10 +125,9 @@ class Status(Choice):
         selection = SweepSelection(sweep=self.sweep, **given)
         selected = selection.resolve()
         root = selected.root
-        standings = mark_shared(
-            survey(root, selected.configs, ask=PromptAsk(), tables=TABLES),
-            selected.configs,
-        )
+        configs, ask = selected.configs, PromptAsk()
+        standings = survey(root, configs, ask=ask, tables=TABLES)
+        standings = mark_shared(standings, configs, ask)
         # What was asked about, which the last launch may have trained only in part.
         words = f"{selection.words()} {how_launched(root)}".rstrip()
         return [(selected.title, standings, [TypedCommand("run", words)])], []

@@ -58,11 +58,10 @@ def launch(
     start.
     """
     linked = 0 if options.dry_run else link_shared(configs, root)
-    standings = survey(
-        root, configs, ask=ask if executor.remote else None, tables=options.tables
-    )
+    scheduler = ask if executor.remote else None
+    standings = survey(root, configs, ask=scheduler, tables=options.tables)
     if options.dry_run:
-        standings = mark_shared(standings, configs)
+        standings = mark_shared(standings, configs, scheduler)
     if not standings.queue_known:
         raise ValueError(standings.news[-1])
     packs = _plan_packs(title, configs, standings, executor, options)

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from slurm.clients import Ask
+from sweeps.survey import survey
 from synth.config import RunConfig
-from synth.run.standing import AnyRun, Survey, folders_in, leads_nowhere, standing
+from synth.run.standing import AnyRun, Standing, Survey, folders_in, leads_nowhere
 
 
 def link_shared(configs: Sequence[RunConfig], root: Path) -> int:
@@ -36,19 +38,25 @@ def link_shared(configs: Sequence[RunConfig], root: Path) -> int:
 
 
 def mark_shared(
-    standings: Survey[AnyRun], configs: Sequence[RunConfig]
+    standings: Survey[AnyRun], configs: Sequence[RunConfig], ask: Ask | None = None
 ) -> Survey[AnyRun]:
     """Give runs that a launch would link the states that they have beside `root`.
 
-    Raises `ValueError` where `link_shared` would.
+    With `ask`, SLURM is asked about them, as in `survey`. Raises `ValueError` where
+    `link_shared` would.
     """
     _broken_links(configs, standings.root)
     shared = _find_shared(configs, standings.root)
+    beside: dict[str, Standing] = {}
+    for other in set(shared.values()):
+        there = [config for config in configs if shared.get(config.run_id) == other]
+        found = survey(Path(other), there, ask=ask)
+        beside |= {run.run_id: run for run in found.runs}
     runs = []
     for run in standings.runs:
-        if run.state == "new" and run.run_id in shared:
-            found = standing(Path(shared[run.run_id]), run.run_id)
-            run = replace(run, state=found.state, error=found.error)
+        if run.state == "new" and run.run_id in beside:
+            other_run = beside[run.run_id]
+            run = replace(run, state=other_run.state, error=other_run.error)
         runs.append(run)
     return replace(standings, runs=runs)
 

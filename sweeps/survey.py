@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm.clients import Ask, PromptAsk
-from slurm.ledger import launch_folders
+from slurm.ledger import launch_folders, launch_roots
 from sweeps.collected_runs import mark_collected
 from sweeps.sweep_metric import values_by_name
 from synth.config import RunConfig
@@ -31,19 +31,28 @@ def survey(
 ) -> Survey[Standing]:
     """Read the states of the given runs, or of all runs in `root`.
 
-    With `ask`, SLURM is asked about the runs if any were ever submitted from `root`.
+    With `ask`, SLURM is asked about the runs if any were ever submitted.
     With `tables`, runs without a folder are done if a table in that folder has them.
 
     Raises `ValueError`, naming a root that cannot be read.
     """
     standings: Survey[Standing] = look(root, configs)
-    if ask is not None and launch_folders(root):
+    if ask is not None and _submitted(standings):
         from slurm.status import with_queue
 
         standings = with_queue(standings, ask)
     if tables is not None:
         standings = mark_collected(standings, tables)
     return standings if configs is not None else standings.begun()
+
+
+def _submitted(standings: Survey[Standing]) -> bool:
+    """Whether the folder, or a sweep that shares runs with it, has launches on SLURM."""
+    root = standings.root
+    if launch_folders(root):
+        return True
+    roots = launch_roots(root, (run.run_id for run in standings.runs))
+    return any(map(launch_folders, roots))
 
 
 def folder_of_runs(name: str) -> Path | None:

@@ -45,7 +45,7 @@ def measure(root: Path, nodelist: str, first_seed: int) -> None:
     first = min(record.started for record in records) - began
     overheads = []
     for record, folder in zip(records, folders, strict=True):
-        lines = record.log(root).read_text().splitlines()
+        lines = record.log(folder.path).read_text().splitlines()
         start = lines[0].partition("(")[2].partition(",")[0]
         opened = time.mktime(time.strptime(start, "%Y-%m-%d %H:%M:%S"))
         closed = (folder.path / "result.json").stat().st_mtime

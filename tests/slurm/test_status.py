@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -126,6 +127,50 @@ def test_no_step_of_an_earlier_attempt_is_shown(sent):
     assert (shown(again).state, shown(again).detail) == ("running", "")
     folder.write_json("progress.json", {"step": 20, "steps": 500})
     assert shown(again).detail == "step 20 of 500"
+
+
+@pytest.fixture
+def linked(sent):
+    """A begun run of a launched sweep, and the folder of a sweep that links to it."""
+    root, launch, folder = sent
+    folder.open(RUN)
+    other = root / "other"
+    other.mkdir()
+    (other / RUN.run_id).symlink_to(Path("..", RUN.run_id))
+    return root, launch, other
+
+
+def test_a_linked_run_has_the_job_of_the_sweep_in_whose_folder_it_lies(linked):
+    _, launch, other = linked
+    shown = line(launch, "PENDING", "Resources")
+    (run,) = read_status(other, [RUN.run_id], Fake(shown)).runs
+    assert (run.state, run.job_id) == ("queued", "12_0")
+    assert run.log.parent == launch.folder
+    assert live_jobs(other, [RUN.run_id], parse_squeue(shown)) == {RUN.run_id: "12_0"}
+    assert smaller_packs(other, [RUN.run_id]) == {RUN.run_id: 1}
+
+
+def test_a_run_has_the_job_of_a_sweep_that_links_to_it(linked, capsys):
+    """Its own sweep's job has ended; the other sweep sent it, in a pack."""
+    root, first, other = linked
+    launch = SubmittedArray.create(other, "other", "cpu", [[RUN, tiny(2)], [tiny(3)]])
+    launch.record_job(other, "13")
+    shown = line(launch, "RUNNING", job="13_0")
+    for folder in (root, other):
+        (run,) = read_status(folder, [RUN.run_id], Fake(shown)).runs
+        assert (run.state, run.job_id) == ("running", "13_0")
+        assert run.log.parent == launch.folder
+        queue = parse_squeue(shown)
+        assert live_jobs(folder, [RUN.run_id], queue) == {RUN.run_id: "13_0"}
+        assert main(["logs", str(folder / RUN.run_id)]) == 0
+        assert capsys.readouterr().out.splitlines()[0] == str(run.log)
+    fake = Fake(shown)
+    ended = cancel(root, [RUN.run_id], ask=fake)
+    assert {run.run_id for run in ended} == {RUN.run_id, tiny(2).run_id}
+    assert ("scancel", "13_0") in fake.commands
+    assert read_record(root, RUN.run_id).cancelled
+    assert read_record(other, tiny(2).run_id).cancelled
+    assert first.name != launch.name
 
 
 def test_squeue_comes_before_sacct(sent):

@@ -75,7 +75,7 @@ def test_runs_are_named_in_three_ways(site, tmp_path, capsys, monkeypatch):
     first, second, third = (config.run_id for config in configs)
     for name in (first, f"runs/own/{first}", f"*{first[-8:]}"):
         assert slurm(["logs", name]) == 0
-        log = read_record(site.root, first).log(site.root)
+        log = read_record(site.root, first).log(site.root / first)
         assert capsys.readouterr().out.startswith(str(log))
     for name, run_id in (
         (first, first),

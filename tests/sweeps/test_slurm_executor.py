@@ -6,13 +6,15 @@ import re
 import pytest
 
 from slurm.arrays import ArrayPlan
-from slurm.clients import QueueUnavailable
+from slurm.clients import QueueUnavailable, ask
 from slurm.ledger import SubmittedArray
 from slurm.queue import QueueEntry
 from slurm.submission import Submission
 from sweeps import slurm_executor
 from sweeps.__main__ import main
 from sweeps.provenance import commands_of
+from sweeps.sharing import link_shared, mark_shared
+from sweeps.survey import survey
 from synth.run.store import RunFolder
 from synth.training import train
 from tests.conftest import tiny_run
@@ -99,6 +101,24 @@ def test_runs_in_the_queue_are_shown_and_not_sent_again(mine, queue, capsys):
     assert block["next"].startswith("python -m sweeps retry ")
     retry(root)
     assert sent == [[[2]], [[1, 3]]]
+
+
+def test_a_run_with_a_job_of_another_sweep_is_not_sent_again(mine, queue, capsys):
+    """Whether this sweep links to it already or not."""
+    root, configs, sent = mine
+    run = configs[2]
+    retry(root, "--only", run.run_id)
+    (launch,) = [path for path in (root / ".slurm").iterdir() if path.is_dir()]
+    queue["12"] = QueueEntry("12", QUEUED, "Resources", "", launch.name)
+    other = root.parent / "other"
+    found = mark_shared(survey(other, [run], ask=ask), [run], ask)
+    assert found.counts == {"queued": 1}
+    assert link_shared([run], other) == 1
+    assert survey(other, [run], ask=ask).counts == {"queued": 1}
+    capsys.readouterr()
+    retry(other, verb="run")
+    assert f"1 queued, in {other}" in capsys.readouterr().out
+    assert sent == [[[2]]]
 
 
 def test_suspects_of_a_pack_are_sent_in_halves_apart(mine, queue):
