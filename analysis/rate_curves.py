@@ -45,7 +45,7 @@ SCHEMA: dict[str, pl.DataType] = {
     "diverged": pl.Int64(),  # runs that failed
     "best": pl.Boolean(),  # whether this is the best rate of its curve
     "interior": pl.Boolean(),  # whether the best rate lies inside the grid
-    "sensitivity": pl.Float64(),  # lost within a factor of 3; null: a run diverged
+    "sensitivity": pl.Float64(),  # see RateCurve.sensitivity
 }
 """Columns of `rate_curves`; the last two are those of the whole curve."""
 RUN = ("run_id", "sweep", "config", "learning_rate", "state")

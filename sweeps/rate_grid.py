@@ -20,8 +20,13 @@ from synth.metrics import Better
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """The default grid, in multiples of a cell's own rate."""
-SENSITIVITY_FACTOR = 3.0
-"""Sensitivity is the loss of the metric within this factor of the best rate."""
+SENSITIVITY_FACTOR = 2.0
+"""Sensitivity is the loss of the metric within this factor of the best rate.
+
+The usual step of a grid: wherever the best rate lies inside, its neighbours measure it.
+"""
+ROUNDING = 1.01
+"""The factor by which two rates of three digits may miss their ratio."""
 MOST_EXTENSIONS = 3
 """Rates by which the grid of a cell may be extended."""
 FIRST_SEED = 1000
@@ -84,24 +89,21 @@ class RateCurve:
 
     @property
     def sensitivity(self) -> float | None:
-        """The largest loss of the metric within a factor of three of the best rate.
+        """The largest loss of the metric within a factor of two of the best rate.
 
-        The curve is interpolated linearly over the logarithm of the rate. None where a
-        run diverged within that factor.
+        The curve is interpolated linearly over the logarithm of the rate. None where it is
+        not known over that factor: a run diverged, or the grid ends before.
         """
         if self.best is None:
             return None
-        points = list(zip(np.log(self.rates), self._gains, strict=True))
-        low, high = (
-            math.log(self.best / SENSITIVITY_FACTOR),
-            math.log(self.best * SENSITIVITY_FACTOR),
-        )
-        inside = [gain for log, gain in points if low <= log <= high]
-        if -math.inf in inside:
+        low, high = self.best / SENSITIVITY_FACTOR, self.best * SENSITIVITY_FACTOR
+        if self.rates[0] > low * ROUNDING or self.rates[-1] < high / ROUNDING:
             return None
-        logs, gains = zip(*[p for p in points if p[1] > -math.inf], strict=True)
-        ends = np.interp([low, high], logs, gains).tolist()
-        return float(max(gains) - min([*inside, *ends]))
+        ends = np.interp(np.log([low, high]), np.log(self.rates), self._gains)
+        points = zip(self.rates, self._gains, strict=True)
+        inside = [gain for rate, gain in points if low <= rate <= high]
+        lost = float(max(inside) - min([*inside, *ends]))
+        return lost if math.isfinite(lost) else None
 
 
 @dataclass(frozen=True)

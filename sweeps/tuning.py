@@ -248,7 +248,8 @@ class GridResult:
         if self.best is None:
             return "no rate without a failed trial: try lower ones"
         row, loss = self.row(), self.curve.sensitivity
-        lost = "a trial failed" if loss is None else f"loses up to {loss:.3g}"
+        known = f"loses up to {loss:.3g}" if loss is not None else ""
+        lost = known or "a trial failed or the grid ends"
         words = (
             f"{self.best:.3g}  {row['value']:.4f}; {lost} within a factor of "
             f"{SENSITIVITY_FACTOR:.0f}"

@@ -29,7 +29,7 @@ def rate_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     """Draw the metric that chose the rates of one task: a panel for each size.
 
     A ring marks the best rate of a curve, a cross one at the edge of its grid. The
-    legend has what each arm loses within a factor of three of its best rate.
+    legend has what each arm loses within a factor of two of its best rate.
     Returns the figure and the plotted table, see `rate_curves.rate_curves`.
 
     Raises
@@ -61,7 +61,7 @@ def rate_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
             if measure.is_share:
                 axes.set_ylim(*series.SHARE_LIMITS)
         style.label_x(figure, "learning rate")
-        lost = "in brackets: lost within a factor of 3 of the best rate"
+        lost = "in brackets: lost within a factor of 2 of the best rate"
         has_lost = table["sensitivity"].drop_nulls().len() > 0
         style.legend_below(figure, _keys(table), lost if has_lost else None)
     return figure, table
@@ -116,7 +116,7 @@ def _keys(table: pl.DataFrame) -> list[Line2D]:
 
 
 def _lost(table: pl.DataFrame) -> str:
-    """What an arm loses within a factor of three of its best rate, size by size."""
+    """What an arm loses within a factor of two of its best rate, size by size."""
     best = table.filter("best").drop_nulls("sensitivity").sort("parameters")
     losses = [f"{loss:.2g}" for loss in best["sensitivity"]]
     if not losses:
