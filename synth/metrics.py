@@ -167,9 +167,9 @@ def to_lines(measurements: Iterable[Measurement]) -> str:
 
 def from_line(line: str) -> Measurement:
     """The row written in one line; raises `ValueError` for anything else."""
-    row: dict[str, Any] = json.loads(line)
-    if list(row) != list(SCHEMA):
-        raise ValueError(f"Expected the columns {list(SCHEMA)}; got {list(row)}.")
+    row: Any = json.loads(line)
+    if not isinstance(row, dict) or list(row) != list(SCHEMA):
+        raise ValueError(f"expected the columns {', '.join(SCHEMA)}; got {line:.60}")
     return Measurement(**row)
 
 

@@ -28,7 +28,9 @@ class Track(SomeRuns):
                 with RunFolder(path.parent, path.name).claim():
                     curve = Curve(path.parent, path.name, self.to)
                     curve.close()
-                print(f"{path.name}: in {self.to} up to step {curve.sent}")
+                up_to = f"in {self.to} up to step {curve.sent}"
+                none = "nothing is measured yet"
+                print(f"{path.name}: {up_to if curve.sent >= 0 else none}")
             except RunBusy as error:  # whoever trains it may follow it
                 left_out += 1
                 print(f"{path.name}: left out. {error}")

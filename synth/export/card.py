@@ -25,7 +25,8 @@ def model_card(run: Run) -> str:
     predictions = [head.prediction.label for head in config.objective.heads()]
     left_out = ", ".join(predictions[1:])
     others = f" Left out: {left_out}." if left_out else ""
-    session = (run.folder.read_json("environment.json") or {}).get("sessions", [{}])[-1]
+    sessions = (run.folder.read_json("environment.json") or {}).get("sessions")
+    session = sessions[-1] if sessions else {}
     commit = session.get("code", {}).get("commit") or "unknown"
     tokens = run.step * config.training.tokens_per_step
     return f"""---

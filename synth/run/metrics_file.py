@@ -89,6 +89,27 @@ class MetricsFile:
         self._length, self._sha = length, _sha256(self.path, length)
 
 
+def whole_lines(path: Path, start: int = 0) -> bytes:
+    """The complete lines from byte `start` on: one more may be being written now.
+
+    Raises `ValueError` when something else than a file lies there, such as a FIFO.
+    """
+    if not size_of(path):  # absent, or nothing is measured yet
+        return b""
+    with path.open("rb") as file:
+        file.seek(start)
+        content = file.read()
+    return content[: content.rfind(b"\n") + 1]
+
+
+def damaged_line(path: Path, problem: object) -> ValueError:
+    """The error of a reader that met a line which is no row of metrics."""
+    return ValueError(
+        f"{path} holds a line that training did not write ({problem}). Restore the file, "
+        "or move the run's folder away to train it afresh."
+    )
+
+
 def sha256_of(path: Path, length: int | None = None) -> str:
     """Hex sha256 of the first `length` bytes of a regular file (of all if None)."""
     return _sha256(path, size_of(path) if length is None else length).hexdigest()

@@ -16,6 +16,7 @@ from synth.command_words import as_typed
 from synth.config import RunConfig
 from synth.families.file_names import name_files
 from synth.metrics import Measurement, from_line
+from synth.run.metrics_file import damaged_line, whole_lines
 from synth.run.progress import Event, Progress
 from synth.run.store import RunFolder
 from synth.run.trackers import TRACKERS, Tracker, TrackerName, missing_package
@@ -107,15 +108,13 @@ class Curve:
 
     def _new_rows(self) -> list[Measurement]:
         """The whole lines that were not read yet."""
+        path = self._folder.metrics_path
+        content = whole_lines(path, self._read)
+        self._read += len(content)
         try:
-            with self._folder.metrics_path.open("rb") as file:
-                file.seek(self._read)
-                content = file.read()
-        except FileNotFoundError:  # nothing was measured yet
-            return []
-        *lines, _ = content.split(b"\n")
-        self._read += sum(len(line) + 1 for line in lines)
-        return [from_line(line.decode()) for line in lines]
+            return [from_line(line.decode()) for line in content.split(b"\n")[:-1]]
+        except (ValueError, RecursionError) as error:
+            raise damaged_line(path, error) from None
 
     def _send(self, rows: list[Measurement]) -> None:
         new = [row for row in rows if row.step > self.sent]

@@ -25,6 +25,7 @@ from synth.run import vocabulary_file
 from synth.run.environment import require_device
 from synth.run.execution import Execution
 from synth.run.finding import find_run
+from synth.run.metrics_file import damaged_line, whole_lines
 from synth.run.progress import Progress, Screen, shown_on
 from synth.run.store import RunFolder
 from synth.tasks.symbols import Symbols
@@ -141,16 +142,22 @@ class Run:
 
     @cached_property
     def metrics(self) -> "pl.DataFrame":
-        """All measured numbers, in the long form of `synth.metrics.SCHEMA`."""
+        """All measured numbers, in the long form of `synth.metrics.SCHEMA`.
+
+        Raises `ValueError`, naming a file that cannot be read or holds other lines.
+        """
         import polars as pl
 
+        path = self.folder.metrics_path
+        lines, table = whole_lines(path), pl.DataFrame(schema=SCHEMA)
         try:
-            content = self.folder.metrics_path.read_bytes()
-        except FileNotFoundError:
-            content = b""
-        whole = content[: content.rfind(b"\n") + 1]  # one line may be written now
-        empty = pl.DataFrame(schema=SCHEMA)
-        return pl.read_ndjson(whole, schema=empty.schema) if whole else empty
+            table = pl.read_ndjson(lines, schema=table.schema) if lines else table
+        except pl.exceptions.PolarsError as error:
+            raise damaged_line(path, error) from None
+        for name in SCHEMA.keys() - {"value"}:
+            if table[name].has_nulls():
+                raise damaged_line(path, f"without {name!r}")
+        return table
 
     @property
     def model(self) -> PredictionModel:

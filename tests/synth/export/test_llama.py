@@ -162,6 +162,14 @@ def test_what_has_no_counterpart_is_refused(tmp_path):
     assert not Path(tmp_path / "copy").exists()
 
 
+def test_a_run_without_a_recorded_session_is_exported(tmp_path):
+    run = quietly(tiny_run(2), tmp_path)
+    run.folder.write_json("environment.json", {"sessions": []})
+    export(run, tmp_path / "copy")
+    card = (tmp_path / "copy/README.md").read_text()
+    assert "- **Commit**: unknown" in card
+
+
 def test_a_failure_leaves_nothing(tmp_path):
     run = quietly(tiny_run(2), tmp_path)
     with pytest.raises(ValueError, match="runs exists"):

@@ -179,6 +179,23 @@ def test_track_leaves_out_what_is_in_training(tmp_path, trackio, capsys):
     assert trackio.steps(config.run_id) == [0, 5, 10, 12]
 
 
+@pytest.mark.parametrize("line", ["garbage", "5", "{}"])
+def test_track_names_the_file_of_a_damaged_line(line, tmp_path, trackio, capsys):
+    config = tiny_run()
+    train([config], tmp_path, replace(EVERY_STEP, track="none"))
+    path = RunFolder(tmp_path, config.run_id).metrics_path
+    path.write_text(f"{path.read_text()}{line}\n")
+    assert main(["track", str(path.parent), "--to", "trackio"]) == 1
+    assert f"{path} holds a line that training did not write" in capsys.readouterr().err
+
+
+def test_track_says_where_nothing_is_measured_yet(tmp_path, trackio, capsys):
+    config = tiny_run()
+    RunFolder(tmp_path, config.run_id).open(config)
+    assert main(["track", str(tmp_path / config.run_id), "--to", "trackio"]) == 0
+    assert f"{config.run_id}: nothing is measured yet" in capsys.readouterr().out
+
+
 def test_steps_that_a_kill_may_lose_are_sent_again(tmp_path, trackio, monkeypatch):
     """W&B writes in large pieces: only a session that ended is known to be there."""
     monkeypatch.setattr(tracking.TRACKERS["trackio"], "buffers", True)

@@ -1,6 +1,7 @@
 """A run read from its folder: found by any name, whole without its corpus."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -104,6 +105,23 @@ def test_metrics_are_a_table_and_a_torn_line_is_left_out(run):
         assert len(load(run.path).metrics) == len(run.metrics) - 1
     finally:
         path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("line", ["garbage", "[]", '{"run_id": "other"}'])
+def test_metrics_with_a_damaged_line_are_refused_by_name(run, line, tmp_path):
+    copy = load(shutil.copytree(run.path, tmp_path / run.run_id))
+    with copy.folder.metrics_path.open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(ValueError, match=r"metrics\.jsonl holds a line .*Restore"):
+        _ = copy.metrics
+
+
+def test_metrics_that_are_no_file_are_refused_at_once(run, tmp_path):
+    copy = load(shutil.copytree(run.path, tmp_path / run.run_id))
+    copy.folder.metrics_path.unlink()
+    os.mkfifo(copy.folder.metrics_path)
+    with pytest.raises(ValueError, match=r"metrics\.jsonl must be a regular file"):
+        _ = copy.metrics
 
 
 @pytest.mark.parametrize(
