@@ -73,6 +73,7 @@ def launch(
         done_before=standings.counts["done"],
         metric=metric,
         work={config.run_id: costs.flops(config) for config in missing},
+        left_alone=len(configs) - standings.counts["done"] - len(missing),
     )
     try:
         for sentence in standings.news:

@@ -80,7 +80,15 @@ def describe_pack(active: ActivePack) -> str:
 def summarize(progress: LaunchProgress) -> str:
     """Counts by state, and the time left."""
     counts = progress.counts
-    names = ("done", "training", "waiting", "elsewhere", "failed", "stopped")
+    names = [
+        "done",
+        "training",
+        "waiting",
+        "elsewhere",
+        "failed",
+        "stopped",
+        "left alone",
+    ]
     words = [f"{counts[n]} {n}" for n in names if counts[n] or n == "done"]
     left = progress.seconds_left
     return f"{progress.total} runs: {', '.join(words)}" + (

@@ -56,6 +56,8 @@ class LaunchProgress:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     elsewhere: int = 0
     """Runs that another launch is training."""
+    left_alone: int = 0
+    """Unfinished runs that this launch does not train: they failed before, say."""
     began: float = field(default_factory=time.monotonic)
     trained_before: dict[str, float] = field(default_factory=dict)
     """The share of each begun run that earlier launches had trained."""
@@ -73,6 +75,7 @@ class LaunchProgress:
         counts["done"] += self.done_before
         counts["training"] = sum(len(active.pack) for active in self.active)
         counts["elsewhere"] = self.elsewhere
+        counts["left alone"] = self.left_alone
         counts["waiting"] = max(0, self.total - sum(counts.values()))
         return counts
 

@@ -9,9 +9,13 @@ from dataclasses import replace
 import pytest
 
 from sweeps import launch_display
+from sweeps.inline import InThisProcess
+from sweeps.launch import LaunchOptions, launch
 from sweeps.launch_display import Display, progress_table, summarize
 from sweeps.launch_progress import ActivePack, LaunchProgress
+from synth.run.execution import Execution
 from synth.run.progress import Event, Outcome
+from synth.run.store import RunFolder
 from tests.conftest import PATIENCE_S, tiny_run
 from tests.sweeps.conftest import call, command
 
@@ -51,6 +55,21 @@ def test_counts_and_time_left(monkeypatch):
         "sweeps.launch_progress.time.monotonic", lambda: found.began + 20.0
     )
     assert found.seconds_left == pytest.approx(30.0)
+
+
+def test_failed_runs_that_are_left_alone_do_not_wait(tmp_path, monkeypatch):
+    failed, other, new = configs = [tiny_run(seed=seed) for seed in range(3)]
+    for config in (failed, other):
+        folder = RunFolder(tmp_path, config.run_id)
+        folder.open(config)
+        folder.write_json("failure.json", {"message": "it broke"})
+    shown = []
+    display = Display(quiet=True)
+    monkeypatch.setattr(display, "refresh", lambda p: shown.append(summarize(p)))
+    options = LaunchOptions(execution=Execution())
+    launch("mine", configs, tmp_path, InThisProcess(), options, display, "")
+    assert shown[0].startswith("3 runs: 0 done, 1 training, 2 left alone")
+    assert RunFolder(tmp_path, new.run_id).state() == "done"
 
 
 def test_what_an_earlier_launch_trained_takes_no_time_in_this_one(monkeypatch):
