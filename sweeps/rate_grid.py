@@ -140,6 +140,8 @@ class RateGrid:
         else:
             *_, second, first = self.rates
         rate = round_value(first * first / second)
+        if self.rates[0] <= rate <= self.rates[-1]:  # a step below three digits
+            return self
         rates = tuple(sorted((*self.rates, rate)))
         return dataclasses.replace(self, rates=rates, added=(*self.added, rate))
 

@@ -96,6 +96,9 @@ def test_a_grid_is_extended_where_its_best_lies_at_an_edge():
     assert grid.extend(curve(*[0.1] * 6, 0.9, rates=grid.rates)) == grid  # enough
     lower = RateGrid("cell", tiny_run(), RATES, (1000,)).extend(curve(1, 0, 0, 0))
     assert (lower.rates, lower.added) == ((5e-4, *RATES), (5e-4,))
+    close = (1e-3, 1.0001e-3, 1.0002e-3)  # to three digits the next rate is 1e-3 again
+    narrow = RateGrid("cell", tiny_run(), close, (1000,))
+    assert narrow.extend(curve(0.1, 0.2, 0.3, rates=close)) == narrow
 
 
 def test_trials_are_runs_of_the_cell_on_seeds_and_a_split_of_their_own():
