@@ -1,6 +1,7 @@
 """The commands list, status, show and dashboard: they read runs and write nothing."""
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -208,7 +209,7 @@ def as_text(
 def _name(root: Path, run: Standing) -> str:
     """The path of a run; the id of one that lies beside `root` and is not linked yet."""
     path = root / run.run_id
-    if path.exists():
+    if os.path.exists(path):
         return shlex.quote(str(path))
     return shlex.join([run.run_id, "--runs", str(root.parent)])
 
