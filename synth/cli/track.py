@@ -19,13 +19,16 @@ class Track(SomeRuns):
     """The tool."""
 
     def run(self) -> int:
-        """0, or 1 when runs were left out: they are in training, or the tool failed."""
+        """0, or 1 when runs were left out: in training, damaged, or the tool failed."""
         if missing := missing_package(self.to):
             raise ValueError(missing)
         left_out = 0
         for path in self.find():
+            folder = RunFolder(path.parent, path.name)
             try:
-                with RunFolder(path.parent, path.name).claim():
+                with folder.claim():
+                    if damage := folder.damage():
+                        raise ValueError(" ".join(damage))
                     curve = Curve(path.parent, path.name, self.to)
                     curve.close()
                 up_to = f"in {self.to} up to step {curve.sent}"
@@ -34,7 +37,7 @@ class Track(SomeRuns):
             except RunBusy as error:  # whoever trains it may follow it
                 left_out += 1
                 print(f"{path.name}: left out. {error}")
-            except Exception as error:  # of the tool; the other runs may do
+            except Exception as error:  # of the tool or this run; others may do
                 left_out += 1
                 print(f"{path.name}: {type(error).__name__}: {error}", file=sys.stderr)
         return 1 if left_out else 0

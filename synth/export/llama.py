@@ -58,10 +58,12 @@ def export(run: Run, folder: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        When the run has no counterpart, or something lies there already.
+        When the run has no counterpart or is damaged, or something lies there already.
     """
     if reason := why_not_llama(run.config):
         raise ValueError(f"{run.run_id} cannot become a LlamaForCausalLM: {reason}.")
+    if damage := run.folder.damage():
+        raise ValueError(" ".join(damage))
     folder = Path(folder)
     if folder.exists() or folder.is_symlink():
         raise ValueError(f"{folder} exists. Remove it first, or name another folder.")

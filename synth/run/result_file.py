@@ -29,7 +29,8 @@ def verify(path: Path) -> list[str]:
     problems = []
     if result.get("run_id", path.name) != path.name:
         problems.append(
-            f"{path / NAME} is the result of {result['run_id']}, another run."
+            f"{path / NAME} is the result of {result['run_id']}, another run. "
+            "Give the folder that name, or restore its own file."
         )
     for name in ("metrics", "items"):
         file, expected = path / f"{name}.jsonl", result.get(f"{name}_sha256")

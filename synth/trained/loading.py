@@ -16,7 +16,6 @@ from torch import Tensor
 
 from synth.config import RunConfig, check_examples
 from synth.identity import require
-from synth.metrics import SCHEMA
 from synth.models.decoder import PredictionModel
 from synth.models.heads import HeadStack
 from synth.models.layer import Layer
@@ -25,14 +24,13 @@ from synth.run import vocabulary_file
 from synth.run.environment import require_device
 from synth.run.execution import Execution
 from synth.run.finding import find_run
-from synth.run.metrics_file import damaged_line, whole_lines
 from synth.run.progress import Progress, Screen, shown_on
 from synth.run.store import RunFolder
 from synth.tasks.symbols import Symbols
 from synth.tasks.task import EvaluationSet, Task
 from synth.tasks.text.tokenizer import Tokenizer
 from synth.trained.generation import Sampling, Written, answers, questions, write
-from synth.trained.restoring import restore, with_files_at
+from synth.trained.restoring import read_metrics, restore, with_files_at
 
 if TYPE_CHECKING:
     import polars as pl
@@ -144,20 +142,11 @@ class Run:
     def metrics(self) -> "pl.DataFrame":
         """All measured numbers, in the long form of `synth.metrics.SCHEMA`.
 
+        Damage to the folder (`RunFolder.damage`) is named on standard error.
+
         Raises `ValueError`, naming a file that cannot be read or holds other lines.
         """
-        import polars as pl
-
-        path = self.folder.metrics_path
-        lines, table = whole_lines(path), pl.DataFrame(schema=SCHEMA)
-        try:
-            table = pl.read_ndjson(lines, schema=table.schema) if lines else table
-        except pl.exceptions.PolarsError as error:
-            raise damaged_line(path, error) from None
-        for name in SCHEMA.keys() - {"value"}:
-            if table[name].has_nulls():
-                raise damaged_line(path, f"without {name!r}")
-        return table
+        return read_metrics(self.folder)
 
     @property
     def model(self) -> PredictionModel:

@@ -1,17 +1,22 @@
-"""A model back from its checkpoint, and the files of its task from where they lie now."""
+"""What is read of a run's folder: its model, its numbers, its task with moved files."""
 
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from synth.config import RunConfig
+from synth.metrics import SCHEMA
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes
 from synth.run import checkpoint as checkpoints
+from synth.run.metrics_file import damaged_line, whole_lines
 from synth.run.store import RunFolder
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def restore(
@@ -57,6 +62,24 @@ def restore(
             print(f"skipped: {problem}", file=sys.stderr)
         return model.requires_grad_(False).eval(), chosen
     raise ValueError(f"No checkpoint can be used: {problems[0]}")
+
+
+def read_metrics(folder: RunFolder) -> "pl.DataFrame":
+    """The rows of `metrics.jsonl`; see `synth.trained.loading.Run.metrics`."""
+    import polars as pl
+
+    for problem in folder.damage():
+        print(f"warning: {problem}", file=sys.stderr)
+    path = folder.metrics_path
+    lines, table = whole_lines(path), pl.DataFrame(schema=SCHEMA)
+    try:
+        table = pl.read_ndjson(lines, schema=table.schema) if lines else table
+    except pl.exceptions.PolarsError as error:
+        raise damaged_line(path, error) from None
+    for name in SCHEMA.keys() - {"value"}:
+        if table[name].has_nulls():
+            raise damaged_line(path, f"without {name!r}")
+    return table
 
 
 def with_files_at(config: RunConfig, moved: Mapping[str, str]) -> RunConfig:

@@ -178,3 +178,14 @@ def test_a_failure_leaves_nothing(tmp_path):
     with refused, files_of_at_most(10_000):
         export(run, tmp_path / "copy")
     assert os.listdir(tmp_path) == ["runs"]
+
+
+def test_a_damaged_run_is_refused(tmp_path):
+    run = quietly(tiny_run(), tmp_path)
+    path = run.folder.metrics_path
+    path.write_text(path.read_text().replace('"count": ', '"count": 1'))
+    with pytest.raises(
+        ValueError, match=r"metrics\.jsonl was changed or cut: .*Restore"
+    ):
+        export(run, tmp_path / "copy")
+    assert os.listdir(tmp_path) == ["runs"]

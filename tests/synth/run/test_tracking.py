@@ -184,9 +184,20 @@ def test_track_names_the_file_of_a_damaged_line(line, tmp_path, trackio, capsys)
     config = tiny_run()
     train([config], tmp_path, replace(EVERY_STEP, track="none"))
     path = RunFolder(tmp_path, config.run_id).metrics_path
+    (path.parent / "result.json").unlink()
     path.write_text(f"{path.read_text()}{line}\n")
     assert main(["track", str(path.parent), "--to", "trackio"]) == 1
     assert f"{path} holds a line that training did not write" in capsys.readouterr().err
+
+
+def test_track_leaves_out_changed_metrics(tmp_path, trackio, capsys):
+    config = tiny_run()
+    train([config], tmp_path, replace(EVERY_STEP, track="none"))
+    path = RunFolder(tmp_path, config.run_id).metrics_path
+    path.write_text(path.read_text().replace('"value": 0', '"value": 1'))
+    assert main(["track", str(path.parent), "--to", "trackio"]) == 1
+    assert f"{path} was changed or cut" in capsys.readouterr().err
+    assert not trackio.points
 
 
 def test_track_says_where_nothing_is_measured_yet(tmp_path, trackio, capsys):

@@ -124,6 +124,21 @@ def test_metrics_that_are_no_file_are_refused_at_once(run, tmp_path):
         _ = copy.metrics
 
 
+def test_changed_metrics_are_named(run, tmp_path, capsys):
+    assert len(run.metrics)
+    assert capsys.readouterr().err == ""
+    copy = load(shutil.copytree(run.path, tmp_path / run.run_id))
+    path = copy.folder.metrics_path
+    whole = path.read_text()
+    path.write_text(whole.replace('"count": ', '"count": 1'))
+    assert len(copy.metrics) == len(run.metrics)
+    assert capsys.readouterr().err.startswith(f"warning: {path} was changed or cut: ")
+    renamed = load(copy.path.rename(tmp_path / "else"))
+    renamed.folder.metrics_path.write_text(whole)
+    assert len(renamed.metrics) == len(run.metrics)
+    assert f"the result of {run.run_id}, another run. Give" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "objective",
     [
