@@ -8,6 +8,7 @@ and a file of many gigabytes does not fit into memory.
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -24,6 +25,8 @@ from synth.identity import digest
 MAX_JSON_BYTES = 1 << 26
 SEAL = "sha256"
 """The key under which a sealed object carries the digest of its other entries."""
+ABANDONED_SECONDS = 24 * 3600
+"""A temporary folder that has not changed for so long belongs to a killed writer."""
 _NO_SYNC = {errno.EINVAL, errno.EACCES, errno.EPERM}
 _NO_SYNC |= {errno.EOPNOTSUPP, errno.ENOTSUP}  # two numbers on macOS
 
@@ -94,12 +97,16 @@ def make_folder(path: Path) -> None:
 def whole_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path`, which gets that name if all goes well.
 
-    Nothing but an empty folder may lie at `path`; otherwise nothing is left behind.
+    Nothing but an empty folder may lie at `path`. After an error nothing is left behind;
+    what a killed process leaves is removed by the next call, a day later.
     """
     path = path.absolute()
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Not by process id, which is the same each time in a container.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     temporary.mkdir()
+    same_name = f".{glob.escape(path.name)}.{'[0-9a-f]' * 16}.tmp"
+    remove_abandoned(path.parent, same_name, temporary.stat().st_mtime)
     try:
         yield temporary
         sync_tree(temporary)
@@ -111,6 +118,20 @@ def whole_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     sync_folder(path.parent)
+
+
+def remove_abandoned(folder: Path, pattern: str, now: float) -> None:
+    """Remove temporary folders of writers that died; those in use are younger.
+
+    `now` is the file system's time: the clocks of machines that share it may differ.
+    """
+    for path in folder.glob(pattern):
+        try:
+            changed = max(p.stat().st_mtime for p in (path, *path.iterdir()))
+        except OSError:
+            continue  # another writer was faster
+        if changed < now - ABANDONED_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def size_of(path: Path) -> int:

@@ -12,10 +12,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from synth.disk.files import make_folder, sync_folder
-
-ABANDONED_SECONDS = 24 * 3600
-"""A temporary folder that has not changed for so long belongs to a killed writer."""
+from synth.disk.files import make_folder, remove_abandoned, sync_folder
 
 
 def fill_folder(
@@ -28,7 +25,7 @@ def fill_folder(
     """
     make_folder(final.parent)
     scratch = _temporary(final.parent, final.name[:16])
-    _remove_abandoned(final.parent, scratch.stat().st_mtime)
+    remove_abandoned(final.parent, ".*", scratch.stat().st_mtime)
     try:
         fill(scratch)
         for _ in range(3):
@@ -50,20 +47,6 @@ def _temporary(parent: Path, name: str) -> Path:
     path = parent / f".{name}-{secrets.token_hex(8)}"
     path.mkdir()
     return path
-
-
-def _remove_abandoned(folder: Path, now: float) -> None:
-    """Remove temporary folders of writers that died; those in use are younger.
-
-    `now` is the file system's time: the clocks of machines that share it may differ.
-    """
-    for path in folder.glob(".*"):
-        try:
-            changed = max(p.stat().st_mtime for p in (path, *path.iterdir()))
-        except OSError:
-            continue  # another writer was faster
-        if changed < now - ABANDONED_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _set_aside(damaged: Path) -> None:

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from synth.disk.cache import MANIFEST, entry
+from synth.disk.files import ABANDONED_SECONDS
 from synth.disk.places import cache_folder
-from synth.disk.shared_folder import ABANDONED_SECONDS
 from tests.conftest import PATIENCE_S
 
 

@@ -1,7 +1,9 @@
 """What was written outlasts a kill at any call and a power cut at any moment."""
 
 import errno
+import os
 import random
+import time
 
 import pytest
 import torch
@@ -89,6 +91,25 @@ def test_a_full_disk_under_a_whole_folder_is_named_by_its_final_place(tmp_path):
     ):
         raise OSError(errno.ENOSPC, "Detail: full")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_killed_writers_of_a_whole_folder_left_stops_no_other(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(os, "getpid", lambda: 7)  # as in a container
+    (tmp_path / ".copy[1].notes.tmp").mkdir()  # somebody's own
+
+    writers = []
+    for name in ("copy[1]", "copy[1]", "copy1"):
+        writers.append(files.whole_folder(tmp_path / name))
+        writers[-1].__enter__()  # and is never left
+    other, old, young, notes = sorted(tmp_path.iterdir())
+    day_ago = time.time() - files.ABANDONED_SECONDS - 60
+    for path in (other, old, notes):
+        os.utime(path, (day_ago, day_ago))
+    with files.whole_folder(tmp_path / "copy[1]") as folder:
+        (folder / "a").write_bytes(NEW)
+    assert set(tmp_path.iterdir()) == {tmp_path / "copy[1]", other, young, notes}
 
 
 def test_the_newest_checkpoints_are_whole_and_stay_once_they_are_saved(tmp_path):
