@@ -116,10 +116,16 @@ class Score:
 
     @classmethod
     def mean(cls, suite: str, metric: str, slice_: str, values: ArrayLike) -> "Score":
-        """The mean of the values, whose number is the count."""
+        """The mean of the values, whose number is the count; NaN of nothing."""
         given = np.asarray(values)
-        mean = float(given.mean(dtype=np.float64))
+        mean = float(given.mean(dtype=np.float64)) if given.size else math.nan
         return cls(suite, metric, slice_, mean, given.size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entries of a row; a value that is not finite becomes null."""
+        value = float(self.value)
+        finite = {"value": value if math.isfinite(value) else None}
+        return vars(self) | finite | {"count": int(self.count)}
 
 
 @dataclass(frozen=True)
@@ -143,17 +149,7 @@ class Measurement:
     @classmethod
     def of(cls, score: Score, run_id: str, step: int, tokens: int) -> "Measurement":
         """The row for `score`; a value that is not finite becomes null."""
-        value = float(score.value)
-        return cls(
-            run_id,
-            step,
-            tokens,
-            score.suite,
-            score.metric,
-            score.slice,
-            value if math.isfinite(value) else None,
-            int(score.count),
-        )
+        return cls(run_id, step, tokens, **score.to_dict())
 
 
 assert [field.name for field in fields(Measurement)] == list(SCHEMA)

@@ -26,7 +26,7 @@ from synth.run.states import STOPPED_STATUS
 from synth.run.store import RunFolder
 from synth.tasks.export import ExportSplit, held_out_samples
 from synth.tasks.polynomial import PolynomialConfig
-from synth.tasks.task import TaskConfig, build_task
+from synth.tasks.task import Split, TaskConfig, build_task
 from synth.tasks.text.story_draws import StoryConfig
 from synth.tasks.text.vocabularies import TokenizerConfig
 
@@ -163,6 +163,8 @@ class Train(Aimed):
     """Seed of the initial weights, and of the data unless --data-seed is given."""
     data_seed: int | None = None
     """Seed of the training data."""
+    split: Split = "test"
+    """What is held out and evaluated; "validation" to choose something by the numbers."""
     runs: Path = Path("runs")
     """Folder for the folders of runs."""
     timing: bool = False
@@ -179,6 +181,7 @@ class Train(Aimed):
             training=self.training,
             seed=self.seed,
             data_seed=self.data_seed,
+            split=self.split,
         )
         folder = RunFolder(self.runs, config.run_id)
         if folder.state() != "done":
@@ -238,7 +241,7 @@ class Evaluate(OneRun, MovedFiles):
         )
         for score in scores:
             if self.json:
-                print(json.dumps(vars(score)))
+                print(json.dumps(score.to_dict()))
             else:
                 print(
                     f"{score.suite:<14}{score.metric:<22}{score.slice:<24}"

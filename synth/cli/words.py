@@ -11,13 +11,17 @@ ALIASES = {"stories": ("induction",)}
 
 
 def objective_kind(words: Sequence[str]) -> str | None:
-    """The objective that a command line names, whose options it can then have."""
+    """The objective that a command line names, whose options it can then have.
+
+    Of several the last one counts, as it does for other options.
+    """
+    kind = None
     for word, following in itertools.zip_longest(words, words[1:]):
         if word == "--objective":
-            return following
-        if word.startswith("--objective="):
-            return word.partition("=")[2]
-    return None
+            kind = following
+        elif word.startswith("--objective="):
+            kind = word.partition("=")[2]
+    return kind
 
 
 def require_task(words: Sequence[str]) -> None:

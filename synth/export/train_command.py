@@ -7,7 +7,8 @@ from typing import Any
 
 from synth.command_words import as_typed
 from synth.config import RunConfig
-from synth.families.plugins import FOLDER, OPTION
+from synth.families.outside import path_of
+from synth.families.plugins import OPTION, recorded
 from synth.identity import Part
 from synth.objectives.multi_token import MultiTokenConfig
 
@@ -26,8 +27,12 @@ def train_command(config: RunConfig) -> str:
     words += ["--seed", str(config.seed)]
     if config.data_seed is not None:
         words += ["--data-seed", str(config.data_seed)]
-    for entry in config.to_dict().get(FOLDER, []):
-        words += [OPTION, entry["path"]]
+    if config.split != "test":
+        words += ["--split", config.split]
+    defining = {path_of(type(part)) for part in (config.task, config.objective)}
+    for entry in recorded(config):
+        if entry["path"] in defining:  # what they import follows by itself
+            words += [OPTION, entry["path"]]
     return shlex.join(words)
 
 

@@ -65,6 +65,12 @@ def sources_of(classes: Iterable[type]) -> tuple[Source, ...]:
     return _sources(tuple(classes))
 
 
+def path_of(kind: type) -> str | None:
+    """The file that defines a class, as `Source.path` names it."""
+    read = _read(kind.__module__)
+    return read and read[0]
+
+
 @functools.cache
 def _sources(classes: tuple[type, ...]) -> tuple[Source, ...]:
     modules = {base.__module__ for kind in classes for base in kind.__mro__}

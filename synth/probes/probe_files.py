@@ -53,5 +53,6 @@ def as_text(rows: list[Measurement]) -> str:
     lines = [f"{rows[0].run_id} step {rows[0].step}"]
     for r in rows:
         name = f"{r.suite:<16}{r.metric:<26}{r.slice:<42}"
-        lines.append(f"{name}{r.value:>12.5f}  n={r.count}")
+        value = "-" if r.value is None else f"{r.value:.5f}"
+        lines.append(f"{name}{value:>12}  n={r.count}")
     return "\n".join(lines)

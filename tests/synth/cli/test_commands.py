@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from synth.__main__ import main
+from synth.cli.commands import Evaluate
 from synth.families.family import members
+from synth.metrics import Score
+from synth.trained import scoring
 from tests.conftest import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -167,6 +170,15 @@ def test_misspelt_words_name_the_right_ones(capsys, words, expected):
     assert expected in capsys.readouterr().err
 
 
+def test_a_score_of_nothing_is_null(capsys, monkeypatch):
+    scores = [Score.mean("test", "whole", "x", []), Score("test", "n", "", 1.0, 1)]
+    monkeypatch.setattr(scoring, "evaluate_folder", lambda *_: scores)
+    monkeypatch.setattr(Evaluate, "find", lambda _: "")
+    status, out, _ = run(capsys, "evaluate", "a-run", "--json")
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in out.splitlines()]
+    assert (status, [row["value"] for row in rows]) == (0, [None, 1.0])
+
+
 def test_train_then_again_then_evaluate(capsys, tmp_path):
     words = ["train", "polynomial", *TINY, "--steps", 12, "--runs", tmp_path]
     status, out, _ = run(capsys, *words, "--horizon", 2)
@@ -251,6 +263,16 @@ def test_another_objective_brings_its_own_options(capsys):
     assert (status, "Did you mean 'chain'?" in err) == (2, True)
     status, _, err = run(capsys, "describe", "--objective", "chain", "--horizon", "2")
     assert (status, "no option --horizon" in err) == (2, True)
+
+
+def test_of_two_objectives_the_last_one_counts(capsys):
+    words = "describe --scale 100k --objective chian --objective=chain --depth 2 --json"
+    status, out, _ = run(capsys, *words.split())
+    assert (status, json.loads(out)["arm"]) == (0, "chain2")
+    status, _, err = run(
+        capsys, "describe", "--objective", "chain", "--objective=chian"
+    )
+    assert (status, "Did you mean 'chain'?" in err) == (2, True)
 
 
 @pytest.mark.parametrize("kind", ["polynomial", "star", "sources", "text"])

@@ -3,7 +3,7 @@
 import json
 import os
 import shlex
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -119,6 +119,7 @@ CONFIGS = [
     tiny_run(3, layout="causal", beta2=0.9),
     replace(path_run(), seed=4, data_seed=2),
     replace(tiny_run(), objective=ChainConfig(depth=2, modules="shared")),
+    replace(tiny_run(), split="validation"),
     RunConfig(
         task=StoriesConfig(
             story=StoryConfig(profile="book", characters=4, min_characters=2),
@@ -132,7 +133,7 @@ CONFIGS = [
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda one: one.run_id)
 def test_the_command_of_a_run_is_that_run(config):
     parsed = parse(shlex.split(train_command(config))[3:])
-    names = ("task", "model", "objective", "training", "seed", "data_seed")
+    names = [field.name for field in fields(RunConfig)]
     again = RunConfig(**{name: getattr(parsed, name) for name in names})
     assert again.run_id == config.run_id
 

@@ -4,13 +4,16 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from synth.config import RunConfig
+from synth.export.train_command import train_command
 from synth.families import family, plugins
 from synth.run import resume
 from synth.run.defining_code import ROOT
@@ -161,6 +164,16 @@ def test_the_option_is_taken_off_the_words(run, tmp_path):
         plugins.take_options(["--plugin"])
     with pytest.raises(ValueError, match="There is no file"):
         plugins.take_options(["--plugin", "nowhere.py"])
+
+
+def test_the_command_of_a_run_names_the_file_that_defines_its_task(run, tmp_path):
+    recorded = [Path(one["path"]).name for one in run.to_dict()["plugins"]]
+    assert sorted(recorded) == ["helper_of_tiny.py", "tiny.py"]
+    words = shlex.split(train_command(run))
+    assert [file for file in words if file.endswith(".py")] == [
+        str(tmp_path / "tiny.py")
+    ]
+    assert "--plugin" not in plugins.take_options(words)
 
 
 def test_a_plugin_that_defines_nothing_is_refused(run, tmp_path):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from synth.__main__ import main
-from synth.metrics import from_line
+from synth.metrics import Measurement, Score, from_line
+from synth.probes.probe_files import as_text
 
 
 def run(capsys, *arguments):
@@ -73,6 +74,11 @@ def test_choice_points_in_the_long_form(capsys, run_folder):
     assert {row.run_id for row in rows} == {run_folder.name}
     assert {row.step for row in rows} == {6}
     assert {"gradient_share", "divergence", "gap"} <= {row.metric for row in rows}
+
+
+def test_a_number_of_nothing_has_a_line(capsys):
+    row = Measurement.of(Score.mean("test", "gap", "", []), "a-run", 1, 8)
+    assert as_text([row]).splitlines()[1].split() == ["test", "gap", "-", "n=0"]
 
 
 def test_numbers_are_saved_beside_the_run(capsys, next_token_folder):

@@ -32,6 +32,13 @@ def test_values_that_are_no_numbers_become_null(value):
     assert json.loads(line)["value"] is None
 
 
+def test_the_mean_of_nothing_is_nan_without_a_warning(recwarn):
+    score = Score.mean("s", "m", "", [])
+    assert math.isnan(score.value)
+    assert score.count == 0
+    assert not recwarn.list
+
+
 def test_a_foreign_line_is_refused():
     with pytest.raises(ValueError, match="columns"):
         from_line('{"run_id": "x"}')
