@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from synth.cli.commands import AnyTask
-from synth.config import check_examples
+from synth.config import MAX_TOKENS_PER_STEP, check_examples
 from synth.disk.files import whole_folder
 from synth.identity import require
 from synth.run.defining_code import code_state
@@ -51,6 +51,9 @@ class ExportData:
         """Write everything beside the folder, then give it its name."""
         require(self.count >= 1, "--count", "at least 1", self.count)
         check_examples("--test-examples", self.test_examples)
+        most = MAX_TOKENS_PER_STEP
+        fits = 2 <= self.context <= most
+        require(fits, "--context", f"from 2 to {most}", self.context)
         require(bool(self.split), "--split", "at least one split", self.split)
         _require_new(self.folder)
         with whole_folder(self.folder) as folder:

@@ -121,6 +121,14 @@ def test_a_folder_with_something_in_it_stays_as_it_is(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+@pytest.mark.parametrize("context", ["0", "-5", "1", str(1 << 27)])
+def test_an_impossible_context_is_refused_by_name(context, tmp_path, capsys):
+    export(tmp_path / "new", "--context", context, kind="repeats", status=2)
+    assert f"--context must be from 2 to 67108864; got {context}" in (
+        capsys.readouterr().err
+    )
+
+
 def test_an_export_that_fails_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
