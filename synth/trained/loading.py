@@ -250,7 +250,7 @@ class Run:
         for name, value in (("most", most), ("count", count)):
             check_examples(name, value)
         sampling = None
-        if temperature or top_k:
+        if temperature or top_k is not None:
             sampling = Sampling(temperature or 1.0, top_k, seed)
         tokenizer = self.tokenizer
         ids = None if prompt is None else tokenizer.encode(prompt)

@@ -51,6 +51,20 @@ def test_draws_follow_the_distribution():
 
 
 @pytest.mark.parametrize(
+    "how", [{"temperature": 1e-320}, {"temperature": 1e-320, "top_k": 2}], ids=str
+)
+def test_the_lowest_temperature_takes_the_likeliest_token(how):
+    logits_BV = torch.tensor([[0.0, 1.0, -torch.inf, 2.0], [-3.0, -5.0, -4.0, -9.0]])
+    chance_B = torch.tensor([0.5, 0.999])
+    assert Sampling(**how).choose(logits_BV, chance_B).tolist() == [3, 0]
+
+
+def test_a_top_k_of_none_is_refused(polynomial):
+    with pytest.raises(ValueError, match="top_k must be at least 1; got 0"):
+        polynomial.generate(top_k=0)
+
+
+@pytest.mark.parametrize(
     "wrong", [{"temperature": -1.0}, {"top_k": 0}, {"seed": -1}], ids=str
 )
 def test_impossible_draws_are_refused(wrong):
