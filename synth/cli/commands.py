@@ -266,7 +266,7 @@ class Describe(Aimed):
 
     def run(self) -> int:
         """Print, or refuse a model without a trunk."""
-        training = TrainingConfig(context=self.context)
+        training = TrainingConfig(context=self.context, batch_rows=1)
         task = PolynomialConfig()
         config = RunConfig(
             task=task, model=self.model, objective=self.objective, training=training

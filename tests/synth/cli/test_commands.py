@@ -122,6 +122,7 @@ def test_describe(capsys):
     assert "trunk 3 layers" in text
     assert f"{2 * 4096 * 128:,}" in text
     _, text, _ = run(capsys, "describe", "--scale", "1M")
+    assert run(capsys, "describe", "--context", "300000")[0] == 0  # it has no batch
     assert "polynomial" not in text  # no task is named, so no run either
 
 
@@ -133,6 +134,7 @@ def test_describe(capsys):
             ["leaves no trunk", "horizon 3", "'added'"],
         ),
         ("describe --scale 3m", ["'3m'", "3M"]),
+        ("describe --context 1", ["TrainingConfig.context", "got 1"]),
         ("sample polynomial --count 0", ["--count", "at least 1"]),
         ("sample polynomial --count 99999999", ["--count must be at most 1048576"]),
         ("sample polynomials", ["'polynomials'", "'polynomial'?", "--plugin FILE"]),
