@@ -1,4 +1,4 @@
-"""Published numbers, exactly as printed; a TOML file for each table.
+"""Published numbers as printed, or derived as `setting` says; a TOML file a table.
 
 A file names its source, the runs of this suite that answer it (`where`) and the number
 that is compared (`metric`, `slice`). Rows are arms, columns settings or slices; a value is

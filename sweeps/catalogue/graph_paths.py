@@ -17,7 +17,8 @@ layer needs them to find the target. The losses of all heads are summed without 
 The unit of replication is the graph: run g draws graph, data and initial weights from
 seed g, so arms are paired by graph (in Blocksworld, by the drawn paths). The source states
 neither optimiser nor steps; both are choices of this suite. It averages degrees 2 and 3
-over 200 graphs, the others over 50 (`--seeds 200`).
+over 200 graphs, the others over 50 (`--seeds 200`). Its text says that the model samples
+the next node, at no stated temperature; decoding is greedy here.
 """
 
 from collections.abc import Iterator
@@ -71,12 +72,14 @@ NIGHT_ARMS = (
     TransferConfig(horizon=3, depth=0, injection=True),
     TransferConfig(horizon=3, depth=1),
 )
-DEEP_ARMS = tuple(
-    TransferConfig(horizon=horizon, depth=depth, injection=True)
-    for horizon, depth in ((2, 3), (2, 6), (3, 6))
+PAPER_ARMS = (
+    *NIGHT_ARMS,
+    *(
+        TransferConfig(horizon=horizon, depth=depth, injection=True)
+        for horizon, depth in ((2, 3), (2, 6), (3, 1), (3, 3), (3, 6))
+    ),
 )
-"""Transfers of several layers, which cost two to four times as much as the others."""
-PAPER_ARMS = (*NIGHT_ARMS, *DEEP_ARMS)
+"""Those with transfers of several layers cost two to four times as much as the others."""
 
 
 def path_design(
@@ -112,7 +115,13 @@ GRAPHS = {
     "paper": path_design((GraphPathsConfig(),), PAPER_ARMS, seeds=50, steps=2000),
 }
 NARROW, WIDE = (replace(MODEL, scale=shape) for shape in ("d60-L1-h1", "d320-L1-h1"))
-WIDTH_ARMS = (NEXT_TOKEN, parallel(2), INJECTION, LINEAR_INJECTION)
+WIDTH_ARMS = (
+    NEXT_TOKEN,
+    parallel(2),
+    INJECTION,
+    LINEAR_INJECTION,
+    TransferConfig(horizon=2, depth=1),
+)
 
 
 def width_designs(seeds: int, steps: int) -> tuple[Factorial, ...]:

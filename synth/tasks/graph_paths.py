@@ -14,8 +14,9 @@ Not stated in the source and chosen here: a path is sampled from its start on, e
 uniform among the successors from which the target can be reached with at most
 `longest` nodes in all (0.1 % of the paths would be longer at the default), so short
 paths are likelier than others; equal paths of a pair count as often as they were
-sampled; pairs are split by a hash of the seed and the pair. Decoding is greedy, and an
-answer of more than `longest` nodes is cut and counts as wrong.
+sampled; pairs are split by a hash of the seed and the pair. Decoding is greedy, while the
+source says that the model samples, at no stated temperature; an answer of more than
+`longest` nodes is cut and counts as wrong.
 
 `undirected` edges go both ways, as in graph navigation (Erdos-Renyi, probability 0.04,
 arXiv 2604.06155); sampled paths are acyclic.

@@ -27,12 +27,13 @@ position                                            1 2 3
 - New graphs for ever, or a `pool` of training graphs (200,000 in the source).
 - Only the path is scored when the objective has `scored="answer"`, as in the source.
 
-There is one right path. `path` is its share, teacher-forced, which is also the share
-under greedy decoding. `verified` counts the right tokens of what the model decodes by
-itself, by position, and all of them together; `arm` whether it went along edges from the
-source at all. A model that knows edges but guesses the first hop has `path` 1/d, the
-floor. Its `arm` is 1 if it stays on the arm that it chose, and equal to `path` if it ends
-at the goal all the same, which the question names: teacher forcing teaches both.
+There is one right path. `path` is its share, teacher-forced, which is also the share under
+greedy decoding. `verified` counts the right tokens of what the model decodes by itself, by
+position, and all of them together; `arm` whether it went along edges from the source at
+all. A model that knows edges but guesses the first hop has `path` 1/d, the floor (0 for
+reversed answers, where edges are all that there is to know). Its `arm` is 1 if it stays on
+the arm that it chose, and equal to `path` if it ends at the goal all the same, which the
+question names: teacher forcing teaches both.
 
 Train and test are disjoint by the hash of the arms, whatever the order of the edges: an
 eighth of the graphs is for testing, another for validation.
@@ -272,7 +273,7 @@ class Star(QuestionTask):
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
         """Teacher-forced: whole paths, the first hop, every position and prediction."""
         hits_RW = self._written(answer_hits(self, scores))
-        floor = 1 / self.config.degree
+        floor = 1 / self.config.degree if self.config.answers == "forward" else 0.0
         return [
             Score.mean(chosen.suite, "path", "", hits_RW.all(axis=1)),
             Score.mean(chosen.suite, "first_hop", "", hits_RW[:, 1]),

@@ -98,6 +98,21 @@ def test_forced_scores_by_position_and_prediction():
     assert found["accuracy", "horizon=2,position=2"] == 0.75
 
 
+def test_edges_alone_solve_reversed_answers_so_their_floor_is_zero():
+    task = StarConfig(degree=3, length=4, labels=20, answers="reversed").build()
+    (chosen,) = task.evaluation_sets(50)
+    for row in chosen.rows.tokens_RT:
+        edges, _, goal, answer = graph_of(task, row)
+        parent = {child: parent for parent, child in edges}
+        walk = [goal]
+        while len(walk) < len(answer):
+            walk.append(parent[walk[-1]])
+        assert walk == list(answer)
+    ones = np.ones((1, *chosen.rows.tokens_RT.shape), bool)
+    scores = task.score(chosen, TokenScores(np.zeros(ones.shape), ones, ones))
+    assert [s.value for s in scores if s.metric == "arm_floor"] == [0.0]
+
+
 @pytest.mark.parametrize("answers", ["forward", "reversed"])
 def test_decoded_paths_are_verified_node_by_node(answers):
     task = StarConfig(degree=2, length=3, labels=9, answers=answers).build()
