@@ -18,6 +18,7 @@ from synth.metrics import Score
 from synth.models.backward import token_losses
 from synth.models.decoder import PredictionModel
 from synth.objectives.declarations import Prediction
+from synth.tasks.checks import scores_of
 from synth.tasks.task import EvaluationSet, Rows, Task, TokenScores
 
 PIECE_LOGITS = {"cpu": 1 << 18, "cuda": 1 << 25}
@@ -132,7 +133,10 @@ def verified_scores(
     if not task.verifies:
         return [[] for _ in range(model.num_lanes)]
     decoded_KRT = greedy_decode(model, chosen.rows, device, task.end_token)
-    return [task.verify(chosen, decoded_RT) for decoded_RT in decoded_KRT]
+    return [
+        scores_of(task, "verify", task.verify(chosen, decoded_RT))
+        for decoded_RT in decoded_KRT
+    ]
 
 
 def batches_by_length(rows: Rows, limit: int) -> Iterator[tuple[np.ndarray, int]]:

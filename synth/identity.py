@@ -323,6 +323,6 @@ def _coerce_to_class(value: Any, hint: Any, owner: str) -> Any:
     if hint in (int, float) and whole:
         require(abs(value) < 1 << 63, owner, "within 64 bits", value)
     if hint is float:
-        value = float(value)
+        value = float(value) + 0.0  # -0.0 becomes 0.0: one setting has one identity
         require(math.isfinite(value), owner, "finite", value)
     return value

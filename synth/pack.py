@@ -34,7 +34,7 @@ from synth.run.checkpoint import Checkpoint, Place, fill
 from synth.run.environment import capture
 from synth.run.execution import Execution
 from synth.run.spans import span, step_taken
-from synth.tasks.checks import evaluated, require_declared
+from synth.tasks.checks import evaluated, require_declared, scores_of
 from synth.tasks.stream import RowStream
 from synth.tasks.task import EvaluationSet, ItemCounts
 
@@ -308,7 +308,8 @@ class Pack:
             scored = score_tokens(self.scorer, chosen, self.device)
             verified = verified_scores(self.scorer, self.task, chosen, self.device)
             for lane, scores in enumerate(scored):
-                both = self.task.score(chosen, scores) + verified[lane]
+                forced = scores_of(self.task, "score", self.task.score(chosen, scores))
+                both = forced + verified[lane]
                 rows[lane] += self._measured(lane, both)
                 self.items[lane] += self.task.count_items(chosen, scores)
                 require_declared(self.task, self.configs[0].task.metrics, both)

@@ -54,8 +54,8 @@ def resolve(name: str) -> tuple[str, Scale]:
     Besides the rungs, `d64-L6-h4` means width 64, 6 layers, 4 attention heads; a shape
     that is a rung takes the name of the rung.
 
-    >>> resolve("d128-L5-h4")
-    ('1M', Scale(width=128, layers=5, heads=4))
+    >>> resolve("d128-L5-h4"), resolve("d016-L4-h2")[0]
+    (('1M', Scale(width=128, layers=5, heads=4)), 'd16-L4-h2')
 
     Raises `ValueError` for an unknown name, or a width that the heads do not divide
     into even parts.
@@ -68,7 +68,9 @@ def resolve(name: str) -> tuple[str, Scale]:
             f"ModelConfig.scale must be a rung of the ladder or a shape such as "
             f"'d64-L6-h4'; got {name!r}. {nearest(name, SCALES)}"
         )
-    width, layers, heads = (int(digits[:9]) for digits in match.groups())
+    # Python converts no more than some thousand digits; nine are too many anyway.
+    numbers = [digits.lstrip("0") or "0" for digits in match.groups()]
+    width, layers, heads = (int(digits[:9]) for digits in numbers)
     if width > MAX_WIDTH or layers > MAX_LAYERS:
         raise ValueError(
             f"ModelConfig.scale must have at most width {MAX_WIDTH} and {MAX_LAYERS} "
@@ -82,7 +84,7 @@ def resolve(name: str) -> tuple[str, Scale]:
         )
     shape = Scale(width, layers, heads)
     names = [rung for rung, known in SCALES.items() if known == shape]
-    return (names[0] if names else name), shape
+    return (names[0] if names else f"d{width}-L{layers}-h{heads}"), shape
 
 
 def format_count(number: float | None) -> str:

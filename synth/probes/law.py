@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from synth.identity import require
 from synth.metrics import Score
 from synth.objectives.batch.ahead import same_example, shifted
 from synth.probes.layer_states import StateBatch, StateSource
@@ -35,6 +36,8 @@ from synth.tasks.exact import ExactTask
 from synth.tasks.task import Rows
 
 SUITE = "prediction-law"
+MOST_FOLDS = 100
+"""Each fold keeps the moments of every layer."""
 FITTED = ("residual", "adjusted", "held_out", "one_hot")
 """Statistics that a line is fitted to."""
 
@@ -48,7 +51,8 @@ class LawOptions:
     permutations: int = 10
     """Random renumberings of the tokens; their mean residual is reported."""
     folds: int = 4
-    """Of sequences, for held-out residuals; below 2 for none."""
+    """Of sequences, for held-out residuals; below 2 for none, as where there is only one
+    sequence."""
     classes: int = 1024
     """One-hot targets: the most frequent tokens, one class for the rest; 0 for none."""
     lens: bool = True
@@ -61,6 +65,12 @@ class LawOptions:
             )
         if self.permutations < 0 or self.classes < 0:
             raise ValueError("LawOptions.permutations and classes must be at least 0.")
+        require(
+            self.folds <= MOST_FOLDS,
+            "LawOptions.folds",
+            f"at most {MOST_FOLDS}",
+            self.folds,
+        )
 
 
 @dataclass(frozen=True)
@@ -216,7 +226,7 @@ class _Accumulator:
             total = total + fold
         result = residuals(total)
         columns = {"residual": result.in_sample_M, "adjusted": result.adjusted_M}
-        if options.folds >= 2:
+        if options.folds >= 2 and sum(fold.count > 0 for fold in folds) >= 2:
             columns["held_out"] = held_out_residuals(folds)
         values = {key: self._by_target(column) for key, column in columns.items()}
         if self.num_classes:

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from synth.config import RunConfig
+from synth.identity import require
 from synth.run.defining_code import code_of
 from synth.run.execution import Execution
 
@@ -17,7 +18,8 @@ PACKAGES = ("torch", "numpy", "safetensors", "polars", "optuna", "submitit")
 
 
 def require_device(device: str) -> None:
-    """Refuse a GPU that is not there, with a `ValueError`."""
+    """Refuse a GPU that is not there, or a word that is no device: a `ValueError`."""
+    require(device in ("cpu", "cuda"), "device", "'cpu' or 'cuda'", device)
     if device == "cuda":
         import torch
 

@@ -129,6 +129,16 @@ def require_metrics(config: type["TaskConfig"]) -> None:
             require(known, f"{owner}: {bound} of {one.name!r}", allowed, value)
 
 
+def scores_of(task: "Task", method: str, returned: object) -> list[Score]:
+    """What `score` or `verify` returned, if it is a list of `Score`."""
+    parts = returned if isinstance(returned, list) else [returned]
+    for part in parts:
+        if parts is not returned or not isinstance(part, Score):
+            name = f"{type(task).__name__}.{method}"
+            raise ValueError(f"{name} must return a list of Score; got {part!r}.")
+    return parts
+
+
 def require_declared(
     task: "Task", metrics: Sequence[Metric], scores: Iterable[Score]
 ) -> None:

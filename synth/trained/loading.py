@@ -103,8 +103,8 @@ class Run:
         self.path = path.resolve()
         self.folder = RunFolder(self.path.parent, self.path.name)
         self.config = with_files_at(self.folder.config(), moved)
+        require_device(device.partition(":")[0])
         self.device = torch.device(device)
-        require_device(self.device.type)
         self._wanted_step = step
 
     def __repr__(self) -> str:
@@ -240,9 +240,10 @@ class Run:
 
         `prompt` is a text or a question of the task, by default the first `count`
         questions of its test set; of a prompt, `count` samples are drawn. `most` bounds the
-        tokens where the task does not say how long an answer is. At `temperature` 0 the
-        likeliest token is taken; with `top_k` alone, the number of likeliest tokens to
-        draw from, it is 1. Sample i of a `seed` is the same whatever `count` is.
+        tokens where the task does not say how long an answer is; learned positions, which
+        end with the context, bound them too. At `temperature` 0 the likeliest token is
+        taken; with `top_k` alone, the number of likeliest tokens to draw from, it is 1.
+        Sample i of a `seed` is the same whatever `count` is.
 
         Raises `ValueError` when the prompt cannot be read, a text has none, or several
         greedy answers to one prompt are asked for, which would all be the same.
@@ -274,11 +275,19 @@ class Run:
             samples = 1 if ids is None else count
             if chosen is None:
                 assert ids is not None
+                most = self._room_after(ids, most)
                 found = write(self.model, ids, most, tokenizer.end, sampling, samples)
             else:
                 found = answers(self.model, self.task, chosen, sampling, samples)
             written += [replace(one, text=self.text(one.tokens)) for one in found]
         return written
+
+    def _room_after(self, ids: Sequence[int], most: int) -> int:
+        """How many of `most` tokens have a position after a prompt; one at least."""
+        context = self.config.training.context
+        self.config.model.require_positions(len(ids) + 1, context)
+        learned = self.config.model.positions == "learned"
+        return min(most, context - len(ids)) if learned else most
 
     def _states(self, tokens_BT: Tensor, head: int) -> Iterator[tuple[str, Tensor]]:
         """What each part on the way to a head puts out, with its name."""

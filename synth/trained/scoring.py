@@ -12,7 +12,7 @@ from synth.decoding import greedy_decode
 from synth.evaluation import score_tokens, verified_scores, why_not_decoded
 from synth.metrics import Score
 from synth.models.decoder import PredictionModel
-from synth.tasks.checks import evaluated
+from synth.tasks.checks import evaluated, scores_of
 from synth.tasks.task import EvaluationSet
 from synth.trained.loading import load
 
@@ -39,7 +39,8 @@ def evaluate_folder(
     for chosen in sets:
         (teacher_forced,) = score_tokens(model, chosen, torch.device(device))
         (verified,) = verified_scores(model, task, chosen, torch.device(device))
-        scores += task.score(chosen, teacher_forced) + verified
+        scores += scores_of(task, "score", task.score(chosen, teacher_forced))
+        scores += verified
     return scores
 
 

@@ -366,3 +366,12 @@ def test_answers_alone_need_answers(tmp_path):
     text = TextConfig(corpus=str(corpus), evaluation_length=8)
     with pytest.raises(ValueError, match=r"of RunningText .* Use scored 'all', or"):
         answers_alone(text, 16).require_data()
+
+
+def test_settings_that_are_equal_have_one_identity():
+    def ids(scale, weight_decay):
+        training = TrainingConfig(steps=2, warmup_steps=1, weight_decay=weight_decay)
+        model = ModelConfig(scale=scale)
+        return RunConfig(task=RepeatsConfig(), model=model, training=training).run_id
+
+    assert ids("d0000000064-L02-h1", -0.0) == ids("d64-L2-h1", 0.0)

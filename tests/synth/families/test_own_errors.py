@@ -197,6 +197,20 @@ def test_a_metric_that_is_not_declared_stops_the_run_before_its_first_step(saved
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "got"),
+    [
+        ("return [", "[", "None"),
+        ("return [", "return [('whole', 1.0),", "('whole', 1.0)"),
+    ],
+)
+def test_scores_that_are_none_are_refused_by_name(saved, old, new, got):
+    (outcome,) = train([own_run(saved(old, new))], Path("runs"))
+    assert outcome.state == "failed"
+    said = f"Reversal.score must return a list of Score; got {got}"
+    assert said in outcome.message
+
+
+@pytest.mark.parametrize(
     ("old", "new", "said"),
     [
         ("def arm(self)", "def arn(self)", "leap.py: LeapConfig does not define arm."),

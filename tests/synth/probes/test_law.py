@@ -87,6 +87,17 @@ def test_residuals_are_those_of_the_plain_function_on_shifted_tokens(given):
     assert fit.slope < -0.1
 
 
+def test_one_sequence_has_nothing_to_hold_out(given):
+    given.tokens_BT = given.tokens_BT[:1]
+    given.states = {name: x[:1] for name, x in given.states.items()}
+    report = measure_law(given, LawOptions())
+    assert "residual" in report.layers["layer 1"].values
+    assert "held_out" not in report.layers["layer 1"].values
+    assert report.fits["stack"]["held_out"] == {}
+    with pytest.raises(ValueError, match="folds must be at most 100; got 101"):
+        LawOptions(folds=101)
+
+
 def test_targets_share_the_positions_that_have_them_all(given):
     report = measure_law(given, LawOptions(offsets=(-1, 0, 1, 3), permutations=0))
     layer = report.layers["layer 2"]

@@ -108,6 +108,17 @@ def test_a_text_goes_on_after_its_prompt(text):
         text.tokens("")
 
 
+def test_learned_positions_bound_what_is_written(tmp_path):
+    run = quietly(text_run(tmp_path, positions="learned"), tmp_path)
+    context = run.config.training.context
+    for how in ({}, {"temperature": 1.0}):
+        (one,) = run.generate("Petra", **how)
+        assert len(one.tokens) == context - len("Petra")
+    assert len(run.generate("P" * (context - 1))[0].tokens) == 1
+    with pytest.raises(ValueError, match="longer than the 24 positions"):
+        run.generate("P" * context)
+
+
 def test_the_test_set_is_answered_as_evaluation_does(polynomial):
     rows = polynomial.task.evaluation_sets(4)[0].rows[:4]
     (decoded_RT,) = greedy_decode(polynomial.model, rows, torch.device("cpu"))

@@ -30,7 +30,9 @@ from tests.conftest import tiny_run, two_steps
 TEXT = "".join(f"{i} in the hall sat Marlo, and Petra ran.\n" for i in range(200))
 
 
-def text_run(folder, objective=None, mixer="attention", **tokenizer):
+def text_run(
+    folder, objective=None, mixer="attention", positions="rotary", **tokenizer
+):
     corpus = folder / "tale.txt"
     corpus.write_text(TEXT)
     settings = {"tokens": "characters"} | tokenizer
@@ -39,7 +41,7 @@ def text_run(folder, objective=None, mixer="attention", **tokenizer):
         tokenizer=TokenizerConfig(**settings),
         evaluation_length=16,
     )
-    model = ModelConfig(scale="d16-L4-h2", mixer=mixer)
+    model = ModelConfig(scale="d16-L4-h2", mixer=mixer, positions=positions)
     return two_steps(task, model, objective, context=24)
 
 
@@ -88,6 +90,9 @@ def test_a_run_is_found_by_id_beginning_path_and_pattern(run, tmp_path, monkeypa
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="device 'cuda': torch finds no GPU here"):
             load(run.run_id, device="cuda")
+    for device in ("gpu", "mps"):
+        with pytest.raises(ValueError, match="device must be 'cpu' or 'cuda'; got"):
+            load(run.run_id, device=device)
     with pytest.raises(ValueError, match=r"fits no run below runs\. There are .*/poly"):
         find_run("maze*")
     with pytest.raises(ValueError, match="is no run folder"):
