@@ -6,7 +6,7 @@ Letters in names: E examples of length L, D draws.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -131,12 +131,14 @@ def require_metrics(config: type["TaskConfig"]) -> None:
 
 def scores_of(task: "Task", method: str, returned: object) -> list[Score]:
     """What `score` or `verify` returned, if it is a list of `Score`."""
-    parts = returned if isinstance(returned, list) else [returned]
-    for part in parts:
-        if parts is not returned or not isinstance(part, Score):
-            name = f"{type(task).__name__}.{method}"
-            raise ValueError(f"{name} must return a list of Score; got {part!r}.")
-    return parts
+    if not isinstance(returned, list):
+        wrong = [returned]
+    else:
+        wrong = [one for one in returned if not isinstance(one, Score)]
+    if wrong:
+        name = f"{type(task).__name__}.{method}"
+        raise ValueError(f"{name} must return a list of Score; got {wrong[0]!r}.")
+    return cast(list[Score], returned)
 
 
 def require_declared(
