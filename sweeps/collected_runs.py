@@ -50,7 +50,9 @@ def rows_of_runs(
         names = ["run_id", "step", "suite", "metric", "slice", "value"]
         here = pl.col("run_id").is_in(list(set(run_ids) - rows.keys()))
         with contextlib.suppress(ValueError), naming(path):
-            done = pl.scan_parquet(path).filter(here, pl.col("state") == "done")
+            done = pl.scan_parquet(path, glob=False).filter(
+                here, pl.col("state") == "done"
+            )
             for row in done.select(names).sort("step").collect().iter_rows(named=True):
                 rows.setdefault(row["run_id"], []).append(row)
     return dict(rows)
@@ -81,5 +83,11 @@ def _done_runs(path: Path, wanted: Collection[str]) -> set[str]:
 
     here = pl.col("run_id").is_in(list(wanted)) & (pl.col("state") == "done")
     with naming(path):
-        table = pl.scan_parquet(path).filter(here).select("run_id").unique().collect()
+        table = (
+            pl.scan_parquet(path, glob=False)
+            .filter(here)
+            .select("run_id")
+            .unique()
+            .collect()
+        )
     return set(table["run_id"].to_list())

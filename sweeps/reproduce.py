@@ -96,7 +96,7 @@ class Reproduce(MovedFiles):
         for path in [self.table] if self.table else sorted(TABLES.glob("*.parquet")):
             try:
                 with naming(path):
-                    done = pl.scan_parquet(path).filter(state="done")
+                    done = pl.scan_parquet(path, glob=False).filter(state="done")
                     ids[path] = set(done.select("run_id").collect()["run_id"])
             except ValueError as error:
                 if self.table:
@@ -104,7 +104,7 @@ class Reproduce(MovedFiles):
                 print(f"Left out: {error}", file=sys.stderr)
         run_id = self._fitting(set().union(*ids.values()))
         path = next(path for path, known in ids.items() if run_id in known)
-        rows = pl.scan_parquet(path).filter(state="done", run_id=run_id)
+        rows = pl.scan_parquet(path, glob=False).filter(state="done", run_id=run_id)
         return path, rows.filter(~pl.col("suite").str.starts_with(PROBE)).collect()
 
     def _fitting(self, ids: set[str]) -> str:
@@ -156,7 +156,9 @@ class Comparison:
         """Compare the rows of a table with the metrics of a folder."""
         import polars as pl
 
-        new = pl.read_ndjson(folder / "metrics.jsonl").select(*KEY, "value")
+        new = pl.read_ndjson((folder / "metrics.jsonl").read_bytes()).select(
+            *KEY, "value"
+        )
         before = rows.select(*KEY, value_before="value").sort("step")
         both = before.join(new, on=KEY, how="left", maintain_order="left")
         ours, theirs = pl.col("value").cast(pl.Float64), pl.col("value_before")

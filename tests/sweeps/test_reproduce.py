@@ -8,7 +8,7 @@ import pytest
 
 from analysis.__main__ import main as analysis
 from sweeps.__main__ import main
-from sweeps.collected_runs import TABLES
+from sweeps.collected_runs import TABLES, rows_of_runs
 from tests.sweeps.conftest import write_sweep
 
 
@@ -57,6 +57,15 @@ def test_a_damaged_table_hides_no_other(run_id, capsys):
     (TABLES / "a.parquet").write_bytes(b"junk")
     assert main(["reproduce", run_id]) == 0
     assert f"Left out: {TABLES / 'a.parquet'} is not a table" in capsys.readouterr().err
+
+
+def test_a_table_and_a_run_may_lie_in_a_folder_with_brackets(run_id, capsys):
+    folder = TABLES.with_name("kept[1]")
+    TABLES.rename(folder)
+    words = ["--table", str(folder / "depths-quick.parquet"), "--runs", "again[1]"]
+    assert main(["reproduce", run_id, *words]) == 0
+    assert "numbers are equal" in capsys.readouterr().out
+    assert run_id in rows_of_runs([run_id], folder)
 
 
 def test_a_number_that_differs_is_named(run_id, capsys):
