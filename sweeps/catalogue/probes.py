@@ -83,6 +83,7 @@ DEEP = {"quick": "d40-L8-h4", "small": "d256-L12-h8", "paper": "100M"}
     figure="learning of decisions, and what weighs on them",
     claims=("C12", "C13", "C15"),
     scales=WITH_NIGHT,
+    metric="mean:",  # the claims are about when they are learned, not whether
 )
 def choice_points(scale: str) -> Iterator[RunConfig]:
     """Choice points with three lengths of consequence; from `small` on also mazes.

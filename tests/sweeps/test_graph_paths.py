@@ -51,4 +51,4 @@ def test_the_table_of_widths_has_its_four_columns():
         assert cells == {(100, 120), (200, 120), (300, 120), (300, 320)}
     night = {run.run_id for run in CATALOGUE["graph-paths"]("night")}
     shared = [r for r in CATALOGUE["graph-paths-width"]("night") if r.run_id in night]
-    assert len(shared) == 4 * 8  # graphs of 100 nodes are trained once for both
+    assert len(shared) == 5 * 8  # graphs of 100 nodes are trained once for both
