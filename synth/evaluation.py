@@ -126,6 +126,21 @@ def why_not_decoded(rows: Rows) -> str:
     return "an answer has no question before it" if begins_RT[:, 0].any() else ""
 
 
+def task_scores(
+    model: PredictionModel, task: Task, chosen: EvaluationSet, device: torch.device
+) -> list[tuple[TokenScores, list[Score]]]:
+    """What the task makes of each lane, teacher-forced and decoded, with its tokens.
+
+    Raises `ValueError` when the task returns anything but scores.
+    """
+    scored = score_tokens(model, chosen, device)
+    verified = verified_scores(model, task, chosen, device)
+    return [
+        (tokens, scores_of(task, "score", task.score(chosen, tokens)) + decoded)
+        for tokens, decoded in zip(scored, verified, strict=True)
+    ]
+
+
 def verified_scores(
     model: PredictionModel, task: Task, chosen: EvaluationSet, device: torch.device
 ) -> list[list[Score]]:

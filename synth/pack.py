@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from synth.config import RunConfig
-from synth.evaluation import score_tokens, verified_scores
+from synth.evaluation import task_scores
 from synth.fast.accelerate import accelerate
 from synth.fast.compilation import StepForm, step_form
 from synth.fast.replay import TOLERANCE, CudaGraph, ReplayedStep
@@ -34,7 +34,7 @@ from synth.run.checkpoint import Checkpoint, Place, fill
 from synth.run.environment import capture
 from synth.run.execution import Execution
 from synth.run.spans import span, step_taken
-from synth.tasks.checks import evaluated, require_declared, scores_of
+from synth.tasks.checks import evaluated, require_declared
 from synth.tasks.stream import RowStream
 from synth.tasks.task import EvaluationSet, ItemCounts
 
@@ -305,14 +305,11 @@ class Pack:
         rows: list[list[Measurement]] = [[] for _ in self.configs]
         self.items = [[] for _ in self.configs]
         for chosen in self.evaluation_sets[examples]:
-            scored = score_tokens(self.scorer, chosen, self.device)
-            verified = verified_scores(self.scorer, self.task, chosen, self.device)
-            for lane, scores in enumerate(scored):
-                forced = scores_of(self.task, "score", self.task.score(chosen, scores))
-                both = forced + verified[lane]
-                rows[lane] += self._measured(lane, both)
-                self.items[lane] += self.task.count_items(chosen, scores)
-                require_declared(self.task, self.configs[0].task.metrics, both)
+            by_lane = task_scores(self.scorer, self.task, chosen, self.device)
+            for lane, (tokens, scores) in enumerate(by_lane):
+                rows[lane] += self._measured(lane, scores)
+                self.items[lane] += self.task.count_items(chosen, tokens)
+                require_declared(self.task, self.configs[0].task.metrics, scores)
         return rows
 
     def checkpoint(

@@ -9,10 +9,10 @@ import torch
 
 from synth.config import check_examples
 from synth.decoding import greedy_decode
-from synth.evaluation import score_tokens, verified_scores, why_not_decoded
+from synth.evaluation import task_scores, why_not_decoded
 from synth.metrics import Score
 from synth.models.decoder import PredictionModel
-from synth.tasks.checks import evaluated, scores_of
+from synth.tasks.checks import evaluated
 from synth.tasks.task import EvaluationSet
 from synth.trained.loading import load
 
@@ -37,10 +37,8 @@ def evaluate_folder(
         return _free_running(model, sets, torch.device(device))
     scores: list[Score] = []
     for chosen in sets:
-        (teacher_forced,) = score_tokens(model, chosen, torch.device(device))
-        (verified,) = verified_scores(model, task, chosen, torch.device(device))
-        scores += scores_of(task, "score", task.score(chosen, teacher_forced))
-        scores += verified
+        ((_, found),) = task_scores(model, task, chosen, torch.device(device))
+        scores += found
     return scores
 
 
