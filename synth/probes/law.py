@@ -226,7 +226,7 @@ class _Accumulator:
             total = total + fold
         result = residuals(total)
         columns = {"residual": result.in_sample_M, "adjusted": result.adjusted_M}
-        if options.folds >= 2 and sum(fold.count > 0 for fold in folds) >= 2:
+        if sum(fold.count > 0 for fold in folds) >= 2:
             columns["held_out"] = held_out_residuals(folds)
         values = {key: self._by_target(column) for key, column in columns.items()}
         if self.num_classes:

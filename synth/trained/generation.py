@@ -42,8 +42,8 @@ class Sampling:
     def choose(self, logits_BV: Tensor, chance_B: Tensor) -> Tensor:
         """The token of each row at which the distribution passes `chance`, (B,)."""
         # The likeliest token stays 0, so that no temperature makes it infinite.
-        top_B1 = logits_BV.double().amax(-1, keepdim=True)
-        scaled_BV = (logits_BV.double() - top_B1) / self.temperature
+        wide_BV = logits_BV.double()
+        scaled_BV = (wide_BV - wide_BV.amax(-1, keepdim=True)) / self.temperature
         if self.top_k is not None and self.top_k < scaled_BV.shape[-1]:
             kept = scaled_BV.topk(self.top_k)
             dropped_BV = torch.full_like(scaled_BV, -torch.inf)
