@@ -2,7 +2,7 @@
 
 import pytest
 
-from synth import pack
+from synth import evaluation
 from synth.run.execution import Execution
 from synth.training import train
 from tests.bench.bench_shares import first_packs, measured_parts
@@ -12,13 +12,13 @@ from tests.conftest import tiny_run
 @pytest.mark.parametrize("every", [3, 4, 5, 12, 100])
 def test_as_many_tokens_are_evaluated_as_in_a_run(tmp_path, monkeypatch, every):
     config = tiny_run(2, evaluate_every_steps=every)
-    plain, read = pack.score_tokens, []
+    plain, read = evaluation.score_tokens, []
 
     def counted(model, chosen, device):
         read.append(int((chosen.rows.example_RT > 0).sum()) * model.num_lanes)
         return plain(model, chosen, device)
 
-    monkeypatch.setattr(pack, "score_tokens", counted)
+    monkeypatch.setattr(evaluation, "score_tokens", counted)
     train([config], tmp_path / "run", Execution())
     expected = sum(read)
     found = measured_parts((config,), Execution(), tmp_path / "bench")

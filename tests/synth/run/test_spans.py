@@ -110,7 +110,7 @@ def test_a_profiled_pack_leaves_the_same_bytes(tmp_path):
         ("synth.models.backward.token_losses", "forward"),
         ("torch.autograd._engine_run_backward", "backward"),
         ("synth.optimizer.LaneOptimizer.norms", "optimiser"),
-        ("synth.pack.score_tokens", "evaluation"),
+        ("synth.evaluation.score_tokens", "evaluation"),
         ("synth.run.checkpoint.save", "checkpoint"),
         ("synth.pack.make_targets", "other"),
         ("synth.pack.initialise", "start-up"),
