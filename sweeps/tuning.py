@@ -133,7 +133,12 @@ class Tune(RunCommand):
             tell(line)
         metrics = ", ".join(dict.fromkeys(cell.metric for cell in cells))
         seeds = len(cells[0].grid.seeds)
-        tell(f"chosen by {metrics}, {seeds} seeds a rate; table: {path}")
+        tried = (
+            f"{seeds} seeds a rate"
+            if seeds > 1
+            else "one trial a rate, which may be a lucky one (three: --seeds 3)"
+        )
+        tell(f"chosen by {metrics}, {tried}; table: {path}")
         if not whole:
             tell(f"to go on: {as_typed('sweeps tune')} {self.words()}")
         elif len(rows) == len(cells):

@@ -53,6 +53,7 @@ def test_from_a_grid_to_tuned_runs_as_typed(path, tmp_path, capsys):
         assert row["metric"] == f"validation_{LOSS}"
         assert (row["edge"] is None) == (best < max(rates))
         assert row["edge"] or row["sensitivity"] > 0
+    assert f"chosen by validation_{LOSS}, 2 seeds a rate; table:" in out
     (typed,) = [line for line in out.splitlines() if line.startswith("to use it")]
     words = shlex.split(typed.partition(": python -m sweeps ")[2])
     unsettled = any(row["edge"] for row in rows)
@@ -68,7 +69,7 @@ def test_from_a_grid_to_tuned_runs_as_typed(path, tmp_path, capsys):
 def test_tuning_goes_on_where_it_stopped_and_keeps_other_cells(path, tmp_path, capsys):
     root = tmp_path / "runs/depths-quick-tuning"
     assert tune(path, "--seeds", "1", "--arms", "n2") == 0
-    capsys.readouterr()
+    assert "one trial a rate" in capsys.readouterr().out
     (first,) = read_table(root / TABLE)
     written = {p: p.stat().st_mtime_ns for p in root.glob("*/result.json")}
     assert tune(path, "--seeds", "1", "--json") == 0
