@@ -5,6 +5,7 @@ from sweeps.catalogue import (
     cross,
     graph_paths,
     induction,
+    navigation,
     optimizers,
     planning,
     polynomial,
@@ -16,7 +17,7 @@ from sweeps.sweep import Sweep
 
 _FAMILIES = (
     *(quick, polynomial, induction, planning, probes),
-    *(precision, optimizers, graph_paths, cross, characters),
+    *(precision, optimizers, graph_paths, navigation, cross, characters),
 )
 CATALOGUE: dict[str, Sweep] = {
     sweep.name: sweep

@@ -6,6 +6,7 @@ python -m synth probe choice-points runs/ID [runs/ID ...] --every-step
 python -m synth probe information runs/ID [runs/ID ...]
 python -m synth probe induction runs/ID [runs/ID ...] --every-step
 python -m synth probe speculation runs/ID [runs/ID ...] --every-step
+python -m synth probe future runs/ID [runs/ID ...] --every-step
 """
 
 import json
@@ -18,7 +19,7 @@ import tyro
 
 from synth.cli.run_names import SomeRuns
 from synth.disk.places import expand
-from synth.identity import location
+from synth.identity import location, require
 from synth.metrics import Measurement, Score, to_lines
 from synth.probes.options import Options
 
@@ -279,6 +280,38 @@ class SpeculationProbe(RunProbe):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SharedFutureProbe(RunProbe):
+    """Future: whether states that lead to the same later token look alike."""
+
+    name: ClassVar[str] = "future"
+    counts: ClassVar[tuple[str, ...]] = ("examples",)
+
+    examples: int = 1000
+    """Examples of each test group."""
+    offsets: tuple[int, ...] = (2, 3)
+    """How many tokens on the later token is; at least 2."""
+
+    def check(self) -> None:
+        super().check()
+        later = bool(self.offsets) and min(self.offsets) > 1
+        require(later, "--offsets", "numbers from 2 on", self.offsets)
+
+    def scores(self, run: "Run") -> list[Score]:
+        """For a run on any task."""
+        from synth.probes.shared_future import shared_future_scores
+        from synth.tasks.checks import evaluated
+
+        end_token = run.task.end_token if run.task.verifies else None
+        return [
+            score
+            for chosen in evaluated(run.task, self.examples)
+            for score in shared_future_scores(
+                run.model, chosen, self.offsets, end_token
+            )
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Probe:
     """Measure the papers' explanations and the layer law on a trained model."""
 
@@ -288,6 +321,7 @@ class Probe:
         Annotated[InformationProbe, tyro.conf.subcommand("information")],
         Annotated[InductionProbe, tyro.conf.subcommand("induction")],
         Annotated[SpeculationProbe, tyro.conf.subcommand("speculation")],
+        Annotated[SharedFutureProbe, tyro.conf.subcommand("future")],
     ]
     """Which measurement."""
 

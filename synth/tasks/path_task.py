@@ -1,8 +1,9 @@
 r"""Paths on one fixed graph: rows `s t s a b .. t \n`, scores, verification.
 
-What `graph-paths` and `blocksworld` share. The graph is never shown: a model learns its
-edges, and which nodes lead to which, from the training rows alone. Asked `s t`, it
-decodes greedily until `\n`; any path along true edges from s to t is a right answer.
+What `graph-paths`, `blocksworld` and `navigation` share. The graph is never shown: a model
+learns its edges, and which nodes lead to which, from the training rows alone. Asked
+`s t`, it decodes greedily until `\n`; any path along true edges from s to t is a right
+answer.
 
 ```
 tokens   s  t  s  a  b  t  \n         one token a node, one example a row
@@ -91,7 +92,17 @@ class PathTask(Task):
         self.trained = trained
         self._held_out = held_out
         self._longest = longest
-        self._rows = rows_of(trained, longest + 3)
+        self._rows = self.rows_of(trained)
+
+    def rows_of(self, paths: Paths) -> Rows:
+        r"""One example `s t s a b .. t \n` a row, padded to the longest."""
+        width = self._longest + 3
+        tokens_RT = np.full((len(paths), width), PADDING, np.int32)
+        tokens_RT[:, :2] = paths.pairs_P2 + FIRST_NODE
+        tokens_RT[:, 2 : 2 + paths.nodes_PX.shape[1]] = np.where(
+            paths.nodes_PX == OUTSIDE, PADDING, paths.nodes_PX + FIRST_NODE
+        )
+        return ended_rows(tokens_RT, 2 + paths.lengths_P)
 
     def train_rows(self, data_seed: int, block: int, context: int) -> Rows:
         """Uniform draws, with replacement, from the fixed training rows."""
@@ -122,8 +133,7 @@ class PathTask(Task):
             paths = Paths(self._held_out[split].nodes_PX[:examples])
             pairs = tuple(paths.pairs_P2.T)
             labels = {"degree": degree_NN[pairs], "blind_walk": blind_NN[pairs]}
-            rows = rows_of(paths, self._longest + 3)
-            sets.append(EvaluationSet(split, rows, labels))
+            sets.append(EvaluationSet(split, self.rows_of(paths), labels))
         return sets
 
     def score(self, chosen: EvaluationSet, scores: TokenScores) -> list[Score]:
@@ -173,9 +183,10 @@ class PathTask(Task):
 
     def read_question(self, question: Sequence[int]) -> EvaluationSet:
         """Two nodes: where a path begins, and where it should end."""
-        if len(question) != 2 or min(question) < FIRST_NODE:
+        nodes = range(FIRST_NODE, FIRST_NODE + len(self.edge_NN))
+        if len(question) != 2 or not set(question) <= set(nodes):
             raise ValueError("A question of this task is two nodes: from and to.")
-        tokens_1T = np.zeros((1, self._longest + 3), np.int32)
+        tokens_1T = np.full_like(self._rows.tokens_RT[:1], PADDING)
         tokens_1T[0, :2] = question
         inside_1T = np.ones_like(tokens_1T)
         answer_1T = np.arange(tokens_1T.shape[1])[None] >= 2
@@ -185,27 +196,23 @@ class PathTask(Task):
     def samples(self, seed: int, count: int) -> list[Sample]:
         """Training rows, as the model reads them and as a path."""
         rng = generator(seed, self._kind, "samples")
-        drawn = self.trained.nodes_PX[rng.integers(0, len(self.trained), count)]
-        found = []
-        for nodes in drawn.tolist():
+        chosen = rng.integers(0, len(self.trained), count)
+        rows, found = self._rows[chosen], []
+        for row, nodes in enumerate(self.trained.nodes_PX[chosen].tolist()):
             path = [self.vocabulary[FIRST_NODE + n] for n in nodes if n != OUTSIDE]
-            tokens = [path[0], path[-1], *path, "\\n"]
+            inside = rows.example_RT[row] > 0
+            tokens = [self.vocabulary[i] for i in rows.tokens_RT[row, inside]]
             record = {"tokens": tokens, "path": path, "split": "train"}
-            answer = [False, False] + [True] * (len(path) + 1)
+            answer = rows.answer_RT[row, inside].tolist()
             text = f"{path[0]} to {path[-1]}: {' > '.join(path)}"
             found.append(Sample(record, tokens, answer, text))
         return found
 
 
-def rows_of(paths: Paths, width: int) -> Rows:
-    r"""One example `s t s a b .. t \n` a row, padded to `width`."""
-    lengths_P1 = paths.lengths_P[:, None]
-    tokens_RT = np.full((len(paths), width), PADDING, np.int32)
-    tokens_RT[:, :2] = paths.pairs_P2 + FIRST_NODE
-    tokens_RT[:, 2 : 2 + paths.nodes_PX.shape[1]] = np.where(
-        paths.nodes_PX == OUTSIDE, PADDING, paths.nodes_PX + FIRST_NODE
-    )
-    np.put_along_axis(tokens_RT, 2 + lengths_P1, END, axis=1)
-    inside_RT = np.arange(width) < 3 + lengths_P1
-    answer_RT = inside_RT & (np.arange(width) >= 2)
+def ended_rows(tokens_RT: np.ndarray, lengths_R: np.ndarray) -> Rows:
+    r"""Rows of `lengths_R` tokens and `\n`; all after the question is the answer."""
+    place_T, end_R1 = np.arange(tokens_RT.shape[1]), lengths_R[:, None]
+    np.put_along_axis(tokens_RT, end_R1, END, axis=1)
+    inside_RT = place_T <= end_R1
+    answer_RT = inside_RT & (place_T >= 2)
     return Rows(tokens_RT, inside_RT.astype(np.int32), answer_RT)

@@ -18,6 +18,14 @@ class Paths:
 
     nodes_PX: np.ndarray
 
+    @classmethod
+    def of(cls, paths: Sequence[Sequence[int]]) -> "Paths":
+        """Paths given as lists of nodes."""
+        nodes_PX = np.full((len(paths), max(map(len, paths))), OUTSIDE)
+        for path, row_X in zip(paths, nodes_PX, strict=True):
+            row_X[: len(path)] = path
+        return cls(nodes_PX)
+
     def __len__(self) -> int:
         return len(self.nodes_PX)
 
