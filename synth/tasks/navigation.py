@@ -186,7 +186,7 @@ class NavigationTask(PathTask):
         is_node_RX = (node_RX >= FIRST_NODE) & (node_RX < FIRST_NODE + nodes)
         walk_RX = np.where((step_RX != 0) & is_node_RX, node_RX, PADDING)
         walk_RX = np.where(tokens_RT[:, 2:] == END, END, walk_RX)
-        walk_RX = np.pad(walk_RX, ((0, 0), (0, 1)))
+        walk_RX = np.pad(walk_RX, ((0, 0), (0, 1)), constant_values=END)
         arrived_RX = np.cumsum(walk_RX == tokens_RT[:, 1:2], axis=1) > 0
         walk_RX[:, 1:][arrived_RX[:, :-1]] = END
         return super().failures(np.hstack([tokens_RT[:, [0, 1, 0]], walk_RX]))
