@@ -18,8 +18,7 @@ sampled; pairs are split by a hash of the seed and the pair. Decoding is greedy,
 source says that the model samples, at no stated temperature; an answer of more than
 `longest` nodes is cut and counts as wrong.
 
-`undirected` edges go both ways, as in graph navigation (Erdos-Renyi, probability 0.04,
-arXiv 2604.06155); sampled paths are acyclic.
+`undirected` edges go both ways; sampled paths are acyclic.
 """
 
 from dataclasses import dataclass
