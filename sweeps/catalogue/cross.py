@@ -35,6 +35,7 @@ from synth.tasks.graph_paths import GraphPathsConfig
 from synth.tasks.k_hop import KHopConfig
 from synth.tasks.maze import MazeConfig
 from synth.tasks.mqar import MqarConfig
+from synth.tasks.navigation import NavigationConfig
 from synth.tasks.polynomial import PolynomialConfig
 from synth.tasks.repeats import RepeatsConfig
 from synth.tasks.sat import SatConfig
@@ -156,6 +157,12 @@ def night_settings() -> tuple[CrossSetting, ...]:
             600,
         ),
         CrossSetting(BlocksworldConfig(paths=200), 128, 10, 800),
+        CrossSetting(
+            NavigationConfig(nodes=40, edge_probability=0.08),
+            128,
+            12,
+            800,
+        ),
     )
 
 
