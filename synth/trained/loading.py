@@ -26,8 +26,9 @@ from synth.run.execution import Execution
 from synth.run.finding import find_run
 from synth.run.progress import Progress, Screen, shown_on
 from synth.run.store import RunFolder
+from synth.tasks.stream import RowStream
 from synth.tasks.symbols import Symbols
-from synth.tasks.task import EvaluationSet, Task
+from synth.tasks.task import EvaluationSet, Rows, Task
 from synth.tasks.text.tokenizer import Tokenizer
 from synth.trained.generation import Sampling, Written, answers, questions, write
 from synth.trained.restoring import read_metrics, restore, with_files_at
@@ -163,6 +164,22 @@ class Run:
     def step(self) -> int:
         """The optimiser step of the model's checkpoint."""
         return self._restored[1]
+
+    def batch(self, step: int) -> Rows:
+        """The rows that a step of training was made on, counted from 1.
+
+        They are drawn again from the beginning, so late steps take as long as all data
+        before them. Under other package versions a task may draw other rows.
+
+        Raises `ValueError` for a step that the run does not have.
+        """
+        training = self.config.training
+        require(0 < step <= training.steps, "step", f"1 to {training.steps}", step)
+        seed = self.config.resolved_data_seed
+        stream = RowStream(self.task, seed, training.context)
+        for _ in range(step - 1):
+            stream.take(training.batch_rows)
+        return stream.take(training.batch_rows)
 
     def tokens(self, text: str) -> Tensor:
         """A text as one row of token ids, (1, T).

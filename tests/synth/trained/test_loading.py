@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,6 +23,7 @@ from synth.run import vocabulary_file
 from synth.run.finding import find_run
 from synth.tasks.repeats import RepeatsConfig
 from synth.tasks.running_text import TextConfig
+from synth.tasks.stream import RowStream
 from synth.tasks.symbols import Symbols
 from synth.tasks.text.vocabularies import TokenizerConfig
 from synth.trained.loading import load
@@ -98,6 +101,28 @@ def test_a_run_is_found_by_id_beginning_path_and_pattern(run, tmp_path, monkeypa
     with pytest.raises(ValueError, match="is no run folder"):
         find_run(tmp_path)
     shutil.rmtree("runs/deeper")
+
+
+def test_the_rows_of_a_step_are_drawn_again(tmp_path, monkeypatch):
+    taken, take = [], RowStream.take
+
+    def noted(stream, count):
+        taken.append(take(stream, count))
+        return taken[-1]
+
+    monkeypatch.setattr("synth.pack.RowStream.take", noted)
+    config = replace(tiny_run(2), data_seed=7)
+    found = quietly(config, tmp_path)
+    monkeypatch.undo()
+    steps = config.training.steps
+    assert len(taken) == steps
+    for step in (1, 2, steps):
+        rows, trained = found.batch(step), taken[step - 1]
+        for name in ("tokens_RT", "example_RT", "answer_RT"):
+            assert np.array_equal(getattr(rows, name), getattr(trained, name))
+    for step in (0, -1, steps + 1):
+        with pytest.raises(ValueError, match=f"step must be 1 to {steps}; got {step}"):
+            found.batch(step)
 
 
 def test_metrics_are_a_table_and_a_torn_line_is_left_out(run):
