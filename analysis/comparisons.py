@@ -16,6 +16,7 @@ from scipy import stats
 
 from analysis.arm_names import BASELINE, arms_of
 from analysis.execution_paths import path_difference
+from analysis.modes import lower_group_size
 from analysis.settings import with_setting
 from analysis.statistics import POWER, Interval, t_interval, t_quantile
 
@@ -195,26 +196,28 @@ def pair_arms(
     return empty.with_columns(arm=pl.lit(None, pl.String()))
 
 
-def summarize_pairs(differences: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+def summarize_pairs(
+    differences: pl.DataFrame, by: list[str], span: float = 0.0
+) -> pl.DataFrame:
     """Mean paired difference, interval, p value (plain and Holm) and power, by group.
 
     `resolves_with` is the number of seeds that detect a difference of the observed size
-    with 80 % power.
+    with 80 % power. Given the `span` of the metric, pairs of which a side falls into two
+    groups (`modes.lower_group_size`) have no mean: only a p value, of the sign test.
     """
     rows = []
     for key, group in differences.group_by(by, maintain_order=True):
-        test = Difference.of(group["difference"].to_list())
+        values = group["difference"].to_list()
+        test = Difference.of(values)
         interval = test.interval
-        rows.append(
-            dict(zip(by, key, strict=True))
-            | {
-                "difference": interval.mean,
-                "pairs": interval.count,
-                "p": test.p_value,
-                "resolves_with": seeds_to_resolve(interval.spread, interval.mean),
-            }
-            | interval.bounds
-        )
+        row = dict(zip(by, key, strict=True)) | {"pairs": interval.count}
+        sides = ("first", "second") if span else ()
+        if any(lower_group_size(group[side], span) for side in sides):
+            rows.append(row | {"p": sign_test(values)})
+            continue
+        row |= {"difference": interval.mean, "p": test.p_value} | interval.bounds
+        row["resolves_with"] = seeds_to_resolve(interval.spread, interval.mean)
+        rows.append(row)
     numbers = ("difference", "low", "high", "pairs", "p", "resolves_with")
     kinds = {name: pl.Float64() for name in numbers} | {
         "pairs": pl.Int64(),
@@ -281,9 +284,11 @@ def at_equal_cost(
 
 
 def matched_table(
-    curves: pl.DataFrame, cost: str, baseline: str = BASELINE
+    curves: pl.DataFrame, cost: str, baseline: str = BASELINE, span: float = 0.0
 ) -> pl.DataFrame:
     """Every arm minus `baseline` at equal cost, by setting, size and arm.
+
+    Cells as in `summarize_pairs`, which takes the `span` of the metric.
 
     Each pair is matched at the largest cost that both have reached, independently of
     other arms. `paths` describes differences between the execution paths of the two.
@@ -300,7 +305,7 @@ def matched_table(
             f"No arm shares a setting and a data seed with {baseline!r}. Finished runs "
             f"have the arms {', '.join(arms)}."
         )
-    table = summarize_pairs(pairs, [*by, "arm"])
+    table = summarize_pairs(pairs, [*by, "arm"], span)
     paths = [
         path_difference(
             rows.filter(

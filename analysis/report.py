@@ -81,7 +81,8 @@ def build_page(frame: pl.DataFrame, pictures: bool = True) -> str:
         *map(_render_figure, [one for one in figures if one.name != board.NAME]),
         *(f'<p class="faint">{html.escape(why)}.</p>' for why in left_out),
         '<h2 id="costs">At equal cost</h2>',
-        "<p>Every arm minus n = 1 at one size, paired on data seeds, and the "
+        "<p>Every arm minus n = 1 at one size, paired on data seeds (without a mean, "
+        "and with the sign test, where seeds fall into two groups), and the "
         "tokens until half of the runs had learned an ability, at a fixed level.</p>",
         _render_table(label_settings(equal_cost_table(answers), answers)),
         _render_table(label_settings(events_table(answers), answers)),

@@ -1,6 +1,7 @@
 """Tables for a terminal: plain text in a pipe, ruled on a screen."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.table import Table
 from analysis.arm_names import arm_name, sort_rows
 from analysis.claims import Judgement, exploratory_table
 from analysis.events import event_times
+from analysis.modes import span_of, summarize_seeds
 from analysis.plots.polynomial import polynomial_table
 from analysis.plots.quick import induction_rows
 from analysis.selection import (
@@ -18,7 +20,6 @@ from analysis.selection import (
     select_metric,
     slice_value,
 )
-from analysis.statistics import over_seeds
 from analysis.trajectories import learned_level
 from synth.tasks.choice_points import ROLES
 
@@ -53,8 +54,7 @@ def render_polynomial(frame: pl.DataFrame) -> Table:
     for key, group in rows.group_by(["scale", "arm"], maintain_order=True):
         cells = {row[OPERATIONS]: row for row in group.iter_rows(named=True)}
         shares = [
-            format_share(*(cells[m][name] for name in ("mean", "low", "high")))
-            + ("*" if cells[m]["at_floor"] else "")
+            _format_seeds(cells[m]) + ("*" if cells[m]["at_floor"] else "")
             if m in cells
             else "-"
             for m in operations
@@ -72,6 +72,13 @@ def render_polynomial(frame: pl.DataFrame) -> Table:
         *[format_share(floors.get(m), None, None) for m in operations],
     )
     return table
+
+
+def _format_seeds(row: dict[str, Any]) -> str:
+    """The mean share of a cell with its interval, or the two groups of its seeds."""
+    if row["groups"]:
+        return str(row["groups"])
+    return format_share(row["mean"], row["low"], row["high"])
 
 
 def render_induction(frame: pl.DataFrame) -> Table:
@@ -122,7 +129,7 @@ def render_choices(frame: pl.DataFrame) -> Table:
         pl.col("slice").str.starts_with("horizon=1,"), is_slice_of("horizon", "role")
     )
     rows = rows.with_columns(slice_value("role"))
-    means = over_seeds(rows, ["scale", "arm", "role"])
+    means = summarize_seeds(rows, ["scale", "arm", "role"], span_of(rows))
     names = [role for role in ROLES if role in means["role"]]
     table = Table(
         title="choice points: excess loss of head 1 in nats, mean [95 % t interval]"
@@ -139,7 +146,9 @@ def render_choices(frame: pl.DataFrame) -> Table:
     return table
 
 
-def _format_nats(row: dict[str, float | None]) -> str:
+def _format_nats(row: dict[str, Any]) -> str:
+    if row["groups"]:
+        return str(row["groups"])
     if row["low"] is None:
         return f"{row['mean']:.2f}"
     return f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"

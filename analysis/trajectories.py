@@ -27,7 +27,7 @@ from synth.families.family import members
 from synth.metrics import Better, Metric, metric_of
 
 ABILITIES = ((EXACT_MATCH, IN_DOMAIN), (SECOND_TOKEN, NAMES_SUITE))
-"""Metric and suite of the abilities whose growth the suite is about."""
+"""Metric and suite of the abilities, all shares, whose growth the suite is about."""
 
 
 def declared(rows: pl.DataFrame, metric: str) -> Metric | None:
@@ -103,14 +103,16 @@ def equal_cost_table(frame: pl.DataFrame) -> pl.DataFrame:
     """Every arm minus n = 1 at equal tokens and executed FLOP, of each ability.
 
     Equal size holds throughout; `equal` names what else is equal. Costs that are not
-    known of both sides have no row. Empty when nothing can be compared.
+    known of both sides have no row, and seeds in two groups no mean. Empty when nothing
+    can be compared.
     """
     parts = []
     for metric, suite in ABILITIES:
         rows = curve_rows(frame, metric, suite)
+        span = 1.0 - floor_of(frame, metric, suite)
         for cost in COSTS if rows.height else ():
             try:
-                table = matched_table(rows, cost)
+                table = matched_table(rows, cost, span=span)
             except ValueError:  # no two arms share a setting and a data seed
                 continue
             named = pl.lit(metric).alias("metric"), pl.lit(cost).alias("equal")

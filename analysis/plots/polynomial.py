@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.arm_names import arms_of, sort_rows
+from analysis.modes import summarize_seeds
 from analysis.plots import series, style
 from analysis.selection import (
     EXACT_MATCH,
@@ -20,10 +21,12 @@ from analysis.selection import (
     slice_value,
 )
 from analysis.settings import check_one_setting
-from analysis.statistics import NORMAL, binomial_error, over_seeds
+from analysis.statistics import NORMAL, binomial_error
 
 DODGE = 0.36
 """The width over which arms are spread at one number of operations."""
+SPAN = 1.0
+"""The range of exact match, which is a share."""
 
 
 def accuracy_by_operations(frame: pl.DataFrame) -> pl.DataFrame:
@@ -45,6 +48,7 @@ def accuracy_by_operations(frame: pl.DataFrame) -> pl.DataFrame:
 def polynomial_table(frame: pl.DataFrame) -> pl.DataFrame:
     """Mean exact match with its interval, per size, arm and number of operations.
 
+    Cells whose seeds fall into two groups have no mean (`modes.summarize_seeds`).
     `floor_high` is the score that guessing exceeds in 2.5 % of test sets of that many
     problems (binomial). `at_floor` says that the mean does not exceed it, so that the
     cell is no evidence of any ability.
@@ -59,9 +63,8 @@ def polynomial_table(frame: pl.DataFrame) -> pl.DataFrame:
     rows = accuracy_by_operations(frame)
     by = ["parameters", "scale", "arm", OPERATIONS]
     floors = rows.group_by(by).agg(pl.col("guess_floor").mean(), pl.col("count").min())
-    table = sort_rows(
-        over_seeds(rows, by, share=True).join(floors, on=by, how="left"), *by
-    )
+    means = summarize_seeds(rows, by, SPAN, share=True)
+    table = sort_rows(means.join(floors, on=by, how="left"), *by)
     high = [
         None if floor is None else floor + NORMAL * binomial_error(floor, count)
         for floor, count in table.select("guess_floor", "count").iter_rows()
@@ -74,8 +77,9 @@ def polynomial_table(frame: pl.DataFrame) -> pl.DataFrame:
 def polynomial_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     """Draw exact match against m: a panel for each size, a colour for each arm.
 
-    A dot is a seed. Means that may be guessing (`at_floor`) are hollow; the band above
-    the floor reaches up to `floor_high`. Returns the figure and the plotted table.
+    A dot is a seed, a ring one of a cell in two groups, which has no mean. Means that may
+    be guessing (`at_floor`) are hollow; the band above the floor reaches up to
+    `floor_high`. Returns the figure and the plotted table.
     """
     rows = accuracy_by_operations(frame)
     if rows.is_empty():
@@ -93,7 +97,7 @@ def polynomial_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
         grid[0][0].set_ylabel("exact match (greedy)")
         style.label_x(figure, "operations in the expression, m")
         bands = [series.noise_key()] * noise
-        style.legend_below(figure, [*legend_keys(arms_of(rows)), *bands])
+        style.legend_below(figure, [*legend_keys(arms_of(rows), table), *bands])
     return figure, table
 
 
@@ -102,39 +106,20 @@ def draw_panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> bool:
 
     Returns whether there is a band of `series.draw_noise`.
     """
-    arms = arms_of(rows)
     last = rows["max_operations"].max()
     most = rows[OPERATIONS].max()
     assert isinstance(last, int)
     assert isinstance(most, int)
-    shifts = style.spread_positions(len(arms), DODGE)
-    for arm, shift in zip(arms, shifts, strict=True):
-        color, marker = style.color_of(arm), style.marker_of(arm)
-        seeds = rows.filter(pl.col("arm") == arm)
-        axes.scatter(
-            seeds[OPERATIONS].to_numpy() + shift,
-            seeds["value"].to_numpy(),
-            s=9,
-            color=color,
-            alpha=0.45,
-            linewidths=0,
-            zorder=3,
-        )
-        means = table.filter(pl.col("arm") == arm)
-        x = means[OPERATIONS].to_numpy() + shift
-        axes.plot(x, means["mean"], color=color, zorder=3)
-        axes.vlines(x, means["low"], means["high"], color=color, lw=0.8, zorder=2)
-        for guessing, fill, edge in ((False, color, "white"), (True, "white", color)):
-            is_drawn = (means["at_floor"].fill_null(False) == guessing).to_numpy()
-            points, values = x[is_drawn], means["mean"].to_numpy()[is_drawn]
-            mark: dict[str, Any] = {
-                "marker": marker,
-                "mfc": fill,
-                "mec": edge,
-                "mew": 0.8,
-                "ls": "",
-            }
-            axes.plot(points, values, zorder=4, **mark)
+    looks = series.looks_of(rows, "arm")
+    shifts = style.spread_positions(len(looks), DODGE).tolist()
+    shift = pl.col("arm").replace_strict(list(looks), shifts)
+    place = (pl.col(OPERATIONS) + shift).alias("place")
+    seeds, means = rows.with_columns(place), table.with_columns(place)
+    series.draw_levels(axes, seeds, means, "arm", looks, "-")
+    for row in means.filter("at_floor").iter_rows(named=True):
+        color, marker = looks[row["arm"]]
+        hollow: dict[str, Any] = {"marker": marker, "mfc": "white", "mec": color}
+        axes.plot(row["place"], row["mean"], mew=0.8, zorder=5, **hollow)
     _draw_floor(axes, table)
     if most > last:
         axes.axvspan(last + 0.5, most + 0.5, color="#f3f3f3", zorder=0, lw=0)
@@ -146,10 +131,8 @@ def draw_panel(axes: Axes, rows: pl.DataFrame, table: pl.DataFrame) -> bool:
     axes.set_xticks(range(1, most + 1))
     axes.set_xlim(0.5, most + 0.5)
     axes.set_ylim(*series.SHARE_LIMITS)
-    axes.grid(visible=False, axis="x")
-    return series.draw_noise(
-        axes, rows.with_columns(place=OPERATIONS), span=1.0, share=True
-    )
+    centred = rows.with_columns(place=OPERATIONS)
+    return series.draw_noise(axes, centred, SPAN, share=True)
 
 
 def _draw_floor(axes: Axes, table: pl.DataFrame) -> None:
@@ -164,12 +147,12 @@ def _draw_floor(axes: Axes, table: pl.DataFrame) -> None:
     )
 
 
-def legend_keys(arms: list[str]) -> list[Line2D]:
-    """Legend entries of `draw_panel`; the last is that of the floor."""
+def legend_keys(arms: list[str], table: pl.DataFrame) -> list[Line2D]:
+    """Legend entries of `draw_panel`, of what `table` has; the last is the floor's."""
     faint, floor = style.FAINT, "guess floor, and its sampling error"
     hollow: dict[str, Any] = {"color": faint, "marker": "o", "mfc": "white", "ls": ""}
     return [
-        *series.series_keys(arms),
+        *series.series_keys(arms, table=table),
         Line2D([], [], label="may be guessing", **hollow),
         Line2D([], [], color=faint, ls=(0, (1, 1.2)), lw=1.2, label=floor),
     ]

@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 
 from analysis.arm_names import arms_of
 from analysis.events import event_times
+from analysis.modes import span_of, summarize_seeds
 from analysis.plots import polynomial, style
 from analysis.plots.curves import draw_curves
 from analysis.selection import CHOICE, EXACT_MATCH, OPERATIONS, by_scale, select_metric
-from analysis.statistics import over_seeds
 from analysis.trajectories import curve_rows, learned_level
 
 Panel = tuple[str, Callable[[Axes], None]]
@@ -26,7 +26,8 @@ def quick_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     """Draw three panels in a row; returns the figure and the plotted table.
 
     Columns of the table: `panel`, `scale`, `arm`, `x` (operations, or training tokens),
-    mean, interval, number of seeds, and `reference`, the dotted line of the panel.
+    mean, interval, number of seeds, their two `groups` where there is no mean, and
+    `reference`, the dotted line of the panel.
 
     Raises
     ------
@@ -105,6 +106,7 @@ def _polynomial(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
         "low",
         "high",
         "seeds",
+        "groups",
         pl.col("guess_floor").alias("reference"),
     )
     return panels, plotted
@@ -146,7 +148,8 @@ def _summarize_curves(
     rows: pl.DataFrame, panel: str, reference: float, share: bool
 ) -> pl.DataFrame:
     """Means over seeds at every evaluation, in the columns of the whole table."""
-    table = over_seeds(rows, ["scale", "arm", "tokens"], share)
+    span = span_of(rows.filter(pl.col("step") > 0))  # as in `draw_curves`
+    table = summarize_seeds(rows, ["scale", "arm", "tokens"], span, share)
     return table.select(
         pl.lit(panel).alias("panel"),
         "scale",
@@ -156,12 +159,13 @@ def _summarize_curves(
         "low",
         "high",
         "seeds",
+        "groups",
         pl.lit(reference).alias("reference"),
     )
 
 
 def _keys(arms: list[str], table: pl.DataFrame) -> list[Line2D]:
-    keys = polynomial.legend_keys(arms)
+    keys = polynomial.legend_keys(arms, table)
     floor = keys[-1]
     if "induction" in table["panel"]:
         tick = Line2D([], [], color=style.FAINT, marker="|", ms=6, ls="")

@@ -20,6 +20,7 @@ from analysis.plots.curves import CurveStyle, cost_figure, curve_keys, draw_curv
 from analysis.plots.gallery import annotate, draw_settings
 from analysis.plots.polynomial import polynomial_figure, polynomial_table
 from analysis.settings import Setting
+from analysis.tables import render_polynomial
 from synth.metrics import Measurement, to_lines
 from tests.analysis.conftest import (
     polynomial_rows,
@@ -48,6 +49,30 @@ def test_polynomial_table_golden(tmp_path):
     ), "t of 0.1 and 0.3 on the logit scale"
     assert table["seeds"].unique().to_list() == [2]
     assert table["guess_floor"].to_list() == pytest.approx([0.02] * 8)
+
+
+def test_polynomials_have_no_mean_of_two_groups_of_seeds(tmp_path):
+    for horizon, ends in ((1, (0.4, 0.5, 0.45, 0.5)), (2, (0.05, 0.6, 0.65, 0.7))):
+        for seed, end in enumerate(ends):
+            config = polynomial_run(horizon, seed)
+            rows = polynomial_rows(config, lambda m, step, v=end: v if m < 3 else 0.02)
+            write_run(tmp_path, config, rows)
+    frame = collect(tmp_path).frame
+    figure, table = polynomial_figure(frame)
+    stuck = table.filter(pl.col("arm") == "n2", pl.col("operations") < 3)
+    assert stuck["groups"].to_list() == ["1 low, 3 high"] * 2
+    assert (
+        stuck.select("mean", "low", "high", "at_floor").null_count().row(0) == (2,) * 4
+    )
+    others = table.filter(pl.col("groups").is_null())
+    assert others.height == 6
+    assert others["mean"].null_count() == 0
+    assert others.filter("at_floor").height == 4
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "seeds in two groups: no mean" in labels
+    cells = [list(column.cells) for column in render_polynomial(frame).columns]
+    assert cells[3][1] == "1 low, 3 high"
+    assert cells[3][0].startswith("46.2 [")
 
 
 def test_unfinished_runs_are_not_plotted(sweep):

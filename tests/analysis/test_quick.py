@@ -1,5 +1,7 @@
 """`make quick`: one figure and three tables from three sweeps, whichever are there."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
@@ -91,6 +93,9 @@ def test_a_panel_a_sweep_with_what_they_show(runs):
     assert induction["mean"].to_list() == pytest.approx([0.1, 0.1, 0.9, 0.9, 0.9])
     assert induction["reference"].unique().to_list() == pytest.approx([PERIODS])
     assert induction["seeds"].unique().to_list() == [5]
+    late = table.filter(panel="induction", arm="n2").sort("x")
+    assert late["groups"].to_list() == [None] * 3 + ["1 low, 4 high"] * 2
+    assert late["mean"].is_null().to_list() == [False] * 3 + [True] * 2
     excess = table.filter(panel="choice excess loss", arm="n4").sort("x")
     assert excess["mean"].to_list()[-1] == pytest.approx(0.26)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -121,6 +126,21 @@ def test_choices_table_has_means_over_seeds(runs):
     first, second = printed(table)
     assert first[1:4] == ["n = 1", "3", "0.00 [0.00, 0.00]"]
     assert second[4].startswith("0.26 [0.24, ")
+
+
+def test_choices_table_has_no_mean_of_two_groups(tmp_path):
+    for config in choices("quick"):
+        for seed in range(4):
+            own = replace(config, seed=seed)
+            nats = 0.05 if seed and config.objective.horizon == 4 else 1.0
+            part, step = "horizon=1,role=choice", config.training.steps
+            at = (own.run_id, step, step * config.training.tokens_per_step)
+            rows = [Measurement(*at, "test", "excess_loss", part, nats, 500)]
+            if not (tmp_path / own.run_id).exists():
+                write_run(tmp_path, own, rows)
+    first, second = printed(render_choices(collect(tmp_path).frame))
+    assert first[3] == "1.00 [1.00, 1.00]"
+    assert second[3] == "3 low, 1 high"
 
 
 def test_floors_belong_to_their_evaluation(runs):

@@ -25,6 +25,21 @@ def test_equal_cost_has_every_known_cost(results):
     assert tokens["difference"].to_list() == pytest.approx([0.2] * 4, abs=0.02)
 
 
+def test_two_groups_of_seeds_have_no_mean_at_equal_cost(tmp_path):
+    for horizon, tops in ((1, [0.8] * 5), (2, [0.9, 0.9, 0.9, 0.02, 0.02])):
+        for seed, top in enumerate(tops):
+            end, config = top + 0.01 * seed, polynomial_run(horizon, seed)
+            rows = polynomial_rows(config, lambda m, step, v=end: v * step / 100)
+            write_run(tmp_path, config, rows)
+    table = equal_cost_table(collect(tmp_path).frame)
+    (tokens,) = table.filter(equal="tokens").iter_rows(named=True)
+    assert tokens["pairs"] == 5
+    assert [tokens[name] for name in ("difference", "low", "high")] == [None] * 3
+    assert tokens["resolves_with"] is None
+    # Three seeds up, two down: 1 under the sign test.
+    assert table["p_holm"].unique().to_list() == [1.0]
+
+
 def test_runs_that_never_learned_it_are_counted(tmp_path):
     for seed, top in ((0, 0.8), (1, 0.8), (2, 0.02)):
         config = polynomial_run(seed=seed)
