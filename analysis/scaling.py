@@ -15,9 +15,12 @@ import polars as pl
 from scipy import optimize
 
 from analysis.comparisons import with_costs
+from analysis.modes import lower_group_size, span_of
 from analysis.selection import at_end
 from analysis.settings import name_settings, setting_labels, with_setting
 from analysis.statistics import NORMAL, t_quantile
+from synth.command_words import as_typed
+from synth.scales import format_count
 
 VARIABLES = ("parameters", "tokens", "flops")
 """What x can be."""
@@ -100,10 +103,10 @@ def fit_power_law(
     rng = np.random.default_rng([0, len(x)])
     drawn = []
     for _ in range(draws):
-        shifts = [np.mean(rng.choice(v, len(v))) - np.mean(v) for v in values_XS]
-        resampled = means + wider * np.array(shifts)
-        if (resampled > 0).all():
-            drawn.append(_fit(x, resampled, with_offset, start=best))
+        drawn_means = np.array([np.mean(rng.choice(v, len(v))) for v in values_XS])
+        # Relative shifts, since the fit is to logarithms and needs positive values.
+        resampled = means * np.exp(wider * (drawn_means / means - 1))
+        drawn.append(_fit(x, resampled, with_offset, start=best))
     bounds = np.quantile(np.array(drawn), [0.025, 0.975], axis=0)
     law = power_law(x, *best)
     return PowerLaw(
@@ -197,6 +200,7 @@ def scaling_table(
     rows = at_end(with_costs(rows)).drop_nulls([axis, "value"])
     if rows.is_empty():
         raise ValueError(f"No finished run has both a value and its {axis}.")
+    span = span_of(rows)
     if ceiling is not None:
         rows = rows.with_columns(value=ceiling - pl.col("value"))
     varied = {
@@ -217,6 +221,7 @@ def scaling_table(
                     f"Models of several shapes have equal {axis}, and no law averages over "
                     "shapes. Choose one at each: --where scale=..."
                 )
+            _refuse_groups(sizes, axis, span)
             law = fit_power_law(
                 sizes[axis].to_list(), sizes["value"].to_list(), with_offset
             )
@@ -235,6 +240,17 @@ def scaling_table(
         raise ValueError(" ".join(reasons))
     table = pl.DataFrame(laws, schema=schema, orient="row")
     return name_settings(table, labels), reasons
+
+
+def _refuse_groups(sizes: pl.DataFrame, axis: str, span: float) -> None:
+    """Refuse sizes whose seeds fall into two groups, which have no mean to fit."""
+    for x, values in sizes.select(axis, "value").iter_rows():
+        if lower_group_size(values, span) is not None:
+            raise ValueError(
+                f"Seeds at {format_count(int(x))} {axis} fall into two groups, whose mean "
+                "describes neither. Leave them out with --where, or count them: "
+                f"`{as_typed('analysis events')}`."
+            )
 
 
 _KEY = ("task", "setting", "arm")

@@ -43,6 +43,38 @@ def test_a_law_without_offset_is_the_line_in_logarithms():
     assert found.offset == 0
 
 
+def test_no_draw_of_the_bootstrap_is_left_out():
+    """Draws below zero were; what was left had too short an interval, or was nothing."""
+    exact = power_law(SIZES, offset=0.0, factor=3.0, exponent=0.1)
+    found = fit_power_law(
+        SIZES, [value * np.array([0.5, 1.5]) for value in exact], False, draws=20
+    )
+    assert len(found.draws_B) == 20
+    assert found.exponent_low < 0.1 < found.exponent_high
+    most_at_ceiling = [value * np.array([0, 0, 0, 0, 5.0]) for value in exact]
+    assert len(fit_power_law(SIZES, most_at_ceiling, False, draws=20).draws_B) == 20
+
+
+def test_seeds_in_two_groups_have_no_law(tmp_path):
+    for scale in ("10k", "30k", "100k", "300k", "1M"):
+        for horizon in (1, 2):
+            for seed in range(4):
+                config = polynomial_run(horizon, seed, scale)
+                stuck = horizon == 2 and scale == "30k" and seed == 0
+                end = 0.02 if stuck else 0.9 + 0.01 * seed
+                write_run(
+                    tmp_path,
+                    config,
+                    polynomial_rows(config, lambda m, step, v=end: v, (100,)),
+                )
+    rows = curve_rows(collect(tmp_path).frame, "exact_match", "in_domain")
+    table, refused = scaling_table(rows, with_offset=False, ceiling=1.0)
+    assert table["arm"].to_list() == ["n1"]
+    (reason,) = refused
+    assert "n2: Seeds at 3" in reason
+    assert "parameters fall into two groups" in reason
+
+
 def test_what_cannot_be_fitted_is_refused():
     values = measured(0.01, offset=0.5, factor=40.0, exponent=0.3)
     for sizes, some, word in (
