@@ -79,3 +79,11 @@ def test_losses_and_gradients_equal_one_graph(scored):
 def test_arms_name_what_differs():
     assert BagOfWordsConfig().arm == "bag"
     assert BagOfWordsConfig(window=8, weight=2).arm == "bag8_w2"
+
+
+@pytest.mark.parametrize("window", [1, -1])
+def test_a_window_without_a_token_after_the_next_is_refused(window):
+    with pytest.raises(
+        ValueError, match="window must be at least 2, or 0 for the whole"
+    ):
+        BagOfWordsConfig(window=window)

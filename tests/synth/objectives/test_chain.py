@@ -98,6 +98,20 @@ def test_shared_modules_are_one_set_of_weights_that_runs_often():
         assert describe_model(config, objective, VOCAB, 64)["parameters"] == real
 
 
+@pytest.mark.parametrize(
+    ("fields", "layers"),
+    [
+        ({}, 7),  # a module is 7/6 of a layer
+        ({"depth": 2}, 6),  # 14/6
+        ({"depth": 4}, 3),  # 28/6
+        ({"depth": 4, "modules": "shared"}, 7),
+        ({"depth": 4, "budget": "added"}, 8),
+    ],
+)
+def test_layers_that_are_left_to_a_trunk_of_eight(fields, layers):
+    assert ChainConfig(**fields).trunk_layers(8) == layers
+
+
 def test_moved_modules_keep_the_size_to_half_a_layer():
     config = ModelConfig(scale="d128-L8-h4")
     shape = config.shape

@@ -114,3 +114,11 @@ def test_arms_name_what_differs():
     assert NextLatentConfig().arm == "latent1"
     both = NextLatentConfig(depth=2, latent_weight=0.5, distribution_weight=0)
     assert both.arm == "latent2_s0.5_d0"
+
+
+def test_one_of_the_two_terms_may_be_left_out_but_not_both():
+    NextLatentConfig(latent_weight=0)
+    with pytest.raises(
+        ValueError, match="distribution_weight must be at least 0, and ab"
+    ):
+        NextLatentConfig(latent_weight=0, distribution_weight=0)

@@ -13,6 +13,7 @@ from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
 from synth.objectives.batch.targets import make_targets
 from synth.objectives.chain import ChainConfig
+from synth.objectives.joint import JointConfig
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.transfer import TransferConfig
 from tests.synth.fast.test_native import needs_compiler
@@ -124,6 +125,21 @@ def test_the_rest_shares_one_weight():
     )
     assert ChainConfig(depth=3).base_weights(4) == (1, 0.3 / 3, 0.3 / 3, 0.3 / 3)
     assert TransferConfig(horizon=3).base_weights(3) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        MultiTokenConfig(horizon=3, head_weights=WEIGHTS),
+        ChainConfig(depth=2, head_weights=WEIGHTS),
+        JointConfig(depth=2, head_weights=WEIGHTS),
+        TransferConfig(horizon=3, head_weights=WEIGHTS),
+    ],
+    ids=lambda one: one.kind,
+)
+def test_weights_of_heads_go_by_how_far_ahead_they_predict(objective):
+    found = [(head.offset, head.weight) for head in objective.heads()]
+    assert found == [(1, 1.5), (2, 0.0), (3, 0.25)]
 
 
 def test_a_leap_predicts_every_k_th_token():
