@@ -8,6 +8,7 @@ import pytest
 from synth.families import family
 from synth.identity import identity
 from synth.objectives.declarations import Head
+from synth.objectives.multi_token import MultiTokenConfig
 from synth.objectives.objective import ObjectiveConfig
 from tests.conftest import tiny_run
 
@@ -83,6 +84,28 @@ def test_an_arm_that_names_no_folder_is_refused(build, word):
     with pytest.raises(ValueError, match=r"Listed\.arm must be a word .*; got"):
         build((NEXT,), word=word)
     assert build((NEXT,), word="far3_w0.5").run_id.startswith("polynomial-far3_w0.5-")
+
+
+@pytest.mark.parametrize(
+    ("layout", "parts"),
+    [
+        ("parallel", [(None, 1, 0), (None, 1, 0), (None, 1, 0)]),
+        ("causal", [(None, 1, 0), (1, 1, 0), (2, 1, 0)]),
+        ("anticausal", [(2, 1, 0), (3, 1, 0), (None, 1, 0)]),
+        ("linear", [(None, 0, 0), (None, 0, 1), (None, 0, 1)]),
+        ("same", [(None, 1, 0), (1, 0, 0), (1, 0, 0)]),
+    ],
+)
+def test_parents_layers_and_maps_of_three_heads(layout, parts):
+    heads = MultiTokenConfig(horizon=3, layout=layout).heads()
+    assert [(head.parent, head.layers, head.maps) for head in heads] == parts
+
+
+def test_the_last_target_is_at_most_256_tokens_ahead():
+    heads = MultiTokenConfig(horizon=86, stride=3).heads()
+    assert heads[-1].offset == 256
+    with pytest.raises(ValueError, match="stride must be at least 1, and the last tar"):
+        MultiTokenConfig(horizon=87, stride=3)
 
 
 def test_heads_in_order_are_taken(build):

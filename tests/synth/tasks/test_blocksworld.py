@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from synth.tasks.blocksworld import LENGTHS, BlocksworldConfig, transitions
+from synth.tasks.blocksworld import BlocksworldConfig, transitions
 
 STATES, EDGE_NN = transitions("ABCD")
 
@@ -67,7 +67,7 @@ def test_moves_by_hand(state, after):
 
 def test_training_paths_are_all_edges_and_as_many_of_each_length(task):
     lengths = task.trained.lengths_P - 1
-    assert np.bincount(lengths).tolist() == [0, 240, *[100] * len(LENGTHS)]
+    assert np.bincount(lengths).tolist() == [0, 240, *[100] * 5]
     for path in task.trained.nodes_PX:
         nodes = path[path >= 0].tolist()
         assert len(set(nodes)) == len(nodes)
@@ -88,6 +88,11 @@ def test_pairs_that_are_asked_for_are_no_ends_of_training_paths(task):
 def test_another_seed_draws_other_paths(task):
     other = BlocksworldConfig(paths=100, path_seed=1).build()
     assert not np.array_equal(task.trained.nodes_PX, other.trained.nodes_PX)
+    asked, elsewhere = (
+        set(map(tuple, one._held_out["test"].pairs_P2.tolist()))
+        for one in (task, other)
+    )
+    assert len(asked & elsewhere) < 0.6 * len(asked)  # half of the pairs are held out
     with pytest.raises(ValueError, match="paths"):
         BlocksworldConfig(paths=0)
 

@@ -42,6 +42,18 @@ def test_layout_is_as_drawn():
     assert kinds == "SccffffD===~ccffffD~ccffffD~"
 
 
+def test_labels_are_those_of_the_layout():
+    """> a b 1 C k k v  a b 1 C v: two sections, the choices at 4 and 11."""
+    task = ChoicePointsConfig(stretch=1, consequences=(2, 0), branches=16).build()
+    labels = task.labels(np.zeros((2, task.length), np.int32))
+    for row in range(2):
+        assert labels["kind"][row].tolist() == [0, 2, 2, 1, 3, 4, 4, 5, 2, 2, 1, 3, 5]
+        governor = [-1] * 4 + [4] * 3 + [-1] * 4 + [11, -1]
+        assert labels["governor"][row].tolist() == governor
+        consequence = [-1] * 4 + [2] * 3 + [-1] * 4 + [0, -1]
+        assert labels["consequence"][row].tolist() == consequence
+
+
 def test_every_example_follows_its_choices(task, test_set):
     b = SMALL.branches
     right = total = 0
@@ -197,6 +209,7 @@ def test_score_of_the_exact_predictor_has_no_excess(task, test_set):
 def test_impossible_configurations_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         ChoicePointsConfig(**fields)
+    ChoicePointsConfig(branches=2, consequences=(1,) * 4, variations=2)  # 2^16
 
 
 def test_samples_say_role_and_exact_probability():

@@ -78,6 +78,21 @@ def test_random_play_ends_on_the_target_as_often_as_the_floor_says():
     assert score == {"verified": 1, "legal": 1}
 
 
+def test_games_are_played_as_the_floor_says():
+    """Ends of 2, 3 and 6, given in any order: within four standard errors."""
+    task = CountdownConfig(numbers=3, largest_given=8).build()
+    tokens, problems = task.draw(np.random.default_rng(0), 300_000)
+    here = (problems[:, :3] == (2, 3, 6)).all(1)
+    assert here.sum() > 3000
+    for target, count in enumerate(np.bincount(problems[here, 3])):
+        share = float(chance([2, 3, 6], target, 200))
+        error = (share * (1 - share) / here.sum()) ** 0.5
+        assert abs(count / here.sum() - share) <= 4 * error
+    firsts = [tuple(sorted(row)) for row in tokens[here][:, [5, 7]].tolist()]
+    shares = np.unique(firsts, axis=0, return_counts=True)[1] / here.sum()
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.04)
+
+
 GAME = "3 4 5 17 | "
 JUDGED = {
     "4 * 5 = 20 , 20 - 3 = 17": (True, True),
@@ -91,6 +106,7 @@ JUDGED = {
     "5 / 4 = 1 , 1 + 3 = 4": (False, False),  # not whole
     "4 * 5 = 20 - 20 - 3 = 17": (False, False),  # no comma
     "4 = 5 = 20 , 20 - 3 = 17": (False, False),  # no operator
+    "4 = 5 = 9 , 9 + 3 = 12": (False, False),  # nor is one guessed
     "4 * 5 , 20 , 20 - 3 = 17": (False, False),  # no equals sign
     "4 * = = 20 , 20 - 3 = 17": (False, False),  # no number
 }

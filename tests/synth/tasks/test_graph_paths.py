@@ -130,6 +130,32 @@ def test_a_graph_without_pairs_to_ask_for_is_refused():
         GraphPathsConfig(nodes=8, edge_probability=0.01, longest=4).build()
 
 
+def test_pairs_too_few_to_validate_are_refused():
+    with pytest.raises(ValueError, match="has too few pairs"):
+        GraphPathsConfig(
+            nodes=8, longest=4, edge_probability=0.3, trained_pairs=0.6, graph_seed=3
+        ).build()
+
+
+def test_pairs_further_apart_than_a_path_may_be_are_neither_trained_nor_asked_for():
+    task = GraphPathsConfig(nodes=40, longest=3).build()
+    one, two = task.edge_NN, task.edge_NN.astype(int) @ task.edge_NN > 0
+    shown = [task.trained, *task._held_out.values()]
+    for paths in shown:
+        assert (paths.lengths_P <= 3).all()
+    pairs = np.concatenate([paths.pairs_P2 for paths in shown])
+    assert (one | two)[tuple(pairs.T)].all()
+
+
+def test_another_seed_trains_other_pairs():
+    trained = []
+    for seed in (0, 1):
+        task = GraphPathsConfig(nodes=40, edge_probability=0.5, graph_seed=seed).build()
+        pairs = task.trained.pairs_P2[task.edge_NN.sum() :]
+        trained.append(set(map(tuple, pairs.tolist())))
+    assert len(trained[0] & trained[1]) < 0.3 * len(trained[0])  # by chance 0.1
+
+
 def test_a_context_that_holds_no_row_is_refused(task):
     with pytest.raises(ValueError, match=r"got context 14. Use 15"):
         task.train_rows(0, 0, 14)
