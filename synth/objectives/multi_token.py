@@ -127,7 +127,7 @@ class MultiTokenConfig(WeightedHeadsConfig):
 
     def shallower(self, layers: int) -> list[str]:
         """The longest horizon that fits, or heads on top."""
-        if self.budget == "added" or self.layout == "same" or layers < 2:
+        if layers < 2:
             return []
         fewer = (
             replace(self, horizon=n, head_weights=())

@@ -257,6 +257,52 @@ def test_runs_that_chose_a_rate_are_not_on_the_board(tmp_path):
     assert entry_of(trials, "1-token").value is None
 
 
+@pytest.mark.parametrize(("seeds", "verdict"), [(1, "not run"), (2, "undecided")])
+def test_one_pair_is_no_difference(tmp_path, seeds, verdict):
+    runs = [(MultiTokenConfig(), [0.60, 0.62]), (INJECTED, [0.67, 0.70])]
+    frame = collected(tmp_path, [(arm, shares[:seeds]) for arm, shares in runs])
+    entry = entry_of(frame, "2-token, injection, 1-layer")
+    assert (entry.pairs, entry.verdict) == (seeds, verdict)
+    assert (entry.difference is None) == (seeds == 1)
+
+
+def test_only_the_runs_and_numbers_that_a_table_is_about_count(tmp_path):
+    base, more = (
+        [0.60, 0.62, 0.58, 0.61, 0.59, 0.63],
+        [0.67, 0.70, 0.65, 0.68, 0.66, 0.7],
+    )
+    frame = collected(tmp_path / "own", [(MultiTokenConfig(), base), (INJECTED, more)])
+    alone = entry_of(frame, "2-token, injection, 1-layer")
+    assert alone.verdict == "replicates"
+    linear = MultiTokenConfig(horizon=3, layout="linear", budget="added")
+    untuned = collected(tmp_path / "other", [(linear, [0.5] * 6)])
+    smaller = frame.with_columns(
+        pl.col("config").str.replace('"nodes": ?100', '"nodes": 50'),
+        run_id=pl.col("run_id") + "-other",
+    )
+    assert smaller["config"].n_unique() == 12
+    assert not smaller["config"].str.contains('"nodes": ?100').any()
+    for others in (
+        untuned.with_columns(sweep=pl.lit("made-up")),
+        smaller.with_columns(value=pl.lit(0.0)),
+        frame.with_columns(suite=pl.lit("validation"), value=pl.lit(0.0)),
+        frame.with_columns(metric=pl.lit("blind_walk"), value=pl.lit(0.0)),
+        frame.with_columns(step=pl.lit(5), value=pl.lit(0.0)),
+        frame.with_columns(value=pl.lit(None, pl.Float64)),
+    ):
+        whole = pl.concat([frame, others.cast(frame.schema)])
+        assert entry_of(whole, "2-token, injection, 1-layer") == alone
+
+
+def test_runs_that_share_a_data_seed_are_one_pair(tmp_path):
+    base, more = [0.60, 0.62, 0.58, 0.61], [0.67, 0.71, 0.65, 0.63]
+    frame = collected(tmp_path, [(MultiTokenConfig(), base), (INJECTED, more)])
+    frame = frame.with_columns(pl.col("data_seed") // 2)
+    entry = entry_of(frame, "2-token, injection, 1-layer")
+    assert entry.pairs == 2
+    assert entry.difference == pytest.approx(((0.69 - 0.61) + (0.64 - 0.595)) / 2)
+
+
 def test_words_and_meanings_are_those_of_the_readme():
     readme = (Path(analysis.__file__).parent / "README.md").read_text()
     for word in MEANINGS:

@@ -66,6 +66,10 @@ def test_kaplan_meier_by_hand():
     inside = curve.drop_nulls()
     assert (inside["low"] < inside["share"]).all()
     assert (inside["share"] < inside["high"]).all()
+    every = kaplan_meier(Times((1, 2), (True, True)))
+    assert every["share"].to_list() == [0, 0.5, 1]
+    assert every["high"].is_null().to_list() == [True, False, True]
+    assert median_tokens(Times((1, 2, 3, 4), (True, True, False, False))) == 2
     nothing = kaplan_meier(Times((5, 5), (False, False)))
     assert nothing["share"].to_list() == [0, 0]
     assert nothing["low"].null_count() == 2
@@ -83,6 +87,9 @@ def test_log_rank_by_hand_and_as_scipy():
     # Two of the 20 arrangements of six runs set them as far apart.
     assert found.p_value == pytest.approx(2 / 20)
     assert log_rank([(EARLY, LATE)]).z == pytest.approx(-found.z)
+    # Who is censored when another has the event was still at risk, and had none.
+    tied = log_rank([(Times((3,), (False,)), Times((3,), (True,)))])
+    assert tied.z == pytest.approx(0.5 / math.sqrt(0.25))
     never = Times((9, 9), (False, False))
     none = log_rank([(never, never)])
     assert (none.z, none.p_value) == (0.0, 1.0)
@@ -130,6 +137,7 @@ def test_log_rank_errs_as_it_says_and_finds_what_it_says():
     assert 0.65 < power < 0.9
     assert runs_to_resolve(1.0, 0.5) is None
     assert runs_to_resolve(2.0, 0.0) is None
+    assert runs_to_resolve(1.1, 0.5) is None, "more than a thousand"
 
 
 def test_many_arrangements_are_drawn():
@@ -138,7 +146,8 @@ def test_many_arrangements_are_drawn():
     found = log_rank([sides])
     assert found.p_value == pytest.approx(2 * stats.norm.sf(abs(found.z)), abs=0.03)
     assert found.p_value == log_rank([sides]).p_value, "seeded"
-    assert found.p_value > 1e-4
+    ahead = Times(tuple(range(12)), (True,) * 12), Times((99,) * 12, (True,) * 12)
+    assert log_rank([ahead]).p_value == 1 / 10_001, "the observed one counts itself"
 
 
 def test_the_interval_of_a_probability():

@@ -101,6 +101,11 @@ def test_parents_layers_and_maps_of_three_heads(layout, parts):
     assert [(head.parent, head.layers, head.maps) for head in heads] == parts
 
 
+def test_heads_without_layers_have_none_to_add():
+    same = MultiTokenConfig(horizon=3, layout="same")
+    assert MultiTokenConfig(horizon=3, layout="same", budget="added") == same
+
+
 def test_the_last_target_is_at_most_256_tokens_ahead():
     heads = MultiTokenConfig(horizon=86, stride=3).heads()
     assert heads[-1].offset == 256

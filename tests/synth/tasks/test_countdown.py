@@ -101,6 +101,7 @@ JUDGED = {
     "4 * 5 = 20 , 21 - 4 = 17": (False, False),  # 21 is not at hand
     "4 * 5 = 20 , 20 - 5 = 15": (False, False),  # 5 is used up
     "12 + 5 = 17 , 12 + 5 = 17": (False, False),  # never given
+    "17 - 5 = 12 , 12 + 4 = 16": (False, False),  # the target is not at hand
     "4 * 5 = 21 , 21 - 4 = 17": (False, False),  # false
     "4 - 5 = 1 , 1 + 3 = 4": (False, False),  # negative
     "5 / 4 = 1 , 1 + 3 = 4": (False, False),  # not whole

@@ -28,6 +28,13 @@ def test_rows_depend_on_seed_and_block_alone():
     assert len({digest(0, 0), digest(0, 1), digest(1, 0)}) == 3
 
 
+def test_a_block_has_a_row_however_long():
+    assert RepeatsConfig().build().train_rows(0, 0, 1 << 17).tokens_RT.shape == (
+        1,
+        1 << 17,
+    )
+
+
 def test_train_and_test_are_disjoint():
     task = RepeatsConfig().build()
     assert (side_of(task.train_rows(0, 0, 64).tokens_RT) > 0).all()

@@ -133,6 +133,33 @@ def test_decoded_paths_are_verified_node_by_node(answers):
     assert by_position == ([0.75, 0.5, 1] if step == -1 else [1, 0.5, 0.75])
 
 
+def test_a_first_step_that_is_no_edge_leaves_the_arms():
+    task = StarConfig(degree=2, length=3, labels=9).build()
+    (chosen,) = task.evaluation_sets(4)
+    tokens, start = chosen.rows.tokens_RT.copy(), task.answer_start
+    tokens[0, start + 1 : start + 3] = tokens[
+        0, start : start + 2
+    ]  # source, source, hop
+    tokens[1, start] = tokens[1, start + 1]  # hop, hop, goal
+    assert task.along_edges(tokens).tolist() == [False, False, True, True]
+
+
+def test_a_question_whose_source_is_not_the_centre_has_no_path():
+    task = StarConfig(degree=2, length=3, labels=9).build()
+    tokens = task.evaluation_sets(1)[0].rows.tokens_RT[0, : task.answer_start]
+    assert task.read_question(tokens.tolist()) is not None
+    hop = tokens.tolist()
+    hop[-3] = next(
+        b for a, b in zip(hop[:-4:3], hop[1:-3:3], strict=True) if a == hop[-3]
+    )
+    with pytest.raises(ValueError, match="No path of 3 nodes leads from"):
+        task.read_question(hop)
+    near = tokens.tolist()
+    near[-2] = hop[-3]  # a goal that is no end of an arm
+    with pytest.raises(ValueError, match="No path of 3 nodes leads from"):
+        task.read_question(near)
+
+
 def test_a_pool_is_met_whole_in_every_epoch_and_in_another_order():
     task = StarConfig(degree=2, length=3, labels=9, pool=1000).build()
     rows = [task.train_rows(0, block, task.length).tokens_RT for block in range(2)]
@@ -210,7 +237,7 @@ def test_a_test_file_that_is_missing_or_no_file_is_named(tmp_path):
         ("8,3|6,4|6,9|6,8|4,1|6,2/6,1=6,4,1", "its edges are not 3 arms of 3 nodes"),
         ("8,3|6,4|2,9|6,8|4,1/6,1=6,4,1", "it must have 6 edges"),
         ("8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,1", "it must have 6 edges"),
-        ("8,3|6,4|2,9|6,8|4,1|6,2/6,11=6,4,11", "it has the label 11"),
+        ("8,3|6,4|2,9|6,8|4,1|6,2/6,10=6,4,10", "it has the label 10"),
         ("8 3|6,4|2,9|6,8|4,1|6,2/6,1=6,4,1", "it must have 6 edges"),
         ("", "it must have 6 edges"),
     ],
