@@ -70,8 +70,9 @@ def load_readable(
     run = load(name, step=step, device=device, moved=moved)
     if run.config.objective.decodes_at_once:
         raise ValueError(
-            f"{run} was trained without reading answers ({run.config.objective.kind}); "
-            f"probes let a model read them. `{as_typed('synth evaluate')}` scores it."
+            f"{run.path} was trained without reading answers "
+            f"({run.config.objective.kind}); probes let a model read them. "
+            f"`{as_typed('synth evaluate')}` scores it."
         )
     return run
 

@@ -89,7 +89,7 @@ def test_probes_that_show_answers_are_refused(tmp_path):
     config = RunConfig(task=ChoicePointsConfig(), objective=TeacherlessConfig())
     folder = RunFolder(tmp_path, config.run_id)
     folder.open(config)
-    with pytest.raises(ValueError, match="without reading answers"):
+    with pytest.raises(ValueError, match=r"^/\S+ was trained without reading answers"):
         load_readable(folder.path)
 
 
