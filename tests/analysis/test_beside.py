@@ -294,6 +294,14 @@ def test_only_the_runs_and_numbers_that_a_table_is_about_count(tmp_path):
         assert entry_of(whole, "2-token, injection, 1-layer") == alone
 
 
+def test_a_run_without_a_value_has_no_pair(tmp_path):
+    runs = [(MultiTokenConfig(), [0.60, 0.62, 0.58]), (INJECTED, [0.67, 0.70, 0.65])]
+    first = pl.col("data_seed") == 0
+    lost = pl.when(first).then(None).otherwise("value")
+    frame = collected(tmp_path, runs).with_columns(value=lost)
+    assert entry_of(frame, "2-token, injection, 1-layer").pairs == 2
+
+
 def test_runs_that_share_a_data_seed_are_one_pair(tmp_path):
     base, more = [0.60, 0.62, 0.58, 0.61], [0.67, 0.71, 0.65, 0.63]
     frame = collected(tmp_path, [(MultiTokenConfig(), base), (INJECTED, more)])

@@ -177,6 +177,36 @@ def test_results_are_corrected_over_all_rows(tmp_path):
     assert alone["result"].to_list() == ["better"]
 
 
+def test_a_field_of_the_objective_is_compared_across_arms(tmp_path):
+    write_trees(tmp_path, seeds=2)
+    table = compute_contrasts(collect(tmp_path).frame, Query(), "horizon").table
+    assert table["objective.horizon"].to_list() == [2, 2]
+    assert table["pairs"].to_list() == [2, 2]
+    assert sorted(table["difference"].round(1).to_list()) == [0.0, 0.2]
+
+
+def test_a_number_without_a_direction_is_higher_or_lower(tmp_path):
+    for seed in range(5):
+        for horizon in (1, 2):
+            config = polynomial_run(horizon, seed)
+            floor = (0.1 + seed / 1000) / horizon
+            rows = polynomial_rows(config, lambda m, step: 0.5, floor=floor)
+            write_run(tmp_path, config, rows)
+    query = Query(metric="in_domain/guess_floor/operations=1")
+    table = compute_contrasts(collect(tmp_path).frame, query).table
+    assert table["result"].to_list() == ["lower"]
+
+
+def test_runs_of_the_baseline_alone_are_not_told(tmp_path):
+    for horizon, seeds in ((1, 3), (2, 2)):
+        for seed in range(seeds):
+            config = polynomial_run(horizon, seed)
+            write_run(tmp_path, config, polynomial_rows(config, lambda m, step: 0.5))
+    found = compute_contrasts(collect(tmp_path).frame, Query())
+    assert found.table["pairs"].to_list() == [2]
+    assert not any("Left out" in note for note in found.notes)
+
+
 def test_the_baseline_turns_the_sign(tmp_path):
     write_trees(tmp_path)
     frame = collect(tmp_path).frame
@@ -264,6 +294,8 @@ def test_a_seed_that_lacks_a_value_is_left_out_of_the_answer_over_it(tmp_path):
         compute_contrasts(one_each, Query(), "tree", over=["arm"])
     with pytest.raises(ValueError, match=r"--over task\.tree: it varies"):
         compute_contrasts(frame, Query(), "tree", over=["tree"])
+    with pytest.raises(ValueError, match="--over arm: it varies, or stands beside"):
+        compute_contrasts(frame, Query(), "tree", beside=["arm"], over=["arm"])
 
 
 def test_what_cannot_be_compared_says_why(tmp_path):
