@@ -8,8 +8,8 @@ kind     .  c  c   f  f  f  f  D  =  =  =   ~   c           stretch 4, variation
 ```
 
 - clues (c): two uniform symbols a_i b_j, from which the right branch follows,
-  i + m j mod `branches`, with another m (a unit) in the next section, so that each
-  section's rule has to be learnt for itself;
+  i + m j mod `branches`. Sections take turns with the units m, so that each section's
+  rule has to be learnt for itself (with two branches 1 is the only unit);
 - a forced stretch (f), counted out;
 - the choice (D): the right branch, or with probability `slip` one of the others,
   uniformly. It is the one rare decision that determines what follows;

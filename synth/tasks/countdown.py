@@ -22,9 +22,9 @@ tokens    3 20 7 4 70 | 20 * 4 = 80 , 80 - 7 = 73 , 73 - 3 = 70
   numbers that were never given.)
 - `verified` is the share of right derivations, `legal` of those free of illegal or false
   operations, whatever they end on. `random_floor` is exact: the probability that the
-  generator, given the same numbers again, ends on the target. By default it is 0.053;
+  generator, given the same numbers again, ends on the target. By default it is 0.051;
   4 in 10 operations are `+`, 4 `-`, 1.5 `*`, 0.5 `/`. With numbers up to 100 for all,
-  three in four are `-` and the floor is 0.20, since there is little choice.
+  7 in 10 are `-` and the floor is 0.20, since there is little choice.
 - Pause tokens (`.`) stand before `|`, if any.
 
 The sources draw a target first, uniformly from 10 to 100, then numbers below 100 that reach

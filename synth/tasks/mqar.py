@@ -21,7 +21,9 @@ answer                         x           x
 A model that knows the values but not their keys is right with probability 1 / P for P
 pairs; one that also excludes the values given so far, with 1 / (P - q + 1) at query q. The
 floor is the latter, by query, and (1 + 1/2 + ... + 1/P) / P over all queries: 0.34 for 8
-pairs.
+pairs. With `power` below 1 early pairs tend to be asked first, as in the source, so a
+model can do better without a look at the keys: naming the first pair that was not asked
+is right in 0.38 by default, in 0.63 of 4 pairs at length 16.
 
 Train and test are disjoint by the hash of the pairs, whatever their order: an eighth of
 the problems is for testing, another for validation.

@@ -82,3 +82,17 @@ def test_impossible_lengths_are_refused():
         ValueError, match="length must be an even number from 4 x pairs = 32"
     ):
         MqarConfig(pairs=8, length=30)
+
+
+@pytest.mark.parametrize(("power", "right"), [(0.01, 0.38), (1.0, 0.34)])
+def test_the_order_of_the_pairs_helps_a_guess_under_the_power_law(power, right):
+    """Without a look at the keys: the first pair that was not asked so far."""
+    task = MqarConfig(power=power).build()
+    tokens, _ = task.draw(np.random.default_rng(0), 2000)
+    hits = 0
+    for row in tokens:
+        left, queries = parsed(task, row)
+        for key, value, _ in queries:
+            hits += left[0] == (key, value)
+            left.remove((key, value))
+    assert hits / (2000 * 8) == pytest.approx(right, abs=0.01)
