@@ -23,6 +23,7 @@ from synth.tasks.checks import drawn
 from synth.tasks.packing import pack_rows
 from synth.tasks.positions import number_positions, position_scores
 from synth.tasks.task import (
+    SAMPLE_CONTEXT,
     SIDES,
     EvaluationSet,
     Rows,
@@ -65,6 +66,10 @@ class DrawnTask(Task):
         Examples are split by their problems; `None` if training and test examples may
         be equal by chance.
         """
+
+    @property
+    def sample_context(self) -> int:
+        return max(SAMPLE_CONTEXT, self.length)
 
     def labels(self, tokens_RT: np.ndarray) -> dict[str, np.ndarray]:
         """What scores need to know of the examples of a test set, by name."""

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 MAX_EVALUATION_LENGTH = 1 << 16
 """Tokens of a test row; evaluation holds the attention of one at once."""
 SAMPLE_CONTEXT = 256
-"""Tokens in a row from which examples are shown."""
+"""Tokens in a row from which examples are shown, where that holds one."""
 MOST_EMPTY_BLOCKS = 1000
 """Blocks of a training stream without rows, one after another, that end it."""
 FIRST_BLOCKS = 16
@@ -275,7 +275,7 @@ class Task(ABC):
         overrides it.
         """
         samples: list[Sample] = []
-        for rows in self.filled_blocks(seed, SAMPLE_CONTEXT):
+        for rows in self.filled_blocks(seed, self.sample_context):
             for tokens, example, answer in zip(
                 rows.tokens_RT, rows.example_RT, rows.answer_RT, strict=True
             ):
@@ -310,6 +310,11 @@ class Task(ABC):
         `score` judges without decoding.
         """
         return []
+
+    @property
+    def sample_context(self) -> int:
+        """Tokens in a row from which examples are shown."""
+        return SAMPLE_CONTEXT
 
     @property
     def verifies(self) -> bool:

@@ -12,7 +12,7 @@ from synth.run.store import RunFolder
 from synth.tasks.choice_points import ROLES, Kind
 from synth.tasks.exact import side_of
 from synth.tasks.maze import MazeConfig
-from synth.tasks.task import TokenScores
+from synth.tasks.task import SAMPLE_CONTEXT, TokenScores
 from synth.training import train
 from tests.conftest import tiny_run, with_training
 from tests.synth.tasks.enumeration import continuations
@@ -148,6 +148,12 @@ def test_samples_have_no_probabilities_in_the_question(task):
     chances = sample.record["probabilities"]
     assert chances[: task.answer_start - 1] == [None] * (task.answer_start - 1)
     assert chances[task.answer_start - 1 :] == [1, 1, 1, 1, 1, 1, 0.333333, 1, 1, 1, 1]
+
+
+def test_mazes_longer_than_a_row_of_samples_are_shown():
+    task = MazeConfig(turns="c" * 20, cells=200).build()
+    (sample,) = task.samples(0, 1)
+    assert len(sample.tokens) == task.length > SAMPLE_CONTEXT
 
 
 def test_walk_score_forgives_other_routes_alone(task, test_set):
