@@ -18,6 +18,7 @@ from synth.identity import require
 from synth.models.decoder import PredictionModel
 from synth.seeding import generator
 from synth.tasks.checks import evaluated
+from synth.tasks.exact import DrawnTask
 from synth.tasks.packing import PADDING
 from synth.tasks.task import EvaluationSet, Task
 
@@ -207,6 +208,8 @@ def judge(task: Task, question: EvaluationSet, tokens: Sequence[int]) -> bool | 
     decoded_RT[0, start : start + len(tokens)] = tokens
     if task.verifies:
         return task.verify(question, decoded_RT)[0].value == 1
+    if isinstance(task, DrawnTask) and task.answer_start == 1:
+        return None  # nothing was asked: the example that was drawn is one of many
     answer_RT = question.rows.answer_RT
     right = question.rows.tokens_RT[answer_RT]
     if (right == PADDING).any():

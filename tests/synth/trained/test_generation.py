@@ -168,7 +168,9 @@ def test_right_answers_of_every_task_are_right():
             inside_T = chosen.rows.example_RT[0, start:] > 0
             answer = chosen.rows.tokens_RT[0, start:][inside_T].tolist()
             assert len(answer) <= room
-            assert judge(task, chosen, answer) is True, kind
+            # Examples without a question are drawn: another one is as good.
+            asks = kind not in ("choice-points", "sources")
+            assert judge(task, chosen, answer) is (True if asks else None), kind
             prompt = chosen.rows.tokens_RT[0, :start].tolist()
             symbols = Symbols(task.vocabulary)
             assert symbols.encode(symbols.decode(prompt)) == prompt
