@@ -76,11 +76,15 @@ def resolve(name: str) -> tuple[str, Scale]:
             f"ModelConfig.scale must have at most width {MAX_WIDTH} and {MAX_LAYERS} "
             f"layers; got {name!r}."
         )
-    if min(width, layers, heads) < 1 or width % heads or (width // heads) % 2:
+    if min(width, layers, heads) < 1:
         raise ValueError(
-            f"ModelConfig.scale {name!r} is impossible: the width must be a positive "
-            "multiple of twice the number of attention heads (rotary positions turn "
-            "pairs)."
+            f"ModelConfig.scale {name!r} is impossible: width, layers and attention heads "
+            "must be at least 1."
+        )
+    if width % heads or (width // heads) % 2:
+        raise ValueError(
+            f"ModelConfig.scale {name!r} is impossible: the width must be a multiple of "
+            "twice the number of attention heads (rotary positions turn pairs)."
         )
     shape = Scale(width, layers, heads)
     names = [rung for rung, known in SCALES.items() if known == shape]

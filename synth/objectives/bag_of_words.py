@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from synth.identity import identity
 from synth.objectives.declarations import Readout
-from synth.objectives.objective import OneHeadConfig
+from synth.objectives.objective import MAX_WEIGHT, OneHeadConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +55,8 @@ class BagOfWordsConfig(OneHeadConfig):
             "window",
             "at least 2, or 0 for the whole example",
         )
-        self.check(self.weight > 0, "weight", "above 0")
+        allowed = f"above 0 and at most {MAX_WEIGHT:g}"
+        self.check(0 < self.weight <= MAX_WEIGHT, "weight", allowed)
 
     @property
     def arm(self) -> str:

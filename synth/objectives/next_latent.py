@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from synth.identity import identity
 from synth.objectives.declarations import Head, Readout
-from synth.objectives.objective import ObjectiveConfig
+from synth.objectives.objective import MAX_WEIGHT, ObjectiveConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,12 +66,14 @@ class NextLatentConfig(ObjectiveConfig):
 
     def validate(self) -> None:
         self.check_ranges(depth=(1, MAX_DEPTH))
-        self.check(self.latent_weight >= 0, "latent_weight", "at least 0")
+        allowed = f"from 0 to {MAX_WEIGHT:g}"
+        inside = 0 <= self.latent_weight <= MAX_WEIGHT
+        self.check(inside, "latent_weight", allowed)
         self.check(
-            self.distribution_weight >= 0
+            0 <= self.distribution_weight <= MAX_WEIGHT
             and self.latent_weight + self.distribution_weight > 0,
             "distribution_weight",
-            "at least 0, and above 0 where latent_weight is 0",
+            f"{allowed}, and above 0 where latent_weight is 0",
         )
 
     @property

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 NEXT_TOKEN = "n1"
 """The arm of next-token prediction, the baseline of every comparison."""
+MAX_WEIGHT = 1e5
+"""Of a term of the loss; more is almost surely a typo, and no word of an arm."""
 
 
 @dataclass(frozen=True, kw_only=True)

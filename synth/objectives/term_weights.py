@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from synth.identity import identity
-from synth.objectives.objective import ObjectiveConfig
+from synth.objectives.objective import MAX_WEIGHT, ObjectiveConfig
 
 Schedule = Literal["constant", "to-zero", "forward", "reverse"]
 
@@ -61,7 +61,8 @@ class WeightedHeadsConfig(ObjectiveConfig):
             ):
                 object.__setattr__(self, name, value)
             return
-        self.check(self.weight is None or self.weight > 0, "weight", "above 0")
+        inside = self.weight is None or 0 < self.weight <= MAX_WEIGHT
+        self.check(inside, "weight", f"above 0 and at most {MAX_WEIGHT:g}")
         if not self.head_weights:
             return
         if self.weight not in (None, type(self).weight):
@@ -73,7 +74,9 @@ class WeightedHeadsConfig(ObjectiveConfig):
         first, *rest = self.head_weights
         fits = len(rest) + 1 == count and first > 0 and min(rest, default=0) >= 0
         self.check(
-            fits, "head_weights", f"{count} numbers, the first above 0, none below 0"
+            fits and max(self.head_weights) <= MAX_WEIGHT,
+            "head_weights",
+            f"{count} numbers up to {MAX_WEIGHT:g}, the first above 0, none below 0",
         )
 
     def weights_word(self, usual: float | None = None) -> str:

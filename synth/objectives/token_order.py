@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from synth.identity import identity
 from synth.objectives.declarations import Readout
-from synth.objectives.objective import OneHeadConfig
+from synth.objectives.objective import MAX_WEIGHT, OneHeadConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,8 @@ class TokenOrderConfig(OneHeadConfig):
 
     def validate(self) -> None:
         self.check(self.window >= 0, "window", "at least 0 (0 is the whole row)")
-        self.check(self.weight > 0, "weight", "above 0")
+        allowed = f"above 0 and at most {MAX_WEIGHT:g}"
+        self.check(0 < self.weight <= MAX_WEIGHT, "weight", allowed)
 
     @property
     def arm(self) -> str:

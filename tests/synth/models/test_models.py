@@ -178,6 +178,10 @@ def test_the_paper_models_can_be_described_and_the_impossible_refused():
                 objective=MultiTokenConfig(horizon=horizon),
             )
             assert config.objective.trunk_layers(config.model.shape.layers) >= 6
+    with pytest.raises(ValueError, match=r"width, layers and .* at least 1"):
+        ModelConfig(scale="d8-L0-h1")
+    with pytest.raises(ValueError, match="multiple of twice the number"):
+        ModelConfig(scale="d8-L1-h3")
     with pytest.raises(ValueError, match="no trunk"):
         RunConfig(
             task=PolynomialConfig(),

@@ -11,10 +11,13 @@ from synth.fast.native import load
 from synth.models.backward import loss_and_backward, token_losses
 from synth.models.decoder import PredictionModel
 from synth.models.lanes import FlatLanes, initialise
+from synth.objectives.bag_of_words import BagOfWordsConfig
 from synth.objectives.batch.targets import make_targets
 from synth.objectives.chain import ChainConfig
 from synth.objectives.joint import JointConfig
 from synth.objectives.multi_token import MultiTokenConfig
+from synth.objectives.next_latent import NextLatentConfig
+from synth.objectives.token_order import TokenOrderConfig
 from synth.objectives.transfer import TransferConfig
 from tests.synth.fast.test_native import needs_compiler
 
@@ -163,7 +166,7 @@ def test_one_head_has_no_weights():
     )
 
 
-@pytest.mark.parametrize("weights", [(1,), (0, 1), (1, -1), (1, 1, 1)])
+@pytest.mark.parametrize("weights", [(1,), (0, 1), (1, -1), (1, 1, 1), (1, 1e6)])
 def test_weights_that_cannot_be_are_refused(weights):
     with pytest.raises(ValueError, match="head_weights must be 2 numbers"):
         MultiTokenConfig(horizon=2, head_weights=weights)
@@ -175,3 +178,22 @@ def test_one_weight_and_weights_of_heads_exclude_each_other(config):
     assert dataclasses.replace(weighted) == weighted
     with pytest.raises(ValueError, match=r"not both; got 0.5 and \(1.0, 0.2\)"):
         dataclasses.replace(weighted, weight=0.5)
+
+
+@pytest.mark.parametrize(
+    ("build", "fields"),
+    [
+        (MultiTokenConfig, {"horizon": 2, "weight": 1e6}),
+        (ChainConfig, {"weight": 1e6}),
+        (TokenOrderConfig, {"weight": 1e6}),
+        (BagOfWordsConfig, {"weight": 1e6}),
+        (NextLatentConfig, {"latent_weight": 1e6}),
+        (NextLatentConfig, {"distribution_weight": 1e6}),
+    ],
+)
+def test_weights_that_no_arm_can_name_are_refused_by_their_name(build, fields):
+    *_, field = fields
+    with pytest.raises(
+        ValueError, match=rf"{build.__name__}\.{field} must be .* 100000"
+    ):
+        build(**fields)
