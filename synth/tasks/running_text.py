@@ -88,8 +88,9 @@ class TextConfig(TaskConfig):
         stored = bool(self.corpus_digest)
         filled = filled_digest(self.corpus, self.corpus_digest, "TextConfig.corpus")
         object.__setattr__(self, "corpus_digest", filled)
-        if not stored and not self.reading:
-            object.__setattr__(self, "reading", self.rule)
+        if not stored:
+            self.tokenizer.check_used()
+            object.__setattr__(self, "reading", self.reading or self.rule)
 
     @property
     def rule(self) -> str:

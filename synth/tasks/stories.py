@@ -116,6 +116,7 @@ class StoriesConfig(TaskConfig):
         if not self.grammar_digest:  # a new configuration, none that was stored
             object.__setattr__(self, "grammar_digest", grammar("book").digest)
             object.__setattr__(self, "reading", self.reading or self.rule)
+            self._check_used()
         self.check_ranges(
             fixed_stories=(0, MAX_STORIES),
             stories_parts=(0, MAX_PARTS),
@@ -142,6 +143,24 @@ class StoriesConfig(TaskConfig):
                 "TokenizerConfig.tokens 'characters' has no names of two tokens. Use "
                 "'bpe' or 'file' for stories, or the task 'text' for characters."
             )
+
+    def _check_used(self) -> None:
+        """Refuse settings that nothing reads; stored configurations may hold them."""
+        self.tokenizer.check_used()
+        names = self.names
+        allowed = "0 with p_open 1, since no story takes names of the closed list"
+        names.check(names.zipf == 0 or names.p_open < 1, "zipf", allowed)
+        allowed = "0 with p_open 0, since no story takes names of the open pool"
+        names.check(names.open_names == 0 or names.p_open > 0, "open_names", allowed)
+        of_stories = bool(self.stories_parts) or not self.fixed_stories
+        self.check(of_stories, "fixed_stories", "0 with stories_parts 0")
+        for field, digest in (("field", "corpus"), ("books_field", "books")):
+            given = not getattr(self, field) or bool(getattr(self, f"{digest}_digest"))
+            self.check(given, field, f"left out without {digest}")
+        for field in ("story", "names") if self.corpus_digest else ():
+            usual = getattr(self, field) == getattr(type(self), field)
+            allowed = "left at its default with a corpus: it is about generated stories"
+            self.check(usual, field, allowed)
 
     @property
     def rule(self) -> str:

@@ -25,6 +25,8 @@ from synth.tasks.text.tokenizer_json import (
 
 FILE_VERSION = 2
 """Raised when a given tokenizer.json would encode the same text differently."""
+LEAST_TOKENS = 300
+"""Smallest vocabulary of byte pairs."""
 MOST_TOKENS = 1 << 20
 END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|pad|>"
@@ -230,10 +232,10 @@ def train_byte_pairs(texts: Iterable[str], vocab_size: int) -> BytePairs:
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers, trainers
 
-    if vocab_size < 300:
+    if vocab_size < LEAST_TOKENS:
         raise ValueError(
-            "vocab_size must be at least 300 (256 bytes and some merges); got "
-            f"{vocab_size}."
+            f"vocab_size must be at least {LEAST_TOKENS} (256 bytes and some merges); "
+            f"got {vocab_size}."
         )
     tokenizer = tokenizers.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(
@@ -250,8 +252,9 @@ def train_byte_pairs(texts: Iterable[str], vocab_size: int) -> BytePairs:
         tokenizer.train_from_iterator(texts, trainer)
     size = tokenizer.get_vocab_size()
     if size < vocab_size:
+        fewer = f"vocab_size {size} or less" if size >= LEAST_TOKENS else "characters"
         raise ValueError(
             f"The training text fills only {size} of the {vocab_size} tokens asked "
-            f"for; use vocab_size {size} or less, or more text."
+            f"for; use {fewer}, or more text."
         )
     return BytePairs(tokenizer.to_str())

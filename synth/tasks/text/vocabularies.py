@@ -18,6 +18,7 @@ from synth.tasks.text.reading import (
     verified,
 )
 from synth.tasks.text.tokenizer import (
+    LEAST_TOKENS,
     BytePairs,
     Characters,
     Tokenizer,
@@ -47,7 +48,7 @@ class TokenizerConfig(Part):
     """Hex sha256 of that file; filled in if not given."""
 
     def validate(self) -> None:
-        self.check(300 <= self.vocab_size <= 1 << 17, "vocab_size", "300 to 131072")
+        self.check_ranges(vocab_size=(LEAST_TOKENS, 1 << 17))
         if self.tokenizer_file:
             object.__setattr__(self, "tokens", "file")
         if self.tokens == "file":
@@ -62,6 +63,15 @@ class TokenizerConfig(Part):
         else:
             allowed = f"empty for tokens {self.tokens!r}"
             self.check(self.tokenizer_digest == "", "tokenizer_digest", allowed)
+
+    def check_used(self) -> None:
+        """Refuse a vocabulary size that nothing reads (`ValueError`)."""
+        usual = type(self).vocab_size
+        self.check(
+            self.tokens == "bpe" or self.vocab_size == usual,
+            "vocab_size",
+            f"left at {usual} with tokens {self.tokens!r}: it sizes those of tokens 'bpe'",
+        )
 
     def build(
         self, key: Sequence[str], texts: Callable[[], Iterator[str]]

@@ -105,6 +105,14 @@ def write_rows(path, texts):
     return str(path)
 
 
+def test_a_vocabulary_size_that_nothing_reads_is_refused(play):
+    size = TokenizerConfig(tokens="characters", vocab_size=4096)
+    with pytest.raises(ValueError, match="vocab_size must be left at 2048 with tokens"):
+        TextConfig(corpus=str(play), tokenizer=size)
+    digest = TextConfig(corpus=str(play)).corpus_digest
+    TextConfig(corpus=str(play), corpus_digest=digest, tokenizer=size)  # a stored run
+
+
 @pytest.mark.parametrize("hold_out", ["tail", "documents"])
 def test_every_character_of_the_text_is_in_the_alphabet(tmp_path, hold_out):
     """Line ends as they are in rows; signs that cleaning puts in place of others."""

@@ -403,13 +403,40 @@ def test_every_knob_changes_the_identity():
     others = [
         StoriesConfig(story=StoryConfig(asides=1)),
         StoriesConfig(names=NameConfig(p_open=0.5)),
-        StoriesConfig(names=NameConfig(zipf=1.0)),
+        StoriesConfig(names=NameConfig(p_open=0.5, zipf=1.0)),
         StoriesConfig(tokenizer=TokenizerConfig(vocab_size=4096)),
         StoriesConfig(fixed_stories=10),
         StoriesConfig(books_parts=9),
         StoriesConfig(evaluation_length=256),
     ]
     assert len({run_id(c) for c in [base, *others]}) == len(others) + 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"names": NameConfig(zipf=1.0)}, "NameConfig.zipf must be 0 with p_open 1"),
+        (
+            {"names": NameConfig(p_open=0.0, open_names=50)},
+            "NameConfig.open_names must be 0 with p_open 0",
+        ),
+        (
+            {"stories_parts": 0, "books_parts": 1, "fixed_stories": 9},
+            "fixed_stories must be 0 with stories_parts 0",
+        ),
+        ({"field": "body"}, "StoriesConfig.field must be left out without corpus"),
+        ({"books_field": "body"}, "books_field must be left out without books"),
+        ({"corpus": True, "story": StoryConfig(asides=2)}, "story must be left at"),
+        ({"corpus": True, "names": NameConfig(p_open=0.5)}, "names must be left at"),
+    ],
+)
+def test_settings_that_nothing_reads_are_refused(tales, fields, words):
+    if "corpus" in fields:
+        fields = fields | {"corpus": str(tales)}
+    with pytest.raises(ValueError, match=words):
+        StoriesConfig(**fields)
+    stored = StoriesConfig(corpus=fields.get("corpus", "")).grammar_digest
+    StoriesConfig(**fields, grammar_digest=stored)  # of a run that was made before
 
 
 def test_a_users_corpus(tales):

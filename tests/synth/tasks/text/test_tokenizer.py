@@ -80,8 +80,11 @@ def test_refuses_what_cannot_work(tokenizer):
     stored["model"]["vocab"].pop(END_OF_TEXT)
     with pytest.raises(ValueError, match="no end-of-text token"):
         BytePairs(json.dumps(stored))
-    with pytest.raises(ValueError, match="fills only"):
-        train_byte_pairs(["a small text"], 2048)
+    with pytest.raises(ValueError, match="use characters, or more text"):
+        train_byte_pairs(["a small text"], 2048)  # 300 tokens are the least
+    words = [" ".join(f"{a}{b}" for a in "abcdefghij" for b in "klmnopqrst")]
+    with pytest.raises(ValueError, match=r"use vocab_size 3\d\d or less"):
+        train_byte_pairs(words, 2048)
     with pytest.raises(ValueError, match="at least 300"):
         train_byte_pairs(["a"], 100)
 
