@@ -99,9 +99,9 @@ def apply_tuned(
                 f"{path} has no values for {config.run_id}: it was tuned on other "
                 f"cells. Run `{as_typed(f'sweeps {verb}')}` for this sweep and scale."
             )
-        if seeds_of([config]) & set(row.get("seeds", ())):
+        if used := seeds_of([config]).intersection(row.get("seeds", ())):
             raise ValueError(
-                f"{path} was tuned on seed {config.seed}, so {config.run_id} would be "
+                f"{path} was tuned on seed {min(used)}, so {config.run_id} would be "
                 "judged on the data that chose its values. Run it on other seeds."
             )
         try:

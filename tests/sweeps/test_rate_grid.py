@@ -123,6 +123,12 @@ def test_trials_draw_graphs_of_their_own():
     assert build_grids(last, RATES, 1)[0].seeds == (1005,)
 
 
+def test_trials_draw_training_data_of_their_own():
+    (grid,) = build_grids([replace(tiny_run(), data_seed=1005)], RATES, 2)
+    assert grid.seeds == (1006, 1007)
+    assert {run.resolved_data_seed for run in grid.trials} == {1006, 1007}
+
+
 def test_a_sweep_without_a_grid_has_one_around_each_rate():
     slow = with_training(tiny_run(1), learning_rate=1e-3)
     assert default_rates(slow) == (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 
 import pytest
 
@@ -176,6 +177,8 @@ def test_a_table_is_refused_where_it_does_not_fit(tmp_path):
     assert len(apply_tuned(rates, table)) == 1  # a sweep of rates has one best
     with pytest.raises(ValueError, match="was tuned on seed 1000"):
         apply_tuned([tiny_run(1, 1000)], table)
+    with pytest.raises(ValueError, match="was tuned on seed 1000, so polynomial-n1-"):
+        apply_tuned([replace(run, data_seed=1000)], table)  # the run's own seed is 0
     with pytest.raises(ValueError, match="has no values for"):
         apply_tuned([tiny_run(2)], table)
     searched = {"cell": "other", "training": {"beta1": 0.9, "beta2": 0.99}}
