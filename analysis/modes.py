@@ -18,10 +18,14 @@ LEAST_GAP = 1 / 3
 """Least gap between two groups, as a share of the span of the metric."""
 
 
-def span_of(rows: pl.DataFrame) -> float:
-    """The range of a metric: from the floor to the ceiling, or to the farthest seed."""
+def span_of(rows: pl.DataFrame, share: bool = False) -> float:
+    """The range of a metric: from the floor to the ceiling, or to the farthest seed.
+
+    Bounds of a `share` that `rows` do not have are 0 and 1.
+    """
     values = rows["value"].drop_nulls().to_numpy()
-    bounds = {
+    bounds = {"floor": 0.0, "ceiling": 1.0} if share else {}
+    bounds |= {
         name: float(rows[name].drop_nulls().to_numpy().mean())
         for name in BOUNDS
         if name in rows.columns and rows[name].drop_nulls().len()

@@ -20,12 +20,15 @@
 import os
 from pathlib import Path
 
+from analysis.finished_runs import answering_runs
 from analysis.load_sweep import load_tables
 from analysis.notebooks.display import show, show_figure, show_verdicts, tests_of
+from analysis.report import label_settings
 from analysis.trajectories import equal_cost_table, events_table
 
 frame = load_tables(Path(os.environ.get("SYNTH_RESULTS", "analysis/results")))
-mine = frame.filter(frame["task"] == "stories")
+answers = answering_runs(frame)
+mine = answers.filter(answers["task"] == "stories")
 
 # %% [markdown]
 # Every picture is of one setting, named above it: task, tokens, loss, learning rate and
@@ -58,13 +61,14 @@ show_figure("curves-induction", frame)
 # ## At equal cost, and when it forms
 #
 # Every arm minus n = 1 at one size, at equal tokens and executed FLOP, paired on
-# data seeds; then in how many runs it was learned, and after how many tokens.
+# data seeds; then in how many runs it was learned, and after how many tokens. Cells whose
+# seeds fall into two groups have no mean, and the p value of the sign test.
 
 # %%
-show(equal_cost_table(mine).drop("metric", strict=False))
+show(label_settings(equal_cost_table(mine), mine).drop("metric", strict=False))
 
 # %%
-show(events_table(mine).drop("metric", strict=False))
+show(label_settings(events_table(mine), mine).drop("metric", strict=False))
 
 # %% [markdown]
 # ## Verdicts

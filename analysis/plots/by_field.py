@@ -74,7 +74,8 @@ def plotted_table(view: View, rows: pl.DataFrame | None = None) -> pl.DataFrame:
     """
     by = [*_cell_columns(view), *([view.x] if view.is_curves else [])]
     rows = view.rows if rows is None else rows
-    table = summarize_seeds(rows, by, span_of(at_end(view.rows)), view.measure.is_share)
+    share = view.measure.is_share
+    table = summarize_seeds(rows, by, span_of(at_end(view.rows), share), share)
     bounds = rows.group_by(by).agg(pl.col("floor", "ceiling").mean())
     table = table.join(
         bounds, on=by, how="left", nulls_equal=True, maintain_order="left"
@@ -188,12 +189,12 @@ def with_titles(view: View) -> pl.DataFrame:
 def _draw_curves(view: View, rows: pl.DataFrame) -> Figure:
     titles = rows["title"].unique(maintain_order=True).to_list()
     looks, noise = series.looks_of(rows, view.hue), False
-    look = curves.CurveStyle.of(rows, ["title"], view.hue)
+    share = view.measure.is_share
+    look = curves.CurveStyle.of(rows, ["title"], view.hue, share)
     with style.house_style():
         figure, grid = style.wrapped_panels(len(titles), view.measure.label)
         for axes, title in zip(grid, titles, strict=True):
             here = rows.filter(pl.col("title") == title)
-            share = view.measure.is_share
             noise |= curves.draw_curves(
                 axes, here, view.x, hue=view.hue, looks=looks, share=share, look=look
             )

@@ -37,9 +37,15 @@ class CurveStyle:
     """The middle half of the runs as a band in place of a line for each."""
 
     @classmethod
-    def of(cls, rows: pl.DataFrame, panel: list[str], hue: str = "arm") -> "CurveStyle":
+    def of(
+        cls,
+        rows: pl.DataFrame,
+        panel: list[str],
+        hue: str = "arm",
+        share: bool = False,
+    ) -> "CurveStyle":
         """The style of a figure with a panel for each value of the columns `panel`."""
-        span = span_of(rows.filter(pl.col("step") > 0))
+        span = span_of(rows.filter(pl.col("step") > 0), share)
         cells = summarize_seeds(rows, list(dict.fromkeys((*panel, hue, "step"))), span)
         runs = rows.unique("run_id")
         most = runs.group_by(panel).len()["len"] if panel else [runs.height]
@@ -79,7 +85,7 @@ def cost_figure(
     share = metric_ is not None and metric_.unit == "share"
     if share and floor:
         _refuse_flat(rows, metric, floor)
-    look = CurveStyle.of(rows, ["scale"])
+    look = CurveStyle.of(rows, ["scale"], share=share)
     with style.house_style():
         figure, grid = style.panels(len(scales), len(drawn))
         for axes, scale in zip(grid[0], scales, strict=True):
@@ -150,7 +156,7 @@ def draw_curves(
     """
     events = [] if learned is None else learned.filter("happened").rows()
     tokens_by_run = {run_id: tokens for run_id, tokens, _ in events}
-    span = span_of(rows.filter(pl.col("step") > 0))
+    span = span_of(rows.filter(pl.col("step") > 0), share)
     looks = looks or series.looks_of(rows, hue)
     for place, (value, (color, marker)) in enumerate(looks.items()):
         group = rows.filter(pl.col(hue) == value)

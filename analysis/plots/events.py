@@ -4,10 +4,14 @@ from typing import Any
 
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 
 from analysis.arm_names import arms_of
 from analysis.events import Times, kaplan_meier
 from analysis.plots import style
+
+BAND: Any = {"alpha": 0.12, "lw": 0}
+"""The look of the intervals of `draw_events`."""
 
 
 def draw_events(
@@ -35,8 +39,7 @@ def draw_events(
             bounded["high"],
             step="post",
             color=color,
-            alpha=0.12,
-            linewidth=0,
+            **BAND,
         )
         censored = [
             tokens
@@ -50,3 +53,8 @@ def draw_events(
     axes.set_ylim(-0.03, 1.03)
     style.short_numbers(axes)
     return pl.concat(tables)
+
+
+def band_key() -> Patch:
+    """The legend entry of the bands of `draw_events`."""
+    return Patch(color=style.FAINT, **BAND, label="share of runs: 95 % interval")

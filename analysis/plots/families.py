@@ -226,6 +226,8 @@ def choice_points(frame: pl.DataFrame) -> Drawn:
         text = f"the optimum (0), and learned ({level:g})"
         reference = Line2D([], [], **series.REFERENCE, label=text)
         handles = [*curves.curve_keys(arms_of(rows), noise=noise, look=look), reference]
+        if len(lines) == 1:
+            handles.append(events.band_key())
         if len(lines) > 1:
             handles += [
                 Line2D([], [], color=style.FAINT, ls=line, label=mixer)

@@ -150,9 +150,9 @@ def _draw_floor(axes: Axes, table: pl.DataFrame) -> None:
 def legend_keys(arms: list[str], table: pl.DataFrame) -> list[Line2D]:
     """Legend entries of `draw_panel`, of what `table` has; the last is the floor's."""
     faint, floor = style.FAINT, "guess floor, and its sampling error"
-    hollow: dict[str, Any] = {"color": faint, "marker": "o", "mfc": "white", "ls": ""}
+    hollow: dict[str, Any] = {"color": faint, "marker": "o", "mfc": "white"}
     return [
         *series.series_keys(arms, table=table),
-        Line2D([], [], label="may be guessing", **hollow),
+        Line2D([], [], label="mean that may be guessing", **hollow),
         Line2D([], [], color=faint, ls=(0, (1, 1.2)), lw=1.2, label=floor),
     ]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 import polars as pl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,12 +15,13 @@ from matplotlib.lines import Line2D
 from analysis.arm_names import arms_of
 from analysis.events import event_times
 from analysis.modes import span_of, summarize_seeds
-from analysis.plots import polynomial, style
+from analysis.plots import polynomial, series, style
 from analysis.plots.curves import draw_curves
 from analysis.selection import CHOICE, EXACT_MATCH, OPERATIONS, by_scale, select_metric
-from analysis.trajectories import curve_rows, learned_level
+from analysis.trajectories import curve_rows, floor_of, learned_level
 
-Panel = tuple[str, Callable[[Axes], None]]
+Panel = tuple[str, Callable[[Axes], bool]]
+"""The title of a panel, and what draws it: whether with a band of noise."""
 
 
 def quick_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
@@ -52,7 +54,7 @@ def quick_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
     panels = [panel for of_task, _ in drawings for panel in of_task]
     table = pl.concat([rows for _, rows in drawings])
     columns = min(3, len(panels))
-    lines = -(-len(panels) // columns)
+    lines, noise = -(-len(panels) // columns), False
     with style.house_style():
         figure = style.empty_figure(
             style.PANEL_WIDTH * columns + 1.6, (style.PANEL_HEIGHT + 0.35) * lines
@@ -61,9 +63,9 @@ def quick_figure(frame: pl.DataFrame) -> tuple[Figure, pl.DataFrame]:
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         for axes, (title, draw) in zip(grid.flat, panels, strict=False):
-            draw(axes)
+            noise |= draw(axes)
             axes.set_title(title)
-        figure.legend(handles=_keys(arms_of(table), table), loc="outside right upper")
+        figure.legend(handles=_keys(table, noise), loc="outside right upper")
     return figure, table
 
 
@@ -87,11 +89,12 @@ def _polynomial(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
     rows = polynomial.accuracy_by_operations(here)
     table = polynomial.polynomial_table(here)
 
-    def draw(axes: Axes, scale: str) -> None:
-        of_scale = pl.col("scale") == scale
-        polynomial.draw_panel(axes, rows.filter(of_scale), table.filter(of_scale))
+    def draw(axes: Axes, scale: str) -> bool:
+        here = pl.col("scale") == scale
+        noise = polynomial.draw_panel(axes, rows.filter(here), table.filter(here))
         axes.set_xlabel("operations in the expression, m")
         axes.set_ylabel("exact match (greedy)")
+        return noise
 
     panels: list[Panel] = [
         (f"polynomials, {scale} parameters", partial(draw, scale=scale))
@@ -114,14 +117,14 @@ def _polynomial(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
 
 def _induction(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
     rows = induction_rows(frame)
-    floor = rows["floor"].mean()
-    assert isinstance(floor, float)
+    floor = floor_of(frame.filter(task="repeats"), "accuracy", "test")
 
-    def draw(axes: Axes) -> None:
+    def draw(axes: Axes) -> bool:
         learned = event_times(rows, learned_level(rows, "accuracy"))
-        draw_curves(axes, rows, "tokens", learned, share=True)
+        noise = draw_curves(axes, rows, "tokens", learned, share=True)
         axes.axhline(floor, color=style.FAINT, ls=(0, (1, 1.2)), lw=1.2, zorder=1)
         axes.set(xlabel="training tokens", ylabel="accuracy on repeats", ylim=(0, 1.02))
+        return noise
 
     return [("induction on random segments", draw)], _summarize_curves(
         rows, "induction", floor, share=True
@@ -131,13 +134,14 @@ def _induction(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
 def _choices(frame: pl.DataFrame) -> tuple[list[Panel], pl.DataFrame]:
     rows = choice_rows(frame)
 
-    def draw(axes: Axes) -> None:
-        draw_curves(axes, rows, "tokens")
+    def draw(axes: Axes) -> bool:
+        noise = draw_curves(axes, rows, "tokens")
         axes.axhline(0.0, color=style.FAINT, ls=(0, (1, 1.2)), lw=1.2, zorder=1)
         axes.set(xlabel="training tokens", ylabel="excess loss at choices, nats")
         top = rows.filter(pl.col("step") > 0)["value"].max()
         if isinstance(top, float):  # the loss before training is far above the rest
             axes.set_ylim(-0.1 * top, 1.2 * top)
+        return noise
 
     return [("choice points", draw)], _summarize_curves(
         rows, "choice excess loss", 0.0, share=False
@@ -148,7 +152,7 @@ def _summarize_curves(
     rows: pl.DataFrame, panel: str, reference: float, share: bool
 ) -> pl.DataFrame:
     """Means over seeds at every evaluation, in the columns of the whole table."""
-    span = span_of(rows.filter(pl.col("step") > 0))  # as in `draw_curves`
+    span = span_of(rows.filter(pl.col("step") > 0), share)  # as in `draw_curves`
     table = summarize_seeds(rows, ["scale", "arm", "tokens"], span, share)
     return table.select(
         pl.lit(panel).alias("panel"),
@@ -164,13 +168,15 @@ def _summarize_curves(
     )
 
 
-def _keys(arms: list[str], table: pl.DataFrame) -> list[Line2D]:
-    keys = polynomial.legend_keys(arms, table)
+def _keys(table: pl.DataFrame, noise: bool) -> list[Artist]:
+    keys = polynomial.legend_keys(arms_of(table), table)
     floor = keys[-1]
     if "induction" in table["panel"]:
         tick = Line2D([], [], color=style.FAINT, marker="|", ms=6, ls="")
         tick.set_label("induction formed\n(half right)")
         keys.append(tick)
     if "choice excess loss" in table["panel"]:
-        floor.set_label("guess floor, or\nexact optimum (0)")
-    return keys
+        floor.set_label(f"{floor.get_label()},\nor exact optimum (0)")
+    runs = Line2D([], [], color=style.FAINT, lw=0.6, label="one run")
+    has_curves = table["panel"].n_unique() > ("exact_match" in table["panel"])
+    return [*keys, *[runs] * has_curves, *[series.noise_key()] * noise]

@@ -73,7 +73,8 @@ def series_figure(
     """
     rows, flat = _split_flat(rows, panel, [x, hue]) if skip_flat else (rows, [])
     is_share, is_line = limits == SHARE_LIMITS, rows[x].dtype.is_numeric() and x != hue
-    span, noise, by = span_of(rows), False, list(dict.fromkeys((panel, x, hue)))
+    span, noise = span_of(rows, is_share), False
+    by = list(dict.fromkeys((panel, x, hue)))
     table = add_items_interval(rows, summarize_seeds(rows, by, span, is_share), by)
     looks, panels = looks_of(rows, hue), rows[panel].unique(maintain_order=True)
     with style.house_style():

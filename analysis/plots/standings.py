@@ -55,7 +55,7 @@ def standings_figure(standings: Standings) -> tuple[Figure, pl.DataFrame]:
             )
         heads = table.unique("place", maintain_order=True)
         for x, row in enumerate(heads.iter_rows(named=True)):
-            words = _brief(row["baseline"])
+            words = _median(row) + _brief(row["baseline"])
             words += f"\n({row['minus']})" if "minus" in row else ""
             axes.text(x, 0, words, fontsize=6.5, **CENTER)
         axes.set_xlim(-0.5, len(places) - 0.5)
@@ -90,10 +90,15 @@ def _draw_cell(axes: Axes, x: int, y: int, row: dict[str, Any]) -> None:
     """A difference with its interval, on the colour of its result."""
     color = COLORS.get(row["result"], UNDECIDED)
     axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fc=color, ec="white", lw=1.5))
-    words = "median " * (row["test"] != "paired t") + _brief(row["difference"], "+")
+    words = _median(row) + _brief(row["difference"], "+")
     if row["low"] is not None:
         words += f"\n[{_brief(row['low'], '+')}, {_brief(row['high'], '+')}]"
     axes.text(x, y, words, fontsize=6, **CENTER)
+
+
+def _median(row: dict[str, Any]) -> str:
+    """What stands before a number that is not a mean."""
+    return "" if row["test"] == "paired t" else "median "
 
 
 def _better(measure: Measure) -> str:

@@ -328,6 +328,11 @@ def test_choice_points_overlay_mixers(everything):
     assert "5 seeds a cell" in one.training
     names = [text.get_text() for text in one.figure.legends[0].get_texts()]
     assert {"attention", "mamba2"} <= set(names)
+    bands = "share of runs: 95 % interval"
+    assert bands not in names
+    (alone,), _ = families.FIGURES["choice-points"].pictures(here)
+    texts = alone.figure.legends[0].get_texts()
+    assert bands in [text.get_text() for text in texts]
 
 
 def test_names_in_stories_have_a_line_of_one_in_k(everything):

@@ -54,4 +54,6 @@ def test_the_span_is_that_of_the_metric():
     )
     assert span_of(rows) == pytest.approx(0.8)
     assert span_of(rows.drop("ceiling")) == pytest.approx(0.3)
+    assert span_of(rows.drop("ceiling"), share=True) == pytest.approx(0.8)
+    assert span_of(rows.select("value"), share=True) == 1.0
     assert span_of(rows.select(value=-pl.col("value"))) == pytest.approx(0.5)

@@ -100,6 +100,8 @@ def test_a_panel_a_sweep_with_what_they_show(runs):
     assert excess["mean"].to_list()[-1] == pytest.approx(0.26)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert {"n = 1 (next token)", "n = 2", "n = 4"} <= set(labels)
+    assert {"one run", "seeds in two groups: no mean"} <= set(labels)
+    assert "guess floor, and its sampling error,\nor exact optimum (0)" in labels
 
 
 def test_induction_table_has_a_row_a_run(runs):
@@ -141,6 +143,21 @@ def test_choices_table_has_no_mean_of_two_groups(tmp_path):
     first, second = printed(render_choices(collect(tmp_path).frame))
     assert first[3] == "1.00 [1.00, 1.00]"
     assert second[3] == "3 low, 1 high"
+
+
+def test_a_band_of_noise_is_in_the_legend():
+    figure, _ = quick_figure(read(results_folder() / "repeats.parquet"))
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "n = 1 against itself, 95 %" in labels
+
+
+def test_damaged_metrics_without_floors_are_drawn(tmp_path):
+    write_repeats(tmp_path)
+    for path in tmp_path.glob("*/metrics.jsonl"):
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if '"floor"' not in line))
+    _, table = quick_figure(collect(tmp_path).frame)
+    assert table["reference"].unique().to_list() == [0.0]
 
 
 def test_floors_belong_to_their_evaluation(runs):

@@ -1,6 +1,7 @@
 """Several tasks in one comparison: families of tests, tasks left out, the matrix."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import polars as pl
@@ -87,6 +88,18 @@ def test_cells_have_the_colour_of_their_result(cross):
     assert [head[-1] for head in heads] == better
     texts = [text.get_text() for text in axes.texts]
     assert "-0.090\n[-0.100, -0.080]" in texts
+
+
+def test_a_baseline_that_is_a_median_says_so(cross):
+    found = standings(cross, Query())
+    one = found.by_task["repeats"]
+    table = one.table.with_columns(test=pl.lit("sign"))
+    found = replace(
+        found, by_task={**found.by_task, "repeats": replace(one, table=table)}
+    )
+    (axes,) = standings_figure(found)[0].axes
+    first_row = [text.get_text() for text in axes.texts if text.get_position()[1] == 0]
+    assert [text.startswith("median ") for text in first_row] == [False, False, True]
 
 
 def test_columns_are_what_differs_besides_the_rows_of_the_matrix():

@@ -144,6 +144,21 @@ def test_every_axis_takes_every_field(polynomials, axes, shape):
     assert table["seeds"].unique().to_list() == [5]
 
 
+@pytest.mark.parametrize("x", ["arm", "tokens"])
+def test_a_figure_and_its_table_split_the_same_cells(tmp_path, x):
+    """Shares range to 1, though their figures draw no line there."""
+    for horizon, ends in ((1, [0.38] * 5), (2, [0.09, 0.31, 0.32, 0.35, 0.36])):
+        for seed, end in enumerate(ends):
+            config = polynomial_run(horizon, seed)
+            rows = polynomial_rows(config, lambda m, step, v=end: v * step / 100)
+            write_run(tmp_path, config, rows)
+    found = view(collect(tmp_path).frame, Query(), x)
+    figure, table = field_figure(found)
+    assert table["groups"].null_count() == table.height
+    names = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert names.isdisjoint({"seeds in two groups: no mean", "median"})
+
+
 def test_curves_show_all_evaluations_and_their_table_the_last(polynomials):
     found = view(polynomials, Query(where=["pause_tokens=0"]), "step", panel="scale")
     _, table = field_figure(found)
