@@ -15,7 +15,7 @@ import pytest
 import analysis.parquet
 from analysis.__main__ import main
 from analysis.collect import collect
-from analysis.merging import merge_tables
+from analysis.merging import _keep_unmeasured, merge_tables
 from analysis.parquet import lock_folder, read, write
 from analysis.schema import ORDER
 from tests.analysis.conftest import (
@@ -390,3 +390,16 @@ def test_probes_of_another_machine_are_kept(tmp_path):
     joined = merge_tables({"here": here, "there": there})
     assert joined.height == here.height + 1
     assert joined.filter(pl.col("suite") == "probe/test").height == 1
+
+
+def test_a_probe_is_kept_whole_or_not_at_all():
+    def rows(*measured):
+        names = ["run_id", "suite", "metric", "slice"]
+        return pl.DataFrame(
+            [("r", *one, "") for one in measured], schema=names, orient="row"
+        )
+
+    probe = [("probe/test", "a"), ("probe/test", "b"), ("probe/other", "b")]
+    earlier = rows(("test", "a"), ("test", "b"), *probe)
+    kept = _keep_unmeasured(earlier, rows(("test", "a"), ("probe/test", "a")))
+    assert sorted(kept["suite"] + " " + kept["metric"]) == ["probe/other b", "test b"]

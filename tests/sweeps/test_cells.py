@@ -8,7 +8,7 @@ import pytest
 from sweeps import costs
 from sweeps.__main__ import main
 from sweeps.catalogue import CATALOGUE
-from sweeps.cells import cell_key, cell_names, select_runs
+from sweeps.cells import cell_key, cell_names, find_field, select_runs
 from sweeps.throughput import default_throughput
 from synth.objectives.multi_token import MultiTokenConfig
 from synth.run.execution import Execution
@@ -243,6 +243,22 @@ def test_names_of_cells_hold_what_differs_within_a_task():
     assert cell_names([configs[0], longer, configs[2]])[0] == (
         "choice-points n1 30k stretch=4"
     )
+
+
+def test_names_of_cells_hold_no_seed():
+    graphs = [
+        dataclasses.replace(tiny_run(1, seed), task=GraphPathsConfig(graph_seed=seed))
+        for seed in (0, 1)
+    ]
+    assert cell_names(graphs) == ["graph-paths n1 d16-L4-h2"] * 2
+
+
+def test_of_fields_that_end_alike_the_one_that_varies_is_meant():
+    paths = ["task.kind", "model.kind", "seed"]
+    assert find_field("kind", paths, lambda: ["seed", "model.kind"]) == "model.kind"
+    for varying in ([], paths):
+        with pytest.raises(ValueError, match="kind is several fields"):
+            find_field("kind", paths, lambda varying=varying: varying)
 
 
 def test_names_of_cells_leave_out_the_files_of_plugins(monkeypatch):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -217,6 +218,27 @@ def test_a_lane_under_muon_equals_itself_alone_and_after_a_resume(mixer):
     resumed.restore(0, saved)
     (end,) = take_steps(again, [1], resumed, range(3, 6))
     assert torch.equal(end, ends[1])
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_lanes_have_rates_decays_and_clipping_of_their_own(optimizer):
+    configs = [
+        replace(
+            MUON,
+            optimizer=optimizer,
+            learning_rate=rate,
+            weight_decay=decay,
+            clip_norm=clip,
+        )
+        for rate, decay, clip in ((0.02, 0.1, 0.5), (0.01, 0.3, 0.5), (0.02, 0.0, 2.0))
+    ]
+    together = chain_lanes([0, 1, 2])
+    optimizer = LaneOptimizer(together, configs)
+    ends = take_steps(together, [0, 1, 2], optimizer, range(3))
+    for lane, config in enumerate(configs):
+        alone = chain_lanes([lane])
+        (end,) = take_steps(alone, [lane], LaneOptimizer(alone, [config]), range(3))
+        assert torch.equal(end, ends[lane])
 
 
 def test_a_map_moves_by_an_orthogonal_matrix():

@@ -202,6 +202,7 @@ def test_graphs_of_a_file_are_a_suite_of_their_own(tmp_path):
         assert f"{graph}/{source},{goal}={','.join(answer)}" == line
     found = {s.metric: s.value for s in task.verify(chosen, chosen.rows.tokens_RT)}
     assert found["arm"] == 1
+    assert len(task.evaluation_sets(1)[1].rows) == 1
     assert len(task.judged_on("validation").evaluation_sets(20)) == 1
     plain = StarConfig(degree=3, length=3, labels=10)
     assert "test_file_digest" not in plain.canonical()
@@ -237,6 +238,7 @@ def test_a_test_file_that_is_missing_or_no_file_is_named(tmp_path):
         ("8,3|6,4|6,9|6,8|4,1|6,2/6,1=6,4,1", "its edges are not 3 arms of 3 nodes"),
         ("8,3|6,4|2,9|6,8|4,1/6,1=6,4,1", "it must have 6 edges"),
         ("8,3|6,4|2,9|6,8|4,1|6,2/6,1=6,1", "it must have 6 edges"),
+        ("8,3|6,4|2,9|6,8|4,1/6,1=6,4,1,6,2", "it must have 6 edges"),
         ("8,3|6,4|2,9|6,8|4,1|6,2/6,10=6,4,10", "it has the label 10"),
         ("8 3|6,4|2,9|6,8|4,1|6,2/6,1=6,4,1", "it must have 6 edges"),
         ("", "it must have 6 edges"),
