@@ -12,6 +12,7 @@ from synth.config import ModelConfig
 from synth.decoding import greedy_decode
 from synth.evaluation import (
     PIECE_LOGITS,
+    batches_by_length,
     likeliest,
     score_tokens,
     why_not_decoded,
@@ -406,3 +407,10 @@ def test_an_unusable_checkpoint_is_passed_over_and_named(tmp_path, capsys):
     ):
         assert load(folder.path, step=10).model
     assert load(folder.path).step == 5
+
+
+def test_batches_hold_what_fits_if_all_rows_were_as_long_as_the_longest():
+    example_RT = np.arange(4) < np.array([[3], [1], [4], [2]])
+    rows = Rows(np.zeros((4, 4), np.int32), example_RT.astype(np.int32), example_RT)
+    found = [(order.tolist(), cut) for order, cut in batches_by_length(rows, 6)]
+    assert found == [([1, 3], 2), ([0], 3), ([2], 4)]

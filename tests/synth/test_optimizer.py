@@ -241,6 +241,11 @@ def test_lanes_have_rates_decays_and_clipping_of_their_own(optimizer):
         assert torch.equal(end, ends[lane])
 
 
+def test_a_warm_up_may_last_to_the_last_step():
+    training = TrainingConfig(steps=5, warmup_steps=4, learning_rate=1.0)
+    assert [rate_at(training, step) for step in range(5)] == [0.25, 0.5, 0.75, 1, 1]
+
+
 def test_a_map_moves_by_an_orthogonal_matrix():
     """All singular values of its first step are near 0.2 sqrt(16) times the rate."""
     training = TrainingConfig(
