@@ -177,7 +177,8 @@ def _slice_name(column: str) -> str:
 def first_metric(done: pl.DataFrame) -> str:
     """The first measured metric that the task declares with a direction.
 
-    Raises `ValueError` when the task is not known here; lists the metrics.
+    Raises `ValueError` when the task is not known here, or declares no direction; lists
+    the metrics.
     """
     kinds = done["task"].drop_nulls().unique().sort().to_list()
     tested = done.filter(_is_evaluation())
@@ -187,6 +188,11 @@ def first_metric(done: pl.DataFrame) -> str:
         for metric in task.metrics if task else ():
             if metric.better and metric.name in metrics:
                 return metric.name
+    if all(kind in members("task") for kind in kinds):
+        raise ValueError(
+            f"The task {list_values(kinds)} declares no direction ('higher' or 'lower') of "
+            f"a metric that was measured. Name one: --metric {'|'.join(metrics)}."
+        )
     raise ValueError(
         f"The task {list_values(kinds)} is not known here. Name a metric: --metric "
         f"{'|'.join(metrics)}. Or name the file that defines the task, --plugin FILE: "

@@ -34,7 +34,7 @@ from synth.run.checkpoint import Checkpoint, Place, fill
 from synth.run.environment import capture
 from synth.run.execution import Execution
 from synth.run.spans import span, step_taken
-from synth.tasks.checks import evaluated, require_declared
+from synth.tasks.checks import evaluated, require_measured
 from synth.tasks.stream import RowStream
 from synth.tasks.task import EvaluationSet, ItemCounts
 
@@ -302,15 +302,16 @@ class Pack:
         """Measurements of every lane on the task's fixed sets, in fp32."""
         if examples not in self.evaluation_sets:
             self.evaluation_sets[examples] = evaluated(self.task, examples)
-        rows: list[list[Measurement]] = [[] for _ in self.configs]
+        found: list[list[Score]] = [[] for _ in self.configs]
         self.items = [[] for _ in self.configs]
         for chosen in self.evaluation_sets[examples]:
             by_lane = task_scores(self.scorer, self.task, chosen, self.device)
             for lane, (tokens, scores) in enumerate(by_lane):
-                rows[lane] += self._measured(lane, scores)
+                found[lane] += scores
                 self.items[lane] += self.task.count_items(chosen, tokens)
-                require_declared(self.task, self.configs[0].task.metrics, scores)
-        return rows
+        for scores in found:
+            require_measured(self.task, self.configs[0].task.metrics, scores)
+        return [self._measured(lane, scores) for lane, scores in enumerate(found)]
 
     def checkpoint(
         self, lane: int, metrics_bytes: int, seconds: dict[str, float]

@@ -6,6 +6,7 @@ Letters in names: E examples of length L, D draws.
 """
 
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -130,25 +131,47 @@ def require_metrics(config: type["TaskConfig"]) -> None:
 
 
 def scores_of(task: "Task", method: str, returned: object) -> list[Score]:
-    """What `score` or `verify` returned, if it is a list of `Score`."""
+    """What `score` or `verify` returned, if it is a list of `Score` of numbers."""
     if not isinstance(returned, list):
         wrong = [returned]
     else:
         wrong = [one for one in returned if not isinstance(one, Score)]
+    name = f"{type(task).__name__}.{method}"
     if wrong:
-        name = f"{type(task).__name__}.{method}"
         raise ValueError(f"{name} must return a list of Score; got {wrong[0]!r}.")
-    return cast(list[Score], returned)
+    scores = cast(list[Score], returned)
+    for one in scores:
+        words = all(
+            isinstance(word, str) for word in (one.suite, one.metric, one.slice)
+        )
+        numbers = isinstance(one.value, Real) and isinstance(one.count, Real)
+        allowed = "words for suite, metric and slice, a number, and a count from 0"
+        require(words and numbers and one.count >= 0, f"{name}: a Score", allowed, one)
+    return scores
 
 
-def require_declared(
+def require_measured(
     task: "Task", metrics: Sequence[Metric], scores: Iterable[Score]
 ) -> None:
-    """Refuse scores of a task under names that its configuration lacks."""
-    declared = [metric.name for metric in metrics]
+    """Refuse scores of one evaluation that are none, not declared, or there twice."""
+    name, declared = type(task).__name__, [metric.name for metric in metrics]
+    seen: dict[tuple[str, str, str], float] = {}
     for score in scores:
         if score.metric not in declared:
             raise ValueError(
-                f"{type(task).__name__} measures {score.metric!r}, which its configuration "
+                f"{name} measures {score.metric!r}, which its configuration "
                 f"does not declare. Declared in `metrics`: {', '.join(declared) or 'none'}."
             )
+        key = (score.suite, score.metric, score.slice)
+        if key in seen:
+            raise ValueError(
+                f"{name} measures {'/'.join(filter(None, key))} twice in one evaluation: "
+                f"{seen[key]} and {score.value}. Give one of them another slice, or its "
+                "evaluation set another suite."
+            )
+        seen[key] = score.value
+    if not seen:
+        raise ValueError(
+            f"{name} returned no score of any evaluation set, so nothing would be "
+            "measured. Return at least one from `score`."
+        )

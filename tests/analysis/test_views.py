@@ -40,6 +40,9 @@ def test_the_headline_is_what_a_task_declares_first(results, polynomials):
     assert first_metric(read(results / "s.parquet")) == "second_token_accuracy"
     with pytest.raises(ValueError, match=r"--metric exact_match\|guess_floor\."):
         first_metric(polynomials.with_columns(task=pl.lit("mine")))
+    references = polynomials.filter(metric="guess_floor")
+    with pytest.raises(ValueError, match=r"declares no direction .* --metric guess_f"):
+        first_metric(references)
 
 
 def test_measures_have_bounds_and_say_what_else_there_is(polynomials):

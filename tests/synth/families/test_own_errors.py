@@ -210,6 +210,38 @@ def test_scores_that_are_none_are_refused_by_name(saved, old, new, got):
     assert said in outcome.message
 
 
+SCORE = "Score.mean(chosen.suite"
+RETURNED = "return [whole, *prediction_scores(chosen, scores, answers=True)]"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            RETURNED,
+            "return [whole, whole]",
+            "measures test/whole twice in one evaluation",
+        ),
+        (RETURNED, "return []", "returned no score of any evaluation set, so nothing"),
+        (SCORE, "Score(chosen.suite, 'whole', 3, 1.0, 1); (0", "a Score must be words"),
+        (SCORE, "Score('test', 'whole', '', 1.0, -4); (0", "a Score must be words for"),
+        (
+            SCORE,
+            "Score('test', 'whole', '', right, 1); (0",
+            "a Score must be words for",
+        ),
+        (SCORE, "Score('test', 'whole', '', '1', 1); (0", "a Score must be words for"),
+    ],
+)
+def test_scores_that_mean_nothing_are_refused(saved, old, new, said):
+    """Of two numbers of one name every reader would take another one."""
+    (outcome,) = train([own_run(saved(old, new))], Path("runs"))
+    assert outcome.state == "failed"
+    assert (
+        f"Reversal{'.score: ' if 'a Score' in said else ' '}{said}" in outcome.message
+    )
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -265,3 +297,14 @@ def test_a_fault_of_this_package_is_no_mistake_of_a_person():
 
     with pytest.raises(KeyError):
         status(fault)
+
+
+def test_the_line_of_a_syntax_error_is_one_of_the_file_that_is_named(tmp_path):
+    """Not one of a file that it imports; a file that is no text has none."""
+    (tmp_path / "halfway.py").write_text("\n\n\nx = (")
+    (tmp_path / "whole.py").write_text("import halfway\n")
+    (tmp_path / "other.py").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"whole\.py \(line 1\) fails: .* line 4\)"):
+        plugins.load(tmp_path / "whole.py")
+    with pytest.raises(ValueError, match=r"other\.py fails: SyntaxError: source code"):
+        plugins.load(tmp_path / "other.py")
