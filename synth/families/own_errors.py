@@ -61,7 +61,7 @@ def line_of(error: BaseException, file: str) -> str:
     """Where in a person's file an error arose: " (line 5)", or nothing if not there."""
     trace, own = traceback.extract_tb(error.__traceback__), Path(file).resolve()
     lines = [frame.lineno for frame in trace if Path(frame.filename).resolve() == own]
-    if isinstance(error, SyntaxError):  # perhaps in another file, which this one imports
+    if isinstance(error, SyntaxError):  # perhaps of a file that it imports
         at = error.filename and Path(error.filename).resolve()
         lines += [error.lineno] if at == own else []
     return f" (line {lines[-1]})" if lines else ""
