@@ -69,7 +69,7 @@ class DrawnTask(Task):
 
     @property
     def sample_context(self) -> int:
-        return max(SAMPLE_CONTEXT, self.length)
+        return max(SAMPLE_CONTEXT, getattr(self, "length", 0))  # checked once drawn
 
     def labels(self, tokens_RT: np.ndarray) -> dict[str, np.ndarray]:
         """What scores need to know of the examples of a test set, by name."""

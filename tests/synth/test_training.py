@@ -451,11 +451,13 @@ def test_a_score_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(
         type(config.build_task()),
         "score",
-        lambda *_: [Score("test", "accuracy", "horizon=1", float("nan"), 3)],
+        lambda _, chosen, __: [
+            Score(chosen.suite, "accuracy", "horizon=1", float("nan"), 3)
+        ],
     )
     (outcome,) = train([config], tmp_path)
     assert outcome.state == "failed"
-    assert "at step 0: test/accuracy/horizon=1" in outcome.message
+    assert "at step 0: in_domain/accuracy/horizon=1" in outcome.message
 
 
 def test_a_full_disk_fails_in_words_and_can_go_on(tmp_path, monkeypatch):
