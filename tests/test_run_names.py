@@ -26,6 +26,7 @@ COMMANDS = {
     "probe information": "--examples 4 --prefixes 4",
     "probe induction": "",
     "probe speculation": "--examples 4",
+    "probe future": "--examples 4",
     "sweeps show": "",
     "sweeps reproduce": "--runs FOLDER",
     "slurm logs": "",

@@ -87,7 +87,7 @@ SCALES = {
     "quick": design(
         NavigationConfig(nodes=40, edge_probability=0.08), "d48-L2-h2", 3, QUICK
     ),
-    "night": design(NavigationConfig(), "d120-L6-h6", 5, NIGHT),
+    "night": design(NavigationConfig(), "d120-L6-h6", 12, NIGHT),
     "paper": design(NavigationConfig(), "d120-L6-h6", 5, PAPER),
 }
 
@@ -99,5 +99,5 @@ SCALES = {
     rates=RATES,
 )
 def navigation(scale: str) -> Iterator[RunConfig]:
-    """Steps through a random graph: is the state shaped by tokens further on?"""
+    """Steps through random graphs, and states that share a later token; graphs as seeds."""
     yield from SCALES[scale].runs()

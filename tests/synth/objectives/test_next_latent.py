@@ -119,6 +119,6 @@ def test_arms_name_what_differs():
 def test_one_of_the_two_terms_may_be_left_out_but_not_both():
     NextLatentConfig(latent_weight=0)
     with pytest.raises(
-        ValueError, match="distribution_weight must be at least 0, and ab"
+        ValueError, match="distribution_weight must be from 0 to 100000, and above 0"
     ):
         NextLatentConfig(latent_weight=0, distribution_weight=0)
