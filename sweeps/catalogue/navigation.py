@@ -19,20 +19,16 @@ ours the state before it.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sweeps.catalogue.factorial import Factorial
+from sweeps.catalogue.graph_paths import NEXT_TOKEN, parallel
 from sweeps.sweep import sweep
 from synth.command_words import as_typed
 from synth.config import ModelConfig, RunConfig, TrainingConfig
-from synth.objectives.multi_token import MultiTokenConfig
 from synth.tasks.navigation import NavigationConfig
 
-ARMS = tuple(
-    MultiTokenConfig(
-        horizon=n, layout="linear" if n > 1 else "parallel", budget="added"
-    )
-    for n in (1, 2, 4)
-)
+ARMS = (NEXT_TOKEN, parallel(2), parallel(4))
 RATES = (1e-3, 2e-3, 4e-3)
 ALL = 10_000
 """Examples; no suite has so many."""
@@ -47,29 +43,23 @@ QUICK = TrainingConfig(
     evaluation_examples=64,
     final_examples=ALL,
 )
-NIGHT = TrainingConfig(
+NIGHT = replace(
+    QUICK,
     steps=2000,
     batch_rows=128,
-    context=12,
     learning_rate=2e-3,
     warmup_steps=100,
-    decay_ratio=0.1,
     precision="bf16",
     evaluate_every_steps=200,
     evaluation_examples=256,
-    final_examples=ALL,
 )
-PAPER = TrainingConfig(
+PAPER = replace(
+    NIGHT,
     steps=20_000,
     batch_rows=1024,
-    context=12,
     learning_rate=5e-4,
     warmup_steps=1000,
-    decay_ratio=0.1,
-    precision="bf16",
     evaluate_every_steps=1000,
-    evaluation_examples=256,
-    final_examples=ALL,
 )
 
 
