@@ -93,6 +93,39 @@ def test_a_cluster_that_another_call_holds_is_named(tmp_path, monkeypatch):
         assert (state / "lock").exists()
 
 
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_cluster_that_another_call_is_making_is_waited_for(
+    tmp_path, monkeypatch, writes
+):
+    """Half made it has folders without a configuration, like those of others."""
+    monkeypatch.setattr(cluster, "why_unavailable", lambda accounting: None)
+    options = ClusterOptions(tmp_path / "state")
+    errors, waits = [], threading.Event()
+    lock = cluster._lock
+
+    def lock_seen(state):
+        waits.set()
+        return lock(state)
+
+    def second() -> None:
+        try:
+            cluster.down(options, purge=True)
+        except Exception as error:
+            errors.append(str(error))
+
+    with lock(options.state):
+        monkeypatch.setattr(cluster, "_lock", lock_seen)
+        (options.state / "etc").mkdir()
+        caller = threading.Thread(target=second)
+        caller.start()
+        assert waits.wait(timeout=PATIENCE_S)
+        if writes:
+            options.conf.touch()
+    caller.join()
+    assert options.state.exists() is not writes
+    assert len(errors) == (not writes)
+
+
 @pytest.mark.cluster
 @needs_slurm
 def test_up_and_down_in_every_order(own):
