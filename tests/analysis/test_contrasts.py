@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from analysis.collect import collect
-from analysis.contrasts import compute_contrasts
+from analysis.contrasts import _pairs, compute_contrasts
 from analysis.differences import judge_differences
 from analysis.measures import Measure
 from analysis.parquet import read
@@ -120,6 +120,35 @@ def test_an_end_of_the_scale_is_two_per_cent_wide(away, floor, ceiling):
     assert judge_differences(pairs(high, high), 0.9, MEASURE)["settled"] == ceiling
 
 
+def test_a_pair_has_the_bounds_of_its_own_two_runs():
+    """The mean over both sides, at the last step: not of other arms, cells or seeds."""
+    rows = [
+        ("10k", 0, "n1", 100, 0.4, 0.1, 0.8),
+        ("10k", 0, "n1", 50, 0.9, 0.9, 0.9),
+        ("10k", 0, "n2", 100, 0.7, 0.3, 1.0),
+        ("10k", 0, "n3", 100, 0.9, 0.9, 0.9),
+        ("10k", 1, "n1", 100, 0.4, 0.5, 0.6),
+        ("10k", 1, "n2", 100, 0.3, 0.5, 0.7),
+        ("30k", 0, "n1", 100, 0.5, 0.2, 0.6),
+        ("30k", 0, "n2", 100, 0.9, 0.2, 1.0),
+    ]
+    columns = ["scale", "data_seed", "arm", "step", "value", "floor", "ceiling"]
+    frame = pl.DataFrame(rows, schema=columns, orient="row").with_columns(
+        state=pl.lit("done"),
+        steps=pl.lit(100),
+        run_id=pl.format("{}-{}-{}", "scale", "data_seed", "arm"),
+    )
+    found = _pairs(frame, ["scale"], "arm", ("n1", "n2"), None)
+    assert found.select("scale", "data_seed", "first", "second").rows() == [
+        ("10k", 0, 0.4, 0.7),
+        ("10k", 1, 0.4, 0.3),
+        ("30k", 0, 0.5, 0.9),
+    ]
+    assert found["difference"].to_list() == pytest.approx([0.3, -0.1, 0.4])
+    assert found["floor"].to_list() == pytest.approx([0.2, 0.5, 0.2])
+    assert found["ceiling"].to_list() == pytest.approx([0.9, 0.65, 0.8])
+
+
 def test_two_groups_are_at_an_end_only_with_all_their_seeds():
     first, ceiling = [0.3] * 6 + [1.0] * 7, [1.0] * 13
     assert judge_differences(pairs(first, ceiling), 0.9, MEASURE)["settled"] is None
@@ -205,6 +234,21 @@ def test_runs_of_the_baseline_alone_are_not_told(tmp_path):
     found = compute_contrasts(collect(tmp_path).frame, Query())
     assert found.table["pairs"].to_list() == [2]
     assert not any("Left out" in note for note in found.notes)
+
+
+def test_arms_have_a_row_each_in_the_order_of_their_numbers(tmp_path):
+    for horizon, score in ((1, 0.5), (2, 0.9), (3, 0.6)):
+        for seed in range(2):
+            config = polynomial_run(horizon, seed)
+            rows = polynomial_rows(config, lambda m, step, score=score: score)
+            write_run(tmp_path, config, rows)
+    frame = collect(tmp_path).frame
+    renamed = pl.col("arm").replace({"n2": "n10", "n3": "n4"})
+    table = compute_contrasts(frame.with_columns(renamed), Query()).table
+    assert table["arm"].to_list() == ["n4", "n10"]
+    assert table["baseline"].to_list() == [0.5, 0.5]
+    assert table["value"].to_list() == [0.6, 0.9]
+    assert table["difference"].to_list() == pytest.approx([0.1, 0.4])
 
 
 def test_the_baseline_turns_the_sign(tmp_path):

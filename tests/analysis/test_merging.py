@@ -368,15 +368,20 @@ def test_two_results_of_one_run_name_both_tables(tmp_path):
         ValueError, match=r"here and there hold different results.*0\.5"
     ):
         merge_tables({"here": here, "there": there})
+    with pytest.raises(ValueError, match="here and there hold different results"):
+        merge_tables({"here": here, "again": here, "there": there})
     assert merge_tables({"here": here, "there": here}).equals(here)
 
 
-def test_a_metric_that_a_later_version_added_is_no_other_result(tmp_path):
-    """Whichever copy is the newer one, its additional numbers are kept."""
+@pytest.mark.parametrize("part", ["of=new", None])
+def test_a_metric_that_a_later_version_added_is_no_other_result(tmp_path, part):
+    """Whichever copies are the newer ones, their additional numbers are kept, once."""
     old = write_machine(tmp_path / "runs" / "s", (0,))
-    added = old.head(1).with_columns(metric=pl.lit("accuracy"), slice=pl.lit("of=new"))
+    kind = pl.lit(part, pl.String())
+    added = old.head(1).with_columns(metric=pl.lit("accuracy"), slice=kind)
     new = pl.concat([old, added]).sort(*ORDER)
-    for tables in ({"old": old, "new": new}, {"new": new, "old": old}):
+    for copies in ((old, new), (new, old), (old, new, new), (new, old, new)):
+        tables = {str(place): copy for place, copy in enumerate(copies)}
         assert merge_tables(tables).equals(new)
     again = collect(tmp_path / "runs" / "s", previous=new, full=True)
     assert not again.errors

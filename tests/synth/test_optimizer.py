@@ -215,9 +215,12 @@ def test_a_lane_under_muon_equals_itself_alone_and_after_a_resume(mixer):
     again = chain_lanes([1], mixer)
     again.master_KP[0] = weights
     resumed = LaneOptimizer(again, [MUON])
+    stored = {name: one.clone() for name, one in saved.items()}
     resumed.restore(0, saved)
     (end,) = take_steps(again, [1], resumed, range(3, 6))
     assert torch.equal(end, ends[1])
+    # What was restored from is not trained on.
+    assert all(torch.equal(saved[name], one) for name, one in stored.items())
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -239,6 +242,25 @@ def test_lanes_have_rates_decays_and_clipping_of_their_own(optimizer):
         alone = chain_lanes([lane])
         (end,) = take_steps(alone, [lane], LaneOptimizer(alone, [config]), range(3))
         assert torch.equal(end, ends[lane])
+
+
+def test_a_first_step_is_damped_by_the_configured_epsilon():
+    """Both moments are those of one gradient: rate x g / (|g| + epsilon)."""
+    training = TrainingConfig(
+        steps=1,
+        warmup_steps=0,
+        learning_rate=0.01,
+        weight_decay=0.0,
+        clip_norm=1e6,
+        epsilon=0.5,
+    )
+    flat = chain_lanes([0])
+    before = flat.master_KP[0].clone()
+    give_gradients(flat, [0], 0)
+    gradient = flat.grad_KP[0].clone()
+    (after,) = take_steps(flat, [0], LaneOptimizer(flat, [training]), [0])
+    expected = before - 0.01 * gradient / (gradient.abs() + 0.5)
+    torch.testing.assert_close(after, expected)
 
 
 def test_a_warm_up_may_last_to_the_last_step():

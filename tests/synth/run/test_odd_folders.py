@@ -9,6 +9,7 @@ import shutil
 
 import pytest
 
+from synth.run import checkpoint as checkpoints
 from synth.run.execution import Execution
 from synth.run.metrics_file import RunGone
 from synth.run.store import RunFolder
@@ -48,6 +49,36 @@ def test_checkpoints_of_an_undone_future_are_passed_over(tmp_path, monkeypatch):
         (outcome,) = train([config], tmp_path, OFTEN, build=TinyPack)
         assert outcome.state == "done"
         assert content(tmp_path, config) == content(tmp_path / "calm", config)
+
+
+@pytest.mark.parametrize("without", [(3,), (2, 3)])
+def test_checkpoints_without_moments_are_passed_over(tmp_path, monkeypatch, without):
+    """Training goes on from the one before, or starts afresh: the result is the same."""
+    train(RUNS[:1], tmp_path / "calm", OFTEN, build=TinyPack)
+    half_trained(tmp_path, monkeypatch, runs=RUNS[:1])
+    folder = RunFolder(tmp_path, RUNS[0].run_id)
+    assert checkpoints.saved_steps(folder) == [2, 3]
+    for step in without:
+        (checkpoints.path_at(folder, step) / "moments.safetensors").unlink()
+    assert checkpoints.load(folder, 3).moments == {}
+    (outcome,) = train(RUNS[:1], tmp_path, OFTEN, build=TinyPack)
+    assert outcome.state == "done"
+    assert content(tmp_path, RUNS[0]) == content(tmp_path / "calm", RUNS[0])
+
+
+def test_a_checkpoint_under_the_name_of_another_step_is_passed_over(
+    tmp_path, monkeypatch
+):
+    train(RUNS[:1], tmp_path / "calm", OFTEN, build=TinyPack)
+    half_trained(tmp_path, monkeypatch, runs=RUNS[:1])
+    folder = RunFolder(tmp_path, RUNS[0].run_id)
+    paths = (checkpoints.path_at(folder, step) for step in (3, 4))
+    shutil.copytree(*paths)
+    with pytest.raises(checkpoints.CorruptCheckpoint, match="of this step"):
+        checkpoints.load(folder, 4)
+    (outcome,) = train(RUNS[:1], tmp_path, OFTEN, build=TinyPack)
+    assert outcome.state == "done"
+    assert content(tmp_path, RUNS[0]) == content(tmp_path / "calm", RUNS[0])
 
 
 @pytest.mark.parametrize("change", ['"step": 3', '"cursor": [0, 3'])
