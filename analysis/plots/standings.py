@@ -114,7 +114,7 @@ def _lines(words: str) -> list[str]:
 def _brief(value: float, sign: str = "") -> str:
     """Three digits; thousands and millions as 12k and 1.2M."""
     for unit, factor in (("M", 1e6), ("k", 1e3)):
-        if abs(value) >= factor:
+        if abs(float(f"{value:.3g}")) >= factor:  # 999.9 is 1k
             return f"{value / factor:{sign}.3g}{unit}"
     return f"{value:{sign}.3f}" if abs(value) < 1 else f"{value:{sign}.3g}"
 

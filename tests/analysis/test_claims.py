@@ -77,6 +77,7 @@ def verdict(direction, values, **evidence):
         ("below", 0.2, "contradicted"),
         ("within", 0.0, "supported"),
         ("within", 0.2, "contradicted"),
+        ("within", -0.2, "contradicted"),
         ("within", 0.03, "undecided"),
     ],
 )
@@ -130,6 +131,37 @@ def test_runs_at_the_rate_of_a_tuned_sweep_are_tuned_whatever_their_sweep(tmp_pa
         assert found.evidence.seeds == seeds
 
 
+@pytest.mark.parametrize(
+    ("direction", "ids", "sizes"),
+    [
+        ("above", "C1", "1M to 30M parameters"),
+        ("below", "C2", "100M parameters and more"),
+        ("above", "C4 C5", "1M parameters and more"),
+        ("within", "C6", "1M parameters and more"),
+        ("above", "C7 C8 C9 C10", "30M to 100M parameters"),
+        ("within", "C11", "30M to 100M parameters"),
+        ("above", "C3 C12 C13 C14 C18 C25 C26 C27 C28", "any size"),
+        ("below", "C15 C21", "any size"),
+        ("within", "C24", "any size"),
+    ],
+)
+def test_claims_are_judged_by_the_sign_and_at_the_sizes_that_they_state(
+    direction, ids, sizes
+):
+    chosen = [claim.contrast for claim in CLAIMS if claim.id in ids.split()]
+    assert len(chosen) == len(ids.split())
+    assert {one.expected for one in chosen} == {direction}
+    assert {one.stated_for for one in chosen} == {sizes}
+
+
+def test_sizes_are_nominal():
+    """A model of 1M may have 0.8M parameters, and one of 30M 39M."""
+    stated = contrast(sizes=(1e6, 30e6))
+    sizes = [799_999, 800_000, 39_000_000, 39_000_001]
+    frame = pl.DataFrame({"parameters": sizes})
+    assert stated.select_sizes(frame)["parameters"].to_list() == sizes[1:3]
+
+
 def test_events_decide_by_log_rank():
     early = Times((1, 2, 2, 3, 3), (True,) * 5)
     never = Times((9,) * 5, (False,) * 5)
@@ -176,6 +208,12 @@ def test_other_items_must_say_the_same():
     narrow, wide = Interval(0, -0.02, 0.02, 9, 0), Interval(0, -0.04, 0.04, 9, 0)
     assert verdict("within", same, over_items=narrow) == "supported"
     assert verdict("within", same, over_items=wide) == "undecided"
+    for side in (1, -1):  # outside of the margin, for other items too or not
+        far = draws(0.05 * side, spread=0.001)
+        for other, expected in ((0.04, "contradicted"), (0.02, "undecided")):
+            low, high = sorted((0.06 * side, other * side))
+            items = Interval(0.05 * side, low, high, 9, 0)
+            assert verdict("within", far, over_items=items) == expected
 
 
 def differences(**cells):
@@ -350,7 +388,7 @@ def test_below_the_claimed_scale_or_on_another_ring_there_is_none(tmp_path):
     assert len(found["C7"].exploratory) == 2, "a test each m"
     stories = judged(tmp_path / "s", only=("C1",))["C1"]
     assert stories.exploratory == ()
-    write_stories_sweep(tmp_path / "b", sizes=("100k",), seeds=2)
+    write_stories_sweep(tmp_path / "b", sizes=("30k", "100k"), seeds=2)
     reason = judged(tmp_path / "b", only=("C1",))["C1"].reason
     assert reason == "stated for 1M to 30M parameters; runs reach 96k"
 

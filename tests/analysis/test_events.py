@@ -49,8 +49,14 @@ def test_an_event_is_the_first_of_evaluations_in_a_row():
     assert alone["once"] == 10
     falling = event_times(rows.filter(run_id="never"), 0.2, "lower", in_a_row=2)
     assert falling.rows() == [("never", 0.0, True)]
+    assert event_times(rows.reverse(), 0.5).equals(event_times(rows, 0.5))
+    lost = pl.when(pl.col("step") != 3).then("tokens").alias("tokens")
+    found = event_times(rows.filter(run_id="twice").with_columns(lost), 0.5)
+    assert found.rows() == [("twice", 40.0, False)]  # nothing is known to confirm it
     with pytest.raises(ValueError, match="in_a_row"):
         event_times(rows, 0.5, in_a_row=0)
+    with pytest.raises(ValueError, match="level"):
+        event_times(rows, math.nan)
     assert event_times(rows.clear(), 0.5).is_empty()
 
 
@@ -66,6 +72,10 @@ def test_kaplan_meier_by_hand():
     inside = curve.drop_nulls()
     assert (inside["low"] < inside["share"]).all()
     assert (inside["share"] < inside["high"]).all()
+    # Greenwood's variance of log(-log S) after one event of six: 1 / (6 x 5 log(S)^2).
+    half = stats.norm.ppf(0.975) * math.sqrt(1 / 30) / -math.log(5 / 6)
+    ends = [1 - (5 / 6) ** math.exp(sign * half) for sign in (-1, 1)]
+    assert inside.row(0) == (1.0, *map(pytest.approx, (1 / 6, *ends)))
     every = kaplan_meier(Times((1, 2), (True, True)))
     assert every["share"].to_list() == [0, 0.5, 1]
     assert every["high"].is_null().to_list() == [True, False, True]
@@ -90,6 +100,11 @@ def test_log_rank_by_hand_and_as_scipy():
     # Who is censored when another has the event was still at risk, and had none.
     tied = log_rank([(Times((3,), (False,)), Times((3,), (True,)))])
     assert tied.z == pytest.approx(0.5 / math.sqrt(0.25))
+    # Two events at once among four: variance 2 x (4 - 2) / 3 x 1/4; then one of two.
+    both = log_rank([(Times((2, 4), (True, True)), Times((2, 3), (True, True)))])
+    assert both.z == pytest.approx(0.5 / math.sqrt(1 / 3 + 1 / 4))
+    alone = log_rank([(Times((9,) * 200, (False,) * 200), Times((1,), (True,)))])
+    assert alone.hazard_ratio == pytest.approx(math.exp(50)), "and not e to the 201"
     never = Times((9, 9), (False, False))
     none = log_rank([(never, never)])
     assert (none.z, none.p_value) == (0.0, 1.0)
@@ -138,6 +153,9 @@ def test_log_rank_errs_as_it_says_and_finds_what_it_says():
     assert runs_to_resolve(1.0, 0.5) is None
     assert runs_to_resolve(2.0, 0.0) is None
     assert runs_to_resolve(1.1, 0.5) is None, "more than a thousand"
+    events = 4 * ((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) / math.log(2)) ** 2
+    assert runs_to_resolve(2.0, events / (2 * 999.5)) == 1000
+    assert runs_to_resolve(2.0, events / (2 * 1000.5)) is None
 
 
 def test_many_arrangements_are_drawn():
@@ -148,6 +166,8 @@ def test_many_arrangements_are_drawn():
     assert found.p_value == log_rank([sides]).p_value, "seeded"
     ahead = Times(tuple(range(12)), (True,) * 12), Times((99,) * 12, (True,) * 12)
     assert log_rank([ahead]).p_value == 1 / 10_001, "the observed one counts itself"
+    pair = Times((2,), (True,)), Times((1,), (True,))
+    assert log_rank([pair] * 20).p_value >= 1 / 10_001, "2^20 are not enumerated"
 
 
 def test_the_interval_of_a_probability():

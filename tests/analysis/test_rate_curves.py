@@ -9,7 +9,7 @@ from analysis.__main__ import main
 from analysis.collect import collect
 from analysis.plots.learning_rates import rate_figure
 from analysis.plots.overview import all_pictures
-from analysis.rate_curves import rate_curves
+from analysis.rate_curves import TriedRates, _points, rate_curves, tried_rates
 from analysis.selection import IS_TRIAL
 from analysis.statistics import mean_interval
 from sweeps.catalogue import CATALOGUE
@@ -32,11 +32,13 @@ def trial(rate, seed, split="validation", arm=1):
 
 
 def write_trial(root, config, value, suite=SUITE):
-    """The folder of a trial; a run that diverged has a row at its start alone."""
+    """The folder of a trial; a run that diverged has rows of its start alone."""
     step = config.training.steps if value is not None else 50
     where = (config.run_id, step, step * config.training.tokens_per_step)
     measured = 0.99 if value is None else value
+    before = (config.run_id, 10, 10 * config.training.tokens_per_step)
     rows = [
+        Measurement(*before, suite, "exact_match", "", 0.98, 100),
         Measurement(*where, suite, "exact_match", "", measured, 100),
         Measurement(*where, suite, "guess_floor", "", 0.01, 100),
         Measurement(*where, suite, "loss", "horizon=1", 1 - measured, 100),
@@ -70,6 +72,27 @@ def test_a_curve_has_means_intervals_and_its_best_rate(frame):
     assert found["low"][3] is None
     # From 1e-3 to 4e-3: the run that diverged at 8e-3 does not count.
     assert found["sensitivity"].to_list() == pytest.approx([0.2] * 4)
+
+
+def test_a_rate_at_which_a_run_diverged_has_no_mean_but_its_ends():
+    values = {1e-3: [0.5, 0.7, 0.6], 2e-3: [0.9, None, 0.8]}
+    first, second = _points(TriedRates("m", "higher", "share", values))
+    assert first["mean"] == pytest.approx(0.6)
+    assert (first["lowest"], first["highest"]) == (0.5, 0.7)
+    assert (first["seeds"], first["diverged"], first["best"]) == (3, 0, True)
+    assert [second[name] for name in ("mean", "low", "high")] == [None] * 3
+    assert (second["lowest"], second["highest"]) == (0.8, 0.9)
+    assert (second["seeds"], second["diverged"], second["best"]) == (2, 1, False)
+    (none,) = _points(TriedRates("m", "higher", "share", {1e-3: [None]}))
+    assert (none["best"], none["interior"]) == (False, False)
+
+
+def test_a_trial_that_goes_on_is_not_counted(frame):
+    running = pl.when(pl.col("learning_rate") == 8e-3).then(pl.lit("running"))
+    states = running.otherwise("state").alias("state")
+    (tried,) = tried_rates(frame.filter(IS_TRIAL).with_columns(states)).values()
+    found = {rate: sorted(values) for rate, values in tried.values.items()}
+    assert found == {r: sorted(two) for r, two in ACCURACY.items() if r < 8e-3}
 
 
 def test_arms_have_a_curve_each_and_an_edge_is_no_inside(tmp_path):

@@ -9,10 +9,11 @@ import pytest
 from matplotlib.colors import to_hex
 
 from analysis.__main__ import main
+from analysis.arm_names import arm_name
 from analysis.contrasts import compute_contrasts
 from analysis.load_sweep import load_sweep
 from analysis.parquet import results_folder
-from analysis.plots.standings import COLORS, UNDECIDED, standings_figure
+from analysis.plots.standings import COLORS, UNDECIDED, _brief, standings_figure
 from analysis.settings import with_places
 from analysis.standings import compute_standings, tasks_of
 from analysis.views import Query
@@ -63,6 +64,7 @@ def test_a_reading_alone_means_the_first_metric_of_each_task(cross):
 def test_a_task_that_cannot_be_compared_is_named(cross):
     found = standings(cross, Query(metric="in_domain/exact_match"))
     assert list(found.by_task) == ["polynomial"]
+    assert found.title == "1 task at the end, minus arm n1"
     left_out = [note for note in found.notes if " is left out: " in note]
     assert [note.partition(" ")[0] for note in left_out] == ["choice-points", "repeats"]
     with pytest.raises(
@@ -71,7 +73,41 @@ def test_a_task_that_cannot_be_compared_is_named(cross):
         standings(cross, Query(metric="no_such"))
 
 
+def test_each_task_is_asked_about_with_the_conditions_of_the_query(cross):
+    one = compute_contrasts(cross, Query(where=("task=repeats",)))
+    asked = []
+
+    def compare(query):
+        asked.append(query.where)
+        return replace(one, notes=["so it is"])
+
+    found = compute_standings(["a", "b"], Query(where=("arm=n1,n2",)), compare)
+    assert asked == [("arm=n1,n2", "task=a"), ("arm=n1,n2", "task=b")]
+    assert found.notes == ["a: so it is", "b: so it is"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.1234, "+0.123"),
+        (-0.5, "-0.500"),
+        (1.0, "+1"),
+        (-12.34, "-12.3"),
+        (1000.0, "+1k"),
+        (-12_340.0, "-12.3k"),
+        (1_234_000.0, "+1.23M"),
+        (999.9, "+1k"),
+        (999_900.0, "+1M"),
+    ],
+)
+def test_a_number_of_a_cell_has_three_digits(value, words):
+    assert _brief(value, "+") == words
+    assert _brief(value) == words.removeprefix("+")
+
+
 def test_cells_have_the_colour_of_their_result(cross):
+    assert COLORS["better"] == COLORS["higher"] == "#9fd0ec", "blue"
+    assert COLORS["worse"] == COLORS["lower"] == "#f2b083", "orange"
     found = standings(cross, Query())
     figure, table = standings_figure(found)
     (axes,) = figure.axes
@@ -80,6 +116,8 @@ def test_cells_have_the_colour_of_their_result(cross):
         color = COLORS.get(row["result"], UNDECIDED)
         assert to_hex(patch.get_facecolor()) == color
         assert patch.get_x() + 0.5 == TASKS.index(row["task"])
+        label = axes.get_yticklabels()[int(patch.get_y() + 0.5)].get_text()
+        assert label == arm_name(row["arm"])
     results = table.filter(arm="n4_added")["result"].to_list()
     assert results == ["better", "not told apart", "worse"]
     heads = [tick.get_text().split("\n") for tick in axes.get_xticklabels()]

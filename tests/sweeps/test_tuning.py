@@ -3,6 +3,7 @@
 import json
 import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +17,10 @@ from sweeps.tuned_values import (
     update_table,
     why_unsettled,
 )
-from sweeps.tuning import GridResult
+from sweeps.tuning import GridResult, Tune, tell_extensions
 from synth.config import RunConfig
 from synth.run.progress import Outcome
+from synth.tasks.choice_points import ChoicePointsConfig
 from synth.tasks.star import StarConfig
 from tests.conftest import tiny_run, with_training
 from tests.sweeps.conftest import write_sweep
@@ -152,6 +154,18 @@ def test_a_dry_run_prints_the_plan_of_the_grid(path, tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+def test_options_go_before_the_rates_and_the_metric_of_the_sweep(path, capsys):
+    text = Path(path).read_text()
+    own = 'metric="out_of_domain/exact_match", rates=(1e-4, 2e-4, 4e-4, 8e-4)'
+    Path(path).write_text(text.replace('claims=("C7",)', own))
+    for words, rates in (((), 4), (GRID, 3)):
+        assert main(["tune", path, *words, "--dry-run", "--json"]) == 0
+        counts = json.loads(capsys.readouterr().out)["counts"]
+        assert counts == {"new": 2 * rates * 3}
+    assert main(["tune", path, "--metric", "in_domain/exact_mach"]) == 2
+    assert "Did you mean 'exact_match'" in capsys.readouterr().err
+
+
 def test_mistakes_end_in_one_message(path, capsys):
     for words, said in (
         (("--rates", "1e-3", "2e-3"), "--rates must be three or more rising"),
@@ -162,6 +176,7 @@ def test_mistakes_end_in_one_message(path, capsys):
     ):
         assert tune(path, *words) == 2
         assert said in capsys.readouterr().err
+    assert not Path("runs").exists(), "before anything is trained"
     one = ("--arms", "n1", "--seeds", "1")
     assert tune(path, *one, "--metric", "indomain/loss/horizon=1") == 2
     assert "Did you mean 'validation_in_domain/loss" in capsys.readouterr().err
@@ -247,13 +262,85 @@ def test_rates_that_are_not_settled_are_refused_unless_allowed(path, tmp_path, c
     assert "--unsettled must be given with --tuned" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("accuracy", "alike"), [(1.0, False), (0.5, True)])
+STAR = RunConfig(task=StarConfig(degree=3, length=3, labels=10))
+STAR_GRID = RateGrid("star n1", STAR, (1e-3, 2e-3, 4e-3), (1000, 1001))
+
+
+def star_cell(*means):
+    """A cell with these mean accuracies; None where a trial failed."""
+    values = {r: [m, m] for r, m in zip(STAR_GRID.rates, means, strict=True)}
+    return GridResult(STAR_GRID, values, "path", "higher")
+
+
+INSIDE, AT_EDGE, FAILED = (0.1, 0.9, 0.2), (0.1, 0.2, 0.9), (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("cells", "status", "begins", "words"),
+    [
+        ((INSIDE, INSIDE), 0, "to use it: ", "--tuned"),
+        ((INSIDE, AT_EDGE), 0, "to use it as it is: ", "--unsettled"),
+        ((INSIDE, FAILED), 1, "", ""),
+        ((INSIDE, None), 75, "to go on: ", "--rates 0.001 0.002 0.004 --metric path"),
+    ],
+)
+def test_the_next_command_fits_what_was_found(
+    tmp_path, capsys, cells, status, begins, words
+):
+    results = [
+        GridResult(STAR_GRID, None, "path", "higher")
+        if one is None
+        else star_cell(*one)
+        for one in cells
+    ]
+    tune = Tune(
+        sweep="star", rates=STAR_GRID.rates, metric="path", tuned=(Path("before.json"),)
+    )
+    assert tune._write_and_report(tmp_path / TABLE, results, 0) == status
+    printed = capsys.readouterr()
+    lines = [one for one in printed.out.splitlines() if one.startswith("to ")]
+    assert len(lines) == bool(begins)
+    for line in lines:
+        assert line.startswith(f"{begins}python -m sweeps ")
+        assert words in line
+        assert ("--unsettled" in line) == (cells[1] == AT_EDGE)
+        table = "" if cells[1] is None else f" {tmp_path / TABLE}"
+        assert f"--tuned before.json{table}" in line
+    assert ("some trials failed: star n1 at" in printed.err) == (FAILED in cells)
+
+
+def test_an_extension_is_told_by_its_last_rate(capsys):
+    wider = replace(STAR_GRID, added=(8e-3, 1.6e-2))
+    tell_extensions([star_cell(*AT_EDGE), star_cell(*INSIDE)], [wider, STAR_GRID])
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("star n1: 0.004 is best")
+    assert line.endswith("is extended by 0.016")
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "alike"), [(1.0, False), (0.9, False), (0.89, True), (0.5, True)]
+)
 def test_rates_that_all_learn_the_task_are_settled(accuracy, alike):
     """A task that every rate learns needs no wider grid; one that none learns does."""
-    run = RunConfig(task=StarConfig(degree=3, length=3, labels=10))
-    grid = RateGrid("star n1", run, (1e-3, 2e-3, 4e-3), (1000, 1001))
-    measured = {one.run_id: {"validation/path": accuracy} for one in grid.trials}
-    row = GridResult.of(grid, measured, "path").row()
+    measured = {one.run_id: {"validation/path": accuracy} for one in STAR_GRID.trials}
+    found = GridResult.of(STAR_GRID, measured, "path")
+    assert "loses up to 0 within a factor of 2" in found.describe()
+    row = found.row()
     assert row["training"] == {"learning_rate": 2e-3}
     assert row["all_alike"] is alike
     assert (why_unsettled(row) is not None) is alike
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "alike"),
+    [
+        ("excess_loss/horizon=1,role=choice", 0.2, False),
+        ("excess_loss/horizon=1,role=choice", 0.4, True),
+        ("loss/horizon=1", 0.2, True),  # nobody says from which loss on it is learned
+    ],
+)
+def test_losses_that_are_alike_are_learned_below_a_level(metric, value, alike):
+    config = RunConfig(task=ChoicePointsConfig())
+    grid = replace(STAR_GRID, example=config)
+    values = {rate: [value, value] for rate in grid.rates}
+    assert GridResult(grid, values, metric, "lower").none_is_best is alike

@@ -1,5 +1,7 @@
 """Run folders, metrics lines and atomic writes."""
 
+import errno
+import fcntl
 import json
 import math
 import os
@@ -10,7 +12,7 @@ import pytest
 
 from synth.disk.files import write_atomically
 from synth.metrics import SCHEMA, Measurement, Score, from_line, to_lines
-from synth.run.claim import RunBusy
+from synth.run.claim import RunBusy, hold, is_locked
 from synth.run.result_file import verify
 from synth.run.store import RunFolder
 from tests.conftest import tiny_run
@@ -77,6 +79,37 @@ def test_a_claim_dies_with_its_process(tmp_path):
             process.kill()
     with folder.claim():
         pass
+
+
+def test_the_lock_file_names_its_holder_alone(tmp_path, monkeypatch):
+    path = tmp_path / "claim"
+    path.write_text("process 1234567 on a-host-of-a-long-name since long ago\n" * 3)
+    with hold(path, "r"):
+        (line,) = path.read_text().splitlines()
+        assert line.startswith(f"process {os.getpid()} on ")
+        with pytest.raises(RunBusy, match=f"^Run r is being trained by {line}.$"):
+            hold(path, "r").__enter__()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with hold(path, "r"):  # whose name is only for messages
+        assert is_locked(path)
+
+
+def test_a_look_at_a_lock_or_none_is_no_lock(tmp_path, monkeypatch):
+    path = tmp_path / "claim"
+    assert not is_locked(path)
+    with path.open("w") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert not is_locked(path)
+
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    assert not is_locked(path)
 
 
 def test_metrics_are_cut_back_and_loss_is_noticed(tmp_path):
