@@ -236,19 +236,23 @@ def test_runs_of_the_baseline_alone_are_not_told(tmp_path):
     assert not any("Left out" in note for note in found.notes)
 
 
-def test_arms_have_a_row_each_in_the_order_of_their_numbers(tmp_path):
+def test_arms_have_a_row_each_the_next_token_first(tmp_path):
     for horizon, score in ((1, 0.5), (2, 0.9), (3, 0.6)):
         for seed in range(2):
             config = polynomial_run(horizon, seed)
             rows = polynomial_rows(config, lambda m, step, score=score: score)
             write_run(tmp_path, config, rows)
     frame = collect(tmp_path).frame
-    renamed = pl.col("arm").replace({"n2": "n10", "n3": "n4"})
-    table = compute_contrasts(frame.with_columns(renamed), Query()).table
-    assert table["arm"].to_list() == ["n4", "n10"]
+    renamed = pl.col("arm").replace({"n2": "n10", "n3": "chain2"})
+    frame = frame.with_columns(renamed)
+    table = compute_contrasts(frame, Query()).table
+    assert table["arm"].to_list() == ["chain2", "n10"]
     assert table["baseline"].to_list() == [0.5, 0.5]
     assert table["value"].to_list() == [0.6, 0.9]
     assert table["difference"].to_list() == pytest.approx([0.1, 0.4])
+    table = compute_contrasts(frame, Query(), baseline="n10").table
+    assert table["arm"].to_list() == ["n1", "chain2"]
+    assert table["difference"].to_list() == pytest.approx([-0.4, -0.3])
 
 
 def test_the_baseline_turns_the_sign(tmp_path):

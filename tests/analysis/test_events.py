@@ -79,7 +79,11 @@ def test_kaplan_meier_by_hand():
     every = kaplan_meier(Times((1, 2), (True, True)))
     assert every["share"].to_list() == [0, 0.5, 1]
     assert every["high"].is_null().to_list() == [True, False, True]
-    assert median_tokens(Times((1, 2, 3, 4), (True, True, False, False))) == 2
+    for runs in (4, 24):  # a product of 12 fractions is 0.4999999999999999
+        half = Times(
+            tuple(range(1, runs + 1)), tuple(i < runs / 2 for i in range(runs))
+        )
+        assert median_tokens(half) == runs / 2
     nothing = kaplan_meier(Times((5, 5), (False, False)))
     assert nothing["share"].to_list() == [0, 0]
     assert nothing["low"].null_count() == 2
@@ -97,6 +101,10 @@ def test_log_rank_by_hand_and_as_scipy():
     # Two of the 20 arrangements of six runs set them as far apart.
     assert found.p_value == pytest.approx(2 / 20)
     assert log_rank([(EARLY, LATE)]).z == pytest.approx(-found.z)
+    # The two runs that end at 3 are alike: exchanged, with all others or not, they give
+    # this |z| again. Four of 20, though they differ in the last bit.
+    sides = Times((5, 3, 1), (True, True, False)), Times((1, 3, 1), (True, True, True))
+    assert log_rank([sides]).p_value == pytest.approx(4 / 20)
     # Who is censored when another has the event was still at risk, and had none.
     tied = log_rank([(Times((3,), (False,)), Times((3,), (True,)))])
     assert tied.z == pytest.approx(0.5 / math.sqrt(0.25))

@@ -12,6 +12,7 @@ from analysis.selection import (
     by_scale,
     drop_unreadable,
     is_slice_of,
+    select_metric,
     slice_value,
 )
 from synth.config import ModelConfig, RunConfig, TrainingConfig
@@ -66,6 +67,13 @@ def test_slices_are_read_by_whole_names():
     assert found(is_slice_of("operations")) == [False] * 4
     assert found(is_slice_of("negation")) == [False, True, False, False]
     assert found(is_slice_of()) == [False, False, True, False]
+
+
+def test_a_metric_is_that_of_all_suites_or_of_the_named_ones():
+    rows = [("loss", "test"), ("loss", "train"), ("loss", "seen"), ("other", "test")]
+    frame = pl.DataFrame(rows, schema=["metric", "suite"], orient="row")
+    assert select_metric(frame, "loss").rows() == rows[:3]
+    assert select_metric(frame, "loss", "test", "seen").rows() == [rows[0], rows[2]]
 
 
 def test_the_end_is_the_last_step_of_runs_that_are_done():

@@ -304,9 +304,18 @@ def test_the_next_command_fits_what_was_found(
         assert line.startswith(f"{begins}python -m sweeps ")
         assert words in line
         assert ("--unsettled" in line) == (cells[1] == AT_EDGE)
+        assert ("--seeds 3" in line) == line.startswith("to go on"), "those of trials"
         table = "" if cells[1] is None else f" {tmp_path / TABLE}"
         assert f"--tuned before.json{table}" in line
     assert ("some trials failed: star n1 at" in printed.err) == (FAILED in cells)
+
+
+def test_a_launch_that_gave_up_is_to_go_on(tmp_path, capsys):
+    tune = Tune(sweep="star")
+    assert tune._write_and_report(tmp_path / TABLE, [star_cell(*INSIDE)], 1) == 1
+    out = capsys.readouterr().out
+    assert "to go on: python -m sweeps tune star" in out
+    assert "to use it" not in out
 
 
 def test_an_extension_is_told_by_its_last_rate(capsys):

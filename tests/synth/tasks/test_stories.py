@@ -303,6 +303,14 @@ def test_samples(task):
         assert json.loads(json.dumps(record)) == record
     held = task.samples(7, 5, split="test")
     assert all(split_of(n) == "test" for s in held for n in s.record["names"])
+    stories = set()
+    for split in ("train", "validation", "test"):
+        (sample,) = task.samples(7, 1, split=split)
+        story = sample.record["text"]
+        for name in sample.record["names"]:
+            story = story.replace(name, "_")
+        stories.add(story)
+    assert len(stories) == 3, "not one story with other names"
 
 
 @pytest.mark.parametrize(
@@ -324,6 +332,17 @@ def test_variety(profile, p_open):
     chosen = {s.suite: s for s in task.evaluation_sets(200)}["training_names"]
     bits = chosen.labels["nats_RT"].sum(axis=1).mean() / np.log(2)
     assert bits >= 300
+
+
+def test_the_report_counts_the_names_of_the_tests_and_their_pieces(task):
+    found = task.report()
+    names = task.names.any("test").tokens_P2.tolist()
+    assert found["test_names"] == len(names)
+    assert found["test_first_tokens"] == len({first for first, _ in names})
+    assert found["test_second_tokens"] == len({second for _, second in names})
+    often = set(np.flatnonzero(task._seen_V).tolist())
+    unseen = sum(not often.issuperset(pair) for pair in names)
+    assert found["unseen_share"] == pytest.approx(unseen / len(names))
 
 
 def test_closed_names_are_few_and_the_mixture_holds_both():
@@ -447,6 +466,9 @@ def test_a_users_corpus(tales):
     sets = {s.suite: s for s in task.evaluation_sets(40)}
     assert set(sets) >= {"test", "validation", "plain"}
     assert sets["test"].rows.answer_RT.any()
+    few = {s.suite: len(s.rows) for s in task.evaluation_sets(3)}
+    assert few["plain"] == 3 < len(sets["plain"].rows)
+    assert task.evaluation_sets(0) == []
     found = by_name(
         task.score(sets["test"], answers(sets["test"], sets["test"].rows.answer_RT))
     )
@@ -460,6 +482,14 @@ def test_a_users_corpus(tales):
         *body, _ = sample.record["tokens"]
         assert task.tokenizer.encode(sample.record["text"]) == body
     assert task.report()["stories"]["leakage"]["duplicates"] == 0
+
+
+def test_given_files_are_read_or_refused(tales):
+    with pytest.raises(ValueError, match="fixed_stories is for generated stories"):
+        StoriesConfig(corpus=str(tales), fixed_stories=9)
+    with pytest.raises(ValueError, match="books_parts must be at least 1 when books"):
+        StoriesConfig(books=str(tales))
+    assert StoriesConfig(reading="as before").reading == "as before"
 
 
 def test_a_corpus_of_too_few_documents_says_so(task, tmp_path):
