@@ -134,19 +134,20 @@ def describe_run(config: RunConfig) -> dict[str, Any]:
 
 def as_text(found: dict[str, Any]) -> str:
     """The description as lines of text."""
-    parts = {
-        "layers": found["head_layers"],
-        "linear maps": found["linear_maps"],
-        "merges of a given token": found["merges"],
-        "readouts": found["readouts"],
-    }
-    kept = ", ".join(f"{count} {name}" for name, count in parts.items() if count)
+    parts = (
+        _counted(found["head_layers"], "layer"),
+        _counted(found["linear_maps"], "linear map"),
+        _counted(found["merges"], "merge", " of a given token"),
+        _counted(found["readouts"], "readout"),
+    )
+    kept = ", ".join(filter(None, parts)) or "the trunk itself"
+    depth = _counted(found["depth_to_head_1"], "layer")
     lines = [
         f"scale {found['scale']}: width {found['width']}, {found['attention_heads']} "
         f"{found['mixer']} heads, MLP {found['mlp_width']}",
-        f"trunk {found['trunk_layers']} layers; objective {found['arm']} "
-        f"({found['objective']}), {found['heads']} predictions: "
-        f"{kept or 'the trunk itself'}; {found['depth_to_head_1']} layers deep at head 1",
+        f"trunk {_counted(found['trunk_layers'], 'layer')}; objective {found['arm']} "
+        f"({found['objective']}), {_counted(found['heads'], 'prediction')}: "
+        f"{kept}; {depth} deep at head 1",
         f"non-embedding parameters {found['non_embedding_parameters']:,} "
         f"(12 L d^2 = {found['nominal_parameters']:,})",
         f"{found['embeddings']} embedding and unembedding, {found['positions']} "
@@ -156,3 +157,8 @@ def as_text(found: dict[str, Any]) -> str:
         f"at a context of {found['context']}",
     ]
     return "\n".join(lines)
+
+
+def _counted(count: int, name: str, which: str = "") -> str:
+    """`2 layers`, `1 layer`; empty for none."""
+    return f"{count} {name}{'s' * (count > 1)}{which}" if count else ""

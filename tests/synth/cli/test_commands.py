@@ -121,7 +121,9 @@ def test_describe(capsys):
     )
     assert "trunk 3 layers" in text
     assert f"{2 * 4096 * 128:,}" in text
+    assert "2 predictions: 2 layers; 4 layers deep" in text
     _, text, _ = run(capsys, "describe", "--scale", "1M")
+    assert "1 prediction: 1 layer; 5 layers deep" in text
     assert run(capsys, "describe", "--context", "300000")[0] == 0  # it has no batch
     assert "polynomial" not in text  # no task is named, so no run either
 
