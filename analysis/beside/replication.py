@@ -128,7 +128,8 @@ def _replication_row(
         return ReplicationRow(**facts, pairs=len(pairs), verdict="not run")
     ours, bounds = _our_difference(pairs, table.solved)
     compared = runs.filter(pl.col("arm").is_in([arm, base_arm]))
-    in_groups = table.solved is None and _in_two_groups(pairs, span_of(runs))
+    span = span_of(runs, table.percent)
+    in_groups = table.solved is None and _in_two_groups(pairs, span)
     why = why_undecided(
         bounds, len(pairs), their_bounds, rates_are_tuned(compared), in_groups
     )

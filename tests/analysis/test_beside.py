@@ -188,10 +188,14 @@ def test_a_solved_table_knows_the_opposite_sign(tmp_path):
 def test_seeds_in_two_groups_decide_nothing(tmp_path):
     base = [0.20, 0.21, 0.19, 0.22, 0.20, 0.21]
     more = [0.95, 0.93, 0.94, 0.45, 0.44, 0.43]
-    frame = collected(tmp_path, [(MultiTokenConfig(), base), (INJECTED, more)])
-    entry = entry_of(frame, "2-token, injection, 1-layer")
+    runs = [(MultiTokenConfig(), base), (INJECTED, more)]
+    entry = entry_of(collected(tmp_path, runs), "2-token, injection, 1-layer")
     assert entry.low > 0
     assert (entry.verdict, entry.why) == ("undecided", "two groups")
+    # A gap is wide as a share of 0 to 1, as in figures, however low all runs are.
+    low = [(arm, [one / 5 for one in values]) for arm, values in runs]
+    entry = entry_of(collected(tmp_path / "low", low), "2-token, injection, 1-layer")
+    assert entry.why == ""
 
 
 def test_undecided_says_why(tmp_path, capsys):
