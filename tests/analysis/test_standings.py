@@ -128,7 +128,7 @@ def test_cells_have_the_colour_of_their_result(cross):
     assert "-0.090\n[-0.100, -0.080]" in texts
 
 
-def test_a_baseline_that_is_a_median_says_so(cross):
+def test_a_baseline_or_a_difference_that_is_a_median_says_so(cross):
     found = standings(cross, Query())
     one = found.by_task["repeats"]
     table = one.table.with_columns(test=pl.lit("sign"))
@@ -136,8 +136,11 @@ def test_a_baseline_that_is_a_median_says_so(cross):
         found, by_task={**found.by_task, "repeats": replace(one, table=table)}
     )
     (axes,) = standings_figure(found)[0].axes
-    first_row = [text.get_text() for text in axes.texts if text.get_position()[1] == 0]
-    assert [text.startswith("median ") for text in first_row] == [False, False, True]
+    for text in axes.texts:
+        (task, row), words = text.get_position(), text.get_text()
+        assert words.startswith("median ") == (task == TASKS.index("repeats")), row
+    bottom, top = axes.get_ylim()
+    assert bottom > top, "the baseline is the first row"
 
 
 def test_columns_are_what_differs_besides_the_rows_of_the_matrix():
