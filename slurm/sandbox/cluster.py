@@ -102,10 +102,7 @@ def up(options: ClusterOptions) -> ClusterStatus:
     reason = why_unavailable(options.accounting)
     if reason:
         raise ClusterError(reason)
-    _require_own_folder(options, locked=False)
-    options.state.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with _lock(options.state):
-        _require_own_folder(options, locked=True)
+    with _lock_own_folder(options):
         if files_differ(options):
             _stop_all(options)
         write_files(options)
@@ -126,30 +123,11 @@ def down(options: ClusterOptions, purge: bool = False) -> bool:
     """
     if not options.state.exists():
         return False
-    if purge:
-        _require_own_folder(options, locked=False)
-    with _lock(options.state):
-        if purge:
-            _require_own_folder(options, locked=True)
+    with _lock_own_folder(options) if purge else _lock(options.state):
         ran = _stop_all(options)
         if purge:
             shutil.rmtree(options.state)
     return ran
-
-
-def _require_own_folder(options: ClusterOptions, *, locked: bool) -> None:
-    """Refuse a folder whose files `up` would mix with its own, and `purge` remove.
-
-    Without the lock only a folder that has no lock file is refused, before one is put
-    there: with one, the files may be those of a call that has yet to write its
-    configuration.
-    """
-    foreign = foreign_files(options)  # before the look at the lock, which is older
-    if foreign and (locked or not (options.state / LOCK).exists()):
-        raise ClusterError(
-            f"{options.state} holds files that are not of a private cluster: "
-            f"{first_few(foreign)}. Name another folder with --state."
-        )
 
 
 def status(options: ClusterOptions) -> ClusterStatus:
@@ -279,6 +257,29 @@ def _lock(state: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def _lock_own_folder(options: ClusterOptions) -> Iterator[None]:
+    """`_lock`; refuses files that `up` would mix with its own, and `purge` remove.
+
+    Before the lock only a folder without a lock file is refused, and none is put there:
+    with one, the files may be those of a call that has yet to write its configuration.
+    """
+    foreign = foreign_files(options)  # before the look at the lock, which is older
+    if foreign and not (options.state / LOCK).exists():
+        raise _not_ours(options, foreign)
+    with _lock(options.state):
+        if foreign := foreign_files(options):
+            raise _not_ours(options, foreign)
+        yield
+
+
+def _not_ours(options: ClusterOptions, foreign: list[str]) -> ClusterError:
+    return ClusterError(
+        f"{options.state} holds files that are not of a private cluster: "
+        f"{first_few(foreign)}. Name another folder with --state."
+    )
 
 
 def _error_with_logs(options: ClusterOptions, what: str) -> str:
